@@ -1,0 +1,46 @@
+/**
+ * Named errors. Each message holds the offending numbers and the remedy, on one line.
+ * @module
+ */
+
+/** A tensor has the wrong shape, or two shapes contradict each other. */
+export class ShapeError extends TypeError {
+  override name = 'ShapeError';
+}
+
+/** A value lies outside what the operation is defined for: a negative window, a NaN score. */
+export class ValueError extends RangeError {
+  override name = 'ValueError';
+}
+
+/** A tensor, cache or engine was used after `dispose()`. */
+export class DisposedError extends Error {
+  override name = 'DisposedError';
+}
+
+/** A file is missing, truncated, or not what its header says. */
+export class FileFormatError extends Error {
+  override name = 'FileFormatError';
+}
+
+/** A model's config.json is incomplete or contradicts the weights beside it. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+}
+
+/** A file or folder cannot be read or written. */
+export class StorageError extends Error {
+  override name = 'StorageError';
+}
+
+/** Work was stopped by an AbortSignal or by Ctrl-C. */
+export class StoppedError extends Error {
+  override name = 'StoppedError';
+}
+
+/** True for the errors above: those whose message alone tells a user what to do. */
+export function isNamedError(error: unknown): error is Error {
+  return error instanceof ShapeError || error instanceof ValueError || error instanceof DisposedError ||
+    error instanceof FileFormatError || error instanceof ConfigError || error instanceof StorageError ||
+    error instanceof StoppedError;
+}

@@ -1,0 +1,46 @@
+/**
+ * The one rule (§2 of the algorithm): a token's type fixes the last query that may see its key and
+ * value. The training mask, the skipping of hidden keys and the eviction of the cache are three
+ * readings of it. Everything here is about whole numbers, so every engine shares it.
+ * @module
+ */
+
+/** The type of a token; the order is that of the scores and of the authors' weights (§1). */
+export const TokenType = { GLOBAL: 0, LOCAL: 1, WINDOW: 2 } as const;
+/** 0 GLOBAL, 1 LOCAL or 2 WINDOW. */
+export type TokenType = (typeof TokenType)[keyof typeof TokenType];
+/** Names by number, for people. */
+export const TOKEN_TYPE_NAMES: readonly ['GLOBAL', 'LOCAL', 'WINDOW'] = ['GLOBAL', 'LOCAL', 'WINDOW'];
+
+/** last(j) of a token that no query outlives: the largest 32-bit integer. */
+export const FOREVER = 0x7fffffff;
+
+/** The chunk of token `j`: c = floor(j / C). */
+export function chunkOf(j: number, chunk: number): number {
+  return Math.floor(j / chunk);
+}
+
+/** The last token of chunk `c`, as if the chunk were full. */
+export function chunkEnd(c: number, chunk: number): number {
+  return (c + 1) * chunk - 1;
+}
+
+/** Number of chunks, the unfinished last one included, in `length` tokens. */
+export function chunkCount(length: number, chunk: number): number {
+  return Math.ceil(length / chunk);
+}
+
+/** last(j) of a WINDOW token of chunk `c`: the chunk's last token + W, at most FOREVER. */
+export function windowEnd(c: number, chunk: number, window: number): number {
+  return Math.min(chunkEnd(c, chunk) + window, FOREVER);
+}
+
+/** M[i,j] of §2: may query `i` see key `j`, whose lifetime ends at `last`? Both ends count. */
+export function isVisible(i: number, j: number, last: number): boolean {
+  return j <= i && i <= last;
+}
+
+/** Whether an entry is dead before query `next`, so that the cache may free it (§8, step 3). */
+export function isEvictable(last: number, next: number): boolean {
+  return last < next;
+}

@@ -1,0 +1,104 @@
+/**
+ * Shape and value checks shared by every engine, so that each refuses the same input with the same words.
+ * @module
+ */
+import { ShapeError, ValueError } from './errors.ts';
+import { chunkCount } from './lifetime.ts';
+
+interface Shaped {
+  readonly shape: readonly number[];
+}
+
+/** Refuses `x` unless its shape is `expected`. */
+export function expectShape(name: string, x: Shaped, expected: readonly number[], why: string): void {
+  if (x.shape.length !== expected.length || x.shape.some((n, axis) => n !== expected[axis])) {
+    throw new ShapeError(`${name} is [${x.shape}] but must be [${expected}]: ${why}`);
+  }
+}
+
+/** Refuses `x` unless it has `rank` axes, written as `layout`. */
+export function expectRank(name: string, x: Shaped, layout: string): void {
+  const rank = layout.split(',').length;
+  if (x.shape.length !== rank) {
+    throw new ShapeError(`${name} is [${x.shape}] but must be [${layout}]: give it ${rank} axes, not ${x.shape.length}`);
+  }
+}
+
+/** Refuses anything but a whole number >= `least`. */
+export function expectWhole(name: string, value: number, least: number): void {
+  if (!Number.isInteger(value) || value < least) {
+    throw new ValueError(`${name} is ${value}: it must be a whole number, ${least} or more`);
+  }
+}
+
+/** Refuses anything but a finite number > 0. */
+export function expectPositive(name: string, value: number): void {
+  if (!(value > 0) || !Number.isFinite(value)) throw new ValueError(`${name} is ${value}: it must be a finite number above 0`);
+}
+
+/** W and C of §2. */
+export function checkLifetimeOptions(options: { window: number; chunk: number }): void {
+  expectWhole('window', options.window, 0);
+  expectWhole('chunk', options.chunk, 1);
+}
+
+/** Sizes of attention's inputs: q [B,H,N,d], k and v [B,G,N,d], last [B,G,N]. */
+export interface AttentionSizes {
+  readonly B: number;
+  readonly H: number;
+  readonly G: number;
+  readonly N: number;
+  readonly d: number;
+}
+
+/** Checks attention's inputs against each other. */
+export function attentionSizes(q: Shaped, k: Shaped, v: Shaped, last: Shaped): AttentionSizes {
+  expectRank('q', q, 'B,H,N,d');
+  expectRank('k', k, 'B,G,N,d');
+  const [B, H, N, d] = q.shape as [number, number, number, number];
+  const G = k.shape[1]!;
+  checkGroups(q, k, H, G);
+  expectShape('k', k, [B, G, N, d], `q is [${q.shape}], and batch, tokens and head size must agree`);
+  expectShape('v', v, [B, G, N, d], `k is [${k.shape}], and v must have the same shape`);
+  expectShape('last', last, [B, G, N], `k is [${k.shape}], and every key needs one lifetime`);
+  return { B, H, G, N, d };
+}
+
+/** Refuses H query heads that G KV heads cannot share evenly. */
+export function checkGroups(q: Shaped, k: Shaped, H: number, G: number): void {
+  if (G < 1 || H % G !== 0) {
+    throw new ShapeError(`q is [${q.shape}] but k is [${k.shape}]: query heads (${H}) must be a multiple of KV heads (${G})`);
+  }
+}
+
+/** Checks types [B,G,Nc] against the `length` tokens they describe. */
+export function checkTypesShape(types: Shaped, length: number, options: { window: number; chunk: number }): void {
+  checkLifetimeOptions(options);
+  expectWhole('length', length, 0);
+  expectRank('types', types, 'B,G,Nc');
+  const chunks = chunkCount(length, options.chunk);
+  if (types.shape[2] !== chunks) {
+    throw new ShapeError(
+      `types is [${types.shape}] but ${length} tokens in chunks of ${options.chunk} need ${chunks} types per head: pass [B,G,${chunks}]`,
+    );
+  }
+}
+
+/** Refuses token types outside 0..2. */
+export function checkTypeValues(types: ArrayLike<number>): void {
+  for (let n = 0; n < types.length; n++) {
+    const type = types[n]!;
+    if (type !== 0 && type !== 1 && type !== 2) {
+      throw new ValueError(`token type ${n} is ${type}: it must be 0 (GLOBAL), 1 (LOCAL) or 2 (WINDOW)`);
+    }
+  }
+}
+
+/** Refuses NaN scores, whose argmax means nothing. */
+export function checkScores(scores: ArrayLike<number>): void {
+  for (let n = 0; n < scores.length; n++) {
+    if (Number.isNaN(scores[n])) {
+      throw new ValueError(`score ${n} is NaN: token types need numbers; look for an overflow in the layer before`);
+    }
+  }
+}
