@@ -1,0 +1,42 @@
+/**
+ * AdamW (Loshchilov & Hutter, 2019) with clipping by global norm.
+ * @module
+ */
+import type { AdamWOptions } from '../src/engine.ts';
+import { expectShape, expectWhole } from '../src/shape.ts';
+import type { NDArray } from '../src/tensor.ts';
+import { dot } from './matmul.ts';
+
+/** Sum of squares over all tensors, [1]. */
+export function sumOfSquares(tensors: readonly NDArray[]): NDArray<Float64Array> {
+  let sum = 0;
+  for (const { data } of tensors) sum += dot(data, 0, data, 0, data.length);
+  return { data: Float64Array.of(sum), shape: [1] };
+}
+
+/**
+ * One step, in place. With g the clipped gradient and t = step:
+ * m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g²
+ * theta -= learningRate (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) + weightDecay theta)
+ */
+export function adamW(
+  parameter: NDArray,
+  gradient: NDArray,
+  m: NDArray,
+  v: NDArray,
+  options: Omit<AdamWOptions, 'clip'> & { clip?: { squaredNorm: NDArray; maxNorm: number } },
+): void {
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip } = options;
+  for (const [name, x] of Object.entries({ gradient, m, v })) expectShape(name, x, parameter.shape, 'it must match the parameter');
+  expectWhole('step', step, 1);
+  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0]!)) : 1;
+  const correct1 = 1 - beta1 ** step;
+  const correct2 = 1 - beta2 ** step;
+  const theta = parameter.data;
+  for (let n = 0; n < theta.length; n++) {
+    const g = factor * gradient.data[n]!;
+    const mean = (m.data[n] = beta1 * m.data[n]! + (1 - beta1) * g);
+    const square = (v.data[n] = beta2 * v.data[n]! + (1 - beta2) * g * g);
+    theta[n] = theta[n]! - learningRate * (mean / correct1 / (Math.sqrt(square / correct2) + epsilon) + weightDecay * theta[n]!);
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * §3 and §4: masked attention and its gradients. Rows are walked in order with the list of the keys that
+ * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
+ * @module
+ */
+import { attentionSizes, expectShape } from '../src/shape.ts';
+import { ValueError } from '../src/errors.ts';
+import { type AttentionSizes, checkTypesShape } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+import type { MaskGradientRule } from '../src/engine.ts';
+import { addTypeGradientRow, planTypeGradient } from './mask.ts';
+import { axpy, dot } from './matmul.ts';
+
+/** Inputs shared by the forward and the backward. */
+export interface AttentionArguments {
+  q: NDArray;
+  k: NDArray;
+  v: NDArray;
+  last: NDArray<Int32Array>;
+  scale?: number;
+}
+
+/**
+ * Masked attention (§3). For query i of head h, over the keys j of its KV head with j <= i <= last(j):
+ *
+ *     S[i,j] = scale * q_i . k_j     lse_i = log sum_j exp(S[i,j])     o_i = sum_j exp(S[i,j] - lse_i) v_j
+ *
+ * Hidden keys and values are never read, so NaN or Infinity there change nothing.
+ *
+ * @param options.q Queries after rotary embedding, [B,H,N,d].
+ * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
+ * @param options.v Values, [B,G,N,d].
+ * @param options.last Lifetimes, [B,G,N].
+ * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
+ * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision.
+ * @throws {ShapeError} If shapes disagree or H is not a multiple of G.
+ * @example
+ * ```ts
+ * import { attention, lifetime, ndarray } from 'neural-attention-search';
+ * const types = ndarray(Int32Array.of(0, 2, 2), [1, 1, 3]); // G W W with W = 0: queries see 0 and themselves
+ * const qk = ndarray(new Float64Array(6), [1, 1, 3, 2]);
+ * const v = ndarray(Float64Array.of(1, 0, NaN, 2, 3, 4), [1, 1, 3, 2]);
+ * const { out } = attention({ q: qk, k: qk, v, last: lifetime(types, { window: 0 }) });
+ * console.log([...out.data.subarray(4)]); // [2,2]
+ * ```
+ */
+export function attention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
+  const { q, k, v, last } = options;
+  const sizes = attentionSizes(q, k, v, last);
+  const { B, H, G, N, d } = sizes;
+  const scale = options.scale ?? 1 / Math.sqrt(d);
+  const out = zerosLike(q.data, B * H * N * d);
+  const lse = zerosLike(q.data, B * H * N);
+  const scores = new Float64Array(N);
+  for (let head = 0; head < B * G; head++) {
+    const live = new LiveKeys(last.data, head * N, N);
+    for (let i = 0; i < N; i++) {
+      const visible = live.advance(i);
+      for (let h = 0; h < H / G; h++) {
+        const row = queryRow(sizes, head, h, i);
+        let max = -Infinity;
+        for (let n = 0; n < visible; n++) {
+          const s = scale * dot(q.data, row * d, k.data, (head * N + live.keys[n]!) * d, d);
+          scores[n] = s;
+          if (s > max) max = s;
+        }
+        let Z = 0;
+        for (let n = 0; n < visible; n++) Z += scores[n] = Math.exp(scores[n]! - max);
+        for (let n = 0; n < visible; n++) {
+          axpy(scores[n]! / Z, v.data, (head * N + live.keys[n]!) * d, out, row * d, d);
+        }
+        lse[row] = max + Math.log(Z);
+      }
+    }
+  }
+  return { out: { data: out, shape: [B, H, N, d] }, lse: { data: lse, shape: [B, H, N] } };
+}
+
+/** What the backward needs besides the forward's inputs. */
+export interface AttentionBackwardArguments extends AttentionArguments {
+  out: NDArray;
+  lse: NDArray;
+  dOut: NDArray;
+  types?: NDArray<Int32Array>;
+  window?: number;
+  chunk?: number;
+  rule?: MaskGradientRule;
+}
+
+/**
+ * Gradients of masked attention (§4), and of the token types through the relaxed mask (§5):
+ *
+ *     D_i = do_i . o_i    P'[i,j] = do_i . v_j    A[i,j] = exp(S[i,j] - lse_i)    dS = A * (P' - D)
+ *     dq_i = scale * sum_j dS[i,j] k_j    dk_j = scale * sum_i dS[i,j] q_i    dv_j = sum_i A[i,j] do_i
+ *     dM[i,j] = exp(S[i,j] - n_i) * (P'[i,j] - D_i) for all j <= i, visible or not
+ *
+ * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). Type gradients are
+ * computed only when `types` is given; they read hidden keys and values, which must then be finite.
+ *
+ * @param options.out The forward's result, [B,H,N,d].
+ * @param options.lse The forward's log-sum-exp, [B,H,N].
+ * @param options.dOut Cotangent of out, [B,H,N,d].
+ * @param options.types Types [B,G,Nc] that `last` came from; needs `window` (and `chunk`, default 1).
+ * @param options.rule `bounded` (default) or `exact`.
+ * @returns dq [B,H,N,d], dk and dv [B,G,N,d], and dTypes [B,G,Nc,3] = (dg, dl, dw) if types was given.
+ * @throws {ShapeError} If shapes disagree.
+ * @throws {ValueError} If types is given without a window.
+ * @example
+ * ```ts
+ * import { attention, attentionBackward, lifetime, ndarray } from 'neural-attention-search';
+ * const last = lifetime(ndarray(Int32Array.of(0, 0), [1, 1, 2]), { window: 0 });
+ * const x = ndarray(Float64Array.of(0, 0, 1, 3), [1, 1, 2, 2]);
+ * const { out, lse } = attention({ q: x, k: x, v: x, last });
+ * const dOut = ndarray(Float64Array.of(1, 1, 0, 0), [1, 1, 2, 2]);
+ * console.log([...attentionBackward({ q: x, k: x, v: x, last, out, lse, dOut }).dv.data]); // [1,1,0,0]
+ * ```
+ */
+export function attentionBackward(options: AttentionBackwardArguments): {
+  dq: NDArray;
+  dk: NDArray;
+  dv: NDArray;
+  dTypes?: NDArray;
+} {
+  const { q, k, v, last, lse, dOut, types } = options;
+  const sizes = backwardSizes(options);
+  const { B, H, G, N, d } = sizes;
+  const scale = options.scale ?? 1 / Math.sqrt(d);
+  const dq = zerosLike(q.data, B * H * N * d);
+  const dk = zerosLike(k.data, B * G * N * d);
+  const dv = zerosLike(v.data, B * G * N * d);
+  for (let head = 0; head < B * G; head++) {
+    const live = new LiveKeys(last.data, head * N, N);
+    for (let i = 0; i < N; i++) {
+      const visible = live.advance(i);
+      for (let h = 0; h < H / G; h++) {
+        const row = queryRow(sizes, head, h, i);
+        const D = dot(dOut.data, row * d, options.out.data, row * d, d);
+        for (let n = 0; n < visible; n++) {
+          const key = head * N + live.keys[n]!;
+          const A = Math.exp(scale * dot(q.data, row * d, k.data, key * d, d) - lse.data[row]!);
+          const dS = scale * A * (dot(dOut.data, row * d, v.data, key * d, d) - D);
+          axpy(dS, k.data, key * d, dq, row * d, d);
+          axpy(dS, q.data, row * d, dk, key * d, d);
+          axpy(A, dOut.data, row * d, dv, key * d, d);
+        }
+      }
+    }
+  }
+  return {
+    dq: { data: dq, shape: q.shape },
+    dk: { data: dk, shape: k.shape },
+    dv: { data: dv, shape: v.shape },
+    ...(types && { dTypes: typeGradient(options, types, sizes) }),
+  };
+}
+
+/** (dg, dl, dw) of §5 from the rows of dM, never holding more than one row. */
+function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32Array>, sizes: AttentionSizes): NDArray {
+  const { B, G, N } = sizes;
+  const { window, chunk = 1 } = options;
+  if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
+  checkTypesShape(types, N, { window, chunk });
+  const chunks = types.shape[2]!;
+  const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
+  for (let head = 0; head < B * G; head++) {
+    const plan = planTypeGradient(types.data, head * chunks, N, { window, chunk });
+    forEachMaskGradientRow(options, sizes, head, (i, row) => {
+      addTypeGradientRow(plan, row, i, dTypes, head * chunks * 3);
+    });
+  }
+  return { data: dTypes, shape: [B, G, chunks, 3] };
+}
+
+/**
+ * dM of §4, summed over the query heads of each group: what a kernel's author compares first.
+ *
+ * @returns dM [B,G,N,N], 0 above the diagonal.
+ */
+export function maskGradient(options: AttentionBackwardArguments): NDArray {
+  const sizes = backwardSizes(options);
+  const { B, G, N } = sizes;
+  const dM = zerosLike(options.q.data, B * G * N * N);
+  for (let head = 0; head < B * G; head++) {
+    forEachMaskGradientRow(options, sizes, head, (i, row) => dM.set(row.subarray(0, i + 1), (head * N + i) * N));
+  }
+  return { data: dM, shape: [B, G, N, N] };
+}
+
+/** Calls `visit` with each row of dM of one KV head; the row is overwritten by the next. */
+function forEachMaskGradientRow(
+  options: AttentionBackwardArguments,
+  sizes: AttentionSizes,
+  head: number,
+  visit: (i: number, row: Float64Array) => void,
+): void {
+  const { q, k, v, lse, out, dOut, rule = 'bounded' } = options;
+  const { H, G, N, d } = sizes;
+  const scale = options.scale ?? 1 / Math.sqrt(d);
+  const scores = new Float64Array(N);
+  const dMRow = new Float64Array(N);
+  for (let i = 0; i < N; i++) {
+    dMRow.fill(0, 0, i + 1);
+    for (let h = 0; h < H / G; h++) {
+      const row = queryRow(sizes, head, h, i);
+      const D = dot(dOut.data, row * d, out.data, row * d, d);
+      let max = -Infinity;
+      for (let j = 0; j <= i; j++) {
+        scores[j] = scale * dot(q.data, row * d, k.data, (head * N + j) * d, d);
+        if (scores[j]! > max) max = scores[j]!;
+      }
+      // exp(S - n) = weigh * exp(S - max) for `bounded`, where the sum over all j <= i is at hand.
+      const shift = rule === 'exact' ? lse.data[row]! : max;
+      let Z = 0;
+      for (let j = 0; j <= i; j++) Z += scores[j] = Math.exp(scores[j]! - shift);
+      const weigh = rule === 'exact' ? 1 : 1 / Z;
+      for (let j = 0; j <= i; j++) {
+        const P = dot(dOut.data, row * d, v.data, (head * N + j) * d, d);
+        dMRow[j] = dMRow[j]! + weigh * scores[j]! * (P - D);
+      }
+    }
+    visit(i, dMRow);
+  }
+}
+
+/** The keys that query i can see, kept up to date while i grows: the cache in miniature (§8). */
+class LiveKeys {
+  readonly keys: Int32Array;
+  #count = 0;
+  readonly #last: Int32Array;
+  readonly #start: number;
+
+  constructor(last: Int32Array, start: number, length: number) {
+    this.keys = new Int32Array(length);
+    this.#last = last;
+    this.#start = start;
+  }
+
+  /** Appends key i, drops what died before query i, and returns how many of `keys` are visible. */
+  advance(i: number): number {
+    this.keys[this.#count++] = i;
+    let kept = 0;
+    for (let n = 0; n < this.#count; n++) {
+      const j = this.keys[n]!;
+      if (this.#last[this.#start + j]! >= i) this.keys[kept++] = j;
+    }
+    this.#count = kept;
+    return kept;
+  }
+}
+
+/** Row of q, out and lse that belongs to query i of the h-th query head served by KV head `head`. */
+function queryRow({ H, G, N }: AttentionSizes, head: number, h: number, i: number): number {
+  const b = Math.floor(head / G);
+  const g = head % G;
+  return (b * H + g * (H / G) + h) * N + i;
+}
+
+function backwardSizes(options: AttentionBackwardArguments): AttentionSizes {
+  const { q, k, v, last, out, lse, dOut } = options;
+  const sizes = attentionSizes(q, k, v, last);
+  const { B, H, N, d } = sizes;
+  expectShape('out', out, [B, H, N, d], 'it is the forward\'s result, shaped like q');
+  expectShape('lse', lse, [B, H, N], 'it is the forward\'s log-sum-exp, one per query');
+  expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
+  return sizes;
+}

@@ -1,0 +1,226 @@
+/**
+ * §8: the evicting cache. Every KV head keeps its own number of entries in blocks of its own; what dies is
+ * freed, survivors keep their positions.
+ * @module
+ */
+import type { CacheOptions, CacheStats } from '../src/engine.ts';
+import { ShapeError, ValueError } from '../src/errors.ts';
+import { chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
+import { checkGroups, checkLifetimeOptions, checkTypeValues, expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+import { HeadEntries } from './cache-entries.ts';
+import { axpy, dot } from './matmul.ts';
+
+/** What a step takes; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
+export interface StepInputs {
+  q: NDArray;
+  k: NDArray;
+  v: NDArray;
+  types: NDArray<Int32Array>;
+  counts?: readonly number[];
+  scale?: number;
+}
+
+/**
+ * The evicting KV cache of one layer (§8), for B sequences and G KV heads of size d.
+ *
+ * A step is append, attend, evict. Its outputs equal row i of full masked attention for every split of
+ * a sequence into steps, and a key is held exactly while a query may still see it: after a step the
+ * positions held are { j : last(j) >= next query }. Memory is a whole number of blocks per head.
+ *
+ * @throws {ValueError} If a size is not a whole number in its range.
+ * @example
+ * ```ts
+ * import { KVCache, ndarray } from 'neural-attention-search';
+ * const cache = new KVCache({ batch: 1, kvHeads: 1, headDim: 2, window: 1, blockSize: 4 });
+ * for (const type of [0, 2, 2, 2]) { // GLOBAL, then WINDOW tokens that live for one more query
+ *   const x = ndarray(Float64Array.of(1, 0), [1, 1, 1, 2]);
+ *   cache.step({ q: x, k: x, v: x, types: ndarray(Int32Array.of(type), [1, 1, 1]) });
+ * }
+ * console.log([...cache.positions(0, 0)]); // [0,3]
+ * ```
+ */
+export class KVCache {
+  readonly options: CacheOptions;
+  #heads: HeadEntries[] = [];
+  #seen: Int32Array;
+  #counts: readonly number[] = [];
+  #peakLive: Int32Array;
+  #visiblePairs: Float64Array;
+  #bytesPerNumber = 8;
+
+  constructor(options: { batch: number; kvHeads: number; headDim: number; window: number; chunk?: number; blockSize?: number }) {
+    this.options = { chunk: 1, blockSize: 16, ...options };
+    const { batch, kvHeads, headDim, blockSize } = this.options;
+    expectWhole('batch', batch, 1);
+    expectWhole('kvHeads', kvHeads, 1);
+    expectWhole('headDim', headDim, 1);
+    expectWhole('blockSize', blockSize, 1);
+    checkLifetimeOptions(this.options);
+    this.#seen = new Int32Array(batch);
+    this.#peakLive = new Int32Array(batch * kvHeads);
+    this.#visiblePairs = new Float64Array(batch * kvHeads);
+    this.clear();
+  }
+
+  /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
+  step(inputs: StepInputs): NDArray {
+    checkGroups(inputs.q, inputs.k, inputs.q.shape[1] ?? 0, this.options.kvHeads);
+    this.append(inputs);
+    const out = this.attend(inputs);
+    this.evict();
+    return out;
+  }
+
+  /**
+   * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk touched: row r is chunk
+   * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
+   */
+  append({ k, v, types, counts }: Omit<StepInputs, 'q'>): void {
+    const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
+    expectRank('k', k, 'B,G,T,d');
+    const T = k.shape[2]!;
+    expectShape('k', k, [batch, kvHeads, T, headDim], 'the cache was made with this batch, KV heads and head size');
+    expectShape('v', v, k.shape, 'v must have the shape of k');
+    const rows = Math.floor((T + chunk - 2) / chunk) + 1;
+    expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
+    checkTypeValues(types.data);
+    this.#counts = checkCounts(counts, batch, T);
+    this.#bytesPerNumber = k.data.BYTES_PER_ELEMENT;
+    for (let b = 0; b < batch; b++) {
+      const seen = this.#seen[b]!;
+      if (seen + this.#counts[b]! >= FOREVER) throw new ValueError(`sequence ${b} would reach ${FOREVER} tokens: clear() the cache`);
+      for (let g = 0; g < kvHeads; g++) {
+        const head = b * kvHeads + g;
+        const entries = (this.#heads[head] ??= new HeadEntries(headDim, blockSize, k.data));
+        for (let t = 0; t < this.#counts[b]!; t++) {
+          const position = seen + t;
+          const c = chunkOf(position, chunk);
+          entries.push(k.data, v.data, (head * T + t) * headDim, position);
+          // A chunk's type takes effect when its last token arrives; until then it counts as GLOBAL.
+          if (position === chunkEnd(c, chunk)) {
+            this.#settle(entries, c, types.data[head * rows + c - chunkOf(seen, chunk)]!);
+          }
+        }
+      }
+      this.#seen[b] = seen + this.#counts[b]!;
+    }
+  }
+
+  /** Gives the entries of full chunk c their lifetimes; a GLOBAL chunk closes every open LOCAL entry. */
+  #settle(entries: HeadEntries, c: number, type: number): void {
+    const { chunk, window } = this.options;
+    const end = chunkEnd(c, chunk);
+    if (type === TokenType.GLOBAL) entries.closeLocals(end);
+    entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER);
+  }
+
+  /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
+  attend({ q, scale }: { q: NDArray; scale?: number }): NDArray {
+    const { batch, kvHeads: G, headDim: d } = this.options;
+    expectRank('q', q, 'B,H,T,d');
+    const [, H, T] = q.shape as [number, number, number, number];
+    checkGroups(q, { shape: [batch, G, T, d] }, H, G);
+    expectShape('q', q, [batch, H, T, d], 'the cache was made with this batch and head size');
+    if (this.#counts.some((count) => count > T)) {
+      throw new ShapeError(`q has ${T} queries but append took ${Math.max(...this.#counts)} tokens: attend with the same step`);
+    }
+    const factor = scale ?? 1 / Math.sqrt(d);
+    const out = zerosLike(q.data, q.data.length);
+    for (let head = 0; head < batch * G; head++) {
+      const b = Math.floor(head / G);
+      const count = this.#counts[b] ?? 0;
+      for (let t = 0; t < count; t++) {
+        const i = this.#seen[b]! - count + t;
+        let visible = 0;
+        for (let h = 0; h < H / G; h++) {
+          const row = (b * H + (head % G) * (H / G) + h) * T + t;
+          visible = attendRow(q.data, row * d, this.#heads[head]!, i, factor, out, d);
+        }
+        this.#visiblePairs[head] = this.#visiblePairs[head]! + visible;
+        this.#peakLive[head] = Math.max(this.#peakLive[head]!, visible);
+      }
+    }
+    return { data: out, shape: q.shape };
+  }
+
+  /** Step 3: frees every entry that the next query cannot see, and the blocks this empties. */
+  evict(): void {
+    this.#heads.forEach((entries, head) => {
+      const next = this.#seen[Math.floor(head / this.options.kvHeads)]!;
+      entries.keepIf((last) => !isEvictable(last, next));
+    });
+  }
+
+  /** Forgets everything and frees all blocks. */
+  clear(): void {
+    this.#heads = [];
+    this.#counts = [];
+    this.#seen.fill(0);
+    this.#peakLive.fill(0);
+    this.#visiblePairs.fill(0);
+  }
+
+  /** Positions that KV head g of sequence b holds, ascending. */
+  positions(b: number, g: number): Int32Array {
+    return this.#entries(b, g)?.positions() ?? new Int32Array(0);
+  }
+
+  /** Tokens seen so far by each sequence, [B]. */
+  lengths(): Int32Array {
+    return this.#seen.slice();
+  }
+
+  /** Live entries, bytes and counts of every head. */
+  stats(): CacheStats {
+    const { batch, kvHeads, headDim, blockSize } = this.options;
+    const entryBytes = HeadEntries.bytesPerEntry(headDim, this.#bytesPerNumber);
+    const live = Int32Array.from({ length: batch * kvHeads }, (_, head) => this.#heads[head]?.count ?? 0);
+    const bytes = Float64Array.from(live, (_, head) => (this.#heads[head]?.blocks ?? 0) * blockSize * entryBytes);
+    return {
+      seen: this.lengths(), live, bytes, entryBytes,
+      peakLive: this.#peakLive.slice(), visiblePairs: this.#visiblePairs.slice(),
+    };
+  }
+
+  #entries(b: number, g: number): HeadEntries | undefined {
+    const { batch, kvHeads } = this.options;
+    if (!(b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
+      throw new ValueError(`sequence ${b}, KV head ${g} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
+    }
+    return this.#heads[b * kvHeads + g];
+  }
+}
+
+/** One row of §3 over the entries that query i can see; returns how many those are. */
+function attendRow(
+  q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
+): number {
+  const scores = new Float64Array(entries.count);
+  let max = -Infinity;
+  let visible = 0;
+  entries.forEach((n, position, last, k, _v, at) => {
+    scores[n] = -Infinity;
+    if (!isVisible(i, position, last)) return;
+    visible++;
+    scores[n] = scale * dot(q, qStart, k, at, d);
+    if (scores[n]! > max) max = scores[n]!;
+  });
+  let Z = 0;
+  for (let n = 0; n < scores.length; n++) if (scores[n] !== -Infinity) Z += scores[n] = Math.exp(scores[n]! - max);
+  entries.forEach((n, _position, _last, _k, v, at) => {
+    if (scores[n] !== -Infinity) axpy(scores[n]! / Z, v, at, out, qStart, d);
+  });
+  return visible;
+}
+
+function checkCounts(counts: readonly number[] | undefined, batch: number, T: number): readonly number[] {
+  if (counts === undefined) return new Array<number>(batch).fill(T);
+  if (counts.length !== batch) throw new ShapeError(`counts has ${counts.length} entries but the cache has ${batch} sequences`);
+  for (const count of counts) {
+    if (!Number.isInteger(count) || count < 0 || count > T) {
+      throw new ValueError(`counts holds ${count}: it must be a whole number from 0 to ${T}, the tokens of the step`);
+    }
+  }
+  return [...counts];
+}

@@ -1,0 +1,77 @@
+/**
+ * §2, C > 1: the hidden states of a chunk become one before they are scored.
+ * @module
+ */
+import type { Pooling } from '../src/engine.ts';
+import { ShapeError, ValueError } from '../src/errors.ts';
+import { chunkCount } from '../src/lifetime.ts';
+import { expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+
+/** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
+export function poolChunks(x: NDArray, chunk: number, pooling: Pooling): NDArray {
+  expectRank('x', x, 'B,N,D');
+  const [B, N, D] = x.shape as [number, number, number];
+  const pooled = new RunningPool(B, D, chunk, pooling).push(x);
+  const chunks = chunkCount(N, chunk);
+  const rows = pooled.shape[1]!;
+  const out = zerosLike(x.data, B * chunks * D);
+  for (let b = 0; b < B; b++) out.set(pooled.data.subarray(b * rows * D, (b * rows + chunks) * D), b * chunks * D);
+  return { data: out, shape: [B, chunks, D] };
+}
+
+/** The same, while tokens arrive in steps of any size; see ChunkPool in the engine contract. */
+export class RunningPool {
+  readonly #batch: number;
+  readonly #width: number;
+  readonly #chunk: number;
+  readonly #pooling: Pooling;
+  readonly #seen: Int32Array;
+  /** Sum or maximum of the unfinished chunk, [B,D]. */
+  readonly #state: Float64Array;
+
+  constructor(batch: number, width: number, chunk: number, pooling: Pooling) {
+    expectWhole('chunk', chunk, 1);
+    if (pooling !== 'mean' && pooling !== 'max') throw new ValueError(`pooling is ${String(pooling)}: it must be 'mean' or 'max'`);
+    this.#batch = batch;
+    this.#width = width;
+    this.#chunk = chunk;
+    this.#pooling = pooling;
+    this.#seen = new Int32Array(batch);
+    this.#state = new Float64Array(batch * width);
+  }
+
+  /** x [B,T,D] -> [B,floor((T+C-2)/C)+1,D]: row r pools what has arrived of chunk floor(seen_b/C) + r. */
+  push(x: NDArray, counts?: readonly number[]): NDArray {
+    const [B, D, C] = [this.#batch, this.#width, this.#chunk];
+    expectRank('x', x, 'B,T,D');
+    const T = x.shape[1]!;
+    expectShape('x', x, [B, T, D], 'the pool was made with this batch and width');
+    if (counts && (counts.length !== B || counts.some((n) => !(n >= 0 && n <= T)))) {
+      throw new ShapeError(`counts is [${counts}]: it needs ${B} numbers from 0 to ${T}`);
+    }
+    const rows = Math.floor((T + C - 2) / C) + 1;
+    const out = zerosLike(x.data, B * rows * D);
+    for (let b = 0; b < B; b++) {
+      const first = Math.floor(this.#seen[b]! / C);
+      for (let t = 0; t < (counts?.[b] ?? T); t++) {
+        const position = this.#seen[b]! + t;
+        const row = (b * rows + Math.floor(position / C) - first) * D;
+        this.#take(x.data.subarray((b * T + t) * D, (b * T + t + 1) * D), b, position % C, out.subarray(row, row + D));
+      }
+      this.#seen[b] = this.#seen[b]! + (counts?.[b] ?? T);
+    }
+    return { data: out, shape: [B, rows, D] };
+  }
+
+  /** Folds the token that is number `n` of its chunk into the state, and writes the pooled row. */
+  #take(token: NDArray['data'], b: number, n: number, row: NDArray['data']): void {
+    const state = this.#state.subarray(b * this.#width, (b + 1) * this.#width);
+    for (let column = 0; column < state.length; column++) {
+      const value = token[column]!;
+      const before = state[column]!;
+      state[column] = n === 0 ? value : this.#pooling === 'mean' ? before + value : Math.max(before, value);
+      row[column] = this.#pooling === 'mean' ? state[column]! / (n + 1) : state[column]!;
+    }
+  }
+}

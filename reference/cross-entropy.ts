@@ -1,0 +1,47 @@
+/**
+ * Cross-entropy of the next token, in nats.
+ * @module
+ */
+import { ValueError } from '../src/errors.ts';
+import { expectShape } from '../src/shape.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+
+/** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
+export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>): NDArray {
+  const V = vocabulary(logits, targets);
+  const loss = zerosLike(logits.data, targets.data.length);
+  targets.data.forEach((target, n) => {
+    if (target >= 0) loss[n] = logSumExp(logits.data, n * V, V) - logits.data[n * V + target]!;
+  });
+  return { data: loss, shape: targets.shape };
+}
+
+/** dz_nv = weight (softmax(z_n)_v - [v = target_n]), 0 where the target is -1. */
+export function crossEntropyBackward(logits: NDArray, targets: NDArray<Int32Array>, weight: number): NDArray {
+  const V = vocabulary(logits, targets);
+  const dLogits = zerosLike(logits.data, logits.data.length);
+  targets.data.forEach((target, n) => {
+    if (target < 0) return;
+    const lse = logSumExp(logits.data, n * V, V);
+    for (let v = 0; v < V; v++) dLogits[n * V + v] = weight * Math.exp(logits.data[n * V + v]! - lse);
+    dLogits[n * V + target] = dLogits[n * V + target]! - weight;
+  });
+  return { data: dLogits, shape: logits.shape };
+}
+
+function logSumExp(z: FloatArray, start: number, length: number): number {
+  let max = -Infinity;
+  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]!);
+  let sum = 0;
+  for (let v = 0; v < length; v++) sum += Math.exp(z[start + v]! - max);
+  return max + Math.log(sum);
+}
+
+function vocabulary(logits: NDArray, targets: NDArray<Int32Array>): number {
+  const V = logits.shape[logits.shape.length - 1] ?? 0;
+  expectShape('logits', logits, [...targets.shape, V], `targets is [${targets.shape}]`);
+  for (const target of targets.data) {
+    if (target < -1 || target >= V) throw new ValueError(`target ${target} is outside the vocabulary of ${V}: use 0..${V - 1}, or -1 for none`);
+  }
+  return V;
+}

@@ -1,0 +1,41 @@
+/**
+ * Between [B,N,heads*d], as linear layers see tokens, and [B,heads,N,d], as attention does.
+ * @module
+ */
+import { ShapeError } from '../src/errors.ts';
+import { expectRank } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+
+/** [B,N,heads*d] -> [B,heads,N,d]; its backward is mergeHeads. */
+export function splitHeads(x: NDArray, heads: number): NDArray {
+  expectRank('x', x, 'B,N,heads*d');
+  const [B, N, width] = x.shape as [number, number, number];
+  if (!(heads >= 1) || width % heads !== 0) throw new ShapeError(`x is [${x.shape}]: ${width} columns do not split into ${heads} heads`);
+  const d = width / heads;
+  const out = zerosLike(x.data, x.data.length);
+  for (let b = 0; b < B; b++) {
+    for (let n = 0; n < N; n++) {
+      for (let h = 0; h < heads; h++) {
+        const from = (b * N + n) * width + h * d;
+        out.set(x.data.subarray(from, from + d), ((b * heads + h) * N + n) * d);
+      }
+    }
+  }
+  return { data: out, shape: [B, heads, N, d] };
+}
+
+/** [B,heads,N,d] -> [B,N,heads*d]; its backward is splitHeads. */
+export function mergeHeads(x: NDArray): NDArray {
+  expectRank('x', x, 'B,heads,N,d');
+  const [B, heads, N, d] = x.shape as [number, number, number, number];
+  const out = zerosLike(x.data, x.data.length);
+  for (let b = 0; b < B; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let n = 0; n < N; n++) {
+        const from = ((b * heads + h) * N + n) * d;
+        out.set(x.data.subarray(from, from + d), (b * N + n) * heads * d + h * d);
+      }
+    }
+  }
+  return { data: out, shape: [B, N, heads * d] };
+}

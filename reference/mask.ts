@@ -1,0 +1,143 @@
+/**
+ * The mask of §2, its relaxation to real-valued types, and the gradient that flows through it (§5).
+ * @module
+ */
+import { chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
+import { checkLifetimeOptions, expectRank, expectShape } from '../src/shape.ts';
+import { chunkCount } from '../src/lifetime.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+
+/**
+ * The mask M of §2: M[i,j] = 1 if j <= i <= last(j), else 0.
+ *
+ * @param last Lifetimes, [B,G,N].
+ * @returns M, [B,G,N,N], one byte per pair.
+ * @throws {ShapeError} If last is not [B,G,N].
+ * @example
+ * ```ts
+ * import { attentionMask, lifetime, ndarray } from 'neural-attention-search';
+ * const types = ndarray(Int32Array.of(0, 1, 0), [1, 1, 3]); // G L G
+ * const mask = attentionMask(lifetime(types, { window: 0 }));
+ * console.log([...mask.data]); // [1,0,0,1,1,0,1,1,1]
+ * ```
+ */
+export function attentionMask(last: NDArray<Int32Array>): NDArray<Uint8Array> {
+  expectRank('last', last, 'B,G,N');
+  const [B, G, N] = last.shape as [number, number, number];
+  const mask = new Uint8Array(B * G * N * N);
+  for (let head = 0; head < B * G; head++) {
+    for (let i = 0; i < N; i++) {
+      for (let j = 0; j <= i; j++) {
+        if (isVisible(i, j, last.data[head * N + j]!)) mask[(head * N + i) * N + j] = 1;
+      }
+    }
+  }
+  return { data: mask, shape: [B, G, N, N] };
+}
+
+/**
+ * The mask of §5 for types read as real numbers, for j <= i, with c = floor(j / C) and r = floor(i / C):
+ * M[i,j] = g_c + l_c * prod_{c < n < r} (1 - g_n) + w_c * [i <= end(c) + W].
+ *
+ * @param soft (g, l, w) per chunk, [B,G,Nc,3].
+ * @param options W and C as in `lifetime`, and the number of tokens N.
+ * @returns M, [B,G,N,N], 0 above the diagonal.
+ * @throws {ShapeError} If soft is not [B,G,ceil(N / C),3].
+ * @example
+ * ```ts
+ * import { ndarray, relaxedMask } from 'neural-attention-search';
+ * const soft = ndarray(Float64Array.of(1, 0, 0, 0.25, 0.75, 0, 1, 0, 0), [1, 1, 3, 3]);
+ * console.log([...relaxedMask(soft, { window: 0, length: 3 }).data]); // [1,0,0,1,1,0,1,1,1]
+ * ```
+ */
+export function relaxedMask(
+  soft: NDArray,
+  options: { window: number; chunk?: number; length: number },
+): NDArray {
+  const { window, chunk = 1, length: N } = options;
+  checkLifetimeOptions({ window, chunk });
+  expectRank('soft', soft, 'B,G,Nc,3');
+  const [B, G] = soft.shape as [number, number, number, number];
+  const chunks = chunkCount(N, chunk);
+  expectShape('soft', soft, [B, G, chunks, 3], `${N} tokens in chunks of ${chunk} need ${chunks} triples`);
+  const mask = zerosLike(soft.data, B * G * N * N);
+  for (let head = 0; head < B * G; head++) {
+    const type = (c: number, which: TokenType) => soft.data[(head * chunks + c) * 3 + which]!;
+    for (let j = 0; j < N; j++) {
+      const c = chunkOf(j, chunk);
+      let open = 1; // prod (1 - g_n) over the chunks strictly between j's and i's
+      for (let i = j; i < N; i++) {
+        const r = chunkOf(i, chunk);
+        if (i > j && r > c + 1 && i === r * chunk) open *= 1 - type(r - 1, TokenType.GLOBAL);
+        mask[(head * N + i) * N + j] = type(c, TokenType.GLOBAL) + type(c, TokenType.LOCAL) * open +
+          (i <= windowEnd(c, chunk, window) ? type(c, TokenType.WINDOW) : 0);
+      }
+    }
+  }
+  return { data: mask, shape: [B, G, N, N] };
+}
+
+/** What the derivatives of §5 need to know of one head's types. */
+export interface TypeGradientPlan {
+  /** e(c): the last token of the first GLOBAL chunk after c, or N-1. */
+  readonly closing: Int32Array;
+  /** The last GLOBAL chunk before c, or -1. */
+  readonly previousGlobal: Int32Array;
+  readonly types: Int32Array;
+  readonly chunk: number;
+  readonly window: number;
+}
+
+/** Reads the types of one head (Nc of them, from `start`) for N tokens. */
+export function planTypeGradient(
+  types: Int32Array, start: number, N: number, options: { window: number; chunk: number },
+): TypeGradientPlan {
+  const { window, chunk } = options;
+  const chunks = chunkCount(N, chunk);
+  const own = types.slice(start, start + chunks);
+  if (chunks > 0 && chunkEnd(chunks - 1, chunk) >= N) own[chunks - 1] = TokenType.GLOBAL; // unfinished
+  const closing = new Int32Array(chunks);
+  const previousGlobal = new Int32Array(chunks);
+  for (let c = chunks - 1, end = N - 1; c >= 0; c--) {
+    closing[c] = end;
+    if (own[c] === TokenType.GLOBAL) end = Math.min(chunkEnd(c, chunk), N - 1);
+  }
+  for (let c = 0, previous = -1; c < chunks; c++) {
+    previousGlobal[c] = previous;
+    if (own[c] === TokenType.GLOBAL) previous = c;
+  }
+  return { closing, previousGlobal, types: own, chunk, window };
+}
+
+/**
+ * Adds what row i of dM (dM[i,j] at row[j], j <= i) contributes to the derivatives of §5:
+ *
+ *     dw_c += sum over j in c with i <= end(c) + W
+ *     dl_c += sum over j in c with i <= e(c)
+ *     dg_c += sum over j in c
+ *             - sum over LOCAL chunks k < c with no GLOBAL strictly between k and c, if c lies strictly
+ *               between k and i's chunk and i <= e(c)
+ *
+ * @param dTypes Receives (dg, dl, dw) of chunk c at start + 3c.
+ */
+export function addTypeGradientRow(
+  plan: TypeGradientPlan, row: FloatArray, i: number, dTypes: FloatArray, start: number,
+): void {
+  const { closing, previousGlobal, types, chunk, window } = plan;
+  const r = chunkOf(i, chunk);
+  const p = previousGlobal[r]!; // only GLOBAL chunk p and the chunks after it can still close something at i
+  const oldest = p < 0 ? 0 : previousGlobal[p]! + 1;
+  let openLocal = 0; // sum of dM[i,k] over LOCAL k since the GLOBAL before c
+  for (let c = 0; c <= r; c++) {
+    let sum = 0;
+    for (let j = c * chunk, end = Math.min((c + 1) * chunk, i + 1); j < end; j++) sum += row[j]!;
+    const at = start + 3 * c;
+    dTypes[at] = dTypes[at]! + sum;
+    if (i <= closing[c]!) dTypes[at + 1] = dTypes[at + 1]! + sum;
+    if (i <= windowEnd(c, chunk, window)) dTypes[at + 2] = dTypes[at + 2]! + sum;
+    if (c < oldest) continue;
+    if (c >= p && c < r) dTypes[at] = dTypes[at]! - openLocal;
+    if (types[c] === TokenType.GLOBAL) openLocal = 0;
+    else if (types[c] === TokenType.LOCAL) openLocal += sum;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * RMSNorm (Zhang & Sennrich, 2019).
+ * @module
+ */
+import { ShapeError } from '../src/errors.ts';
+import { expectShape } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { dot } from './matmul.ts';
+
+/** y = x r w with r = 1 / sqrt(mean(x²) + epsilon): x [...,D], weight [D]. */
+export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
+  const D = width(x, weight);
+  const out = zerosLike(x.data, x.data.length);
+  for (let at = 0; at < out.length; at += D) {
+    const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
+    for (let n = 0; n < D; n++) out[at + n] = x.data[at + n]! * r * weight.data[n]!;
+  }
+  return { data: out, shape: x.shape };
+}
+
+/** With u = dy w: dx = r u - x r³ mean(u x), dw = sum over rows of dy x r. */
+export function rmsNormBackward(dOut: NDArray, x: NDArray, weight: NDArray, epsilon: number): { dx: NDArray; dWeight: NDArray } {
+  const D = width(x, weight);
+  expectShape('dOut', dOut, x.shape, 'it is the cotangent of a result shaped like x');
+  const dx = zerosLike(x.data, x.data.length);
+  const dWeight = zerosLike(x.data, D);
+  for (let at = 0; at < dx.length; at += D) {
+    const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
+    let mean = 0;
+    for (let n = 0; n < D; n++) mean += (dOut.data[at + n]! * weight.data[n]! * x.data[at + n]!) / D;
+    for (let n = 0; n < D; n++) {
+      const dy = dOut.data[at + n]!;
+      dx[at + n] = r * dy * weight.data[n]! - x.data[at + n]! * r * r * r * mean;
+      dWeight[n] = dWeight[n]! + dy * x.data[at + n]! * r;
+    }
+  }
+  return { dx: { data: dx, shape: x.shape }, dWeight: { data: dWeight, shape: [D] } };
+}
+
+function width(x: NDArray, weight: NDArray): number {
+  const D = weight.shape[0] ?? 0;
+  if (weight.shape.length !== 1 || D < 1 || x.shape[x.shape.length - 1] !== D) {
+    throw new ShapeError(`x is [${x.shape}] but the weight is [${weight.shape}]: the weight must be [D] with D x's last axis`);
+  }
+  return D;
+}

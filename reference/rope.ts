@@ -1,0 +1,35 @@
+/**
+ * Rotary position embedding (Su et al., 2021) in the half-split layout of Llama checkpoints.
+ * @module
+ */
+import { ShapeError } from '../src/errors.ts';
+import { expectRank, expectShape } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+
+/**
+ * With x = (a, b) halves: (a cos - b sin, b cos + a sin). x [B,heads,N,d], cos and sin [B,N,d/2].
+ * `inverse` rotates back; as a rotation is orthogonal, that is also the backward.
+ */
+export function rope(x: NDArray, cos: NDArray, sin: NDArray, inverse = false): NDArray {
+  expectRank('x', x, 'B,heads,N,d');
+  const [B, heads, N, d] = x.shape as [number, number, number, number];
+  if (d % 2 !== 0) throw new ShapeError(`x is [${x.shape}]: the head size (${d}) must be even to rotate in pairs`);
+  const half = d / 2;
+  expectShape('cos', cos, [B, N, half], `x is [${x.shape}]`);
+  expectShape('sin', sin, [B, N, half], `x is [${x.shape}]`);
+  const sign = inverse ? -1 : 1;
+  const out = zerosLike(x.data, x.data.length);
+  for (let row = 0; row < B * heads * N; row++) {
+    const b = Math.floor(row / (heads * N));
+    const angle = (b * N + (row % N)) * half;
+    for (let n = 0; n < half; n++) {
+      const c = cos.data[angle + n]!;
+      const s = sign * sin.data[angle + n]!;
+      const first = x.data[row * d + n]!;
+      const second = x.data[row * d + half + n]!;
+      out[row * d + n] = first * c - second * s;
+      out[row * d + half + n] = second * c + first * s;
+    }
+  }
+  return { data: out, shape: x.shape };
+}

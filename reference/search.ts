@@ -1,0 +1,95 @@
+/**
+ * §6: choosing token types, and the straight-through gradient to their scores.
+ * @module
+ */
+import { TokenType } from '../src/lifetime.ts';
+import { checkScores, expectPositive, expectRank, expectShape } from '../src/shape.ts';
+import { type NDArray, zerosLike } from '../src/tensor.ts';
+
+/**
+ * Chooses a type per token (or chunk) and KV head: types = argmax_c (scores + noise), ties to the lowest
+ * index, with probabilities y = softmax((scores + noise) / temperature) (§6).
+ *
+ * Noise is Gumbel(0,1) while training and left out at inference.
+ *
+ * @param options.scores [B,G,Nc,3], no NaN.
+ * @param options.noise [B,G,Nc,3], no NaN.
+ * @param options.temperature tau > 0 (default 1).
+ * @param options.forceGlobal [B,Nc], 1 where the type must be GLOBAL whatever the scores.
+ * @returns types [B,G,Nc] and probabilities [B,G,Nc,3].
+ * @throws {ShapeError} If shapes disagree.
+ * @throws {ValueError} If a score or noise is NaN or the temperature is not above 0.
+ * @example
+ * ```ts
+ * import { ndarray, selectTokenTypes } from 'neural-attention-search';
+ * const scores = ndarray(Float64Array.of(0, 2, 1, 5, 5, 5), [1, 1, 2, 3]);
+ * console.log([...selectTokenTypes({ scores }).types.data]); // [1,0]
+ * ```
+ */
+export function selectTokenTypes(options: {
+  scores: NDArray;
+  noise?: NDArray;
+  temperature?: number;
+  forceGlobal?: NDArray<Int32Array>;
+}): { types: NDArray<Int32Array>; probabilities: NDArray } {
+  const { scores, noise, temperature = 1, forceGlobal } = options;
+  const [B, G, chunks] = checkInputs(scores, noise, temperature, forceGlobal);
+  checkScores(scores.data);
+  if (noise) checkScores(noise.data);
+  const types = new Int32Array(B * G * chunks);
+  const probabilities = zerosLike(scores.data, scores.data.length);
+  for (let t = 0; t < types.length; t++) {
+    const z = [0, 1, 2].map((c) => scores.data[3 * t + c]! + (noise ? noise.data[3 * t + c]! : 0));
+    const best = z[0]! >= z[1]! && z[0]! >= z[2]! ? 0 : z[1]! >= z[2]! ? 1 : 2;
+    const e = z.map((zc) => (zc === z[best]! ? 1 : Math.exp((zc - z[best]!) / temperature)));
+    const Z = e[0]! + e[1]! + e[2]!;
+    for (let c = 0; c < 3; c++) probabilities[3 * t + c] = e[c]! / Z;
+    types[t] = isForced(forceGlobal, t, G, chunks) ? TokenType.GLOBAL : best;
+  }
+  return { types: { data: types, shape: [B, G, chunks] }, probabilities: { data: probabilities, shape: scores.shape } };
+}
+
+/**
+ * Straight through (§6): the one-hot's cotangent becomes y's, so
+ * dscores = y (dt - sum_c y_c dt_c) / temperature. A forced type does not depend on its scores: 0.
+ *
+ * @param options.dTypes Cotangent (dg, dl, dw) of the one-hot types, price included, [B,G,Nc,3].
+ * @param options.probabilities y from the forward, [B,G,Nc,3].
+ * @returns dscores, [B,G,Nc,3].
+ */
+export function tokenTypesBackward(options: {
+  dTypes: NDArray;
+  probabilities: NDArray;
+  temperature?: number;
+  forceGlobal?: NDArray<Int32Array>;
+}): NDArray {
+  const { dTypes, probabilities: y, temperature = 1, forceGlobal } = options;
+  const [, G, chunks] = checkInputs(y, dTypes, temperature, forceGlobal);
+  const dScores = zerosLike(y.data, y.data.length);
+  for (let t = 0; t < y.data.length / 3; t++) {
+    if (isForced(forceGlobal, t, G, chunks)) continue;
+    let mean = 0;
+    for (let c = 0; c < 3; c++) mean += y.data[3 * t + c]! * dTypes.data[3 * t + c]!;
+    for (let c = 0; c < 3; c++) dScores[3 * t + c] = y.data[3 * t + c]! * (dTypes.data[3 * t + c]! - mean) / temperature;
+  }
+  return { data: dScores, shape: y.shape };
+}
+
+/** forceGlobal is [B,Nc] and t indexes [B,G,Nc]. */
+function isForced(forceGlobal: NDArray<Int32Array> | undefined, t: number, G: number, chunks: number): boolean {
+  if (!forceGlobal) return false;
+  const b = Math.floor(t / (G * chunks));
+  return forceGlobal.data[b * chunks + (t % chunks)] === 1;
+}
+
+function checkInputs(
+  scores: NDArray, same: NDArray | undefined, temperature: number, forceGlobal: NDArray<Int32Array> | undefined,
+): [number, number, number] {
+  expectRank('scores', scores, 'B,G,Nc,3');
+  const [B, G, chunks] = scores.shape as [number, number, number, number];
+  expectShape('scores', scores, [B, G, chunks, 3], 'there are three token types');
+  if (same) expectShape('noise or dTypes', same, scores.shape, 'it must have the shape of the scores');
+  if (forceGlobal) expectShape('forceGlobal', forceGlobal, [B, chunks], 'one flag per sequence and token or chunk');
+  expectPositive('temperature', temperature);
+  return [B, G, chunks];
+}
