@@ -3,13 +3,12 @@
  * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
  * @module
  */
-import { attentionSizes, expectShape } from '../src/shape.ts';
 import { ValueError } from '../src/errors.ts';
-import { type AttentionSizes, checkTypesShape } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { type AttentionSizes, attentionSizes, checkTypesShape, expectShape } from '../src/shape.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import type { MaskGradientRule } from '../src/engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
-import { axpy, dot } from './matmul.ts';
+import { axpy, dot, matmulNT } from './matmul.ts';
 
 /** Inputs shared by the forward and the backward. */
 export interface AttentionArguments {
@@ -181,12 +180,15 @@ export function maskGradient(options: AttentionBackwardArguments): NDArray {
   const { B, G, N } = sizes;
   const dM = zerosLike(options.q.data, B * G * N * N);
   for (let head = 0; head < B * G; head++) {
-    forEachMaskGradientRow(options, sizes, head, (i, row) => dM.set(row.subarray(0, i + 1), (head * N + i) * N));
+    forEachMaskGradientRow(options, sizes, head, (i, row) => dM.set(row, (head * N + i) * N));
   }
   return { data: dM, shape: [B, G, N, N] };
 }
 
-/** Calls `visit` with each row of dM of one KV head; the row is overwritten by the next. */
+/**
+ * Calls `visit` with each row of dM of one KV head; the row is overwritten by the next. All pairs count,
+ * so S and P' are plain matrix products, a block of queries at a time.
+ */
 function forEachMaskGradientRow(
   options: AttentionBackwardArguments,
   sizes: AttentionSizes,
@@ -196,30 +198,39 @@ function forEachMaskGradientRow(
   const { q, k, v, lse, out, dOut, rule = 'bounded' } = options;
   const { H, G, N, d } = sizes;
   const scale = options.scale ?? 1 / Math.sqrt(d);
-  const scores = new Float64Array(N);
-  const dMRow = new Float64Array(N);
-  for (let i = 0; i < N; i++) {
-    dMRow.fill(0, 0, i + 1);
+  for (let first = 0; first < N; first += QUERY_BLOCK) {
+    const rows = Math.min(QUERY_BLOCK, N - first);
+    const keys = first + rows;
+    const dM = new Float64Array(rows * keys);
+    const kHead = k.data.subarray(head * N * d, (head * N + keys) * d);
+    const vHead = v.data.subarray(head * N * d, (head * N + keys) * d);
     for (let h = 0; h < H / G; h++) {
-      const row = queryRow(sizes, head, h, i);
-      const D = dot(dOut.data, row * d, out.data, row * d, d);
-      let max = -Infinity;
-      for (let j = 0; j <= i; j++) {
-        scores[j] = scale * dot(q.data, row * d, k.data, (head * N + j) * d, d);
-        if (scores[j]! > max) max = scores[j]!;
-      }
-      // exp(S - n) = weigh * exp(S - max) for `bounded`, where the sum over all j <= i is at hand.
-      const shift = rule === 'exact' ? lse.data[row]! : max;
-      let Z = 0;
-      for (let j = 0; j <= i; j++) Z += scores[j] = Math.exp(scores[j]! - shift);
-      const weigh = rule === 'exact' ? 1 : 1 / Z;
-      for (let j = 0; j <= i; j++) {
-        const P = dot(dOut.data, row * d, v.data, (head * N + j) * d, d);
-        dMRow[j] = dMRow[j]! + weigh * scores[j]! * (P - D);
+      const at = queryRow(sizes, head, h, first);
+      const S = matmulNT(q.data.subarray(at * d, (at + rows) * d), kHead, rows, keys, d);
+      const P = matmulNT(dOut.data.subarray(at * d, (at + rows) * d), vHead, rows, keys, d);
+      for (let r = 0; r < rows; r++) {
+        const D = dot(dOut.data, (at + r) * d, out.data, (at + r) * d, d);
+        const n = rule === 'exact' ? lse.data[at + r]! : causalLogSumExp(S, r * keys, first + r + 1, scale);
+        for (let j = 0; j <= first + r; j++) {
+          const pair = r * keys + j;
+          dM[pair] = dM[pair]! + Math.exp(scale * S[pair]! - n) * (P[pair]! - D);
+        }
       }
     }
-    visit(i, dMRow);
+    for (let r = 0; r < rows; r++) visit(first + r, dM.subarray(r * keys, r * keys + first + r + 1));
   }
+}
+
+/** Queries whose rows of dM are in memory at once. */
+const QUERY_BLOCK = 32;
+
+/** log sum over the first `length` keys of exp(scale * S), whether visible or not. */
+function causalLogSumExp(S: FloatArray, start: number, length: number, scale: number): number {
+  let max = -Infinity;
+  for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]!);
+  let sum = 0;
+  for (let j = 0; j < length; j++) sum += Math.exp(scale * S[start + j]! - max);
+  return max + Math.log(sum);
 }
 
 /** The keys that query i can see, kept up to date while i grows: the cache in miniature (§8). */

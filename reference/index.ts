@@ -81,13 +81,6 @@ export class ReferenceEngine implements Engine {
   zeros(shape: readonly number[]): Tensor {
     return this.#wrap({ data: this.#floats(new Float64Array(sizeOf(shape))), shape: [...shape] });
   }
-  /** A tensor over the caller's memory, which it shares: no copy. Its type must be the engine's precision. */
-  share(data: FloatArray, shape: readonly number[]): Tensor {
-    if ((data instanceof Float64Array) !== (this.precision === 'float64')) {
-      throw new ValueError(`share() got a ${data.constructor.name} but the engine computes in ${this.precision}`);
-    }
-    return this.#wrap(ndarray(data, shape));
-  }
   async read(tensor: Tensor): Promise<FloatArray> {
     return float(tensor).data.slice();
   }

@@ -2,9 +2,8 @@
  * The mask of §2, its relaxation to real-valued types, and the gradient that flows through it (§5).
  * @module
  */
-import { chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
+import { chunkCount, chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkLifetimeOptions, expectRank, expectShape } from '../src/shape.ts';
-import { chunkCount } from '../src/lifetime.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 
 /**

@@ -1,0 +1,124 @@
+/**
+ * Quality and memory of a policy, measured by decoding text through the real evicting cache.
+ * @module
+ */
+import { StoppedError, ValueError } from '../errors.ts';
+import type { CacheStats } from '../engine.ts';
+import { formatPolicy, type Policy } from '../model/config.ts';
+import type { Model } from '../model/model.ts';
+import { expectWhole } from '../shape.ts';
+import type { FloatArray } from '../tensor.ts';
+
+/** How to evaluate. */
+export interface EvaluateOptions {
+  /** What the cache keeps (default: as trained). */
+  readonly policy?: Policy;
+  /** Tokens per sequence, after which a fresh cache starts (default: the model's maxPositions). */
+  readonly context?: number;
+  /** Tokens fed per step (default 1: plain decoding). Any value gives the same outputs. */
+  readonly step?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Called with the types chosen in every layer: token range [from, to) of the text, types [G, to - from] (C = 1). */
+  readonly onTypes?: (layer: number, from: number, types: Int32Array) => void;
+}
+
+/** What one policy costs and gives. */
+export interface Evaluation {
+  readonly policy: string;
+  readonly tokens: number;
+  readonly context: number;
+  /** exp of the mean loss per token. */
+  readonly perplexity: number;
+  readonly bitsPerByte: number;
+  /** Visible pairs over causal pairs: the mean share of the full cache that is alive. */
+  readonly meanLiveShare: number;
+  /** The most entries alive at once over the most that the full cache holds, over all heads. */
+  readonly peakLiveShare: number;
+  /** Live entries and resident bytes at the end of the last full context, per layer and KV head. */
+  readonly live: readonly (readonly number[])[];
+  readonly bytes: readonly (readonly number[])[];
+  /** The same for a full cache of that length. */
+  readonly fullEntries: number;
+  readonly fullBytesPerHead: number;
+  readonly residentBytes: number;
+  readonly fullBytes: number;
+  readonly msPerToken: number;
+}
+
+/**
+ * Decodes `tokens` in sequences of `context` tokens and scores every token but each sequence's first input.
+ * Each sequence starts with the tokenizer's bos, so all of the text's tokens are scored.
+ *
+ * @throws {ValueError} If there are no tokens.
+ */
+export async function evaluate(model: Model, tokens: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
+  const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
+  expectWhole('context', context, 1);
+  expectWhole('step', step, 1);
+  if (tokens.length === 0) throw new ValueError('the text to evaluate is empty: pass files with text in them');
+  const totals = { loss: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
+  let ends: CacheStats[] = [];
+  let endLength = 0;
+  for (let start = 0; start < tokens.length; start += context) {
+    const targets = tokens.subarray(start, Math.min(start + context, tokens.length));
+    const inputs = Int32Array.from(targets, (_, n) => (n === 0 ? model.tokenizer.bos : targets[n - 1]!));
+    const session = model.session({ policy });
+    try {
+      for (let at = 0; at < targets.length; at += step) {
+        if (signal?.aborted) throw new StoppedError(`evaluation was stopped after ${start + at} of ${tokens.length} tokens`);
+        const ids = inputs.subarray(at, at + step);
+        const begin = performance.now();
+        const logits = await session.step(ids, {
+          ...(onTypes && { onTypes: (layer: number, types: Int32Array) => onTypes(layer, start + at, types) }),
+        });
+        totals.seconds += (performance.now() - begin) / 1000;
+        const V = logits.length / ids.length;
+        for (let n = 0; n < ids.length; n++) totals.loss += negativeLogProbability(logits, n * V, V, targets[at + n]!);
+        onProgress?.(start + at + ids.length, tokens.length);
+      }
+      const stats = await session.stats();
+      for (const layer of stats) {
+        totals.visible += layer.visiblePairs.reduce((a, b) => a + b, 0);
+        totals.causal += (layer.visiblePairs.length * targets.length * (targets.length + 1)) / 2;
+      }
+      if (targets.length >= endLength) {
+        [ends, endLength] = [stats, targets.length];
+        const peaks = stats.flatMap((layer) => [...layer.peakLive]);
+        totals.peak = Math.max(totals.peak, peaks.reduce((a, b) => a + b, 0));
+        totals.peakFull = peaks.length * targets.length;
+      }
+    } finally {
+      session.dispose();
+    }
+  }
+  for (const token of tokens) totals.bytes += model.tokenizer.byteLength(token);
+  const bytes = ends.map((layer) => [...layer.bytes]);
+  const { entryBytes } = ends[0]!;
+  const heads = ends.length * model.config.kvHeads;
+  return {
+    policy: formatPolicy(policy),
+    tokens: tokens.length,
+    context,
+    perplexity: Math.exp(totals.loss / tokens.length),
+    bitsPerByte: totals.loss / Math.LN2 / totals.bytes,
+    meanLiveShare: totals.visible / totals.causal,
+    peakLiveShare: totals.peak / totals.peakFull,
+    live: ends.map((layer) => [...layer.live]),
+    bytes,
+    fullEntries: endLength,
+    fullBytesPerHead: endLength * entryBytes,
+    residentBytes: bytes.flat().reduce((a, b) => a + b, 0),
+    fullBytes: endLength * entryBytes * heads,
+    msPerToken: (1000 * totals.seconds) / tokens.length,
+  };
+}
+
+/** -log softmax(z)[target]; NaN logits give NaN, never a pass. */
+function negativeLogProbability(z: FloatArray, start: number, length: number, target: number): number {
+  let max = -Infinity;
+  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]!);
+  let total = 0;
+  for (let v = 0; v < length; v++) total += Math.exp(z[start + v]! - max);
+  return max + Math.log(total) - z[start + target]!;
+}

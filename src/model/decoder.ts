@@ -1,0 +1,88 @@
+/**
+ * The Llama-style decoder, written once for training and for inference: they differ only in how a
+ * layer's attention is served.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { ConfigError } from '../errors.ts';
+import type { Tape } from '../tape.ts';
+import type { ModelConfig } from './config.ts';
+import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+
+/** Weights by Hugging Face name, on an engine. */
+export type Weights = ReadonlyMap<string, Tensor>;
+
+/** What a layer's attention gets: q [B,H,N,d] and k after rotary embedding, v [B,G,N,d], and the normed input [B,N,D]. */
+export interface LayerInputs {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly hidden: Tensor;
+}
+
+/** Serves the attention of one layer: out [B,H,N,d], owned by the tape. */
+export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
+
+/**
+ * Logits [B,N,V] of tokens ids [B,N] at `positions` [B*N].
+ *
+ * @param tape Owns everything made on the way.
+ * @param attend Serves attention: the full mask in training, the evicting cache at inference.
+ */
+export function decode(
+  tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
+): Tensor {
+  const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
+  const [B, N] = ids.shape as [number, number];
+  const weight = (name: string) => weightOf(weights, name);
+  const { cos, sin } = rotaryTables(tape, config, positions, B, N);
+  let x = embedding(tape, weight('model.embed_tokens.weight'), ids);
+  for (let n = 0; n < config.layers; n++) {
+    const of = (name: string) => weight(`model.layers.${n}.${name}.weight`);
+    const hidden = rmsNorm(tape, x, of('input_layernorm'), epsilon);
+    const q = rope(tape, splitHeads(tape, linear(tape, hidden, of('self_attn.q_proj')), heads), cos, sin);
+    const k = rope(tape, splitHeads(tape, linear(tape, hidden, of('self_attn.k_proj')), kvHeads), cos, sin);
+    const v = splitHeads(tape, linear(tape, hidden, of('self_attn.v_proj')), kvHeads);
+    const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
+    x = add(tape, x, linear(tape, attended, of('self_attn.o_proj')));
+    const normed = rmsNorm(tape, x, of('post_attention_layernorm'), epsilon);
+    const gated = swiglu(tape, linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj')));
+    x = add(tape, x, linear(tape, gated, of('mlp.down_proj')));
+  }
+  const final = rmsNorm(tape, x, weight('model.norm.weight'), epsilon);
+  return linear(tape, final, weight(config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
+}
+
+/** The weight called `name`. */
+export function weightOf(weights: Weights, name: string): Tensor {
+  const tensor = weights.get(name);
+  if (!tensor) throw new ConfigError(`the model has no weight '${name}': load a folder whose config.json matches its weights`);
+  return tensor;
+}
+
+/** Uploads host weights to an engine. */
+export function uploadWeights(
+  engine: Engine, weights: Iterable<readonly [string, { data: ArrayLike<number>; shape: readonly number[] }]>,
+): Map<string, Tensor> {
+  const out = new Map<string, Tensor>();
+  for (const [name, { data, shape }] of weights) out.set(name, engine.tensor(data, shape));
+  return out;
+}
+
+/** cos and sin of position * theta^(-2n/d), [B,N,d/2], computed here in float64 for every engine alike. */
+function rotaryTables(
+  tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
+): { cos: Tensor; sin: Tensor } {
+  const half = config.headDim / 2;
+  const cos = new Float64Array(B * N * half);
+  const sin = new Float64Array(B * N * half);
+  for (let n = 0; n < half; n++) {
+    const frequency = config.ropeTheta ** (-n / half);
+    for (let t = 0; t < B * N; t++) {
+      cos[t * half + n] = Math.cos(positions[t]! * frequency);
+      sin[t * half + n] = Math.sin(positions[t]! * frequency);
+    }
+  }
+  const shape = [B, N, half];
+  return { cos: tape.own(tape.engine.tensor(cos, shape)), sin: tape.own(tape.engine.tensor(sin, shape)) };
+}

@@ -1,0 +1,28 @@
+/**
+ * Weights to start training from.
+ * @module
+ */
+import { generator, Stream } from '../random.ts';
+import { type NDArray, ndarray, sizeOf } from '../tensor.ts';
+import { expectedWeights, type ModelConfig } from './config.ts';
+
+/**
+ * Normal(0, 0.02) matrices, those that write into the residual stream scaled by 1/sqrt(2 layers)
+ * (GPT-2's rule); norms 1; token-type scorers 0, so that the search starts without a preference.
+ */
+export function initialWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
+  const weights = new Map<string, NDArray>();
+  let index = 0;
+  for (const [name, shape] of expectedWeights(config)) {
+    const data = new Float64Array(sizeOf(shape));
+    const random = generator(seed, [Stream.WEIGHTS, index++]);
+    if (shape.length === 1) data.fill(1);
+    else if (!name.endsWith('proj_layer.weight')) {
+      const residual = name.endsWith('o_proj.weight') || name.endsWith('down_proj.weight');
+      const deviation = 0.02 / (residual ? Math.sqrt(2 * config.layers) : 1);
+      for (let n = 0; n < data.length; n++) data[n] = deviation * random.normal();
+    }
+    weights.set(name, ndarray(data, shape));
+  }
+  return weights;
+}

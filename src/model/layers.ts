@@ -1,0 +1,70 @@
+/**
+ * The contract's layers on a tape: each forward recorded together with its backward.
+ * @module
+ */
+import type { Tensor } from '../engine.ts';
+import type { Tape } from '../tape.ts';
+
+/** Rows of the table picked by ids. */
+export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
+  return tape.record(tape.engine.embedding(weight, ids), (dOut) => {
+    tape.addGradient(weight, tape.engine.embeddingBackward(dOut, ids, weight.shape[0]!));
+  });
+}
+
+/** x Wᵀ. With `detach`, no gradient goes into x. */
+export function linear(tape: Tape, x: Tensor, weight: Tensor, { detach = false }: { detach?: boolean } = {}): Tensor {
+  return tape.record(tape.engine.linear(x, weight), (dOut) => {
+    if (!detach) tape.addGradient(x, tape.engine.linearBackwardInput(dOut, weight));
+    tape.addGradient(weight, tape.engine.linearBackwardWeight(dOut, x));
+  });
+}
+
+/** Root-mean-square norm over the last axis. */
+export function rmsNorm(tape: Tape, x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  return tape.record(tape.engine.rmsNorm(x, weight, epsilon), (dOut) => {
+    const { dx, dWeight } = tape.engine.rmsNormBackward(dOut, x, weight, epsilon);
+    tape.addGradient(x, dx);
+    tape.addGradient(weight, dWeight);
+  });
+}
+
+/** silu(gate) * up. */
+export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
+  return tape.record(tape.engine.swiglu(gate, up), (dOut) => {
+    const { dGate, dUp } = tape.engine.swigluBackward(dOut, gate, up);
+    tape.addGradient(gate, dGate);
+    tape.addGradient(up, dUp);
+  });
+}
+
+/** a + b. */
+export function add(tape: Tape, a: Tensor, b: Tensor): Tensor {
+  return tape.record(tape.engine.add(a, b), (dOut) => {
+    tape.addGradient(a, dOut);
+    tape.addGradient(b, dOut);
+  });
+}
+
+/** [B,N,heads*d] -> [B,heads,N,d]. */
+export function splitHeads(tape: Tape, x: Tensor, heads: number): Tensor {
+  return tape.record(tape.engine.splitHeads(x, heads), (dOut) => tape.addGradient(x, tape.engine.mergeHeads(dOut)));
+}
+
+/** [B,heads,N,d] -> [B,N,heads*d]. */
+export function mergeHeads(tape: Tape, x: Tensor): Tensor {
+  const heads = x.shape[1]!;
+  return tape.record(tape.engine.mergeHeads(x), (dOut) => tape.addGradient(x, tape.engine.splitHeads(dOut, heads)));
+}
+
+/** Rotates queries or keys by their positions. */
+export function rope(tape: Tape, x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  return tape.record(tape.engine.rope(x, cos, sin), (dOut) => tape.addGradient(x, tape.engine.rope(dOut, cos, sin, true)));
+}
+
+/** Losses per token, nats; starts the way back with `weight` times their sum. */
+export function crossEntropy(tape: Tape, logits: Tensor, targets: Tensor, weight: number): Tensor {
+  const losses = tape.own(tape.engine.crossEntropy(logits, targets));
+  if (tape.recording) tape.addGradient(logits, tape.engine.crossEntropyBackward(logits, targets, weight));
+  return losses;
+}

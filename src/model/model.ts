@@ -1,0 +1,94 @@
+/**
+ * A model that is ready to use: configuration, weights on an engine, tokenizer.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { DisposedError, ShapeError } from '../errors.ts';
+import type { NDArray } from '../tensor.ts';
+import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
+import { uploadWeights } from './decoder.ts';
+import { generate, type GenerateOptions, type GeneratedPiece } from './generate.ts';
+import { checkPolicy, Session, type SessionOptions } from './session.ts';
+import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
+
+/** A Llama-style decoder with learned token types. Make one with `loadModel`. */
+export class Model {
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  readonly engine: Engine;
+  #weights: Map<string, Tensor> | undefined;
+
+  /** @param weights Host arrays by Hugging Face name; they are checked against the config and uploaded. */
+  constructor(
+    engine: Engine, config: ModelConfig, weights: ReadonlyMap<string, NDArray>, tokenizer: Tokenizer = new ByteTokenizer(),
+  ) {
+    checkWeights(config, weights);
+    if (tokenizer.vocabSize > config.vocabSize) {
+      throw new ShapeError(`the tokenizer has ${tokenizer.vocabSize} tokens but the model's vocabulary has ${config.vocabSize}: use the model's own tokenizer`);
+    }
+    this.engine = engine;
+    this.config = config;
+    this.tokenizer = tokenizer;
+    this.#weights = uploadWeights(engine, weights);
+  }
+
+  /** Number of weights. */
+  get parameters(): number {
+    return [...this.weights.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  }
+
+  /** The weights on the engine, by name. */
+  get weights(): ReadonlyMap<string, Tensor> {
+    if (!this.#weights) throw new DisposedError('the model was used after dispose(): load it again');
+    return this.#weights;
+  }
+
+  /** The policy that the model was trained with. */
+  get policy(): Policy {
+    return parsePolicy(this.config.nats.policy);
+  }
+
+  /** Decoding state for one or more sequences. */
+  session(options: SessionOptions = {}): Session {
+    const policy = options.policy ?? this.policy;
+    checkPolicy(policy, this.config, this.weights);
+    return new Session(this.engine, this.config, this.weights, { ...options, policy });
+  }
+
+  /**
+   * Streams a continuation of `prompt`.
+   *
+   * @param prompt Text with at least one token.
+   * @param options.maxNewTokens Most tokens to make (default 128).
+   * @param options.temperature 0 picks the likeliest token; default 1.
+   * @param options.topK Sample among the k likeliest tokens (default: all).
+   * @param options.seed Names the random stream (default 0).
+   * @param options.policy What the cache keeps (default: as trained).
+   * @param options.signal Aborting ends with a StoppedError.
+   * @returns Pieces of text, as soon as they are complete characters.
+   * @throws {ValueError} If the prompt has no tokens or an option is outside its range.
+   * @example
+   * ```ts
+   * import { loadModel } from 'neural-attention-search';
+   * const model = await loadModel('models/nats');
+   * let text = '';
+   * for await (const piece of model.generate('My fellow', { maxNewTokens: 8, temperature: 0 })) text += piece;
+   * console.log(text.length > 0); // true
+   * model.dispose();
+   * ```
+   */
+  async *generate(prompt: string, options: GenerateOptions = {}): AsyncGenerator<string> {
+    for await (const { text } of generate(this, [prompt], options)) yield text;
+  }
+
+  /** The same for several prompts at once; every piece says which sequence it continues. */
+  generateBatch(prompts: readonly string[], options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
+    return generate(this, prompts, options);
+  }
+
+  /** Frees the weights. Idempotent; the engine stays. */
+  dispose(): void {
+    for (const tensor of this.#weights?.values() ?? []) tensor.dispose();
+    this.#weights = undefined;
+  }
+}

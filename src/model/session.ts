@@ -1,0 +1,138 @@
+/**
+ * A forward pass that remembers: several sequences, one evicting cache per layer, any split into steps.
+ * @module
+ */
+import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../engine.ts';
+import { ShapeError, ValueError } from '../errors.ts';
+import { chunkOf } from '../lifetime.ts';
+import { Tape } from '../tape.ts';
+import type { ModelConfig, Policy } from './config.ts';
+import { decode, type LayerInputs, type Weights, weightOf } from './decoder.ts';
+import { linear, splitHeads } from './layers.ts';
+import { fixedType, lifetimeOptions } from './policy.ts';
+
+/** How a session keeps its cache. */
+export interface SessionOptions {
+  /** Sequences served at once (default 1). */
+  readonly batch?: number;
+  /** What the cache keeps (default: what the model was trained with). */
+  readonly policy?: Policy;
+  /** Entries per allocation block (default 16). */
+  readonly blockSize?: number;
+}
+
+/** Decoding state of `batch` sequences. Dispose it when done. */
+export class Session {
+  readonly engine: Engine;
+  readonly policy: Policy;
+  readonly batch: number;
+  readonly #config: ModelConfig;
+  readonly #weights: Weights;
+  readonly #caches: Cache[];
+  readonly #pools: ChunkPool[];
+  readonly #seen: number[];
+
+  constructor(engine: Engine, config: ModelConfig, weights: Weights, options: SessionOptions & { policy: Policy }) {
+    const { batch = 1, policy, blockSize = 16 } = options;
+    this.engine = engine;
+    this.policy = policy;
+    this.batch = batch;
+    this.#config = config;
+    this.#weights = weights;
+    this.#seen = new Array<number>(batch).fill(0);
+    const { kvHeads, headDim, hiddenSize } = config;
+    const lifetimes = lifetimeOptions(policy, config);
+    const perLayer = { length: config.layers };
+    this.#caches = Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
+    this.#pools = lifetimes.chunk === 1
+      ? []
+      : Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, lifetimes.chunk, config.nats.pooling));
+  }
+
+  /** Tokens each sequence has seen. */
+  get lengths(): readonly number[] {
+    return [...this.#seen];
+  }
+
+  /**
+   * Feeds the next tokens and reads the logits of all of them.
+   *
+   * @param ids Row-major [batch, T]; sequence b uses its first counts[b] (default T) tokens.
+   * @param steps.onTypes Called per layer with the types chosen, integer [batch,G,nc], before they are freed.
+   * @returns Logits, row-major [batch, T, V]; rows beyond counts[b] mean nothing.
+   */
+  async step(
+    ids: ArrayLike<number>,
+    { counts, onTypes }: { counts?: readonly number[]; onTypes?: (layer: number, types: Int32Array) => void } = {},
+  ): Promise<Float64Array | Float32Array> {
+    const T = ids.length / this.batch;
+    if (!Number.isInteger(T) || T < 1) {
+      throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
+    }
+    const positions = Array.from({ length: this.batch * T }, (_, n) => this.#seen[Math.floor(n / T)]! + (n % T));
+    const tape = new Tape(this.engine, false);
+    const chosen: Tensor[] = [];
+    try {
+      const tokens = tape.own(this.engine.integers(ids, [this.batch, T]));
+      const logits = decode(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
+        const types = this.#types(tape, layer, inputs, T, counts);
+        chosen.push(types);
+        const cache = this.#caches[layer]!;
+        cache.append(inputs.k, inputs.v, types, counts);
+        const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
+        cache.evict();
+        return out;
+      });
+      for (let b = 0; b < this.batch; b++) this.#seen[b] = this.#seen[b]! + (counts?.[b] ?? T);
+      if (onTypes) {
+        for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
+      }
+      return await this.engine.read(logits);
+    } finally {
+      tape.dispose();
+    }
+  }
+
+  /** Types of the chunks this step touches, [B,G,nc]: learned (no noise, §6) or fixed. */
+  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts?: readonly number[]): Tensor {
+    const { chunk } = lifetimeOptions(this.policy, this.#config);
+    const G = this.#config.kvHeads;
+    const rows = Math.floor((T + chunk - 2) / chunk) + 1;
+    const chunkAt = (b: number, row: number) => chunkOf(this.#seen[b]!, chunk) + row;
+    if (this.policy.kind !== 'nats') {
+      const policy = this.policy;
+      const fixed = Int32Array.from({ length: this.batch * G * rows }, (_, n) => {
+        return fixedType(policy, chunkAt(Math.floor(n / (G * rows)), n % rows));
+      });
+      return tape.own(this.engine.integers(fixed, [this.batch, G, rows]));
+    }
+    const pooled = chunk === 1 ? hidden : tape.own(this.#pools[layer]!.push(hidden, counts));
+    const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
+    const scores = splitHeads(tape, linear(tape, pooled, scorer), G);
+    const first = Int32Array.from({ length: this.batch * rows }, (_, n) => (chunkAt(Math.floor(n / rows), n % rows) === 0 ? 1 : 0));
+    const forceGlobal = tape.own(this.engine.integers(first, [this.batch, rows]));
+    const { types, probabilities } = this.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
+    tape.own(probabilities);
+    return tape.own(types);
+  }
+
+  /** What each layer's cache holds and has served. */
+  stats(): Promise<CacheStats[]> {
+    return Promise.all(this.#caches.map((cache) => cache.stats()));
+  }
+
+  /** Frees the caches. Idempotent. */
+  dispose(): void {
+    for (const cache of this.#caches) cache.dispose();
+    for (const pool of this.#pools) pool.dispose();
+  }
+}
+
+/** Refuses a nats policy for a model that has no token-type scorer. */
+export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(name: string): boolean }): void {
+  if (policy.kind === 'nats' && !weights.has('model.layers.0.self_attn.proj_layer.weight')) {
+    throw new ValueError(
+      `the policy nats needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use full, window:W or streaming:S+W`,
+    );
+  }
+}

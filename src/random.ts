@@ -1,0 +1,64 @@
+/**
+ * Seeded randomness. Every draw is named by a seed and a stream (step, sequence, layer, ...), so nothing
+ * has to be remembered: a resumed or a parallel run draws exactly what an uninterrupted one does.
+ * @module
+ */
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
+
+/** What a stream is for; the first number of its name. */
+export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4 } as const;
+
+/** A generator of one stream. */
+export interface Generator {
+  /** A real number in [0, 1). */
+  uniform(): number;
+  /** A whole number in [0, n). */
+  below(n: number): number;
+  /** A standard normal number. */
+  normal(): number;
+}
+
+/**
+ * The generator of stream `stream` under `seed`.
+ *
+ * @param seed Any number; its 53 lowest integer bits count.
+ * @param stream Whole numbers that name the stream.
+ */
+export function generator(seed: number, stream: readonly number[]): Generator {
+  const rng = xoroshiro128plusFromState(stateOf([seed % 0x100000000, Math.floor(seed / 0x100000000), ...stream]));
+  const uniform = () => uniformFloat64(rng);
+  return {
+    uniform,
+    below: (n) => uniformInt(rng, 0, n - 1),
+    // Box-Muller; 1 - u keeps the logarithm finite.
+    normal: () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  };
+}
+
+/** Gumbel(0,1) noise u = -log(-log(U)) (§6). */
+export function gumbelNoise(seed: number, stream: readonly number[], length: number): Float64Array {
+  const { uniform } = generator(seed, stream);
+  return Float64Array.from({ length }, () => {
+    let U = uniform();
+    while (U === 0) U = uniform();
+    return -Math.log(-Math.log(U));
+  });
+}
+
+/** Four well-mixed words from the name of a stream (the finaliser of MurmurHash3, chained). */
+function stateOf(name: readonly number[]): number[] {
+  return [1, 2, 3, 4].map((lane) => {
+    let hash = Math.imul(lane, 0x9e3779b9);
+    for (const word of name) hash = mix(hash ^ Math.imul(word | 0, 0x85ebca6b)) + 0x165667b1;
+    return mix(hash) | 0;
+  });
+}
+
+function mix(x: number): number {
+  let h = x | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}

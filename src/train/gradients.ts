@@ -1,0 +1,167 @@
+/**
+ * Loss and gradients of some sequences: the full masked attention of §3 with searched types (§6) and the
+ * price of memory (§7).
+ * @module
+ */
+import type { Engine, LifetimeOptions, Tensor } from '../engine.ts';
+import { chunkCount } from '../lifetime.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { parsePolicy } from '../model/config.ts';
+import { decode, type LayerInputs, type Weights, weightOf } from '../model/decoder.ts';
+import { crossEntropy, linear, splitHeads } from '../model/layers.ts';
+import { fixedType, lifetimeOptions } from '../model/policy.ts';
+import { gumbelNoise, Stream } from '../random.ts';
+import { Tape } from '../tape.ts';
+import type { TrainOptions } from './options.ts';
+
+/** What one call of computeGradients found, summed over its sequences. */
+export interface Gradients {
+  /** By weight name; they belong to the caller. */
+  readonly gradients: Map<string, Tensor>;
+  /** Sum of the losses of all tokens, nats. */
+  readonly loss: number;
+  /** Sum over sequences of the mean kept share over layers and heads (§7). */
+  readonly kept: number;
+  /** Tokens (or chunks) of each type over all layers and heads. */
+  readonly typeCounts: readonly number[];
+}
+
+/** Where noise comes from: the seed, the step, and the number of each sequence within the batch. */
+export interface Draw {
+  readonly step: number;
+  readonly sequences: readonly number[];
+}
+
+/**
+ * Runs sequences `windows` (each context + 1 tokens) forward and backward. The result is one part of the
+ * batch's gradient: parts sum to the gradient of the mean loss plus lambda times the mean kept share.
+ */
+export async function computeGradients(
+  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[], draw: Draw,
+): Promise<Gradients> {
+  const B = windows.length;
+  const N = windows[0]!.length - 1;
+  const tape = new Tape(engine);
+  try {
+    const ids = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(0, N)]), [B, N]));
+    const targets = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(1)]), [B, N]));
+    const positions = Array.from({ length: B * N }, (_, n) => n % N);
+    const search = new Search(tape, config, options, weights, B, N, draw);
+    const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
+    const losses = crossEntropy(tape, logits, targets, 1 / (options.batch * N));
+    tape.backward();
+    const gradients = new Map<string, Tensor>();
+    for (const [name, weight] of weights) gradients.set(name, tape.takeGradient(weight) ?? engine.zeros(weight.shape));
+    return { gradients, loss: sum(await engine.read(losses)), ...(await search.summary()) };
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** Attention of the training pass, and what it saw of types and lifetimes. */
+class Search {
+  readonly #tape: Tape;
+  readonly #config: ModelConfig;
+  readonly #options: TrainOptions;
+  readonly #weights: Weights;
+  readonly #B: number;
+  readonly #N: number;
+  readonly #draw: Draw;
+  readonly #lifetimes: LifetimeOptions;
+  readonly #chosen: { types: Tensor; kept: Tensor }[] = [];
+
+  constructor(
+    tape: Tape, config: ModelConfig, options: TrainOptions, weights: Weights, B: number, N: number, draw: Draw,
+  ) {
+    this.#tape = tape;
+    this.#config = config;
+    this.#options = options;
+    this.#weights = weights;
+    this.#B = B;
+    this.#N = N;
+    this.#draw = draw;
+    this.#lifetimes = lifetimeOptions(parsePolicy(config.nats.policy), config);
+  }
+
+  /** §3 with the layer's types; back through §4, §5, §7 and §6 to q, k, v and the scores. */
+  attend(layer: number, { q, k, v, hidden }: LayerInputs): Tensor {
+    const { engine } = this.#tape;
+    const scale = 1 / Math.sqrt(this.#config.headDim);
+    const { types, backward } = this.#types(layer, hidden);
+    const last = this.#tape.own(engine.lifetime(types, this.#N, this.#lifetimes));
+    this.#chosen.push({ types, kept: this.#tape.own(engine.keptShare(last)) });
+    const { out, lse } = engine.attention({ q, k, v, last, scale });
+    this.#tape.own(lse);
+    return this.#tape.record(out, (dOut) => {
+      const { rule } = this.#options;
+      const { dq, dk, dv, dTypes } = engine.attentionBackward({
+        q, k, v, last, scale, out, lse, dOut, ...(backward && { types: { types, rule, ...this.#lifetimes } }),
+      });
+      this.#tape.addGradient(q, dq);
+      this.#tape.addGradient(k, dk);
+      this.#tape.addGradient(v, dv);
+      if (dTypes) backward?.(this.#tape.own(dTypes));
+    });
+  }
+
+  /** Types [B,G,Nc] of a layer and, where they are searched, the way back from (dg, dl, dw) to the scores. */
+  #types(layer: number, hidden: Tensor): { types: Tensor; backward?: (dTypes: Tensor) => void } {
+    const tape = this.#tape;
+    const { engine } = tape;
+    const [B, N, G] = [this.#B, this.#N, this.#config.kvHeads];
+    const { chunk } = this.#lifetimes;
+    const chunks = chunkCount(N, chunk);
+    const policy = parsePolicy(this.#config.nats.policy);
+    if (policy.kind !== 'nats') {
+      const fixed = Int32Array.from({ length: B * G * N }, (_, n) => fixedType(policy, n % N));
+      return { types: tape.own(engine.integers(fixed, [B, G, N])) };
+    }
+    const { lambda, temperature, pooling } = this.#config.nats;
+    const pooled = chunk === 1 ? hidden : tape.own(engine.poolChunks(hidden, chunk, pooling));
+    const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
+    const scores = splitHeads(tape, linear(tape, pooled, scorer, { detach: true }), G);
+    const noise = this.#noise(layer, [B, G, chunks, 3]);
+    // The first is an attention sink; the last closes what is open (§2).
+    const forced = Int32Array.from({ length: B * chunks }, (_, n) => (n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0));
+    const forceGlobal = tape.own(engine.integers(forced, [B, chunks]));
+    const { types, probabilities } = engine.tokenTypes(scores, { noise, temperature, forceGlobal });
+    tape.own(types);
+    tape.own(probabilities);
+    const weight = (lambda * 2) / (this.#config.layers * G * this.#options.batch * N * N);
+    return {
+      types,
+      backward: (dTypes) => {
+        const priced = tape.own(engine.addMemoryPrice(dTypes, types, N, { ...this.#lifetimes, weight }));
+        tape.addGradient(scores, engine.tokenTypesBackward(priced, probabilities, { temperature, forceGlobal }));
+      },
+    };
+  }
+
+  /** Gumbel noise that depends on the seed, the step, the sequence and the layer only. */
+  #noise(layer: number, shape: readonly number[]): Tensor {
+    const each = shape.slice(1).reduce((a, b) => a * b, 1);
+    const noise = new Float64Array(this.#B * each);
+    this.#draw.sequences.forEach((sequence, b) => {
+      noise.set(gumbelNoise(this.#options.seed, [Stream.NOISE, this.#draw.step, sequence, layer], each), b * each);
+    });
+    return this.#tape.own(this.#tape.engine.tensor(noise, shape));
+  }
+
+  /** Kept share and type counts of the pass. */
+  async summary(): Promise<{ kept: number; typeCounts: number[] }> {
+    const { engine } = this.#tape;
+    const typeCounts = [0, 0, 0];
+    let kept = 0;
+    for (const layer of this.#chosen) {
+      for (const type of await engine.readIntegers(layer.types)) typeCounts[type]!++;
+      kept += sum(await engine.read(layer.kept));
+    }
+    return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };
+  }
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}

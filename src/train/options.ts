@@ -1,0 +1,63 @@
+/**
+ * What a training run is made of, and the checks on it.
+ * @module
+ */
+import type { MaskGradientRule } from '../engine.ts';
+import { ValueError } from '../errors.ts';
+import { expectPositive, expectWhole } from '../shape.ts';
+
+/** Everything that decides the result of a run, besides the model's config and the text. */
+export interface TrainOptions {
+  readonly seed: number;
+  readonly steps: number;
+  /** Sequences per step. */
+  readonly batch: number;
+  /** Tokens per sequence. */
+  readonly context: number;
+  /** Peak learning rate, reached after `warmup` steps; a cosine takes it to minLearningRate. */
+  readonly learningRate: number;
+  readonly minLearningRate: number;
+  readonly warmup: number;
+  /** Of matrices; norms do not decay. */
+  readonly weightDecay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  /** Largest global norm of the gradient. */
+  readonly clip: number;
+  /** How hidden keys weigh in the mask's gradient (§4). */
+  readonly rule: MaskGradientRule;
+}
+
+/** The paper's numbers (§9), with sizes for a small CPU. */
+export const DEFAULT_TRAIN_OPTIONS: TrainOptions = {
+  seed: 0, steps: 500, batch: 8, context: 512, learningRate: 2e-3, minLearningRate: 2e-4, warmup: 50,
+  weightDecay: 0.1, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded',
+};
+
+/** Refuses numbers that no run can use. */
+export function checkTrainOptions(options: TrainOptions): void {
+  expectWhole('seed', options.seed, 0);
+  expectWhole('steps', options.steps, 1);
+  expectWhole('batch', options.batch, 1);
+  expectWhole('context', options.context, 1);
+  expectWhole('warmup', options.warmup, 0);
+  expectPositive('learningRate', options.learningRate);
+  expectPositive('clip', options.clip);
+  for (const name of ['minLearningRate', 'weightDecay'] as const) {
+    if (!(options[name] >= 0)) throw new ValueError(`${name} is ${options[name]}: it must be 0 or more`);
+  }
+  for (const name of ['beta1', 'beta2'] as const) {
+    if (!(options[name] >= 0 && options[name] < 1)) throw new ValueError(`${name} is ${options[name]}: it must be in [0, 1)`);
+  }
+  if (options.rule !== 'bounded' && options.rule !== 'exact') {
+    throw new ValueError(`rule is ${String(options.rule)}: it must be 'bounded' or 'exact'`);
+  }
+}
+
+/** Learning rate of `step` (from 1): linear warm-up, then a cosine down to the minimum. */
+export function learningRateAt(step: number, options: TrainOptions): number {
+  const { steps, warmup, learningRate, minLearningRate } = options;
+  if (step <= warmup) return (learningRate * step) / warmup;
+  const progress = (step - warmup) / Math.max(1, steps - warmup);
+  return minLearningRate + (learningRate - minLearningRate) * 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)));
+}

@@ -1,0 +1,169 @@
+/**
+ * The training loop: batches, gradients, AdamW. It writes no files and draws no progress bars; callbacks do.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { StoppedError } from '../errors.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { uploadWeights, type Weights } from '../model/decoder.ts';
+import { initialWeights } from '../model/init.ts';
+import type { NDArray } from '../tensor.ts';
+import { checkLongEnough, trainingWindow } from './data.ts';
+import { computeGradients, type Gradients } from './gradients.ts';
+import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
+
+/** Everything needed to go on: weights and AdamW's moments after `step` steps, on the host in float64. */
+export interface TrainingState {
+  readonly step: number;
+  readonly weights: Map<string, NDArray>;
+  readonly m: Map<string, NDArray>;
+  readonly v: Map<string, NDArray>;
+}
+
+/** One step, for logs and progress bars. */
+export interface StepReport {
+  readonly step: number;
+  /** Mean cross-entropy, nats per token. */
+  readonly loss: number;
+  /** Mean kept share of the cache (§7), 0..1. */
+  readonly kept: number;
+  /** Share of GLOBAL, LOCAL and WINDOW. */
+  readonly typeShares: readonly number[];
+  readonly learningRate: number;
+  readonly gradientNorm: number;
+}
+
+/** Where a batch's gradients come from: this thread, or several. Parts are summed in the order of sequences. */
+export interface GradientSource {
+  compute(engine: Engine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients>;
+}
+
+/** Computes sequence after sequence on the trainer's own engine. */
+export function localGradients(config: ModelConfig, options: TrainOptions): GradientSource {
+  return {
+    compute: (engine, weights, windows, step) => sumInOrder(engine, weights, windows.map((window, n) => {
+      return () => computeGradients(engine, config, options, weights, [window], { step, sequences: [n] });
+    })),
+  };
+}
+
+/** Sums gradients in the order of `parts`, so that the bits do not depend on who computed which. */
+export async function sumInOrder(
+  engine: Engine, weights: Weights, parts: readonly (() => Promise<Gradients>)[],
+): Promise<Gradients> {
+  const gradients = new Map<string, Tensor>();
+  for (const [name, { shape }] of weights) gradients.set(name, engine.zeros(shape));
+  let [loss, kept] = [0, 0];
+  const typeCounts = [0, 0, 0];
+  for (const part of parts) {
+    const one = await part();
+    for (const [name, gradient] of one.gradients) {
+      engine.accumulate(gradients.get(name)!, gradient);
+      gradient.dispose();
+    }
+    loss += one.loss;
+    kept += one.kept;
+    one.typeCounts.forEach((count, type) => (typeCounts[type]! += count));
+  }
+  return { gradients, loss, kept, typeCounts };
+}
+
+/** A run in progress. */
+export class Trainer {
+  readonly engine: Engine;
+  readonly config: ModelConfig;
+  readonly options: TrainOptions;
+  #step: number;
+  readonly #tokens: Int32Array;
+  readonly #weights: Map<string, Tensor>;
+  readonly #m: Map<string, Tensor>;
+  readonly #v: Map<string, Tensor>;
+  readonly #source: GradientSource;
+
+  /**
+   * @param tokens The training stream, at least context + 1 tokens.
+   * @param from Where to go on from (default: fresh weights from the seed).
+   */
+  constructor(
+    engine: Engine,
+    config: ModelConfig,
+    options: TrainOptions,
+    tokens: Int32Array,
+    { from, source = localGradients(config, options) }: { from?: TrainingState; source?: GradientSource } = {},
+  ) {
+    checkTrainOptions(options);
+    checkLongEnough(tokens, options.context);
+    this.engine = engine;
+    this.config = config;
+    this.options = options;
+    this.#tokens = tokens;
+    this.#source = source;
+    this.#step = from?.step ?? 0;
+    this.#weights = uploadWeights(engine, from?.weights ?? initialWeights(config, options.seed));
+    const zeros = () => new Map([...this.#weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));
+    this.#m = from ? uploadWeights(engine, from.m) : zeros();
+    this.#v = from ? uploadWeights(engine, from.v) : zeros();
+  }
+
+  /** Steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** One step: batch, gradients, clipped AdamW. */
+  async next(): Promise<StepReport> {
+    const { engine, options } = this;
+    const { batch, context, seed, beta1, beta2, weightDecay, clip } = options;
+    const step = this.#step + 1;
+    const windows = Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
+    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, this.#weights, windows, step);
+    const squaredNorm = engine.sumOfSquares([...gradients.values()]);
+    const learningRate = learningRateAt(step, options);
+    for (const [name, weight] of this.#weights) {
+      engine.adamW(weight, gradients.get(name)!, this.#m.get(name)!, this.#v.get(name)!, {
+        step, learningRate, beta1, beta2, epsilon: 1e-8,
+        weightDecay: weight.shape.length > 1 ? weightDecay : 0,
+        clip: { squaredNorm, maxNorm: clip },
+      });
+    }
+    const gradientNorm = Math.sqrt((await engine.read(squaredNorm))[0]!);
+    squaredNorm.dispose();
+    for (const gradient of gradients.values()) gradient.dispose();
+    this.#step = step;
+    const total = typeCounts.reduce((a, b) => a + b, 0);
+    return {
+      step, learningRate, gradientNorm,
+      loss: loss / (batch * context),
+      kept: kept / batch,
+      typeShares: typeCounts.map((count) => count / total),
+    };
+  }
+
+  /**
+   * Steps until options.steps.
+   *
+   * @param callbacks.onStep Called after every step, before the next.
+   * @param callbacks.signal Aborting stops after the current step with a StoppedError; the state stays valid.
+   */
+  async run(callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {}): Promise<void> {
+    while (this.#step < this.options.steps) {
+      if (callbacks.signal?.aborted) throw new StoppedError(`training was stopped after step ${this.#step} of ${this.options.steps}`);
+      await callbacks.onStep?.(await this.next());
+    }
+  }
+
+  /** A copy of the state on the host. */
+  async state(): Promise<TrainingState> {
+    const read = async (tensors: Map<string, Tensor>) => {
+      const out = new Map<string, NDArray>();
+      for (const [name, tensor] of tensors) out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
+      return out;
+    };
+    return { step: this.#step, weights: await read(this.#weights), m: await read(this.#m), v: await read(this.#v) };
+  }
+
+  /** Frees weights and moments. Idempotent. */
+  dispose(): void {
+    for (const tensors of [this.#weights, this.#m, this.#v]) for (const tensor of tensors.values()) tensor.dispose();
+  }
+}
