@@ -1,0 +1,300 @@
+/**
+ * Every equation of the chapter, once. The strings are mathjs expressions (mathematics.ts says what is added
+ * to mathjs): test/equations.test.ts evaluates them against the functions named here, and chapter.ts prints
+ * them as TeX, so neither the chapter nor the code can drift from the other.
+ * @module
+ */
+import type { Definitions } from './mathematics.ts';
+
+/** One equation, or a few that belong together. */
+export interface Equation extends Definitions {
+  readonly id: string;
+  /** Section of the chapter. */
+  readonly section: number;
+  readonly title: string;
+  /** Meanings of symbols where they differ from those of glossary.ts. */
+  readonly symbols?: Readonly<Record<string, string>>;
+  /** The file that computes it, from the repository's root. */
+  readonly file: string;
+  /** The export of that file that computes it. */
+  readonly function: string;
+  /** First and last line of the code to show (at most 15 lines), each by a text that it contains. */
+  readonly excerpt?: readonly [from: string, to: string];
+}
+
+const CHUNKS = { n: 'Nc' };
+const TYPES = { c: '3', r: '3' };
+
+/** The equations, in the chapter's order. */
+export const EQUATIONS: readonly Equation[] = [
+  {
+    id: 'lifetime', section: 2, title: 'Lifetime',
+    expressions: [
+      'e[j] = first(n, j < n and t[n] == GLOBAL)',
+      'last[j] = t[j] == GLOBAL ? Infinity : t[j] == LOCAL ? e[j] : j + W',
+    ],
+    excerpt: ['// Backwards, so that', 'closing = chunkEnd'],
+    file: 'reference/lifetime.ts', function: 'lifetime',
+  },
+  {
+    id: 'mask', section: 2, title: 'Mask',
+    expressions: ['M[i, j] = (j <= i <= last[j])'],
+    excerpt: ['for (let i = 0; i < N; i++)', 'mask[(head'],
+    file: 'reference/mask.ts', function: 'attentionMask',
+  },
+  {
+    id: 'chunk-lifetime', section: 2, title: 'Lifetime of chunks',
+    expressions: [
+      'a[n] = (n + 1) * C > N ? GLOBAL : t[n]',
+      'b[j] = floor(j / C)',
+      'e[j] = (first(n, b[j] < n and a[n] == GLOBAL) + 1) * C - 1',
+      'last[j] = a[b[j]] == GLOBAL ? Infinity : a[b[j]] == LOCAL ? e[j] : (b[j] + 1) * C - 1 + W',
+    ],
+    ranges: CHUNKS,
+    symbols: {
+      a: 'type of each chunk, GLOBAL while it is unfinished', b: 'the chunk of token $j$', n: 'a chunk',
+      e: 'the last token of the first GLOBAL chunk after the chunk of $j$',
+    },
+    file: 'reference/lifetime.ts', function: 'lifetime',
+  },
+  {
+    id: 'chunk-pool', section: 2, title: 'Pooling of a chunk (mean)',
+    expressions: ['p[n] = total(j, floor(j / C) == n, x[j]) / total(j, floor(j / C) == n, 1)'],
+    ranges: CHUNKS, symbols: { x: 'hidden states, $[N,D]$', p: 'pooled hidden states', n: 'a chunk' },
+    file: 'reference/chunks.ts', function: 'poolChunks',
+  },
+  {
+    id: 'scores', section: 3, title: 'Scores',
+    expressions: ['S[i, j] = scale * dot(q[i], k[j])'],
+    file: 'reference/attention.ts', function: 'attention',
+  },
+  {
+    id: 'attention', section: 3, title: 'Masked attention',
+    expressions: [
+      'm[i] = maximum(j, j <= i <= last[j], S[i, j])',
+      'E[i, j] = exp(S[i, j] - m[i])',
+      'Z[i] = total(j, M[i, j] * E[i, j])',
+      'A[i, j] = M[i, j] * E[i, j] / Z[i]',
+      'o[i] = total(j, A[i, j] * v[j])',
+      'lse[i] = m[i] + log(Z[i])',
+    ],
+    excerpt: ['let max = -Infinity', 'lse[row] ='],
+    file: 'reference/attention.ts', function: 'attention',
+  },
+  {
+    id: 'attention-backward', section: 4, title: 'Gradients of attention',
+    expressions: [
+      'D[i] = dot(do[i], o[i])',
+      'P[i, j] = dot(do[i], v[j])',
+      'dS[i, j] = A[i, j] * (P[i, j] - D[i])',
+      'dq[i] = scale * total(j, dS[i, j] * k[j])',
+      'dk[j] = scale * total(i, dS[i, j] * q[i])',
+      'dv[j] = total(i, A[i, j] * do[i])',
+    ],
+    excerpt: ['const D = dot', 'axpy(A, dOut'],
+    file: 'reference/attention.ts', function: 'attentionBackward',
+  },
+  {
+    id: 'mask-gradient-exact', section: 4, title: 'Gradient of the mask, rule `exact`',
+    expressions: ['dM[i, j] = exp(S[i, j] - lse[i]) * (P[i, j] - D[i])'], given: 'j <= i',
+    file: 'reference/attention.ts', function: 'maskGradient',
+  },
+  {
+    id: 'mask-gradient-bounded', section: 4, title: 'Gradient of the mask, rule `bounded`',
+    expressions: [
+      'norm[i] = log(total(j, j <= i, exp(S[i, j])))',
+      'dM[i, j] = exp(S[i, j] - norm[i]) * (P[i, j] - D[i])',
+    ],
+    given: 'j <= i',
+    excerpt: ['const S = matmulNT', 'dM[pair] = dM[pair]!'],
+    file: 'reference/attention.ts', function: 'maskGradient',
+  },
+  {
+    id: 'relaxed-mask', section: 5, title: 'Relaxed mask',
+    expressions: ['M[i, j] = g[j] + l[j] * product(n, j < n < i, 1 - g[n]) + w[j] * (i - j <= W)'], given: 'j <= i',
+    symbols: { M: 'the mask for types that are real numbers' },
+    file: 'reference/mask.ts', function: 'relaxedMask',
+  },
+  {
+    id: 'relaxed-chunk-mask', section: 5, title: 'Relaxed mask of chunks',
+    expressions: [
+      'b[j] = floor(j / C)',
+      'M[i, j] = g[b[j]] + l[b[j]] * product(n, b[j] < n < b[i], 1 - g[n]) + w[b[j]] * (i <= (b[j] + 1) * C - 1 + W)',
+    ],
+    given: 'j <= i', ranges: CHUNKS,
+    symbols: { b: 'the chunk of token $j$', n: 'a chunk', M: 'the mask for types that are real numbers' },
+    excerpt: ['let open = 1;', 'WINDOW) : 0);'],
+    file: 'reference/mask.ts', function: 'relaxedMask',
+  },
+  {
+    id: 'type-gradient', section: 5, title: 'Gradient of the types',
+    expressions: [
+      'e[j] = min(first(n, j < n and t[n] == GLOBAL), N - 1)',
+      'dw[j] = total(i, j <= i <= j + W, dM[i, j])',
+      'dl[j] = total(i, j <= i <= e[j], dM[i, j])',
+      'dg[j] = total(i, j <= i, dM[i, j])' +
+        ' - total(k, k < j <= e[k] and t[k] == LOCAL, total(i, j < i <= e[j], dM[i, k]))',
+    ],
+    symbols: { k: 'a LOCAL token that $j$ would close', e: 'the first GLOBAL token after $j$, or the last token' },
+    excerpt: ['let openLocal', 'openLocal += sum'],
+    file: 'reference/mask.ts', function: 'addTypeGradientRow',
+  },
+  {
+    id: 'types', section: 6, title: 'Choosing a type',
+    expressions: [
+      'y[c] = exp((s[c] + u[c]) / tau) / total(r, exp((s[r] + u[r]) / tau))',
+      't = first(c, y[c] == maximum(r, y[r]))',
+    ],
+    ranges: TYPES, symbols: { t: 'the chosen type; ties go to the lowest number' },
+    excerpt: ['const z =', 'types[t] ='],
+    file: 'reference/search.ts', function: 'selectTokenTypes',
+  },
+  {
+    id: 'types-backward', section: 6, title: 'Straight through',
+    expressions: ['ds[c] = y[c] * (dt[c] - total(r, y[r] * dt[r])) / tau'], ranges: TYPES,
+    excerpt: ['let mean = 0', 'dScores[3 *'],
+    file: 'reference/search.ts', function: 'tokenTypesBackward',
+  },
+  {
+    id: 'kept', section: 7, title: 'Share of the cache that is kept',
+    expressions: ['kept[j] = 2 * (min(last[j], N - 1) - j) / N', 'share = total(j, kept[j]) / N'],
+    excerpt: ['let kept = 0', 'share[head]'],
+    file: 'reference/price.ts', function: 'keptShare',
+  },
+  {
+    id: 'price', section: 7, title: 'Price of memory',
+    expressions: [
+      'K = 2 * lambda / (L * G * B * N^2)',
+      'e[j] = min(first(n, j < n and t[n] == GLOBAL), N - 1)',
+      'Kg[j] = K * (N - 1 - j)',
+      'Kl[j] = K * (e[j] - j)',
+      'Kw[j] = K * min(W, N - 1 - j)',
+    ],
+    symbols: { e: 'the first GLOBAL token after $j$, or the last token' },
+    excerpt: ['const { closing }', '(Math.min((c + 1)'],
+    file: 'reference/price.ts', function: 'addMemoryPrice',
+  },
+  {
+    id: 'cache', section: 8, title: 'Eviction',
+    expressions: ['live[j] = (last[j] >= i + T)'],
+    symbols: { i: 'the first token of this step' },
+    excerpt: ['step(inputs', 'return out;'],
+    file: 'reference/cache.ts', function: 'KVCache',
+  },
+  {
+    id: 'linear', section: 10, title: 'Linear layer',
+    expressions: ['y[c] = total(r, weight[c, r] * x[r])'],
+    ranges: { c: 'M', r: 'D' },
+    symbols: {
+      y: 'output', c: 'an output feature', weight: 'a matrix, one row per output feature',
+      D: 'number of input features', M: 'number of output features',
+    },
+    excerpt: ['const rows', 'return {'],
+    file: 'reference/linear.ts', function: 'linear',
+  },
+  {
+    id: 'rmsnorm', section: 10, title: 'RMSNorm',
+    expressions: [
+      'rstd = 1 / sqrt(total(r, x[r]^2) / D + eps)',
+      'y[c] = x[c] * rstd * weight[c]',
+    ],
+    ranges: { c: 'D', r: 'D' },
+    symbols: {
+      rstd: 'one over the root mean square', y: 'output', c: 'a feature', D: 'number of features',
+      weight: 'a learned gain',
+    },
+    excerpt: ['const r = 1', 'out[at + n]'],
+    file: 'reference/rmsnorm.ts', function: 'rmsNorm',
+  },
+  {
+    id: 'rmsnorm-backward', section: 10, title: 'RMSNorm, backward',
+    expressions: [
+      'rstd = 1 / sqrt(total(r, x[r]^2) / D + eps)',
+      'dx[c] = rstd * (weight[c] * dy[c] - x[c] * rstd^2 * total(r, weight[r] * dy[r] * x[r]) / D)',
+    ],
+    ranges: { c: 'D', r: 'D' },
+    symbols: {
+      rstd: 'one over the root mean square', dy: 'cotangent of the output', dx: 'cotangent of the input',
+      c: 'a feature', D: 'number of features', weight: 'a learned gain',
+    },
+    file: 'reference/rmsnorm.ts', function: 'rmsNormBackward',
+  },
+  {
+    id: 'rope', section: 10, title: 'Rotary embedding',
+    expressions: ['aNew = a * cos - b * sin', 'bNew = b * cos + a * sin'],
+    symbols: {
+      a: 'a number of the head\'s first half', b: 'its partner in the second half', aNew: 'the first, rotated',
+      bNew: 'the second, rotated', cos: 'cosine of the position times a frequency', sin: 'its sine',
+    },
+    excerpt: ['const c = cos', 'second * c'],
+    file: 'reference/rope.ts', function: 'rope',
+  },
+  {
+    id: 'swiglu', section: 10, title: 'SwiGLU',
+    expressions: ['y = gate / (1 + exp(-gate)) * up'],
+    symbols: { gate: 'a number', up: 'a number', y: 'output' },
+    excerpt: ['for (let n', 'out[n] ='],
+    file: 'reference/swiglu.ts', function: 'swiglu',
+  },
+  {
+    id: 'swiglu-backward', section: 10, title: 'SwiGLU, backward',
+    expressions: [
+      'sigma = 1 / (1 + exp(-gate))',
+      'dgate = dy * up * sigma * (1 + gate * (1 - sigma))',
+      'dup = dy * gate * sigma',
+    ],
+    symbols: {
+      sigma: 'the logistic function of the gate', gate: 'a number', up: 'a number', dy: 'cotangent of the output',
+      dgate: 'cotangent of the gate', dup: 'cotangent of up',
+    },
+    file: 'reference/swiglu.ts', function: 'swigluBackward',
+  },
+  {
+    id: 'cross-entropy', section: 10, title: 'Cross-entropy',
+    expressions: ['loss = log(total(r, exp(x[r]))) - x[target]'], ranges: { r: 'V' },
+    symbols: {
+      x: 'logits of one token', target: 'the token that follows', loss: 'in nats', V: 'size of the vocabulary',
+    },
+    excerpt: ['if (target >= 0)', 'if (target >= 0)'],
+    file: 'reference/cross-entropy.ts', function: 'crossEntropy',
+  },
+  {
+    id: 'cross-entropy-backward', section: 10, title: 'Cross-entropy, backward',
+    expressions: ['dx[c] = weight * (exp(x[c]) / total(r, exp(x[r])) - (c == target))'], ranges: { c: 'V', r: 'V' },
+    symbols: {
+      x: 'logits of one token', dx: 'their cotangent', c: 'an entry of the vocabulary',
+      target: 'the token that follows', weight: 'weight of the loss',
+      V: 'size of the vocabulary',
+    },
+    file: 'reference/cross-entropy.ts', function: 'crossEntropyBackward',
+  },
+  {
+    id: 'adamw', section: 10, title: 'AdamW',
+    expressions: [
+      'mNew = beta1 * m + (1 - beta1) * grad',
+      'vNew = beta2 * v + (1 - beta2) * grad^2',
+      'mHat = mNew / (1 - beta1^step)',
+      'vHat = vNew / (1 - beta2^step)',
+      'thetaNew = theta - eta * (mHat / (sqrt(vHat) + eps) + omega * theta)',
+    ],
+    symbols: {
+      grad: 'gradient, after clipping', m: 'running mean of the gradient', v: 'running mean of its square',
+      mNew: 'the next $m$', vNew: 'the next $v$', mHat: '$m\'$ without its bias to 0',
+      vHat: '$v\'$ without its bias to 0', beta1: 'memory of $m$', beta2: 'memory of $v$', step: 'counted from 1',
+      theta: 'parameter', thetaNew: 'the next parameter', eta: 'learning rate', omega: 'weight decay',
+    },
+    excerpt: ['const g = factor', 'theta[n] ='],
+    file: 'reference/adamw.ts', function: 'adamW',
+  },
+];
+
+/**
+ * The equation called `id`.
+ *
+ * @throws {RangeError} If there is none.
+ */
+export function equation(id: string): Equation {
+  const found = EQUATIONS.find((e) => e.id === id);
+  if (!found) throw new RangeError(`no equation is called ${id}: call it ${EQUATIONS.map((e) => e.id).join(', ')}`);
+  return found;
+}
