@@ -1,0 +1,161 @@
+/** §4 and §5 over every engine: every gradient against central differences of an independent evaluation. */
+import { expect, it } from 'vitest';
+import { attention, maskGradient } from '../reference/attention.ts';
+import type { Engine, MaskGradientRule } from '../src/engine.ts';
+import { ShapeError, ValueError } from '../src/errors.ts';
+import { ndarray } from '../src/tensor.ts';
+import { type AttentionProblem, attentionProblem, sizes } from './support/arbitraries.ts';
+import { boundedAttention, boundedBackward, boundedTypeGradient } from './support/bounded.ts';
+import { denseLoss, denseMask, oneHot, relaxedMask } from './support/dense.ts';
+import { centralDifferences, ruler, widened } from './support/differences.ts';
+import { describeEngines } from './support/engines.ts';
+import { exact, expectWithin, Rounding } from './support/tolerance.ts';
+import { forwardAndBackward, upload } from './support/upload.ts';
+
+const small = sizes({ N: 6, B: 2, G: 2 });
+const RULES: readonly MaskGradientRule[] = ['exact', 'bounded'];
+
+/** How well float64 knows the loss sum(dOut * out), for the differences. */
+function noiseOf(p: AttentionProblem): number {
+  const { out } = boundedAttention(p, ruler);
+  // Twice: the perturbed points lie beside p, not on it.
+  return 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n]!)))).error;
+}
+
+async function typeGradient(engine: Engine, p: AttentionProblem, rule: MaskGradientRule): Promise<ArrayLike<number>> {
+  const inputs = upload(engine, p);
+  const { out, lse } = engine.attention(inputs);
+  const chunks = Math.ceil(p.N / p.chunk);
+  const types = engine.integers(p.types, [p.B, p.G, chunks]);
+  const { dTypes } = engine.attentionBackward({
+    ...inputs, out, lse, dOut: engine.tensor(p.dOut, out.shape),
+    types: { types, rule, window: p.window, chunk: p.chunk },
+  });
+  expect(dTypes!.shape).toEqual([p.B, p.G, chunks, 3]);
+  return engine.read(dTypes!);
+}
+
+describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
+  const R = new Rounding(precision);
+
+  it('gives dq, dk and dv that equal central differences of the dense loss', () =>
+    holds(small, async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const M = denseMask(p.last, p);
+      const budget = boundedBackward(p, R);
+      const got = await forwardAndBackward(engine, p);
+      const noise = noiseOf(p);
+      const { dq, dk, dv } = {
+        dq: centralDifferences((q) => denseLoss({ ...p, q }, M), p.q, noise),
+        dk: centralDifferences((k) => denseLoss({ ...p, k }, M), p.k, noise),
+        dv: centralDifferences((v) => denseLoss({ ...p, v }, M), p.v, noise),
+      };
+      expectWithin(got.dq, widened(dq, budget.dq), 'dq');
+      expectWithin(got.dk, widened(dk, budget.dk), 'dk');
+      expectWithin(got.dv, widened(dv, budget.dv), 'dv');
+    }));
+
+  it('gives dq, dk and dv that equal the formulas of §4 to rounding', () =>
+    holds(sizes({ N: 9 }), async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const truth = boundedBackward(p, R);
+      const got = await forwardAndBackward(engine, p);
+      expectWithin(got.dq, truth.dq, 'dq');
+      expectWithin(got.dk, truth.dk, 'dk');
+      expectWithin(got.dv, truth.dv, 'dv');
+    }));
+
+  it('gives dg, dl and dw by rule `exact` that equal central differences of the relaxed mask', () =>
+    holds(sizes({ N: 9, B: 1, G: 2 }), async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const budget = boundedTypeGradient(boundedBackward(p, R).dM.exact, p, R);
+      const loss = (soft: Float64Array): number => denseLoss(p, relaxedMask(soft, p));
+      const differences = centralDifferences(loss, oneHot(p.types), noiseOf(p));
+      expectWithin(await typeGradient(engine, p, 'exact'), widened(differences, budget), '(dg, dl, dw)');
+    }, 100));
+
+  it.each(RULES)('gives dg, dl and dw by rule `%s` that equal their sums of dM to rounding', (rule) =>
+    holds(sizes({ N: 9 }), async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const truth = boundedTypeGradient(boundedBackward(p, R).dM[rule], p, R);
+      expectWithin(await typeGradient(engine, p, rule), truth, '(dg, dl, dw)');
+    }));
+
+  it('gives the same dTypes by both rules when nothing is hidden', () =>
+    holds(small, async (size, engine) => {
+      const p = attentionProblem({ ...size, only: 0 }, precision);
+      const { dM } = boundedBackward(p, R);
+      const budgets = RULES.map((rule) => boundedTypeGradient(dM[rule], p, R));
+      const byExact = await typeGradient(engine, p, 'exact');
+      const byBounded = await typeGradient(engine, p, 'bounded');
+      expectWithin(byBounded, budgets[0]!.map(({ error }, n) => ({
+        value: byExact[n]!, error: error + budgets[1]![n]!.error,
+      })), '(dg, dl, dw)');
+    }));
+
+  it('gives the unfinished last chunk the same gradient for all three types, because none matters', () =>
+    holds(small.filter(({ N, chunk }) => N % chunk !== 0), async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const got = await typeGradient(engine, p, 'bounded');
+      for (let head = 1; head <= p.B * p.G; head++) {
+        const [dg, dl, dw] = Array.from(got).slice(head * Math.ceil(p.N / p.chunk) * 3 - 3);
+        expect([dl, dw]).toEqual([dg, dg]);
+      }
+    }));
+
+  it('gives no dTypes unless types were given', () => {
+    const p = attentionProblem({
+      B: 1, G: 1, group: 1, H: 1, N: 2, d: 2, window: 0, chunk: 1, seed: 1, only: null, tied: false,
+    }, precision);
+    const inputs = upload(engine(), p);
+    const { out, lse } = engine().attention(inputs);
+    const backward = engine().attentionBackward({ ...inputs, out, lse, dOut: engine().tensor(p.dOut, out.shape) });
+    expect(backward.dTypes).toBeUndefined();
+  });
+
+  it('refuses types of the wrong length, a negative or fractional window, and a chunk below 1', () => {
+    const p = attentionProblem({
+      B: 1, G: 1, group: 1, H: 1, N: 4, d: 2, window: 1, chunk: 1, seed: 1, only: null, tied: false,
+    }, precision);
+    const inputs = upload(engine(), p);
+    const { out, lse } = engine().attention(inputs);
+    const run = (length: number, window: number, chunk: number) => () =>
+      engine().attentionBackward({
+        ...inputs, out, lse, dOut: engine().tensor(p.dOut, out.shape),
+        types: { types: engine().integers(new Int32Array(length), [1, 1, length]), rule: 'exact', window, chunk },
+      });
+    expect(run(3, 1, 1)).toThrow(ShapeError);
+    expect(run(4, 1, 2)).toThrow(ShapeError);
+    expect(run(4, -1, 1)).toThrow(ValueError);
+    expect(run(4, 0.5, 1)).toThrow(ValueError);
+    expect(run(4, 1, 0)).toThrow(ValueError);
+  });
+
+  // dM is not part of the contract, because no engine has to hold N x N numbers; the reference shows it anyway.
+  it('has a dM in the reference that equals central differences of a real-valued mask, hidden pairs included', () =>
+    holds(small, async (size) => {
+      const p = attentionProblem(size, precision);
+      const { budget, dM } = referenceMaskGradient(p, precision, 'exact');
+      const M = denseMask(p.last, p);
+      const differences = centralDifferences((moved) => denseLoss(p, moved), M, noiseOf(p));
+      expectWithin(dM, widened(differences, budget), 'dM');
+    }));
+
+  it.each(RULES)('has a dM in the reference that equals the definition of rule `%s`', (rule) =>
+    holds(small, async (size) => {
+      const { budget, dM } = referenceMaskGradient(attentionProblem(size, precision), precision, rule);
+      expectWithin(dM, budget, 'dM');
+    }));
+});
+
+function referenceMaskGradient(p: AttentionProblem, precision: Engine['precision'], rule: MaskGradientRule) {
+  const { B, G, H, N, d } = p;
+  const real = (x: Float64Array, heads: number) =>
+    ndarray(precision === 'float32' ? Float32Array.from(x) : x, [B, heads, N, d]);
+  const inputs = {
+    q: real(p.q, H), k: real(p.k, G), v: real(p.v, G), last: ndarray(p.last, [B, G, N]), scale: p.scale,
+  };
+  const { out, lse } = attention(inputs);
+  const { data: dM } = maskGradient({ ...inputs, out, lse, dOut: real(p.dOut, H), rule });
+  return { dM, budget: boundedBackward(p, new Rounding(precision)).dM[rule] };
+}

@@ -1,0 +1,91 @@
+/**
+ * Sizes, types and numbers: odd ones, N = 1, W = 0, W > N, C > 1, all-one-type sequences, tied scores.
+ * @module
+ */
+import fc from 'fast-check';
+import type { Engine } from '../../src/engine.ts';
+import { denseLifetime } from './dense.ts';
+import { type Draw, draw } from './draw.ts';
+
+/** Sizes and token types of one drawn problem. */
+export interface Sizes {
+  readonly B: number;
+  readonly G: number;
+  readonly H: number;
+  readonly N: number;
+  readonly d: number;
+  readonly window: number;
+  readonly chunk: number;
+  /** Query heads per KV head. */
+  readonly group: number;
+  readonly seed: number;
+  /** One type for every token, or null for a mix. */
+  readonly only: number | null;
+  /** Whether all scores of a row are equal. */
+  readonly tied: boolean;
+}
+
+export interface Most {
+  readonly N: number;
+  readonly B?: number;
+  readonly G?: number;
+  readonly d?: readonly number[];
+}
+
+/** A seed for draw(). */
+export const seeds: fc.Arbitrary<number> = fc.integer();
+
+/** Leading axes [] to [3,3], the `...` of the contract's shapes. */
+export const leading: fc.Arbitrary<number[]> = fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 });
+
+/** Elements of a shape. */
+export function count(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/** Problems up to the given sizes. */
+export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes> {
+  return fc.record({
+    B: fc.integer({ min: 1, max: B }),
+    G: fc.integer({ min: 1, max: G }),
+    group: fc.constantFrom(1, 2, 3),
+    N: fc.integer({ min: 1, max: N }),
+    d: fc.constantFrom(...d),
+    window: fc.constantFrom(0, 1, 2, 3, N + 5),
+    chunk: fc.constantFrom(1, 1, 2, 3, N + 1),
+    only: fc.constantFrom(null, null, null, null, 0, 1, 2),
+    tied: fc.constantFrom(false, false, false, true),
+    seed: seeds,
+  }).map((drawn) => ({ ...drawn, H: drawn.G * drawn.group }));
+}
+
+/** The numbers of an attention problem; `last` is that of `types`. */
+export interface AttentionProblem extends Sizes {
+  readonly q: Float64Array;
+  readonly k: Float64Array;
+  readonly v: Float64Array;
+  readonly dOut: Float64Array;
+  readonly types: Int32Array;
+  readonly last: Int32Array;
+  readonly scale: number;
+}
+
+/** Fills in the numbers, as an engine of this precision stores them. */
+export function attentionProblem(size: Sizes, precision: Engine['precision'], largest = 2): AttentionProblem {
+  const { B, G, H, N, d } = size;
+  const numbers = draw(size.seed, precision);
+  const q = numbers.real(B * H * N * d, -largest, largest);
+  const k = numbers.real(B * G * N * d, -largest, largest);
+  // The same key everywhere in a head makes all scores of a row equal.
+  if (size.tied) k.forEach((_, n) => (k[n] = k[Math.floor(n / (N * d)) * N * d + (n % d)]!));
+  const v = numbers.real(B * G * N * d);
+  const dOut = numbers.real(B * H * N * d);
+  const types = drawTypes(size, numbers);
+  return { ...size, q, k, v, dOut, types, last: denseLifetime(types, size), scale: 1 / Math.sqrt(d) };
+}
+
+/** types [B,G,Nc]. */
+export function drawTypes({ B, G, N, chunk, only }: Sizes, numbers: Draw): Int32Array {
+  const types = numbers.whole(B * G * Math.ceil(N / chunk), 3);
+  return only === null ? types : types.fill(only);
+}

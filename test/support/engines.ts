@@ -1,0 +1,82 @@
+/**
+ * The engines under test. A new engine is one more line in ENGINES: no test body names an engine.
+ * @module
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { ReferenceEngine } from '../../reference/index.ts';
+import type { Engine } from '../../src/engine.ts';
+
+export interface EngineCase {
+  readonly name: string;
+  readonly precision: Engine['precision'];
+  create(): Promise<Engine>;
+}
+
+export const ENGINES: readonly EngineCase[] = [
+  { name: 'reference float64', precision: 'float64', create: async () => new ReferenceEngine('float64') },
+  { name: 'reference float32', precision: 'float32', create: async () => new ReferenceEngine('float32') },
+];
+
+/** What a test body gets: the engine, and a property runner that frees every tensor of a run. */
+export interface UnderTest {
+  readonly precision: Engine['precision'];
+  engine(): Engine;
+  /** Runs `body` on `runs` drawn values; tensors made through its `engine` are freed after each. */
+  holds<T>(
+    drawn: fc.Arbitrary<T>, body: (value: T, engine: Engine) => Promise<void>, runs?: number,
+  ): Promise<void>;
+}
+
+/** One `describe` per engine. */
+export function forEachEngine(title: string, tests: (use: EngineCase) => void): void {
+  for (const use of ENGINES) describe(`${title} [${use.name}]`, () => tests(use));
+}
+
+/** One `describe` per engine, around tests that share one instance of it. */
+export function describeEngines(title: string, tests: (use: UnderTest) => void): void {
+  forEachEngine(title, ({ create, precision }) => {
+    let engine: Engine | undefined;
+    const current = (): Engine => engine!;
+    beforeAll(async () => {
+      engine = await create();
+    });
+    afterAll(() => engine?.dispose());
+    tests({
+      precision,
+      engine: current,
+      holds: (drawn, body, runs = 60) =>
+        fc.assert(
+          fc.asyncProperty(drawn, (value) => scoped(current(), (inner) => body(value, inner))),
+          { numRuns: runs },
+        ),
+    });
+  });
+}
+
+/** Calls `body` with a view of `engine` that remembers what it hands out, and disposes all of it afterwards. */
+export async function scoped<R>(engine: Engine, body: (engine: Engine) => Promise<R>): Promise<R> {
+  const owned = new Set<{ dispose(): void }>();
+  const view = new Proxy(engine, {
+    get(target, name): unknown {
+      const member: unknown = Reflect.get(target, name, target);
+      if (typeof member !== 'function') return member;
+      return (...args: unknown[]): unknown => {
+        const result: unknown = Reflect.apply(member, target, args);
+        remember(result, owned);
+        return result;
+      };
+    },
+  });
+  try {
+    return await body(view);
+  } finally {
+    for (const each of owned) each.dispose();
+  }
+}
+
+function remember(result: unknown, owned: Set<{ dispose(): void }>): void {
+  if (typeof result !== 'object' || result === null || result instanceof Promise) return;
+  if ('dispose' in result && typeof result.dispose === 'function') owned.add(result as { dispose(): void });
+  else for (const part of Object.values(result)) remember(part, owned);
+}

@@ -1,0 +1,133 @@
+/**
+ * How far a correct engine may be from the truth: derived, never tuned.
+ *
+ * Truth is a float64 evaluation of the equations on the very numbers the engine was given (already rounded
+ * to its precision). The budget comes with it, by running error analysis (Higham, Accuracy and Stability
+ * of Numerical Algorithms, §3.3): every number carries a bound on its absolute error, and each operation
+ * adds the bound of its own rounding to what its operands bring. With unit roundoff u:
+ *
+ * - a + b and a b: one correctly rounded operation, u |result|.
+ * - a sum of n terms, in ANY order: n u / (1 - n u) * sum |terms| (Higham, eq. 4.4): the length of the sum
+ *   times the magnitude of its summands.
+ * - exp, log, sqrt, division: what the WebGPU shading language guarantees (W3C WGSL, "Accuracy of concrete
+ *   floating point expressions"), as the weakest engine this contract is meant for: exp 3 + 2|x| ulp, log
+ *   3 ulp or 2^-21 = 8u, division 2.5 ulp, inverseSqrt 2 ulp, so sqrt = 1 / inverseSqrt 4.5 ulp. 1 ulp <= 2u.
+ * - every operation: the smallest normal number, because results below it may be flushed to zero.
+ *
+ * u is 2^-24 for float32 and 2^-53 for float64, plus 2^-53 because the truth is itself evaluated in float64.
+ * @module
+ */
+import type { Engine } from '../../src/engine.ts';
+
+/** A number and how far from it a correctly rounding engine may land. */
+export interface Bounded {
+  readonly value: number;
+  readonly error: number;
+}
+
+/** A number that the engine was given exactly. */
+export function exact(value: number): Bounded {
+  return { value, error: 0 };
+}
+
+/** Arithmetic on bounded numbers, for an engine of one precision. */
+export class Rounding {
+  readonly u: number;
+  readonly tiny: number;
+
+  constructor(precision: Engine['precision']) {
+    this.u = (precision === 'float32' ? 2 ** -24 : 2 ** -53) + 2 ** -53;
+    this.tiny = precision === 'float32' ? 2 ** -126 : 2 ** -1022;
+  }
+
+  /** `value`, off by what its operands bring and by a relative rounding of `units` u. */
+  #rounded(value: number, brought: number, units: number): Bounded {
+    return { value, error: brought + units * this.u * (Math.abs(value) + brought) + this.tiny };
+  }
+
+  /** A number such as 0.1 that the engine has to round when it reads it. */
+  constant(x: number): Bounded {
+    return this.#rounded(x, 0, 1);
+  }
+
+  add(a: Bounded, b: Bounded): Bounded {
+    return this.#rounded(a.value + b.value, a.error + b.error, 1);
+  }
+
+  subtract(a: Bounded, b: Bounded): Bounded {
+    return this.#rounded(a.value - b.value, a.error + b.error, 1);
+  }
+
+  multiply(a: Bounded, b: Bounded): Bounded {
+    const brought = Math.abs(a.value) * b.error + Math.abs(b.value) * a.error + a.error * b.error;
+    return this.#rounded(a.value * b.value, brought, 1);
+  }
+
+  divide(a: Bounded, b: Bounded): Bounded {
+    const value = a.value / b.value;
+    const room = Math.abs(b.value) - b.error;
+    if (!(room > 0)) throw new Error(`no budget: the divisor ${b.value} is known to ${b.error} only`);
+    return this.#rounded(value, (a.error + Math.abs(value) * b.error) / room, 5);
+  }
+
+  exp(a: Bounded): Bounded {
+    const value = Math.exp(a.value);
+    return this.#rounded(value, value * Math.expm1(a.error), 2 * (3 + 2 * (Math.abs(a.value) + a.error)));
+  }
+
+  log(a: Bounded): Bounded {
+    const value = Math.log(a.value);
+    if (!(a.value > a.error)) throw new Error(`no budget: log of ${a.value}, known to ${a.error} only`);
+    const { error } = this.#rounded(value, -Math.log1p(-a.error / a.value), 6);
+    return { value, error: error + 8 * this.u };
+  }
+
+  sqrt(a: Bounded): Bounded {
+    const value = Math.sqrt(a.value);
+    if (!(a.value > a.error)) throw new Error(`no budget: sqrt of ${a.value}, known to ${a.error} only`);
+    return this.#rounded(value, value - Math.sqrt(a.value - a.error), 9);
+  }
+
+  /** The sum in any order. */
+  sum(terms: readonly Bounded[]): Bounded {
+    let value = 0;
+    let brought = 0;
+    let magnitude = 0;
+    for (const term of terms) {
+      value += term.value;
+      brought += term.error;
+      magnitude += Math.abs(term.value) + term.error;
+    }
+    const n = terms.length;
+    return { value, error: brought + (n * this.u / (1 - n * this.u)) * magnitude + n * this.tiny };
+  }
+
+  /** The largest; comparing rounds nothing. */
+  max(terms: readonly Bounded[]): Bounded {
+    return { value: Math.max(...terms.map((x) => x.value)), error: Math.max(...terms.map((x) => x.error)) };
+  }
+}
+
+/** Fails unless every element is within its bound. NaN is never within anything. */
+export function expectWithin(actual: ArrayLike<number>, truth: readonly Bounded[], what: string): void {
+  if (actual.length !== truth.length) throw new Error(`${what} has ${actual.length} elements, not ${truth.length}`);
+  for (let n = 0; n < truth.length; n++) {
+    const { value, error } = truth[n]!;
+    if (!Number.isFinite(error)) throw new Error(`${what}[${n}]: the budget is ${error}, so nothing is checked`);
+    if (!(Math.abs(actual[n]! - value) <= error)) {
+      throw new Error(`${what}[${n}] is ${actual[n]} but must be ${value} within ${error}`);
+    }
+  }
+}
+
+/** Fails unless both hold the same bits, except that any NaN equals any NaN. */
+export function expectSameBits(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+  if (actual.length !== expected.length) {
+    throw new Error(`${what} has ${actual.length} elements, not ${expected.length}`);
+  }
+  for (let n = 0; n < expected.length; n++) {
+    if (!Object.is(actual[n], expected[n])) {
+      throw new Error(`${what}[${n}] is ${actual[n]}, not exactly ${expected[n]}`);
+    }
+  }
+}

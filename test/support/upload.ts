@@ -1,0 +1,31 @@
+/**
+ * Attention problems as tensors of an engine.
+ * @module
+ */
+import type { AttentionInputs, Engine, Tensor } from '../../src/engine.ts';
+import type { AttentionProblem } from './arbitraries.ts';
+
+/** The inputs of attention(). */
+export function upload(engine: Engine, p: AttentionProblem): AttentionInputs {
+  const { B, G, H, N, d } = p;
+  return {
+    q: engine.tensor(p.q, [B, H, N, d]),
+    k: engine.tensor(p.k, [B, G, N, d]),
+    v: engine.tensor(p.v, [B, G, N, d]),
+    last: engine.integers(p.last, [B, G, N]),
+    scale: p.scale,
+  };
+}
+
+/** Forward, then backward without types; everything read back. */
+export async function forwardAndBackward(engine: Engine, p: AttentionProblem): Promise<{
+  out: ArrayLike<number>; lse: ArrayLike<number>;
+  dq: ArrayLike<number>; dk: ArrayLike<number>; dv: ArrayLike<number>;
+}> {
+  const inputs = upload(engine, p);
+  const { out, lse } = engine.attention(inputs);
+  const dOut = engine.tensor(p.dOut, inputs.q.shape);
+  const { dq, dk, dv } = engine.attentionBackward({ ...inputs, out, lse, dOut });
+  const read = (x: Tensor): Promise<ArrayLike<number>> => engine.read(x);
+  return { out: await read(out), lse: await read(lse), dq: await read(dq), dk: await read(dk), dv: await read(dv) };
+}
