@@ -1,0 +1,152 @@
+/**
+ * What the commands share on a terminal: colour, numbers, tables, a progress bar, Ctrl-C.
+ * Results go to stdout, everything here that moves goes to stderr.
+ * @module
+ */
+import { constants } from 'node:os';
+import pc from 'picocolors';
+
+/** Where text goes: process.stdout, process.stderr, or a stand-in. */
+export interface Output {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+/** Colour only if `stream` is a terminal that has some and NO_COLOR (no-color.org) is unset or empty. */
+export function wantsColour(stream: Output): boolean {
+  return Boolean(stream.isTTY) && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
+}
+
+/** Functions that colour text for `stream`, or leave it alone. */
+export function colours(stream: Output): ReturnType<typeof pc.createColors> {
+  return pc.createColors(wantsColour(stream));
+}
+
+/** 59 s, 4 min 05 s, 2 h 07 min. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+}
+
+/** Bytes in powers of 1024: 512 B, 1.5 KiB, 2.0 MiB. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let unit = 0;
+  let n = bytes;
+  while (n >= 1024 && unit < units.length - 1) {
+    n /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
+}
+
+/** 12,345 */
+export function formatCount(n: number): string {
+  return Math.round(n).toLocaleString('en-US');
+}
+
+/** 0.1234 -> 12.3% */
+export function formatShare(share: number): string {
+  return `${(100 * share).toFixed(1)}%`;
+}
+
+const ESCAPES = /\u001b\[[0-9;]*m/g; // eslint-disable-line no-control-regex
+
+/** Characters that `text` takes on screen: escape sequences take none. */
+function widthOf(text: string): number {
+  return [...text.replace(ESCAPES, '')].length;
+}
+
+/**
+ * Lays out rows in columns, each as wide as its widest cell.
+ *
+ * @param options.align One of 'left' or 'right' per column; by default the first is left, the others right.
+ * @returns Lines joined by newlines, without one at the end.
+ */
+export function table(
+  headers: readonly string[], rows: readonly (readonly string[])[],
+  options: { align?: readonly ('left' | 'right')[] } = {},
+): string {
+  const lines = [headers, headers.map(() => ''), ...rows];
+  const widths = headers.map((_, column) => Math.max(...lines.map((line) => widthOf(line[column] ?? ''))));
+  const cell = (text: string, column: number) => {
+    const gap = ' '.repeat(widths[column]! - widthOf(text));
+    const align = options.align?.[column] ?? (column === 0 ? 'left' : 'right');
+    return align === 'left' ? text + gap : gap + text;
+  };
+  const rule = widths.map((width) => '-'.repeat(width)).join('  ');
+  return lines
+    .map((line, n) => (n === 1 ? rule : headers.map((_, column) => cell(line[column] ?? '', column)).join('  ').trimEnd()))
+    .join('\n');
+}
+
+/** A progress bar, or a line now and then where nothing can be redrawn. */
+export interface Progress {
+  /** `done` of `total`; `extra` is shown beside it. */
+  update(done: number, extra?: string): void;
+  /** Takes the bar away and leaves `message`, if any. */
+  finish(message?: string): void;
+}
+
+/** Starts a progress bar on `stream`; the time left is reckoned from the first update on. */
+export function createProgress(
+  { stream = process.stderr, label, total }: { stream?: Output; label: string; total: number },
+): Progress {
+  const interval = stream.isTTY ? 100 : 10_000; // ms between two drawings
+  const begin = performance.now();
+  let first: { done: number; time: number } | undefined;
+  let drawn = stream.isTTY ? -Infinity : begin;
+  return {
+    update(done, extra = '') {
+      const now = performance.now();
+      first ??= { done, time: now };
+      if (now - drawn < interval && !(stream.isTTY && done >= total)) return;
+      drawn = now;
+      const left = ((now - first.time) / 1000) * ((total - done) / (done - first.done));
+      const parts = [`${formatCount(done)}/${formatCount(total)}`, extra, Number.isFinite(left) ? `${formatDuration(left)} left` : ''];
+      const text = parts.filter((part) => part !== '').join('  ');
+      const percent = `${Math.floor((100 * done) / Math.max(1, total))}%`;
+      if (!stream.isTTY) {
+        stream.write(`${label} ${percent}  ${text}\n`);
+        return;
+      }
+      const filled = Math.round(20 * Math.min(1, done / Math.max(1, total)));
+      const line = `${label} [${'#'.repeat(filled)}${'.'.repeat(20 - filled)}] ${percent}  ${text}`;
+      stream.write(`\r${line.slice(0, (stream.columns ?? 80) - 1)}\u001b[K`);
+    },
+    finish(message) {
+      if (stream.isTTY) stream.write('\r\u001b[K');
+      if (message !== undefined) stream.write(`${message}\n`);
+    },
+  };
+}
+
+/** Turns Ctrl-C and SIGTERM into an AbortSignal. */
+export interface Interrupt {
+  /** Aborts at the first signal; process.exitCode is then 128 + its number. */
+  readonly signal: AbortSignal;
+  /** Gives the signals back to the process. */
+  dispose(): void;
+}
+
+/** The first SIGINT or SIGTERM aborts, so that work can stop cleanly; a second one ends the process at once. */
+export function interruptSignal(): Interrupt {
+  const controller = new AbortController();
+  const listen = (name: NodeJS.Signals) => {
+    const code = 128 + constants.signals[name];
+    if (controller.signal.aborted) process.exit(code);
+    process.exitCode = code;
+    controller.abort();
+  };
+  process.on('SIGINT', listen).on('SIGTERM', listen);
+  return {
+    signal: controller.signal,
+    dispose: () => void process.off('SIGINT', listen).off('SIGTERM', listen),
+  };
+}
