@@ -1,0 +1,33 @@
+/**
+ * How a command ends: one line on stderr and an exit code.
+ * 0 done, 1 a named error, 2 wrong usage, 70 a bug (with its stack), 128 + n stopped by signal n.
+ * @module
+ */
+import { CommanderError } from 'commander';
+import { isNamedError, StoppedError } from '../errors.ts';
+
+/** A message on one line, whatever it was made of. */
+export function oneLine(message: string): string {
+  return message.trim().replace(/\s*\n\s*/g, ' ');
+}
+
+/** Tells the user about `error` and returns the exit code. */
+export function report(error: unknown, write: (text: string) => unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written it
+  if (isNamedError(error)) {
+    write(`natsearch: ${oneLine(error.message)}\n`);
+    return error instanceof StoppedError ? Number(process.exitCode) || 130 : 1;
+  }
+  write(`natsearch: this is a bug, please report it\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return 70;
+}
+
+/** Lets `natsearch ... | head` end quietly: whoever reads stdout may leave early. */
+export function endQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0);
+      throw error;
+    });
+  }
+}

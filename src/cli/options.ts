@@ -1,0 +1,41 @@
+/**
+ * Parsers of option values: what they refuse becomes one line that names the flag, the value and what is allowed.
+ * @module
+ */
+import { InvalidArgumentError } from 'commander';
+import { isNamedError } from '../errors.ts';
+import { parsePolicy, type Policy } from '../model/config.ts';
+import { oneLine } from './errors.ts';
+
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/** A whole number >= `least`. */
+export function whole(least: number): (text: string) => number {
+  return (text) => {
+    const value = DECIMAL.test(text) ? Number(text) : NaN;
+    if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`);
+    return value;
+  };
+}
+
+/** A finite number >= 0. */
+export function notNegative(text: string): number {
+  const value = DECIMAL.test(text) ? Number(text) : NaN;
+  if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number, 0 or more.');
+  return value;
+}
+
+/** A cache policy. */
+export function policy(text: string): Policy {
+  try {
+    return parsePolicy(text);
+  } catch (error) {
+    if (isNamedError(error)) throw new InvalidArgumentError(oneLine(error.message));
+    throw error;
+  }
+}
+
+/** One policy of several: commander hands over those parsed before. */
+export function policies(text: string, previous: readonly Policy[] = []): readonly Policy[] {
+  return [...previous, policy(text)];
+}

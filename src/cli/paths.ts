@@ -1,0 +1,72 @@
+/**
+ * Files and folders named on the command line: found, or refused with the nearest name that exists.
+ * @module
+ */
+import { existsSync, readdirSync, type Stats, statSync } from 'node:fs';
+import { basename, dirname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { StorageError } from '../errors.ts';
+
+/** The folder of this package: the nearest one above this file that has a package.json. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+/** `path` inside the package, shown relative to the working directory if it lies below it. */
+export function shipped(path: string): string {
+  const full = join(packageRoot(), path);
+  const short = relative(process.cwd(), full);
+  return short.startsWith('..') || short === '' ? full : short;
+}
+
+/** What is at `path`, or a StorageError that names a similar sibling, or else `remedy`. */
+export function find(path: string, what: string, remedy: string): Stats {
+  try {
+    return statSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw new StorageError(`cannot read ${path} (${code}): check its permissions`);
+    const similar = nearest(path);
+    throw new StorageError(`no such ${what} ${path}: ${similar === undefined ? remedy : `did you mean ${similar}?`}`);
+  }
+}
+
+/** Refuses a model folder that does not exist. */
+export function checkModelFolder(path: string): void {
+  const remedy = 'pass a folder with config.json and model.safetensors';
+  if (!find(path, 'folder', remedy).isDirectory()) throw new StorageError(`${path} is a file: ${remedy}`);
+}
+
+/** The sibling of `path` whose name is nearest to its own, if any is near; a folder is better than none. */
+function nearest(path: string): string | undefined {
+  const name = basename(path);
+  const folder = dirname(path);
+  let siblings: string[];
+  try {
+    siblings = readdirSync(folder);
+  } catch {
+    const parent = nearest(folder); // the typo is further up
+    return parent === undefined || !existsSync(join(parent, name)) ? undefined : join(parent, name);
+  }
+  const near = siblings
+    .map((sibling) => ({ sibling, distance: editDistance(name.toLowerCase(), sibling.toLowerCase()) }))
+    .filter(({ sibling, distance }) => distance <= 0.4 * Math.max(name.length, sibling.length))
+    .sort((a, b) => a.distance - b.distance)[0];
+  if (near === undefined) return undefined;
+  return folder === '.' && !path.startsWith(`.${sep}`) ? near.sibling : join(folder, near.sibling);
+}
+
+/** Insertions, deletions and replacements that turn `a` into `b`. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,49 @@
+/**
+ * Reads --text PATH...: files, and folders of .txt files.
+ * @module
+ */
+import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileFormatError, StorageError, ValueError } from '../errors.ts';
+import { find } from './paths.ts';
+
+/**
+ * The documents under `paths`, in the order given, those of a folder sorted by path.
+ *
+ * @throws {StorageError} If a path does not exist or cannot be read.
+ * @throws {ValueError} If a file named here is empty, or a folder holds no text.
+ * @throws {FileFormatError} If a file is not UTF-8.
+ */
+export async function readDocuments(paths: readonly string[]): Promise<string[]> {
+  if (paths.length === 0) throw new ValueError('no text was given: pass --text with files or folders of .txt files');
+  const documents: string[] = [];
+  for (const path of paths) {
+    const remedy = 'pass text files, or folders of .txt files';
+    if (!find(path, 'file or folder', remedy).isDirectory()) {
+      const text = await readDocument(path);
+      if (text === '') throw new ValueError(`${path} is empty: pass files with text in them`);
+      documents.push(text);
+      continue;
+    }
+    const files = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.txt')).sort();
+    const texts = (await Promise.all(files.map((file) => readDocument(join(path, file))))).filter((text) => text !== '');
+    if (texts.length === 0) throw new ValueError(`the folder ${path} has ${files.length} .txt files and no text in them: ${remedy}`);
+    documents.push(...texts);
+  }
+  return documents;
+}
+
+async function readDocument(path: string): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    throw new StorageError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code}): check its permissions`);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new FileFormatError(`${path} is not UTF-8 text: convert it, or pass another file`);
+  }
+}
