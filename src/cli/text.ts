@@ -26,7 +26,7 @@ export async function readDocuments(paths: readonly string[]): Promise<string[]>
       documents.push(text);
       continue;
     }
-    const files = readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.txt')).sort();
+    const files = listTexts(path);
     const texts = (await Promise.all(files.map((file) => readDocument(join(path, file))))).filter((text) => text !== '');
     if (texts.length === 0) throw new ValueError(`the folder ${path} has ${files.length} .txt files and no text in them: ${remedy}`);
     documents.push(...texts);
@@ -34,12 +34,24 @@ export async function readDocuments(paths: readonly string[]): Promise<string[]>
   return documents;
 }
 
+function listTexts(folder: string): string[] {
+  try {
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.txt')).sort();
+  } catch (error) {
+    throw unreadable(folder, error);
+  }
+}
+
+function unreadable(path: string, error: unknown): StorageError {
+  return new StorageError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code}): check its permissions`);
+}
+
 async function readDocument(path: string): Promise<string> {
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw new StorageError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code}): check its permissions`);
+    throw unreadable(path, error);
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

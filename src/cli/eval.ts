@@ -1,0 +1,86 @@
+/**
+ * `natsearch eval`: what each cache policy costs in quality and gives back in memory.
+ * @module
+ */
+import type { Command } from 'commander';
+import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
+import { formatPolicy, type Policy } from '../model/config.ts';
+import { checkPolicy } from '../model/session.ts';
+import { tokenizeDocuments } from '../train/data.ts';
+import { comparedPolicies, openModel } from './open.ts';
+import { policies, whole } from './options.ts';
+import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
+import { readDocuments } from './text.ts';
+
+interface Flags {
+  model: string;
+  text: string[];
+  context?: number;
+  policy?: readonly Policy[];
+  maxTokens?: number;
+  step: number;
+  json: boolean;
+}
+
+/** Adds the command. */
+export function registerEval(program: Command): void {
+  program.command('eval')
+    .description('decode text through the evicting cache and compare policies')
+    .requiredOption('--model <dir>', 'model folder')
+    .requiredOption('--text <path...>', 'text files, or folders of .txt files')
+    .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
+    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all four, with the model\'s own W)', policies)
+    .option('--max-tokens <n>', 'read only the first n tokens', whole(1))
+    .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
+    .option('--json', 'print one JSON document instead', false)
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const model = await openModel(flags.model);
+  const interrupt = interruptSignal();
+  try {
+    const chosen = flags.policy ?? comparedPolicies(model);
+    for (const policy of chosen) checkPolicy(policy, model.config, model.weights);
+    const context = flags.context ?? model.config.maxPositions;
+    // evaluate() puts bos first itself, and nothing is asked after the last document's end
+    const tokens = tokenizeDocuments(model.tokenizer, await readDocuments(flags.text)).subarray(1, -1).slice(0, flags.maxTokens);
+    const progress = createProgress({ label: 'eval', total: chosen.length * tokens.length });
+    const results: Evaluation[] = [];
+    try {
+      for (const [n, policy] of chosen.entries()) {
+        results.push(await evaluate(model, tokens, {
+          policy, context, step: flags.step, signal: interrupt.signal,
+          onProgress: (done) => progress.update(n * tokens.length + done, formatPolicy(policy)),
+        }));
+      }
+    } finally {
+      progress.finish();
+    }
+    const { model: folder, step } = flags;
+    if (flags.json) {
+      process.stdout.write(`${JSON.stringify({ model: folder, parameters: model.parameters, tokens: tokens.length, context, step, results })}\n`);
+      return;
+    }
+    process.stdout.write(`${folder}: ${formatCount(model.parameters)} weights; ${formatCount(tokens.length)} tokens in contexts of ${context}\n\n`);
+    process.stdout.write(`${policyTable(results)}\n`);
+  } finally {
+    interrupt.dispose();
+    model.dispose();
+  }
+}
+
+/** One row per policy. */
+function policyTable(results: readonly Evaluation[]): string {
+  const headers = ['policy', 'perplexity', 'bits/byte', 'live, mean', 'live, peak', 'resident', 'full', 'ms/token'];
+  return table(headers, results.map((result) => [
+    result.policy,
+    result.perplexity.toFixed(3),
+    result.bitsPerByte.toFixed(3),
+    formatShare(result.meanLiveShare),
+    formatShare(result.peakLiveShare),
+    formatBytes(result.residentBytes),
+    formatBytes(result.fullBytes),
+    result.msPerToken.toFixed(2),
+  ]));
+}

@@ -1,0 +1,121 @@
+/**
+ * `natsearch generate`: streams a continuation to stdout.
+ * @module
+ */
+import type { Command } from 'commander';
+import { ValueError } from '../errors.ts';
+import { formatPolicy, type Policy } from '../model/config.ts';
+import type { GenerateOptions } from '../model/generate.ts';
+import type { Model } from '../model/model.ts';
+import { cacheUse, type CacheUse, openModel } from './open.ts';
+import { notNegative, policy, whole } from './options.ts';
+import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal } from './terminal.ts';
+
+interface Flags {
+  model: string;
+  prompt: string;
+  maxNewTokens: number;
+  temperature: number;
+  topK?: number;
+  seed: number;
+  policy?: Policy;
+  json: boolean;
+}
+
+/** Adds the command. */
+export function registerGenerate(program: Command): void {
+  program.command('generate')
+    .description('continue a prompt; text goes to stdout as it comes, the summary to stderr')
+    .requiredOption('--model <dir>', 'model folder')
+    .requiredOption('--prompt <text>', 'what to continue')
+    .option('--max-new-tokens <n>', 'most tokens to make', whole(1), 256)
+    .option('--temperature <t>', '0 picks the likeliest token', notNegative, 0.8)
+    .option('--top-k <k>', 'sample among the k likeliest tokens', whole(1))
+    .option('--seed <n>', 'names the random stream', whole(0), 0)
+    .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policy)
+    .option('--json', 'print one JSON document instead', false)
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const { prompt, json } = flags;
+  if (prompt === '') throw new ValueError('the prompt is empty: give --prompt at least one character');
+  const model = await openModel(flags.model);
+  const interrupt = interruptSignal();
+  try {
+    warnBeyondTraining(model, prompt, flags.maxNewTokens);
+    const report = await continueText(model, prompt, { ...flags, signal: interrupt.signal }, (text) => {
+      if (!json) process.stdout.write(text);
+    });
+    if (json) process.stdout.write(`${JSON.stringify({ model: flags.model, prompt, seed: flags.seed, ...report })}\n`);
+    else process.stderr.write(`${summary(report)}\n`);
+  } finally {
+    interrupt.dispose();
+    model.dispose();
+  }
+}
+
+/** What a continuation was, and what it cost. */
+export interface Continuation {
+  readonly policy: string;
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+  /** Time of the prompt and of the tokens after it. */
+  readonly prefillSeconds: number;
+  readonly decodeSeconds: number;
+  readonly tokensPerSecond: number;
+  /** Of the caches at the end. */
+  readonly cache: CacheUse;
+}
+
+/** Continues `prompt`, hands out the pieces, ends the text with a newline, and measures. */
+export async function continueText(
+  model: Model, prompt: string, options: GenerateOptions, onText: (text: string) => void,
+): Promise<Continuation> {
+  const promptTokens = model.tokenizer.encode(prompt).length;
+  const begin = performance.now();
+  let [text, newTokens, prefilled, end] = ['', 0, begin, begin];
+  let cache: CacheUse = { live: 0, full: 0, bytes: 0, fullBytes: 0 };
+  try {
+    const pieces = model.generate(prompt, {
+      ...options,
+      onStep: async (session) => {
+        end = performance.now();
+        newTokens = session.lengths[0]! - promptTokens; // bos is seen too, the newest token is not
+        if (newTokens === 1) prefilled = end;
+        if (newTokens > 0) cache = cacheUse(await session.stats());
+      },
+    });
+    for await (const piece of pieces) {
+      text += piece;
+      onText(piece);
+    }
+  } finally {
+    if (text !== '' && !text.endsWith('\n')) onText('\n');
+  }
+  const [prefillSeconds, decodeSeconds] = [(prefilled - begin) / 1000, (end - prefilled) / 1000];
+  return {
+    policy: formatPolicy(options.policy ?? model.policy),
+    text, promptTokens, newTokens, prefillSeconds, decodeSeconds,
+    tokensPerSecond: decodeSeconds > 0 ? (newTokens - 1) / decodeSeconds : 0,
+    cache,
+  };
+}
+
+/** 128 tokens in 2.5 s ... */
+export function summary({ newTokens, prefillSeconds, decodeSeconds, tokensPerSecond, policy, cache }: Continuation): string {
+  const time = formatDuration(prefillSeconds + decodeSeconds);
+  return `${formatCount(newTokens)} tokens in ${time}, ${tokensPerSecond.toFixed(1)} tokens/s after the prompt; ` +
+    `cache (${policy}): ${formatCount(cache.live)} of ${formatCount(cache.full)} entries live ` +
+    `(${formatShare(cache.live / cache.full)}), ${formatBytes(cache.bytes)} resident`;
+}
+
+/** Positions beyond the trained context still work, but the model has never seen them. */
+function warnBeyondTraining(model: Model, prompt: string, maxNewTokens: number): void {
+  const most = 1 + model.tokenizer.encode(prompt).length + maxNewTokens;
+  const { maxPositions } = model.config;
+  if (most > maxPositions) {
+    process.stderr.write(`natsearch: note: up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond\n`);
+  }
+}

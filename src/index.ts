@@ -1,0 +1,40 @@
+/**
+ * Neural Attention Search: learned token types, the attention they hide keys from, and the cache they empty.
+ *
+ * Typed arrays go in and out as {@linkcode NDArray}. Everything runs in Node, Deno and browsers.
+ * @module
+ */
+export { createEngine } from './engines.ts';
+export { loadModel, type ModelBytes } from './load.ts';
+
+// Token types and what follows from them (§2, §5, §6, §7)
+export { FOREVER, TOKEN_TYPE_NAMES, TokenType } from './lifetime.ts';
+export {
+  addMemoryPrice, attentionMask, keptShare, lifetime, relaxedMask, selectTokenTypes, tokenTypesBackward,
+} from './engines.ts';
+
+// Attention and its cache (§3, §4, §8)
+export { attention, attentionBackward, KVCache, maskGradient } from './engines.ts';
+export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from './engines.ts';
+
+// Models: reading, decoding, measuring, training
+export { formatPolicy, type ModelConfig, parsePolicy, type Policy } from './model/config.ts';
+export type { GeneratedPiece, GenerateOptions } from './model/generate.ts';
+export type { Model } from './model/model.ts';
+export type { Session, SessionOptions } from './model/session.ts';
+export { ByteTokenizer, type Tokenizer } from './model/tokenizer.ts';
+export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
+export { tokenizeDocuments } from './train/data.ts';
+export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
+export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';
+
+// Arrays, randomness, errors, the contract of engines
+export { type FloatArray, ndarray, type NDArray, type TypedArray } from './tensor.ts';
+export { gumbelNoise } from './random.ts';
+export {
+  ConfigError, DisposedError, FileFormatError, isNamedError, ShapeError, StoppedError, StorageError, ValueError,
+} from './errors.ts';
+export type {
+  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,
+  LifetimeOptions, MaskGradientRule, Pooling, Tensor,
+} from './engine.ts';
