@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { ShapeError } from '../src/errors.ts';
-import { type AttentionProblem, attentionProblem, type Sizes, sizes } from './support/arbitraries.ts';
+import { type AttentionProblem, attentionProblem, long, type Sizes, sizes } from './support/arbitraries.ts';
 import { boundedAttention } from './support/bounded.ts';
 import { denseMask, FOREVER, mathjsAttention } from './support/dense.ts';
 import { draw } from './support/draw.ts';
@@ -30,6 +30,15 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(out), around(truth.out, budget.out), 'out');
       expectWithin(await engine.read(lse), around(truth.lse, budget.lse), 'lse');
     }));
+
+  it('equals it across the tiles of longer sequences, too', () =>
+    holds(long, async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const { out, lse } = engine.attention(upload(engine, p));
+      const truth = boundedAttention(p, R);
+      expectWithin(await engine.read(out), truth.out, 'out');
+      expectWithin(await engine.read(lse), truth.lse, 'lse');
+    }, 15));
 
   it('has a budget so small that one pair too many or too few is noticed', () =>
     holds(sizes({ N: 9, B: 1, G: 1 }).filter(({ N, tied }) => N > 1 && !tied), async (size, engine) => {

@@ -4,7 +4,7 @@ import { attention, maskGradient } from '../reference/attention.ts';
 import type { Engine, MaskGradientRule } from '../src/engine.ts';
 import { ShapeError, ValueError } from '../src/errors.ts';
 import { ndarray } from '../src/tensor.ts';
-import { type AttentionProblem, attentionProblem, sizes } from './support/arbitraries.ts';
+import { type AttentionProblem, attentionProblem, long, sizes } from './support/arbitraries.ts';
 import { boundedAttention, boundedBackward, boundedTypeGradient } from './support/bounded.ts';
 import { denseLoss, denseMask, oneHot, relaxedMask } from './support/dense.ts';
 import { centralDifferences, ruler, widened } from './support/differences.ts';
@@ -80,6 +80,20 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
       const truth = boundedTypeGradient(boundedBackward(p, R).dM[rule], p, R);
       expectWithin(await typeGradient(engine, p, rule), truth, '(dg, dl, dw)');
     }));
+
+  it('gives all of these across the tiles of longer sequences, too', () =>
+    holds(long, async (size, engine) => {
+      const p = attentionProblem(size, precision);
+      const truth = boundedBackward(p, R);
+      const got = await forwardAndBackward(engine, p);
+      expectWithin(got.dq, truth.dq, 'dq');
+      expectWithin(got.dk, truth.dk, 'dk');
+      expectWithin(got.dv, truth.dv, 'dv');
+      for (const rule of RULES) {
+        const types = boundedTypeGradient(truth.dM[rule], p, R);
+        expectWithin(await typeGradient(engine, p, rule), types, `(dg, dl, dw) by ${rule}`);
+      }
+    }, 10));
 
   it('gives the same dTypes by both rules when nothing is hidden', () =>
     holds(small, async (size, engine) => {

@@ -96,6 +96,15 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
         differencesOf((moved) => dots(x, moved, rows, M, K, ruler), W, dy), dWTruth), 'dW by differences');
     }, 50));
 
+  it('is right across the tiles and panels of larger products', () =>
+    holds(fc.tuple(fc.constantFrom(1, 4, 6), fc.constantFrom(63, 600, 2100), seeds), async ([rows, K, seed], engine) => {
+      const M = 17;
+      const numbers = draw(seed, precision);
+      const [x, W] = [numbers.real(rows * K), numbers.real(M * K)];
+      const y = engine.linear(engine.tensor(x, [rows, K]), engine.tensor(W, [M, K]));
+      expectWithin(await engine.read(y), dots(x, W, rows, M, K, R), 'y');
+    }, 8));
+
   it('refuses a weight whose columns are not the input\'s', () => {
     const zeros = (...shape: number[]) => engine().zeros(shape);
     expect(() => engine().linear(zeros(2, 3), zeros(4, 2))).toThrow(ShapeError);

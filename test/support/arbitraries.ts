@@ -59,6 +59,11 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
   }).map((drawn) => ({ ...drawn, H: drawn.G * drawn.group }));
 }
 
+/** Few problems, long enough to cross the tiles and blocks that engines cut sequences into. */
+export const long: fc.Arbitrary<Sizes> = fc
+  .tuple(sizes({ N: 40, B: 1, G: 2, d: [2, 6] }), fc.constantFrom(31, 33, 64, 67))
+  .map(([size, N]) => ({ ...size, N }));
+
 /** The numbers of an attention problem; `last` is that of `types`. */
 export interface AttentionProblem extends Sizes {
   readonly q: Float64Array;
