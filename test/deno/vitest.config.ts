@@ -1,0 +1,23 @@
+/**
+ * The tests that run under Deno too (`deno task test`): all but those that are about Node, npm or the command.
+ * The runner is the same one, started by Deno; test/deno/runtime.test.ts makes sure that the bodies are too.
+ * @module
+ */
+import { fileURLToPath } from 'node:url';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export default defineConfig({
+  root,
+  resolve: { alias: { 'neural-attention-search': `${root}src/index.ts` } },
+  test: {
+    environment: 'node',
+    include: ['test/*.test.ts', 'test/deno/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,cli,cli-*,cli.*}.test.ts'],
+    // Threads end with a call that Deno does not have.
+    pool: 'forks',
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});

@@ -1,0 +1,44 @@
+import { existsSync, rmSync } from 'node:fs';
+import { defineConfig, type Options } from 'tsup';
+
+/** Output under dist/ by source. A file that a checkout does not have is left out. */
+const entries = (all: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(all).filter(([, source]) => existsSync(source)));
+
+const common: Options = {
+  format: 'esm',
+  target: ['es2022', 'node20'],
+  // Neutral: what index.ts shares with the command touches no Node built-in (test/architecture.test.ts).
+  platform: 'neutral',
+  external: [/^node:/],
+  removeNodeProtocol: false, // Deno knows built-ins only by `node:`
+  sourcemap: true,
+  clean: false, // below: two builds at once must not delete each other's files
+};
+
+const library = entries({ index: 'src/index.ts' });
+const programs = entries({
+  'cli/main': 'src/cli/main.ts',
+  'cli/worker': 'src/cli/worker.ts', // what worker threads start from
+  'bench/bench': 'bench/bench.ts',
+});
+
+export default defineConfig((options) => {
+  // A whole build, as for publishing, starts empty. A quick one leaves old chunks alone: a training that runs
+  // from dist/ may still load them.
+  if (options.dts !== false) rmSync('dist', { recursive: true, force: true });
+  const builds: Options[] = [
+    { ...common, entry: library, dts: Object.keys(library).length > 0 },
+    {
+      ...common,
+      entry: programs,
+      splitting: true,
+      // Beside the commands, so that new URL('./worker.js', import.meta.url) holds in a shared chunk too.
+      esbuildOptions: (esbuild) => {
+        esbuild.chunkNames = 'cli/[name]-[hash]';
+      },
+    },
+  ];
+  return builds.filter(({ entry }) => Object.keys(entry as object).length > 0)
+    .map((build) => ({ ...build, dts: options.dts === false ? false : build.dts }));
+});

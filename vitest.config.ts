@@ -1,0 +1,17 @@
+import { fileURLToPath } from 'node:url';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  resolve: {
+    // The name that examples import, on the sources: what is tested is what is written, not an old build.
+    alias: { 'neural-attention-search': fileURLToPath(new URL('./src/index.ts', import.meta.url)) },
+  },
+  test: {
+    environment: 'node',
+    include: ['test/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/deno/**'],
+    globalSetup: ['test/global-setup.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+});
