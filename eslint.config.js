@@ -18,6 +18,8 @@ export default tseslint.config(
       // Indices are checked where they are made: kernels read x[i]!.
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      // `import { type X }` alone would still load the module.
+      '@typescript-eslint/no-import-type-side-effects': 'error',
       // Formatting rules of the core are deprecated, not gone; this one needs no plugin.
       'max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }],
     },

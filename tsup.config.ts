@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
-import { defineConfig, type Options } from 'tsup';
+import type { Options } from 'tsup';
 
 /** Output under dist/ by source. A file that a checkout does not have is left out. */
 const entries = (all: Record<string, string>): Record<string, string> =>
@@ -23,7 +23,7 @@ const programs = entries({
   'bench/bench': 'bench/bench.ts',
 });
 
-export default defineConfig((options) => {
+export default function config(options: Options): Options[] {
   // A whole build, as for publishing, starts empty. A quick one leaves old chunks alone: a training that runs
   // from dist/ may still load them.
   if (options.dts !== false) rmSync('dist', { recursive: true, force: true });
@@ -41,4 +41,4 @@ export default defineConfig((options) => {
   ];
   return builds.filter(({ entry }) => Object.keys(entry as object).length > 0)
     .map((build) => ({ ...build, dts: options.dts === false ? false : build.dts }));
-});
+}

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import { configDefaults, defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig, type ViteUserConfig } from 'vitest/config';
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   resolve: {
     // The name that examples import, on the sources: what is tested is what is written, not an old build.
     alias: { 'neural-attention-search': fileURLToPath(new URL('./src/index.ts', import.meta.url)) },
@@ -15,3 +15,5 @@ export default defineConfig({
     hookTimeout: 30_000,
   },
 });
+
+export default config;

@@ -4,11 +4,11 @@
  * @module
  */
 import { fileURLToPath } from 'node:url';
-import { configDefaults, defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   root,
   resolve: { alias: { 'neural-attention-search': `${root}src/index.ts` } },
   test: {
@@ -21,3 +21,5 @@ export default defineConfig({
     hookTimeout: 60_000,
   },
 });
+
+export default config;

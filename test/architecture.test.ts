@@ -1,0 +1,131 @@
+/** The import edges of the design, and what no file of the repository may name. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { cycles, type Edge, forbidden, importsOf } from './support/import-graph.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const sources = ['src', 'reference', 'gpu'].filter((folder) => existsSync(root + folder)).flatMap((folder) =>
+  readdirSync(root + folder, { recursive: true, encoding: 'utf8' })
+    .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
+    .filter((path) => path.endsWith('.ts')));
+
+const graph = sources.flatMap((path) => importsOf(path, readFileSync(root + path, 'utf8')));
+
+describe('the sources', () => {
+  it('import only along the edges of the design', () => {
+    expect(graph.length).toBeGreaterThan(50);
+    expect(forbidden(graph)).toEqual([]);
+  });
+
+  it('have no cycles once types are erased', () => {
+    expect(cycles(graph)).toEqual([]);
+  });
+
+  it('import files that exist, by their whole names', () => {
+    const files = graph.filter(({ to }) => /^(src|reference|gpu)\//.test(to));
+    expect(files.filter(({ to }) => !sources.includes(to))).toEqual([]);
+  });
+});
+
+const edge = (from: string, to: string, kind: Edge['kind'] = 'static'): Edge => ({ from, to, kind });
+
+describe('the checker', () => {
+  it.each([
+    edge('src/tensor.ts', 'src/engine.ts'),
+    edge('src/tensor.ts', 'src/engine.ts', 'type'),
+    edge('src/shape.ts', 'src/tape.ts'),
+    edge('src/engine.ts', 'src/tape.ts', 'type'),
+    edge('reference/mask.ts', 'src/tape.ts'),
+    edge('reference/mask.ts', 'src/model/config.ts', 'type'),
+    edge('reference/mask.ts', 'gpu/mask.ts'),
+    edge('reference/mask.ts', 'mathjs'),
+    edge('gpu/mask.ts', 'reference/mask.ts'),
+    edge('gpu/mask.ts', 'reference/mask.ts', 'type'),
+    edge('src/model/model.ts', 'reference/index.ts'),
+    edge('src/model/model.ts', 'src/engines.ts', 'lazy'),
+    edge('src/train/trainer.ts', 'reference/price.ts', 'type'),
+    edge('src/train/trainer.ts', 'gpu/index.ts', 'lazy'),
+    edge('src/evaluate/evaluate.ts', 'src/engines.ts'),
+    edge('src/evaluate/evaluate.ts', 'src/cli/terminal.ts', 'type'),
+    edge('src/io/safetensors.ts', 'src/index.ts'),
+    edge('src/io/safetensors.ts', 'node:fs'),
+    edge('src/io/safetensors.ts', 'fs/promises', 'lazy'),
+    edge('src/model/model.ts', 'node:path', 'type'),
+    edge('reference/mask.ts', 'node:os'),
+    edge('src/engines.ts', 'gpu/index.ts'),
+    edge('src/engines.ts', 'src/model/model.ts'),
+    edge('src/index.ts', 'reference/index.ts'),
+    edge('src/index.ts', 'src/cli/train.ts'),
+    edge('src/cli/train.ts', 'reference/index.ts'),
+    edge('src/model/model.ts', 'commander'),
+    edge('src/cli/train.ts', 'mathjs'),
+    edge('src/cli/train.ts', 'test/support/draw.ts'),
+    edge('src/model/model.ts', '(computed)', 'lazy'),
+    edge('scripts/other.ts', 'src/tensor.ts'),
+  ])('forbids $from -> $to ($kind)', (bad) => {
+    expect(forbidden([bad])).toEqual([expect.stringContaining(`${bad.from} -> ${bad.to} (${bad.kind}): `)]);
+  });
+
+  it.each([
+    edge('src/shape.ts', 'src/errors.ts'),
+    edge('src/engine.ts', 'src/tensor.ts', 'type'),
+    edge('src/random.ts', 'pure-rand/distribution/uniformInt'),
+    edge('reference/index.ts', 'src/engine.ts', 'type'),
+    edge('reference/index.ts', 'reference/mask.ts'),
+    edge('src/engines.ts', 'reference/index.ts'),
+    edge('src/engines.ts', 'gpu/index.ts', 'lazy'),
+    edge('src/engines.ts', 'gpu/index.ts', 'type'),
+    edge('src/cli/train.ts', 'src/engines.ts'),
+    edge('src/cli/train.ts', 'node:os'),
+    edge('src/cli/main.ts', 'commander'),
+    edge('src/io/files.ts', 'node:fs/promises', 'lazy'),
+    edge('src/model/model.ts', 'src/engine.ts', 'type'),
+  ])('allows $from -> $to ($kind)', (good) => {
+    expect(forbidden([good])).toEqual([]);
+  });
+
+  it('reads every form of import', () => {
+    const text = `
+      import './a.ts'; import b from './b.ts'; import type { C } from './c.ts'; import { type D } from './d.ts';
+      export * from './e.ts'; export type { F } from './f.ts'; export { g } from '../g.ts';
+      const h = await import('./h.ts'); type I = typeof import('./i.ts'); await import(h.name);
+      // import './comment.ts'
+      const text = "import './string.ts'";
+      import fs from 'node:fs';`;
+    expect(importsOf('src/x/file.ts', text)).toEqual([
+      edge('src/x/file.ts', 'src/x/a.ts'), edge('src/x/file.ts', 'src/x/b.ts'),
+      edge('src/x/file.ts', 'src/x/c.ts', 'type'), edge('src/x/file.ts', 'src/x/d.ts'),
+      edge('src/x/file.ts', 'src/x/e.ts'), edge('src/x/file.ts', 'src/x/f.ts', 'type'),
+      edge('src/x/file.ts', 'src/g.ts'), edge('src/x/file.ts', 'src/x/h.ts', 'lazy'),
+      edge('src/x/file.ts', 'src/x/i.ts', 'type'), edge('src/x/file.ts', '(computed)', 'lazy'),
+      edge('src/x/file.ts', 'node:fs'),
+    ]);
+  });
+
+  it('finds a cycle, however long, and none that types alone close', () => {
+    const chain = [edge('a', 'b'), edge('b', 'c', 'lazy'), edge('a', 'c'), edge('z', 'a')];
+    expect(cycles(chain)).toEqual([]);
+    expect(cycles([...chain, edge('c', 'a', 'type')])).toEqual([]);
+    expect(cycles([...chain, edge('c', 'a')])).toEqual(['a -> b -> c -> a']);
+    expect(cycles([edge('a', 'a')])).toEqual(['a -> a']);
+  });
+});
+
+describe('every file of the repository', () => {
+  it('names no folder of one machine and no registry', () => {
+    const paths = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+      cwd: root, encoding: 'utf8',
+    }).split('\0').filter((path) => path !== '' && existsSync(root + path));
+    expect(paths.length).toBeGreaterThan(50);
+    // Put together, so that this file does not name them.
+    const names = ['work', 'root', 'home'].map((folder) => `/${folder}/`).concat(['registry', 'npmjs'].join('.'));
+    const found = paths.flatMap((path) => {
+      const bytes = readFileSync(root + path);
+      return names.filter((name) => bytes.includes(name)).map((name) => `${path} names ${name}`);
+    });
+    expect(found).toEqual([]);
+  });
+});
