@@ -18,7 +18,8 @@ export function report(error: unknown, write: (text: string) => unknown): number
     write(`natsearch: ${oneLine(error.message)}\n`);
     return error instanceof StoppedError ? Number(process.exitCode) || 130 : 1;
   }
-  write(`natsearch: this is a bug, please report it\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  const details = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  write(`natsearch: this is a bug, please report it\n${details}\n`);
   return 70;
 }
 

@@ -29,7 +29,7 @@ export function registerEval(program: Command): void {
     .requiredOption('--model <dir>', 'model folder')
     .requiredOption('--text <path...>', 'text files, or folders of .txt files')
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
-    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all four, with the model\'s own W)', policies)
+    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W)', policies)
     .option('--max-tokens <n>', 'read only the first n tokens', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
     .option('--json', 'print one JSON document instead', false)
@@ -43,8 +43,9 @@ async function run(flags: Flags): Promise<void> {
     const chosen = flags.policy ?? comparedPolicies(model);
     for (const policy of chosen) checkPolicy(policy, model.config, model.weights);
     const context = flags.context ?? model.config.maxPositions;
-    // evaluate() puts bos first itself, and nothing is asked after the last document's end
-    const tokens = tokenizeDocuments(model.tokenizer, await readDocuments(flags.text)).subarray(1, -1).slice(0, flags.maxTokens);
+    // evaluate() puts bos first itself; that the last document ends says nothing
+    const stream = tokenizeDocuments(model.tokenizer, await readDocuments(flags.text)).subarray(1, -1);
+    const tokens = stream.slice(0, flags.maxTokens);
     const progress = createProgress({ label: 'eval', total: chosen.length * tokens.length });
     const results: Evaluation[] = [];
     try {
@@ -57,13 +58,14 @@ async function run(flags: Flags): Promise<void> {
     } finally {
       progress.finish();
     }
-    const { model: folder, step } = flags;
+    const { parameters } = model;
     if (flags.json) {
-      process.stdout.write(`${JSON.stringify({ model: folder, parameters: model.parameters, tokens: tokens.length, context, step, results })}\n`);
+      const about = { model: flags.model, parameters, tokens: tokens.length, context, step: flags.step };
+      process.stdout.write(`${JSON.stringify({ ...about, results })}\n`);
       return;
     }
-    process.stdout.write(`${folder}: ${formatCount(model.parameters)} weights; ${formatCount(tokens.length)} tokens in contexts of ${context}\n\n`);
-    process.stdout.write(`${policyTable(results)}\n`);
+    const size = `${formatCount(parameters)} weights; ${formatCount(tokens.length)} tokens in contexts of ${context}`;
+    process.stdout.write(`${flags.model}: ${size}\n\n${policyTable(results)}\n`);
   } finally {
     interrupt.dispose();
     model.dispose();

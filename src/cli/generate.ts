@@ -9,7 +9,7 @@ import type { GenerateOptions } from '../model/generate.ts';
 import type { Model } from '../model/model.ts';
 import { cacheUse, type CacheUse, openModel } from './open.ts';
 import { notNegative, policy, whole } from './options.ts';
-import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal } from './terminal.ts';
+import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal, printable } from './terminal.ts';
 
 interface Flags {
   model: string;
@@ -45,7 +45,7 @@ async function run(flags: Flags): Promise<void> {
   try {
     warnBeyondTraining(model, prompt, flags.maxNewTokens);
     const report = await continueText(model, prompt, { ...flags, signal: interrupt.signal }, (text) => {
-      if (!json) process.stdout.write(text);
+      if (!json) process.stdout.write(printable(text, process.stdout));
     });
     if (json) process.stdout.write(`${JSON.stringify({ model: flags.model, prompt, seed: flags.seed, ...report })}\n`);
     else process.stderr.write(`${summary(report)}\n`);
@@ -104,7 +104,8 @@ export async function continueText(
 }
 
 /** 128 tokens in 2.5 s ... */
-export function summary({ newTokens, prefillSeconds, decodeSeconds, tokensPerSecond, policy, cache }: Continuation): string {
+export function summary(continuation: Continuation): string {
+  const { newTokens, prefillSeconds, decodeSeconds, tokensPerSecond, policy, cache } = continuation;
   const time = formatDuration(prefillSeconds + decodeSeconds);
   return `${formatCount(newTokens)} tokens in ${time}, ${tokensPerSecond.toFixed(1)} tokens/s after the prompt; ` +
     `cache (${policy}): ${formatCount(cache.live)} of ${formatCount(cache.full)} entries live ` +
@@ -116,6 +117,7 @@ function warnBeyondTraining(model: Model, prompt: string, maxNewTokens: number):
   const most = 1 + model.tokenizer.encode(prompt).length + maxNewTokens;
   const { maxPositions } = model.config;
   if (most > maxPositions) {
-    process.stderr.write(`natsearch: note: up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond\n`);
+    const note = `up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond`;
+    process.stderr.write(`natsearch: note: ${note}\n`);
   }
 }

@@ -13,7 +13,9 @@ const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 export function whole(least: number): (text: string) => number {
   return (text) => {
     const value = DECIMAL.test(text) ? Number(text) : NaN;
-    if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`);
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`It must be a whole number, ${least} or more.`);
+    }
     return value;
   };
 }

@@ -27,7 +27,9 @@ export function find(path: string, what: string, remedy: string): Stats {
     return statSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw new StorageError(`cannot read ${path} (${code}): check its permissions`);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new StorageError(`cannot read ${path} (${code}): check its permissions`);
+    }
     const similar = nearest(path);
     throw new StorageError(`no such ${what} ${path}: ${similar === undefined ? remedy : `did you mean ${similar}?`}`);
   }

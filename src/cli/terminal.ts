@@ -6,6 +6,9 @@
 import { constants } from 'node:os';
 import pc from 'picocolors';
 
+const CONTROLS = /[^\P{Cc}\n\t]/gu; // Cc without newline and tab
+const ESCAPES = /\u001b\[[0-9;]*m/g; // eslint-disable-line no-control-regex
+
 /** Where text goes: process.stdout, process.stderr, or a stand-in. */
 export interface Output {
   readonly isTTY?: boolean;
@@ -21,6 +24,11 @@ export function wantsColour(stream: Output): boolean {
 /** Functions that colour text for `stream`, or leave it alone. */
 export function colours(stream: Output): ReturnType<typeof pc.createColors> {
   return pc.createColors(wantsColour(stream));
+}
+
+/** What a model wrote, safe for `stream`: on a terminal, control characters become dots instead of commands. */
+export function printable(text: string, stream: Output): string {
+  return stream.isTTY ? text.replace(CONTROLS, '\u00b7') : text;
 }
 
 /** 59 s, 4 min 05 s, 2 h 07 min. */
@@ -56,8 +64,6 @@ export function formatShare(share: number): string {
   return `${(100 * share).toFixed(1)}%`;
 }
 
-const ESCAPES = /\u001b\[[0-9;]*m/g; // eslint-disable-line no-control-regex
-
 /** Characters that `text` takes on screen: escape sequences take none. */
 function widthOf(text: string): number {
   return [...text.replace(ESCAPES, '')].length;
@@ -73,17 +79,17 @@ export function table(
   headers: readonly string[], rows: readonly (readonly string[])[],
   options: { align?: readonly ('left' | 'right')[] } = {},
 ): string {
-  const lines = [headers, headers.map(() => ''), ...rows];
-  const widths = headers.map((_, column) => Math.max(...lines.map((line) => widthOf(line[column] ?? ''))));
+  const widths = headers.map((_, column) => Math.max(...[headers, ...rows].map((line) => widthOf(line[column] ?? ''))));
   const cell = (text: string, column: number) => {
     const gap = ' '.repeat(widths[column]! - widthOf(text));
     const align = options.align?.[column] ?? (column === 0 ? 'left' : 'right');
     return align === 'left' ? text + gap : gap + text;
   };
   const rule = widths.map((width) => '-'.repeat(width)).join('  ');
-  return lines
-    .map((line, n) => (n === 1 ? rule : headers.map((_, column) => cell(line[column] ?? '', column)).join('  ').trimEnd()))
-    .join('\n');
+  const row = (line: readonly string[]) => {
+    return headers.map((_, column) => cell(line[column] ?? '', column)).join('  ').trimEnd();
+  };
+  return [row(headers), rule, ...rows.map(row)].join('\n');
 }
 
 /** A progress bar, or a line now and then where nothing can be redrawn. */
@@ -109,8 +115,8 @@ export function createProgress(
       if (now - drawn < interval && !(stream.isTTY && done >= total)) return;
       drawn = now;
       const left = ((now - first.time) / 1000) * ((total - done) / (done - first.done));
-      const parts = [`${formatCount(done)}/${formatCount(total)}`, extra, Number.isFinite(left) ? `${formatDuration(left)} left` : ''];
-      const text = parts.filter((part) => part !== '').join('  ');
+      const time = Number.isFinite(left) ? `${formatDuration(left)} left` : '';
+      const text = [`${formatCount(done)}/${formatCount(total)}`, extra, time].filter((part) => part !== '').join('  ');
       const percent = `${Math.floor((100 * done) / Math.max(1, total))}%`;
       if (!stream.isTTY) {
         stream.write(`${label} ${percent}  ${text}\n`);

@@ -27,9 +27,11 @@ export async function readDocuments(paths: readonly string[]): Promise<string[]>
       continue;
     }
     const files = listTexts(path);
-    const texts = (await Promise.all(files.map((file) => readDocument(join(path, file))))).filter((text) => text !== '');
-    if (texts.length === 0) throw new ValueError(`the folder ${path} has ${files.length} .txt files and no text in them: ${remedy}`);
-    documents.push(...texts);
+    const texts = await Promise.all(files.map((file) => readDocument(join(path, file))));
+    if (texts.every((text) => text === '')) {
+      throw new ValueError(`the folder ${path} has ${files.length} .txt files and no text in them: ${remedy}`);
+    }
+    documents.push(...texts.filter((text) => text !== ''));
   }
   return documents;
 }

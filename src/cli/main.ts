@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/**
+ * The command `natsearch`.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { endQuietlyOnClosedPipe, oneLine, report } from './errors.ts';
+import { registerEval } from './eval.ts';
+import { registerGenerate } from './generate.ts';
+import { packageRoot } from './paths.ts';
+import { registerStart } from './start.ts';
+import { registerTrain } from './train.ts';
+
+const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+
+const program = new Command('natsearch')
+  .description('Neural Attention Search: token types that a model learns, and a cache that forgets by them')
+  .version(version)
+  .showSuggestionAfterError()
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
+
+endQuietlyOnClosedPipe();
+for (const register of [registerStart, registerTrain, registerEval, registerGenerate]) register(program);
+program.addHelpText('after', `
+Examples:
+  natsearch start
+  natsearch train --text books/ --out my-model
+  natsearch eval --model my-model --text book.txt
+  natsearch generate --model my-model --prompt "Call me" --temperature 0.7
+
+Results go to stdout, progress to stderr. NO_COLOR turns colour off.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 stopped by Ctrl-C.`);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error, (text) => process.stderr.write(text));
+}
