@@ -6,7 +6,7 @@
 import type { CacheOptions, CacheStats } from '../src/engine.ts';
 import { ShapeError, ValueError } from '../src/errors.ts';
 import { chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
-import { checkGroups, checkLifetimeOptions, checkTypeValues, expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { checkCounts, checkGroups, checkLifetimeOptions, checkTypeValues, expectRank, expectShape, expectWhole } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
@@ -65,7 +65,7 @@ export class KVCache {
 
   /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
-    checkGroups(inputs.q, inputs.k, inputs.q.shape[1] ?? 0, this.options.kvHeads);
+    this.#checkQueries(inputs.q, inputs.k.shape[2] ?? 0); // before anything is appended
     this.append(inputs);
     const out = this.attend(inputs);
     this.evict();
@@ -118,10 +118,8 @@ export class KVCache {
   /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
   attend({ q, scale }: { q: NDArray; scale?: number }): NDArray {
     const { batch, kvHeads: G, headDim: d } = this.options;
-    expectRank('q', q, 'B,H,T,d');
+    this.#checkQueries(q, q.shape[2] ?? 0);
     const [, H, T] = q.shape as [number, number, number, number];
-    checkGroups(q, { shape: [batch, G, T, d] }, H, G);
-    expectShape('q', q, [batch, H, T, d], 'the cache was made with this batch and head size');
     if (this.#counts.some((count) => count > T)) {
       throw new ShapeError(`q has ${T} queries but append took ${Math.max(...this.#counts)} tokens: attend with the same step`);
     }
@@ -183,6 +181,14 @@ export class KVCache {
     };
   }
 
+  #checkQueries(q: NDArray, T: number): void {
+    const { batch, kvHeads, headDim } = this.options;
+    expectRank('q', q, 'B,H,T,d');
+    const H = q.shape[1]!;
+    checkGroups(q, { shape: [batch, kvHeads, T, headDim] }, H, kvHeads);
+    expectShape('q', q, [batch, H, T, headDim], 'one query per new token, with the batch and head size of the cache');
+  }
+
   #entries(b: number, g: number): HeadEntries | undefined {
     const { batch, kvHeads } = this.options;
     if (!(b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
@@ -212,15 +218,4 @@ function attendRow(
     if (scores[n] !== -Infinity) axpy(scores[n]! / Z, v, at, out, qStart, d);
   });
   return visible;
-}
-
-function checkCounts(counts: readonly number[] | undefined, batch: number, T: number): readonly number[] {
-  if (counts === undefined) return new Array<number>(batch).fill(T);
-  if (counts.length !== batch) throw new ShapeError(`counts has ${counts.length} entries but the cache has ${batch} sequences`);
-  for (const count of counts) {
-    if (!Number.isInteger(count) || count < 0 || count > T) {
-      throw new ValueError(`counts holds ${count}: it must be a whole number from 0 to ${T}, the tokens of the step`);
-    }
-  }
-  return [...counts];
 }

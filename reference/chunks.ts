@@ -3,9 +3,9 @@
  * @module
  */
 import type { Pooling } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import { ValueError } from '../src/errors.ts';
 import { chunkCount } from '../src/lifetime.ts';
-import { expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { checkCounts, expectRank, expectShape, expectWhole } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
 /** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
@@ -47,19 +47,17 @@ export class RunningPool {
     expectRank('x', x, 'B,T,D');
     const T = x.shape[1]!;
     expectShape('x', x, [B, T, D], 'the pool was made with this batch and width');
-    if (counts && (counts.length !== B || counts.some((n) => !(n >= 0 && n <= T)))) {
-      throw new ShapeError(`counts is [${counts}]: it needs ${B} numbers from 0 to ${T}`);
-    }
+    const taken = checkCounts(counts, B, T);
     const rows = Math.floor((T + C - 2) / C) + 1;
     const out = zerosLike(x.data, B * rows * D);
     for (let b = 0; b < B; b++) {
       const first = Math.floor(this.#seen[b]! / C);
-      for (let t = 0; t < (counts?.[b] ?? T); t++) {
+      for (let t = 0; t < taken[b]!; t++) {
         const position = this.#seen[b]! + t;
         const row = (b * rows + Math.floor(position / C) - first) * D;
         this.#take(x.data.subarray((b * T + t) * D, (b * T + t + 1) * D), b, position % C, out.subarray(row, row + D));
       }
-      this.#seen[b] = this.#seen[b]! + (counts?.[b] ?? T);
+      this.#seen[b] = this.#seen[b]! + taken[b]!;
     }
     return { data: out, shape: [B, rows, D] };
   }

@@ -163,7 +163,7 @@ export class ReferenceEngine implements Engine {
     return this.#wrap(poolChunks(float(x), chunk, pooling));
   }
   createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool {
-    const pool = new Disposable('chunk pool', new RunningPool(batch, width, chunk, pooling));
+    const pool = new Disposable(this, 'chunk pool', new RunningPool(batch, width, chunk, pooling));
     return {
       push: (x, counts) => this.#wrap(pool.value.push(float(x), counts)),
       dispose: () => pool.dispose(),
@@ -222,8 +222,7 @@ export class ReferenceEngine implements Engine {
     };
   }
   createCache(options: CacheOptions): Cache {
-    this.assertAlive();
-    return new HostCache(options, (x) => this.#wrap(x));
+    return new HostCache(this, options, (x) => this.#wrap(x));
   }
 
   #floats(data: ArrayLike<number>): FloatArray {
@@ -245,9 +244,9 @@ class HostCache implements Cache {
   readonly #cache: Disposable<KVCache>;
   readonly #wrap: (x: NDArray) => Tensor;
 
-  constructor(options: CacheOptions, wrap: (x: NDArray) => Tensor) {
+  constructor(engine: ReferenceEngine, options: CacheOptions, wrap: (x: NDArray) => Tensor) {
     this.options = options;
-    this.#cache = new Disposable('cache', new KVCache(options));
+    this.#cache = new Disposable(engine, 'cache', new KVCache(options));
     this.#wrap = wrap;
   }
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
@@ -275,14 +274,18 @@ class HostCache implements Cache {
 
 /** A value that can be let go, and then refuses to be used. */
 class Disposable<T> {
+  readonly #engine: ReferenceEngine;
   readonly #name: string;
   #value: T | undefined;
 
-  constructor(name: string, value: T) {
+  constructor(engine: ReferenceEngine, name: string, value: T) {
+    engine.assertAlive();
+    this.#engine = engine;
     this.#name = name;
     this.#value = value;
   }
   get value(): T {
+    this.#engine.assertAlive();
     if (this.#value === undefined) throw new DisposedError(`a ${this.#name} was used after dispose(): create a new one`);
     return this.#value;
   }

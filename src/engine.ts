@@ -211,7 +211,7 @@ export interface Engine {
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor;
   /** §7: mean over j of kept_j, [B,G]. */
   keptShare(last: Tensor): Tensor;
-  /** §7: dTypes + weight * d(sum of kept_j)/d(g,l,w), [B,G,Nc,3], for sequences of `length` tokens. */
+  /** §7: dTypes + the price's cotangent with K = `weight`, [B,G,Nc,3], for sequences of `length` tokens. */
   addMemoryPrice(
     dTypes: Tensor,
     types: Tensor,

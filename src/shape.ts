@@ -102,3 +102,17 @@ export function checkScores(scores: ArrayLike<number>): void {
     }
   }
 }
+
+/** How many of a step's T tokens each sequence takes: counts, or all of them. */
+export function checkCounts(counts: readonly number[] | undefined, batch: number, T: number): readonly number[] {
+  if (counts === undefined) return new Array<number>(batch).fill(T);
+  if (counts.length !== batch) {
+    throw new ShapeError(`counts has ${counts.length} entries but there are ${batch} sequences: pass one count for each`);
+  }
+  for (const count of counts) {
+    if (!Number.isInteger(count) || count < 0 || count > T) {
+      throw new ValueError(`counts holds ${count}: it must be a whole number from 0 to ${T}, the tokens of the step`);
+    }
+  }
+  return [...counts];
+}

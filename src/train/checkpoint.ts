@@ -1,0 +1,103 @@
+/**
+ * Checkpoints of a run: one state file to resume from bit for bit, and the model folder made from it.
+ * @module
+ */
+import { FileFormatError, ValueError } from '../errors.ts';
+import { fileExists, makeFolder, readFileBytes, readText, writeFileAtomic } from '../io/files.ts';
+import { writeModelFolder } from '../io/model-folder.ts';
+import { decodeSafetensors, encodeSafetensors } from '../io/safetensors.ts';
+import { type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
+import type { NDArray } from '../tensor.ts';
+import type { TrainOptions } from './options.ts';
+import type { StepReport, TrainingState } from './trainer.ts';
+
+/** The state file within an output folder: weights and AdamW's moments in float64. */
+export const STATE_FILE = 'training-state.safetensors';
+/** One JSON line per step. */
+export const LOG_FILE = 'log.jsonl';
+
+/** What the state file says about its run. */
+export interface RunRecord {
+  readonly config: ModelConfig;
+  readonly options: TrainOptions;
+  /** A fingerprint of the training tokens. */
+  readonly textHash: string;
+}
+
+const PARTS = ['weights', 'm', 'v'] as const;
+
+/** Writes the state, then the model folder (float32) beside it; each file appears by rename. */
+export async function saveCheckpoint(folder: string, state: TrainingState, run: RunRecord): Promise<void> {
+  await makeFolder(folder);
+  const tensors = PARTS.flatMap((part) => [...state[part]].map(([name, { data, shape }]) => {
+    return [`${part}/${name}`, { data, shape, dtype: 'F64' as const }] as const;
+  }));
+  await writeFileAtomic(`${folder}/${STATE_FILE}`, encodeSafetensors(tensors, {
+    step: String(state.step),
+    config: serializeConfig(run.config),
+    options: JSON.stringify(run.options),
+    text_hash: run.textHash,
+  }));
+  await writeModelFolder(folder, run.config, state.weights, { metadata: { step: String(state.step) } });
+}
+
+/** Reads the state file of `folder`. */
+export async function loadCheckpoint(folder: string): Promise<{ state: TrainingState; run: RunRecord }> {
+  const path = `${folder}/${STATE_FILE}`;
+  const { tensors, metadata } = decodeSafetensors(await readFileBytes(path));
+  const part = (wanted: string) => new Map<string, NDArray>([...tensors].flatMap(([name, { data, shape }]) => {
+    return name.startsWith(`${wanted}/`) ? [[name.slice(wanted.length + 1), { data, shape }] as const] : [];
+  }));
+  const step = Number(metadata['step']);
+  if (!Number.isInteger(step) || step < 0) throw new FileFormatError(`${path} has no step: it is not a training state; start again without --resume`);
+  const state = { step, weights: part('weights'), m: part('m'), v: part('v') };
+  try {
+    const run = {
+      config: parseConfig(JSON.parse(metadata['config'] ?? '')),
+      options: JSON.parse(metadata['options'] ?? '') as TrainOptions,
+      textHash: metadata['text_hash'] ?? '',
+    };
+    return { state, run };
+  } catch (error) {
+    throw new FileFormatError(`${path} has no readable options (${(error as Error).message}): start again without --resume`);
+  }
+}
+
+/** Refuses to go on with other options than the run began with, since the result would be neither's. */
+export function checkSameRun(saved: RunRecord, wanted: RunRecord): void {
+  const flat = (run: RunRecord): Record<string, unknown> => {
+    return { ...JSON.parse(serializeConfig(run.config)), ...run.options, text: run.textHash };
+  };
+  const [before, now] = [flat(saved), flat(wanted)];
+  for (const key of Object.keys(now)) {
+    if (JSON.stringify(before[key]) !== JSON.stringify(now[key])) {
+      throw new ValueError(
+        `the checkpoint was made with ${key} = ${JSON.stringify(before[key])}, not ${JSON.stringify(now[key])}: resume with the same options, or choose another --out`,
+      );
+    }
+  }
+}
+
+/** The log's lines up to `step`; what a killed run wrote beyond its last checkpoint is dropped. */
+export async function readLog(folder: string, step: number): Promise<StepReport[]> {
+  const path = `${folder}/${LOG_FILE}`;
+  if (!(await fileExists(path))) return [];
+  const reports: StepReport[] = [];
+  for (const line of (await readText(path)).split('\n')) {
+    try {
+      const report = JSON.parse(line) as StepReport;
+      if (report.step <= step) reports.push(report);
+    } catch {
+      // An empty or half-written line.
+    }
+  }
+  return reports;
+}
+
+/** FNV-1a over the tokens: tells texts apart, keeps no secrets. */
+export function fingerprint(tokens: Int32Array): string {
+  let hash = 0x811c9dc5;
+  for (const token of tokens) hash = Math.imul(hash ^ token, 0x01000193);
+  return `${tokens.length}-${(hash >>> 0).toString(16)}`;
+}
+
