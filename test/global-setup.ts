@@ -11,5 +11,5 @@ export default function setup(): void {
   const { status, stdout, stderr } = spawnSync(process.execPath, [tsup, '--no-dts', '--silent'], {
     cwd: root, encoding: 'utf8',
   });
-  if (status !== 0) console.error(`the build of dist/ failed:\n${stdout}${stderr}`);
+  if (status !== 0) throw new Error(`the build of dist/ failed:\n${stdout}${stderr}`);
 }

@@ -1,0 +1,91 @@
+/** What is published: the lock file, the dependencies and the contents of the tarball. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly license: string;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly engines: Readonly<Record<string, string>>;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
+}
+interface Locked {
+  readonly version?: string;
+  readonly dev?: boolean;
+  readonly devOptional?: boolean;
+  readonly resolved?: string;
+  readonly hasInstallScript?: boolean;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+const json = <T>(path: string): T => JSON.parse(readFileSync(root + path, 'utf8')) as T;
+const manifest = json<Manifest>('package.json');
+const { packages } = json<{ packages: Record<string, Locked> }>('package-lock.json');
+
+describe('package-lock.json', () => {
+  it('agrees with package.json', () => {
+    const { name, version, license, bin, engines, dependencies, devDependencies } = manifest;
+    expect(packages['']).toEqual({ name, version, license, bin, engines, dependencies, devDependencies });
+    const wanted = Object.keys({ ...dependencies, ...devDependencies });
+    expect(wanted.filter((dependency) => !(`node_modules/${dependency}` in packages))).toEqual([]);
+  });
+
+  it('names no place that packages come from, so that every registry serves', () => {
+    expect(Object.entries(packages).filter(([, { resolved }]) => resolved !== undefined)).toEqual([]);
+  });
+
+  it('holds three packages for users, none of which runs anything when it is installed', () => {
+    const published = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
+    expect(published.map(([path]) => path)).toEqual([
+      'node_modules/commander', 'node_modules/picocolors', 'node_modules/pure-rand',
+    ]);
+    expect(published.filter(([, { hasInstallScript }]) => hasInstallScript)).toEqual([]);
+  });
+});
+
+describe('deno.json', () => {
+  it('has the version and the ranges of package.json', () => {
+    const { version, imports } = json<{ version: string; imports: Record<string, string> }>('deno.json');
+    expect(version).toBe(manifest.version);
+    const ranges = { ...manifest.devDependencies, ...manifest.dependencies };
+    const fromNpm = Object.entries(imports).filter(([, target]) => target.startsWith('npm:'));
+    expect(fromNpm.length).toBeGreaterThan(0);
+    for (const [name, target] of fromNpm) expect(target).toBe(`npm:${name}@${ranges[name]}`);
+  });
+});
+
+describe('the tarball', () => {
+  // Without scripts: the tests have built dist/ already, and others of them are running it.
+  const [tarball] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], shell: process.platform === 'win32',
+  })) as [{ size: number; unpackedSize: number; files: { path: string; mode: number }[] }];
+  const paths = tarball.files.map(({ path }) => path);
+
+  it('holds the library, the command and its worker, a model, the examples and the licence', () => {
+    expect(paths).toEqual(expect.arrayContaining([
+      'package.json', 'LICENSE', 'README.md', 'dist/index.js', 'dist/cli/main.js', 'dist/cli/worker.js',
+      'models/README.md', 'models/nats/config.json', 'models/nats/model.safetensors', 'examples/moby-dick.txt',
+    ]));
+  });
+
+  it('holds nothing else', () => {
+    const expected = /^(dist\/(?!bench\/).*\.(js|d\.ts)|models\/.*|examples\/.*|package\.json|LICENSE|README\.md)$/;
+    expect(paths.filter((path) => !expected.test(path))).toEqual([]);
+  });
+
+  it('stays under 20 MB', () => {
+    expect(tarball.size).toBeLessThan(20e6);
+    expect(tarball.unpackedSize).toBeLessThan(40e6);
+  });
+
+  it('has a command that a shell can run', () => {
+    expect(manifest.bin).toEqual({ natsearch: 'dist/cli/main.js' });
+    expect(existsSync(`${root}dist/cli/main.js`)).toBe(true);
+    expect(readFileSync(`${root}dist/cli/main.js`, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+});

@@ -1,0 +1,82 @@
+/**
+ * The examples of the docs: found in docstrings and chapters, made to remember what they print, and compared
+ * with what they say they print.
+ * @module
+ */
+import ts from 'typescript';
+
+/** One ```ts block. */
+export interface Example {
+  readonly file: string;
+  /** Of its first line of code in the file, from 1. */
+  readonly line: number;
+  readonly code: string;
+}
+
+/** A `console.log(...); // expected` of an example. */
+export interface Claim {
+  /** Of the end of the statement, in the file, from 1. */
+  readonly line: number;
+  readonly expected: string;
+}
+
+/** In a docstring each line has a ` * ` before it. */
+const BLOCK = /^[ \t]*(\*[ \t]?)?```ts[ \t]*\n([\s\S]*?)^[ \t]*(?:\*[ \t]?)?```[ \t]*$/gm;
+
+/** The ```ts blocks of a file. */
+export function examplesOf(file: string, text: string): Example[] {
+  return [...text.matchAll(BLOCK)].map(([whole, star, body], n, all) => ({
+    file,
+    line: text.slice(0, all[n]!.index).split('\n').length + whole.slice(0, whole.indexOf('```')).split('\n').length,
+    code: star === undefined ? body! : body!.replace(/^[ \t]*\*[ \t]?/gm, ''),
+  }));
+}
+
+/** The name under which a running example finds where to put what it prints: `[claim][call] = arguments`. */
+export const PRINTED = '__printedByExample';
+
+/** The code with every claimed console.log remembered, on the same lines as before. */
+export function instrument({ code, line }: Example): { code: string; claims: Claim[] } {
+  const source = ts.createSourceFile('example.ts', code, ts.ScriptTarget.Latest, true);
+  const claims: Claim[] = [];
+  const cuts: { start: number; end: number; text: string }[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && node.expression.getText(source) === 'console.log') {
+      const rest = /^[^\n]*?\/\/[ \t]*([^\n]*)/.exec(code.slice(node.end));
+      // Only `);` and brackets may stand between the call and its comment: else the comment is another's.
+      if (rest !== null && /^[);\s}]*\/\//.test(rest[0])) {
+        const text = `(globalThis as any).${PRINTED}(${claims.length})`;
+        cuts.push({ start: node.expression.getStart(source), end: node.expression.end, text });
+        claims.push({ line: line + source.getLineAndCharacterOfPosition(node.end).line, expected: rest[1]!.trim() });
+      }
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  const replace = (before: string, { start, end, text }: (typeof cuts)[number]): string =>
+    before.slice(0, start) + text + before.slice(end);
+  // From the last one on, so that the offsets of those before stay true.
+  return { code: cuts.reverse().reduce(replace, code), claims };
+}
+
+/** What console.log prints for its arguments, typed arrays as arrays. */
+export function printed(args: readonly unknown[]): string {
+  return args.map((value) => (typeof value === 'string' ? value : format(value))).join(' ');
+}
+
+function format(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (Object.is(value, -0)) return '-0';
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
+    return `[${Array.from(value as unknown as ArrayLike<unknown>, format).join(',')}]`;
+  }
+  return `{${Object.entries(value).map(([key, member]) => `${key}:${format(member)}`).join(',')}}`;
+}
+
+/** Both styles of spaces and quotes are the same text: `[ 1, 2 ]` and `[1,2]`, `{ a: 'b' }` and `{"a":"b"}`. */
+export function normalized(text: string): string {
+  return text.replace(/'/g, '"').replace(/"(\w+)":/g, '$1:').replace(/\s*([[\]{},:])\s*/g, '$1').trim();
+}
