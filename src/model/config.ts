@@ -1,36 +1,254 @@
-export type Policy = { kind: 'nats' } | { kind: 'full' } | { kind: 'window'; window: number } | { kind: 'streaming'; sink: number; window: number };
+/**
+ * A model's configuration: Hugging Face's config.json of a Llama model, with one `nats` object added.
+ * @module
+ */
+import type { Pooling } from '../engine.ts';
+import { ConfigError, ValueError } from '../errors.ts';
+import type { NDArray } from '../tensor.ts';
+
+/** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
+export type Policy =
+  | { readonly kind: 'nats' }
+  | { readonly kind: 'full' }
+  | { readonly kind: 'window'; readonly window: number }
+  | { readonly kind: 'streaming'; readonly sink: number; readonly window: number };
+
+/** Sizes and constants of a model. */
 export interface ModelConfig {
-  vocabSize: number; hiddenSize: number; intermediateSize: number; layers: number; heads: number; kvHeads: number; headDim: number;
-  maxPositions: number; rmsNormEpsilon: number; ropeTheta: number; tieWordEmbeddings: boolean; bosTokenId: number; eosTokenId: number;
-  nats: { policy: string; window: number; chunk: number; pooling: 'mean' | 'max'; lambda: number; temperature: number };
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Tokens of context that it was trained with. */
+  readonly maxPositions: number;
+  readonly rmsNormEpsilon: number;
+  readonly ropeTheta: number;
+  readonly tieWordEmbeddings: boolean;
+  readonly bosTokenId: number;
+  readonly eosTokenId: number;
+  readonly nats: NatsConfig;
 }
+
+/** What NAtS adds. */
+export interface NatsConfig {
+  /** What it was trained with: 'nats', 'full', 'window:W' or 'streaming:S+W'. */
+  readonly policy: string;
+  /** W of §2, tokens. */
+  readonly window: number;
+  /** C of §2, tokens. */
+  readonly chunk: number;
+  readonly pooling: Pooling;
+  /** Price of keeping the whole cache while training, nats per token (§7). */
+  readonly lambda: number;
+  /** tau of §6. */
+  readonly temperature: number;
+}
+
+/** Reads 'nats', 'full', 'window:W' or 'streaming:S+W'. @throws {ValueError} If it is none of these. */
 export function parsePolicy(text: string): Policy {
-  const m = /^(?:(nats|full)|window:(\d+)|streaming:(\d+)\+(\d+))$/.exec(text)!;
-  if (m[1]) return { kind: m[1] as 'nats' | 'full' };
-  if (m[2]) return { kind: 'window', window: Number(m[2]) };
-  return { kind: 'streaming', sink: Number(m[3]), window: Number(m[4]) };
+  if (text === 'nats' || text === 'full') return { kind: text };
+  const window = /^window:(\d{1,9})$/.exec(text);
+  if (window) return { kind: 'window', window: Number(window[1]) };
+  const streaming = /^streaming:(\d{1,9})\+(\d{1,9})$/.exec(text);
+  if (streaming) return { kind: 'streaming', sink: Number(streaming[1]), window: Number(streaming[2]) };
+  throw new ValueError(`the policy '${text}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
 }
-export function formatPolicy(p: Policy): string {
-  return p.kind === 'window' ? `window:${p.window}` : p.kind === 'streaming' ? `streaming:${p.sink}+${p.window}` : p.kind;
+
+/** The inverse of parsePolicy. */
+export function formatPolicy(policy: Policy): string {
+  if (policy.kind === 'window') return `window:${policy.window}`;
+  if (policy.kind === 'streaming') return `streaming:${policy.sink}+${policy.window}`;
+  return policy.kind;
 }
-export function expectedWeights(c: ModelConfig): Map<string, number[]> {
-  const { hiddenSize: D, headDim: d, heads: H, kvHeads: G, intermediateSize: F, vocabSize: V } = c;
-  const out = new Map<string, number[]>([['model.embed_tokens.weight', [V, D]]]);
-  for (let n = 0; n < c.layers; n++) {
-    const p = `model.layers.${n}.`;
-    out.set(p + 'input_layernorm.weight', [D]);
-    out.set(p + 'self_attn.q_proj.weight', [H * d, D]);
-    out.set(p + 'self_attn.k_proj.weight', [G * d, D]);
-    out.set(p + 'self_attn.v_proj.weight', [G * d, D]);
-    out.set(p + 'self_attn.o_proj.weight', [D, H * d]);
-    if (c.nats.policy === 'nats') out.set(p + 'self_attn.proj_layer.weight', [3 * G, D]);
-    out.set(p + 'post_attention_layernorm.weight', [D]);
-    out.set(p + 'mlp.gate_proj.weight', [F, D]);
-    out.set(p + 'mlp.up_proj.weight', [F, D]);
-    out.set(p + 'mlp.down_proj.weight', [D, F]);
+
+/**
+ * Reads a config.json.
+ *
+ * @param json The parsed file. A plain Llama config, without `nats`, gets the policy `full`.
+ * @throws {ConfigError} If a field is missing, out of range, or asks for what is not supported.
+ */
+export function parseConfig(json: unknown): ModelConfig {
+  const fields = new Fields('config.json', json);
+  fields.refuse('model_type', (x) => x !== 'llama', 'only Llama-style models ("llama") are supported');
+  fields.refuse('hidden_act', (x) => x !== 'silu', 'only "silu" is supported');
+  fields.refuse('attention_bias', (x) => x !== false, 'projections with bias are not supported');
+  fields.refuse('mlp_bias', (x) => x !== false, 'projections with bias are not supported');
+  fields.refuse('rope_scaling', (x) => x !== null, 'scaled rotary embeddings are not supported');
+  const heads = fields.whole('num_attention_heads', 1);
+  const hiddenSize = fields.whole('hidden_size', 1);
+  const kvHeads = fields.whole('num_key_value_heads', 1, heads);
+  const headDim = fields.whole('head_dim', 1, hiddenSize / heads);
+  if (heads % kvHeads !== 0) {
+    throw new ConfigError(`config.json: num_attention_heads (${heads}) must be a multiple of num_key_value_heads (${kvHeads})`);
   }
-  out.set('model.norm.weight', [D]);
-  if (!c.tieWordEmbeddings) out.set('lm_head.weight', [V, D]);
-  return out;
+  if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding turns pairs`);
+  const vocabSize = fields.whole('vocab_size', 1);
+  return {
+    vocabSize,
+    hiddenSize,
+    intermediateSize: fields.whole('intermediate_size', 1),
+    layers: fields.whole('num_hidden_layers', 1),
+    heads,
+    kvHeads,
+    headDim,
+    maxPositions: fields.whole('max_position_embeddings', 1),
+    rmsNormEpsilon: fields.positive('rms_norm_eps', 1e-6),
+    ropeTheta: fields.positive('rope_theta', 10000),
+    tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
+    bosTokenId: fields.whole('bos_token_id', 0, 1),
+    eosTokenId: fields.whole('eos_token_id', 0, 2),
+    nats: parseNats(fields.object('nats')),
+  };
 }
-export function checkWeights(c: ModelConfig, w: ReadonlyMap<string, unknown>): void { for (const n of expectedWeights(c).keys()) if (!w.has(n)) throw new Error(n); }
+
+function parseNats(fields: Fields | undefined): NatsConfig {
+  if (!fields) return { policy: 'full', window: 0, chunk: 1, pooling: 'mean', lambda: 0, temperature: 1 };
+  const policy = fields.text('policy', 'nats');
+  try {
+    parsePolicy(policy);
+  } catch (error) {
+    throw new ConfigError(`config.json: nats.policy: ${(error as Error).message}`);
+  }
+  const pooling = fields.text('pooling', 'mean');
+  if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is '${pooling}': it must be 'mean' or 'max'`);
+  return {
+    policy,
+    pooling,
+    window: fields.whole('window', 0),
+    chunk: fields.whole('chunk', 1, 1),
+    lambda: fields.number('lambda', 0, 0),
+    temperature: fields.positive('temperature', 1),
+  };
+}
+
+/** Writes a config.json that parseConfig and Hugging Face's Llama read. */
+export function serializeConfig(config: ModelConfig): string {
+  const json = {
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    num_hidden_layers: config.layers,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.kvHeads,
+    head_dim: config.headDim,
+    max_position_embeddings: config.maxPositions,
+    rms_norm_eps: config.rmsNormEpsilon,
+    rope_theta: config.ropeTheta,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    bos_token_id: config.bosTokenId,
+    eos_token_id: config.eosTokenId,
+    hidden_act: 'silu',
+    attention_bias: false,
+    mlp_bias: false,
+    torch_dtype: 'float32',
+    nats: config.nats,
+  };
+  return `${JSON.stringify(json, null, 2)}\n`;
+}
+
+/** Every weight that a config asks for, by Hugging Face name, with its shape. */
+export function expectedWeights(config: ModelConfig): Map<string, readonly number[]> {
+  const { vocabSize: V, hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
+  const [Q, KV] = [heads * headDim, kvHeads * headDim];
+  const weights = new Map<string, readonly number[]>([['model.embed_tokens.weight', [V, D]]]);
+  for (let n = 0; n < config.layers; n++) {
+    const add = (name: string, shape: readonly number[]) => weights.set(`model.layers.${n}.${name}.weight`, shape);
+    add('input_layernorm', [D]);
+    add('self_attn.q_proj', [Q, D]);
+    add('self_attn.k_proj', [KV, D]);
+    add('self_attn.v_proj', [KV, D]);
+    add('self_attn.o_proj', [D, Q]);
+    if (config.nats.policy === 'nats') add('self_attn.proj_layer', [3 * kvHeads, D]); // §6: rows [kv head][type]
+    add('post_attention_layernorm', [D]);
+    add('mlp.gate_proj', [F, D]);
+    add('mlp.up_proj', [F, D]);
+    add('mlp.down_proj', [D, F]);
+  }
+  weights.set('model.norm.weight', [D]);
+  if (!config.tieWordEmbeddings) weights.set('lm_head.weight', [V, D]);
+  return weights;
+}
+
+/** Refuses weights that are missing, of another shape, or that the config has no place for. */
+export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, NDArray>): void {
+  const expected = expectedWeights(config);
+  const missing = [...expected.keys()].filter((name) => !weights.has(name));
+  if (missing.length > 0) {
+    throw new ConfigError(`config contradicts weights: ${missing.length} weights are missing, first '${missing[0]}': use the config.json that belongs to these weights`);
+  }
+  for (const [name, { shape }] of weights) {
+    const wanted = expected.get(name);
+    if (!wanted) {
+      if (name.endsWith('rotary_emb.inv_freq') || (name === 'lm_head.weight' && config.tieWordEmbeddings)) continue;
+      throw new ConfigError(`config contradicts weights: '${name}' has no place in this config: use the config.json that belongs to these weights`);
+    }
+    if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
+      throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]`);
+    }
+  }
+}
+
+/** Fields of a JSON object, each checked when it is read. */
+class Fields {
+  readonly #where: string;
+  readonly #json: Record<string, unknown>;
+
+  constructor(where: string, json: unknown) {
+    if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new ConfigError(`${where} is not a JSON object`);
+    this.#where = where;
+    this.#json = json as Record<string, unknown>;
+  }
+
+  /** The field, undefined where it is absent. */
+  #get(name: string): unknown {
+    return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
+  }
+
+  #fail(name: string, value: unknown, must: string): never {
+    const what = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
+    const prefix = this.#where === 'config.json' ? '' : `${this.#where}.`;
+    throw new ConfigError(`config.json: ${prefix}${name} ${what}: ${must}`);
+  }
+
+  /** Refuses the field if it is there and `wrong` says so. */
+  refuse(name: string, wrong: (value: unknown) => boolean, must: string): void {
+    const value = this.#get(name);
+    if (value !== undefined && wrong(value)) this.#fail(name, value, must);
+  }
+
+  whole(name: string, least: number, otherwise?: number): number {
+    const value = this.#get(name) ?? otherwise;
+    const fits = typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= 2 ** 31 - 1;
+    return fits ? value : this.#fail(name, value, `it must be a whole number, ${least} or more`);
+  }
+
+  number(name: string, least: number, otherwise: number): number {
+    const value = this.#get(name) ?? otherwise;
+    return typeof value === 'number' && value >= least ? value : this.#fail(name, value, `it must be a number, ${least} or more`);
+  }
+
+  positive(name: string, otherwise: number): number {
+    const value = this.#get(name) ?? otherwise;
+    return typeof value === 'number' && value > 0 ? value : this.#fail(name, value, 'it must be a number above 0');
+  }
+
+  boolean(name: string, otherwise: boolean): boolean {
+    const value = this.#get(name) ?? otherwise;
+    return typeof value === 'boolean' ? value : this.#fail(name, value, 'it must be true or false');
+  }
+
+  text(name: string, otherwise: string): string {
+    const value = this.#get(name) ?? otherwise;
+    return typeof value === 'string' ? value : this.#fail(name, value, 'it must be a string');
+  }
+
+  object(name: string): Fields | undefined {
+    const value = this.#get(name);
+    return value === undefined ? undefined : new Fields(name, value);
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Files. The only place outside the command line that touches Node's built-ins, loaded when first used so
+ * that a browser can import the library; Deno serves the same ones.
+ * @module
+ */
+import { StorageError } from '../errors.ts';
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or folder: check the path',
+  EACCES: 'permission denied: choose a path you may use',
+  EPERM: 'not permitted: choose a path you may use',
+  EROFS: 'the file system is read-only: choose another folder',
+  ENOSPC: 'no space left on the device: free some, the file that was there is unchanged',
+  EDQUOT: 'the disk quota is used up: free some, the file that was there is unchanged',
+  EISDIR: 'it is a folder: name a file',
+  ENOTDIR: 'a part of the path is a file, not a folder: check the path',
+  EEXIST: 'a file of that name stands in the way: choose another folder',
+  EFBIG: 'the file would be larger than allowed here: choose another folder',
+};
+
+/** The whole file. @throws {StorageError} If it cannot be read. */
+export async function readFileBytes(path: string): Promise<Uint8Array> {
+  const { readFile } = await import('node:fs/promises');
+  return readFile(path).catch(named('read', path));
+}
+
+/** The whole file as UTF-8, without a byte order mark. @throws {StorageError} If it cannot be read. */
+export async function readText(path: string): Promise<string> {
+  return new TextDecoder().decode(await readFileBytes(path));
+}
+
+/** Whether there is a file or folder at `path`. */
+export async function fileExists(path: string): Promise<boolean> {
+  const { access } = await import('node:fs/promises');
+  return access(path).then(() => true, () => false);
+}
+
+/** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
+export async function makeFolder(path: string): Promise<void> {
+  const { mkdir } = await import('node:fs/promises');
+  await mkdir(path, { recursive: true }).catch(named('make the folder', path));
+}
+
+/**
+ * Writes a file so that it appears whole or not at all: a temporary file beside it, flushed to the disk,
+ * then renamed. On any failure the file that was there is left as it was.
+ *
+ * @throws {StorageError} If it cannot be written.
+ */
+export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
+  const { open, rename, rm } = await import('node:fs/promises');
+  const temporary = `${path}.tmp`;
+  try {
+    const file = await open(temporary, 'w');
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    named('write', path)(error);
+  }
+}
+
+/** Turns a system error into a StorageError that says what to do. */
+function named(action: string, path: string): (error: unknown) => never {
+  return (error) => {
+    const { code, message } = error as { code?: string; message: string };
+    throw new StorageError(`cannot ${action} ${path}: ${(code && REMEDIES[code]) ?? message}`);
+  };
+}
