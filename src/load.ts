@@ -6,7 +6,7 @@ import type { Engine } from './engine.ts';
 import { createEngine } from './engines.ts';
 import { FileFormatError, ValueError } from './errors.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
-import { parseConfig } from './model/config.ts';
+import { type ModelConfig, parseConfig } from './model/config.ts';
 import { Model } from './model/model.ts';
 import type { NDArray } from './tensor.ts';
 
@@ -42,7 +42,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: { en
 }
 
 /** Files are reached only here and on demand, so that browsers can import this module. */
-async function readFolder(source: string | URL): ReturnType<typeof import('./io/model-folder.ts')['readModelFolder']> {
+async function readFolder(source: string | URL): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
   const { readModelFolder } = await import('./io/model-folder.ts');
   return readModelFolder(typeof source === 'string' ? source : folderOf(source));
 }

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, type Option } from 'commander';
 import { endQuietlyOnClosedPipe, oneLine, report } from './errors.ts';
 import { registerEval } from './eval.ts';
 import { registerGenerate } from './generate.ts';
@@ -13,9 +13,27 @@ import { packageRoot } from './paths.ts';
 import { registerStart } from './start.ts';
 import { registerTrain } from './train.ts';
 
+interface Internals {
+  unknownOption(flag: string): never;
+  missingMandatoryOptionValue(option: Option): never;
+}
+
+/** Commander would report that --model is missing before that --modle is unknown: here the typo comes first. */
+class CommandLine extends Command {
+  override createCommand(name?: string): CommandLine {
+    return new CommandLine(name);
+  }
+
+  missingMandatoryOptionValue(option: Option): void {
+    const unknown = this.args.find((argument) => argument.startsWith('-'));
+    if (unknown !== undefined) (this as unknown as Internals).unknownOption(unknown);
+    (Command.prototype as unknown as Internals).missingMandatoryOptionValue.call(this, option);
+  }
+}
+
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
 
-const program = new Command('natsearch')
+const program = new CommandLine('natsearch')
   .description('Neural Attention Search: token types that a model learns, and a cache that forgets by them')
   .version(version)
   .showSuggestionAfterError()

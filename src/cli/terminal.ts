@@ -7,7 +7,7 @@ import { constants } from 'node:os';
 import pc from 'picocolors';
 
 const CONTROLS = /[^\P{Cc}\n\t]/gu; // Cc without newline and tab
-const ESCAPES = /\u001b\[[0-9;]*m/g; // eslint-disable-line no-control-regex
+const ESCAPES = /\u001b\[[0-9;]*m/g;
 
 /** Where text goes: process.stdout, process.stderr, or a stand-in. */
 export interface Output {
