@@ -18,7 +18,7 @@ export { attention, attentionBackward, KVCache, maskGradient } from './engines.t
 export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from './engines.ts';
 
 // Models: reading, decoding, measuring, training
-export { formatPolicy, type ModelConfig, parsePolicy, type Policy } from './model/config.ts';
+export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config.ts';
 export type { GeneratedPiece, GenerateOptions } from './model/generate.ts';
 export type { Model } from './model/model.ts';
 export type { Session, SessionOptions } from './model/session.ts';

@@ -174,7 +174,8 @@ describe('natsearch eval', () => {
 
   test('--json prints what evaluate() returns for the documents in the order of their paths', async () => {
     const policies = ['--policy', 'nats', 'full', '--policy', 'window:2'];
-    const { code, stdout } = await natsearch('eval', '--model', 'models/nats', '--text', 'books', ...policies, '--json');
+    const args = ['eval', '--model', 'models/nats', '--text', 'books', '--json'];
+    const { code, stdout } = await natsearch(...args, ...policies);
     const document = JSON.parse(stdout) as { results: Record<string, unknown>[] };
     const model = await loadModel(path('models/nats'));
     const tokens = tokenizeDocuments(model.tokenizer, [TEXT, TEXT, TEXT]).subarray(1, -1);
