@@ -173,7 +173,20 @@ function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32A
 /**
  * dM of §4, summed over the query heads of each group: what a kernel's author compares first.
  *
+ * @param options As for `attentionBackward`; `rule` is `bounded` (default) or `exact`.
  * @returns dM [B,G,N,N], 0 above the diagonal.
+ * @throws {ShapeError} If shapes disagree.
+ * @example
+ * ```ts
+ * import { attention, lifetime, maskGradient, ndarray } from 'neural-attention-search';
+ * const last = lifetime(ndarray(Int32Array.of(2, 2), [1, 1, 2]), { window: 0 }); // each query sees itself only
+ * const qk = ndarray(new Float64Array(2), [1, 1, 2, 1]);
+ * const v = ndarray(Float64Array.of(5, 1), [1, 1, 2, 1]);
+ * const { out, lse } = attention({ q: qk, k: qk, v, last });
+ * const dOut = ndarray(Float64Array.of(0, 1), [1, 1, 2, 1]);
+ * // Seeing key 0 from query 1 would raise its output, at weight exp(S - lse) = 1 times (v_0 - out_1) = 4.
+ * console.log([...maskGradient({ q: qk, k: qk, v, last, out, lse, dOut, rule: 'exact' }).data]); // [0,0,4,0]
+ * ```
  */
 export function maskGradient(options: AttentionBackwardArguments): NDArray {
   const sizes = backwardSizes(options);

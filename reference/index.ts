@@ -56,6 +56,7 @@ export class ReferenceEngine implements Engine {
   readonly name: string;
   readonly precision: 'float64' | 'float32';
   #disposed = false;
+  #breath: number = performance.now();
 
   constructor(precision: 'float64' | 'float32' = 'float64') {
     this.precision = precision;
@@ -82,10 +83,20 @@ export class ReferenceEngine implements Engine {
     return this.#wrap({ data: this.#floats(new Float64Array(sizeOf(shape))), shape: [...shape] });
   }
   async read(tensor: Tensor): Promise<FloatArray> {
-    return float(tensor).data.slice();
+    const copy = float(tensor).data.slice();
+    await this.#breathe();
+    return copy;
   }
   async readIntegers(tensor: Tensor): Promise<Int32Array> {
-    return integer(tensor).data.slice();
+    const copy = integer(tensor).data.slice();
+    await this.#breathe();
+    return copy;
+  }
+  /** Goes back to the event loop now and then, so that signals, timers and streams have their turn. */
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#breath < 20) return;
+    await new Promise((resolve) => setTimeout(resolve));
+    this.#breath = performance.now();
   }
 
   // ---- element-wise -----------------------------------------------------------------------------

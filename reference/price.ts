@@ -42,6 +42,16 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
  * @param options.length N in tokens.
  * @param options.weight K = lambda * 2 / (layers * G * B * N²), in nats per query that a token is kept.
  * @returns dTypes plus the price, [B,G,Nc,3].
+ * @throws {ShapeError} If types or dTypes do not fit N and C.
+ * @throws {ValueError} If W < 0, C < 1 or either is fractional.
+ * @example
+ * ```ts
+ * import { addMemoryPrice, ndarray } from 'neural-attention-search';
+ * const types = ndarray(Int32Array.of(0, 1, 0, 0), [1, 1, 4]); // G L G G
+ * const dTypes = ndarray(new Float64Array(12), [1, 1, 4, 3]);
+ * const { data } = addMemoryPrice({ dTypes, types, length: 4, window: 0, weight: 1 });
+ * console.log([...data.subarray(3, 6)]); // [2,1,0]
+ * ```
  */
 export function addMemoryPrice(options: {
   dTypes: NDArray;

@@ -56,6 +56,15 @@ export function selectTokenTypes(options: {
  * @param options.dTypes Cotangent (dg, dl, dw) of the one-hot types, price included, [B,G,Nc,3].
  * @param options.probabilities y from the forward, [B,G,Nc,3].
  * @returns dscores, [B,G,Nc,3].
+ * @throws {ShapeError} If shapes disagree.
+ * @throws {ValueError} If the temperature is not above 0.
+ * @example
+ * ```ts
+ * import { ndarray, tokenTypesBackward } from 'neural-attention-search';
+ * const probabilities = ndarray(Float64Array.of(0.5, 0.25, 0.25), [1, 1, 1, 3]);
+ * const dTypes = ndarray(Float64Array.of(1, 0, 0), [1, 1, 1, 3]); // being GLOBAL costs 1
+ * console.log([...tokenTypesBackward({ dTypes, probabilities }).data]); // [0.25,-0.125,-0.125]
+ * ```
  */
 export function tokenTypesBackward(options: {
   dTypes: NDArray;

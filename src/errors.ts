@@ -38,7 +38,15 @@ export class StoppedError extends Error {
   override name = 'StoppedError';
 }
 
-/** True for the errors above: those whose message alone tells a user what to do. */
+/**
+ * True for the errors above: those whose message alone tells a user what to do.
+ *
+ * @example
+ * ```ts
+ * import { isNamedError, ValueError } from 'neural-attention-search';
+ * console.log(isNamedError(new ValueError('window is -1')), isNamedError(new Error('a bug'))); // true false
+ * ```
+ */
 export function isNamedError(error: unknown): error is Error {
   return error instanceof ShapeError || error instanceof ValueError || error instanceof DisposedError ||
     error instanceof FileFormatError || error instanceof ConfigError || error instanceof StorageError ||

@@ -8,12 +8,11 @@ import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { checkModelFolder } from './paths.ts';
-import { takingTurns } from './turns.ts';
 
 /** Loads the model in `folder` onto an engine that lets Ctrl-C through. */
 export async function openModel(folder: string): Promise<Model> {
   checkModelFolder(folder);
-  return loadModel(folder, { engine: takingTurns(createEngine()) });
+  return loadModel(folder, { engine: createEngine() });
 }
 
 /** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */

@@ -50,7 +50,19 @@ export interface Evaluation {
  * Decodes `tokens` in sequences of `context` tokens and scores every token but each sequence's first input.
  * Each sequence starts with the tokenizer's bos, so all of the text's tokens are scored.
  *
- * @throws {ValueError} If there are no tokens.
+ * @param model The model; its engine does the work.
+ * @param tokens Tokens of the text, without specials.
+ * @returns Perplexity, bits per byte, live share, bytes and time.
+ * @throws {ValueError} If there are no tokens, or the policy needs scorers that the model lacks.
+ * @throws {StoppedError} If `signal` aborts.
+ * @example
+ * ```ts
+ * import { evaluate, loadModel } from 'neural-attention-search';
+ * const model = await loadModel('models/nats');
+ * const { meanLiveShare } = await evaluate(model, model.tokenizer.encode('We the people'), { policy: { kind: 'full' } });
+ * console.log(meanLiveShare); // 1
+ * model.dispose();
+ * ```
  */
 export async function evaluate(model: Model, tokens: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;

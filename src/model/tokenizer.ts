@@ -20,7 +20,16 @@ export interface Tokenizer {
   byteLength(token: number): number;
 }
 
-/** UTF-8 bytes 0..255, then bos 256 and eos 257. */
+/**
+ * UTF-8 bytes 0..255, then bos 256 and eos 257.
+ *
+ * @example
+ * ```ts
+ * import { ByteTokenizer } from 'neural-attention-search';
+ * const tokenizer = new ByteTokenizer();
+ * console.log([...tokenizer.encode('é!')], tokenizer.decode([195, 169, 33])); // [195,169,33] é!
+ * ```
+ */
 export class ByteTokenizer implements Tokenizer {
   readonly vocabSize: number = 258;
   readonly bos: number = 256;

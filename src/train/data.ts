@@ -6,7 +6,15 @@ import { ValueError } from '../errors.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { generator, Stream } from '../random.ts';
 
-/** bos document eos, one after the other. */
+/**
+ * bos document eos, one after the other; empty documents give nothing.
+ *
+ * @example
+ * ```ts
+ * import { ByteTokenizer, tokenizeDocuments } from 'neural-attention-search';
+ * console.log([...tokenizeDocuments(new ByteTokenizer(), ['a', '', 'b'])]); // [256,97,257,256,98,257]
+ * ```
+ */
 export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<string>): Int32Array {
   const parts: Int32Array[] = [];
   for (const text of documents) {

@@ -68,7 +68,22 @@ export async function sumInOrder(
   return { gradients, loss, kept, typeCounts };
 }
 
-/** A run in progress. */
+/**
+ * A run in progress: joint search of weights and token types (§6, §7).
+ *
+ * @example
+ * ```ts
+ * import { ByteTokenizer, createEngine, DEFAULT_TRAIN_OPTIONS, parseConfig, tokenizeDocuments, Trainer } from 'neural-attention-search';
+ * const config = parseConfig({
+ *   vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
+ *   max_position_embeddings: 8, tie_word_embeddings: true, nats: { policy: 'nats', window: 2, lambda: 0.1 },
+ * });
+ * const tokens = tokenizeDocuments(new ByteTokenizer(), ['to be, or not to be']);
+ * const trainer = new Trainer(createEngine(), config, { ...DEFAULT_TRAIN_OPTIONS, batch: 1, context: 8, steps: 2 }, tokens);
+ * await trainer.run();
+ * console.log(trainer.step); // 2
+ * ```
+ */
 export class Trainer {
   readonly engine: Engine;
   readonly config: ModelConfig;
@@ -148,7 +163,8 @@ export class Trainer {
   async run(callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {}): Promise<void> {
     while (this.#step < this.options.steps) {
       if (callbacks.signal?.aborted) throw new StoppedError(`training was stopped after step ${this.#step} of ${this.options.steps}`);
-      await callbacks.onStep?.(await this.next());
+      const report = await this.next();
+      await callbacks.onStep?.(report);
     }
   }
 
