@@ -47,7 +47,16 @@ export interface NatsConfig {
   readonly temperature: number;
 }
 
-/** Reads 'nats', 'full', 'window:W' or 'streaming:S+W'. @throws {ValueError} If it is none of these. */
+/**
+ * Reads 'nats', 'full', 'window:W' or 'streaming:S+W'.
+ *
+ * @throws {ValueError} If it is none of these.
+ * @example
+ * ```ts
+ * import { parsePolicy } from 'neural-attention-search';
+ * console.log(parsePolicy('streaming:4+32')); // {"kind":"streaming","sink":4,"window":32}
+ * ```
+ */
 export function parsePolicy(text: string): Policy {
   if (text === 'nats' || text === 'full') return { kind: text };
   const window = /^window:(\d{1,9})$/.exec(text);
@@ -57,7 +66,15 @@ export function parsePolicy(text: string): Policy {
   throw new ValueError(`the policy '${text}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
 }
 
-/** The inverse of parsePolicy. */
+/**
+ * The inverse of parsePolicy.
+ *
+ * @example
+ * ```ts
+ * import { formatPolicy } from 'neural-attention-search';
+ * console.log(formatPolicy({ kind: 'window', window: 64 })); // window:64
+ * ```
+ */
 export function formatPolicy(policy: Policy): string {
   if (policy.kind === 'window') return `window:${policy.window}`;
   if (policy.kind === 'streaming') return `streaming:${policy.sink}+${policy.window}`;
@@ -69,6 +86,15 @@ export function formatPolicy(policy: Policy): string {
  *
  * @param json The parsed file. A plain Llama config, without `nats`, gets the policy `full`.
  * @throws {ConfigError} If a field is missing, out of range, or asks for what is not supported.
+ * @example
+ * ```ts
+ * import { parseConfig } from 'neural-attention-search';
+ * const config = parseConfig({
+ *   vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
+ *   max_position_embeddings: 64, nats: { policy: 'nats', window: 16 },
+ * });
+ * console.log(config.headDim, config.nats.chunk); // 4 1
+ * ```
  */
 export function parseConfig(json: unknown): ModelConfig {
   const fields = new Fields('config.json', json);
