@@ -37,6 +37,7 @@ export function adamW(
     const g = factor * gradient.data[n]!;
     const mean = (m.data[n] = beta1 * m.data[n]! + (1 - beta1) * g);
     const square = (v.data[n] = beta2 * v.data[n]! + (1 - beta2) * g * g);
-    theta[n] = theta[n]! - learningRate * (mean / correct1 / (Math.sqrt(square / correct2) + epsilon) + weightDecay * theta[n]!);
+    const update = mean / correct1 / (Math.sqrt(square / correct2) + epsilon) + weightDecay * theta[n]!;
+    theta[n] = theta[n]! - learningRate * update;
   }
 }

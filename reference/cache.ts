@@ -49,7 +49,7 @@ export class KVCache {
   #visiblePairs: Float64Array;
   #bytesPerNumber = 8;
 
-  constructor(options: { batch: number; kvHeads: number; headDim: number; window: number; chunk?: number; blockSize?: number }) {
+  constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     this.options = { chunk: 1, blockSize: 16, ...options };
     const { batch, kvHeads, headDim, blockSize } = this.options;
     expectWhole('batch', batch, 1);

@@ -47,9 +47,11 @@ export function lifetime(
     for (let c = chunks - 1; c >= 0; c--) {
       const full = chunkEnd(c, chunk) < length;
       const type = full ? types.data[head * chunks + c]! : TokenType.GLOBAL;
-      const end = type === TokenType.GLOBAL ? FOREVER : type === TokenType.LOCAL ? closing : windowEnd(c, chunk, window);
-      last.fill(end, head * length + c * chunk, head * length + Math.min((c + 1) * chunk, length));
-      if (type === TokenType.GLOBAL) closing = chunkEnd(c, chunk);
+      const isGlobal = type === TokenType.GLOBAL;
+      const end = isGlobal ? FOREVER : type === TokenType.LOCAL ? closing : windowEnd(c, chunk, window);
+      const start = head * length;
+      last.fill(end, start + c * chunk, start + Math.min((c + 1) * chunk, length));
+      if (isGlobal) closing = chunkEnd(c, chunk);
     }
   }
   return { data: last, shape: [B, G, length] };

@@ -18,7 +18,9 @@ export function dot(a: FloatArray, aStart: number, b: FloatArray, bStart: number
 }
 
 /** y[yStart + n] += alpha * x[xStart + n]. */
-export function axpy(alpha: number, x: FloatArray, xStart: number, y: FloatArray, yStart: number, length: number): void {
+export function axpy(
+  alpha: number, x: FloatArray, xStart: number, y: FloatArray, yStart: number, length: number,
+): void {
   for (let n = 0; n < length; n++) y[yStart + n] = y[yStart + n]! + alpha * x[xStart + n]!;
 }
 

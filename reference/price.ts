@@ -4,7 +4,7 @@
  */
 import { chunkCount, TokenType } from '../src/lifetime.ts';
 import { checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
-import { type NDArray } from '../src/tensor.ts';
+import type { NDArray } from '../src/tensor.ts';
 import { planTypeGradient } from './mask.ts';
 
 /**

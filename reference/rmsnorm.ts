@@ -19,7 +19,9 @@ export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
 }
 
 /** With u = dy w: dx = r u - x r³ mean(u x), dw = sum over rows of dy x r. */
-export function rmsNormBackward(dOut: NDArray, x: NDArray, weight: NDArray, epsilon: number): { dx: NDArray; dWeight: NDArray } {
+export function rmsNormBackward(
+  dOut: NDArray, x: NDArray, weight: NDArray, epsilon: number,
+): { dx: NDArray; dWeight: NDArray } {
   const D = width(x, weight);
   expectShape('dOut', dOut, x.shape, 'it is the cotangent of a result shaped like x');
   const dx = zerosLike(x.data, x.data.length);

@@ -79,7 +79,7 @@ export function tokenTypesBackward(options: {
     if (isForced(forceGlobal, t, G, chunks)) continue;
     let mean = 0;
     for (let c = 0; c < 3; c++) mean += y.data[3 * t + c]! * dTypes.data[3 * t + c]!;
-    for (let c = 0; c < 3; c++) dScores[3 * t + c] = y.data[3 * t + c]! * (dTypes.data[3 * t + c]! - mean) / temperature;
+    for (let n = 3 * t; n < 3 * t + 3; n++) dScores[n] = y.data[n]! * (dTypes.data[n]! - mean) / temperature;
   }
   return { data: dScores, shape: y.shape };
 }

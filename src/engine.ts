@@ -103,7 +103,10 @@ export interface Cache {
    * C = 1 it is one type per new token. The type of a chunk that is not full yet is ignored.
    */
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void;
-  /** Step 2: each of the newest queries q [B,H,T,d] over all entries, cached and new: out [B,H,T,d]. Rows beyond counts[b] are 0. */
+  /**
+   * Step 2: each of the newest queries q [B,H,T,d] over all entries, cached and new: out [B,H,T,d].
+   * Rows beyond counts[b] are 0.
+   */
   attend(q: Tensor, scale: number): Tensor;
   /** Step 3: frees every entry that the next query cannot see. */
   evict(): void;

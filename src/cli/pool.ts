@@ -59,7 +59,8 @@ export class WorkerPool implements GradientSource {
     const slots = Array.from({ length: options.batch }, shared);
     this.#setup = { config, options, layout, weights: shared(), slots };
     const file = new URL('./worker.js', import.meta.url);
-    this.#workers = Array.from({ length: Math.min(threads, options.batch) }, () => new Worker(file, { workerData: this.#setup }));
+    const count = Math.min(threads, options.batch);
+    this.#workers = Array.from({ length: count }, () => new Worker(file, { workerData: this.#setup }));
   }
 
   async compute(engine: Engine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients> {

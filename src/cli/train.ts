@@ -2,7 +2,7 @@
  * `natsearch train`: joint search of weights and token types, from scratch.
  * @module
  */
-import { appendFile, rm } from 'node:fs/promises';
+import { appendFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { createEngine } from '../engines.ts';
@@ -16,7 +16,8 @@ import {
 } from '../train/checkpoint.ts';
 import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { type StepReport, Trainer } from '../train/trainer.ts';
+import { type StepReport, Trainer, type TrainingState } from '../train/trainer.ts';
+import { expectWhole } from '../shape.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
 import { readDocuments } from './text.ts';
@@ -68,7 +69,8 @@ async function train(flags: Flags): Promise<void> {
   const config = readConfig(flags, options);
   const saveEvery = number(flags, 'saveEvery');
   const threads = number(flags, 'threads');
-  if (!(saveEvery >= 1) || !(threads >= 1)) throw new ValueError(`--save-every ${saveEvery} and --threads ${threads} must be 1 or more`);
+  expectWhole('--save-every', saveEvery, 1);
+  expectWhole('--threads', threads, 1);
   const documents = await readDocuments(flags.text);
   const tokens = tokenizeDocuments(new ByteTokenizer(), documents);
   checkLongEnough(tokens, options.context);
@@ -100,7 +102,7 @@ async function train(flags: Flags): Promise<void> {
     });
     await save();
     progress.finish(`trained ${options.steps} steps into ${flags.out} in ${formatDuration(meter.seconds)}`);
-    if (flags.json) process.stdout.write(`${JSON.stringify({ out: flags.out, parameters: undefined, ...lastReport, seconds: meter.seconds })}\n`);
+    if (flags.json) process.stdout.write(`${JSON.stringify({ out: flags.out, ...lastReport, seconds: meter.seconds })}\n`);
   } catch (error) {
     progress.finish();
     if (!(error instanceof StoppedError)) throw error;
@@ -114,7 +116,7 @@ async function train(flags: Flags): Promise<void> {
 }
 
 /** The checkpoint to go on from, or a refusal to overwrite one. */
-async function previous(flags: Flags, run: RunRecord): Promise<Awaited<ReturnType<typeof loadCheckpoint>>['state'] | undefined> {
+async function previous(flags: Flags, run: RunRecord): Promise<TrainingState | undefined> {
   const exists = await fileExists(`${flags.out}/${STATE_FILE}`);
   if (!flags.resume) {
     if (!exists) return undefined;
@@ -123,7 +125,6 @@ async function previous(flags: Flags, run: RunRecord): Promise<Awaited<ReturnTyp
   if (!exists) throw new ValueError(`${flags.out} has no ${STATE_FILE} to resume from: start without --resume`);
   const { state, run: saved } = await loadCheckpoint(flags.out);
   checkSameRun(saved, run);
-  await rm(`${flags.out}/${STATE_FILE}.tmp`, { force: true });
   return state;
 }
 

@@ -19,7 +19,10 @@ export interface EvaluateOptions {
   readonly step?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called with the types chosen in every layer: token range [from, to) of the text, types [G, to - from] (C = 1). */
+  /**
+   * Called after every step with the types chosen in each layer, [G,n] for the n inputs fed from index `from`
+   * on. Inputs stand one behind the text's tokens: the first of each context is bos.
+   */
   readonly onTypes?: (layer: number, from: number, types: Int32Array) => void;
 }
 
@@ -59,7 +62,8 @@ export interface Evaluation {
  * ```ts
  * import { evaluate, loadModel } from 'neural-attention-search';
  * const model = await loadModel('models/nats');
- * const { meanLiveShare } = await evaluate(model, model.tokenizer.encode('We the people'), { policy: { kind: 'full' } });
+ * const tokens = model.tokenizer.encode('We the people');
+ * const { meanLiveShare } = await evaluate(model, tokens, { policy: { kind: 'full' } });
  * console.log(meanLiveShare); // 1
  * model.dispose();
  * ```

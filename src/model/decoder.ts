@@ -12,7 +12,7 @@ import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu }
 /** Weights by Hugging Face name, on an engine. */
 export type Weights = ReadonlyMap<string, Tensor>;
 
-/** What a layer's attention gets: q [B,H,N,d] and k after rotary embedding, v [B,G,N,d], and the normed input [B,N,D]. */
+/** What a layer's attention gets: q [B,H,N,d] and k after rotary embedding, v [B,G,N,d], the normed input [B,N,D]. */
 export interface LayerInputs {
   readonly q: Tensor;
   readonly k: Tensor;

@@ -59,7 +59,9 @@ export function mergeHeads(tape: Tape, x: Tensor): Tensor {
 
 /** Rotates queries or keys by their positions. */
 export function rope(tape: Tape, x: Tensor, cos: Tensor, sin: Tensor): Tensor {
-  return tape.record(tape.engine.rope(x, cos, sin), (dOut) => tape.addGradient(x, tape.engine.rope(dOut, cos, sin, true)));
+  return tape.record(tape.engine.rope(x, cos, sin), (dOut) => {
+    tape.addGradient(x, tape.engine.rope(dOut, cos, sin, true));
+  });
 }
 
 /** Losses per token, nats; starts the way back with `weight` times their sum. */

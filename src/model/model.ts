@@ -20,7 +20,10 @@ export class Model {
 
   /** @param weights Host arrays by Hugging Face name; they are checked against the config and uploaded. */
   constructor(
-    engine: Engine, config: ModelConfig, weights: ReadonlyMap<string, NDArray>, tokenizer: Tokenizer = new ByteTokenizer(),
+    engine: Engine,
+    config: ModelConfig,
+    weights: ReadonlyMap<string, NDArray>,
+    tokenizer: Tokenizer = new ByteTokenizer(),
   ) {
     checkWeights(config, weights);
     if (tokenizer.vocabSize > config.vocabSize) {

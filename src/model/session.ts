@@ -109,7 +109,9 @@ export class Session {
     const pooled = chunk === 1 ? hidden : tape.own(this.#pools[layer]!.push(hidden, counts));
     const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
     const scores = splitHeads(tape, linear(tape, pooled, scorer), G);
-    const first = Int32Array.from({ length: this.batch * rows }, (_, n) => (chunkAt(Math.floor(n / rows), n % rows) === 0 ? 1 : 0));
+    const first = Int32Array.from({ length: this.batch * rows }, (_, n) => {
+      return chunkAt(Math.floor(n / rows), n % rows) === 0 ? 1 : 0;
+    });
     const forceGlobal = tape.own(this.engine.integers(first, [this.batch, rows]));
     const { types, probabilities } = this.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
     tape.own(probabilities);

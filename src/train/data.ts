@@ -39,7 +39,9 @@ export function checkLongEnough(tokens: Int32Array, context: number): void {
 }
 
 /** Window number `index` of step `step`: context + 1 tokens, each the target of the one before. */
-export function trainingWindow(tokens: Int32Array, context: number, seed: number, step: number, index: number): Int32Array {
+export function trainingWindow(
+  tokens: Int32Array, context: number, seed: number, step: number, index: number,
+): Int32Array {
   const start = generator(seed, [Stream.BATCH, step, index]).below(tokens.length - context);
   return tokens.slice(start, start + context + 1);
 }

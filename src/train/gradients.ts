@@ -37,7 +37,12 @@ export interface Draw {
  * batch's gradient: parts sum to the gradient of the mean loss plus lambda times the mean kept share.
  */
 export async function computeGradients(
-  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[], draw: Draw,
+  engine: Engine,
+  config: ModelConfig,
+  options: TrainOptions,
+  weights: Weights,
+  windows: readonly Int32Array[],
+  draw: Draw,
 ): Promise<Gradients> {
   const B = windows.length;
   const N = windows[0]!.length - 1;
@@ -122,7 +127,9 @@ class Search {
     const scores = splitHeads(tape, linear(tape, pooled, scorer, { detach: true }), G);
     const noise = this.#noise(layer, [B, G, chunks, 3]);
     // The first is an attention sink; the last closes what is open (§2).
-    const forced = Int32Array.from({ length: B * chunks }, (_, n) => (n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0));
+    const forced = Int32Array.from({ length: B * chunks }, (_, n) => {
+      return n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0;
+    });
     const forceGlobal = tape.own(engine.integers(forced, [B, chunks]));
     const { types, probabilities } = engine.tokenTypes(scores, { noise, temperature, forceGlobal });
     tape.own(types);

@@ -73,13 +73,16 @@ export async function sumInOrder(
  *
  * @example
  * ```ts
- * import { ByteTokenizer, createEngine, DEFAULT_TRAIN_OPTIONS, parseConfig, tokenizeDocuments, Trainer } from 'neural-attention-search';
+ * import {
+ *   ByteTokenizer, createEngine, DEFAULT_TRAIN_OPTIONS, parseConfig, tokenizeDocuments, Trainer,
+ * } from 'neural-attention-search';
  * const config = parseConfig({
  *   vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
  *   max_position_embeddings: 8, tie_word_embeddings: true, nats: { policy: 'nats', window: 2, lambda: 0.1 },
  * });
  * const tokens = tokenizeDocuments(new ByteTokenizer(), ['to be, or not to be']);
- * const trainer = new Trainer(createEngine(), config, { ...DEFAULT_TRAIN_OPTIONS, batch: 1, context: 8, steps: 2 }, tokens);
+ * const options = { ...DEFAULT_TRAIN_OPTIONS, batch: 1, context: 8, steps: 2 };
+ * const trainer = new Trainer(createEngine(), config, options, tokens);
  * await trainer.run();
  * console.log(trainer.step); // 2
  * ```
@@ -160,7 +163,9 @@ export class Trainer {
    * @param callbacks.onStep Called after every step, before the next.
    * @param callbacks.signal Aborting stops after the current step with a StoppedError; the state stays valid.
    */
-  async run(callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {}): Promise<void> {
+  async run(
+    callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {},
+  ): Promise<void> {
     while (this.#step < this.options.steps) {
       if (callbacks.signal?.aborted) throw new StoppedError(`training was stopped after step ${this.#step} of ${this.options.steps}`);
       const report = await this.next();
@@ -172,7 +177,9 @@ export class Trainer {
   async state(): Promise<TrainingState> {
     const read = async (tensors: Map<string, Tensor>) => {
       const out = new Map<string, NDArray>();
-      for (const [name, tensor] of tensors) out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
+      for (const [name, tensor] of tensors) {
+        out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
+      }
       return out;
     };
     return { step: this.#step, weights: await read(this.#weights), m: await read(this.#m), v: await read(this.#v) };
