@@ -152,7 +152,7 @@ export const EQUATIONS: readonly Equation[] = [
   {
     id: 'types-backward', section: 6, title: 'Straight through',
     expressions: ['ds[c] = y[c] * (dt[c] - total(r, y[r] * dt[r])) / tau'], ranges: TYPES,
-    excerpt: ['let mean = 0', 'dScores[3 *'],
+    excerpt: ['let mean = 0', 'dScores[n]'],
     file: 'reference/search.ts', function: 'tokenTypesBackward',
   },
   {

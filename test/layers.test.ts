@@ -97,8 +97,8 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
     }, 50));
 
   it('is right across the tiles and panels of larger products', () =>
-    const sizes = fc.tuple(fc.constantFrom(1, 4, 6), fc.constantFrom(63, 600, 2100), seeds);
-    holds(sizes, async ([rows, K, seed], engine) => {
+    holds(fc.tuple(fc.constantFrom(1, 4, 6), fc.constantFrom(63, 600, 2100), seeds), async (drawn, engine) => {
+      const [rows, K, seed] = drawn;
       const M = 17;
       const numbers = draw(seed, precision);
       const [x, W] = [numbers.real(rows * K), numbers.real(M * K)];
