@@ -1,0 +1,272 @@
+/** The whole model: its gradient against differences, its decoding against its training pass. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Engine, Tensor } from '../src/engine.ts';
+import { createEngine } from '../src/engines.ts';
+import { ShapeError, ValueError } from '../src/errors.ts';
+import { evaluate } from '../src/evaluate/evaluate.ts';
+import { type ModelConfig, parseConfig, parsePolicy } from '../src/model/config.ts';
+import { decode, uploadWeights } from '../src/model/decoder.ts';
+import { sample } from '../src/model/generate.ts';
+import { initialWeights } from '../src/model/init.ts';
+import { linear, splitHeads } from '../src/model/layers.ts';
+import { Model } from '../src/model/model.ts';
+import { fixedType, lifetimeOptions } from '../src/model/policy.ts';
+import { generator } from '../src/random.ts';
+import { Tape } from '../src/tape.ts';
+import type { NDArray } from '../src/tensor.ts';
+import { computeGradients } from '../src/train/gradients.ts';
+import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
+
+const engine: Engine = createEngine();
+
+function configOf(policy: string, nats: object = {}, fields: object = {}): ModelConfig {
+  return parseConfig({
+    vocab_size: 258, hidden_size: 12, intermediate_size: 10, num_hidden_layers: 2, num_attention_heads: 3,
+    num_key_value_heads: 1, head_dim: 4, max_position_embeddings: 16, tie_word_embeddings: true,
+    nats: { policy, window: 3, lambda: 0, ...nats }, ...fields,
+  });
+}
+
+/** Weights large enough that attention is not flat and types differ; the scorers included. */
+function livelyWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
+  const random = generator(seed, [99]);
+  const weights = initialWeights(config, seed);
+  for (const [name, { data, shape }] of weights) {
+    if (shape.length > 1) data.forEach((_, n) => (data[n] = 0.4 * random.normal()));
+    else data.forEach((_, n) => (data[n] = 1 + 0.1 * random.normal()));
+    if (name.endsWith('proj_layer.weight')) data.forEach((_, n) => (data[n] = 2 * random.normal()));
+  }
+  return weights;
+}
+
+function idsOf(seed: number, length: number): Int32Array {
+  const random = generator(seed, [7]);
+  return Int32Array.from({ length }, () => random.below(258));
+}
+
+describe('the gradient of the whole model', () => {
+  const options = { ...DEFAULT_TRAIN_OPTIONS, batch: 2, context: 9, seed: 3 };
+
+  it.each([
+    ['full', {}, {}], ['window:2', {}, {}], ['streaming:1+2', {}, { tie_word_embeddings: false }],
+    ['nats', {}, {}], ['nats', { chunk: 2 }, { num_attention_heads: 4, num_key_value_heads: 2 }],
+  ])('of %s %j %j equals central differences along random directions, types held fixed', async (policy, nats, fields) => {
+    const config = configOf(policy, nats, fields);
+    const weights = livelyWeights(config, 5);
+    const windows = [idsOf(1, 10), idsOf(2, 10)];
+    const run = async (moved: ReadonlyMap<string, NDArray>) => {
+      const uploaded = uploadWeights(engine, moved);
+      const result = await computeGradients(engine, config, options, uploaded, windows, { step: 1, sequences: [0, 1] });
+      const gradients = new Map<string, ArrayLike<number>>();
+      for (const [name, gradient] of result.gradients) gradients.set(name, await engine.read(gradient));
+      return { ...result, gradients, mean: result.loss / (options.batch * options.context) };
+    };
+    const base = await run(weights);
+    for (const direction of [1, 2, 3]) {
+      const random = generator(direction, [8]);
+      const along = new Map([...weights].map(([name, { data }]) => {
+        // The scorer's straight-through gradient is no derivative: it stays where it is.
+        return [name, Float64Array.from(data, () => (name.endsWith('proj_layer.weight') ? 0 : random.normal()))];
+      }));
+      const slope = [...along].reduce((sum, [name, d]) => {
+        return sum + d.reduce((s, x, n) => s + x * base.gradients.get(name)![n]!, 0);
+      }, 0);
+      const difference = async (h: number) => {
+        const at = async (step: number) => {
+          const result = await run(new Map([...weights].map(([name, { data, shape }]) => {
+            return [name, { shape, data: Float64Array.from(data, (x, n) => x + step * along.get(name)![n]!) }];
+          })));
+          expect(result.typeCounts, 'the step is too small to flip a type').toEqual(base.typeCounts);
+          return result.mean;
+        };
+        return ((await at(h)) - (await at(-h))) / (2 * h);
+      };
+      // Richardson: the error of the better estimate is below the distance of the two.
+      const [coarse, fine] = [await difference(2e-5), await difference(1e-5)];
+      const bound = Math.abs(coarse - fine) + 1e-9 * (1 + Math.abs(slope)); // 1e-16 * loss / h, with room for its sums
+      expect(Math.abs((4 * fine - coarse) / 3 - slope)).toBeLessThanOrEqual(bound);
+      expect(Math.abs(slope)).toBeGreaterThan(1e-3);
+    }
+  });
+
+  it('does not pass through the scorer into the layers below', async () => {
+    const config = configOf('nats', { lambda: 5 }); // a price that would pull hard
+    const weights = livelyWeights(config, 6);
+    const windows = [idsOf(1, 10)];
+    const run = async (lambda: number) => {
+      const priced = { ...config, nats: { ...config.nats, lambda } };
+      const uploaded = uploadWeights(engine, weights);
+      const { gradients } = await computeGradients(engine, priced, options, uploaded, windows, { step: 1, sequences: [0] });
+      return new Map(await Promise.all([...gradients].map(async ([name, g]) => [name, await engine.read(g)] as const)));
+    };
+    const [free, dear] = [await run(0), await run(5)];
+    for (const [name, gradient] of free) {
+      if (name.endsWith('proj_layer.weight')) expect(dear.get(name)).not.toEqual(gradient);
+      else expect(dear.get(name)).toEqual(gradient);
+    }
+  });
+});
+
+/** Logits [N,V] of the full masked pass, types as at inference. */
+async function maskedLogits(config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array): Promise<ArrayLike<number>> {
+  const tape = new Tape(engine, false);
+  const uploaded = uploadWeights(engine, weights);
+  const policy = parsePolicy(config.nats.policy);
+  const lifetimes = lifetimeOptions(policy, config);
+  const N = ids.length;
+  const logits = decode(tape, config, uploaded, engine.integers(ids, [1, N]), Int32Array.from(ids.keys()), (n, { q, k, v, hidden }) => {
+    let types: Tensor;
+    if (policy.kind === 'nats') {
+      const pooled = engine.poolChunks(hidden, lifetimes.chunk, config.nats.pooling);
+      const scores = splitHeads(tape, linear(tape, pooled, uploaded.get(`model.layers.${n}.self_attn.proj_layer.weight`)!), config.kvHeads);
+      const force = Int32Array.from({ length: pooled.shape[1]! }, (_, c) => (c === 0 ? 1 : 0));
+      ({ types } = engine.tokenTypes(scores, { temperature: 1, forceGlobal: engine.integers(force, [1, force.length]) }));
+    } else {
+      const fixed = Int32Array.from({ length: config.kvHeads * N }, (_, at) => fixedType(policy, at % N));
+      types = engine.integers(fixed, [1, config.kvHeads, N]);
+    }
+    return engine.attention({ q, k, v, last: engine.lifetime(types, N, lifetimes), scale: 1 / Math.sqrt(config.headDim) }).out;
+  });
+  return engine.read(logits);
+}
+
+describe('a session', () => {
+  const cases: [string, object][] = [
+    ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }], ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
+  ];
+  it.each(cases)('of %s %j decodes, in any split and beside others, what the masked pass computes', async (policy, nats) => {
+    const config = configOf(policy, nats, { num_attention_heads: 4, num_key_value_heads: 2 });
+    const weights = livelyWeights(config, 8);
+    const model = new Model(engine, config, weights);
+    const lengths = [11, 7, 1];
+    const texts = lengths.map((length, n) => idsOf(20 + n, length));
+    const truths = await Promise.all(texts.map((ids) => maskedLogits(config, weights, ids)));
+    const V = config.vocabSize;
+    await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat(4), fc.nat(4), fc.nat(4)), { maxLength: 6 }), async (plan) => {
+      const session = model.session({ batch: 3, blockSize: 2 });
+      try {
+        const done = [0, 0, 0];
+        // The plan first, then one token at a time until every text is through.
+        const rest = Array.from({ length: 11 }, () => [1, 1, 1]);
+        for (const wanted of [...plan, ...rest]) {
+          const counts = wanted.map((n, b) => Math.min(n, lengths[b]! - done[b]!));
+          const T = Math.max(...counts);
+          if (T === 0) continue;
+          const ids = new Int32Array(3 * T);
+          counts.forEach((count, b) => ids.set(texts[b]!.subarray(done[b], done[b]! + count), b * T));
+          const logits = await session.step(ids, { counts });
+          counts.forEach((count, b) => {
+            for (let t = 0; t < count; t++) {
+              for (let v = 0; v < V; v++) {
+                const [truth, got] = [truths[b]![(done[b]! + t) * V + v]!, logits[(b * T + t) * V + v]!];
+                if (!(Math.abs(truth - got) <= 1e-10 * (1 + Math.abs(truth)))) expect(got, `${b} ${done[b]! + t}`).toBe(truth);
+              }
+            }
+            done[b] = done[b]! + count;
+          });
+        }
+        expect(session.lengths).toEqual(lengths);
+      } finally {
+        session.dispose();
+      }
+    }), { numRuns: 12 });
+  });
+
+  it('refuses rows of unequal length and a nats policy without scorers', async () => {
+    const model = new Model(engine, configOf('full'), livelyWeights(configOf('full'), 1));
+    await expect(model.session({ batch: 2 }).step([1, 2, 3])).rejects.toThrow(ShapeError);
+    expect(() => model.session({ policy: { kind: 'nats' } })).toThrow(ValueError);
+  });
+});
+
+describe('evaluate()', () => {
+  const config = configOf('nats', {}, { num_attention_heads: 4, num_key_value_heads: 2 });
+  const weights = livelyWeights(config, 9);
+  const model = new Model(engine, config, weights);
+  const text = Int32Array.from(idsOf(30, 21), (id) => id % 256);
+
+  it('measures the perplexity of the masked pass, context by context', async () => {
+    let loss = 0;
+    for (let start = 0; start < text.length; start += 8) {
+      const targets = text.slice(start, start + 8);
+      const logits = await maskedLogits(config, weights, Int32Array.of(256, ...targets.slice(0, -1)));
+      targets.forEach((target, n) => {
+        const row = Array.from({ length: 258 }, (_, v) => logits[n * 258 + v]!);
+        loss += Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[target]!;
+      });
+    }
+    for (const step of [1, 3, 8]) {
+      const result = await evaluate(model, text, { context: 8, step });
+      expect(result.perplexity).toBeCloseTo(Math.exp(loss / text.length), 9);
+      expect(result.bitsPerByte).toBeCloseTo(loss / text.length / Math.LN2, 9); // one byte per token here
+      expect(result.tokens).toBe(21);
+    }
+  });
+
+  it('counts a full cache as 1 and a window by its closed form', async () => {
+    const full = await evaluate(model, text, { policy: { kind: 'full' }, context: 21 });
+    expect([full.meanLiveShare, full.peakLiveShare]).toEqual([1, 1]);
+    expect(full.live.flat()).toEqual([21, 21, 21, 21]);
+    expect(full.residentBytes).toBe(full.bytes.flat().reduce((a, b) => a + b));
+    const window = await evaluate(model, text, { policy: { kind: 'window', window: 3 }, context: 21 });
+    const pairs = Array.from(text, (_, i) => Math.min(i, 3) + 1).reduce((a, b) => a + b);
+    expect(window.meanLiveShare).toBeCloseTo(pairs / ((21 * 22) / 2), 14);
+    expect(window.peakLiveShare).toBeCloseTo(4 / 21, 14);
+    expect(window.live.flat()).toEqual([3, 3, 3, 3]); // what the next query can still see
+  });
+
+  it('refuses an empty text and stops at an abort', async () => {
+    await expect(evaluate(model, new Int32Array(0))).rejects.toThrow(ValueError);
+    await expect(evaluate(model, text, { signal: AbortSignal.abort() })).rejects.toThrow(/stopped after 0 of 21/);
+  });
+});
+
+describe('generate()', () => {
+  const config = configOf('nats', { chunk: 2 }, { num_attention_heads: 4, num_key_value_heads: 2 });
+  const model = new Model(engine, config, livelyWeights(config, 10));
+  const whole = async (prompt: string, options: object) => {
+    let text = '';
+    for await (const piece of model.generate(prompt, { maxNewTokens: 12, ...options })) text += piece;
+    return text;
+  };
+
+  it('gives the same text for the same seed, however the prompt is fed', async () => {
+    const text = await whole('Höhle', { seed: 4 });
+    expect(text.length).toBeGreaterThan(0);
+    for (const prefillStep of [1, 2, 64]) expect(await whole('Höhle', { seed: 4, prefillStep })).toBe(text);
+    expect(await whole('Höhle', { seed: 5 })).not.toBe(text);
+    expect(await whole('Höhle', { topK: 1 })).toBe(await whole('Höhle', { temperature: 0 }));
+  });
+
+  it('continues several prompts at once as each alone', async () => {
+    const prompts = ['a', 'a long prompt', 'xyz'];
+    const texts = ['', '', ''];
+    for await (const { sequence, text } of model.generateBatch(prompts, { maxNewTokens: 9, temperature: 0 })) texts[sequence] += text;
+    for (const [n, prompt] of prompts.entries()) expect(texts[n]).toBe(await whole(prompt, { maxNewTokens: 9, temperature: 0 }));
+  });
+
+  it('refuses an empty prompt and options out of range, and stops at an abort', async () => {
+    await expect(whole('', {})).rejects.toThrow(/has no tokens/);
+    for (const wrong of [{ temperature: -1 }, { temperature: NaN }, { topK: 0 }, { maxNewTokens: 1.5 }]) {
+      await expect(whole('a', wrong), JSON.stringify(wrong)).rejects.toThrow(ValueError);
+    }
+    const controller = new AbortController();
+    const onStep = () => controller.abort();
+    await expect(whole('a', { signal: controller.signal, onStep })).rejects.toThrow(/was stopped after/);
+  });
+
+  it('samples by the softmax of the k likeliest', () => {
+    const logits = Float64Array.of(0, Math.log(2), -5, Math.log(4)); // weights 1, 2, tiny, 4
+    const random = generator(1, [3]);
+    const counts = [0, 0, 0, 0];
+    const draws = 20_000;
+    for (let n = 0; n < draws; n++) counts[sample(logits, 1, 3, random)]!++;
+    expect(counts[2]).toBe(0);
+    const chiSquared = [0, 1, 3].reduce((sum, token, n) => {
+      const expected = (draws * [1, 2, 4][n]!) / 7;
+      return sum + (counts[token]! - expected) ** 2 / expected;
+    }, 0);
+    expect(chiSquared).toBeLessThan(13.8); // 0.1% point of chi-squared with 2 degrees of freedom
+  });
+});
