@@ -5,7 +5,8 @@
 import { FOREVER, TokenType } from '../src/lifetime.ts';
 import { type FloatArray, zerosLike } from '../src/tensor.ts';
 
-interface Block {
+/** Room for a fixed number of entries. */
+export interface Block {
   readonly k: FloatArray;
   readonly v: FloatArray;
   readonly position: Int32Array;
@@ -19,12 +20,12 @@ export class HeadEntries {
   count = 0;
   readonly #blocks: Block[] = [];
   readonly #headDim: number;
-  readonly #blockSize: number;
+  readonly blockSize: number;
   readonly #like: FloatArray;
 
   constructor(headDim: number, blockSize: number, like: FloatArray) {
     this.#headDim = headDim;
-    this.#blockSize = blockSize;
+    this.blockSize = blockSize;
     this.#like = zerosLike(like, 0);
   }
 
@@ -33,15 +34,15 @@ export class HeadEntries {
     return 2 * headDim * bytesPerNumber + 4 + 4 + 1;
   }
 
-  /** Blocks allocated. */
-  get blocks(): number {
-    return this.#blocks.length;
+  /** The blocks allocated: entry n is slot n % blockSize of block floor(n / blockSize). */
+  get blocks(): readonly Block[] {
+    return this.#blocks;
   }
 
   /** Appends the key and value at `start` of k and v, GLOBAL until setLifetime says otherwise. */
   push(k: FloatArray, v: FloatArray, start: number, position: number): void {
     const d = this.#headDim;
-    const slot = this.count % this.#blockSize;
+    const slot = this.count % this.blockSize;
     if (slot === 0) this.#blocks.push(this.#newBlock());
     const block = this.#blocks[this.#blocks.length - 1]!;
     block.k.set(k.subarray(start, start + d), slot * d);
@@ -88,15 +89,7 @@ export class HeadEntries {
       kept++;
     }
     this.count = kept;
-    this.#blocks.length = Math.ceil(kept / this.#blockSize);
-  }
-
-  /** Visits every entry; its key is k[at .. at + d - 1] and its value the same of v. */
-  forEach(visit: (n: number, position: number, last: number, k: FloatArray, v: FloatArray, at: number) => void): void {
-    for (let n = 0; n < this.count; n++) {
-      const { block, slot } = this.#at(n);
-      visit(n, block.position[slot]!, block.last[slot]!, block.k, block.v, slot * this.#headDim);
-    }
+    this.#blocks.length = Math.ceil(kept / this.blockSize);
   }
 
   /** Positions held, ascending. */
@@ -108,11 +101,11 @@ export class HeadEntries {
   }
 
   #at(n: number): { block: Block; slot: number } {
-    return { block: this.#blocks[Math.floor(n / this.#blockSize)]!, slot: n % this.#blockSize };
+    return { block: this.#blocks[Math.floor(n / this.blockSize)]!, slot: n % this.blockSize };
   }
 
   #newBlock(): Block {
-    const size = this.#blockSize;
+    const size = this.blockSize;
     return {
       k: zerosLike(this.#like, size * this.#headDim),
       v: zerosLike(this.#like, size * this.#headDim),

@@ -174,7 +174,7 @@ export class KVCache {
     const { batch, kvHeads, headDim, blockSize } = this.options;
     const entryBytes = HeadEntries.bytesPerEntry(headDim, this.#bytesPerNumber);
     const live = Int32Array.from({ length: batch * kvHeads }, (_, head) => this.#heads[head]?.count ?? 0);
-    const bytes = Float64Array.from(live, (_, head) => (this.#heads[head]?.blocks ?? 0) * blockSize * entryBytes);
+    const bytes = Float64Array.from(live, (_, head) => (this.#heads[head]?.blocks.length ?? 0) * blockSize * entryBytes);
     return {
       seen: this.lengths(), live, bytes, entryBytes,
       peakLive: this.#peakLive.slice(), visiblePairs: this.#visiblePairs.slice(),
@@ -202,20 +202,23 @@ export class KVCache {
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
 ): number {
-  const scores = new Float64Array(entries.count);
+  const { blocks, blockSize } = entries;
+  const scores = new Float64Array(entries.count).fill(-Infinity);
   let max = -Infinity;
   let visible = 0;
-  entries.forEach((n, position, last, k, _v, at) => {
-    scores[n] = -Infinity;
-    if (!isVisible(i, position, last)) return;
-    visible++;
-    scores[n] = scale * dot(q, qStart, k, at, d);
+  for (let n = 0; n < scores.length; n++) {
+    const { position, last, k } = blocks[Math.floor(n / blockSize)]!;
+    const slot = n % blockSize;
+    if (!isVisible(i, position[slot]!, last[slot]!)) continue;
+    scores[n] = scale * dot(q, qStart, k, slot * d, d);
     if (scores[n]! > max) max = scores[n]!;
-  });
+    visible++;
+  }
   let Z = 0;
   for (let n = 0; n < scores.length; n++) if (scores[n] !== -Infinity) Z += scores[n] = Math.exp(scores[n]! - max);
-  entries.forEach((n, _position, _last, _k, v, at) => {
-    if (scores[n] !== -Infinity) axpy(scores[n]! / Z, v, at, out, qStart, d);
-  });
+  for (let n = 0; n < scores.length; n++) {
+    if (scores[n] === -Infinity) continue;
+    axpy(scores[n]! / Z, blocks[Math.floor(n / blockSize)]!.v, (n % blockSize) * d, out, qStart, d);
+  }
   return visible;
 }

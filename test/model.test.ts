@@ -97,7 +97,8 @@ describe('the gradient of the whole model', () => {
     const run = async (lambda: number) => {
       const priced = { ...config, nats: { ...config.nats, lambda } };
       const uploaded = uploadWeights(engine, weights);
-      const { gradients } = await computeGradients(engine, priced, options, uploaded, windows, { step: 1, sequences: [0] });
+      const draw = { step: 1, sequences: [0] };
+      const { gradients } = await computeGradients(engine, priced, options, uploaded, windows, draw);
       return new Map(await Promise.all([...gradients].map(async ([name, g]) => [name, await engine.read(g)] as const)));
     };
     const [free, dear] = [await run(0), await run(5)];
@@ -109,31 +110,38 @@ describe('the gradient of the whole model', () => {
 });
 
 /** Logits [N,V] of the full masked pass, types as at inference. */
-async function maskedLogits(config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array): Promise<ArrayLike<number>> {
+async function maskedLogits(
+  config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array,
+): Promise<ArrayLike<number>> {
   const tape = new Tape(engine, false);
   const uploaded = uploadWeights(engine, weights);
   const policy = parsePolicy(config.nats.policy);
   const lifetimes = lifetimeOptions(policy, config);
   const N = ids.length;
-  const logits = decode(tape, config, uploaded, engine.integers(ids, [1, N]), Int32Array.from(ids.keys()), (n, { q, k, v, hidden }) => {
+  const positions = Int32Array.from(ids.keys());
+  const logits = decode(tape, config, uploaded, engine.integers(ids, [1, N]), positions, (n, { q, k, v, hidden }) => {
     let types: Tensor;
     if (policy.kind === 'nats') {
       const pooled = engine.poolChunks(hidden, lifetimes.chunk, config.nats.pooling);
-      const scores = splitHeads(tape, linear(tape, pooled, uploaded.get(`model.layers.${n}.self_attn.proj_layer.weight`)!), config.kvHeads);
+      const scorer = uploaded.get(`model.layers.${n}.self_attn.proj_layer.weight`)!;
+      const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
       const force = Int32Array.from({ length: pooled.shape[1]! }, (_, c) => (c === 0 ? 1 : 0));
-      ({ types } = engine.tokenTypes(scores, { temperature: 1, forceGlobal: engine.integers(force, [1, force.length]) }));
+      const forceGlobal = engine.integers(force, [1, force.length]);
+      ({ types } = engine.tokenTypes(scores, { temperature: 1, forceGlobal }));
     } else {
       const fixed = Int32Array.from({ length: config.kvHeads * N }, (_, at) => fixedType(policy, at % N));
       types = engine.integers(fixed, [1, config.kvHeads, N]);
     }
-    return engine.attention({ q, k, v, last: engine.lifetime(types, N, lifetimes), scale: 1 / Math.sqrt(config.headDim) }).out;
+    const last = engine.lifetime(types, N, lifetimes);
+    return engine.attention({ q, k, v, last, scale: 1 / Math.sqrt(config.headDim) }).out;
   });
   return engine.read(logits);
 }
 
 describe('a session', () => {
   const cases: [string, object][] = [
-    ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }], ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
+    ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }],
+    ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
   ];
   it.each(cases)('of %s %j decodes, in any split and beside others, what the masked pass computes', async (policy, nats) => {
     const config = configOf(policy, nats, { num_attention_heads: 4, num_key_value_heads: 2 });
@@ -143,7 +151,8 @@ describe('a session', () => {
     const texts = lengths.map((length, n) => idsOf(20 + n, length));
     const truths = await Promise.all(texts.map((ids) => maskedLogits(config, weights, ids)));
     const V = config.vocabSize;
-    await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat(4), fc.nat(4), fc.nat(4)), { maxLength: 6 }), async (plan) => {
+    const plans = fc.array(fc.tuple(fc.nat(4), fc.nat(4), fc.nat(4)), { maxLength: 6 });
+    await fc.assert(fc.asyncProperty(plans, async (plan) => {
       const session = model.session({ batch: 3, blockSize: 2 });
       try {
         const done = [0, 0, 0];
@@ -242,8 +251,9 @@ describe('generate()', () => {
   it('continues several prompts at once as each alone', async () => {
     const prompts = ['a', 'a long prompt', 'xyz'];
     const texts = ['', '', ''];
-    for await (const { sequence, text } of model.generateBatch(prompts, { maxNewTokens: 9, temperature: 0 })) texts[sequence] += text;
-    for (const [n, prompt] of prompts.entries()) expect(texts[n]).toBe(await whole(prompt, { maxNewTokens: 9, temperature: 0 }));
+    const options = { maxNewTokens: 9, temperature: 0 };
+    for await (const { sequence, text } of model.generateBatch(prompts, options)) texts[sequence] += text;
+    for (const [n, prompt] of prompts.entries()) expect(texts[n]).toBe(await whole(prompt, options));
   });
 
   it('refuses an empty prompt and options out of range, and stops at an abort', async () => {

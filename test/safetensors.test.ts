@@ -19,7 +19,7 @@ function file(header: unknown, data: Uint8Array = new Uint8Array(0), announced?:
 const names = fc.oneof(
   fc.string({ minLength: 1, maxLength: 12, unit: 'grapheme' }),
   fc.constantFrom('__proto__', 'constructor', 'a"b', 'tab\t', '\\'),
-).filter((name) => name !== '__metadata__' && name.isWellFormed());
+).filter((name) => name !== '__metadata__');
 const shapes = fc.array(fc.nat(3), { maxLength: 3 });
 
 describe('decodeSafetensors() after encodeSafetensors()', () => {
@@ -33,7 +33,8 @@ describe('decodeSafetensors() after encodeSafetensors()', () => {
   it('gives back every tensor, rounded to its dtype, and the metadata', () => {
     fc.assert(fc.property(drawn, fc.dictionary(names, fc.string({ unit: 'grapheme' })), (tensors, metadata) => {
       const given = tensors.map(({ name, dtype, shape, seed }) => {
-        return [name, { dtype, shape, data: Float64Array.from(seed.slice(0, shape.reduce((a, b) => a * b, 1))) }] as const;
+        const data = Float64Array.from(seed.slice(0, shape.reduce((a, b) => a * b, 1)));
+        return [name, { dtype, shape, data }] as const;
       });
       const read = decodeSafetensors(encodeSafetensors(given, metadata));
       expect([...read.tensors.keys()]).toEqual(given.map(([name]) => name));
@@ -97,7 +98,8 @@ describe('half precision', () => {
   });
 
   it('rounds to nearest, ties to even, from float64 at once', () => {
-    const near = fc.tuple(fc.constantFrom(...HALVES.slice(1)), fc.constantFrom(-1e-9, -(2 ** -12), 0, 2 ** -12, 2 ** -11, 1e-9))
+    const nudges = fc.constantFrom(-1e-9, -(2 ** -12), 0, 2 ** -12, 2 ** -11, 1e-9);
+    const near = fc.tuple(fc.constantFrom(...HALVES.slice(1)), nudges)
       .map(([half, nudge]) => half * (1 + nudge));
     fc.assert(fc.property(fc.oneof(fc.double(), near, fc.double({ min: -7e4, max: 7e4 })), (x) => {
       expect(fromFloat16(toFloat16(x))).toEqual(nearestHalf(x));
@@ -105,7 +107,8 @@ describe('half precision', () => {
   });
 
   it('reads bfloat16 as the upper half of a float32', () => {
-    for (const [bits, value] of [[0x3f80, 1], [0xc000, -2], [0x0001, 2 ** -133], [0x7f80, Infinity], [0x8000, -0]] as const) {
+    const known = [[0x3f80, 1], [0xc000, -2], [0x0001, 2 ** -133], [0x7f80, Infinity], [0x8000, -0]] as const;
+    for (const [bits, value] of known) {
       expect(fromBfloat16(bits)).toBe(value);
     }
     const bytes = Uint8Array.of(0x80, 0x3f, 0x00, 0xc0);
@@ -168,12 +171,14 @@ describe('10,000 mutated files', () => {
     }),
     fc.tuple(fc.nat(300), fc.constantFrom(...tokens)).map(([n, token]) => (bytes: Uint8Array) => { // within the header
       const copy = bytes.slice();
-      copy.set(new TextEncoder().encode(token).subarray(0, Math.max(0, copy.length - 8 - n)), Math.min(8 + n, copy.length));
+      const put = new TextEncoder().encode(token).subarray(0, Math.max(0, copy.length - 8 - n));
+      copy.set(put, Math.min(8 + n, copy.length));
       return copy;
     }),
     fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((length) => (bytes: Uint8Array) => { // a lying header length
       const copy = bytes.slice();
-      if (copy.length >= 8) new DataView(copy.buffer).setBigUint64(0, length % 3n === 0n ? length % 400n : length, true);
+      const lie = length % 3n === 0n ? length % 400n : length;
+      if (copy.length >= 8) new DataView(copy.buffer).setBigUint64(0, lie, true);
       return copy;
     }),
     fc.uint8Array({ maxLength: 20 }).map((more) => (bytes: Uint8Array) => Uint8Array.of(...bytes, ...more)),

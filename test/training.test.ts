@@ -3,7 +3,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Engine } from '../src/engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { FileFormatError, StoppedError, ValueError } from '../src/errors.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config.ts';
@@ -31,11 +30,12 @@ function optionsOf(change: Partial<TrainOptions> = {}): TrainOptions {
 
 /** All numbers of a state in one list, to compare bit for bit. */
 function bits(state: TrainingState): Float64Array {
-  return Float64Array.from([state.weights, state.m, state.v].flatMap((part) => [...part.values()].flatMap(({ data }) => [...data])));
+  const parts = [state.weights, state.m, state.v];
+  return Float64Array.from(parts.flatMap((part) => [...part.values()].flatMap(({ data }) => [...data])));
 }
 
-async function trained(config: ModelConfig, options: TrainOptions, engine: Engine = createEngine()): Promise<TrainingState> {
-  const trainer = new Trainer(engine, config, options, tokens);
+async function trained(config: ModelConfig, options: TrainOptions): Promise<TrainingState> {
+  const trainer = new Trainer(createEngine(), config, options, tokens);
   await trainer.run();
   return trainer.state();
 }
@@ -78,7 +78,8 @@ describe('training', () => {
 
   it('lets a tiny model learn a short text by heart', async () => {
     const config = { ...configOf('nats', 0.02), hiddenSize: 32, headDim: 8, intermediateSize: 64 };
-    const options = optionsOf({ steps: 150, batch: 4, learningRate: 1e-2, minLearningRate: 1e-3, warmup: 10, weightDecay: 0 });
+    const rates = { learningRate: 1e-2, minLearningRate: 1e-3, warmup: 10, weightDecay: 0 };
+    const options = optionsOf({ steps: 150, batch: 4, ...rates });
     const losses: number[] = [];
     const trainer = new Trainer(createEngine(), config, options, tokens);
     await trainer.run({ onStep: ({ loss }) => void losses.push(loss) });
@@ -123,7 +124,8 @@ describe('training', () => {
   it('stops at an abort with a state that can be resumed', async () => {
     const controller = new AbortController();
     const trainer = new Trainer(createEngine(), configOf('full'), optionsOf(), tokens);
-    const run = trainer.run({ signal: controller.signal, onStep: ({ step }) => void (step === 2 && controller.abort()) });
+    const onStep = ({ step }: { step: number }) => void (step === 2 && controller.abort());
+    const run = trainer.run({ signal: controller.signal, onStep });
     await expect(run).rejects.toThrow(StoppedError);
     expect(trainer.step).toBe(2);
   });
@@ -136,14 +138,16 @@ describe('training', () => {
     expect(make({ context: 24 }, tokens.slice(0, 24))).toThrow(/24 tokens but a context of 24 needs 25/);
     expect(make({ context: 24 }, tokens.slice(0, 25))).not.toThrow();
     for (const change of [
-      { steps: 0 }, { batch: 1.5 }, { context: 0 }, { learningRate: 0 }, { learningRate: NaN }, { clip: 0 }, { beta1: 1 },
+      { steps: 0 }, { batch: 1.5 }, { context: 0 }, { learningRate: 0 }, { learningRate: NaN },
+      { clip: 0 }, { beta1: 1 },
       { weightDecay: -1 }, { warmup: -1 }, { seed: 0.5 }, { rule: 'other' as 'exact' },
     ]) expect(make(change), JSON.stringify(change)).toThrow(ValueError);
   });
 
   it('warms up in a line and cools down along a cosine', () => {
     const options = optionsOf({ steps: 110, warmup: 10, learningRate: 1, minLearningRate: 0.1 });
-    expect([1, 5, 10, 60, 110].map((step) => learningRateAt(step, options))).toEqual([0.1, 0.5, 1, expect.closeTo(0.55, 12), 0.1]);
+    const rates = [1, 5, 10, 60, 110].map((step) => learningRateAt(step, options));
+    expect(rates).toEqual([0.1, 0.5, 1, expect.closeTo(0.55, 12), 0.1]);
   });
 });
 
@@ -160,7 +164,8 @@ describe('a checkpoint', () => {
     const folder = mkdtempSync(join(tmpdir(), 'natsearch-checkpoint-'));
     try {
       const [config, options] = [configOf('full'), optionsOf()];
-      await saveCheckpoint(folder, await new Trainer(createEngine(), config, options, tokens).state(), { config, options, textHash: '' });
+      const trainer = new Trainer(createEngine(), config, options, tokens);
+      await saveCheckpoint(folder, await trainer.state(), { config, options, textHash: '' });
       expect(readdirSync(folder).sort()).toEqual(['config.json', 'model.safetensors', 'training-state.safetensors']);
       writeFileSync(join(folder, 'log.jsonl'), '{"step":1}\n{"step":2}\n{"step":3}\n{"ste');
       expect(await readLog(folder, 2)).toEqual([{ step: 1 }, { step: 2 }]);
