@@ -5,8 +5,9 @@
 import { FOREVER, TokenType } from '../src/lifetime.ts';
 import { type FloatArray, zerosLike } from '../src/tensor.ts';
 
-/** Room for a fixed number of entries. */
+/** Room for a fixed number of entries, of which the first `used` are held. */
 export interface Block {
+  used: number;
   readonly k: FloatArray;
   readonly v: FloatArray;
   readonly position: Int32Array;
@@ -34,7 +35,7 @@ export class HeadEntries {
     return 2 * headDim * bytesPerNumber + 4 + 4 + 1;
   }
 
-  /** The blocks allocated: entry n is slot n % blockSize of block floor(n / blockSize). */
+  /** The blocks allocated; all but the newest are full. */
   get blocks(): readonly Block[] {
     return this.#blocks;
   }
@@ -42,9 +43,9 @@ export class HeadEntries {
   /** Appends the key and value at `start` of k and v, GLOBAL until setLifetime says otherwise. */
   push(k: FloatArray, v: FloatArray, start: number, position: number): void {
     const d = this.#headDim;
-    const slot = this.count % this.blockSize;
-    if (slot === 0) this.#blocks.push(this.#newBlock());
+    if (this.count === this.#blocks.length * this.blockSize) this.#blocks.push(this.#newBlock());
     const block = this.#blocks[this.#blocks.length - 1]!;
+    const slot = block.used++;
     block.k.set(k.subarray(start, start + d), slot * d);
     block.v.set(v.subarray(start, start + d), slot * d);
     block.position[slot] = position;
@@ -65,39 +66,48 @@ export class HeadEntries {
 
   /** A GLOBAL token ended at `last`: every LOCAL entry still open lives until then. */
   closeLocals(last: number): void {
-    for (let n = 0; n < this.count; n++) {
-      const { block, slot } = this.#at(n);
-      if (block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER) block.last[slot] = last;
+    for (const block of this.#blocks) {
+      for (let slot = 0; slot < block.used; slot++) {
+        if (block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER) block.last[slot] = last;
+      }
     }
   }
 
   /** Keeps the entries whose `last` passes, in order, and frees the blocks behind them. */
   keepIf(keep: (last: number) => boolean): void {
-    const d = this.#headDim;
-    let kept = 0;
-    for (let n = 0; n < this.count; n++) {
-      const { block, slot } = this.#at(n);
-      if (!keep(block.last[slot]!)) continue;
-      if (kept !== n) {
-        const to = this.#at(kept);
-        to.block.k.set(block.k.subarray(slot * d, slot * d + d), to.slot * d);
-        to.block.v.set(block.v.subarray(slot * d, slot * d + d), to.slot * d);
-        to.block.position[to.slot] = block.position[slot]!;
-        to.block.last[to.slot] = block.last[slot]!;
-        to.block.type[to.slot] = block.type[slot]!;
+    let target = 0; // entries move down to blocks[target]
+    let kept = 0; // of which `kept` slots are taken
+    for (const block of this.#blocks) {
+      const { used, last } = block;
+      for (let slot = 0; slot < used; slot++) {
+        if (!keep(last[slot]!)) continue;
+        if (kept === this.blockSize) {
+          target++;
+          kept = 0;
+        }
+        this.#move(block, slot, this.#blocks[target]!, kept++);
       }
-      kept++;
     }
-    this.count = kept;
-    this.#blocks.length = Math.ceil(kept / this.blockSize);
+    this.count = target * this.blockSize + kept;
+    this.#blocks.length = Math.ceil(this.count / this.blockSize);
+    this.#blocks.forEach((block, n) => (block.used = n < target ? this.blockSize : kept));
+  }
+
+  #move(from: Block, fromSlot: number, to: Block, toSlot: number): void {
+    if (from === to && fromSlot === toSlot) return;
+    const d = this.#headDim;
+    for (let n = 0; n < d; n++) {
+      to.k[toSlot * d + n] = from.k[fromSlot * d + n]!;
+      to.v[toSlot * d + n] = from.v[fromSlot * d + n]!;
+    }
+    to.position[toSlot] = from.position[fromSlot]!;
+    to.last[toSlot] = from.last[fromSlot]!;
+    to.type[toSlot] = from.type[fromSlot]!;
   }
 
   /** Positions held, ascending. */
   positions(): Int32Array {
-    return Int32Array.from({ length: this.count }, (_, n) => {
-      const { block, slot } = this.#at(n);
-      return block.position[slot]!;
-    });
+    return Int32Array.from(this.#blocks.flatMap(({ used, position }) => [...position.subarray(0, used)]));
   }
 
   #at(n: number): { block: Block; slot: number } {
@@ -107,6 +117,7 @@ export class HeadEntries {
   #newBlock(): Block {
     const size = this.blockSize;
     return {
+      used: 0,
       k: zerosLike(this.#like, size * this.#headDim),
       v: zerosLike(this.#like, size * this.#headDim),
       position: new Int32Array(size),

@@ -202,23 +202,24 @@ export class KVCache {
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
 ): number {
-  const { blocks, blockSize } = entries;
-  const scores = new Float64Array(entries.count).fill(-Infinity);
-  let max = -Infinity;
+  const scores = new Float64Array(entries.count); // of the visible entries, in their order
   let visible = 0;
-  for (let n = 0; n < scores.length; n++) {
-    const { position, last, k } = blocks[Math.floor(n / blockSize)]!;
-    const slot = n % blockSize;
-    if (!isVisible(i, position[slot]!, last[slot]!)) continue;
-    scores[n] = scale * dot(q, qStart, k, slot * d, d);
-    if (scores[n]! > max) max = scores[n]!;
-    visible++;
+  let max = -Infinity;
+  for (const { used, position, last, k } of entries.blocks) {
+    for (let slot = 0; slot < used; slot++) {
+      if (!isVisible(i, position[slot]!, last[slot]!)) continue;
+      const s = scale * dot(q, qStart, k, slot * d, d);
+      scores[visible++] = s;
+      if (s > max) max = s;
+    }
   }
   let Z = 0;
-  for (let n = 0; n < scores.length; n++) if (scores[n] !== -Infinity) Z += scores[n] = Math.exp(scores[n]! - max);
-  for (let n = 0; n < scores.length; n++) {
-    if (scores[n] === -Infinity) continue;
-    axpy(scores[n]! / Z, blocks[Math.floor(n / blockSize)]!.v, (n % blockSize) * d, out, qStart, d);
+  for (let n = 0; n < visible; n++) Z += scores[n] = Math.exp(scores[n]! - max);
+  let n = 0;
+  for (const { used, position, last, v } of entries.blocks) {
+    for (let slot = 0; slot < used; slot++) {
+      if (isVisible(i, position[slot]!, last[slot]!)) axpy(scores[n++]! / Z, v, slot * d, out, qStart, d);
+    }
   }
   return visible;
 }
