@@ -1,39 +1,74 @@
 /**
- * `npm run bench`: speed and memory as ratios within one run, medians of several. It reports; it never fails.
+ * `npm run bench`: speed and memory, medians, ratios within one run. It reports; whatever it measures, it exits with 0.
  * @module
  */
 import { existsSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { Command } from 'commander';
-import { CASES, type Measurement } from './cases.ts';
+import { availableParallelism, cpus } from 'node:os';
+import { Command, Option } from 'commander';
+import { whole } from '../src/cli/options.ts';
+import { createEngine } from '../src/engines.ts';
+import { attentionCase } from './attention.ts';
+import { decodeCase } from './decode.ts';
+import type { Case, Measurement, Settings } from './measure.ts';
+import { memoryCase } from './memory.ts';
+import { trainingCase } from './training.ts';
 
-const program = new Command('bench')
-  .description('Measures attention, decoding, memory and training. Ratios compare within one run.')
-  .option('--json', 'print one JSON document', false)
-  .option('--quick', 'fewer repeats and shorter texts', false)
-  .option('--only <name>', `one of ${CASES.map(({ name }) => name).join(', ')}`)
-  .parse();
-const { json, quick, only } = program.opts<{ json: boolean; quick: boolean; only?: string }>();
-const chosen = CASES.filter(({ name }) => only === undefined || name === only);
-if (chosen.length === 0) {
-  process.stderr.write(`bench: there is no case '${only}': use one of ${CASES.map(({ name }) => name).join(', ')}\n`);
-  process.exit(2);
-}
+const CASES: readonly Case[] = [
+  { name: 'attention', run: attentionCase },
+  { name: 'decode', run: decodeCase },
+  { name: 'memory', run: memoryCase },
+  { name: 'training', run: trainingCase },
+];
 
-const model = existsSync('models/nats') ? 'models/nats' : undefined;
-const measured: (Measurement & { case: string })[] = [];
-for (const { name, run } of chosen) {
-  process.stderr.write(`bench: ${name}...\n`);
-  for (const one of await run({ quick, ...(model !== undefined && { model }) })) measured.push({ case: name, ...one });
-}
-const machine = { cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: cpus().length, node: process.version };
-if (json) process.stdout.write(`${JSON.stringify({ machine, measured }, null, 2)}\n`);
-else {
-  process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n\n`);
-  process.stdout.write('| case | measured | value | target | met |\n|---|---|---|---|---|\n');
-  for (const { case: name, what, value, unit, target } of measured) {
-    const met = target === undefined ? '' : value <= target ? 'yes' : 'NO';
-    const shown = `${Number(value.toPrecision(3))}${unit === '' ? '' : ` ${unit}`}`;
-    process.stdout.write(`| ${name} | ${what} | ${shown} | ${target === undefined ? '' : `<= ${target}`} | ${met} |\n`);
+/** A measurement, the case it belongs to, and whether its target was met. */
+type Row = Measurement & { readonly case: string; readonly met?: boolean };
+
+const { json, quick, only, repeats } = new Command('bench')
+  .description('Measures attention, decoding, memory and training; ratios compare within one run.')
+  .option('--json', 'print one JSON document instead of a table', false)
+  .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
+  .addOption(new Option('--only <name>', 'one case').choices(CASES.map(({ name }) => name)))
+  .option('--repeats <n>', 'timed rounds of attention and training (default: 3, quick 2)', whole(1))
+  .parse()
+  .opts<{ json: boolean; quick: boolean; only?: string; repeats?: number }>();
+
+const settings: Settings = {
+  quick, createEngine,
+  repeats: repeats ?? (quick ? 2 : 3),
+  model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
+};
+const rows: Row[] = [];
+for (const { name, run } of CASES.filter(({ name }) => only === undefined || name === only)) {
+  process.stderr.write(`bench: ${name}... `);
+  const start = performance.now();
+  for (const one of await run(settings)) {
+    rows.push({ case: name, ...one, ...(one.target !== undefined && { met: one.value <= one.target }) });
   }
+  process.stderr.write(`${Math.round((performance.now() - start) / 1000)} s\n`);
+}
+const engine = createEngine();
+const about = {
+  machine: {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), platform: process.platform, arch: process.arch,
+    node: process.versions.node, v8: process.versions.v8,
+  },
+  engine: engine.name,
+  model: settings.model ?? 'random weights of its shape',
+  quick,
+  repeats: settings.repeats,
+};
+engine.dispose();
+process.stdout.write(json ? `${JSON.stringify({ ...about, measured: rows }, null, 2)}\n` : table());
+
+/** Markdown, so that docs/benchmarks.md can quote it. */
+function table(): string {
+  const { machine: { cpu, cores, node } } = about;
+  const lines = rows.map(({ case: name, what, value, unit, target, met }) => {
+    const shown = `${Number(value.toPrecision(3))} ${unit}`.trim();
+    return `| ${name} | ${what} | ${shown} | ${target === undefined ? '' : `<= ${target}`} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`;
+  });
+  return [
+    `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${quick ? ', --quick: not what the targets are about' : ''}`,
+    '', '| case | measured | value | target | met |', '|---|---|---|---|---|', ...lines, '',
+  ].join('\n');
 }

@@ -174,7 +174,8 @@ export class KVCache {
     const { batch, kvHeads, headDim, blockSize } = this.options;
     const entryBytes = HeadEntries.bytesPerEntry(headDim, this.#bytesPerNumber);
     const live = Int32Array.from({ length: batch * kvHeads }, (_, head) => this.#heads[head]?.count ?? 0);
-    const bytes = Float64Array.from(live, (_, head) => (this.#heads[head]?.blocks.length ?? 0) * blockSize * entryBytes);
+    const blocks = Float64Array.from(live, (_, head) => this.#heads[head]?.blocks.length ?? 0);
+    const bytes = blocks.map((count) => count * blockSize * entryBytes);
     return {
       seen: this.lengths(), live, bytes, entryBytes,
       peakLive: this.#peakLive.slice(), visiblePairs: this.#visiblePairs.slice(),

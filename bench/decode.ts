@@ -1,0 +1,50 @@
+/**
+ * What one more token costs after a short and after a long text, in steady state.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { parsePolicy } from '../src/index.ts';
+import type { Session } from '../src/model/session.ts';
+import { type Measurement, type Settings, timeInTurns } from './measure.ts';
+import { shippedModel } from './models.ts';
+
+const [PREFILL, WARM_UP, TIMED] = [64, 32, 200];
+
+/** Times single tokens of two sessions in turns: one has read 1,024 tokens before, the other 8,192. */
+export async function decodeCase({ quick, model: folder, createEngine }: Settings): Promise<Measurement[]> {
+  const engine = createEngine();
+  const model = await shippedModel(folder, engine);
+  const text = model.tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')); // over and over
+  const feed = (session: Session, count: number): Promise<unknown> => {
+    const seen = session.lengths[0]!;
+    return session.step(Int32Array.from({ length: count }, (_, n) => text[(seen + n) % text.length]!));
+  };
+  const measured: Measurement[] = [];
+  const lengths = quick ? [512, 1024] as const : [1024, 8192] as const;
+  for (const policy of ['streaming:4+256', 'nats', 'full']) {
+    const sessions: Session[] = [];
+    for (const length of lengths) {
+      const session = model.session({ policy: parsePolicy(policy) });
+      for (let fed = 0; fed < length; fed += PREFILL) await feed(session, Math.min(PREFILL, length - fed));
+      sessions.push(session);
+    }
+    const times = await timeInTurns(sessions.map((session) => () => feed(session, 1)), { rounds: TIMED, warmUp: WARM_UP });
+    const live = await Promise.all(sessions.map(liveEntries));
+    sessions.forEach((session) => session.dispose());
+    lengths.forEach((length, n) => measured.push({
+      what: `${policy}: ms per token after ${length}, ${live[n]} entries live`, value: times[n]!, unit: 'ms',
+    }));
+    measured.push({
+      what: `${policy}: after ${lengths[1]} / after ${lengths[0]}`, value: times[1]! / times[0]!, unit: '',
+      ...(policy.startsWith('streaming') && { target: 1.3 }), // the one whose live set is bounded by its definition
+    });
+  }
+  model.dispose();
+  engine.dispose();
+  return measured;
+}
+
+/** Entries that all layers and heads hold now. */
+async function liveEntries(session: Session): Promise<number> {
+  return (await session.stats()).flatMap(({ live }) => [...live]).reduce((a, b) => a + b, 0);
+}

@@ -1,0 +1,54 @@
+/**
+ * What a case is handed and returns, and how time is taken.
+ * @module
+ */
+import type { Engine } from '../src/engine.ts';
+
+/** One number; with a target, the most it should be. */
+export interface Measurement {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly target?: number;
+}
+
+/** How a case runs. */
+export interface Settings {
+  /** Smaller sizes: shows that the case works, not what the targets are about. */
+  readonly quick: boolean;
+  /** Timed rounds, after one that warms up. */
+  readonly repeats: number;
+  /** Folder of the shipped model, if there is one. */
+  readonly model: string | undefined;
+  /** Makes the engine that is measured. */
+  readonly createEngine: () => Engine;
+}
+
+/** A case: a name for `--only`, and what it measures. */
+export interface Case {
+  readonly name: string;
+  readonly run: (settings: Settings) => Promise<Measurement[]>;
+}
+
+/** The upper median. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+/**
+ * Median milliseconds of each function. They take turns, so that what else the machine does hits all of them
+ * alike and their ratios mean something. A function must wait for its own results.
+ */
+export async function timeInTurns(
+  functions: readonly (() => Promise<unknown>)[], { rounds, warmUp = 1 }: { rounds: number; warmUp?: number },
+): Promise<number[]> {
+  const times = functions.map((): number[] => []);
+  for (let round = -warmUp; round < rounds; round++) {
+    for (const [n, run] of functions.entries()) {
+      const start = performance.now();
+      await run();
+      if (round >= 0) times[n]!.push(performance.now() - start);
+    }
+  }
+  return times.map(median);
+}

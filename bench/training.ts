@@ -1,0 +1,29 @@
+/**
+ * Training speed of the shipped configuration on one thread: everything kept, and joint search.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { ByteTokenizer, DEFAULT_TRAIN_OPTIONS, tokenizeDocuments, Trainer } from '../src/index.ts';
+import { type Measurement, type Settings, timeInTurns } from './measure.ts';
+import { shippedConfig } from './models.ts';
+
+/** Times the first steps from fresh weights, the two trainings in turns. */
+export async function trainingCase({ quick, repeats, model, createEngine }: Settings): Promise<Measurement[]> {
+  const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);
+  const options = { ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 2 };
+  const runs = ['full', 'nats'].map((policy) => {
+    const engine = createEngine();
+    return { policy, engine, trainer: new Trainer(engine, shippedConfig(model, policy), options, tokens), kept: 0 };
+  });
+  const times = await timeInTurns(runs.map((run) => async () => {
+    run.kept = (await run.trainer.next()).kept;
+  }), { rounds: repeats });
+  return runs.flatMap(({ policy, engine, trainer, kept }, n) => {
+    trainer.dispose();
+    engine.dispose();
+    return [
+      { what: `${policy}: context ${options.context}, one thread`, value: (options.batch * options.context * 1000) / times[n]!, unit: 'tokens/s' },
+      { what: `${policy}: kept share in the last of these steps`, value: 100 * kept, unit: '%' },
+    ];
+  });
+}
