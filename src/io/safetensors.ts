@@ -6,7 +6,7 @@
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
 import { fromBfloat16, fromFloat16, toFloat16 } from './float16.ts';
-import { parseJsonStrict } from './json.ts';
+import { type HeaderEntry, METADATA_KEY, parseHeader, shown } from './safetensors-header.ts';
 
 /** Element types that are read; F64, F32 and F16 are also written. */
 export type Dtype = 'F64' | 'F32' | 'F16' | 'BF16';
@@ -20,14 +20,6 @@ const BYTES: Readonly<Record<Dtype, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2
 /** The format's own bound on the header. */
 const MAX_HEADER = 100_000_000;
 
-interface Entry {
-  readonly name: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  readonly begin: number;
-  readonly end: number;
-}
-
 /**
  * Reads a safetensors file. F64 stays float64; F32, F16 and BF16 become float32.
  *
@@ -39,9 +31,15 @@ interface Entry {
 export function decodeSafetensors(
   bytes: Uint8Array, file = 'the safetensors file',
 ): { tensors: Map<string, StoredTensor>; metadata: Record<string, string> } {
-  const fail = (what: string): never => {
-    throw new FileFormatError(`${file}: ${what}`);
-  };
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (error instanceof FileFormatError) throw new FileFormatError(`${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+function decode(bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
   if (bytes.length < 8) fail(`${bytes.length} bytes are too few for a header: the file is empty or truncated, copy it again`);
   const announced = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (announced > BigInt(MAX_HEADER)) fail(`a header of ${announced} bytes is announced, above the format's ${MAX_HEADER}: not a safetensors file`);
@@ -49,72 +47,51 @@ export function decodeSafetensors(
   if (8 + headerLength > bytes.length) {
     fail(`a header of ${headerLength} bytes is announced but the file has ${bytes.length}: it is truncated, copy it again`);
   }
-  let header: Map<string, unknown>;
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, 8 + headerLength));
-    const parsed = parseJsonStrict(text);
-    if (!(parsed instanceof Map)) throw new SyntaxError('it is not an object');
-    header = parsed;
-  } catch (error) {
-    return fail(`the header is not valid JSON (${(error as Error).message}): the file is damaged, copy it again`);
-  }
-  const metadata = readMetadata(header.get('__metadata__'), fail);
+  const { entries, metadata } = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
   const data = bytes.subarray(8 + headerLength);
-  const entries = [...header].filter(([name]) => name !== '__metadata__').map(([name, entry]) => readEntry(name, entry, fail));
-  checkCoverage(entries, data.length, fail);
-  const tensors = new Map(entries.map((entry) => [entry.name, load(entry, data)] as const));
-  return { tensors, metadata };
+  for (const entry of entries) checkEntry(entry);
+  checkCoverage(entries, data.length);
+  return { tensors: new Map(entries.map((entry) => [entry.name, load(entry, data)] as const)), metadata };
+}
+
+function fail(what: string): never {
+  throw new FileFormatError(what);
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return fail('the header is not valid UTF-8: the file is damaged, copy it again');
+  }
 }
 
 /** The tensors tile the data exactly: no gap, no overlap, no rest. */
-function checkCoverage(entries: readonly Entry[], length: number, fail: (what: string) => never): void {
+function checkCoverage(entries: readonly HeaderEntry[], length: number): void {
   let at = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
-    if (end > length) fail(`tensor '${name}' ends at byte ${end} but the data has ${length}: the file is truncated, copy it again`);
-    if (begin !== at) fail(`tensor '${name}' begins at byte ${begin} but the one before ends at ${at}: tensors must touch without overlap`);
+    if (end > length) fail(`tensor '${shown(name)}' ends at byte ${end} but the data has ${length}: the file is truncated, copy it again`);
+    if (begin !== at) fail(`tensor '${shown(name)}' begins at byte ${begin} but the one before ends at ${at}: tensors must touch without overlap`);
     at = end;
   }
   if (at !== length) fail(`the tensors end at byte ${at} but the data has ${length}: ${length - at} bytes belong to none`);
 }
 
-function readEntry(name: string, entry: unknown, fail: (what: string) => never): Entry {
-  if (!(entry instanceof Map)) return fail(`tensor '${name}' is not described by an object`);
-  for (const key of entry.keys()) {
-    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') fail(`tensor '${name}' has an unknown field '${String(key)}'`);
+/** What a tensor says of itself must be one story. */
+function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry): void {
+  const what = `tensor '${shown(name)}'`;
+  if (!Object.hasOwn(BYTES, dtype)) {
+    fail(`${what} has dtype "${shown(dtype)}": only ${Object.keys(BYTES).join(', ')} are read, convert it to one of them`);
   }
-  const dtype: unknown = entry.get('dtype');
-  if (typeof dtype !== 'string' || !Object.hasOwn(BYTES, dtype)) {
-    return fail(`tensor '${name}' has dtype ${JSON.stringify(dtype)}: only ${Object.keys(BYTES).join(', ')} are read`);
-  }
-  const shape: unknown = entry.get('shape');
-  if (!isWholeArray(shape)) return fail(`tensor '${name}' has a shape that is not a list of whole numbers >= 0`);
-  const offsets: unknown = entry.get('data_offsets');
-  if (!isWholeArray(offsets) || offsets.length !== 2) return fail(`tensor '${name}' has data_offsets that are not two whole numbers >= 0`);
-  const [begin, end] = offsets as [number, number];
-  if (end < begin) fail(`tensor '${name}' ends at byte ${end}, before it begins at ${begin}`);
+  if (end < begin) fail(`${what} ends at byte ${end}, before it begins at ${begin}: the file is damaged, copy it again`);
   const needed = sizeOf(shape) * BYTES[dtype as Dtype];
   if (needed !== end - begin) {
-    fail(`tensor '${name}' is ${dtype} [${shape}], ${needed} bytes, but data_offsets [${begin},${end}] give ${end - begin}`);
+    fail(`${what} is ${dtype} [${shape}], ${needed} bytes, but data_offsets [${begin},${end}] give ${end - begin}: copy the file again`);
   }
-  return { name, dtype: dtype as Dtype, shape, begin, end };
 }
 
-function isWholeArray(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((n) => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0);
-}
-
-function readMetadata(value: unknown, fail: (what: string) => never): Record<string, string> {
-  const metadata = Object.create(null) as Record<string, string>;
-  if (value === undefined) return metadata;
-  if (!(value instanceof Map)) return fail('__metadata__ is not an object of strings');
-  for (const [key, text] of value as Map<string, unknown>) {
-    if (typeof text !== 'string') return fail(`__metadata__ '${key}' is not a string`);
-    metadata[key] = text;
-  }
-  return metadata;
-}
-
-function load({ dtype, shape, begin, end }: Entry, data: Uint8Array): StoredTensor {
+function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array): StoredTensor {
+  const dtype = named as Dtype; // checked before
   const raw = data.subarray(begin, end);
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   const count = raw.length / BYTES[dtype];
@@ -140,13 +117,13 @@ export function encodeSafetensors(
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
   const list = [...tensors];
-  const header: string[] = metadata ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
-  const names = new Set<string>(['__metadata__']);
+  const header: string[] = metadata ? [`"${METADATA_KEY}":${JSON.stringify(metadata)}`] : [];
+  const names = new Set<string>([METADATA_KEY]);
   let length = 0;
   for (const [name, { data, shape, dtype }] of list) {
-    if (names.has(name)) throw new ValueError(`the name '${name}' is taken: every tensor needs its own, other than __metadata__`);
+    if (names.has(name)) throw new ValueError(`the name '${shown(name)}' is taken: every tensor needs its own, other than __metadata__`);
     names.add(name);
-    if (sizeOf(shape) !== data.length) throw new ValueError(`tensor '${name}' is [${shape}] but has ${data.length} elements`);
+    if (sizeOf(shape) !== data.length) throw new ValueError(`tensor '${shown(name)}' is [${shape}] but has ${data.length} elements`);
     const end = length + data.length * BYTES[dtype];
     header.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [length, end] })}`);
     length = end;
