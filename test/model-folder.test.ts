@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, FileFormatError, StorageError, ValueError } from '../src/errors.ts';
-import { writeFileAtomic } from '../src/io/files.ts';
+import { fileExists, writeFileAtomic, writeFilesAtomic } from '../src/io/files.ts';
 import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
 import { encodeSafetensors } from '../src/io/safetensors.ts';
 import {
@@ -71,8 +71,9 @@ describe('a model folder', () => {
   it('is refused where a file is missing, truncated or not JSON', async () => {
     await expect(readModelFolder(join(folder, 'nowhere'))).rejects.toThrow(StorageError);
     await expect(readModelFolder(folder)).rejects.toThrow(/has no config\.json/);
-    writeFileSync(join(folder, 'config.json'), '{"model_type"');
+    writeFileSync(join(folder, 'config.json'), '{"model_type": "llama",\n}\n');
     await expect(readModelFolder(folder)).rejects.toThrow(FileFormatError);
+    await expect(readModelFolder(folder)).rejects.toThrow(/^[^\n]*config\.json is not valid JSON[^\n]*$/);
     writeFileSync(join(folder, 'config.json'), serializeConfig(config));
     await expect(readModelFolder(folder)).rejects.toThrow(/neither model\.safetensors nor/);
     await writeModelFolder(folder, config, weights);
@@ -101,7 +102,7 @@ describe('writeFileAtomic()', () => {
     const path = join(folder, 'file');
     writeFileSync(path, 'old');
     // A limit on the size of files stands in for a full disk: the write fails half-way.
-    const script = `import { writeFileAtomic } from ${JSON.stringify(fileURLToPath(new URL('../src/io/files.ts', import.meta.url)))};
+    const script = `import { fileExists, writeFileAtomic, writeFilesAtomic } from ${JSON.stringify(fileURLToPath(new URL('../src/io/files.ts', import.meta.url)))};
       process.on('SIGXFSZ', () => {});
       await writeFileAtomic(${JSON.stringify(path)}, new Uint8Array(1 << 20)).catch((e) => console.log(e.name + ': ' + e.message));`;
     writeFileSync(join(folder, 'write.mts'), script);
@@ -114,6 +115,14 @@ describe('writeFileAtomic()', () => {
     expect(said).toMatch(/^StorageError: cannot write .*file: [^\n]+\n$/);
     expect(readFileSync(path, 'utf8')).toBe('old');
     expect(existsSync(`${path}.tmp`)).toBe(false);
+  });
+
+  it('replaces none of several files when one of them cannot be written', async () => {
+    writeFileSync(join(folder, 'a'), 'old');
+    const both = [[join(folder, 'a'), 'new'], [join(folder, 'a', 'below'), 'new']] as const;
+    await expect(writeFilesAtomic(both)).rejects.toThrow(/cannot write .*below: a part of the path is a file/);
+    expect(readFileSync(join(folder, 'a'), 'utf8')).toBe('old');
+    expect(readdirSync(folder)).toEqual(['a']);
   });
 
   it('names what is wrong with the path', async () => {
@@ -142,9 +151,27 @@ describe('parseConfig()', () => {
     ['nats.window', { nats: { window: -1 } }], ['nats.window', { nats: { window: 1.5 } }], ['nats.chunk', { nats: { window: 1, chunk: 0 } }],
     ['nats.policy', { nats: { policy: 'best', window: 1 } }], ['nats.pooling', { nats: { window: 1, pooling: 'sum' } }],
     ['nats.lambda', { nats: { window: 1, lambda: -1 } }], ['nats', { nats: 3 }],
+    ['num_hidden_layers', { num_hidden_layers: 2_000_000_000 }], ['eos_token_id', { eos_token_id: 258 }],
+    ['eos_token_id', { eos_token_id: [1, 2] }], ['rope_theta', { rope_theta: Infinity }],
+    ['nats.lambda', { nats: { window: 1, lambda: Infinity } }], ['nats.temperature', { nats: { window: 1, temperature: NaN } }],
+    ['widnow', { nats: { policy: 'nats', window: 1, widnow: 2 } }], ['nats.window', { nats: { policy: 'nats' } }],
+    ['rope_parameters.rope_type', { rope_parameters: { rope_type: 'llama3', rope_theta: 5e5 } }],
+    ['rope_parameters.rope_theta', { rope_parameters: { rope_theta: 0 } }],
+    ['hidden_act', { hidden_act: 'line\nbreak' }], ['nats.policy', { nats: { policy: 'line\nbreak', window: 1 } }],
   ])('refuses a wrong %s: %j', (field, change) => {
     expect(() => parseConfig({ ...LLAMA, ...change })).toThrow(ConfigError);
     expect(() => parseConfig({ ...LLAMA, ...change })).toThrow(new RegExp(`^[^\\n]*${field.replace('.', '\\.')}[^\\n]*$`));
+  });
+
+  it('reads rope_theta where newer files keep it', () => {
+    expect(parseConfig({ ...LLAMA, rope_theta: 5e5 }).ropeTheta).toBe(5e5);
+    expect(parseConfig({ ...LLAMA, rope_parameters: { rope_type: 'default', rope_theta: 1e6 } }).ropeTheta).toBe(1e6);
+    expect(parseConfig({ ...LLAMA, rope_theta: 5e5, rope_parameters: null }).ropeTheta).toBe(5e5);
+  });
+
+  it('takes the window of a fixed policy from its name', () => {
+    expect(parseConfig({ ...LLAMA, nats: { policy: 'streaming:4+16' } }).nats.window).toBe(16);
+    expect(parseConfig({ ...LLAMA, nats: { policy: 'full' } }).nats.window).toBe(0);
   });
 
   it('refuses what is no object', () => {
@@ -160,5 +187,16 @@ describe('parsePolicy()', () => {
     for (const text of ['', 'Nats', 'window', 'window:-1', 'window:1.5', 'streaming:4', 'streaming:4+', 'full:1']) {
       expect(() => parsePolicy(text)).toThrow(ValueError);
     }
+  });
+});
+
+describe('fileExists()', () => {
+  it('tells what is there from what is not, and refuses to guess', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    expect(await fileExists(join(folder, 'file'))).toBe(true);
+    expect(await fileExists(folder)).toBe(true);
+    expect(await fileExists(join(folder, 'nowhere'))).toBe(false);
+    expect(await fileExists(join(folder, 'file', 'below'))).toBe(false);
+    await expect(fileExists(join(folder, 'x'.repeat(300)))).rejects.toThrow(StorageError);
   });
 });

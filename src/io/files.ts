@@ -15,6 +15,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder: name a file',
   ENOTDIR: 'a part of the path is a file, not a folder: check the path',
   EEXIST: 'a file of that name stands in the way: choose another folder',
+  ERR_FS_FILE_TOO_LARGE: 'it is larger than one read allows (2 GiB): split it into shards',
   EFBIG: 'the file would be larger than allowed here: choose another folder',
 };
 
@@ -29,10 +30,12 @@ export async function readText(path: string): Promise<string> {
   return new TextDecoder().decode(await readFileBytes(path));
 }
 
-/** Whether there is a file or folder at `path`. */
+/** Whether there is a file or folder at `path`. @throws {StorageError} If that cannot be told. */
 export async function fileExists(path: string): Promise<boolean> {
-  const { access } = await import('node:fs/promises');
-  return access(path).then(() => true, () => false);
+  const { stat } = await import('node:fs/promises');
+  return stat(path).then(() => true, (error: NodeJS.ErrnoException) => {
+    return error.code !== 'ENOENT' && error.code !== 'ENOTDIR' && named('look at', path)(error);
+  });
 }
 
 /** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
@@ -48,20 +51,36 @@ export async function makeFolder(path: string): Promise<void> {
  * @throws {StorageError} If it cannot be written.
  */
 export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
+  await writeFilesAtomic([[path, content]]);
+}
+
+/**
+ * Writes files that belong together, each as writeFileAtomic does; none is renamed before all are on the disk.
+ *
+ * @throws {StorageError} If one cannot be written.
+ */
+export async function writeFilesAtomic(files: readonly (readonly [string, Uint8Array | string])[]): Promise<void> {
   const { open, rename, rm } = await import('node:fs/promises');
-  const temporary = `${path}.tmp`;
+  const temporary = (path: string) => `${path}.tmp`;
+  let current = '';
   try {
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
+    for (const [path, content] of files) {
+      current = path;
+      const file = await open(temporary(path), 'w');
+      try {
+        await file.writeFile(content);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
     }
-    await rename(temporary, path);
+    for (const [path] of files) {
+      current = path;
+      await rename(temporary(path), path);
+    }
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    named('write', path)(error);
+    for (const [path] of files) await rm(temporary(path), { force: true }).catch(() => undefined);
+    named('write', current)(error);
   }
 }
 
@@ -69,6 +88,6 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
 function named(action: string, path: string): (error: unknown) => never {
   return (error) => {
     const { code, message } = error as { code?: string; message: string };
-    throw new StorageError(`cannot ${action} ${path}: ${(code && REMEDIES[code]) ?? message}`);
+    throw new StorageError(`cannot ${action} ${path}: ${(code && REMEDIES[code]) ?? message.replace(/\s+/g, ' ')}`);
   };
 }

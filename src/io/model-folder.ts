@@ -6,7 +6,8 @@
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { checkWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
-import { fileExists, makeFolder, readFileBytes, readText, writeFileAtomic } from './files.ts';
+import { fileExists, makeFolder, readFileBytes, readText, writeFilesAtomic } from './files.ts';
+import { shown } from './safetensors-header.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 
 const CONFIG = 'config.json';
@@ -52,7 +53,7 @@ async function readShards(folder: string): Promise<Map<string, NDArray>> {
   const wanted = new Map<string, Set<string>>();
   for (const [name, shard] of Object.entries(places)) {
     if (typeof shard !== 'string' || !/^[^/\\:]+\.safetensors$/.test(shard)) {
-      throw new FileFormatError(`${path} places '${name}' in ${JSON.stringify(shard)}: a shard is a .safetensors file in the same folder`);
+      throw new FileFormatError(`${path} places '${shown(name)}' in '${shown(String(shard))}': a shard is a .safetensors file in the same folder`);
     }
     wanted.set(shard, (wanted.get(shard) ?? new Set()).add(name));
   }
@@ -63,11 +64,11 @@ async function readShards(folder: string): Promise<Map<string, NDArray>> {
     const { tensors } = decodeSafetensors(await readFileBytes(file), file);
     for (const name of names) {
       const tensor = tensors.get(name);
-      if (!tensor) throw new FileFormatError(`${file} lacks '${name}', which the index places there: copy shard and index again`);
+      if (!tensor) throw new FileFormatError(`${file} lacks '${shown(name)}', which the index places there: copy shard and index again`);
       weights.set(name, tensor);
     }
     for (const name of tensors.keys()) {
-      if (!names.has(name)) throw new FileFormatError(`${file} holds '${name}', which the index does not place there: copy shard and index again`);
+      if (!names.has(name)) throw new FileFormatError(`${file} holds '${shown(name)}', which the index does not place there: copy shard and index again`);
     }
   }
   return weights;
@@ -78,12 +79,12 @@ async function readJson(path: string): Promise<unknown> {
     return JSON.parse(await readText(path));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new FileFormatError(`${path} is not valid JSON (${error.message}): copy it again`);
+    throw new FileFormatError(`${path} is not valid JSON (${error.message.replace(/\s+/g, ' ')}): copy it again`);
   }
 }
 
 /**
- * Writes config.json and model.safetensors, each by rename.
+ * Writes config.json and model.safetensors, by rename once both are on the disk.
  *
  * @param options.dtype F32 (default), F16 or F64.
  * @throws {ConfigError} If the weights contradict the config; nothing is written then.
@@ -100,6 +101,8 @@ export async function writeModelFolder(
   if (weights.size === 0) throw new ConfigError('there are no weights to write');
   await makeFolder(folder);
   const tensors = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype }] as const);
-  await writeFileAtomic(`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata }));
-  await writeFileAtomic(`${folder}/${CONFIG}`, serializeConfig(config));
+  await writeFilesAtomic([
+    [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face wants a format
+    [`${folder}/${CONFIG}`, serializeConfig(config)],
+  ]);
 }

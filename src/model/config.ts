@@ -5,6 +5,10 @@
 import type { Pooling } from '../engine.ts';
 import { ConfigError, ValueError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
+import { Fields, shown } from './config-fields.ts';
+
+/** Far more than any model has; a wrong number must not become a wait without end. */
+const MAX_LAYERS = 10_000;
 
 /** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
 export type Policy =
@@ -63,7 +67,7 @@ export function parsePolicy(text: string): Policy {
   if (window) return { kind: 'window', window: Number(window[1]) };
   const streaming = /^streaming:(\d{1,9})\+(\d{1,9})$/.exec(text);
   if (streaming) return { kind: 'streaming', sink: Number(streaming[1]), window: Number(streaming[2]) };
-  throw new ValueError(`the policy '${text}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
+  throw new ValueError(`the policy '${JSON.stringify(text.slice(0, 100)).slice(1, -1)}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
 }
 
 /**
@@ -116,34 +120,45 @@ export function parseConfig(json: unknown): ModelConfig {
     vocabSize,
     hiddenSize,
     intermediateSize: fields.whole('intermediate_size', 1),
-    layers: fields.whole('num_hidden_layers', 1),
+    layers: fields.whole('num_hidden_layers', 1, undefined, MAX_LAYERS),
     heads,
     kvHeads,
     headDim,
     maxPositions: fields.whole('max_position_embeddings', 1),
     rmsNormEpsilon: fields.positive('rms_norm_eps', 1e-6),
-    ropeTheta: fields.positive('rope_theta', 10000),
+    ropeTheta: parseRopeTheta(fields),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
-    bosTokenId: fields.whole('bos_token_id', 0, 1),
-    eosTokenId: fields.whole('eos_token_id', 0, 2),
+    bosTokenId: fields.whole('bos_token_id', 0, 1, vocabSize - 1),
+    eosTokenId: fields.whole('eos_token_id', 0, 2, vocabSize - 1),
     nats: parseNats(fields.object('nats')),
   };
 }
 
+/** `rope_theta`, or where newer files keep it. */
+function parseRopeTheta(fields: Fields): number {
+  const rope = fields.object('rope_parameters');
+  rope?.refuse('rope_type', (x) => x !== 'default', 'scaled rotary embeddings are not supported');
+  return (rope?.has('rope_theta') ? rope : fields).positive('rope_theta', 10000);
+}
+
 function parseNats(fields: Fields | undefined): NatsConfig {
   if (!fields) return { policy: 'full', window: 0, chunk: 1, pooling: 'mean', lambda: 0, temperature: 1 };
+  fields.only(['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature']);
   const policy = fields.text('policy', 'nats');
+  let parsed: Policy;
   try {
-    parsePolicy(policy);
+    parsed = parsePolicy(policy);
   } catch (error) {
     throw new ConfigError(`config.json: nats.policy: ${(error as Error).message}`);
   }
+  // Learned types mean nothing without the W they were learned with; fixed ones bring their own.
+  const ownWindow = parsed.kind === 'nats' ? undefined : parsed.kind === 'full' ? 0 : parsed.window;
   const pooling = fields.text('pooling', 'mean');
-  if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is '${pooling}': it must be 'mean' or 'max'`);
+  if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);
   return {
     policy,
     pooling,
-    window: fields.whole('window', 0),
+    window: fields.whole('window', 0, ownWindow),
     chunk: fields.whole('chunk', 1, 1),
     lambda: fields.number('lambda', 0, 0),
     temperature: fields.positive('temperature', 1),
@@ -211,70 +226,10 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, N
     const wanted = expected.get(name);
     if (!wanted) {
       if (name.endsWith('rotary_emb.inv_freq') || (name === 'lm_head.weight' && config.tieWordEmbeddings)) continue;
-      throw new ConfigError(`config contradicts weights: '${name}' has no place in this config: use the config.json that belongs to these weights`);
+      throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: use the config.json that belongs to these weights`);
     }
     if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
       throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]`);
     }
-  }
-}
-
-/** Fields of a JSON object, each checked when it is read. */
-class Fields {
-  readonly #where: string;
-  readonly #json: Record<string, unknown>;
-
-  constructor(where: string, json: unknown) {
-    if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new ConfigError(`${where} is not a JSON object`);
-    this.#where = where;
-    this.#json = json as Record<string, unknown>;
-  }
-
-  /** The field, undefined where it is absent. */
-  #get(name: string): unknown {
-    return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
-  }
-
-  #fail(name: string, value: unknown, must: string): never {
-    const what = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
-    const prefix = this.#where === 'config.json' ? '' : `${this.#where}.`;
-    throw new ConfigError(`config.json: ${prefix}${name} ${what}: ${must}`);
-  }
-
-  /** Refuses the field if it is there and `wrong` says so. */
-  refuse(name: string, wrong: (value: unknown) => boolean, must: string): void {
-    const value = this.#get(name);
-    if (value !== undefined && wrong(value)) this.#fail(name, value, must);
-  }
-
-  whole(name: string, least: number, otherwise?: number): number {
-    const value = this.#get(name) ?? otherwise;
-    const fits = typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= 2 ** 31 - 1;
-    return fits ? value : this.#fail(name, value, `it must be a whole number, ${least} or more`);
-  }
-
-  number(name: string, least: number, otherwise: number): number {
-    const value = this.#get(name) ?? otherwise;
-    return typeof value === 'number' && value >= least ? value : this.#fail(name, value, `it must be a number, ${least} or more`);
-  }
-
-  positive(name: string, otherwise: number): number {
-    const value = this.#get(name) ?? otherwise;
-    return typeof value === 'number' && value > 0 ? value : this.#fail(name, value, 'it must be a number above 0');
-  }
-
-  boolean(name: string, otherwise: boolean): boolean {
-    const value = this.#get(name) ?? otherwise;
-    return typeof value === 'boolean' ? value : this.#fail(name, value, 'it must be true or false');
-  }
-
-  text(name: string, otherwise: string): string {
-    const value = this.#get(name) ?? otherwise;
-    return typeof value === 'string' ? value : this.#fail(name, value, 'it must be a string');
-  }
-
-  object(name: string): Fields | undefined {
-    const value = this.#get(name);
-    return value === undefined ? undefined : new Fields(name, value);
   }
 }
