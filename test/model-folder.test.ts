@@ -174,6 +174,10 @@ describe('parseConfig()', () => {
     expect(parseConfig({ ...LLAMA, nats: { policy: 'full' } }).nats.window).toBe(0);
   });
 
+  it('shows the infinity that a number such as 1e999 is read as', () => {
+    expect(() => parseConfig({ ...LLAMA, rope_theta: JSON.parse('1e999') })).toThrow(/rope_theta is Infinity/);
+  });
+
   it('refuses what is no object', () => {
     for (const json of [null, 3, 'x', []]) expect(() => parseConfig(json)).toThrow(ConfigError);
   });
