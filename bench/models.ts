@@ -16,7 +16,8 @@ const SHIPPED = {
 
 /** One layer, so small that tens of thousands of tokens take seconds. */
 export const TINY: Record<string, unknown> = {
-  ...SHIPPED, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 1,
+  ...SHIPPED, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 2,
+  num_key_value_heads: 1,
 };
 
 /** The config of the model in `folder`, or of one like it, for training under `policy`. */
