@@ -3,7 +3,7 @@
  * @module
  */
 import type { AdamWOptions } from '../src/engine.ts';
-import { expectShape, expectWhole } from '../src/shape.ts';
+import { checkAdamW } from '../src/checks.ts';
 import type { NDArray } from '../src/tensor.ts';
 import { dot } from './matmul.ts';
 
@@ -27,8 +27,7 @@ export function adamW(
   options: Omit<AdamWOptions, 'clip'> & { clip?: { squaredNorm: NDArray; maxNorm: number } },
 ): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip } = options;
-  for (const [name, x] of Object.entries({ gradient, m, v })) expectShape(name, x, parameter.shape, 'it must match the parameter');
-  expectWhole('step', step, 1);
+  checkAdamW(parameter, { gradient, m, v }, options);
   const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0]!)) : 1;
   const correct1 = 1 - beta1 ** step;
   const correct2 = 1 - beta2 ** step;

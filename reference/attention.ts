@@ -3,8 +3,9 @@
  * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
  * @module
  */
+import { checkForward } from '../src/checks.ts';
 import { ValueError } from '../src/errors.ts';
-import { type AttentionSizes, attentionSizes, checkTypesShape, expectShape } from '../src/shape.ts';
+import { type AttentionSizes, attentionSizes, checkTypesShape } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import type { MaskGradientRule } from '../src/engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
@@ -282,9 +283,6 @@ function queryRow({ H, G, N }: AttentionSizes, head: number, h: number, i: numbe
 function backwardSizes(options: AttentionBackwardArguments): AttentionSizes {
   const { q, k, v, last, out, lse, dOut } = options;
   const sizes = attentionSizes(q, k, v, last);
-  const { B, H, N, d } = sizes;
-  expectShape('out', out, [B, H, N, d], 'it is the forward\'s result, shaped like q');
-  expectShape('lse', lse, [B, H, N], 'it is the forward\'s log-sum-exp, one per query');
-  expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
+  checkForward(out, lse, dOut, sizes);
   return sizes;
 }

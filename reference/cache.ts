@@ -4,9 +4,10 @@
  * @module
  */
 import type { CacheOptions, CacheStats } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import { appendedTokens, checkCacheOptions, checkQueries, checkStep, headIndex } from '../src/checks.ts';
+import { ValueError } from '../src/errors.ts';
 import { chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
-import { checkCounts, checkGroups, checkLifetimeOptions, checkTypeValues, expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { checkCounts, checkTypeValues } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
@@ -51,12 +52,8 @@ export class KVCache {
 
   constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     this.options = { chunk: 1, blockSize: 16, ...options };
-    const { batch, kvHeads, headDim, blockSize } = this.options;
-    expectWhole('batch', batch, 1);
-    expectWhole('kvHeads', kvHeads, 1);
-    expectWhole('headDim', headDim, 1);
-    expectWhole('blockSize', blockSize, 1);
-    checkLifetimeOptions(this.options);
+    const { batch, kvHeads } = this.options;
+    checkCacheOptions(this.options);
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);
@@ -65,7 +62,7 @@ export class KVCache {
 
   /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
-    this.#checkQueries(inputs.q, inputs.k.shape[2] ?? 0); // before anything is appended
+    checkQueries(inputs.q, inputs.k.shape[2] ?? 0, this.options); // before anything is appended
     this.append(inputs);
     const out = this.attend(inputs);
     this.evict();
@@ -78,12 +75,8 @@ export class KVCache {
    */
   append({ k, v, types, counts }: Omit<StepInputs, 'q'>): void {
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
-    expectRank('k', k, 'B,G,T,d');
-    const T = k.shape[2]!;
-    expectShape('k', k, [batch, kvHeads, T, headDim], 'the cache was made with this batch, KV heads and head size');
-    expectShape('v', v, k.shape, 'v must have the shape of k');
-    const rows = Math.floor((T + chunk - 2) / chunk) + 1;
-    expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
+    const T = appendedTokens(k, v, types, this.options);
+    const rows = types.shape[2]!;
     checkTypeValues(types.data);
     this.#counts = checkCounts(counts, batch, T);
     this.#bytesPerNumber = k.data.BYTES_PER_ELEMENT;
@@ -118,11 +111,9 @@ export class KVCache {
   /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
   attend({ q, scale }: { q: NDArray; scale?: number }): NDArray {
     const { batch, kvHeads: G, headDim: d } = this.options;
-    this.#checkQueries(q, q.shape[2] ?? 0);
-    const [, H, T] = q.shape as [number, number, number, number];
-    if (this.#counts.some((count) => count > T)) {
-      throw new ShapeError(`q has ${T} queries but append took ${Math.max(...this.#counts)} tokens: attend with the same step`);
-    }
+    const T = q.shape[2] ?? 0;
+    const H = checkQueries(q, T, this.options);
+    checkStep(this.#counts, T);
     const factor = scale ?? 1 / Math.sqrt(d);
     const out = zerosLike(q.data, q.data.length);
     for (let head = 0; head < batch * G; head++) {
@@ -182,20 +173,8 @@ export class KVCache {
     };
   }
 
-  #checkQueries(q: NDArray, T: number): void {
-    const { batch, kvHeads, headDim } = this.options;
-    expectRank('q', q, 'B,H,T,d');
-    const H = q.shape[1]!;
-    checkGroups(q, { shape: [batch, kvHeads, T, headDim] }, H, kvHeads);
-    expectShape('q', q, [batch, H, T, headDim], 'one query per new token, with the batch and head size of the cache');
-  }
-
   #entries(b: number, g: number): HeadEntries | undefined {
-    const { batch, kvHeads } = this.options;
-    if (!(b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
-      throw new ValueError(`sequence ${b}, KV head ${g} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
-    }
-    return this.#heads[b * kvHeads + g];
+    return this.#heads[headIndex(b, g, this.options)];
   }
 }
 

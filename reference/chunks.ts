@@ -3,9 +3,9 @@
  * @module
  */
 import type { Pooling } from '../src/engine.ts';
-import { ValueError } from '../src/errors.ts';
+import { checkPooling } from '../src/checks.ts';
 import { chunkCount } from '../src/lifetime.ts';
-import { checkCounts, expectRank, expectShape, expectWhole } from '../src/shape.ts';
+import { checkCounts, expectRank, expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
 /** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
@@ -31,8 +31,7 @@ export class RunningPool {
   readonly #state: Float64Array;
 
   constructor(batch: number, width: number, chunk: number, pooling: Pooling) {
-    expectWhole('chunk', chunk, 1);
-    if (pooling !== 'mean' && pooling !== 'max') throw new ValueError(`pooling is ${String(pooling)}: it must be 'mean' or 'max'`);
+    checkPooling(chunk, pooling);
     this.#batch = batch;
     this.#width = width;
     this.#chunk = chunk;

@@ -2,8 +2,7 @@
  * Cross-entropy of the next token, in nats.
  * @module
  */
-import { ValueError } from '../src/errors.ts';
-import { expectShape } from '../src/shape.ts';
+import { checkTargets, logitsWidth } from '../src/checks.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 
 /** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
@@ -38,10 +37,7 @@ function logSumExp(z: FloatArray, start: number, length: number): number {
 }
 
 function vocabulary(logits: NDArray, targets: NDArray<Int32Array>): number {
-  const V = logits.shape[logits.shape.length - 1] ?? 0;
-  expectShape('logits', logits, [...targets.shape, V], `targets is [${targets.shape}]`);
-  for (const target of targets.data) {
-    if (target < -1 || target >= V) throw new ValueError(`target ${target} is outside the vocabulary of ${V}: use 0..${V - 1}, or -1 for none`);
-  }
+  const V = logitsWidth(logits, targets);
+  checkTargets(targets.data, V);
   return V;
 }

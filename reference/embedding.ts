@@ -2,7 +2,7 @@
  * Embedding: one row of the table per token.
  * @module
  */
-import { ValueError } from '../src/errors.ts';
+import { checkIds } from '../src/checks.ts';
 import { expectRank, expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 import { axpy } from './matmul.ts';
@@ -12,8 +12,8 @@ export function embedding(weight: NDArray, ids: NDArray<Int32Array>): NDArray {
   expectRank('weight', weight, 'V,D');
   const [V, D] = weight.shape as [number, number];
   const out = zerosLike(weight.data, ids.data.length * D);
+  checkIds(ids.data, V);
   ids.data.forEach((id, n) => {
-    checkId(id, n, V);
     out.set(weight.data.subarray(id * D, (id + 1) * D), n * D);
   });
   return { data: out, shape: [...ids.shape, D] };
@@ -24,13 +24,9 @@ export function embeddingBackward(dOut: NDArray, ids: NDArray<Int32Array>, vocab
   const D = dOut.shape[dOut.shape.length - 1]!;
   expectShape('dOut', dOut, [...ids.shape, D], `ids is [${ids.shape}]`);
   const dWeight = zerosLike(dOut.data, vocabulary * D);
+  checkIds(ids.data, vocabulary);
   ids.data.forEach((id, n) => {
-    checkId(id, n, vocabulary);
     axpy(1, dOut.data, n * D, dWeight, id * D, D);
   });
   return { data: dWeight, shape: [vocabulary, D] };
-}
-
-function checkId(id: number, n: number, vocabulary: number): void {
-  if (id < 0 || id >= vocabulary) throw new ValueError(`token ${n} is ${id} but the vocabulary has ${vocabulary} tokens: ids must be 0..${vocabulary - 1}`);
 }

@@ -2,16 +2,14 @@
  * Between [B,N,heads*d], as linear layers see tokens, and [B,heads,N,d], as attention does.
  * @module
  */
-import { ShapeError } from '../src/errors.ts';
+import { splitWidth } from '../src/checks.ts';
 import { expectRank } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
 /** [B,N,heads*d] -> [B,heads,N,d]; its backward is mergeHeads. */
 export function splitHeads(x: NDArray, heads: number): NDArray {
-  expectRank('x', x, 'B,N,heads*d');
+  const d = splitWidth(x, heads);
   const [B, N, width] = x.shape as [number, number, number];
-  if (!(heads >= 1) || width % heads !== 0) throw new ShapeError(`x is [${x.shape}]: ${width} columns do not split into ${heads} heads`);
-  const d = width / heads;
   const out = zerosLike(x.data, x.data.length);
   for (let b = 0; b < B; b++) {
     for (let n = 0; n < N; n++) {

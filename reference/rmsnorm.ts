@@ -2,14 +2,14 @@
  * RMSNorm (Zhang & Sennrich, 2019).
  * @module
  */
-import { ShapeError } from '../src/errors.ts';
+import { normWidth } from '../src/checks.ts';
 import { expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 import { dot } from './matmul.ts';
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon): x [...,D], weight [D]. */
 export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
-  const D = width(x, weight);
+  const D = normWidth(x, weight);
   const out = zerosLike(x.data, x.data.length);
   for (let at = 0; at < out.length; at += D) {
     const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
@@ -22,7 +22,7 @@ export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
 export function rmsNormBackward(
   dOut: NDArray, x: NDArray, weight: NDArray, epsilon: number,
 ): { dx: NDArray; dWeight: NDArray } {
-  const D = width(x, weight);
+  const D = normWidth(x, weight);
   expectShape('dOut', dOut, x.shape, 'it is the cotangent of a result shaped like x');
   const dx = zerosLike(x.data, x.data.length);
   const dWeight = zerosLike(x.data, D);
@@ -37,12 +37,4 @@ export function rmsNormBackward(
     }
   }
   return { dx: { data: dx, shape: x.shape }, dWeight: { data: dWeight, shape: [D] } };
-}
-
-function width(x: NDArray, weight: NDArray): number {
-  const D = weight.shape[0] ?? 0;
-  if (weight.shape.length !== 1 || D < 1 || x.shape[x.shape.length - 1] !== D) {
-    throw new ShapeError(`x is [${x.shape}] but the weight is [${weight.shape}]: the weight must be [D] with D x's last axis`);
-  }
-  return D;
 }

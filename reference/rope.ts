@@ -2,8 +2,7 @@
  * Rotary position embedding (Su et al., 2021) in the half-split layout of Llama checkpoints.
  * @module
  */
-import { ShapeError } from '../src/errors.ts';
-import { expectRank, expectShape } from '../src/shape.ts';
+import { ropeSizes } from '../src/checks.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
 /**
@@ -11,12 +10,8 @@ import { type NDArray, zerosLike } from '../src/tensor.ts';
  * `inverse` rotates back; as a rotation is orthogonal, that is also the backward.
  */
 export function rope(x: NDArray, cos: NDArray, sin: NDArray, inverse = false): NDArray {
-  expectRank('x', x, 'B,heads,N,d');
-  const [B, heads, N, d] = x.shape as [number, number, number, number];
-  if (d % 2 !== 0) throw new ShapeError(`x is [${x.shape}]: the head size (${d}) must be even to rotate in pairs`);
+  const { B, heads, N, d } = ropeSizes(x, cos, sin);
   const half = d / 2;
-  expectShape('cos', cos, [B, N, half], `x is [${x.shape}]`);
-  expectShape('sin', sin, [B, N, half], `x is [${x.shape}]`);
   const sign = inverse ? -1 : 1;
   const out = zerosLike(x.data, x.data.length);
   for (let row = 0; row < B * heads * N; row++) {

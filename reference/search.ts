@@ -2,8 +2,9 @@
  * §6: choosing token types, and the straight-through gradient to their scores.
  * @module
  */
+import { scoresSizes } from '../src/checks.ts';
 import { TokenType } from '../src/lifetime.ts';
-import { checkScores, expectPositive, expectRank, expectShape } from '../src/shape.ts';
+import { checkScores } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
 /**
@@ -33,7 +34,7 @@ export function selectTokenTypes(options: {
   forceGlobal?: NDArray<Int32Array>;
 }): { types: NDArray<Int32Array>; probabilities: NDArray } {
   const { scores, noise, temperature = 1, forceGlobal } = options;
-  const [B, G, chunks] = checkInputs(scores, noise, temperature, forceGlobal);
+  const { B, G, chunks } = scoresSizes(scores, noise, temperature, forceGlobal);
   checkScores(scores.data);
   if (noise) checkScores(noise.data);
   const types = new Int32Array(B * G * chunks);
@@ -73,7 +74,7 @@ export function tokenTypesBackward(options: {
   forceGlobal?: NDArray<Int32Array>;
 }): NDArray {
   const { dTypes, probabilities: y, temperature = 1, forceGlobal } = options;
-  const [, G, chunks] = checkInputs(y, dTypes, temperature, forceGlobal);
+  const { G, chunks } = scoresSizes(y, dTypes, temperature, forceGlobal);
   const dScores = zerosLike(y.data, y.data.length);
   for (let t = 0; t < y.data.length / 3; t++) {
     if (isForced(forceGlobal, t, G, chunks)) continue;
@@ -89,16 +90,4 @@ function isForced(forceGlobal: NDArray<Int32Array> | undefined, t: number, G: nu
   if (!forceGlobal) return false;
   const b = Math.floor(t / (G * chunks));
   return forceGlobal.data[b * chunks + (t % chunks)] === 1;
-}
-
-function checkInputs(
-  scores: NDArray, same: NDArray | undefined, temperature: number, forceGlobal: NDArray<Int32Array> | undefined,
-): [number, number, number] {
-  expectRank('scores', scores, 'B,G,Nc,3');
-  const [B, G, chunks] = scores.shape as [number, number, number, number];
-  expectShape('scores', scores, [B, G, chunks, 3], 'there are three token types');
-  if (same) expectShape('noise or dTypes', same, scores.shape, 'it must have the shape of the scores');
-  if (forceGlobal) expectShape('forceGlobal', forceGlobal, [B, chunks], 'one flag per sequence and token or chunk');
-  expectPositive('temperature', temperature);
-  return [B, G, chunks];
 }

@@ -33,6 +33,11 @@ export class StorageError extends Error {
   override name = 'StorageError';
 }
 
+/** A GPU is missing, was lost, or cannot hold or express what was asked for. */
+export class DeviceError extends Error {
+  override name = 'DeviceError';
+}
+
 /** Work was stopped by an AbortSignal or by Ctrl-C. */
 export class StoppedError extends Error {
   override name = 'StoppedError';
@@ -50,5 +55,5 @@ export class StoppedError extends Error {
 export function isNamedError(error: unknown): error is Error {
   return error instanceof ShapeError || error instanceof ValueError || error instanceof DisposedError ||
     error instanceof FileFormatError || error instanceof ConfigError || error instanceof StorageError ||
-    error instanceof StoppedError;
+    error instanceof DeviceError || error instanceof StoppedError;
 }

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe } from 'vitest';
+import { openEngine } from '../../gpu/open.ts';
 import { ReferenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/engine.ts';
 
@@ -16,6 +17,9 @@ export interface EngineCase {
 export const ENGINES: readonly EngineCase[] = [
   { name: 'reference float64', precision: 'float64', create: async () => new ReferenceEngine('float64') },
   { name: 'reference float32', precision: 'float32', create: async () => new ReferenceEngine('float32') },
+  ...(process.env['TRY_STACKS'] ?? '').split(',').filter(Boolean).map((gpu) => ({
+    name: `gpu.js ${gpu}`, precision: 'float32' as const, create: () => openEngine({ gpu: gpu as 'cpu', poison: true }),
+  })),
 ];
 
 /** What a test body gets: the engine, and a property runner that frees every tensor of a run. */

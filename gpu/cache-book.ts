@@ -1,0 +1,200 @@
+/**
+ * §8 on the host: which entries a KV head holds, in which block of the pool each lies, and which are dead.
+ * Whole numbers only: keys and values are on the device.
+ * @module
+ */
+import { FOREVER, TokenType } from '../src/lifetime.ts';
+
+/** Blocks of a pool that are free. The pool grows by doubling and halves when three quarters are free. */
+export class BlockPool {
+  /** Blocks that the pool has memory for. */
+  capacity = 0;
+  #free: number[] = [];
+
+  take(): number {
+    if (this.#free.length === 0) {
+      const grown = Math.max(4, this.capacity * 2);
+      for (let block = grown - 1; block >= this.capacity; block--) this.#free.push(block);
+      this.capacity = grown;
+    }
+    return this.#free.pop()!;
+  }
+
+  give(block: number): void {
+    this.#free.push(block);
+  }
+
+  get used(): number {
+    return this.capacity - this.#free.length;
+  }
+
+  /** The block number that every block in use gets when the free ones are left out, or undefined: not worth it. */
+  compacted(): Map<number, number> | undefined {
+    if (this.capacity <= 4 || this.used * 4 > this.capacity) return undefined;
+    const free = new Set(this.#free);
+    const moves = new Map<number, number>();
+    for (let block = 0; block < this.capacity; block++) if (!free.has(block)) moves.set(block, moves.size);
+    this.capacity = Math.max(4, moves.size * 2);
+    this.#free = [];
+    for (let block = this.capacity - 1; block >= moves.size; block--) this.#free.push(block);
+    return moves;
+  }
+}
+
+/** An entry that moves from one place of the pool to another. */
+export interface Move {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The entries of one KV head, in slots 0..count-1 of its blocks, in no particular order. */
+export class HeadBook {
+  count = 0;
+  readonly blocks: number[] = [];
+  position: Int32Array = new Int32Array(16);
+  last: Int32Array = new Int32Array(16);
+  #local: Uint8Array = new Uint8Array(16);
+  /** Slots of chunks that have no type yet. */
+  #untyped: number[] = [];
+  /** No entry dies before this query. */
+  #safe: number = FOREVER;
+  readonly #pool: BlockPool;
+  readonly #blockSize: number;
+
+  constructor(pool: BlockPool, blockSize: number) {
+    this.#pool = pool;
+    this.#blockSize = blockSize;
+  }
+
+  /** Where slot `slot` lies in the pool, in entries. */
+  place(slot: number): number {
+    return this.blocks[Math.floor(slot / this.#blockSize)]! * this.#blockSize + (slot % this.#blockSize);
+  }
+
+  /** Takes a slot for the token at `position`, GLOBAL until settle() says otherwise; returns its place. */
+  push(position: number): number {
+    if (this.count === this.blocks.length * this.#blockSize) this.blocks.push(this.#pool.take());
+    const slot = this.count++;
+    if (slot >= this.position.length) this.#grow();
+    this.#put(slot, position);
+    return this.place(slot);
+  }
+
+  #put(slot: number, position: number): void {
+    this.position[slot] = position;
+    this.last[slot] = FOREVER;
+    this.#local[slot] = 0;
+    this.#untyped.push(slot);
+  }
+
+  /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
+  settle(end: number, type: number, last: number): void {
+    if (type === TokenType.GLOBAL) {
+      for (let slot = 0; slot < this.count; slot++) {
+        if (this.#local[slot] === 1 && this.last[slot] === FOREVER) {
+          this.last[slot] = end;
+          this.#safe = Math.min(this.#safe, end);
+        }
+      }
+    }
+    const younger: number[] = [];
+    for (const slot of this.#untyped) {
+      if (this.position[slot]! > end) {
+        younger.push(slot);
+        continue;
+      }
+      this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
+      this.last[slot] = last;
+    }
+    this.#safe = Math.min(this.#safe, last);
+    this.#untyped = younger;
+  }
+
+  /** Adds to counts[n] the number of entries that query first + n can see. */
+  countVisible(first: number, counts: Float64Array): void {
+    const end = first + counts.length;
+    const change = new Float64Array(counts.length + 1);
+    for (let slot = 0; slot < this.count; slot++) {
+      const [from, until] = [Math.max(this.position[slot]!, first), Math.min(this.last[slot]! + 1, end)];
+      if (until <= from) continue;
+      change[from - first] = change[from - first]! + 1;
+      change[until - first] = change[until - first]! - 1;
+    }
+    let visible = 0;
+    for (let n = 0; n < counts.length; n++) {
+      visible += change[n]!;
+      counts[n] = counts[n]! + visible;
+    }
+  }
+
+  /** Whether every entry outlives query i, so that a query there sees all that is not younger. */
+  allOutlive(i: number): boolean {
+    return this.#safe >= i;
+  }
+
+  /**
+   * Drops the entries that query `next` cannot see and takes in tokens from position `first` on, as many as
+   * `tokens`. These fill the holes; what holes are left is filled from the end, so that blocks stay full, and
+   * blocks that empty go back to the pool. Returns where the new tokens go, and what moves before.
+   */
+  replace(next: number, first: number, tokens: number): { places: number[]; moves: Move[] } {
+    const places: number[] = [];
+    const moves: Move[] = [];
+    if (this.#safe < next) {
+      this.#safe = FOREVER;
+      for (let slot = 0; slot < this.count; slot++) {
+        if (this.last[slot]! >= next) {
+          this.#safe = Math.min(this.#safe, this.last[slot]!);
+        } else if (places.length < tokens) {
+          this.#put(slot, first + places.length);
+          places.push(this.place(slot));
+        } else {
+          while (this.count - 1 > slot && this.last[this.count - 1]! < next) this.count--;
+          this.count--;
+          if (this.count > slot) this.#move(this.count, slot, moves);
+        }
+      }
+      const needed = Math.ceil((this.count + tokens - places.length) / this.#blockSize);
+      while (this.blocks.length > needed) this.#pool.give(this.blocks.pop()!);
+    }
+    while (places.length < tokens) places.push(this.push(first + places.length));
+    return { places, moves };
+  }
+
+  #move(from: number, to: number, moves: Move[]): void {
+    moves.push({ from: this.place(from), to: this.place(to) });
+    this.position[to] = this.position[from]!;
+    this.last[to] = this.last[from]!;
+    this.#local[to] = this.#local[from]!;
+    this.#safe = Math.min(this.#safe, this.last[to]!);
+    this.#untyped = this.#untyped.map((slot) => (slot === from ? to : slot));
+  }
+
+  /** After the pool was compacted: block n is now moves.get(n). */
+  rename(moves: ReadonlyMap<number, number>): void {
+    this.blocks.forEach((block, n) => (this.blocks[n] = moves.get(block)!));
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.#safe = FOREVER;
+    this.#untyped = [];
+    while (this.blocks.length > 0) this.#pool.give(this.blocks.pop()!);
+  }
+
+  /** Positions held, ascending. */
+  positions(): Int32Array {
+    return this.position.slice(0, this.count).sort();
+  }
+
+  #grow(): void {
+    const wider = <T extends Int32Array | Uint8Array>(old: T, made: T): T => {
+      made.set(old);
+      return made;
+    };
+    const length = this.position.length * 2;
+    this.position = wider(this.position, new Int32Array(length));
+    this.last = wider(this.last, new Int32Array(length));
+    this.#local = wider(this.#local, new Uint8Array(length));
+  }
+}

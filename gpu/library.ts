@@ -1,0 +1,84 @@
+/**
+ * The one file that touches gpu.js: loads it, and declares what of it the devices use.
+ *
+ * Some of that is not in the library's own declarations, and some (a kernel's output buffer) not in its manual;
+ * so the version is pinned exactly, and built packages carry it inside (tsup.config.ts).
+ * @module
+ */
+import { AT, type Kernel, sourceOf } from './kernel.ts';
+
+/** gpu.js's own kernel object, as far as it is used here. */
+export interface RawKernel {
+  output: number[];
+  built: boolean;
+  /** webgpu: where the next run writes. */
+  outputBuffer: (GPUBuffer & { _refs?: number }) | null;
+  bindGroupDirty: boolean;
+  /** webasm: compiled modules kept, one per combination of sizes. */
+  moduleCacheLimit: number;
+  /** webasm: turns the flat result into nested arrays. */
+  _shapeOutput: (data: Float32Array) => unknown;
+  build(...args: unknown[]): Promise<void> | void;
+  run(...args: unknown[]): unknown;
+  destroy(): void;
+  setOutput(output: number[]): void;
+}
+
+/** What createKernel returns: callable, with the raw kernel inside. */
+export interface Shortcut {
+  (...args: unknown[]): unknown;
+  kernel: RawKernel & { constructor: { mode: string } };
+}
+
+/** gpu.js's pairing of an adapter and a device. */
+export interface WebGPUContextValue {
+  adapter: GPUAdapter | null;
+  device: GPUDevice;
+  isLost: boolean;
+}
+
+/** The exports in use. */
+export interface Library {
+  GPU: new (settings: { mode: string; canvas?: unknown; context?: unknown }) => {
+    createKernel(source: string, settings: object): Shortcut;
+    destroy(): Promise<void>;
+  };
+  input(values: Float32Array, size: readonly number[]): unknown;
+  WebGPUContext: { acquire(): Promise<WebGPUContextValue> };
+  WebGPUBufferResult: new (settings: object) => object;
+  WebGPUKernel: { isSupported: boolean };
+}
+
+let loading: Promise<Library> | undefined;
+
+/** Loads gpu.js once. */
+export function loadLibrary(): Promise<Library> {
+  loading ??= import('gpu.js').then((module) => ((module as { default?: unknown }).default ?? module) as Library);
+  return loading;
+}
+
+/** The settings that make a kernel mean the same on every backend. */
+export function settingsOf(kernel: Kernel, arrayType: string): object {
+  const types: Record<string, string> = {};
+  for (const name of kernel.arrays) types[name] = arrayType;
+  for (const name of kernel.integers) types[name] = 'Integer';
+  for (const name of kernel.floats) types[name] = 'Float';
+  return {
+    argumentTypes: types,
+    functions: [AT],
+    output: kernel.flat ? [1] : [1, 1, 1],
+    pipeline: true,
+    precision: 'single',
+    dynamicOutput: true,
+    dynamicArguments: true,
+    loopMaxIterations: 10_000_000,
+  };
+}
+
+/** Creates a kernel and asserts the backend that it was really built for. */
+export function createKernel(
+  gpu: InstanceType<Library['GPU']>, kernel: Kernel, mode: string, extra: object = {},
+): Shortcut {
+  const arrayType = mode === 'webgl2' ? 'NumberTexture' : 'Input';
+  return gpu.createKernel(sourceOf(kernel), { ...settingsOf(kernel, arrayType), ...extra });
+}

@@ -1,0 +1,173 @@
+/**
+ * §5: the derivatives of the relaxed mask, a tile of query rows at a time.
+ * @module
+ */
+import type { Memory, Scope } from './device.ts';
+import { kernel } from './kernel.ts';
+
+/** What §5 and §7 need to know of the types of every head. */
+export interface TypePlan {
+  readonly types: Memory;
+  /** e(c) [heads,Nc]: the last token of the first GLOBAL chunk after c, or N-1. */
+  readonly closing: Memory;
+  /** The last GLOBAL chunk before c, or -1, [heads,Nc]. */
+  readonly previous: Memory;
+  readonly heads: number;
+  readonly N: number;
+  readonly chunks: number;
+  readonly chunk: number;
+  readonly window: number;
+}
+
+/** The types that count: an unfinished last chunk is GLOBAL. */
+const SETTLED = kernel('settled types', 'types | n chunks C', `
+  if ((this.thread.x + 1) * C > n) {
+    return 0;
+  }
+  return types[this.thread.y * chunks + this.thread.x];`);
+
+const CLOSING = kernel('closing', 'types | n chunks C', `
+  let end = n - 1;
+  let open = 1;
+  for (let t = 1; t < chunks; t++) {
+    if (open > 0 && this.thread.x + t < chunks) {
+      if (types[this.thread.y * chunks + this.thread.x + t] === 0) {
+        end = (this.thread.x + t + 1) * C - 1;
+        open = 0;
+      }
+    } else {
+      break;
+    }
+  }
+  if (end > n - 1) {
+    end = n - 1;
+  }
+  return end;`);
+
+const PREVIOUS = kernel('previous GLOBAL', 'types | chunks', `
+  let previous = -1;
+  for (let t = 1; t < chunks; t++) {
+    if (previous < 0 && t <= this.thread.x) {
+      if (types[this.thread.y * chunks + this.thread.x - t] === 0) {
+        previous = this.thread.x - t;
+      }
+    } else {
+      break;
+    }
+  }
+  return previous;`);
+
+/** Reads the types [heads,Nc] of N tokens. */
+export async function planTypes(
+  scope: Scope, raw: Memory, heads: number, N: number, options: { window: number; chunk: number },
+): Promise<TypePlan> {
+  const { window, chunk } = options;
+  const chunks = Math.ceil(N / chunk);
+  const types = await scope.run(SETTLED, [chunks, heads], [raw], [N, chunks, chunk]);
+  return {
+    types, heads, N, chunks, chunk, window,
+    closing: await scope.run(CLOSING, [chunks, heads], [types], [N, chunks, chunk]),
+    previous: await scope.run(PREVIOUS, [chunks, heads], [types], [chunks]),
+  };
+}
+
+/** X[c,r]: the sum of row r of dM over the tokens of chunk c, those after the query left out. */
+const CHUNK_SUMS = kernel('chunk sums', 'dM | rows keys first C', `
+  let sum = 0;
+  for (let t = 0; t < C; t++) {
+    if (this.thread.y * C + t <= first + this.thread.x) {
+      sum += dM[(this.thread.z * keys + this.thread.y * C + t) * rows + this.thread.x];
+    }
+  }
+  return sum;`);
+
+/** Chunks whose LOCAL sums are added up in advance. */
+const BLOCK = 64;
+
+const LOCAL_BLOCKS = kernel('sums of LOCAL chunks', 'x types | rows seen chunks', `
+  let sum = 0;
+  for (let t = 0; t < ${BLOCK}; t++) {
+    if (this.thread.y * ${BLOCK} + t < seen) {
+      if (types[this.thread.z * chunks + this.thread.y * ${BLOCK} + t] === 1) {
+        sum += x[(this.thread.z * seen + this.thread.y * ${BLOCK} + t) * rows + this.thread.x];
+      }
+    }
+  }
+  return sum;`);
+
+/**
+ * What making chunk c GLOBAL would hide from row i: X summed over the LOCAL chunks since the last GLOBAL before
+ * c, if c lies strictly before i's chunk and i <= e(c).
+ */
+const HIDDEN = kernel('hidden by a GLOBAL', 'x blocks types closing previous | rows seen chunks first C', `
+  const i = first + this.thread.x;
+  const c = this.thread.y;
+  const end = closing[this.thread.z * chunks + c];
+  let sum = 0;
+  if (c < Math.floor((i + 0.5) / C) && i <= end) {
+    const start = previous[this.thread.z * chunks + c] + 1;
+    const whole = Math.floor((start + ${BLOCK} - 1 + 0.5) / ${BLOCK});
+    const full = Math.floor((c + 0.5) / ${BLOCK});
+    let from = start;
+    if (whole <= full) {
+      from = full * ${BLOCK};
+      for (let n = 0; n < full - whole; n++) {
+        sum += blocks[at(at(this.thread.z, Math.floor((seen + ${BLOCK} - 0.5) / ${BLOCK}), whole + n), rows, this.thread.x)];
+      }
+      for (let t = 0; t < whole * ${BLOCK} - start; t++) {
+        if (types[at(this.thread.z, chunks, start + t)] === 1) {
+          sum += x[at(at(this.thread.z, seen, start + t), rows, this.thread.x)];
+        }
+      }
+    }
+    for (let u = 0; u < c - from; u++) {
+      if (types[at(this.thread.z, chunks, from + u)] === 1) {
+        sum += x[at(at(this.thread.z, seen, from + u), rows, this.thread.x)];
+      }
+    }
+  }
+  return sum;`);
+
+/** Adds what rows first..first+rows-1 contribute to (dg, dl, dw) of chunk c. */
+const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chunks first C | window', `
+  const c = this.thread.y;
+  let sum = before[(this.thread.z * chunks + this.thread.y) * 3 + this.thread.x];
+  if (c < seen) {
+    const end = closing[this.thread.z * chunks + c];
+    for (let r = 0; r < rows; r++) {
+      const i = first + r;
+      const value = x[(this.thread.z * seen + this.thread.y) * rows + r];
+      if (this.thread.x === 0) {
+        sum += value - hidden[(this.thread.z * seen + this.thread.y) * rows + r];
+      }
+      if (this.thread.x === 1 && i <= end) {
+        sum += value;
+      }
+      if (this.thread.x === 2 && i <= c * C + C - 1 + window) {
+        sum += value;
+      }
+    }
+  }
+  return sum;`);
+
+/**
+ * dTypes + the contribution of a tile of dM [heads,keys,rows] whose row r is query first + r, for
+ * keys = first + rows.
+ */
+export async function addTypeGradient(
+  scope: Scope, plan: TypePlan, dTypes: Memory, dM: Memory, first: number, rows: number,
+): Promise<Memory> {
+  const { heads, chunk, chunks, closing, previous, types, window } = plan;
+  const keys = first + rows;
+  const seen = Math.ceil(keys / chunk);
+  const x = await scope.run(CHUNK_SUMS, [rows, seen, heads], [dM], [rows, keys, first, chunk]);
+  const blocks = await scope.run(LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), heads], [x, types], [rows, seen, chunks]);
+  const hidden = await scope.run(
+    HIDDEN, [rows, seen, heads], [x, blocks, types, closing, previous], [rows, seen, chunks, first, chunk],
+  );
+  const next = await scope.run(
+    GATHER, [3, chunks, heads], [dTypes, x, hidden, closing], [rows, seen, chunks, first, chunk], [window],
+  );
+  scope.free(x, blocks, hidden, dTypes);
+  return next;
+}

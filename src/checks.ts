@@ -1,0 +1,157 @@
+/**
+ * The checks of the operations' inputs, one per family: every engine refuses the same input with the same words.
+ * @module
+ */
+import type { AdamWOptions, CacheOptions, Pooling } from './engine.ts';
+import { ShapeError, ValueError } from './errors.ts';
+import { checkGroups, checkLifetimeOptions, expectPositive, expectRank, expectShape, expectWhole } from './shape.ts';
+import { sizeOf } from './tensor.ts';
+
+interface Shaped {
+  readonly shape: readonly number[];
+}
+
+/** x [...,columns] against a weight: the number of its rows. */
+export function rowsOf(name: string, x: Shaped, columns: number, weight: Shaped): number {
+  if (x.shape[x.shape.length - 1] !== columns) {
+    throw new ShapeError(`${name} is [${x.shape}] but the weight is [${weight.shape}]: the last axis must be ${columns}`);
+  }
+  return sizeOf(x.shape.slice(0, -1));
+}
+
+/** dOut [...,M] and x [...,K] of a linear layer. */
+export function linearGradientSizes(dOut: Shaped, x: Shaped): { rows: number; M: number; K: number } {
+  const M = dOut.shape[dOut.shape.length - 1]!;
+  const K = x.shape[x.shape.length - 1]!;
+  expectShape('dOut', dOut, [...x.shape.slice(0, -1), M], `x is [${x.shape}]`);
+  return { rows: sizeOf(x.shape.slice(0, -1)), M, K };
+}
+
+/** Refuses token ids outside 0..vocabulary-1. */
+export function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
+  for (let n = 0; n < ids.length; n++) {
+    const id = ids[n]!;
+    if (id < 0 || id >= vocabulary) throw new ValueError(`token ${n} is ${id} but the vocabulary has ${vocabulary} tokens: ids must be 0..${vocabulary - 1}`);
+  }
+}
+
+/** D of x [...,D] and the norm's weight [D]. */
+export function normWidth(x: Shaped, weight: Shaped): number {
+  const D = weight.shape[0] ?? 0;
+  if (weight.shape.length !== 1 || D < 1 || x.shape[x.shape.length - 1] !== D) {
+    throw new ShapeError(`x is [${x.shape}] but the weight is [${weight.shape}]: the weight must be [D] with D x's last axis`);
+  }
+  return D;
+}
+
+/** Head size of x [B,N,heads*d]. */
+export function splitWidth(x: Shaped, heads: number): number {
+  expectRank('x', x, 'B,N,heads*d');
+  const width = x.shape[2]!;
+  if (!(heads >= 1) || width % heads !== 0) throw new ShapeError(`x is [${x.shape}]: ${width} columns do not split into ${heads} heads`);
+  return width / heads;
+}
+
+/** Sizes of x [B,heads,N,d] with cos and sin [B,N,d/2]. */
+export function ropeSizes(x: Shaped, cos: Shaped, sin: Shaped): { B: number; heads: number; N: number; d: number } {
+  expectRank('x', x, 'B,heads,N,d');
+  const [B, heads, N, d] = x.shape as [number, number, number, number];
+  if (d % 2 !== 0) throw new ShapeError(`x is [${x.shape}]: the head size (${d}) must be even to rotate in pairs`);
+  expectShape('cos', cos, [B, N, d / 2], `x is [${x.shape}]`);
+  expectShape('sin', sin, [B, N, d / 2], `x is [${x.shape}]`);
+  return { B, heads, N, d };
+}
+
+/** V of logits [...,V] with targets [...]. */
+export function logitsWidth(logits: Shaped, targets: Shaped): number {
+  const V = logits.shape[logits.shape.length - 1] ?? 0;
+  expectShape('logits', logits, [...targets.shape, V], `targets is [${targets.shape}]`);
+  return V;
+}
+
+/** Refuses targets outside -1..V-1. */
+export function checkTargets(targets: ArrayLike<number>, V: number): void {
+  for (let n = 0; n < targets.length; n++) {
+    const target = targets[n]!;
+    if (target < -1 || target >= V) throw new ValueError(`target ${target} is outside the vocabulary of ${V}: use 0..${V - 1}, or -1 for none`);
+  }
+}
+
+/** gradient, m and v of a parameter, and the step. */
+export function checkAdamW(
+  parameter: Shaped, tensors: Readonly<Record<string, Shaped>>, options: Pick<AdamWOptions, 'step'>,
+): void {
+  for (const [name, x] of Object.entries(tensors)) expectShape(name, x, parameter.shape, 'it must match the parameter');
+  expectWhole('step', options.step, 1);
+}
+
+/** Chunk size and pooling. */
+export function checkPooling(chunk: number, pooling: Pooling): void {
+  expectWhole('chunk', chunk, 1);
+  if (pooling !== 'mean' && pooling !== 'max') throw new ValueError(`pooling is ${String(pooling)}: it must be 'mean' or 'max'`);
+}
+
+/** Sizes of scores [B,G,Nc,3], with what goes with them. */
+export function scoresSizes(
+  scores: Shaped, same: Shaped | undefined, temperature: number, forceGlobal: Shaped | undefined,
+): { B: number; G: number; chunks: number } {
+  expectRank('scores', scores, 'B,G,Nc,3');
+  const [B, G, chunks] = scores.shape as [number, number, number, number];
+  expectShape('scores', scores, [B, G, chunks, 3], 'there are three token types');
+  if (same) expectShape('noise or dTypes', same, scores.shape, 'it must have the shape of the scores');
+  if (forceGlobal) expectShape('forceGlobal', forceGlobal, [B, chunks], 'one flag per sequence and token or chunk');
+  expectPositive('temperature', temperature);
+  return { B, G, chunks };
+}
+
+/** What attention's forward gave, and the cotangent. */
+export function checkForward(
+  out: Shaped, lse: Shaped, dOut: Shaped, { B, H, N, d }: { B: number; H: number; N: number; d: number },
+): void {
+  expectShape('out', out, [B, H, N, d], 'it is the forward\'s result, shaped like q');
+  expectShape('lse', lse, [B, H, N], 'it is the forward\'s log-sum-exp, one per query');
+  expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
+}
+
+/** A cache's layout. */
+export function checkCacheOptions(options: CacheOptions): void {
+  checkLifetimeOptions(options);
+  for (const name of ['batch', 'kvHeads', 'headDim', 'blockSize'] as const) expectWhole(name, options[name], 1);
+}
+
+/** k, v [B,G,T,d] and types [B,G,rows] of a cache's step; returns T. */
+export function appendedTokens(
+  k: Shaped, v: Shaped, types: Shaped, { batch, kvHeads, headDim, chunk }: CacheOptions,
+): number {
+  expectRank('k', k, 'B,G,T,d');
+  const T = k.shape[2]!;
+  expectShape('k', k, [batch, kvHeads, T, headDim], 'the cache was made with this batch, KV heads and head size');
+  expectShape('v', v, k.shape, 'v must have the shape of k');
+  const rows = Math.floor((T + chunk - 2) / chunk) + 1;
+  expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
+  return T;
+}
+
+/** q [B,H,T,d] over a cache; returns H. */
+export function checkQueries(q: Shaped, T: number, { batch, kvHeads, headDim }: CacheOptions): number {
+  expectRank('q', q, 'B,H,T,d');
+  const H = q.shape[1]!;
+  checkGroups(q, { shape: [batch, kvHeads, T, headDim] }, H, kvHeads);
+  expectShape('q', q, [batch, H, T, headDim], 'one query per new token, with the batch and head size of the cache');
+  return H;
+}
+
+/** Refuses fewer queries than the step's tokens. */
+export function checkStep(counts: readonly number[], T: number): void {
+  if (counts.some((count) => count > T)) {
+    throw new ShapeError(`q has ${T} queries but append took ${Math.max(...counts)} tokens: attend with the same step`);
+  }
+}
+
+/** The head's index b G + g. */
+export function headIndex(b: number, g: number, { batch, kvHeads }: CacheOptions): number {
+  if (!(b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
+    throw new ValueError(`sequence ${b}, KV head ${g} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
+  }
+  return b * kvHeads + g;
+}
