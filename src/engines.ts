@@ -4,12 +4,30 @@
  */
 import { ReferenceEngine } from '../reference/index.ts';
 import type { Engine } from './engine.ts';
+import { ValueError } from './errors.ts';
+
+/** The backends of gpu.js, or true for the best GPU present. */
+export type GpuChoice = true | 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
+
+/** What createEngine takes for an engine on gpu.js. */
+export interface GpuEngineOptions {
+  /** `true` takes the best GPU present: WebGPU, else (in browsers) WebGL2. A name forces a backend. */
+  readonly gpu: GpuChoice;
+  /** A GPUDevice of the application's, used instead of a new one; dispose() leaves it alone. */
+  readonly gpuDevice?: object;
+  /** Node: switches for Dawn, such as 'enable-dawn-features=allow_unsafe_apis'. */
+  readonly dawn?: readonly string[];
+}
 
 /**
- * Creates an engine.
+ * Creates an engine: the reference at once, or one on gpu.js, whose code is loaded when first asked for.
  *
- * @param options.precision `float64` (default) or `float32`, in which every result is stored rounded.
+ * @param options.precision The reference's: `float64` (default) or `float32`, in which every result is stored rounded.
+ * @param options.gpu `true`, 'webgpu', 'webgl2', 'webasm' or 'cpu': a float32 engine on that backend of gpu.js,
+ *   as a promise. There is no fallback: what cannot be had is an error.
  * @returns The engine; `dispose()` it when done.
+ * @throws {DeviceError} If there is no such GPU or driver; the message says what to install.
+ * @throws {ValueError} If options contradict each other.
  * @example
  * ```ts
  * import { createEngine } from 'neural-attention-search';
@@ -19,8 +37,19 @@ import type { Engine } from './engine.ts';
  * engine.dispose();
  * ```
  */
-export function createEngine(options: { precision?: 'float64' | 'float32' } = {}): Engine {
-  return new ReferenceEngine(options.precision);
+export function createEngine(options?: { precision?: 'float64' | 'float32' }): Engine;
+export function createEngine(options: GpuEngineOptions): Promise<Engine>;
+export function createEngine(
+  options: { precision?: 'float64' | 'float32' } | GpuEngineOptions = {},
+): Engine | Promise<Engine> {
+  if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
+  return new ReferenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
+}
+
+async function createGpuEngine(options: GpuEngineOptions): Promise<Engine> {
+  if ('precision' in options) throw new ValueError('precision was given with gpu: gpu.js computes in float32 only, leave it out');
+  const { openEngine } = await import('../gpu/open.ts');
+  return openEngine(options);
 }
 
 export { attention, type AttentionArguments, attentionBackward, type AttentionBackwardArguments, maskGradient } from '../reference/attention.ts';

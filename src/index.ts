@@ -4,7 +4,7 @@
  * Typed arrays go in and out as {@linkcode NDArray}. Everything runs in Node, Deno and browsers.
  * @module
  */
-export { createEngine } from './engines.ts';
+export { createEngine, type GpuChoice, type GpuEngineOptions } from './engines.ts';
 export { loadModel, type ModelBytes } from './load.ts';
 
 // Token types and what follows from them (§2, §5, §6, §7)
@@ -32,7 +32,8 @@ export { type GradientSource, type StepReport, Trainer, type TrainingState } fro
 export { type FloatArray, ndarray, type NDArray, type TypedArray } from './tensor.ts';
 export { gumbelNoise } from './random.ts';
 export {
-  ConfigError, DisposedError, FileFormatError, isNamedError, ShapeError, StoppedError, StorageError, ValueError,
+  ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, ShapeError, StoppedError, StorageError,
+  ValueError,
 } from './errors.ts';
 export type {
   AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,

@@ -3,12 +3,14 @@
  * @module
  */
 import type { Command } from 'commander';
+import type { GpuChoice } from '../engines.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import { checkPolicy } from '../model/session.ts';
 import { tokenizeDocuments } from '../train/data.ts';
-import { comparedPolicies, openModel } from './open.ts';
-import { policies, whole } from './options.ts';
+import { comparedPolicies, openEngine, openModel } from './open.ts';
+import { gpuOption, policies, whole } from './options.ts';
+import { checkModelFolder } from './paths.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 
@@ -19,6 +21,7 @@ interface Flags {
   policy?: readonly Policy[];
   maxTokens?: number;
   step: number;
+  gpu?: GpuChoice;
   json: boolean;
 }
 
@@ -32,12 +35,15 @@ export function registerEval(program: Command): void {
     .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W)', policies)
     .option('--max-tokens <n>', 'read only the first n tokens', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
+    .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }
 
 async function run(flags: Flags): Promise<void> {
-  const model = await openModel(flags.model);
+  checkModelFolder(flags.model);
+  const engine = await openEngine(flags.gpu);
+  const model = await openModel(flags.model, engine);
   const interrupt = interruptSignal();
   try {
     const chosen = flags.policy ?? comparedPolicies(model);
@@ -69,6 +75,7 @@ async function run(flags: Flags): Promise<void> {
   } finally {
     interrupt.dispose();
     model.dispose();
+    engine.dispose();
   }
 }
 

@@ -3,12 +3,14 @@
  * @module
  */
 import type { Command } from 'commander';
+import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { GenerateOptions } from '../model/generate.ts';
 import type { Model } from '../model/model.ts';
-import { cacheUse, type CacheUse, openModel } from './open.ts';
-import { notNegative, policy, whole } from './options.ts';
+import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
+import { gpuOption, notNegative, policy, whole } from './options.ts';
+import { checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal, printable } from './terminal.ts';
 
 interface Flags {
@@ -19,6 +21,7 @@ interface Flags {
   topK?: number;
   seed: number;
   policy?: Policy;
+  gpu?: GpuChoice;
   json: boolean;
 }
 
@@ -33,6 +36,7 @@ export function registerGenerate(program: Command): void {
     .option('--top-k <k>', 'sample among the k likeliest tokens', whole(1))
     .option('--seed <n>', 'names the random stream', whole(0), 0)
     .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policy)
+    .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }
@@ -40,7 +44,9 @@ export function registerGenerate(program: Command): void {
 async function run(flags: Flags): Promise<void> {
   const { prompt, json } = flags;
   if (prompt === '') throw new ValueError('the prompt is empty: give --prompt at least one character');
-  const model = await openModel(flags.model);
+  checkModelFolder(flags.model);
+  const engine = await openEngine(flags.gpu);
+  const model = await openModel(flags.model, engine);
   const interrupt = interruptSignal();
   try {
     warnBeyondTraining(model, prompt, flags.maxNewTokens);
@@ -52,6 +58,7 @@ async function run(flags: Flags): Promise<void> {
   } finally {
     interrupt.dispose();
     model.dispose();
+    engine.dispose();
   }
 }
 

@@ -2,17 +2,25 @@
  * What `start`, `eval` and `generate` do with a model before they use it.
  * @module
  */
-import { createEngine } from '../engines.ts';
-import type { CacheStats } from '../engine.ts';
+import { createEngine, type GpuChoice } from '../engines.ts';
+import type { CacheStats, Engine } from '../engine.ts';
 import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { checkModelFolder } from './paths.ts';
 
-/** Loads the model in `folder` onto an engine that lets Ctrl-C through. */
-export async function openModel(folder: string): Promise<Model> {
+/** The engine that --gpu asks for, said on stderr; without it the reference. */
+export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
+  if (gpu === undefined) return createEngine();
+  const engine = await createEngine({ gpu });
+  process.stderr.write(`engine: ${engine.name}\n`);
+  return engine;
+}
+
+/** Loads the model in `folder`. */
+export async function openModel(folder: string, engine: Engine): Promise<Model> {
   checkModelFolder(folder);
-  return loadModel(folder, { engine: createEngine() });
+  return loadModel(folder, { engine });
 }
 
 /** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */

@@ -2,7 +2,8 @@
  * Parsers of option values: what they refuse becomes one line that names the flag, the value and what is allowed.
  * @module
  */
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import type { GpuChoice } from '../engines.ts';
 import { isNamedError } from '../errors.ts';
 import { parsePolicy, type Policy } from '../model/config.ts';
 import { oneLine } from './errors.ts';
@@ -25,6 +26,19 @@ export function notNegative(text: string): number {
   const value = DECIMAL.test(text) ? Number(text) : NaN;
   if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number, 0 or more.');
   return value;
+}
+
+const BACKENDS = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
+
+/** --gpu, alone or with the name of a backend of gpu.js. */
+export function gpuOption(): Option {
+  const text = 'compute with gpu.js: on the best GPU present, or on webgpu, webgl2, webasm or cpu';
+  return new Option('--gpu [backend]', text).preset(true).argParser((value: string | boolean): GpuChoice => {
+    if (value === true) return true;
+    const backend = BACKENDS.find((name) => name === value);
+    if (!backend) throw new InvalidArgumentError(`It must be ${BACKENDS.join(', ')} or left out.`);
+    return backend;
+  });
 }
 
 /** A cache policy. */

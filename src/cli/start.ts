@@ -3,6 +3,7 @@
  * @module
  */
 import type { Command } from 'commander';
+import type { GpuChoice } from '../engines.ts';
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
@@ -11,10 +12,10 @@ import type { Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { continueText, summary } from './generate.ts';
-import { openModel } from './open.ts';
-import { whole } from './options.ts';
+import { openEngine, openModel } from './open.ts';
+import { gpuOption, whole } from './options.ts';
 import { formatLegend, formatPassage, TypeRecord, typedCharacters, typeShares } from './passage.ts';
-import { shipped } from './paths.ts';
+import { checkModelFolder, shipped } from './paths.ts';
 import {
   colours, createProgress, formatBytes, formatCount, formatShare, interruptSignal, printable, type Progress, table,
 } from './terminal.ts';
@@ -32,6 +33,7 @@ interface Flags {
   context?: number;
   maxNewTokens: number;
   seed: number;
+  gpu?: GpuChoice;
   json: boolean;
 }
 
@@ -52,13 +54,16 @@ export function registerStart(program: Command): void {
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
     .option('--max-new-tokens <n>', 'length of the continuation', whole(1), 300)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
+    .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action((flags: Flags) => run(flags, command.getOptionValueSource('dense') === 'default'));
 }
 
 async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
-  const model = await openModel(flags.model);
-  const dense = denseIsOptional && !existsSync(flags.dense) ? undefined : await openModel(flags.dense);
+  checkModelFolder(flags.model);
+  const engine = await openEngine(flags.gpu);
+  const model = await openModel(flags.model, engine);
+  const dense = denseIsOptional && !existsSync(flags.dense) ? undefined : await openModel(flags.dense, engine);
   const interrupt = interruptSignal();
   try {
     const text = (await readDocuments(flags.text)).join('\n');
@@ -93,6 +98,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
     interrupt.dispose();
     model.dispose();
     dense?.dispose();
+    engine.dispose();
   }
 }
 

@@ -5,7 +5,7 @@
 import { appendFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
-import { createEngine } from '../engines.ts';
+import type { GpuChoice } from '../engines.ts';
 import { StoppedError, ValueError } from '../errors.ts';
 import { fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
 import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
@@ -16,8 +16,10 @@ import {
 } from '../train/checkpoint.ts';
 import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { type StepReport, Trainer, type TrainingState } from '../train/trainer.ts';
+import { batchGradients, type StepReport, Trainer, type TrainingState } from '../train/trainer.ts';
 import { expectWhole } from '../shape.ts';
+import { openEngine } from './open.ts';
+import { gpuOption } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
 import { readDocuments } from './text.ts';
@@ -28,6 +30,7 @@ interface Flags extends Record<string, unknown> {
   resume: boolean;
   json: boolean;
   types: string;
+  gpu?: GpuChoice;
 }
 
 /** Adds the command. */
@@ -60,6 +63,7 @@ export function registerTrain(program: Command): void {
     .option('--seed <n>', 'the same seed gives the same weights, bit for bit', String(d.seed))
     .option('--save-every <steps>', 'steps between checkpoints', '50')
     .option('--threads <n>', 'threads (does not change the result)', String(availableParallelism()))
+    .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
     .action((flags: Flags) => train(flags));
 }
@@ -80,9 +84,11 @@ async function train(flags: Flags): Promise<void> {
   await makeFolder(flags.out);
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
-  const pool = threads > 1 && options.batch > 1 ? new WorkerPool(config, options, threads) : undefined;
-  const trainer = new Trainer(createEngine(), config, options, tokens, {
-    ...(saved && { from: saved }), ...(pool && { source: pool }),
+  const engine = await openEngine(flags.gpu);
+  const pool = !flags.gpu && threads > 1 && options.batch > 1 ? new WorkerPool(config, options, threads) : undefined;
+  const source = pool ?? (flags.gpu && batchGradients(config, options));
+  const trainer = new Trainer(engine, config, options, tokens, {
+    ...(saved && { from: saved }), ...(source && { source }),
   });
   const progress = createProgress({ label: 'train', total: options.steps });
   const interrupt = interruptSignal();
@@ -111,6 +117,7 @@ async function train(flags: Flags): Promise<void> {
   } finally {
     interrupt.dispose();
     trainer.dispose();
+    engine.dispose();
     await pool?.close();
   }
 }

@@ -47,6 +47,14 @@ export function localGradients(config: ModelConfig, options: TrainOptions): Grad
   };
 }
 
+/** Computes the whole batch at once: what a GPU wants. The sum over its sequences is the engine's. */
+export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
+  return {
+    compute: (engine, weights, windows, step) =>
+      computeGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()] }),
+  };
+}
+
 /** Sums gradients in the order of `parts`, so that the bits do not depend on who computed which. */
 export async function sumInOrder(
   engine: Engine, weights: Weights, parts: readonly (() => Promise<Gradients>)[],

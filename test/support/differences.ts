@@ -13,8 +13,13 @@ const STEP = 2 ** -10;
 /** float64, the arithmetic that differences are taken in. */
 export const ruler: Rounding = new Rounding('float64');
 
-/** df/dx[n] for every n, with bounds. `f` must leave `x` alone; `noise` bounds the rounding error of f. */
-export function centralDifferences(f: (x: Float64Array) => number, x: Float64Array, noise: number): Bounded[] {
+/**
+ * df/dx[n] for every n, with bounds. `f` must leave `x` alone; `noise` bounds the rounding error of f. `step` must be
+ * so small that f is close to a cubic within it.
+ */
+export function centralDifferences(
+  f: (x: Float64Array) => number, x: Float64Array, noise: number, step: number = STEP,
+): Bounded[] {
   const moved = Float64Array.from(x);
   const slope = (n: number, h: number): number => {
     moved[n] = x[n]! + h;
@@ -25,9 +30,9 @@ export function centralDifferences(f: (x: Float64Array) => number, x: Float64Arr
     return (above - below) / (2 * h);
   };
   return Array.from(x, (_, n) => {
-    const coarse = slope(n, STEP);
-    const fine = slope(n, STEP / 2);
-    return { value: (4 * fine - coarse) / 3, error: Math.abs(fine - coarse) + (3 * noise) / STEP };
+    const coarse = slope(n, step);
+    const fine = slope(n, step / 2);
+    return { value: (4 * fine - coarse) / 3, error: Math.abs(fine - coarse) + (3 * noise) / step };
   });
 }
 
