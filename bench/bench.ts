@@ -5,13 +5,20 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { whole } from '../src/cli/options.ts';
-import { createEngine } from '../src/engines.ts';
+import { gpuOption, whole } from '../src/cli/options.ts';
+import { createEngine, type GpuChoice } from '../src/engines.ts';
 import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
+import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { trainingCase } from './training.ts';
+
+const GPU_CASES: readonly Case[] = [
+  { name: 'attention', run: gpuAttentionCase },
+  { name: 'decode', run: gpuDecodeCase },
+  { name: 'training', run: gpuTrainingCase },
+];
 
 const CASES: readonly Case[] = [
   { name: 'attention', run: attentionCase },
@@ -23,22 +30,24 @@ const CASES: readonly Case[] = [
 /** A measurement, the case it belongs to, and whether its target was met. */
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
 
-const { json, quick, only, repeats } = new Command('bench')
+const { json, quick, only, repeats, gpu } = new Command('bench')
   .description('Measures attention, decoding, memory and training; ratios compare within one run.')
   .option('--json', 'print one JSON document instead of a table', false)
   .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
   .addOption(new Option('--only <name>', 'one case').choices(CASES.map(({ name }) => name)))
+  .addOption(gpuOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, quick 2)', whole(1))
   .parse()
-  .opts<{ json: boolean; quick: boolean; only?: string; repeats?: number }>();
+  .opts<{ json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice }>();
 
+const openEngine = gpu && (() => createEngine({ gpu }));
 const settings: Settings = {
-  quick, createEngine,
+  quick, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
 const rows: Row[] = [];
-for (const { name, run } of CASES.filter(({ name }) => only === undefined || name === only)) {
+for (const { name, run } of (gpu ? GPU_CASES : CASES).filter(({ name }) => only === undefined || name === only)) {
   process.stderr.write(`bench: ${name}... `);
   const start = performance.now();
   for (const one of await run(settings)) {
@@ -46,7 +55,7 @@ for (const { name, run } of CASES.filter(({ name }) => only === undefined || nam
   }
   process.stderr.write(`${Math.round((performance.now() - start) / 1000)} s\n`);
 }
-const engine = createEngine();
+const engine = openEngine ? await openEngine() : createEngine();
 const about = {
   machine: {
     cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), platform: process.platform, arch: process.arch,

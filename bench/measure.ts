@@ -20,8 +20,10 @@ export interface Settings {
   readonly repeats: number;
   /** Folder of the shipped model, if there is one. */
   readonly model: string | undefined;
-  /** Makes the engine that is measured. */
+  /** Makes the reference engine. */
   readonly createEngine: () => Engine;
+  /** Opens the engine that --gpu names. */
+  readonly openEngine?: (() => Promise<Engine>) | undefined;
 }
 
 /** A case: a name for `--only`, and what it measures. */

@@ -49,45 +49,55 @@ function tileRows(scope: Scope, heads: number, N: number): number {
 /** Keys that are looked through together. */
 const BLOCK = 64;
 
-const COUNT = kernel('live keys per block', 'last | n keys first', `
+/** Live keys of each block, for every tile (z) and head (y). */
+const COUNT = kernel('live keys per block', 'last | n step', `
   let count = 0;
   for (let t = 0; t < ${BLOCK}; t++) {
-    if (this.thread.x * ${BLOCK} + t < keys) {
-      if (last[this.thread.y * n + this.thread.x * ${BLOCK} + t] >= first) {
+    const j = this.thread.x * ${BLOCK} + t;
+    if (j < n && j < (this.thread.z + 1) * step) {
+      if (last[this.thread.y * n + this.thread.x * ${BLOCK} + t] >= this.thread.z * step) {
         count += 1;
       }
     }
   }
   return count;`);
 
-const STARTS = kernel('starts of blocks', 'counts | blocks', `
+/** Where the keys of each block begin in the list; the last is the list's length. */
+const STARTS = kernel('starts of blocks', 'counts | blocks heads', `
   let sum = 0;
   for (let t = 0; t < blocks; t++) {
     if (t < this.thread.x) {
-      sum += counts[this.thread.y * blocks + t];
+      sum += counts[(this.thread.z * heads + this.thread.y) * blocks + t];
+    } else {
+      break;
     }
   }
   return sum;`);
 
+const LENGTHS = kernel('lengths of lists', 'starts | blocks', `
+  return starts[this.thread.x * (blocks + 1) + blocks];`, { flat: true });
+
 /** The s-th live key of a head, or -1: its block by bisection of the starts, then key by key. */
-const LIST = kernel('list of live keys', 'last starts | n keys first blocks', `
+const LIST = kernel('list of live keys', 'last starts | n keys first blocks base', `
   const s = this.thread.x;
-  const base = this.thread.y * (blocks + 1);
+  const row = base + this.thread.y;
   let key = -1;
-  if (s < starts[base + blocks]) {
+  if (s < starts[at(row, blocks + 1, blocks)]) {
     let low = 0;
     let high = blocks;
     for (let step = 0; step < 24; step++) {
       const middle = Math.floor((low + high + 0.5) / 2);
       if (middle > low) {
-        if (starts[base + middle] <= s) {
+        if (starts[at(row, blocks + 1, middle)] <= s) {
           low = middle;
         } else {
           high = middle;
         }
+      } else {
+        break;
       }
     }
-    let left = s - starts[base + low];
+    let left = s - starts[at(row, blocks + 1, low)];
     for (let t = 0; t < ${BLOCK}; t++) {
       const j = low * ${BLOCK} + t;
       if (key < 0 && j < keys) {
@@ -103,56 +113,109 @@ const LIST = kernel('list of live keys', 'last starts | n keys first blocks', `
   return key;`);
 
 /** Where key j stands in the list of its head, or -1. */
-const SLOTS = kernel('slots of keys', 'last starts | n keys first blocks', `
+const SLOTS = kernel('slots of keys', 'last starts | n keys first blocks base', `
   let slot = -1;
   if (this.thread.x < keys) {
     if (last[this.thread.y * n + this.thread.x] >= first) {
       const block = Math.floor((this.thread.x + 0.5) / ${BLOCK});
-      slot = starts[at(this.thread.y, blocks + 1, block)];
+      slot = starts[at(base + this.thread.y, blocks + 1, block)];
       for (let t = 0; t < ${BLOCK}; t++) {
         if (block * ${BLOCK} + t < this.thread.x) {
           if (last[at(this.thread.y, n, block * ${BLOCK} + t)] >= first) {
             slot += 1;
           }
+        } else {
+          break;
         }
       }
     }
   }
   return slot;`);
 
-/** A tile: query rows first..first+rows-1 and, per KV head, the list [heads,keys] of the keys they may see. */
+/** A tile: query rows first..first+rows-1 and, per KV head, the list [heads,cap] of the keys they may see. */
 interface Tile {
   readonly first: number;
   readonly rows: number;
-  /** Room of the list: all keys up to the last row. */
+  /** Keys up to the last row. */
   readonly keys: number;
-  readonly blocks: number;
-  readonly starts: Memory;
+  /** Room of the list. */
+  readonly cap: number;
   readonly list: Memory;
 }
 
-async function listKeys(scope: Scope, last: Memory, { B, G, N }: Sizes, first: number, rows: number): Promise<Tile> {
-  const keys = first + rows;
-  const blocks = Math.ceil(keys / BLOCK);
-  const counts = await scope.run(COUNT, [blocks, B * G], [last], [N, keys, first]);
-  const starts = await scope.run(STARTS, [blocks + 1, B * G], [counts], [blocks]);
-  const list = await scope.run(LIST, [keys, B * G], [last, starts], [N, keys, first, blocks]);
-  scope.free(counts);
-  return { first, rows, keys, blocks, starts, list };
+/** From here on it pays to wait for the lists' true lengths instead of leaving room for every key. */
+const MEASURED_FROM = 2048;
+
+/** The tiles of a call, and the lists of their keys. */
+class Tiles {
+  readonly step: number;
+  readonly count: number;
+  readonly #scope: Scope;
+  readonly #last: Memory;
+  readonly #sizes: Sizes;
+  readonly #blocks: number;
+  #starts: Memory | undefined;
+  #lengths: Float32Array | undefined;
+
+  constructor(scope: Scope, last: Memory, sizes: Sizes) {
+    this.#scope = scope;
+    this.#last = last;
+    this.#sizes = sizes;
+    this.step = tileRows(scope, sizes.B * sizes.H, sizes.N);
+    this.count = Math.ceil(sizes.N / this.step);
+    this.#blocks = Math.ceil(sizes.N / BLOCK);
+  }
+
+  async prepare(): Promise<void> {
+    const { B, G, N } = this.#sizes;
+    const [blocks, heads] = [this.#blocks, B * G];
+    const counts = await this.#scope.run(COUNT, [blocks, heads, this.count], [this.#last], [N, this.step]);
+    this.#starts = await this.#scope.run(STARTS, [blocks + 1, heads, this.count], [counts], [blocks, heads]);
+    this.#scope.free(counts);
+    if (N < MEASURED_FROM) return;
+    const lengths = await this.#scope.run(LENGTHS, [heads * this.count], [this.#starts], [blocks]);
+    this.#lengths = await this.#scope.device.read(lengths, heads * this.count);
+    this.#scope.free(lengths);
+  }
+
+  async tile(n: number): Promise<Tile> {
+    const { B, G, N } = this.#sizes;
+    const first = n * this.step;
+    const rows = Math.min(this.step, N - first);
+    const keys = first + rows;
+    const heads = B * G;
+    const cap = this.#lengths ? Math.max(1, ...this.#lengths.subarray(n * heads, (n + 1) * heads)) : keys;
+    const list = await this.#scope.run(
+      LIST, [cap, heads], [this.#last, this.#starts!], [N, keys, first, this.#blocks, n * heads],
+    );
+    return { first, rows, keys, cap, list };
+  }
+
+  /** Where each key stands in the tile's lists: [heads,N]. */
+  slots(n: number, { keys, first }: Tile): Promise<Memory> {
+    const { B, G, N } = this.#sizes;
+    return this.#scope.run(
+      SLOTS, [N, B * G], [this.#last, this.#starts!], [N, keys, first, this.#blocks, n * B * G],
+    );
+  }
+
+  free(): void {
+    if (this.#starts) this.#scope.free(this.#starts);
+  }
 }
 
 // ---- scores and weights -----------------------------------------------------------------------------
 
-/** How kernels find the KV head of query head z = b H + h, for groups of `share` query heads: floor(z / share). */
-const SCORES = kernel('scores', 'q k last list starts | n d share keys blocks first | scale', `
+/** Query head z = b H + h reads KV head floor(z / share), for groups of `share` query heads. */
+const SCORES = kernel('scores', 'q k last list | n d share cap first | scale', `
   const head = Math.floor((this.thread.z + 0.5) / share);
-  if (this.thread.y >= starts[at(head, blocks + 1, blocks)]) {
+  const j = list[at(head, cap, this.thread.y)];
+  const i = first + this.thread.x;
+  if (j < 0 || j > i) {
     return ${HIDDEN};
   }
-  const j = list[at(head, keys, this.thread.y)];
   const key = at(head, n, j);
-  const i = first + this.thread.x;
-  if (j > i || last[key] < i) {
+  if (last[key] < i) {
     return ${HIDDEN};
   }
   let sum = 0;
@@ -161,75 +224,164 @@ const SCORES = kernel('scores', 'q k last list starts | n d share keys blocks fi
   }
   return sum * scale;`);
 
-const MAX = kernel('largest score', 'scores starts | share keys blocks rows', `
-  const head = Math.floor((this.thread.y + 0.5) / share);
-  const count = starts[at(head, blocks + 1, blocks)];
+/** The same for four rows: a key is read once for all of them, and what a row must not see is left out at the end. */
+const SCORES_4 = kernel('scores, 4 rows', 'q k last list | n d share cap first | scale', `
+  const head = Math.floor((this.thread.z + 0.5) / share);
+  const j = list[at(head, cap, this.thread.y)];
+  const i = first + this.thread.x * 4;
+  if (j < 0 || j > i + 3) {
+    return [${HIDDEN}, ${HIDDEN}, ${HIDDEN}, ${HIDDEN}];
+  }
+  const key = at(head, n, j);
+  const end = last[key];
+  if (end < i) {
+    return [${HIDDEN}, ${HIDDEN}, ${HIDDEN}, ${HIDDEN}];
+  }
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  for (let e = 0; e < d; e++) {
+    const value = k[at(key, d, e)];
+    s0 += q[(this.thread.z * n + first + this.thread.x * 4) * d + e] * value;
+    s1 += q[(this.thread.z * n + first + this.thread.x * 4 + 1) * d + e] * value;
+    s2 += q[(this.thread.z * n + first + this.thread.x * 4 + 2) * d + e] * value;
+    s3 += q[(this.thread.z * n + first + this.thread.x * 4 + 3) * d + e] * value;
+  }
+  s0 = s0 * scale;
+  s1 = s1 * scale;
+  s2 = s2 * scale;
+  s3 = s3 * scale;
+  if (j > i) {
+    s0 = ${HIDDEN};
+  }
+  if (j > i + 1 || end < i + 1) {
+    s1 = ${HIDDEN};
+  }
+  if (j > i + 2 || end < i + 2) {
+    s2 = ${HIDDEN};
+  }
+  if (end < i + 3) {
+    s3 = ${HIDDEN};
+  }
+  return [s0, s1, s2, s3];`, { parts: 4 });
+
+function scoresOf(scope: Scope, { q, k, last }: Inputs, { B, H, G, N, d, scale }: Sizes, tile: Tile): Promise<Memory> {
+  const { rows, cap, first, list } = tile;
+  const share = H / G;
+  if (scope.device.vectors && rows % 4 === 0) {
+    return scope.run(SCORES_4, [rows / 4, cap, B * H], [q, k, last, list], [N, d, share, cap, first], [scale]);
+  }
+  return scope.run(SCORES, [rows, cap, B * H], [q, k, last, list], [N, d, share, cap, first], [scale]);
+}
+
+/** Keys whose scores one thread looks through for the largest. */
+const PART = 64;
+
+const PART_MAX = kernel('largest of part', 'x | cap rows', `
   let max = ${HIDDEN};
-  for (let s = 0; s < count; s++) {
-    max = Math.max(max, scores[(this.thread.y * keys + s) * rows + this.thread.x]);
+  for (let t = 0; t < ${PART}; t++) {
+    if (this.thread.y * ${PART} + t < cap) {
+      max = Math.max(max, x[(this.thread.z * cap + this.thread.y * ${PART} + t) * rows + this.thread.x]);
+    } else {
+      break;
+    }
   }
   return max;`);
 
+/** The largest of x [heads,cap,rows] along cap: [heads,rows]. */
+async function largest(scope: Scope, x: Memory, heads: number, cap: number, rows: number): Promise<Memory> {
+  let found = x;
+  for (let left = cap; left > 1 || found === x;) {
+    const parts = Math.ceil(left / PART);
+    const next = await scope.run(PART_MAX, [rows, parts, heads], [found], [left, rows]);
+    if (found !== x) scope.free(found);
+    [found, left] = [next, parts];
+  }
+  return found;
+}
+
 /** exp(S - shift) of visible pairs, 0 of hidden ones; shift has one element per row, at stride n from first. */
-const WEIGHTS = kernel('weights', 'scores shift | keys rows n first', `
-  const s = scores[(this.thread.z * keys + this.thread.y) * rows + this.thread.x];
+const WEIGHTS = kernel('weights', 'scores shift | cap rows n first', `
+  const s = scores[(this.thread.z * cap + this.thread.y) * rows + this.thread.x];
   if (s < -1e29) {
     return 0;
   }
   return Math.exp(s - shift[this.thread.z * n + first + this.thread.x]);`);
 
-const NORMALISER = kernel('sum of weights', 'weights starts | share keys blocks rows', `
-  const head = Math.floor((this.thread.y + 0.5) / share);
-  const count = starts[at(head, blocks + 1, blocks)];
+/** Columns 0..d-1: sum_s weight[s,row] v[list[s],e]; column d: the sum of the weights. */
+const VALUES = kernel('weighted values', 'weights v list | n d share cap rows', `
+  const head = Math.floor((this.thread.z + 0.5) / share);
   let sum = 0;
-  for (let s = 0; s < count; s++) {
-    sum += weights[(this.thread.y * keys + s) * rows + this.thread.x];
+  for (let s = 0; s < cap; s++) {
+    const weight = weights[(this.thread.z * cap + s) * rows + this.thread.y];
+    if (weight !== 0) {
+      if (this.thread.x < d) {
+        sum += weight * v[at(at(head, n, list[at(head, cap, s)]), d, this.thread.x)];
+      } else {
+        sum += weight;
+      }
+    }
   }
   return sum;`);
 
-/** out[row,e] = sum_s weight[s,row] v[list[s],e] / Z[row]. */
-const VALUES = kernel('weighted values', 'weights v list starts normaliser | n d share keys blocks rows', `
+/** Four columns at once; the sum of the weights is the first of the last four. */
+const VALUES_4 = kernel('weighted values, 4 columns', 'weights v list | n d share cap rows', `
   const head = Math.floor((this.thread.z + 0.5) / share);
-  const count = starts[at(head, blocks + 1, blocks)];
-  let sum = 0;
-  for (let s = 0; s < count; s++) {
-    const weight = weights[(this.thread.z * keys + s) * rows + this.thread.y];
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let e = 0;
+  for (let s = 0; s < cap; s++) {
+    const weight = weights[(this.thread.z * cap + s) * rows + this.thread.y];
     if (weight !== 0) {
-      sum += weight * v[at(at(head, n, list[at(head, keys, s)]), d, this.thread.x)];
+      if (this.thread.x * 4 < d) {
+        const key = at(head, n, list[at(head, cap, s)]);
+        a += weight * v[at(key, d, this.thread.x * 4)];
+        b += weight * v[at(key, d, this.thread.x * 4 + 1)];
+        c += weight * v[at(key, d, this.thread.x * 4 + 2)];
+        e += weight * v[at(key, d, this.thread.x * 4 + 3)];
+      } else {
+        a += weight;
+      }
     }
   }
-  return sum / normaliser[this.thread.z * rows + this.thread.y];`);
+  return [a, b, c, e];`, { parts: 4 });
 
-const LSE = kernel('log-sum-exp', 'max normaliser', `
-  return max[this.thread.x] + Math.log(normaliser[this.thread.x]);`, { flat: true });
+const OUT = kernel('attention output', 'values | d width', `
+  return values[this.thread.y * width + this.thread.x] / values[this.thread.y * width + d];`);
+
+const LSE = kernel('log-sum-exp', 'max values | d width', `
+  return max[this.thread.x] + Math.log(values[this.thread.x * width + d]);`, { flat: true });
 
 /** Attention of §3: out [B,H,N,d] and lse [B,H,N]. */
 export async function attention(scope: Scope, inputs: Inputs, sizes: Sizes): Promise<[out: Memory, lse: Memory]> {
-  const { B, H, G, N, d, scale } = sizes;
+  const { B, H, G, N, d } = sizes;
   const { device } = scope;
   const share = H / G;
   const heads = B * H;
   const out = scope.adopt(device.allocate(heads * N * d));
   const lse = scope.adopt(device.allocate(heads * N));
-  const step = tileRows(scope, heads, N);
-  for (let first = 0; first < N; first += step) {
-    const tile = await listKeys(scope, inputs.last, sizes, first, Math.min(step, N - first));
-    const { rows, keys, blocks, starts, list } = tile;
-    const scores = await scope.run(
-      SCORES, [rows, keys, heads], [inputs.q, inputs.k, inputs.last, list, starts],
-      [N, d, share, keys, blocks, first], [scale],
-    );
-    const max = await scope.run(MAX, [rows, heads], [scores, starts], [share, keys, blocks, rows]);
-    const weights = await scope.run(WEIGHTS, [rows, keys, heads], [scores, max], [keys, rows, rows, 0]);
-    const Z = await scope.run(NORMALISER, [rows, heads], [weights, starts], [share, keys, blocks, rows]);
-    const values = await scope.run(
-      VALUES, [d, rows, heads], [weights, inputs.v, list, starts, Z], [N, d, share, keys, blocks, rows],
-    );
-    const logs = await scope.run(LSE, [rows * heads], [max, Z]);
-    device.copy(values, out, tileRanges(heads, N, first, rows, d));
+  const tiles = new Tiles(scope, inputs.last, sizes);
+  await tiles.prepare();
+  const four = device.vectors && d % 4 === 0;
+  const width = four ? d + 4 : d + 1;
+  for (let n = 0; n < tiles.count; n++) {
+    const tile = await tiles.tile(n);
+    const { first, rows, cap, list } = tile;
+    const scores = await scoresOf(scope, inputs, sizes, tile);
+    const max = await largest(scope, scores, heads, cap, rows);
+    const weights = await scope.run(WEIGHTS, [rows, cap, heads], [scores, max], [cap, rows, rows, 0]);
+    const values = four
+      ? await scope.run(VALUES_4, [width / 4, rows, heads], [weights, inputs.v, list], [N, d, share, cap, rows])
+      : await scope.run(VALUES, [width, rows, heads], [weights, inputs.v, list], [N, d, share, cap, rows]);
+    const outTile = await scope.run(OUT, [d, rows * heads], [values], [d, width]);
+    const logs = await scope.run(LSE, [rows * heads], [max, values], [d, width]);
+    device.copy(outTile, out, tileRanges(heads, N, first, rows, d));
     device.copy(logs, lse, tileRanges(heads, N, first, rows, 1));
-    scope.free(scores, max, weights, Z, values, logs, starts, list);
+    scope.free(scores, max, weights, values, outTile, logs, list);
   }
+  tiles.free();
   return [out, lse];
 }
 
@@ -251,39 +403,38 @@ const DELTA = kernel('delta', 'dOut out | d', `
   return sum;`, { flat: true });
 
 /** dS = scale A (do . v - D) of visible pairs. */
-const DSCORES = kernel('score gradients', 'weights dOut v list delta | n d share keys rows first | scale', `
-  const weight = weights[(this.thread.z * keys + this.thread.y) * rows + this.thread.x];
+const DSCORES = kernel('score gradients', 'weights dOut v list delta | n d share cap rows first | scale', `
+  const weight = weights[(this.thread.z * cap + this.thread.y) * rows + this.thread.x];
   if (weight === 0) {
     return 0;
   }
   const head = Math.floor((this.thread.z + 0.5) / share);
-  const key = at(head, n, list[at(head, keys, this.thread.y)]);
+  const key = at(head, n, list[at(head, cap, this.thread.y)]);
   let sum = 0;
   for (let e = 0; e < d; e++) {
     sum += dOut[(this.thread.z * n + first + this.thread.x) * d + e] * v[at(key, d, e)];
   }
   return scale * weight * (sum - delta[this.thread.z * n + first + this.thread.x]);`);
 
-const DQ = kernel('dq', 'dS k list starts | n d share keys blocks rows', `
+const DQ = kernel('dq', 'dS k list | n d share cap rows', `
   const head = Math.floor((this.thread.z + 0.5) / share);
-  const count = starts[at(head, blocks + 1, blocks)];
   let sum = 0;
-  for (let s = 0; s < count; s++) {
-    const change = dS[(this.thread.z * keys + s) * rows + this.thread.y];
+  for (let s = 0; s < cap; s++) {
+    const change = dS[(this.thread.z * cap + s) * rows + this.thread.y];
     if (change !== 0) {
-      sum += change * k[at(at(head, n, list[at(head, keys, s)]), d, this.thread.x)];
+      sum += change * k[at(at(head, n, list[at(head, cap, s)]), d, this.thread.x)];
     }
   }
   return sum;`);
 
 /** before + sum over the group's query heads and the tile's rows of pair[slot,row] x[row], for the listed keys. */
-const TO_KEYS = kernel('gradients of keys', 'before pair x slots | n d share keys rows first', `
+const TO_KEYS = kernel('gradients of keys', 'before pair x slots | n d share cap rows first', `
   let sum = before[(this.thread.z * n + this.thread.y) * d + this.thread.x];
   const slot = slots[this.thread.z * n + this.thread.y];
   if (slot >= 0) {
     for (let h = 0; h < share; h++) {
       for (let r = 0; r < rows; r++) {
-        const value = pair[at(at(this.thread.z * share + h, keys, slot), rows, r)];
+        const value = pair[at(at(this.thread.z * share + h, cap, slot), rows, r)];
         if (value !== 0) {
           sum += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x];
         }
@@ -291,6 +442,27 @@ const TO_KEYS = kernel('gradients of keys', 'before pair x slots | n d share key
     }
   }
   return sum;`);
+
+const TO_KEYS_4 = kernel('gradients of keys, 4 columns', 'before pair x slots | n d share cap rows first', `
+  let a = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4];
+  let b = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 1];
+  let c = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 2];
+  let e = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 3];
+  const slot = slots[this.thread.z * n + this.thread.y];
+  if (slot >= 0) {
+    for (let h = 0; h < share; h++) {
+      for (let r = 0; r < rows; r++) {
+        const value = pair[at(at(this.thread.z * share + h, cap, slot), rows, r)];
+        if (value !== 0) {
+          a += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4];
+          b += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 1];
+          c += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 2];
+          e += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 3];
+        }
+      }
+    }
+  }
+  return [a, b, c, e];`, { parts: 4 });
 
 /** What the backward takes besides the inputs. */
 export interface BackwardInputs extends Inputs {
@@ -320,26 +492,28 @@ export async function attentionBackward(
   const dq = scope.adopt(device.allocate(heads * N * d));
   let dk = await fill(scope, 0, B * G * N * d);
   let dv = await fill(scope, 0, B * G * N * d);
-  const step = tileRows(scope, heads, N);
-  for (let first = 0; first < N; first += step) {
-    const tile = await listKeys(scope, last, sizes, first, Math.min(step, N - first));
-    const { rows, keys, blocks, starts, list } = tile;
-    const slots = await scope.run(SLOTS, [N, B * G], [last, starts], [N, keys, first, blocks]);
-    const scores = await scope.run(
-      SCORES, [rows, keys, heads], [q, k, last, list, starts], [N, d, share, keys, blocks, first], [scale],
-    );
-    const weights = await scope.run(WEIGHTS, [rows, keys, heads], [scores, lse], [keys, rows, N, first]);
+  const tiles = new Tiles(scope, last, sizes);
+  await tiles.prepare();
+  const four = device.vectors && d % 4 === 0;
+  for (let n = 0; n < tiles.count; n++) {
+    const tile = await tiles.tile(n);
+    const { first, rows, cap, list } = tile;
+    const slots = await tiles.slots(n, tile);
+    const scores = await scoresOf(scope, inputs, sizes, tile);
+    const weights = await scope.run(WEIGHTS, [rows, cap, heads], [scores, lse], [cap, rows, N, first]);
     const dS = await scope.run(
-      DSCORES, [rows, keys, heads], [weights, dOut, v, list, delta], [N, d, share, keys, rows, first], [scale],
+      DSCORES, [rows, cap, heads], [weights, dOut, v, list, delta], [N, d, share, cap, rows, first], [scale],
     );
-    const dqTile = await scope.run(DQ, [d, rows, heads], [dS, k, list, starts], [N, d, share, keys, blocks, rows]);
+    const dqTile = await scope.run(DQ, [d, rows, heads], [dS, k, list], [N, d, share, cap, rows]);
     device.copy(dqTile, dq, tileRanges(heads, N, first, rows, d));
-    const shape = [N, d, share, keys, rows, first];
-    const nextK = await scope.run(TO_KEYS, [d, N, B * G], [dk, dS, q, slots], shape);
-    const nextV = await scope.run(TO_KEYS, [d, N, B * G], [dv, weights, dOut, slots], shape);
-    scope.free(slots, scores, weights, dS, dqTile, dk, dv, starts, list);
+    const [toKeys, columns] = four ? [TO_KEYS_4, d / 4] : [TO_KEYS, d];
+    const shape = [N, d, share, cap, rows, first];
+    const nextK = await scope.run(toKeys, [columns, N, B * G], [dk, dS, q, slots], shape);
+    const nextV = await scope.run(toKeys, [columns, N, B * G], [dv, weights, dOut, slots], shape);
+    scope.free(slots, scores, weights, dS, dqTile, dk, dv, list);
     [dk, dv] = [nextK, nextV];
   }
+  tiles.free();
   if (!typed) return [dq, dk, dv];
   return [dq, dk, dv, await typeGradient(scope, inputs, sizes, delta, typed)];
 }

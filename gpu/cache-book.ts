@@ -54,8 +54,11 @@ export class HeadBook {
   position: Int32Array = new Int32Array(16);
   last: Int32Array = new Int32Array(16);
   #local: Uint8Array = new Uint8Array(16);
-  /** Slots of chunks that have no type yet. */
-  #untyped: number[] = [];
+  /** Slots of chunks that have no type yet, by position; those before #typed have got one. */
+  readonly #untyped: number[] = [];
+  #typed = 0;
+  /** LOCAL entries that no GLOBAL has closed. */
+  #open = 0;
   /** No entry dies before this query. */
   #safe: number = FOREVER;
   readonly #pool: BlockPool;
@@ -89,7 +92,8 @@ export class HeadBook {
 
   /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
   settle(end: number, type: number, last: number): void {
-    if (type === TokenType.GLOBAL) {
+    if (type === TokenType.GLOBAL && this.#open > 0) {
+      this.#open = 0;
       for (let slot = 0; slot < this.count; slot++) {
         if (this.#local[slot] === 1 && this.last[slot] === FOREVER) {
           this.last[slot] = end;
@@ -97,17 +101,15 @@ export class HeadBook {
         }
       }
     }
-    const younger: number[] = [];
-    for (const slot of this.#untyped) {
-      if (this.position[slot]! > end) {
-        younger.push(slot);
-        continue;
-      }
+    for (; this.#typed < this.#untyped.length; this.#typed++) {
+      const slot = this.#untyped[this.#typed]!;
+      if (this.position[slot]! > end) break;
       this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
       this.last[slot] = last;
+      if (type === TokenType.LOCAL) this.#open++;
     }
     this.#safe = Math.min(this.#safe, last);
-    this.#untyped = younger;
+    if (this.#typed === this.#untyped.length) this.#untyped.length = this.#typed = 0;
   }
 
   /** Adds to counts[n] the number of entries that query first + n can see. */
@@ -167,7 +169,8 @@ export class HeadBook {
     this.last[to] = this.last[from]!;
     this.#local[to] = this.#local[from]!;
     this.#safe = Math.min(this.#safe, this.last[to]!);
-    this.#untyped = this.#untyped.map((slot) => (slot === from ? to : slot));
+    const untyped = this.#untyped.indexOf(from, this.#typed);
+    if (untyped >= 0) this.#untyped[untyped] = to;
   }
 
   /** After the pool was compacted: block n is now moves.get(n). */
@@ -178,7 +181,7 @@ export class HeadBook {
   clear(): void {
     this.count = 0;
     this.#safe = FOREVER;
-    this.#untyped = [];
+    this.#untyped.length = this.#typed = this.#open = 0;
     while (this.blocks.length > 0) this.#pool.give(this.blocks.pop()!);
   }
 

@@ -20,8 +20,8 @@ interface BufferMemory extends Memory {
 /** GPUBufferUsage and GPUMapMode by their numbers: Dawn's globals are not installed. */
 const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 const STAGING = 0x01 | 0x08; // MAP_READ | COPY_DST
-/** Bytes of freed buffers that are kept for the next allocation. */
-const POOL_BYTES = 2 ** 29;
+/** Bytes of freed buffers that are kept for the next allocation, besides as many as are in use. */
+const POOL_BYTES = 2 ** 28;
 
 export class WebGPUDevice implements Device {
   readonly mode = 'webgpu' as const;
@@ -38,6 +38,8 @@ export class WebGPUDevice implements Device {
   readonly #kernels = new Map<string, Shortcut>();
   readonly #pool = new Map<number, GPUBuffer[]>();
   #poolBytes = 0;
+  readonly #buffers = new Set<GPUBuffer>();
+  #usedBytes = 0;
   /** Reads that wait for the next one. */
   #waiting: { memory: BufferMemory; length: number; settle: (data: Promise<Float32Array>) => void }[] = [];
   #failure: Error | undefined;
@@ -74,20 +76,27 @@ export class WebGPUDevice implements Device {
   }
 
   upload(values: Float32Array, length: number = values.length): Memory {
-    const memory = this.allocate(length) as BufferMemory;
+    const memory = this.#allocate(length, sizeClass(length * 4, 8));
     if (values.length > 0) this.gpuDevice.queue.writeBuffer(memory.buffer, 0, values.slice());
     return memory;
   }
 
   allocate(length: number): Memory {
+    // What lives long is uploaded; of results, ever new sizes (the tiles of attention) should find each other's memory.
+    return this.#allocate(length, sizeClass(length * 4, length > 2 ** 18 ? 2 : 8));
+  }
+
+  #allocate(length: number, wanted: number): BufferMemory {
     this.#check();
-    const bytes = sizeClass(length * 4);
-    if (bytes / 4 > Math.max(this.maxLength, 64)) {
+    const bytes = Math.min(wanted, Math.max(this.maxLength, 64) * 4);
+    if (length > Math.max(this.maxLength, 64)) {
       throw new DeviceError(`${length * 4} bytes were asked for but this device's ${this.limitName} is ${this.maxLength * 4}: use a shorter context or a smaller batch`);
     }
     const pooled = this.#pool.get(bytes)?.pop();
     if (pooled) this.#poolBytes -= bytes;
     const buffer = pooled ?? this.gpuDevice.createBuffer({ size: bytes, usage: STORAGE });
+    if (!pooled) this.#buffers.add(buffer);
+    this.#usedBytes += bytes;
     if (this.#poison) this.gpuDevice.queue.writeBuffer(buffer, 0, new Float32Array(bytes / 4).fill(NaN));
     return this.#memory(buffer, length);
   }
@@ -220,7 +229,9 @@ export class WebGPUDevice implements Device {
   free(memory: Memory): void {
     if (this.#disposed) return;
     const { buffer } = memory as BufferMemory;
-    if (this.#poolBytes + buffer.size > POOL_BYTES) {
+    this.#usedBytes -= buffer.size;
+    if (this.#poolBytes + buffer.size > POOL_BYTES + this.#usedBytes) {
+      this.#buffers.delete(buffer);
       buffer.destroy();
       return;
     }
@@ -238,7 +249,8 @@ export class WebGPUDevice implements Device {
       kernel.destroy();
     }
     this.#kernels.clear();
-    for (const buffers of this.#pool.values()) for (const buffer of buffers) buffer.destroy();
+    for (const buffer of this.#buffers) buffer.destroy();
+    this.#buffers.clear();
     this.#pool.clear();
     if (this.#owned) this.gpuDevice.destroy();
   }
@@ -252,9 +264,9 @@ export class WebGPUDevice implements Device {
 const LIMIT_Y = 65535 * 8;
 const LIMIT_Z = 65535;
 
-/** Sizes are rounded up to eighths of a power of two, so that the pool finds them again. */
-function sizeClass(bytes: number): number {
+/** Sizes are rounded up to parts (2 or 8) of a power of two, so that the pool finds them again. */
+function sizeClass(bytes: number, parts: 2 | 8): number {
   if (bytes <= 256) return 256;
-  const step = Math.max(256, 2 ** (Math.floor(Math.log2(bytes)) - 3));
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(bytes)) / parts);
   return Math.ceil(bytes / step) * step;
 }
