@@ -1,0 +1,42 @@
+/**
+ * The property suite inside headless Chromium: the same test files, over the engines that TRY_STACKS names (default:
+ * every GPU backend of a browser). `npx vitest run --config test/browser/vitest.config.mjs`
+ */
+import { fileURLToPath } from 'node:url';
+import { playwright } from '@vitest/browser-playwright';
+import { defineConfig } from 'vitest/config';
+import { executablePath, flags } from '../../examples/browser/chromium.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const stacks = process.env['TRY_STACKS'] ?? 'webgl2,webgpu';
+
+/** Whatever takes the engine as a parameter. */
+const SUITE = 'tensors,layers,search,lifetime,price,adamw,chunks,cross-entropy,attention,gradients,cache';
+
+export default defineConfig({
+  root,
+  cacheDir: 'node_modules/.vite-browser',
+  resolve: { alias: { 'neural-attention-search': `${root}src/index.ts` } },
+  // Before the first test: a dependency found later would start the page again.
+  optimizeDeps: {
+    entries: [],
+    include: [
+      'fast-check', 'gpu.js', 'pure-rand/distribution/uniformFloat64', 'pure-rand/distribution/uniformInt',
+      'pure-rand/generator/xoroshiro128plus',
+    ],
+  },
+  define: { 'process.env': JSON.stringify({ TRY_STACKS: stacks }) },
+  test: {
+    include: ['test/browser/stacks.browser.ts', `test/{${SUITE}}.test.ts`],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    fileParallelism: false, // one GPU
+    browser: {
+      enabled: true,
+      headless: true,
+      screenshotFailures: false,
+      provider: playwright({ launchOptions: { executablePath, args: flags } }),
+      instances: [{ browser: 'chromium' }],
+    },
+  },
+});
