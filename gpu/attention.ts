@@ -32,8 +32,6 @@ export interface Inputs {
 
 /** Elements of a tile of scores. */
 const TILE_ELEMENTS = 2 ** 24;
-/** Rows of a tile at most: more would list keys that few of them see. */
-const TILE_ROWS = 256;
 /** What a hidden pair's score is; a visible one is far from it. */
 const HIDDEN = '-1e30';
 
@@ -41,7 +39,7 @@ const HIDDEN = '-1e30';
 function tileRows(scope: Scope, heads: number, N: number): number {
   const elements = Math.min(TILE_ELEMENTS, scope.device.maxLength);
   const rows = Math.floor(elements / Math.max(heads * N, 1));
-  return Math.max(1, Math.min(N, TILE_ROWS, rows >= 8 ? rows - (rows % 8) : rows));
+  return Math.max(1, Math.min(N, scope.device.tuning.tileRows, rows >= 8 ? rows - (rows % 8) : rows));
 }
 
 // ---- the keys of a tile -----------------------------------------------------------------------------
@@ -143,9 +141,6 @@ interface Tile {
   readonly list: Memory;
 }
 
-/** From here on it pays to wait for the lists' true lengths instead of leaving room for every key. */
-const MEASURED_FROM = 2048;
-
 /** The tiles of a call, and the lists of their keys. */
 class Tiles {
   readonly step: number;
@@ -172,7 +167,7 @@ class Tiles {
     const counts = await this.#scope.run(COUNT, [blocks, heads, this.count], [this.#last], [N, this.step]);
     this.#starts = await this.#scope.run(STARTS, [blocks + 1, heads, this.count], [counts], [blocks, heads]);
     this.#scope.free(counts);
-    if (N < MEASURED_FROM) return;
+    if (N < this.#scope.device.tuning.measuredFrom) return;
     const lengths = await this.#scope.run(LENGTHS, [heads * this.count], [this.#starts], [blocks]);
     this.#lengths = await this.#scope.device.read(lengths, heads * this.count);
     this.#scope.free(lengths);

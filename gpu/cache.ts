@@ -191,7 +191,7 @@ export class DeviceCache {
     if (T === 1 && all) return attendAll(scope, call, ...this.#pageTable(), this.options.blockSize, this.#heads.map((h) => h.count), counts);
     const out = scope.adopt(this.#device.allocate(B * H * T * d));
     const most = Math.max(1, ...this.#heads.map((head) => head.count));
-    const step = Math.max(1, Math.min(T, 256, Math.floor(Math.min(TILE_ELEMENTS, this.#device.maxLength) / (B * H * most))));
+    const step = Math.max(1, Math.min(T, this.#device.tuning.tileRows, Math.floor(Math.min(TILE_ELEMENTS, this.#device.maxLength) / (B * H * most))));
     const meta = counts.flatMap((count, b) => [first[b]!, count]);
     for (let t = 0; t < T; t += step) {
       const rows = Math.min(step, T - t);

@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceError } from '../src/errors.ts';
-import type { CopyRange, Device, LateRead, Memory, Size } from './device.ts';
+import type { CopyRange, Device, LateRead, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
 import { createKernel, type Library, type Shortcut } from './library.ts';
 
@@ -21,12 +21,14 @@ export class HostDevice implements Device {
   readonly maxLength: number = 2 ** 28;
   readonly limitName: string = 'the memory of a WebAssembly module';
   readonly vectors: boolean = false;
+  readonly tuning: Tuning;
   readonly #library: Library;
   readonly #gpu: InstanceType<Library['GPU']>;
   readonly #kernels = new Map<string, Shortcut>();
   readonly #poison: boolean;
 
-  constructor(library: Library, mode: 'cpu' | 'webasm', poison: boolean) {
+  constructor(library: Library, mode: 'cpu' | 'webasm', { poison, tuning }: { poison: boolean; tuning: Tuning }) {
+    this.tuning = tuning;
     this.mode = mode;
     this.description = mode === 'cpu' ? 'gpu.js cpu (plain JavaScript)' : 'gpu.js webasm (WebAssembly with SIMD)';
     this.#library = library;

@@ -7,7 +7,7 @@
  * @module
  */
 import { DeviceError } from '../src/errors.ts';
-import type { CopyRange, Device, LateRead, Memory, Size } from './device.ts';
+import type { CopyRange, Device, LateRead, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
 import { createKernel, type Library, type Shortcut, type WebGPUContextValue } from './library.ts';
 
@@ -29,6 +29,7 @@ export class WebGPUDevice implements Device {
   readonly maxLength: number;
   readonly limitName: string;
   readonly vectors: boolean = true;
+  readonly tuning: Tuning;
   readonly gpuDevice: GPUDevice;
   readonly #library: Library;
   readonly #gpu: InstanceType<Library['GPU']>;
@@ -47,8 +48,9 @@ export class WebGPUDevice implements Device {
 
   /** `owned`: whether dispose() destroys the device. */
   constructor(
-    library: Library, device: GPUDevice, adapter: GPUAdapter | null, options: { owned: boolean; poison: boolean },
+    library: Library, device: GPUDevice, adapter: GPUAdapter | null, options: { owned: boolean; poison: boolean; tuning: Tuning },
   ) {
+    this.tuning = options.tuning;
     this.#library = library;
     this.gpuDevice = device;
     this.#context = { adapter, device, isLost: false };

@@ -22,6 +22,19 @@ export interface CopyRange {
 /** Extents of a kernel's result, x fastest. */
 export type Size = readonly [x: number, y?: number, z?: number];
 
+/** Numbers of which results do not depend, but time does; and tests, which want tiles that short sequences cross. */
+export interface Tuning {
+  /** Rows of a tile of attention at most: more would list keys that few of them see. */
+  readonly tileRows: number;
+  /** Tokens from which on it pays to wait for a list's length instead of leaving room for every key. */
+  readonly measuredFrom: number;
+}
+
+/** What is used outside of tests. */
+export const TUNING: Tuning = { tileRows: 256, measuredFrom: 2048 };
+/** What tests use. */
+export const TEST_TUNING: Tuning = { tileRows: 24, measuredFrom: 33 };
+
 /** One backend of gpu.js. Calls run in the order in which they are made. */
 export interface Device {
   readonly mode: DeviceMode;
@@ -31,6 +44,7 @@ export interface Device {
   readonly maxLength: number;
   /** What the limit is called. */
   readonly limitName: string;
+  readonly tuning: Tuning;
   /** Whether kernels that return four elements pay off. */
   readonly vectors: boolean;
   /** Memory holding `values`, with room for `length` of them (default: as many). */

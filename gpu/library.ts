@@ -46,6 +46,7 @@ export interface Library {
   input(values: Float32Array, size: readonly number[]): unknown;
   WebGPUContext: { acquire(): Promise<WebGPUContextValue> };
   WebGPUBufferResult: new (settings: object) => object;
+  Texture: new (settings: object) => object;
   WebGPUKernel: { isSupported: boolean };
 }
 

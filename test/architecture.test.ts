@@ -44,6 +44,8 @@ describe('the checker', () => {
     edge('reference/mask.ts', 'mathjs'),
     edge('gpu/mask.ts', 'reference/mask.ts'),
     edge('gpu/mask.ts', 'reference/mask.ts', 'type'),
+    edge('gpu/mask.ts', 'gpu.js'),
+    edge('gpu/mask.ts', '(computed)', 'lazy'),
     edge('src/model/model.ts', 'reference/index.ts'),
     edge('src/model/model.ts', 'src/engines.ts', 'lazy'),
     edge('src/train/trainer.ts', 'reference/price.ts', 'type'),

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { ENGINES } from '../support/engines.ts';
 
-const stacks = (process.env['TRY_STACKS'] ?? '').split(',');
+const stacks = (process.env['NATS_STACKS'] ?? '').split(',');
 
 describe('the suite in the browser', () => {
   it('runs in a page, not in Node', () => {

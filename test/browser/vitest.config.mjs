@@ -1,5 +1,5 @@
 /**
- * The property suite inside headless Chromium: the same test files, over the engines that TRY_STACKS names (default:
+ * The property suite inside headless Chromium: the same test files, over the engines that NATS_STACKS names (default:
  * every GPU backend of a browser). `npx vitest run --config test/browser/vitest.config.mjs`
  */
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { defineConfig } from 'vitest/config';
 import { executablePath, flags } from '../../examples/browser/chromium.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const stacks = process.env['TRY_STACKS'] ?? 'webgl2,webgpu';
+const stacks = process.env['NATS_STACKS'] ?? 'webgl2,webgpu';
 
 /** Whatever takes the engine as a parameter. */
 const SUITE = 'tensors,layers,search,lifetime,price,adamw,chunks,cross-entropy,attention,gradients,cache';
@@ -25,7 +25,7 @@ export default defineConfig({
       'pure-rand/generator/xoroshiro128plus',
     ],
   },
-  define: { 'process.env': JSON.stringify({ TRY_STACKS: stacks }) },
+  define: { 'process.env': JSON.stringify({ NATS_STACKS: stacks }) },
   test: {
     include: ['test/browser/stacks.browser.ts', `test/{${SUITE}}.test.ts`],
     testTimeout: 120_000,

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe } from 'vitest';
+import type { DeviceMode } from '../../gpu/device.ts';
 import { openEngine } from '../../gpu/open.ts';
 import { ReferenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/engine.ts';
@@ -12,14 +13,38 @@ export interface EngineCase {
   readonly name: string;
   readonly precision: Engine['precision'];
   create(): Promise<Engine>;
+  /** Why this engine cannot be had here: its tests are skipped, and say so. */
+  readonly missing?: string;
 }
+
+/** Backends of gpu.js to test, by NATS_STACKS (names with commas between); all that Node and Deno can have by default. */
+const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu').split(',').filter((name) => name !== '') as DeviceMode[];
+/** Those whose absence is a failure and no skip, by NATS_REQUIRE. */
+const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
+
+/** Memory starts as NaN and tiles are small. */
+const open = (gpu: DeviceMode): Promise<Engine> => openEngine({ gpu, testing: true });
+
+/** Why a backend is not there, or undefined. */
+async function absence(gpu: DeviceMode): Promise<string | undefined> {
+  if (gpu === 'cpu' || gpu === 'webasm' || REQUIRED.includes(gpu)) return undefined;
+  try {
+    (await open(gpu)).dispose();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => {
+  const missing = await absence(gpu);
+  return { name: `gpu.js ${gpu}`, precision: 'float32', create: () => open(gpu), ...(missing && { missing }) };
+}));
 
 export const ENGINES: readonly EngineCase[] = [
   { name: 'reference float64', precision: 'float64', create: async () => new ReferenceEngine('float64') },
   { name: 'reference float32', precision: 'float32', create: async () => new ReferenceEngine('float32') },
-  ...(process.env['TRY_STACKS'] ?? '').split(',').filter(Boolean).map((gpu) => ({
-    name: `gpu.js ${gpu}`, precision: 'float32' as const, create: () => openEngine({ gpu: gpu as 'cpu', poison: true }),
-  })),
+  ...stacks,
 ];
 
 /** What a test body gets: the engine, and a property runner that frees every tensor of a run. */
@@ -34,7 +59,10 @@ export interface UnderTest {
 
 /** One `describe` per engine. */
 export function forEachEngine(title: string, tests: (use: EngineCase) => void): void {
-  for (const use of ENGINES) describe(`${title} [${use.name}]`, () => tests(use));
+  for (const use of ENGINES) {
+    if (use.missing) describe.skip(`${title} [${use.name}: skipped, ${use.missing}]`, () => tests(use));
+    else describe(`${title} [${use.name}]`, () => tests(use));
+  }
 }
 
 /** One `describe` per engine, around tests that share one instance of it. */
