@@ -48,7 +48,8 @@ async function referenceTokens() {
 /** Everything below is read from the page as a person would see it. */
 function shown() {
   const spans = [...document.querySelectorAll('#text .token')];
-  const rows = [...document.querySelectorAll('#cache tr')].map((row) => [...row.children].map((cell) => cell.textContent));
+  const rows = [...document.querySelectorAll('#cache tr')]
+    .map(({ children }) => [...children].map((cell) => cell.textContent));
   const select = document.getElementById('head');
   const heads = [...select.options].map(({ value }) => {
     select.value = value;
@@ -67,6 +68,7 @@ function shown() {
 }
 
 async function generates(page, gpu, { tokens, window }) {
+  await page.getByLabel('as seen by').selectOption('layer 1, head 0'); // before there is anything to see
   await page.getByLabel('Prompt').fill(PROMPT);
   await page.getByLabel('New tokens').fill(String(count));
   await page.getByLabel('Temperature').fill('0');

@@ -91,6 +91,7 @@ function pick(logits, temperature) {
 
 /** Which of a head's tokens its cache still holds: last(j) has not passed. */
 export function held(types, window) {
+  if (types.length === 0) return [];
   const { data: last } = lifetime(ndarray(Int32Array.from(types), [1, 1, types.length]), { window });
   return Array.from(last, (end) => end >= types.length);
 }

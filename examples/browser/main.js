@@ -4,7 +4,10 @@ import { View } from './view.js';
 
 const byId = (id) => document.getElementById(id);
 /** For whoever drives the page: loading, ready, running, done, stopped or failed. */
-const state = (name) => void (document.body.dataset.state = name);
+function state(name) {
+  document.body.dataset.state = name;
+  byId('status').ariaBusy = String(name === 'running'); // a screen reader hears the end, not every token
+}
 
 function progress(value, max) {
   byId('progress').max = max || 1;

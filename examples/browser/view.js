@@ -47,7 +47,7 @@ export class View {
   #row(name) {
     const cell = (className) => element('td', { className });
     const row = element('tr');
-    const [live, seen, share, map] = [cell('number'), cell('number'), cell('number'), cell('map')];
+    const [live, seen, share, map] = [cell('number'), cell('number'), cell('number share'), cell('map')];
     const canvas = element('canvas', { height: 1 });
     canvas.setAttribute('aria-hidden', 'true');
     map.append(canvas);
