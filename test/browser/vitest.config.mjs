@@ -1,7 +1,8 @@
 /**
  * The property suite inside headless Chromium: the same test files, over the engines that NATS_STACKS names (default:
- * every GPU backend of a browser). `npx vitest run --config test/browser/vitest.config.mjs`
+ * every GPU backend of a browser); one that cannot be had fails. `npx vitest run --config test/browser/vitest.config.mjs`
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
@@ -10,8 +11,12 @@ import { executablePath, flags } from '../../examples/browser/chromium.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const stacks = process.env['NATS_STACKS'] ?? 'webgl2,webgpu';
 
-/** Whatever takes the engine as a parameter. */
-const SUITE = 'tensors,layers,search,lifetime,price,adamw,chunks,cross-entropy,attention,gradients,cache';
+/** Whatever takes the engine as a parameter, and needs no Node; and the rule that they all share. */
+const suite = readdirSync(`${root}test`).filter((file) => {
+  if (!file.endsWith('.test.ts')) return false;
+  const text = readFileSync(`${root}test/${file}`, 'utf8');
+  return file === 'lifetime.test.ts' || (/support\/engines\.ts/.test(text) && !/from 'node:/.test(text));
+});
 
 export default defineConfig({
   root,
@@ -25,9 +30,9 @@ export default defineConfig({
       'pure-rand/generator/xoroshiro128plus',
     ],
   },
-  define: { 'process.env': JSON.stringify({ NATS_STACKS: stacks }) },
+  define: { 'process.env': JSON.stringify({ NATS_STACKS: stacks, NATS_REQUIRE: stacks }) },
   test: {
-    include: ['test/browser/stacks.browser.ts', `test/{${SUITE}}.test.ts`],
+    include: ['test/browser/stacks.browser.ts', ...suite.map((file) => `test/${file}`)],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     fileParallelism: false, // one GPU
