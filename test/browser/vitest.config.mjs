@@ -1,6 +1,7 @@
 /**
  * The property suite inside headless Chromium: the same test files, over the engines that NATS_STACKS names (default:
- * every GPU backend of a browser); one that cannot be had fails. `npx vitest run --config test/browser/vitest.config.mjs`
+ * every GPU backend of a browser); one that cannot be had fails.
+ * `npx vitest run --config test/browser/vitest.config.mjs`
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
