@@ -44,7 +44,7 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
   const found: Measurement[] = [];
   for (const N of quick ? [256, 512] : [1024, 4096, 16384]) {
     const [queries, keys] = [[1, QUERY_HEADS, N, HEAD_DIM], [1, KV_HEADS, N, HEAD_DIM]];
-    const data = [reals(1, QUERY_HEADS * N * HEAD_DIM), reals(2, KV_HEADS * N * HEAD_DIM), reals(3, KV_HEADS * N * HEAD_DIM)];
+    const data = [QUERY_HEADS, KV_HEADS, KV_HEADS].map((heads, n) => reals(n + 1, heads * N * HEAD_DIM));
     await finished(engine);
     const begin = performance.now();
     const [q, k, v] = [engine.tensor(data[0]!, queries), engine.tensor(data[1]!, keys), engine.tensor(data[2]!, keys)];
@@ -109,7 +109,9 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
     ['everything kept', () => 0],
   ] as const) {
     const marks = quick ? [512, 1024] : [1024, 4096, 16384, 65536, 131072];
-    const cache = engine.createCache({ batch: 1, kvHeads: KV_HEADS, headDim: HEAD_DIM, window: WINDOW, chunk: 1, blockSize: 64 });
+    const cache = engine.createCache({
+      batch: 1, kvHeads: KV_HEADS, headDim: HEAD_DIM, window: WINDOW, chunk: 1, blockSize: 64,
+    });
     const chunk = 512;
     const k = engine.tensor(reals(7, KV_HEADS * chunk * HEAD_DIM), [1, KV_HEADS, chunk, HEAD_DIM]);
     const one = engine.tensor(reals(8, KV_HEADS * HEAD_DIM), [1, KV_HEADS, 1, HEAD_DIM]);

@@ -33,7 +33,7 @@ const SCORES_ALL = kernel('cache scores', 'q k list queries | d share cap groups
   }
   return sum * scale;`);
 
-/** Entry (from, until) is visible to query i if from <= i <= until; meta is (position of query 0, queries) of each b. */
+/** Entry (from, until) is visible to query i if from <= i <= until; meta: (position of query 0, queries) of each b. */
 const SCORES_SOME = kernel('cache scores, masked', 'q k list span meta | d share cap groups tokens first | scale', `
   const head = Math.floor((this.thread.z + 0.5) / share);
   const b = Math.floor((head + 0.5) / groups);
@@ -118,7 +118,9 @@ export interface CachedAttention {
 const PART = 128;
 
 /** From scores [B H, rows, cap] to outputs [B H, rows, d]. */
-async function finish(scope: Scope, scores: Memory, list: Memory, call: CachedAttention, rows: number, cap: number): Promise<Memory> {
+async function finish(
+  scope: Scope, scores: Memory, list: Memory, call: CachedAttention, rows: number, cap: number,
+): Promise<Memory> {
   const { v, B, H, G, d } = call;
   const share = H / G;
   const size = rows * B * H >= 2048 ? cap : Math.min(PART, cap);

@@ -11,7 +11,7 @@ import { DeviceError, ValueError } from '../src/errors.ts';
 import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
 import { attendAll, attendSome, type CachedAttention, type ListedEntry } from './cache-attention.ts';
 import { BlockPool, HeadBook, type Move } from './cache-book.ts';
-import { type CopyRange, type Device, type LateRead, type Memory, Scope } from './device.ts';
+import type { CopyRange, Device, LateRead, Memory, Scope } from './device.ts';
 
 /** The largest position that float32 counts exactly. */
 const MOST_TOKENS = 2 ** 24;
@@ -188,10 +188,14 @@ export class DeviceCache {
     }
     const call: CachedAttention = { q, k: this.#k, v: this.#v, B, H, G, d, scale };
     const all = this.#heads.every((head, n) => head.allOutlive(first[Math.floor(n / G)]!));
-    if (T === 1 && all) return attendAll(scope, call, ...this.#pageTable(), this.options.blockSize, this.#heads.map((h) => h.count), counts);
+    if (T === 1 && all) {
+      const entries = this.#heads.map((head) => head.count);
+      return attendAll(scope, call, ...this.#pageTable(), this.options.blockSize, entries, counts);
+    }
     const out = scope.adopt(this.#device.allocate(B * H * T * d));
     const most = Math.max(1, ...this.#heads.map((head) => head.count));
-    const step = Math.max(1, Math.min(T, this.#device.tuning.tileRows, Math.floor(Math.min(TILE_ELEMENTS, this.#device.maxLength) / (B * H * most))));
+    const elements = Math.min(TILE_ELEMENTS, this.#device.maxLength);
+    const step = Math.max(1, Math.min(T, this.#device.tuning.tileRows, Math.floor(elements / (B * H * most))));
     const meta = counts.flatMap((count, b) => [first[b]!, count]);
     for (let t = 0; t < T; t += step) {
       const rows = Math.min(step, T - t);

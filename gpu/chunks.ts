@@ -35,7 +35,7 @@ export function poolChunks(
   return scope.run(POOL, [D, Math.ceil(N / C), B], [x], [N, D, C, largest ? 1 : 0]);
 }
 
-/** Folds tokens first..first+count-1 of a step into what came before of their chunk; meta is (used, count) of each b. */
+/** Folds a step's tokens into what came before of their chunk; meta is (tokens of the chunk before, tokens) of each b. */
 const PUSH = kernel('chunk pool push', 'x state meta | n D C largest mean', `
   const used = meta[this.thread.z * 2];
   const count = meta[this.thread.z * 2 + 1];
@@ -88,7 +88,10 @@ const PUSH = kernel('chunk pool push', 'x state meta | n D C largest mean', `
  */
 export async function pushChunks(
   scope: Scope, x: Memory, state: Memory,
-  step: { B: number; T: number; D: number; C: number; largest: boolean; used: readonly number[]; counts: readonly number[] },
+  step: {
+    B: number; T: number; D: number; C: number; largest: boolean;
+    used: readonly number[]; counts: readonly number[];
+  },
 ): Promise<[rows: Memory, state: Memory]> {
   const { B, T, D, C, largest, used, counts } = step;
   const meta = scope.upload(counts.flatMap((count, b) => [used[b]!, count]));

@@ -17,10 +17,11 @@ const LSE = kernel('log-sum-exp of rows', 'logits | V', `
   return max + Math.log(sum);`, { flat: true });
 
 const LOSS = kernel('cross-entropy', 'logits targets lse | V', `
-  if (targets[this.thread.x] < 0) {
+  const target = targets[this.thread.x];
+  if (target < 0) {
     return 0;
   }
-  return lse[this.thread.x] - logits[at(this.thread.x, V, targets[this.thread.x])];`, { flat: true });
+  return lse[this.thread.x] - logits[at(this.thread.x, V, target)];`, { flat: true });
 
 /** lse(logits) - logits[target] of each row; 0 where the target is -1. */
 export async function crossEntropy(

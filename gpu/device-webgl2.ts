@@ -93,7 +93,7 @@ export class WebGL2Device implements Device {
   #memory(texture: WebGLTexture, width: number, height: number, length: number): TextureMemory {
     const handle = new this.#library.Texture({
       texture, size: [width, height], dimensions: [Math.max(length, 1), 1, 1], output: [Math.max(length, 1)],
-      context: this.#gl, type: 'NumberTexture', kernel: {},
+      context: this.#gl, type: 'ArrayTexture(1)', kernel: {},
     });
     return { length, texture, width, height, handle };
   }
@@ -115,8 +115,10 @@ export class WebGL2Device implements Device {
     shortcut.kernel.setOutput(kernel.flat ? [x] : [x, y, z]);
     const args = arrays.map((memory) => (memory as TextureMemory).handle);
     const result = shortcut(...args, ...integers, ...floats) as { texture: WebGLTexture; size: [number, number] };
-    const { mode } = shortcut.kernel.constructor;
-    if (mode !== 'webgl2') throw new DeviceError(`kernel '${kernel.name}' was built for '${mode}' though 'webgl2' was asked for`);
+    const built: unknown = shortcut.kernel.constructor;
+    if (built !== this.#library.WebGL2Kernel) {
+      throw new DeviceError(`kernel '${kernel.name}' was not built for WebGL2 though 'webgl2' was asked for: report this size, ${[x, y, z]}`);
+    }
     return this.#memory(result.texture, result.size[0], result.size[1], length);
   }
 
@@ -135,8 +137,8 @@ export class WebGL2Device implements Device {
         const [a, b] = [range.from + done, range.to + done];
         const [sx, sy] = [a % source.width, Math.floor(a / source.width)];
         const [tx, ty] = [b % target.width, Math.floor(b / target.width)];
-        let [w, h] = [Math.min(range.length - done, source.width - sx, target.width - tx), 1];
-        if (w === source.width && w === target.width) h = Math.floor((range.length - done) / w);
+        const w = Math.min(range.length - done, source.width - sx, target.width - tx);
+        const h = w === source.width && w === target.width ? Math.floor((range.length - done) / w) : 1;
         gl.blitFramebuffer(sx, sy, sx + w, sy + h, tx, ty, tx + w, ty + h, gl.COLOR_BUFFER_BIT, gl.NEAREST);
         done += w * h;
       }

@@ -48,7 +48,8 @@ export class WebGPUDevice implements Device {
 
   /** `owned`: whether dispose() destroys the device. */
   constructor(
-    library: Library, device: GPUDevice, adapter: GPUAdapter | null, options: { owned: boolean; poison: boolean; tuning: Tuning },
+    library: Library, device: GPUDevice, adapter: GPUAdapter | null,
+    options: { owned: boolean; poison: boolean; tuning: Tuning },
   ) {
     this.tuning = options.tuning;
     this.#library = library;

@@ -6,7 +6,8 @@ import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 
 const EMBEDDING = kernel('embedding', 'weight ids | width', `
-  return weight[at(ids[this.thread.y], width, this.thread.x)];`);
+  const id = ids[this.thread.y];
+  return weight[at(id, width, this.thread.x)];`);
 
 /** out[n] = weight[ids[n]]: weight [V,D], ids of `rows` -> [rows,D]. */
 export function embedding(scope: Scope, weight: Memory, ids: Memory, rows: number, width: number): Promise<Memory> {
@@ -18,7 +19,8 @@ const EMBEDDING_BACKWARD = kernel('embedding backward', 'dOut starts order | wid
   const count = starts[this.thread.y + 1] - first;
   let sum = 0;
   for (let t = 0; t < count; t++) {
-    sum += dOut[at(order[first + t], width, this.thread.x)];
+    const row = order[first + t];
+    sum += dOut[at(row, width, this.thread.x)];
   }
   return sum;`);
 

@@ -7,6 +7,7 @@
  *
  * - index expressions hold loop variables, this.thread and whole-number arguments only;
  * - a row that was read from an array, or kept in a variable, is turned into an index by at(row, width, column);
+ * - an element that becomes an argument of at() is first put into a variable, which WebGL2 needs;
  * - floor(n / m) is written floor((n + 0.5) / m), since a GPU's division may be off in the last place.
  * @module
  */
@@ -27,7 +28,9 @@ export interface Kernel {
 }
 
 /** Declares a kernel; `names` are 'arrays | integers | floats', each separated by spaces. */
-export function kernel(name: string, names: string, body: string, form: { flat?: boolean; parts?: 1 | 4 } = {}): Kernel {
+export function kernel(
+  name: string, names: string, body: string, form: { flat?: boolean; parts?: 1 | 4 } = {},
+): Kernel {
   const [arrays, integers, floats] = names.split('|').map((part) => part.split(' ').filter((word) => word !== ''));
   return {
     name, arrays: arrays!, integers: integers ?? [], floats: floats ?? [], body: body.trim(),

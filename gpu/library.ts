@@ -47,7 +47,7 @@ export interface Library {
   WebGPUContext: { acquire(): Promise<WebGPUContextValue> };
   WebGPUBufferResult: new (settings: object) => object;
   Texture: new (settings: object) => object;
-  WebGPUKernel: { isSupported: boolean };
+  WebGL2Kernel: object;
 }
 
 let loading: Promise<Library> | undefined;
@@ -68,11 +68,14 @@ export function settingsOf(kernel: Kernel, arrayType: string): object {
     argumentTypes: types,
     functions: [AT],
     output: kernel.flat ? [1] : [1, 1, 1],
+    // Or a `return 0` that comes first would make the result a whole number.
+    returnType: kernel.parts === 4 ? 'Array(4)' : 'Float',
     pipeline: true,
     precision: 'single',
     dynamicOutput: true,
     dynamicArguments: true,
     loopMaxIterations: 10_000_000,
+    tactic: 'precision', // webgl2 would take low precision for small outputs
   };
 }
 
@@ -80,6 +83,6 @@ export function settingsOf(kernel: Kernel, arrayType: string): object {
 export function createKernel(
   gpu: InstanceType<Library['GPU']>, kernel: Kernel, mode: string, extra: object = {},
 ): Shortcut {
-  const arrayType = mode === 'webgl2' ? 'NumberTexture' : 'Input';
+  const arrayType = mode === 'webgl2' ? 'ArrayTexture(1)' : 'Input';
   return gpu.createKernel(sourceOf(kernel), { ...settingsOf(kernel, arrayType), ...extra });
 }

@@ -161,7 +161,9 @@ export async function addTypeGradient(
   const keys = first + rows;
   const seen = Math.ceil(keys / chunk);
   const x = await scope.run(CHUNK_SUMS, [rows, seen, heads], [dM], [rows, keys, first, chunk]);
-  const blocks = await scope.run(LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), heads], [x, types], [rows, seen, chunks]);
+  const blocks = await scope.run(
+    LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), heads], [x, types], [rows, seen, chunks],
+  );
   const hidden = await scope.run(
     HIDDEN, [rows, seen, heads], [x, blocks, types, closing, previous], [rows, seen, chunks, first, chunk],
   );

@@ -82,9 +82,13 @@ export async function tokenTypes(
 ): Promise<[types: Memory, probabilities: Memory]> {
   const { noise, temperature, forceGlobal } = options;
   const noisy = noise ? 1 : 0;
+  // Not `scores` once more: WebGL2 reads 0 from a texture that is two arguments.
+  const none = scope.upload([0]);
   return [
-    await scope.run(TYPES, [Nc, B * G], [scores, noise ?? scores, forceGlobal ?? scores], [G, Nc, noisy, forceGlobal ? 1 : 0]),
-    await scope.run(PROBABILITIES, [3, B * G * Nc], [scores, noise ?? scores], [noisy], [temperature]),
+    await scope.run(
+      TYPES, [Nc, B * G], [scores, noise ?? none, forceGlobal ?? none], [G, Nc, noisy, forceGlobal ? 1 : 0],
+    ),
+    await scope.run(PROBABILITIES, [3, B * G * Nc], [scores, noise ?? none], [noisy], [temperature]),
   ];
 }
 
@@ -106,5 +110,6 @@ export function tokenTypesBackward(
   B: number, G: number, Nc: number,
 ): Promise<Memory> {
   const { temperature, forceGlobal } = options;
-  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, forceGlobal ?? y], [G, Nc, forceGlobal ? 1 : 0], [temperature]);
+  const forced = forceGlobal ? 1 : 0;
+  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, forceGlobal ?? scope.upload([0])], [G, Nc, forced], [temperature]);
 }
