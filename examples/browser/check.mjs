@@ -111,23 +111,40 @@ async function stops(page) {
   return said;
 }
 
-async function saysWhatIsMissing(page) {
+/** A browser without WebGPU, and without WebGL2 where the page would take that instead. */
+function hideGpu() {
+  Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
+  for (const type of [HTMLCanvasElement, OffscreenCanvas]) {
+    const { getContext } = type.prototype;
+    type.prototype.getContext = function only2d(name, ...rest) {
+      return name === '2d' ? getContext.call(this, name, ...rest) : null;
+    };
+  }
+}
+
+async function saysWhatIsMissing(page, what) {
   await page.waitForSelector('body[data-state="failed"]', { timeout: 60_000 });
   const error = await page.getByRole('alert').textContent();
-  assert.match(error, /no WebGPU/);
+  assert.match(error, what);
   assert.ok(!error.includes('\n'), 'one line');
-  if (shots) await page.screenshot({ path: join(shots, 'browser-no-gpu.png') });
+  assert.ok(await page.getByRole('button', { name: 'Start' }).isDisabled(), 'there is nothing to start');
   return error;
+}
+
+async function picksTheBest(page) {
+  const said = await page.locator('#status').textContent();
+  assert.match(said, /^Ready: [\d,]+ weights on gpu\.js webgpu /);
+  return said;
 }
 
 const outDir = mkdtempSync(join(tmpdir(), 'nats-page-'));
 let [passed, failed, server, browser] = [0, 0];
-async function check(name, url, body, prepare = async () => {}) {
+async function check(name, url, body, before) {
   const page = await browser.newPage({ viewport: { width: 1000, height: 900 } });
   const problems = [];
   page.on('pageerror', (error) => problems.push(error.message));
   try {
-    await prepare(page);
+    if (before) await page.addInitScript(before);
     await page.goto(url);
     await page.waitForSelector('body:is([data-state="ready"], [data-state="failed"])', { timeout: 60_000 });
     const said = await body(page);
@@ -151,9 +168,13 @@ try {
     await check(`${gpu}: tokens of the reference`, `${url}?gpu=${gpu}`, (page) => generates(page, gpu, expected));
   }
   await check('Stop ends a run', `${url}?gpu=${backends.at(-1)}`, stops);
-  await check('no GPU is an error line', `${url}?gpu=webgpu`, saysWhatIsMissing, (page) => page.addInitScript(() => {
-    Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
-  }));
+  await check('the page picks WebGPU by itself', url, picksTheBest);
+  await check('no WebGPU is an error line', `${url}?gpu=webgpu`, (page) => saysWhatIsMissing(page, /no WebGPU/), hideGpu);
+  await check('no GPU at all is an error line', url, async (page) => {
+    const said = await saysWhatIsMissing(page, /WebGL2|WebGPU/);
+    if (shots) await page.screenshot({ path: join(shots, 'browser-no-gpu.png') });
+    return said;
+  }, hideGpu);
 } finally {
   await browser?.close();
   await server?.close();
