@@ -32,6 +32,7 @@ export class WebGL2Device implements Device {
   readonly #kernels = new Map<string, Shortcut>();
   readonly #frames: [read: WebGLFramebuffer, draw: WebGLFramebuffer];
   readonly #poison: boolean;
+  readonly #side: number;
 
   constructor(library: Library, options: { poison: boolean; tuning: Tuning }) {
     this.#library = library;
@@ -48,6 +49,7 @@ export class WebGL2Device implements Device {
     const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
     this.description = `gpu.js webgl2 (${renderer})`;
     const side = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE) as number, 2 ** 13);
+    this.#side = side;
     this.maxLength = side * side;
     this.#gpu = new library.GPU({ mode: 'webgl2', canvas, context: gl });
     this.#frames = [gl.createFramebuffer()!, gl.createFramebuffer()!];
@@ -112,7 +114,9 @@ export class WebGL2Device implements Device {
       shortcut = createKernel(this.#gpu, kernel, 'webgl2', { immutable: true });
       this.#kernels.set(kernel.name, shortcut);
     }
-    shortcut.kernel.setOutput(kernel.flat ? [x] : [x, y, z]);
+    // gpu.js makes a texture of x * y texels, however long and thin, unless there are layers: then it is a square.
+    const layers = z === 1 && Math.max(x, y) > this.#side ? 2 : z;
+    shortcut.kernel.setOutput(kernel.flat ? [x] : [x, y, layers]);
     const args = arrays.map((memory) => (memory as TextureMemory).handle);
     const result = shortcut(...args, ...integers, ...floats) as { texture: WebGLTexture; size: [number, number] };
     const built: unknown = shortcut.kernel.constructor;
@@ -180,6 +184,10 @@ export class WebGL2Device implements Device {
   #check(): void {
     if (this.#gl.isContextLost()) {
       throw new DeviceError('the WebGL2 context was lost: create a new engine and upload again');
+    }
+    const error = this.#gl.getError();
+    if (error !== this.#gl.NO_ERROR) {
+      throw new DeviceError(`WebGL2 refused a command (error 0x${error.toString(16)}): use a shorter context or a smaller batch`);
     }
   }
 }

@@ -82,7 +82,6 @@ export async function tokenTypes(
 ): Promise<[types: Memory, probabilities: Memory]> {
   const { noise, temperature, forceGlobal } = options;
   const noisy = noise ? 1 : 0;
-  // Not `scores` once more: WebGL2 reads 0 from a texture that is two arguments.
   const none = scope.upload([0]);
   return [
     await scope.run(
