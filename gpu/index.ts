@@ -87,7 +87,7 @@ export class GpuEngine implements Engine, TensorOwner {
       return handle.host.slice();
     }
     return Int32Array.from(await this.#read(handle), (x, n) => {
-      if (x < 0 || x === 3) throw new ValueError(`element ${n} came of a NaN score: token types need numbers; look for an overflow in the layer before`);
+      if (handle.chosen ? x > 2 : x < 0) throw new ValueError(`element ${n} came of a NaN score: token types need numbers; look for an overflow in the layer before`);
       return x >= ENDLESS ? FOREVER : x;
     });
   }
@@ -319,6 +319,7 @@ export class GpuEngine implements Engine, TensorOwner {
     const inputs = [float(scores), ...(noise ? [float(noise)] : []), ...(forceGlobal ? [integer(forceGlobal)] : [])];
     this.assertAlive();
     const types = this.#made([B, G, chunks], 'integer');
+    types.chosen = true;
     const probabilities = this.#made(scores.shape, 'float');
     this.#queue.add(() => this.#compute(inputs, [types, probabilities], (scope, m) =>
       tokenTypes(scope, m[0]!, {
@@ -334,8 +335,10 @@ export class GpuEngine implements Engine, TensorOwner {
     const { temperature, forceGlobal } = options;
     const { B, G, chunks } = check.scoresSizes(probabilities, dTypes, temperature, forceGlobal);
     const inputs = [float(dTypes), float(probabilities), ...(forceGlobal ? [integer(forceGlobal)] : [])];
-    return this.#call(inputs, [probabilities.shape], async (scope, [dt, y, force]) =>
-      [await tokenTypesBackward(scope, dt!, y!, { temperature, ...(force && { forceGlobal: force }) }, B, G, chunks)])[0]!;
+    return this.#call(inputs, [probabilities.shape], async (scope, [dt, y, force]) => {
+      const how = { temperature, ...(force && { forceGlobal: force }) };
+      return [await tokenTypesBackward(scope, dt!, y!, how, B, G, chunks)];
+    })[0]!;
   }
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor {
     const { window, chunk } = options;
@@ -359,7 +362,8 @@ export class GpuEngine implements Engine, TensorOwner {
   keptShare(last: Tensor): Tensor {
     expectRank('last', last, 'B,G,N');
     const [B, G, N] = last.shape as [number, number, number];
-    return this.#call([integer(last)], [[B, G]], async (scope, [ends]) => [await keptShare(scope, ends!, B * G, N)])[0]!;
+    return this.#call([integer(last)], [[B, G]], async (scope, [ends]) =>
+      [await keptShare(scope, ends!, B * G, N)])[0]!;
   }
   addMemoryPrice(dTypes: Tensor, types: Tensor, length: number, options: LifetimeOptions & { weight: number }): Tensor {
     const whole = this.#types(types, length, options);

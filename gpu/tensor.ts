@@ -21,6 +21,8 @@ export class DeviceTensor implements Tensor {
   /** Of whole numbers that came from the host: what they are. */
   readonly host: Int32Array | undefined;
   memory: Memory | undefined;
+  /** Token types chosen on the device: 3 stands for a NaN score. */
+  chosen: boolean = false;
   /** Why there is no memory. */
   failure: Error | undefined;
   #disposed = false;

@@ -17,7 +17,7 @@ export interface EngineCase {
   readonly missing?: string;
 }
 
-/** Backends of gpu.js to test, by NATS_STACKS (names with commas between); all that Node and Deno can have by default. */
+/** Backends of gpu.js to test, by NATS_STACKS (names, commas between); by default all that Node and Deno can have. */
 const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu').split(',').filter(Boolean) as DeviceMode[];
 /** Those whose absence is a failure and no skip, by NATS_REQUIRE. */
 const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
