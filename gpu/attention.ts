@@ -343,11 +343,36 @@ const VALUES_4 = kernel('weighted values, 4 columns', 'weights v list | n d shar
   }
   return [a, b, c, e];`, { parts: 4 });
 
-const OUT = kernel('attention output', 'values | d width', `
-  return values[this.thread.y * width + this.thread.x] / values[this.thread.y * width + d];`);
+/**
+ * Results of tiles lie one tile after the other, each [heads,rows,width]: one copy per tile. Row i of head h is the
+ * row first heads + h rows + (i - first) of that stack, with `first` and `rows` those of i's tile.
+ */
+const UNSTACK = kernel('rows of tiles', 'stack | n heads step width', `
+  const first = Math.floor((this.thread.y + 0.5) / step) * step;
+  let rows = step;
+  if (n - first < step) {
+    rows = n - first;
+  }
+  const row = first * heads + this.thread.z * rows + this.thread.y - first;
+  return stack[at(row, width, this.thread.x)];`);
 
-const LSE = kernel('log-sum-exp', 'max values | d width', `
-  return max[this.thread.x] + Math.log(values[this.thread.x * width + d]);`, { flat: true });
+const OUT = kernel('attention output', 'stack | n heads step width d', `
+  const first = Math.floor((this.thread.y + 0.5) / step) * step;
+  let rows = step;
+  if (n - first < step) {
+    rows = n - first;
+  }
+  const row = first * heads + this.thread.z * rows + this.thread.y - first;
+  return stack[at(row, width, this.thread.x)] / stack[at(row, width, d)];`);
+
+const LSE = kernel('log-sum-exp', 'max stack | n heads step width d', `
+  const first = Math.floor((this.thread.x + 0.5) / step) * step;
+  let rows = step;
+  if (n - first < step) {
+    rows = n - first;
+  }
+  const row = first * heads + this.thread.y * rows + this.thread.x - first;
+  return max[at(row, 1, 0)] + Math.log(stack[at(row, width, d)]);`);
 
 /** Attention of §3: out [B,H,N,d] and lse [B,H,N]. */
 export async function attention(scope: Scope, inputs: Inputs, sizes: Sizes): Promise<[out: Memory, lse: Memory]> {
@@ -355,12 +380,12 @@ export async function attention(scope: Scope, inputs: Inputs, sizes: Sizes): Pro
   const { device } = scope;
   const share = H / G;
   const heads = B * H;
-  const out = scope.adopt(device.allocate(heads * N * d));
-  const lse = scope.adopt(device.allocate(heads * N));
   const tiles = new Tiles(scope, inputs.last, sizes);
   await tiles.prepare();
   const four = device.vectors && d % 4 === 0;
   const width = four ? d + 4 : d + 1;
+  const stack = scope.adopt(device.allocate(heads * N * width));
+  const maxima = scope.adopt(device.allocate(heads * N));
   for (let n = 0; n < tiles.count; n++) {
     const tile = await tiles.tile(n);
     const { first, rows, cap, list } = tile;
@@ -370,22 +395,14 @@ export async function attention(scope: Scope, inputs: Inputs, sizes: Sizes): Pro
     const values = four
       ? await scope.run(VALUES_4, [width / 4, rows, heads], [weights, inputs.v, list], [N, d, share, cap, rows])
       : await scope.run(VALUES, [width, rows, heads], [weights, inputs.v, list], [N, d, share, cap, rows]);
-    const outTile = await scope.run(OUT, [d, rows * heads], [values], [d, width]);
-    const logs = await scope.run(LSE, [rows * heads], [max, values], [d, width]);
-    device.copy(outTile, out, tileRanges(heads, N, first, rows, d));
-    device.copy(logs, lse, tileRanges(heads, N, first, rows, 1));
-    scope.free(scores, max, weights, values, outTile, logs, list);
+    device.copy(values, stack, [{ from: 0, to: first * heads * width, length: heads * rows * width }]);
+    device.copy(max, maxima, [{ from: 0, to: first * heads, length: heads * rows }]);
+    scope.free(scores, max, weights, values, list);
   }
   tiles.free();
+  const out = await scope.run(OUT, [d, N, heads], [stack], [N, heads, tiles.step, width, d]);
+  const lse = await scope.run(LSE, [N, heads], [maxima, stack], [N, heads, tiles.step, width, d]);
   return [out, lse];
-}
-
-/** From a tile [heads,rows,width] to its rows of [heads,N,width]. */
-function tileRanges(
-  heads: number, N: number, first: number, rows: number, width: number,
-): { from: number; to: number; length: number }[] {
-  const length = rows * width;
-  return Array.from({ length: heads }, (_, head) => ({ from: head * length, to: (head * N + first) * width, length }));
 }
 
 // ---- gradients --------------------------------------------------------------------------------------
@@ -484,7 +501,7 @@ export async function attentionBackward(
   const share = H / G;
   const heads = B * H;
   const delta = await scope.run(DELTA, [heads * N], [dOut, inputs.out], [d]);
-  const dq = scope.adopt(device.allocate(heads * N * d));
+  const stack = scope.adopt(device.allocate(heads * N * d));
   let dk = await fill(scope, 0, B * G * N * d);
   let dv = await fill(scope, 0, B * G * N * d);
   const tiles = new Tiles(scope, last, sizes);
@@ -500,7 +517,7 @@ export async function attentionBackward(
       DSCORES, [rows, cap, heads], [weights, dOut, v, list, delta], [N, d, share, cap, rows, first], [scale],
     );
     const dqTile = await scope.run(DQ, [d, rows, heads], [dS, k, list], [N, d, share, cap, rows]);
-    device.copy(dqTile, dq, tileRanges(heads, N, first, rows, d));
+    device.copy(dqTile, stack, [{ from: 0, to: first * heads * d, length: heads * rows * d }]);
     const [toKeys, columns] = four ? [TO_KEYS_4, d / 4] : [TO_KEYS, d];
     const shape = [N, d, share, cap, rows, first];
     const nextK = await scope.run(toKeys, [columns, N, B * G], [dk, dS, q, slots], shape);
@@ -509,6 +526,8 @@ export async function attentionBackward(
     [dk, dv] = [nextK, nextV];
   }
   tiles.free();
+  const dq = await scope.run(UNSTACK, [d, N, heads], [stack], [N, heads, tiles.step, d]);
+  scope.free(stack);
   if (!typed) return [dq, dk, dv];
   return [dq, dk, dv, await typeGradient(scope, inputs, sizes, delta, typed)];
 }

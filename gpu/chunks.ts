@@ -35,7 +35,7 @@ export function poolChunks(
   return scope.run(POOL, [D, Math.ceil(N / C), B], [x], [N, D, C, largest ? 1 : 0]);
 }
 
-/** Folds a step's tokens into what came before of their chunk; meta is (tokens of the chunk before, tokens) of each b. */
+/** Folds a step's tokens into what came before of their chunk; meta: (tokens before, tokens) of each b. */
 const PUSH = kernel('chunk pool push', 'x state meta | n D C largest mean', `
   const used = meta[this.thread.z * 2];
   const count = meta[this.thread.z * 2 + 1];

@@ -110,5 +110,6 @@ export function tokenTypesBackward(
 ): Promise<Memory> {
   const { temperature, forceGlobal } = options;
   const forced = forceGlobal ? 1 : 0;
-  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, forceGlobal ?? scope.upload([0])], [G, Nc, forced], [temperature]);
+  const flags = forceGlobal ?? scope.upload([0]);
+  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, flags], [G, Nc, forced], [temperature]);
 }

@@ -35,7 +35,8 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       const { B, G, N, chunk } = size;
       const types = typesOf(size);
       const shape = [B, G, Math.ceil(N / chunk)];
-      const scores = engine.tensor(Array.from(types).flatMap((type) => [0, 1, 2].map((c) => (c === type ? 1 : 0))), [...shape, 3]);
+      const oneHot = Array.from(types).flatMap((type) => [0, 1, 2].map((c) => (c === type ? 1 : 0)));
+      const scores = engine.tensor(oneHot, [...shape, 3]);
       const chosen = engine.tokenTypes(scores, { temperature: 1 }).types;
       expectSameBits(await engine.readIntegers(chosen), types, 'types');
       const last = await engine.readIntegers(engine.lifetime(chosen, N, size));
