@@ -1,0 +1,258 @@
+/**
+ * Every operation of the engine contract on fixed inputs, at a few odd sizes. Inputs and constants are float32
+ * numbers, so that an engine in float32 and one in float64 are asked the same question.
+ * @module
+ */
+import type { Engine, Tensor } from '../src/engine.ts';
+import { createEngine } from '../src/engines.ts';
+import { chunkCount } from '../src/lifetime.ts';
+import { generator } from '../src/random.ts';
+import { sizeOf } from '../src/tensor.ts';
+
+/** One result of an operation. `exact`: whole numbers, which must be the same on every engine. */
+export interface Result {
+  readonly name: string;
+  readonly values: ArrayLike<number>;
+  readonly exact?: true;
+}
+
+/** Runs an operation; `size` is 0, 1 or 2. The same draw on every engine. */
+export type StackCase = (engine: Engine, draw: Draw, size: number) => Promise<readonly Result[]>;
+
+export const SIZES: readonly number[] = [0, 1, 2];
+
+/** Inputs from a fixed seed. */
+export class Draw {
+  readonly #random: ReturnType<typeof generator>;
+
+  constructor(seed: number, stream: readonly number[]) {
+    this.#random = generator(seed, stream);
+  }
+
+  /** Normal numbers, rounded to float32. */
+  reals(shape: readonly number[], scale = 1): Float32Array {
+    return Float32Array.from({ length: sizeOf(shape) }, () => this.#random.normal() * scale);
+  }
+
+  /** Whole numbers below n. */
+  whole(shape: readonly number[], n: number): Int32Array {
+    return Int32Array.from({ length: sizeOf(shape) }, () => this.#random.below(n));
+  }
+}
+
+const EPSILON = 2 ** -17;
+const ROWS = [[1, 3], [2, 7], [3, 21]] as const;
+const WIDTHS = [5, 33, 130] as const;
+
+/** Reads results by name. */
+async function read(engine: Engine, tensors: Readonly<Record<string, Tensor>>): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const [name, tensor] of Object.entries(tensors)) {
+    results.push(tensor.kind === 'integer'
+      ? { name, values: await engine.readIntegers(tensor), exact: true }
+      : { name, values: await engine.read(tensor) });
+  }
+  return results;
+}
+
+/** A tensor drawn anew. */
+function real(engine: Engine, draw: Draw, shape: readonly number[], scale?: number): Tensor {
+  return engine.tensor(draw.reals(shape, scale), shape);
+}
+
+function whole(engine: Engine, draw: Draw, shape: readonly number[], n: number): Tensor {
+  return engine.integers(draw.whole(shape, n), shape);
+}
+
+/** What the float64 reference says, rounded to float32: an input for the backward of the same operation. */
+async function rounded(ask: (engine: Engine) => Tensor): Promise<Float32Array> {
+  const engine = createEngine();
+  try {
+    return Float32Array.from(await engine.read(ask(engine)));
+  } finally {
+    engine.dispose();
+  }
+}
+
+const elementwise: StackCase = async (engine, draw, size) => {
+  const shape = [...ROWS[size]!, WIDTHS[size]!];
+  const [a, b, sum] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, shape)];
+  engine.accumulate(sum, a);
+  return read(engine, { add: engine.add(a, b), accumulate: sum });
+};
+
+const embedding: StackCase = async (engine, draw, size) => {
+  const [V, D] = [17, WIDTHS[size]!];
+  const ids = whole(engine, draw, ROWS[size]!, V);
+  return read(engine, {
+    embedding: engine.embedding(real(engine, draw, [V, D]), ids),
+    embeddingBackward: engine.embeddingBackward(real(engine, draw, [...ROWS[size]!, D]), ids, V),
+  });
+};
+
+const linear: StackCase = async (engine, draw, size) => {
+  const [K, M] = [WIDTHS[size]!, WIDTHS[2 - size]!];
+  const x = real(engine, draw, [...ROWS[size]!, K]);
+  const dOut = real(engine, draw, [...ROWS[size]!, M]);
+  const weight = real(engine, draw, [M, K]);
+  return read(engine, {
+    linear: engine.linear(x, weight),
+    'linearBackward dx': engine.linearBackwardInput(dOut, weight),
+    'linearBackward dWeight': engine.linearBackwardWeight(dOut, x),
+  });
+};
+
+const rmsNorm: StackCase = async (engine, draw, size) => {
+  const shape = [...ROWS[size]!, WIDTHS[size]!];
+  const [x, dOut, weight] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, [WIDTHS[size]!])];
+  const { dx, dWeight } = engine.rmsNormBackward(dOut, x, weight, EPSILON);
+  return read(engine, {
+    rmsNorm: engine.rmsNorm(x, weight, EPSILON), 'rmsNormBackward dx': dx, 'rmsNormBackward dWeight': dWeight,
+  });
+};
+
+const swiglu: StackCase = async (engine, draw, size) => {
+  const shape = [...ROWS[size]!, WIDTHS[size]!];
+  const [gate, up, dOut] = [real(engine, draw, shape, 4), real(engine, draw, shape), real(engine, draw, shape)];
+  const { dGate, dUp } = engine.swigluBackward(dOut, gate, up);
+  return read(engine, { swiglu: engine.swiglu(gate, up), 'swigluBackward dGate': dGate, 'swigluBackward dUp': dUp });
+};
+
+const heads: StackCase = async (engine, draw, size) => {
+  const [[B, N], H, d] = [ROWS[size]!, 3, [2, 6, 20][size]!];
+  const angles = draw.reals([B, N, d / 2], 50);
+  const x = real(engine, draw, [B, H, N, d]);
+  const [cos, sin] = [Math.cos, Math.sin].map((of) => engine.tensor(angles.map((a) => of(a)), [B, N, d / 2]));
+  return read(engine, {
+    splitHeads: engine.splitHeads(real(engine, draw, [B, N, H * d]), H), mergeHeads: engine.mergeHeads(x),
+    rope: engine.rope(x, cos!, sin!), 'rope inverse': engine.rope(x, cos!, sin!, true),
+  });
+};
+
+const crossEntropy: StackCase = async (engine, draw, size) => {
+  const V = WIDTHS[size]!;
+  const logits = real(engine, draw, [...ROWS[size]!, V], 5);
+  const targets = engine.integers(draw.whole(ROWS[size]!, V + 1).map((target) => target - 1), ROWS[size]!);
+  return read(engine, {
+    crossEntropy: engine.crossEntropy(logits, targets),
+    crossEntropyBackward: engine.crossEntropyBackward(logits, targets, 2 ** -5),
+  });
+};
+
+const adamW: StackCase = async (engine, draw, size) => {
+  const shape = [ROWS[size]![1], WIDTHS[size]!];
+  const [parameter, gradient, m] = [0, 1, 2].map(() => real(engine, draw, shape)) as [Tensor, Tensor, Tensor];
+  const v = engine.tensor(draw.reals(shape).map((x) => x * x), shape);
+  const squaredNorm = engine.sumOfSquares([gradient, m]);
+  engine.adamW(parameter, gradient, m, v, {
+    learningRate: 2 ** -7, beta1: 0.875, beta2: 0.96875, epsilon: 2 ** -20, weightDecay: 0.125, step: size + 1,
+    clip: { squaredNorm, maxNorm: 1 },
+  });
+  return read(engine, { sumOfSquares: squaredNorm, 'adamW parameter': parameter, 'adamW m': m, 'adamW v': v });
+};
+
+const chunks: StackCase = async (engine, draw, size) => {
+  const [[B, N], D, C] = [ROWS[size]!, WIDTHS[size]!, 4];
+  const x = real(engine, draw, [B, N, D]);
+  const pool = engine.createChunkPool(B, D, C, 'mean');
+  const pushed: number[] = [];
+  for (const T of [3, 1, 6]) pushed.push(...await engine.read(pool.push(real(engine, draw, [B, T, D]))));
+  pool.dispose();
+  return [
+    ...await read(engine, {
+      'poolChunks mean': engine.poolChunks(x, C, 'mean'), 'poolChunks max': engine.poolChunks(x, C, 'max'),
+    }),
+    { name: 'ChunkPool push', values: pushed },
+  ];
+};
+
+const search: StackCase = async (engine, draw, size) => {
+  const [[B, N], G, temperature] = [ROWS[size]!, 2, 0.5];
+  const shape = [B, G, N, 3];
+  const [scores, noise, dTypes] = [0, 1, 2].map(() => draw.reals(shape));
+  const force = draw.whole([B, N], 2);
+  const y = await rounded((one) => one.tokenTypes(one.tensor(scores!, shape), {
+    noise: one.tensor(noise!, shape), temperature, forceGlobal: one.integers(force, [B, N]),
+  }).probabilities);
+  const forceGlobal = engine.integers(force, [B, N]);
+  const chosen = engine.tokenTypes(engine.tensor(scores!, shape), {
+    noise: engine.tensor(noise!, shape), temperature, forceGlobal,
+  });
+  return read(engine, {
+    tokenTypes: chosen.types, 'tokenTypes probabilities': chosen.probabilities,
+    tokenTypesBackward: engine.tokenTypesBackward(
+      engine.tensor(dTypes!, shape), engine.tensor(y, shape), { temperature, forceGlobal },
+    ),
+  });
+};
+
+const lifetime: StackCase = async (engine, draw, size) => {
+  const [[B, N], G, chunk] = [[ROWS[size]![0], [9, 50, 301][size]!], 2, size + 1];
+  const Nc = chunkCount(N!, chunk);
+  const types = whole(engine, draw, [B!, G, Nc], 3);
+  const options = { window: 5, chunk };
+  const last = engine.lifetime(types, N!, options);
+  const dTypes = real(engine, draw, [B!, G, Nc, 3]);
+  return read(engine, {
+    lifetime: last, keptShare: engine.keptShare(last),
+    addMemoryPrice: engine.addMemoryPrice(dTypes, types, N!, { ...options, weight: 2 ** -6 }),
+  });
+};
+
+const attention: StackCase = async (engine, draw, size) => {
+  const [B, H, G, N, d] = ([[1, 2, 1, 7, 3], [2, 4, 2, 33, 8], [1, 6, 2, 130, 20]] as const)[size]!;
+  const options = { window: 5, chunk: size + 1 };
+  const [queries, keys] = [[B, H, N, d], [B, G, N, d]];
+  const [qs, ks, vs, dOuts] = [queries, keys, keys, queries].map((shape) => draw.reals(shape));
+  const kinds = draw.whole([B, G, chunkCount(N, options.chunk)], 3);
+  const scale = Math.fround(1 / Math.sqrt(d));
+  const upload = (to: Engine) => {
+    const types = to.integers(kinds, [B, G, chunkCount(N, options.chunk)]);
+    return {
+      types, q: to.tensor(qs!, queries), k: to.tensor(ks!, keys), v: to.tensor(vs!, keys),
+      last: to.lifetime(types, N, options), scale,
+    };
+  };
+  const outs = await rounded((one) => one.attention(upload(one)).out);
+  const lses = await rounded((one) => one.attention(upload(one)).lse);
+  const { types, ...inputs } = upload(engine);
+  const { out, lse } = engine.attention(inputs);
+  const backward = (rule: 'exact' | 'bounded') => engine.attentionBackward({
+    ...inputs, out: engine.tensor(outs, queries), lse: engine.tensor(lses, [B, H, N]),
+    dOut: engine.tensor(dOuts!, queries), types: { types, rule, ...options },
+  });
+  const { dq, dk, dv, dTypes } = backward('bounded');
+  return read(engine, {
+    'attention out': out, 'attention lse': lse, 'attentionBackward dq': dq, 'attentionBackward dk': dk,
+    'attentionBackward dv': dv, 'attentionBackward dTypes, bounded': dTypes!,
+    'attentionBackward dTypes, exact': backward('exact').dTypes!,
+  });
+};
+
+const cache: StackCase = async (engine, draw, size) => {
+  const [B, H, G, d] = ([[1, 1, 1, 3], [2, 4, 2, 8], [1, 6, 2, 20]] as const)[size]!;
+  const cache = engine.createCache({
+    batch: B, kvHeads: G, headDim: d, window: 6, chunk: 1, blockSize: 4,
+  });
+  const scale = Math.fround(1 / Math.sqrt(d));
+  const outs: number[] = [];
+  for (const T of [13, ...new Array<number>(20).fill(1), 5]) {
+    const [k, v] = [real(engine, draw, [B, G, T, d]), real(engine, draw, [B, G, T, d])];
+    cache.append(k, v, whole(engine, draw, [B, G, T], 3));
+    outs.push(...await engine.read(cache.attend(real(engine, draw, [B, H, T, d]), scale)));
+    cache.evict();
+  }
+  const held: number[] = [];
+  for (let n = 0; n < B * G; n++) held.push(...await cache.positions(Math.floor(n / G), n % G), -1);
+  const { live, visiblePairs } = await cache.stats();
+  cache.dispose();
+  return [
+    { name: 'Cache attend', values: outs },
+    { name: 'Cache positions, live, visible pairs', values: [...held, ...live, ...visiblePairs], exact: true },
+  ];
+};
+
+export const STACK_CASES: readonly StackCase[] = [
+  elementwise, embedding, linear, rmsNorm, swiglu, heads, crossEntropy, adamW, chunks, search, lifetime, attention,
+  cache,
+];
