@@ -11,9 +11,17 @@ const common: Options = {
   // Neutral: what index.ts shares with the command touches no Node built-in (test/architecture.test.ts).
   platform: 'neutral',
   external: [/^node:/],
+  // gpu.js travels inside, in chunks that only import() loads: as a dependency it would bring 84 MB that nothing uses,
+  // and overrides do not reach a user's install.
+  noExternal: ['gpu.js'],
   removeNodeProtocol: false, // Deno knows built-ins only by `node:`
   sourcemap: true,
   clean: false, // below: two builds at once must not delete each other's files
+};
+
+/** gpu.js as it builds itself for browsers: with what it needs, and without asking for native modules. */
+const wholeGpuJs: NonNullable<Options['esbuildOptions']> = (esbuild) => {
+  esbuild.alias = { 'gpu.js': 'gpu.js/dist/gpu-browser.js' };
 };
 
 const library = entries({ index: 'src/index.ts' });
@@ -28,13 +36,14 @@ export default function config(options: Options): Options[] {
   // from dist/ may still load them.
   if (options.dts !== false) rmSync('dist', { recursive: true, force: true });
   const builds: Options[] = [
-    { ...common, entry: library, dts: Object.keys(library).length > 0 },
+    { ...common, entry: library, dts: Object.keys(library).length > 0, esbuildOptions: wholeGpuJs },
     {
       ...common,
       entry: programs,
       splitting: true,
       // Beside the commands, so that new URL('./worker.js', import.meta.url) holds in a shared chunk too.
-      esbuildOptions: (esbuild) => {
+      esbuildOptions: (esbuild, context) => {
+        wholeGpuJs(esbuild, context);
         esbuild.chunkNames = 'cli/[name]-[hash]';
       },
     },

@@ -31,7 +31,7 @@ export interface Inputs {
 }
 
 /** Elements of a tile of scores. */
-const TILE_ELEMENTS = 2 ** 24;
+const TILE_ELEMENTS = 2 ** 25;
 /** What a hidden pair's score is; a visible one is far from it. */
 const HIDDEN = '-1e30';
 

@@ -14,6 +14,8 @@ interface Manifest {
   readonly engines: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta: Readonly<Record<string, object>>;
 }
 interface Locked {
   readonly version?: string;
@@ -30,7 +32,11 @@ const { packages } = json<{ packages: Record<string, Locked> }>('package-lock.js
 describe('package-lock.json', () => {
   it('agrees with package.json', () => {
     const { name, version, license, bin, engines, dependencies, devDependencies } = manifest;
-    expect(packages['']).toEqual({ name, version, license, bin, engines, dependencies, devDependencies });
+    const { peerDependencies, peerDependenciesMeta } = manifest;
+    expect(packages['']).toEqual({
+      name, version, license, bin, engines, dependencies, devDependencies, peerDependencies, peerDependenciesMeta,
+    });
+    expect(peerDependenciesMeta).toEqual({ webgpu: { optional: true } });
     const wanted = Object.keys({ ...dependencies, ...devDependencies });
     expect(wanted.filter((dependency) => !(`node_modules/${dependency}` in packages))).toEqual([]);
   });
@@ -68,14 +74,32 @@ describe('the tarball', () => {
 
   it('holds the library, the command and its worker, a model, the examples and the licence', () => {
     expect(paths).toEqual(expect.arrayContaining([
-      'package.json', 'LICENSE', 'README.md', 'dist/index.js', 'dist/cli/main.js', 'dist/cli/worker.js',
+      'package.json', 'LICENSE', 'THIRD-PARTY-LICENSES', 'README.md', 'dist/index.js', 'dist/cli/main.js', 'dist/cli/worker.js',
       'models/README.md', 'models/nats/config.json', 'models/nats/model.safetensors', 'examples/moby-dick.txt',
     ]));
   });
 
   it('holds nothing else', () => {
-    const expected = /^(dist\/(?!bench\/).*\.(js|d\.ts)|models\/.*|examples\/.*|package\.json|LICENSE|README\.md)$/;
-    expect(paths.filter((path) => !expected.test(path))).toEqual([]);
+    const folders = /^(dist\/(?!bench\/).*\.(js|d\.ts)|models\/.*|examples\/.*)$/;
+    const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|README\.md)$/;
+    expect(paths.filter((path) => !folders.test(path) && !files.test(path))).toEqual([]);
+  });
+
+  it('has no gpu.js in what importing the library loads, and has it in what createEngine({ gpu }) loads', () => {
+    const loaded = new Set<string>();
+    const load = (name: string): void => {
+      if (loaded.has(name)) return;
+      loaded.add(name);
+      const text = readFileSync(`${root}dist/${name}`, 'utf8');
+      for (const [, path] of text.matchAll(/^(?:import|export)\b[^;]*?['"]\.\/([^'"]+)['"]/gm)) load(path!);
+    };
+    load('index.js');
+    const code = [...loaded].map((name) => readFileSync(`${root}dist/${name}`, 'utf8')).join('');
+    expect(code).not.toContain('WebAssemblyKernel');
+    expect(code).toMatch(/import\(['"]\.\/open-/);
+    const lazy = paths.filter((path) => /^dist\/gpu-browser-.*\.js$/.test(path));
+    expect(lazy).toHaveLength(1);
+    expect(readFileSync(root + lazy[0]!, 'utf8')).toContain('WebAssemblyKernel');
   });
 
   it('stays under 20 MB', () => {
