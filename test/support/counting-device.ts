@@ -1,0 +1,79 @@
+/**
+ * A device that counts: what the engine allocates of another one, and gives back.
+ * @module
+ */
+import type { CopyRange, Device, DeviceMode, LateRead, Memory, Size, Tuning } from '../../gpu/device.ts';
+import type { Kernel } from '../../gpu/kernel.ts';
+
+export class CountingDevice implements Device {
+  readonly mode: DeviceMode;
+  readonly description: string;
+  readonly maxLength: number;
+  readonly limitName: string;
+  readonly tuning: Tuning;
+  readonly vectors: boolean;
+  readonly #inner: Device;
+  readonly #live = new Set<Memory>();
+  #elements = 0;
+  /** Frees of what was not there: freed before, or never handed out. */
+  strays = 0;
+  /** Calls of read(). */
+  reads = 0;
+  /** Set to make the nth run() from now on fail. */
+  failAfter: number | undefined;
+
+  constructor(inner: Device) {
+    this.#inner = inner;
+    this.mode = inner.mode;
+    this.description = inner.description;
+    this.maxLength = inner.maxLength;
+    this.limitName = inner.limitName;
+    this.tuning = inner.tuning;
+    this.vectors = inner.vectors;
+  }
+
+  /** Memories that are allocated and not freed, and their elements together. */
+  get live(): { readonly memories: number; readonly elements: number } {
+    return { memories: this.#live.size, elements: this.#elements };
+  }
+
+  upload(values: Float32Array, length?: number): Memory {
+    return this.#count(this.#inner.upload(values, length));
+  }
+  allocate(length: number): Memory {
+    return this.#count(this.#inner.allocate(length));
+  }
+  async run(
+    kernel: Kernel, size: Size, arrays: readonly Memory[], integers: readonly number[], floats: readonly number[],
+  ): Promise<Memory> {
+    if (this.failAfter !== undefined && this.failAfter-- === 0) {
+      this.failAfter = undefined;
+      throw new Error(`kernel '${kernel.name}' was told to fail`);
+    }
+    return this.#count(await this.#inner.run(kernel, size, arrays, integers, floats));
+  }
+  copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
+    this.#inner.copy(from, to, ranges);
+  }
+  read(memory: Memory, length: number): Promise<Float32Array> {
+    this.reads++;
+    return this.#inner.read(memory, length);
+  }
+  readLater(memory: Memory, length: number): LateRead {
+    return this.#inner.readLater(memory, length);
+  }
+  free(memory: Memory): void {
+    if (this.#live.delete(memory)) this.#elements -= memory.length;
+    else this.strays++;
+    this.#inner.free(memory);
+  }
+  dispose(): void {
+    this.#inner.dispose();
+  }
+
+  #count(memory: Memory): Memory {
+    this.#live.add(memory);
+    this.#elements += memory.length;
+    return memory;
+  }
+}
