@@ -23,15 +23,33 @@ export function fromBfloat16(bits: number): number {
 
 /** The binary16 pattern nearest to `x`, ties to even; beyond the largest it is an infinity. */
 export function toFloat16(x: number): number {
+  return nearestPattern(x, 10, -14, 0x7c00);
+}
+
+/** The bfloat16 pattern nearest to `x`, ties to even; beyond the largest it is an infinity. */
+export function toBfloat16(x: number): number {
+  return nearestPattern(x, 7, -126, 0x7f80);
+}
+
+/** The exponent of the leading bit of a float64: `2 ** e <= |x| < 2 ** (e + 1)`; -1023 for 0 and subnormals. */
+export function exponentOf(x: number): number {
+  scratch.setFloat64(0, x);
+  return ((scratch.getUint16(0) >> 4) & 0x7ff) - 1023;
+}
+
+/**
+ * Rounds once, from float64: by way of float32, what lies near a tie would be rounded onto it and then away.
+ * `least` is the exponent of the smallest normal, `infinity` the pattern of +Infinity.
+ */
+function nearestPattern(x: number, fractionBits: number, least: number, infinity: number): number {
+  if (Number.isNaN(x)) return infinity | (1 << (fractionBits - 1));
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const size = Math.abs(x);
-  if (Number.isNaN(x)) return 0x7e00;
-  if (size >= 65520) return sign | 0x7c00;
-  // The exponent of the leading bit, but not below that of subnormals; scaling by powers of two is exact.
-  scratch.setFloat64(0, size);
-  const exponent = Math.max(((scratch.getUint16(0) >> 4) & 0x7ff) - 1023, -14);
-  const units = roundHalfEven(size * 2 ** (10 - exponent)); // in units of the last place, up to 2048
-  return sign | (exponent === -14 && units < 1024 ? units : ((exponent + 14) << 10) + units);
+  if (size === Infinity) return sign | infinity;
+  const exponent = Math.max(exponentOf(size), least); // subnormals share the spacing of the smallest normals
+  const units = roundHalfEven(size * 2 ** (fractionBits - exponent)); // scaling by powers of two is exact
+  // Patterns count on through subnormals, normals and infinity: a carry lands where it should.
+  return sign | Math.min((exponent - least) * 2 ** fractionBits + units, infinity);
 }
 
 function roundHalfEven(x: number): number {

@@ -5,23 +5,25 @@
  */
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
-import { fromBfloat16, fromFloat16, toFloat16 } from './float16.ts';
+import {
+  byName, BYTES, checkNamed, type FloatDtype, type IntegerDtype, LAYOUTS, type NamedTensor, readElements, SETTERS,
+} from './named-tensor.ts';
 import { type HeaderEntry, METADATA_KEY, parseHeader, shown } from './safetensors-header.ts';
 
-/** Element types that are read; F64, F32 and F16 are also written. */
-export type Dtype = 'F64' | 'F32' | 'F16' | 'BF16';
+/** Element types of weights; all are read, F64, F32 and F16 are also written. */
+export type Dtype = FloatDtype;
 
 /** A tensor of a file. */
 export interface StoredTensor extends NDArray {
   readonly dtype: Dtype;
 }
 
-const BYTES: Readonly<Record<Dtype, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'] satisfies Dtype[];
 /** The format's own bound on the header. */
 const MAX_HEADER = 100_000_000;
 
 /**
- * Reads a safetensors file. F64 stays float64; F32, F16 and BF16 become float32.
+ * Reads the weights of a safetensors file. F64 stays float64; F32, F16 and BF16 become float32.
  *
  * @param bytes The whole file.
  * @param file What to call it in errors.
@@ -31,15 +33,43 @@ const MAX_HEADER = 100_000_000;
 export function decodeSafetensors(
   bytes: Uint8Array, file = 'the safetensors file',
 ): { tensors: Map<string, StoredTensor>; metadata: Record<string, string> } {
+  return decode(bytes, file, FLOATS, load);
+}
+
+/**
+ * Reads every tensor of a safetensors file: reals as float64, whole numbers and bools as 32-bit integers.
+ * Memory for the tensors is at most four times the file's (float16 to float64, bool to 32 bits).
+ *
+ * @param bytes The whole file.
+ * @param file What to call it in errors.
+ * @returns Tensors by name, in the header's order, and the metadata (without prototype).
+ * @throws {FileFormatError} If anything about the file contradicts the format or itself, a dtype is none of
+ * F64, F32, F16, BF16, I64, I32, U8, BOOL, an I64 does not fit 32 bits, or a BOOL is neither 0 nor 1.
+ */
+export function readSafetensors(
+  bytes: Uint8Array, file = 'the safetensors file',
+): { tensors: Map<string, NamedTensor>; metadata: Record<string, string> } {
+  return decode(bytes, file, Object.keys(BYTES), ({ name, dtype, shape, begin, end }, data) => {
+    const layout = LAYOUTS[dtype as FloatDtype | IntegerDtype]; // checked before
+    return { ...readElements(layout, data.subarray(begin, end), true, `tensor '${shown(name)}'`), shape };
+  });
+}
+
+function decode<T>(
+  bytes: Uint8Array, file: string, dtypes: readonly string[], read: (entry: HeaderEntry, data: Uint8Array) => T,
+): { tensors: Map<string, T>; metadata: Record<string, string> } {
   try {
-    return decode(bytes);
+    const { entries, metadata, data } = open(bytes);
+    for (const entry of entries) checkEntry(entry, dtypes);
+    checkCoverage(entries, data.length);
+    return { tensors: new Map(entries.map((entry) => [entry.name, read(entry, data)] as const)), metadata };
   } catch (error) {
     if (error instanceof FileFormatError) throw new FileFormatError(`${file}: ${error.message}`);
     throw error;
   }
 }
 
-function decode(bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
+function open(bytes: Uint8Array): ReturnType<typeof parseHeader> & { data: Uint8Array } {
   if (bytes.length < 8) fail(`${bytes.length} bytes are too few for a header: the file is empty or truncated, copy it again`);
   const announced = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (announced > BigInt(MAX_HEADER)) fail(`a header of ${announced} bytes is announced, above the format's ${MAX_HEADER}: not a safetensors file`);
@@ -47,11 +77,8 @@ function decode(bytes: Uint8Array): ReturnType<typeof decodeSafetensors> {
   if (8 + headerLength > bytes.length) {
     fail(`a header of ${headerLength} bytes is announced but the file has ${bytes.length}: it is truncated, copy it again`);
   }
-  const { entries, metadata } = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
-  const data = bytes.subarray(8 + headerLength);
-  for (const entry of entries) checkEntry(entry);
-  checkCoverage(entries, data.length);
-  return { tensors: new Map(entries.map((entry) => [entry.name, load(entry, data)] as const)), metadata };
+  const header = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
+  return { ...header, data: bytes.subarray(8 + headerLength) };
 }
 
 function fail(what: string): never {
@@ -78,10 +105,10 @@ function checkCoverage(entries: readonly HeaderEntry[], length: number): void {
 }
 
 /** What a tensor says of itself must be one story. */
-function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry): void {
+function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry, dtypes: readonly string[]): void {
   const what = `tensor '${shown(name)}'`;
-  if (!Object.hasOwn(BYTES, dtype)) {
-    fail(`${what} has dtype "${shown(dtype)}": only ${Object.keys(BYTES).join(', ')} are read, convert it to one of them`);
+  if (!dtypes.includes(dtype)) {
+    fail(`${what} has dtype "${shown(dtype)}": only ${dtypes.join(', ')} are read, convert it to one of them`);
   }
   if (end < begin) fail(`${what} ends at byte ${end}, before it begins at ${begin}: the file is damaged, copy it again`);
   const needed = sizeOf(shape) * BYTES[dtype as Dtype];
@@ -92,15 +119,11 @@ function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry): void {
 
 function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array): StoredTensor {
   const dtype = named as Dtype; // checked before
-  const raw = data.subarray(begin, end);
-  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
-  const count = raw.length / BYTES[dtype];
+  const { bytes, get } = LAYOUTS[dtype];
+  const view = new DataView(data.buffer, data.byteOffset + begin, end - begin);
+  const count = (end - begin) / bytes;
   const array: FloatArray = dtype === 'F64' ? new Float64Array(count) : new Float32Array(count);
-  for (let n = 0; n < count; n++) {
-    if (dtype === 'F64') array[n] = view.getFloat64(8 * n, true);
-    else if (dtype === 'F32') array[n] = view.getFloat32(4 * n, true);
-    else array[n] = (dtype === 'F16' ? fromFloat16 : fromBfloat16)(view.getUint16(2 * n, true));
-  }
+  for (let n = 0; n < count; n++) array[n] = get(view, n * bytes, true);
   return { data: array, shape, dtype };
 }
 
@@ -116,7 +139,43 @@ export function encodeSafetensors(
   tensors: Iterable<readonly [string, NDArray & { readonly dtype: Exclude<Dtype, 'BF16'> }]>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
+  return encode([...tensors], metadata);
+}
+
+/**
+ * Writes a safetensors file of any dtypes that are read. The same tensors give the same bytes, in whatever order
+ * they come: widest elements first, so that each tensor is aligned, then by name, as the format's own library does.
+ *
+ * @param tensors Name and tensor of each: a Map, or a list of pairs. Reals round to nearest, ties to even.
+ * @param metadata Strings by name.
+ * @returns The file's bytes.
+ * @throws {ValueError} If a name occurs twice or is '__metadata__', a shape does not fit its elements, or an
+ * integer does not fit its dtype, or metadata is not strings.
+ */
+export function writeSafetensors(
+  tensors: Iterable<readonly [string, NamedTensor]>, metadata?: Readonly<Record<string, string>>,
+): Uint8Array {
   const list = [...tensors];
+  for (const [name, tensor] of list) checkNamed(name, tensor);
+  list.sort((a, b) => BYTES[b[1].dtype] - BYTES[a[1].dtype] || byName(a, b));
+  if (metadata === undefined) return encode(list);
+  const pairs = Object.entries(metadata).sort(byName);
+  for (const [key, value] of pairs) {
+    if (typeof value !== 'string') throw new ValueError(`metadata '${shown(key)}' is no string: the format has only strings there`);
+  }
+  return encode(list, Object.fromEntries(pairs));
+}
+
+/** A tensor to be written as it stands. */
+interface Writable {
+  readonly data: FloatArray | Int32Array;
+  readonly shape: readonly number[];
+  readonly dtype: FloatDtype | IntegerDtype;
+}
+
+function encode(
+  list: readonly (readonly [string, Writable])[], metadata?: Readonly<Record<string, string>>,
+): Uint8Array {
   const header: string[] = metadata ? [`"${METADATA_KEY}":${JSON.stringify(metadata)}`] : [];
   const names = new Set<string>([METADATA_KEY]);
   let length = 0;
@@ -136,10 +195,9 @@ export function encodeSafetensors(
   bytes.set(json, 8);
   let at = 8 + padded;
   for (const [, { data, dtype }] of list) {
+    const set = SETTERS[dtype];
     for (const x of data) {
-      if (dtype === 'F64') view.setFloat64(at, x, true);
-      else if (dtype === 'F32') view.setFloat32(at, x, true);
-      else view.setUint16(at, toFloat16(x), true);
+      set(view, at, x);
       at += BYTES[dtype];
     }
   }

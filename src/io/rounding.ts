@@ -1,0 +1,75 @@
+/**
+ * Rounding of float64 to narrower floats, the spacing of each, and 16-bit patterns. Every rounding is one step
+ * from float64, to nearest, ties to even (IEEE 754-2019, 4.3.1); float16 is binary16, bfloat16 the upper half
+ * of a binary32.
+ * @module
+ */
+import { exponentOf, fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16.ts';
+import type { FloatDtype } from './named-tensor.ts';
+
+/** Bits of the fraction, and the exponents of the smallest and the largest normal numbers. */
+const FORMATS: Readonly<Record<FloatDtype, readonly [fractionBits: number, least: number, most: number]>> = {
+  F64: [52, -1022, 1023], F32: [23, -126, 127], F16: [10, -14, 15], BF16: [7, -126, 127],
+};
+
+const ROUND: Readonly<Record<FloatDtype, (x: number) => number>> = {
+  F64: (x) => x,
+  F32: Math.fround,
+  F16: (x) => fromFloat16(toFloat16(x)),
+  BF16: (x) => fromBfloat16(toBfloat16(x)),
+};
+
+/**
+ * The nearest value of a float type.
+ *
+ * @param value Any float64.
+ * @returns The value, in float64; beyond the largest of the type an infinity, for NaN a NaN, and -0 for what
+ * rounds to zero from below.
+ */
+export function roundTo(value: number, dtype: FloatDtype): number {
+  return ROUND[dtype](value);
+}
+
+/**
+ * The nearest value of a float type, element by element.
+ *
+ * @param values float64s, any number of them.
+ * @returns A new array of the same length; see {@link roundTo}.
+ */
+export function roundArray(values: ArrayLike<number>, dtype: FloatDtype): Float64Array {
+  return Float64Array.from(values, ROUND[dtype]);
+}
+
+/**
+ * The spacing of a float type at a value: the unit in the last place, by which errors are measured.
+ *
+ * @param value Any float64; it is not rounded first. At a power of two it has the spacing of what lies above.
+ * @returns For `2 ** e <= |value| < 2 ** (e + 1)`, `2 ** e` over the type's `2 ** fractionBits`; from the smallest
+ * normal down, zero included, the smallest subnormal; beyond the largest finite number, the spacing at that; for
+ * infinities and NaN, which have no neighbours to measure by, NaN.
+ */
+export function ulp(value: number, dtype: FloatDtype): number {
+  if (!Number.isFinite(value)) return NaN;
+  const [fractionBits, least, most] = FORMATS[dtype];
+  return 2 ** (Math.min(Math.max(exponentOf(value), least), most) - fractionBits);
+}
+
+/**
+ * The 16-bit patterns nearest to values.
+ *
+ * @param values float64s, any number of them.
+ * @returns A new array of the same length; every NaN becomes the quiet one with positive sign.
+ */
+export function encode16(values: ArrayLike<number>, dtype: 'F16' | 'BF16'): Uint16Array {
+  return Uint16Array.from(values, dtype === 'F16' ? toFloat16 : toBfloat16);
+}
+
+/**
+ * The values of 16-bit patterns.
+ *
+ * @param bits Patterns, any number of them.
+ * @returns A new array of the same length; exact.
+ */
+export function decode16(bits: ArrayLike<number>, dtype: 'F16' | 'BF16'): Float64Array {
+  return Float64Array.from(bits, dtype === 'F16' ? fromFloat16 : fromBfloat16);
+}
