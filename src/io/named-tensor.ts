@@ -72,16 +72,17 @@ function isInteger(dtype: FloatDtype | IntegerDtype): dtype is IntegerDtype {
  *
  * @param raw Their bytes: a whole number of elements, in the file's order.
  * @param what Their tensor, for errors.
+ * @param place Where among the results the n-th of the file belongs.
  * @throws {FileFormatError} If an integer does not fit 32 bits, a bool is neither 0 nor 1, or memory is short.
  */
 export function readElements(
-  { bytes, dtype, get }: Layout, raw: Uint8Array, little: boolean, what: string,
+  { bytes, dtype, get }: Layout, raw: Uint8Array, little: boolean, what: string, place = (n: number): number => n,
 ): { dtype: FloatDtype; data: Float64Array } | { dtype: IntegerDtype; data: Int32Array } {
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   const count = raw.length / bytes;
   if (!isInteger(dtype)) {
     const data = allocate(() => new Float64Array(count), count, what);
-    for (let n = 0; n < count; n++) data[n] = get(view, n * bytes, little);
+    for (let n = 0; n < count; n++) data[place(n)] = get(view, n * bytes, little);
     return { dtype, data };
   }
   const data = allocate(() => new Int32Array(count), count, what);
@@ -91,7 +92,7 @@ export function readElements(
     if (x < least || x > most) {
       throw new FileFormatError(`${what} holds ${x} at element ${n}: ${dtype} is read from ${least} to ${most}, store a float instead`);
     }
-    data[n] = x;
+    data[place(n)] = x;
   }
   return { dtype, data };
 }
@@ -139,6 +140,11 @@ export function checkNamed(name: string, { dtype, shape, data }: NamedTensor): v
   const [least, most] = RANGE[dtype];
   const at = data.findIndex((x) => x < least || x > most);
   if (at >= 0) throw new ValueError(`${what} holds ${data[at]} at element ${at}: ${dtype} goes from ${least} to ${most}`);
+}
+
+/** The error of a reader, with the file in front; other errors as they are. */
+export function inFile(file: string, error: unknown): unknown {
+  return error instanceof FileFormatError ? new FileFormatError(`${file}: ${error.message}`) : error;
 }
 
 /** By UTF-16 code units, so that the order hangs on no locale. */

@@ -6,7 +6,8 @@
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
 import {
-  byName, BYTES, checkNamed, type FloatDtype, type IntegerDtype, LAYOUTS, type NamedTensor, readElements, SETTERS,
+  byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
+  SETTERS,
 } from './named-tensor.ts';
 import { type HeaderEntry, METADATA_KEY, parseHeader, shown } from './safetensors-header.ts';
 
@@ -64,8 +65,7 @@ function decode<T>(
     checkCoverage(entries, data.length);
     return { tensors: new Map(entries.map((entry) => [entry.name, read(entry, data)] as const)), metadata };
   } catch (error) {
-    if (error instanceof FileFormatError) throw new FileFormatError(`${file}: ${error.message}`);
-    throw error;
+    throw inFile(file, error);
   }
 }
 
