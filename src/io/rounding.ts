@@ -37,7 +37,7 @@ export function roundTo(value: number, dtype: FloatDtype): number {
  * @returns A new array of the same length; see {@link roundTo}.
  */
 export function roundArray(values: ArrayLike<number>, dtype: FloatDtype): Float64Array {
-  return Float64Array.from(values, ROUND[dtype]);
+  return fill(new Float64Array(values.length), values, ROUND[dtype]);
 }
 
 /**
@@ -61,7 +61,7 @@ export function ulp(value: number, dtype: FloatDtype): number {
  * @returns A new array of the same length; every NaN becomes the quiet one with positive sign.
  */
 export function encode16(values: ArrayLike<number>, dtype: 'F16' | 'BF16'): Uint16Array {
-  return Uint16Array.from(values, dtype === 'F16' ? toFloat16 : toBfloat16);
+  return fill(new Uint16Array(values.length), values, dtype === 'F16' ? toFloat16 : toBfloat16);
 }
 
 /**
@@ -71,5 +71,11 @@ export function encode16(values: ArrayLike<number>, dtype: 'F16' | 'BF16'): Uint
  * @returns A new array of the same length; exact.
  */
 export function decode16(bits: ArrayLike<number>, dtype: 'F16' | 'BF16'): Float64Array {
-  return Float64Array.from(bits, dtype === 'F16' ? fromFloat16 : fromBfloat16);
+  return fill(new Float64Array(bits.length), bits, dtype === 'F16' ? fromFloat16 : fromBfloat16);
+}
+
+/** A loop: TypedArray.from with a function takes ten times as long. */
+function fill<T extends Float64Array | Uint16Array>(to: T, from: ArrayLike<number>, map: (x: number) => number): T {
+  for (let n = 0; n < to.length; n++) to[n] = map(from[n]!);
+  return to;
 }
