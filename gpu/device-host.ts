@@ -43,6 +43,9 @@ export class HostDevice implements Device {
   }
 
   allocate(length: number): Memory {
+    if (length > this.maxLength) {
+      throw new DeviceError(`${length * 4} bytes were asked for but ${this.limitName} is ${this.maxLength * 4}: use a shorter context or a smaller batch`);
+    }
     const values = new Float32Array(length);
     if (this.#poison) values.fill(NaN);
     return { length, values } as HostMemory;

@@ -47,7 +47,7 @@ export class WebGL2Device implements Device {
     this.#gl = gl;
     const info = gl.getExtension('WEBGL_debug_renderer_info');
     const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-    this.description = `gpu.js webgl2 (${renderer})`;
+    this.description = `gpu.js webgl2 (${rendererName(renderer)})`;
     const side = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE) as number, 2 ** 13);
     this.#side = side;
     this.maxLength = side * side;
@@ -118,7 +118,13 @@ export class WebGL2Device implements Device {
     const layers = z === 1 && Math.max(x, y) > this.#side ? 2 : z;
     shortcut.kernel.setOutput(kernel.flat ? [x] : [x, y, layers]);
     const args = arrays.map((memory) => (memory as TextureMemory).handle);
-    const result = shortcut(...args, ...integers, ...floats) as { texture: WebGLTexture; size: [number, number] };
+    let result: { texture: WebGLTexture; size: [number, number] };
+    try {
+      result = shortcut(...args, ...integers, ...floats) as typeof result;
+    } catch (error) {
+      this.#check(); // a lost context compiles nothing
+      throw new DeviceError(`kernel '${kernel.name}' was refused by WebGL2 (${oneLine(error)}): update the graphics driver, or use gpu: 'webasm'`);
+    }
     const built: unknown = shortcut.kernel.constructor;
     if (built !== this.#library.WebGL2Kernel) {
       throw new DeviceError(`kernel '${kernel.name}' was not built for WebGL2 though 'webgl2' was asked for: report this size, ${[x, y, z]}`);
@@ -190,4 +196,21 @@ export class WebGL2Device implements Device {
       throw new DeviceError(`WebGL2 refused a command (error 0x${error.toString(16)}): use a shorter context or a smaller batch`);
     }
   }
+}
+
+/** The GPU in a renderer's name: 'ANGLE (Intel, Intel(R) UHD (0x9B41) Direct3D11 vs_5_0 ps_5_0, D3D11)'. */
+export function rendererName(renderer: string): string {
+  const parts = /^ANGLE \((.*)\)/.exec(renderer)?.[1]?.split(', ') ?? [renderer];
+  // Vendor, renderer (which may have commas of its own), version.
+  const name = (parts.length > 2 ? parts.slice(1, -1) : parts.slice(-1)).join(', ')
+    .replace(/ ?\(0x[\da-f]+\)| vs_\d_\d| ps_\d_\d|^ANGLE Metal Renderer: /gi, '')
+    .replace(/^Vulkan [\d.]+ \((.*)\)$/, '$1')
+    .trim();
+  return name.length < 60 ? name || 'unnamed renderer' : `${name.slice(0, 58)}…`;
+}
+
+/** The log of a shader has a line per problem. */
+function oneLine(error: unknown): string {
+  // Some drivers end it with a NUL.
+  return (error instanceof Error ? error.message : String(error)).replace(/[\s\0]+/g, ' ').trim();
 }

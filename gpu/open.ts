@@ -27,42 +27,53 @@ export async function openEngine(options: OpenOptions): Promise<GpuEngine> {
   return new GpuEngine(await openDevice(options));
 }
 
+/** What a browser has and Node has not: something to draw on. */
+const hasCanvas = (): boolean => typeof OffscreenCanvas !== 'undefined' || typeof document !== 'undefined';
+
 async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOptions): Promise<Device> {
+  checkOptions(gpu, gpuDevice);
   const library = await loadLibrary();
   const common = { poison: testing, tuning: testing ? TEST_TUNING : TUNING };
-  if (gpuDevice && gpu !== true && gpu !== 'webgpu') {
+  if (gpu === 'cpu' || gpu === 'webasm') return new HostDevice(library, gpu, common);
+  if (gpu === 'webgl2') return openWebGL2(library, common);
+  if (gpuDevice) return new WebGPUDevice(library, gpuDevice as GPUDevice, null, { ...common, owned: false });
+  try {
+    const adapter = await requestAdapter(dawn);
+    return new WebGPUDevice(library, await requestDevice(adapter), adapter, { ...common, owned: true });
+  } catch (error) {
+    // The best GPU present: in a browser that may be one that only WebGL2 reaches.
+    if (gpu !== true || !hasCanvas()) throw error;
+    return openOther(library, common, error);
+  }
+}
+
+function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined): void {
+  if (gpu !== true && !['webgpu', 'webgl2', 'webasm', 'cpu'].includes(String(gpu))) {
+    throw new ValueError(`gpu is '${String(gpu)}': use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
+  }
+  if (gpuDevice === undefined) return;
+  if (gpu !== true && gpu !== 'webgpu') {
     throw new ValueError(`gpuDevice is a WebGPU device but gpu is '${String(gpu)}': use gpu: 'webgpu'`);
   }
-  switch (gpu) {
-    case 'cpu':
-    case 'webasm':
-      return new HostDevice(library, gpu, common);
-    case 'webgl2':
-      return openWebGL2(library, common);
-    case 'webgpu':
-      break;
-    case true:
-      break;
-    default:
-      throw new ValueError(`gpu is '${String(gpu)}': use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
+  if (typeof (gpuDevice as Partial<GPUDevice> | null)?.createBuffer !== 'function') {
+    throw new ValueError('gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to');
   }
-  if (gpuDevice) return new WebGPUDevice(library, gpuDevice as GPUDevice, null, { ...common, owned: false });
-  const adapter = await requestAdapter(dawn).catch((error: unknown) => {
-    // The best GPU present: in a browser that may be one that only WebGL2 reaches.
-    if (gpu === true && typeof OffscreenCanvas !== 'undefined') return undefined;
-    throw error;
-  });
-  if (!adapter) return openWebGL2(library, common);
-  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  const device = await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
-  return new WebGPUDevice(library, device, adapter, { ...common, owned: true });
 }
 
 function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning }): Device {
-  if (typeof OffscreenCanvas === 'undefined' && typeof document === 'undefined') {
-    throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here');
-  }
+  if (!hasCanvas()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here');
   return new WebGL2Device(library, options);
+}
+
+/** For who takes any GPU: `failure` says why there is no WebGPU. */
+function openOther(library: Library, options: { poison: boolean; tuning: Tuning }, failure: unknown): Device {
+  try {
+    return openWebGL2(library, options);
+  } catch (error) {
+    // Without their remedies: each names the other one's backend.
+    const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]!);
+    throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or use gpu: 'webasm'`);
+  }
 }
 
 /** An instance of Dawn must outlive its devices. */
@@ -78,6 +89,20 @@ async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> 
   return adapter;
 }
 
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  try {
+    return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
+  } catch (error) {
+    throw new DeviceError(`the GPU adapter gave no device (${reasonOf(error)}): update the driver, or use --gpu=webasm (gpu: 'webasm')`);
+  }
+}
+
+/** What went wrong; its first line, since Node lists how it came to require a module. */
+function reasonOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+}
+
 async function loadDawn(switches: readonly string[]): Promise<GPU> {
   if (typeof process === 'undefined' || !process.versions?.node) {
     throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\' or \'webasm\'');
@@ -87,7 +112,6 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
     const { create } = (await import(/* @vite-ignore */ name)) as { create(options: string[]): GPU };
     return create([...switches]);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
-    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reason}): npm install webgpu, or use --gpu=webasm`);
+    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or use --gpu=webasm`);
   }
 }
