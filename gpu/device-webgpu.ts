@@ -43,6 +43,8 @@ export class WebGPUDevice implements Device {
   #usedBytes = 0;
   /** Reads that wait for the next one. */
   #waiting: { memory: BufferMemory; length: number; settle: (data: Promise<Float32Array>) => void }[] = [];
+  /** Those on their way. */
+  readonly #reads = new Set<Promise<unknown>>();
   #failure: Error | undefined;
   #disposed = false;
 
@@ -57,9 +59,7 @@ export class WebGPUDevice implements Device {
     this.#context = { adapter, device, isLost: false };
     this.#owned = options.owned;
     this.#poison = options.poison;
-    const info = adapter?.info ?? device.adapterInfo;
-    const words = [info?.description, info?.vendor, info?.device, info?.architecture];
-    this.description = `gpu.js webgpu (${words.find((word) => word) ?? 'unnamed adapter'})`;
+    this.description = `gpu.js webgpu (${adapterName(adapter?.info ?? device.adapterInfo)})`;
     const { maxStorageBufferBindingSize: binding, maxBufferSize: size } = device.limits;
     this.maxLength = Math.min(Math.floor(Math.min(binding, size) / 4), 2 ** 31 - 1);
     this.limitName = binding <= size ? 'maxStorageBufferBindingSize' : 'maxBufferSize';
@@ -68,12 +68,12 @@ export class WebGPUDevice implements Device {
     void device.lost.then(({ message, reason }) => {
       this.#context.isLost = true;
       if (!this.#disposed) {
-        this.#failure = new DeviceError(`the GPU device was lost (${reason}: ${message}): create a new engine and upload again`);
+        this.#failure = new DeviceError(`the GPU device was lost (${reason}: ${oneLine(message)}): create a new engine and upload again`);
       }
     });
     if (options.owned) {
       device.onuncapturederror = ({ error }) => {
-        this.#failure ??= new DeviceError(`the GPU refused a command: ${error.message}`);
+        this.#failure ??= new DeviceError(`the GPU refused a command: ${oneLine(error.message)}`);
       };
     }
   }
@@ -135,7 +135,7 @@ export class WebGPUDevice implements Device {
     this.#check();
     // One submit. What run() resolves to is one more handle on the same buffer.
     void Promise.resolve(raw.run(...args)).catch((error: unknown) => {
-      this.#failure ??= new DeviceError(`kernel '${kernel.name}' failed: ${String(error)}`);
+      this.#failure ??= new DeviceError(`kernel '${kernel.name}' failed: ${oneLine(error)}`);
     });
     return result;
   }
@@ -152,7 +152,12 @@ export class WebGPUDevice implements Device {
     } finally {
       WebGPUContext.acquire = acquire;
     }
-    await built;
+    try {
+      await built;
+    } catch (error) {
+      this.#check(); // a lost device builds nothing
+      throw new DeviceError(`a kernel was refused by WebGPU (${oneLine(error)}): update the graphics driver, or use --gpu=webasm (gpu: 'webasm')`);
+    }
     const { mode } = shortcut.kernel.constructor;
     if (mode !== 'webgpu') throw new DeviceError(`a kernel was built for '${mode}' though 'webgpu' was asked for`);
   }
@@ -178,6 +183,7 @@ export class WebGPUDevice implements Device {
     const data = new Promise<Float32Array>((resolve) => {
       settle = resolve;
     });
+    data.catch(() => {}); // a loss may come before anyone asks, who then hears of it
     const entry = { memory: this.#memory(buffer, length), length, settle };
     this.#waiting.push(entry);
     return {
@@ -190,12 +196,14 @@ export class WebGPUDevice implements Device {
 
   /** One staging buffer and one map for what is asked for and for all that waited. */
   async #readAll(memory: BufferMemory | undefined, length: number): Promise<Float32Array> {
-    this.#check();
     const waiting = this.#waiting;
     this.#waiting = [];
     const parts = [...(memory ? [{ memory, length }] : []), ...waiting];
     const bytes = parts.reduce((sum, part) => sum + part.length * 4, 0);
     const work = this.#fetch(parts, bytes);
+    this.#reads.add(work);
+    const done = (): void => void this.#reads.delete(work);
+    work.then(done, done);
     let at = memory ? length : 0;
     for (const part of waiting) {
       const start = at;
@@ -208,6 +216,7 @@ export class WebGPUDevice implements Device {
   }
 
   async #fetch(parts: readonly { memory: BufferMemory; length: number }[], bytes: number): Promise<Float32Array> {
+    this.#check(); // here, so that what waited hears of it, too
     if (bytes === 0) return new Float32Array(0);
     const staging = this.gpuDevice.createBuffer({ size: bytes, usage: STAGING });
     const encoder = this.gpuDevice.createCommandEncoder();
@@ -222,8 +231,10 @@ export class WebGPUDevice implements Device {
       this.#check();
       return new Float32Array(staging.getMappedRange().slice(0));
     } catch (error) {
+      // A device that is being lost drops its maps first.
+      await new Promise((resolve) => setTimeout(resolve));
       this.#check();
-      throw new DeviceError(`reading back ${bytes} bytes failed: ${error instanceof Error ? error.message : String(error)}`);
+      throw new DeviceError(`reading back ${bytes} bytes failed: ${oneLine(error)}`);
     } finally {
       staging.destroy();
     }
@@ -247,6 +258,11 @@ export class WebGPUDevice implements Device {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    // What was asked for is answered: destroying a device would drop its maps.
+    void Promise.allSettled(this.#reads).then(() => this.#destroy());
+  }
+
+  #destroy(): void {
     for (const { kernel } of this.#kernels.values()) {
       kernel.outputBuffer = null;
       kernel.destroy();
@@ -272,4 +288,19 @@ function sizeClass(bytes: number, parts: 2 | 8): number {
   if (bytes <= 256) return 256;
   const step = Math.max(256, 2 ** Math.floor(Math.log2(bytes)) / parts);
   return Math.ceil(bytes / step) * step;
+}
+
+/** What an adapter says about itself. Browsers leave most of it empty, drivers repeat themselves. */
+export function adapterName(info: Partial<GPUAdapterInfo> | undefined): string {
+  const words = [info?.vendor, info?.architecture, info?.device, info?.description]
+    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => word !== '');
+  const said = (word: string, by: string) => by.toLowerCase().includes(word.toLowerCase());
+  const distinct = words.filter((word, n) =>
+    !words.some((other, m) => m !== n && said(word, other) && (m < n || !said(other, word))));
+  return distinct.join(', ') || 'unnamed adapter';
+}
+
+/** Dawn explains itself over several lines. */
+function oneLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, ' ');
 }

@@ -1,0 +1,478 @@
+/** Bad input and bad luck on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build as esbuild } from 'esbuild';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/device.ts';
+import { HostDevice } from '../gpu/device-host.ts';
+import { rendererName, WebGL2Device } from '../gpu/device-webgl2.ts';
+import { adapterName, WebGPUDevice } from '../gpu/device-webgpu.ts';
+import { GpuEngine } from '../gpu/index.ts';
+import { type Library, loadLibrary } from '../gpu/library.ts';
+import { openEngine } from '../gpu/open.ts';
+import type { Cache, Engine, Tensor } from '../src/engine.ts';
+import { createEngine, type GpuEngineOptions } from '../src/engines.ts';
+import { DeviceError, DisposedError, ValueError } from '../src/errors.ts';
+import { CountingDevice } from './support/counting-device.ts';
+import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const library = pathToFileURL(join(root, 'dist/index.js')).href;
+
+type ErrorClass = new (message: string) => Error;
+
+/** Fails unless `work` ends with an error of that class and that message, on one line. */
+async function expectError(work: () => unknown, type: ErrorClass, message: string | RegExp): Promise<void> {
+  const error: unknown = await (async () => work())().then(() => undefined, (reason: unknown) => reason);
+  expect(error).toBeInstanceOf(type);
+  const text = (error as Error).message;
+  if (typeof message === 'string') expect(text).toBe(message);
+  else expect(text).toMatch(message);
+  expect(text).not.toContain('\n');
+}
+
+interface Ended {
+  readonly code: number | string | null | undefined;
+  readonly signal: string | null | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs Node until it ends by itself; one that hangs is ended by a signal, which tests see. */
+function node(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd: string = root): Promise<Ended> {
+  return new Promise((resolve) => {
+    const options = { cwd, env: { ...process.env, ...env }, timeout: 20_000, killSignal: 'SIGKILL' as const };
+    execFile(process.execPath, [...args], options, (error, stdout, stderr) => {
+      resolve({ code: error ? error.code : 0, signal: error?.signal, stdout, stderr });
+    });
+  });
+}
+
+/** A program that opens an engine and prints the error's name and message, or the sum of 1 and 2. */
+const program = (from: string, options: string): string => `
+  import { createEngine } from '${from}';
+  try {
+    const engine = await createEngine(${options});
+    const sum = engine.add(engine.tensor([1], [1]), engine.tensor([2], [1]));
+    console.log((await engine.read(sum))[0]);
+  } catch ({ name, message }) {
+    console.log(name + ': ' + message);
+  }`;
+
+const evaluate = (source: string, env?: NodeJS.ProcessEnv): Promise<Ended> =>
+  node(['--input-type=module', '--eval', source], env);
+
+describe('options that contradict each other or name nothing', () => {
+  it.each<[string, object, ErrorClass, string | RegExp]>([
+    ['a backend that does not exist', { gpu: 'cuda' }, ValueError, 'gpu is \'cuda\': use true, \'webgpu\', \'webgl2\', \'webasm\' or \'cpu\''],
+    ['false', { gpu: false }, ValueError, /^gpu is 'false': use true/],
+    ['a gpuDevice for webasm', { gpu: 'webasm', gpuDevice: {} }, ValueError, 'gpuDevice is a WebGPU device but gpu is \'webasm\': use gpu: \'webgpu\''],
+    ['a gpuDevice for webgl2', { gpu: 'webgl2', gpuDevice: {} }, ValueError, /but gpu is 'webgl2': use gpu: 'webgpu'$/],
+    ['a gpuDevice that is none', { gpu: 'webgpu', gpuDevice: {} }, ValueError, 'gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to'],
+    ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: gpu.js computes in float32 only, leave it out'],
+    ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here'],
+  ])('%s', (_, options, type, message) => expectError(() => createEngine(options as GpuEngineOptions), type, message));
+});
+
+// Elsewhere the system brings its own GPU library, which no variable hides.
+describe.skipIf(process.platform !== 'linux')('without a driver', () => {
+  const env = { VK_ICD_FILENAMES: '/nonexistent', VK_DRIVER_FILES: '/nonexistent' };
+  const absent = 'no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or use --gpu=webasm (gpu: \'webasm\') to run on the CPU';
+
+  it.each(['true', '\'webgpu\''])('gpu: %s is an error that the caller can catch, and the process ends', async (gpu) => {
+    const { code, stdout } = await evaluate(program(library, `{ gpu: ${gpu} }`), env);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `DeviceError: ${absent}\n` });
+  });
+
+  it.each([
+    ['generate', ['--prompt', 'Call me', '--max-new-tokens', '1']],
+    ['eval', ['--text', 'LICENSE', '--max-tokens', '8']],
+  ])('natsearch %s --gpu ends with that line and exit code 1', async (command, flags) => {
+    const main = join(root, 'dist/cli/main.js');
+    const { code, stdout, stderr } = await node([main, command, '--model', 'models/nats', ...flags, '--gpu'], env);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    // Dawn writes warnings of its own before, straight from C++.
+    expect(stderr.split('\n').filter((line) => /natsearch|\.[jt]s:\d/.test(line))).toEqual([`natsearch: ${absent}`]);
+    expect(stderr.endsWith(`natsearch: ${absent}\n`)).toBe(true);
+  });
+});
+
+describe('without the package webgpu', () => {
+  let folder = '';
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'natsearch-no-webgpu-'));
+    await esbuild({
+      entryPoints: [join(root, 'dist/index.js')], outdir: join(folder, 'library'), bundle: true, splitting: true,
+      format: 'esm', platform: 'neutral', external: ['node:*'], outExtension: { '.js': '.mjs' }, logLevel: 'error',
+    });
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it.each([
+    ['true', /^DeviceError: WebGPU in Node needs the package 'webgpu' \(Dawn\), which did not load \(Cannot find package 'webgpu'[^\n]*\): npm install webgpu, or use --gpu=webasm\n$/],
+    ['\'webasm\'', /^3\n$/],
+  ])('gpu: %s', async (gpu, expected) => {
+    const file = join(folder, 'program.mjs');
+    await writeFile(file, program('./library/index.mjs', `{ gpu: ${gpu} }`));
+    const { code, stdout, stderr } = await node([file], {}, folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(expected);
+  });
+});
+
+describe('in a browser', () => {
+  afterEach(() => void vi.unstubAllGlobals());
+
+  /** A page with this WebGPU adapter and this WebGL2 context. */
+  function stubPage(adapter: object | null, context: object | null): void {
+    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => adapter } });
+    vi.stubGlobal('OffscreenCanvas', class {
+      getContext(): object | null {
+        return context;
+      }
+    });
+  }
+
+  it('without any GPU, gpu: true says that neither WebGPU nor WebGL2 was found', async () => {
+    stubPage(null, null);
+    await expectError(() => openEngine({ gpu: true }), DeviceError, 'no GPU was found, neither by WebGPU (no GPU adapter was found) nor by WebGL2 (this browser gives no WebGL2 context): turn hardware acceleration on or update the driver, or use gpu: \'webasm\'');
+    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^no GPU adapter was found: /);
+    await expectError(() => openEngine({ gpu: 'webgl2' }), DeviceError, /^this browser gives no WebGL2 context: /);
+  });
+
+  it('an adapter that gives no device says why', async () => {
+    const refuse = (): Promise<never> => Promise.reject(new Error('out of memory\n    at Dawn'));
+    stubPage({ limits: {}, requestDevice: refuse }, null);
+    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^the GPU adapter gave no device \(out of memory\): update the driver, or use --gpu=webasm/);
+    await expectError(() => openEngine({ gpu: true }), DeviceError,
+      /^no GPU was found, neither by WebGPU \(the GPU adapter gave no device \(out of memory\)\) nor by WebGL2 /);
+  });
+
+  it('a shader that WebGL2 refuses is one line with the kernel\'s name', async () => {
+    const context = new Proxy({}, {
+      get: (_, name) => (name === 'getParameter' ? () => 4096 : name === 'isContextLost' ? () => false :
+        name === 'getError' ? () => 0 : name === 'NO_ERROR' ? 0 : () => ({})),
+    });
+    stubPage(null, context);
+    const real = await loadLibrary();
+    const failing = {
+      ...real,
+      GPU: class {
+        createKernel(): object {
+          const refuse = (): never => {
+            throw new Error('Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error\nERROR: 1 error\n\0');
+          };
+          return Object.assign(refuse, { kernel: { setOutput: () => {} } });
+        }
+      },
+      Texture: class {},
+    } as unknown as Library;
+    const engine = new GpuEngine(new WebGL2Device(failing, { poison: false, tuning: TUNING }));
+    const x = engine.tensor([1], [1]);
+    await expectError(() => engine.read(engine.add(x, x)), DeviceError, 'kernel \'add\' was refused by WebGL2 (Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error ERROR: 1 error): update the graphics driver, or use gpu: \'webasm\'');
+  });
+});
+
+describe('the name of a GPU', () => {
+  it.each([
+    [{ vendor: 'google', architecture: 'swiftshader', device: '', description: '' }, 'google, swiftshader'],
+    [{ vendor: 'nvidia', architecture: 'ampere', device: 'NVIDIA A100', description: '' }, 'ampere, NVIDIA A100'],
+    [{ vendor: 'apple', architecture: 'metal-3' }, 'apple, metal-3'],
+    [{ vendor: 'intel', architecture: 'intel' }, 'intel'],
+    [{}, 'unnamed adapter'],
+    [undefined, 'unnamed adapter'],
+  ])('of WebGPU %#', (info, name) => void expect(adapterName(info as GPUAdapterInfo)).toBe(name));
+
+  it.each([
+    ['ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device (Subzero) (0x0000C0DE)), SwiftShader driver)', 'SwiftShader Device (Subzero)'],
+    ['ANGLE (NVIDIA, NVIDIA GeForce RTX 3080 (0x00002206) Direct3D11 vs_5_0 ps_5_0, D3D11)', 'NVIDIA GeForce RTX 3080 Direct3D11'],
+    ['ANGLE (Apple, ANGLE Metal Renderer: Apple M1 Pro, Unspecified Version)', 'Apple M1 Pro'],
+    ['ANGLE (AMD, AMD Radeon Graphics (renoir, LLVM 15.0.7), OpenGL 4.6)', 'AMD Radeon Graphics (renoir, LLVM 15.0.7)'],
+    ['ANGLE (NVIDIA GeForce GTX 980 Direct3D11 vs_5_0 ps_5_0)', 'NVIDIA GeForce GTX 980 Direct3D11'],
+    ['Adreno (TM) 640', 'Adreno (TM) 640'],
+    ['', 'unnamed renderer'],
+    [`ANGLE (A, ${'b'.repeat(70)}, C)`, `${'b'.repeat(58)}…`],
+  ])('of WebGL2 in %j', (renderer, name) => {
+    expect(rendererName(renderer)).toBe(name);
+    expect(name.length).toBeLessThan(60);
+  });
+});
+
+/** What a device needs around a limit: few bytes, and its name. */
+class SmallDevice extends HostDevice {
+  override readonly maxLength = 1000;
+}
+
+describe('more than a device holds', () => {
+  const small = async (): Promise<GpuEngine> =>
+    new GpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TUNING }));
+
+  it('is refused at once: the limit, the size asked for, and how many tokens fit', async () => {
+    const engine = await small();
+    const [x, weight] = [engine.tensor(new Float32Array(60), [1, 60, 1]), engine.tensor(new Float32Array(20), [20, 1])];
+    await expectError(() => void engine.linear(x, weight), DeviceError, 'a tensor [1,60,20] takes 4800 bytes but the memory of a WebAssembly module is 4000 on gpu.js cpu (plain JavaScript): at most 50 instead of 60 tokens fit');
+    const heads = engine.tensor(new Float32Array(600), [1, 2, 300, 1]);
+    await expectError(() => void engine.linear(heads, engine.tensor([1, 2], [2, 1])), DeviceError, 'a tensor [1,2,300,2] takes 4800 bytes but the memory of a WebAssembly module is 4000 on gpu.js cpu (plain JavaScript): at most 250 instead of 300 tokens fit');
+    engine.dispose();
+  });
+
+  it('is refused by a cache with the limit, and the engine goes on', async () => {
+    const engine = await small();
+    const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 10, window: 4, chunk: 1, blockSize: 16 });
+    const kv = engine.tensor(new Float32Array(400), [1, 1, 40, 10]);
+    const types = engine.integers(new Int32Array(40), [1, 1, 40]); // all of them stay
+    cache.append(kv, kv, types);
+    await cache.stats();
+    cache.append(kv, kv, types);
+    await expectError(() => cache.stats(), DeviceError, '5120 bytes were asked for but the memory of a WebAssembly module is 4000: use a shorter context or a smaller batch');
+    cache.dispose();
+    expect([...await engine.read(engine.tensor([1], [1]))]).toEqual([1]);
+    engine.dispose();
+  });
+});
+
+/** Every kind of work once, forward and backward, with what it makes on `keep`. */
+function workload(engine: Engine, keep: <T extends { dispose(): void }>(made: T) => T): (() => Promise<unknown>)[] {
+  const numbers = (shape: number[], seed: number): Tensor =>
+    keep(engine.tensor(Array.from({ length: shape.reduce((a, b) => a * b) }, (_, n) => Math.sin(seed + n)), shape));
+  const [N, window] = [30, 3];
+  const ids = keep(engine.integers(Int32Array.from({ length: N }, (_, n) => n % 5), [1, N]));
+  const [table, norm, scorer] = [numbers([5, 8], 1), numbers([8], 2), numbers([6, 8], 3)];
+  const x = keep(engine.embedding(table, ids));
+  const hidden = keep(engine.rmsNorm(x, norm, 1e-5));
+  const q = keep(engine.splitHeads(hidden, 2));
+  const scores = keep(engine.splitHeads(keep(engine.linear(hidden, scorer)), 2));
+  const { types, probabilities } = engine.tokenTypes(scores, { temperature: 1 });
+  [types, probabilities].forEach(keep);
+  const last = keep(engine.lifetime(types, N, { window, chunk: 1 }));
+  const inputs = { q, k: q, v: q, last, scale: 0.5 };
+  const { out, lse } = engine.attention(inputs);
+  [out, lse].forEach(keep);
+  const logits = keep(engine.linear(keep(engine.mergeHeads(out)), table));
+  const losses = keep(engine.crossEntropy(logits, ids));
+  const dLogits = keep(engine.crossEntropyBackward(logits, ids, 1));
+  const dTable = keep(engine.linearBackwardWeight(dLogits, hidden));
+  const dOut = keep(engine.splitHeads(keep(engine.linearBackwardInput(dLogits, table)), 2));
+  const searched = { types, rule: 'bounded' as const, window, chunk: 1 };
+  const { dq, dk, dv, dTypes } = engine.attentionBackward({ ...inputs, out, lse, dOut, types: searched });
+  [dq, dk, dv, dTypes!].forEach(keep);
+  const priced = keep(engine.addMemoryPrice(dTypes!, types, N, { window, chunk: 1, weight: 0.1 }));
+  const dScores = keep(engine.tokenTypesBackward(priced, probabilities, { temperature: 1 }));
+  const { dx, dWeight } = engine.rmsNormBackward(keep(engine.mergeHeads(dq)), x, norm, 1e-5);
+  [dx, dWeight].forEach(keep);
+  const dEmbedding = keep(engine.embeddingBackward(dx, ids, 5));
+  engine.accumulate(dTable, dEmbedding);
+  const squaredNorm = keep(engine.sumOfSquares([dTable, dWeight]));
+  const [m, v] = [keep(engine.zeros([5, 8])), keep(engine.zeros([5, 8]))];
+  engine.adamW(table, dTable, m, v, {
+    step: 1, learningRate: 0.1, beta1: 0.9, beta2: 0.9, epsilon: 1e-8, weightDecay: 0.1,
+    clip: { squaredNorm, maxNorm: 1 },
+  });
+  const cache = keep(engine.createCache({ batch: 1, kvHeads: 2, headDim: 4, window, chunk: 1, blockSize: 4 }));
+  cache.append(q, q, types);
+  const attended = keep(cache.attend(q, 0.5));
+  cache.evict();
+  const results = [losses, dScores, dv, dk, table, m, v, attended];
+  return [
+    ...results.map((tensor) => () => engine.read(tensor)),
+    () => engine.readIntegers(last), () => cache.stats(), () => cache.positions(0, 1),
+  ];
+}
+
+describe('a kernel that fails', () => {
+  it('is reported wherever its result was needed, and leaks nothing, whichever it is', async () => {
+    const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TEST_TUNING }));
+    const engine = new GpuEngine(device);
+    const one = engine.tensor([1], [1]);
+    let failures = 0;
+    for (let n = 0; ; n++) {
+      const made: { dispose(): void }[] = [];
+      device.failAfter = n;
+      const reads = workload(engine, (each) => {
+        made.push(each);
+        return each;
+      });
+      const results = await Promise.allSettled(reads.map((read) => read()));
+      const reasons = results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
+      const complete = device.failAfter !== undefined; // more than there are kernels
+      device.failAfter = undefined;
+      if (complete) expect(reasons).toEqual([]);
+      else {
+        failures++;
+        expect(reasons.length, `nothing was rejected when kernel ${n} failed`).toBeGreaterThan(0);
+        for (const reason of reasons) expect(reason).toMatch(/^Error: kernel '[^'\n]+' was told to fail$/);
+        expect(new Set(reasons).size).toBe(1);
+      }
+      for (const each of made) each.dispose();
+      await engine.read(one);
+      expect({ n, ...device.live }).toEqual({ n, memories: 1, elements: 1 });
+      expect(device.strays).toBe(0);
+      if (complete) break;
+    }
+    expect(failures).toBeGreaterThan(50);
+    engine.dispose();
+  }, 60_000);
+});
+
+function useAfterDispose(open: () => Promise<Engine>): void {
+  const cacheOptions = { batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4 };
+
+  it('of a tensor or a cache names it; the engine goes on', async () => {
+    const engine = await open();
+    const [x, y] = [engine.tensor([1, 2], [1, 2]), engine.tensor([3, 4], [1, 2])];
+    x.dispose();
+    x.dispose();
+    const gone = 'a tensor [1,2] was used after dispose(): keep it alive until its last use';
+    await expectError(() => engine.read(x), DisposedError, gone);
+    await expectError(() => void engine.add(x, y), DisposedError, gone);
+    await expectError(() => void engine.accumulate(y, x), DisposedError, gone);
+    const cache = engine.createCache(cacheOptions);
+    const [row, types] = [engine.tensor([1, 2], [1, 1, 1, 2]), engine.integers([0], [1, 1, 1])];
+    cache.append(row, row, types);
+    cache.dispose();
+    cache.dispose();
+    const done = 'a cache was used after dispose(): create a new one';
+    await expectError(() => void cache.append(row, row, types), DisposedError, done);
+    await expectError(() => void cache.attend(row, 1), DisposedError, done);
+    await expectError(() => void cache.evict(), DisposedError, done);
+    await expectError(() => void cache.clear(), DisposedError, done);
+    await expectError(() => cache.stats(), DisposedError, done);
+    await expectError(() => cache.positions(0, 0), DisposedError, done);
+    expect([...await engine.read(y)]).toEqual([3, 4]);
+    engine.dispose();
+  });
+
+  it('of the engine names it, for everything that came from it', async () => {
+    const engine = await open();
+    const [x, cache] = [engine.tensor([1], [1]), engine.createCache(cacheOptions)];
+    const promised = engine.read(engine.add(x, x));
+    const asked = cache.stats();
+    engine.dispose();
+    engine.dispose();
+    const gone = /^the engine 'gpu\.js [^\n]+' was used after dispose\(\): create a new one$/;
+    await expectError(() => void engine.tensor([1], [1]), DisposedError, gone);
+    await expectError(() => void engine.zeros([1]), DisposedError, gone);
+    await expectError(() => void engine.createCache(cacheOptions), DisposedError, gone);
+    await expectError(() => void engine.add(x, x), DisposedError, gone);
+    await expectError(() => engine.read(x), DisposedError, gone);
+    await expectError(() => cache.stats(), DisposedError, gone);
+    await expectError(() => void cache.evict(), DisposedError, gone);
+    // What was asked for before is still answered.
+    expect([...await promised]).toEqual([2]);
+    expect([...(await asked).seen]).toEqual([0]);
+    x.dispose();
+    cache.dispose();
+  });
+}
+
+const opened = (gpu: DeviceMode) => (): Promise<Engine> => openEngine({ gpu, testing: true });
+
+describe.each(['cpu', 'webasm'] as const)('use after dispose() on gpu.js %s', (gpu) => useAfterDispose(opened(gpu)));
+describeWebGPU('use after dispose() on gpu.js webgpu', () => useAfterDispose(opened('webgpu')));
+
+describe('a process that never disposes of its engine', () => {
+  it.each(['cpu', 'webasm'])('ends by itself on %s', async (gpu) => {
+    expect(await evaluate(program(library, `{ gpu: '${gpu}' }`))).toMatchObject({ code: 0, stdout: '3\n', stderr: '' });
+  });
+});
+
+describeWebGPU('gpu.js webgpu', () => {
+  it('lets a process end by itself that never disposes of its engine', async () => {
+    expect(await evaluate(program(library, '{ gpu: \'webgpu\' }'))).toMatchObject({ code: 0, stdout: '3\n' });
+  });
+
+  it('refuses what is above the device\'s limit: its name, the size asked for, and how many tokens fit', async () => {
+    const gpuDevice = await requestGpuDevice();
+    const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
+    const { maxStorageBufferBindingSize: limit } = gpuDevice.limits;
+    const width = 2 ** 15;
+    const rows = limit / 4 / width + 1;
+    const x = engine.zeros([1, rows, 1]);
+    const weight = engine.zeros([width, 1]);
+    await expectError(() => void engine.linear(x, weight), DeviceError, new RegExp(
+      `^a tensor \\[1,${rows},${width}\\] takes ${4 * rows * width} bytes but maxStorageBufferBindingSize is ${limit} on gpu\\.js webgpu \\([^)]+\\): at most ${rows - 1} instead of ${rows} tokens fit$`,
+    ));
+    engine.dispose();
+    gpuDevice.destroy();
+  });
+
+  it('names the loss of its device at the next read, and never hangs', async () => {
+    const gpuDevice = await requestGpuDevice();
+    const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
+    const [x, y] = [engine.tensor([1], [1]), engine.tensor([2], [1])];
+    // Types that the device has chosen come back with the next read: for one cache that is before the loss.
+    const [cache, late] = [0, 1].map(() =>
+      engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, window: 1, chunk: 1, blockSize: 4 })) as [Cache, Cache];
+    const row = engine.tensor([1], [1, 1, 1, 1]);
+    const { types } = engine.tokenTypes(engine.tensor([1, 0, 0], [1, 1, 1, 3]), { temperature: 1 });
+    expect([...await engine.read(engine.add(x, y))]).toEqual([3]);
+    cache.append(row, row, types);
+    const between = engine.add(x, y);
+    const early = engine.read(between);
+    early.catch(() => {}); // looked at below
+    early.catch(() => {});
+    late.append(row, row, types);
+    await engine.readIntegers(engine.integers([0], [1])); // all is sent
+    gpuDevice.destroy();
+    const lost = /^the GPU device was lost \(destroyed: [^\n]+\): create a new engine and upload again$/;
+    await expectError(() => engine.read(between), DeviceError, lost);
+    await expectError(() => early, DeviceError, lost);
+    await expectError(() => cache.stats(), DeviceError, lost);
+    await expectError(() => engine.read(engine.add(x, y)), DeviceError, lost);
+    await expectError(() => engine.read(engine.swiglu(x, y)), DeviceError, lost); // a kernel that was not built yet
+    await expectError(() => late.stats(), DeviceError, lost);
+    await expectError(() => void engine.tensor([1], [1]), DeviceError, lost);
+    engine.dispose();
+  });
+
+  it('leaves an application\'s own device alone, and gives all its buffers back', async () => {
+    const gpuDevice = await requestGpuDevice();
+    const live = new Set<GPUBuffer>();
+    const createBuffer = gpuDevice.createBuffer.bind(gpuDevice);
+    gpuDevice.createBuffer = (descriptor) => {
+      const buffer = createBuffer(descriptor);
+      const destroy = buffer.destroy.bind(buffer);
+      buffer.destroy = () => (live.delete(buffer), destroy());
+      return live.add(buffer) && buffer;
+    };
+    const refused: string[] = [];
+    gpuDevice.onuncapturederror = ({ error }) => void refused.push(error.message);
+    const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
+    await Promise.all(workload(engine, (made) => made).map((read) => read()));
+    expect(live.size).toBeGreaterThan(10);
+    engine.dispose();
+    await vi.waitFor(() => expect(live.size).toBe(0));
+    const again = await createEngine({ gpu: true, gpuDevice });
+    expect([...await again.read(again.add(again.tensor([1], [1]), again.tensor([2], [1])))]).toEqual([3]);
+    again.dispose();
+    const lost = await Promise.race([gpuDevice.lost, gpuDevice.queue.onSubmittedWorkDone()]);
+    expect(lost).toBeUndefined();
+    expect(refused).toEqual([]);
+    gpuDevice.destroy();
+  });
+
+  it('leaks nothing when a kernel fails midway', async () => {
+    const inner: Device = new WebGPUDevice(
+      await loadLibrary(), await requestGpuDevice(), null, { owned: true, poison: true, tuning: TEST_TUNING },
+    );
+    const device = new CountingDevice(inner);
+    const engine = new GpuEngine(device);
+    const one = engine.tensor([1], [1]);
+    for (const n of [0, 7, 19, 37]) {
+      const made: { dispose(): void }[] = [];
+      device.failAfter = n;
+      const reads = workload(engine, (each) => (made.push(each), each));
+      const results = await Promise.allSettled(reads.map((read) => read()));
+      expect(results.filter(({ status }) => status === 'rejected')).not.toEqual([]);
+      for (const each of made) each.dispose();
+      await engine.read(one);
+      expect(device.live).toEqual({ memories: 1, elements: 1 });
+      expect(device.strays).toBe(0);
+    }
+    engine.dispose();
+  });
+});
