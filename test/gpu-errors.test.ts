@@ -1,11 +1,5 @@
 /** Bad input and bad luck on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { build as esbuild } from 'esbuild';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/device.ts';
 import { HostDevice } from '../gpu/device-host.ts';
 import { rendererName, WebGL2Device } from '../gpu/device-webgl2.ts';
@@ -19,9 +13,6 @@ import { DeviceError, DisposedError, ValueError } from '../src/errors.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const library = pathToFileURL(join(root, 'dist/index.js')).href;
-
 type ErrorClass = new (message: string) => Error;
 
 /** Fails unless `work` ends with an error of that class and that message, on one line. */
@@ -34,37 +25,6 @@ async function expectError(work: () => unknown, type: ErrorClass, message: strin
   expect(text).not.toContain('\n');
 }
 
-interface Ended {
-  readonly code: number | string | null | undefined;
-  readonly signal: string | null | undefined;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs Node until it ends by itself; one that hangs is ended by a signal, which tests see. */
-function node(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd: string = root): Promise<Ended> {
-  return new Promise((resolve) => {
-    const options = { cwd, env: { ...process.env, ...env }, timeout: 20_000, killSignal: 'SIGKILL' as const };
-    execFile(process.execPath, [...args], options, (error, stdout, stderr) => {
-      resolve({ code: error ? error.code : 0, signal: error?.signal, stdout, stderr });
-    });
-  });
-}
-
-/** A program that opens an engine and prints the error's name and message, or the sum of 1 and 2. */
-const program = (from: string, options: string): string => `
-  import { createEngine } from '${from}';
-  try {
-    const engine = await createEngine(${options});
-    const sum = engine.add(engine.tensor([1], [1]), engine.tensor([2], [1]));
-    console.log((await engine.read(sum))[0]);
-  } catch ({ name, message }) {
-    console.log(name + ': ' + message);
-  }`;
-
-const evaluate = (source: string, env?: NodeJS.ProcessEnv): Promise<Ended> =>
-  node(['--input-type=module', '--eval', source], env);
-
 describe('options that contradict each other or name nothing', () => {
   it.each<[string, object, ErrorClass, string | RegExp]>([
     ['a backend that does not exist', { gpu: 'cuda' }, ValueError, 'gpu is \'cuda\': use true, \'webgpu\', \'webgl2\', \'webasm\' or \'cpu\''],
@@ -75,53 +35,6 @@ describe('options that contradict each other or name nothing', () => {
     ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: gpu.js computes in float32 only, leave it out'],
     ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here'],
   ])('%s', (_, options, type, message) => expectError(() => createEngine(options as GpuEngineOptions), type, message));
-});
-
-// Elsewhere the system brings its own GPU library, which no variable hides.
-describe.skipIf(process.platform !== 'linux')('without a driver', () => {
-  const env = { VK_ICD_FILENAMES: '/nonexistent', VK_DRIVER_FILES: '/nonexistent' };
-  const absent = 'no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or use --gpu=webasm (gpu: \'webasm\') to run on the CPU';
-
-  it.each(['true', '\'webgpu\''])('gpu: %s is an error that the caller can catch, and the process ends', async (gpu) => {
-    const { code, stdout } = await evaluate(program(library, `{ gpu: ${gpu} }`), env);
-    expect({ code, stdout }).toEqual({ code: 0, stdout: `DeviceError: ${absent}\n` });
-  });
-
-  it.each([
-    ['generate', ['--prompt', 'Call me', '--max-new-tokens', '1']],
-    ['eval', ['--text', 'LICENSE', '--max-tokens', '8']],
-  ])('natsearch %s --gpu ends with that line and exit code 1', async (command, flags) => {
-    const main = join(root, 'dist/cli/main.js');
-    const { code, stdout, stderr } = await node([main, command, '--model', 'models/nats', ...flags, '--gpu'], env);
-    expect(code).toBe(1);
-    expect(stdout).toBe('');
-    // Dawn writes warnings of its own before, straight from C++.
-    expect(stderr.split('\n').filter((line) => /natsearch|\.[jt]s:\d/.test(line))).toEqual([`natsearch: ${absent}`]);
-    expect(stderr.endsWith(`natsearch: ${absent}\n`)).toBe(true);
-  });
-});
-
-describe('without the package webgpu', () => {
-  let folder = '';
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'natsearch-no-webgpu-'));
-    await esbuild({
-      entryPoints: [join(root, 'dist/index.js')], outdir: join(folder, 'library'), bundle: true, splitting: true,
-      format: 'esm', platform: 'neutral', external: ['node:*'], outExtension: { '.js': '.mjs' }, logLevel: 'error',
-    });
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-
-  it.each([
-    ['true', /^DeviceError: WebGPU in Node needs the package 'webgpu' \(Dawn\), which did not load \(Cannot find package 'webgpu'[^\n]*\): npm install webgpu, or use --gpu=webasm\n$/],
-    ['\'webasm\'', /^3\n$/],
-  ])('gpu: %s', async (gpu, expected) => {
-    const file = join(folder, 'program.mjs');
-    await writeFile(file, program('./library/index.mjs', `{ gpu: ${gpu} }`));
-    const { code, stdout, stderr } = await node([file], {}, folder);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(expected);
-  });
 });
 
 describe('in a browser', () => {
@@ -374,17 +287,7 @@ const opened = (gpu: DeviceMode) => (): Promise<Engine> => openEngine({ gpu, tes
 describe.each(['cpu', 'webasm'] as const)('use after dispose() on gpu.js %s', (gpu) => useAfterDispose(opened(gpu)));
 describeWebGPU('use after dispose() on gpu.js webgpu', () => useAfterDispose(opened('webgpu')));
 
-describe('a process that never disposes of its engine', () => {
-  it.each(['cpu', 'webasm'])('ends by itself on %s', async (gpu) => {
-    expect(await evaluate(program(library, `{ gpu: '${gpu}' }`))).toMatchObject({ code: 0, stdout: '3\n', stderr: '' });
-  });
-});
-
 describeWebGPU('gpu.js webgpu', () => {
-  it('lets a process end by itself that never disposes of its engine', async () => {
-    expect(await evaluate(program(library, '{ gpu: \'webgpu\' }'))).toMatchObject({ code: 0, stdout: '3\n' });
-  });
-
   it('refuses what is above the device\'s limit: its name, the size asked for, and how many tokens fit', async () => {
     const gpuDevice = await requestGpuDevice();
     const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
