@@ -10,10 +10,19 @@ export class BlockPool {
   /** Blocks that the pool has memory for. */
   capacity = 0;
   #free: number[] = [];
+  readonly #most: number;
+  readonly #full: () => Error;
+
+  /** `most` blocks are all there can be; who takes one more gets the error `full()`. */
+  constructor(most: number, full: () => Error) {
+    this.#most = most;
+    this.#full = full;
+  }
 
   take(): number {
     if (this.#free.length === 0) {
-      const grown = Math.max(4, this.capacity * 2);
+      if (this.capacity >= this.#most) throw this.#full();
+      const grown = Math.min(this.#most, Math.max(4, this.capacity * 2));
       for (let block = grown - 1; block >= this.capacity; block--) this.#free.push(block);
       this.capacity = grown;
     }
@@ -34,7 +43,7 @@ export class BlockPool {
     const free = new Set(this.#free);
     const moves = new Map<number, number>();
     for (let block = 0; block < this.capacity; block++) if (!free.has(block)) moves.set(block, moves.size);
-    this.capacity = Math.max(4, moves.size * 2);
+    this.capacity = Math.max(4, moves.size * 2); // half of what it was, or less
     this.#free = [];
     for (let block = this.capacity - 1; block >= moves.size; block--) this.#free.push(block);
     return moves;

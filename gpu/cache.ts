@@ -33,7 +33,7 @@ export class DeviceCache {
   readonly options: CacheOptions;
   readonly #device: Device;
   readonly #heads: HeadBook[];
-  readonly #blocks = new BlockPool();
+  readonly #blocks: BlockPool;
   readonly #seen: Int32Array;
   readonly #peakLive: Int32Array;
   readonly #visiblePairs: Float64Array;
@@ -47,7 +47,8 @@ export class DeviceCache {
   constructor(device: Device, options: CacheOptions) {
     this.#device = device;
     this.options = options;
-    const { batch, kvHeads, blockSize } = options;
+    const { batch, kvHeads, blockSize, headDim } = options;
+    this.#blocks = new BlockPool(Math.floor(device.maxLength / (blockSize * headDim)), () => this.#full());
     this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(this.#blocks, blockSize));
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
@@ -142,6 +143,15 @@ export class DeviceCache {
     if (!moves) return;
     for (const head of this.#heads) head.rename(moves);
     this.#replacePool(merged([...moves].map(([from, to]) => ({ from, to, length: 1 })), blockSize * headDim));
+  }
+
+  #full(): Error {
+    const { batch, kvHeads, blockSize, headDim } = this.options;
+    const { maxLength, limitName } = this.#device;
+    const fits = this.#blocks.capacity * blockSize;
+    const wanted = (fits + blockSize) * headDim * 4;
+    const tokens = Math.floor(this.#blocks.capacity / (batch * kvHeads)) * blockSize;
+    return new DeviceError(`the keys of a cache take ${wanted} bytes but ${limitName} is ${maxLength * 4}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${tokens} tokens if all are kept; evict more, or use a shorter context or a smaller batch`);
   }
 
   get #capacity(): number {

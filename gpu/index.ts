@@ -69,12 +69,15 @@ export class GpuEngine implements Engine, TensorOwner {
 
   // ---- data -------------------------------------------------------------------------------------
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+    this.#checkSize(shape);
     return this.#upload(ndarray(Float32Array.from(data), shape));
   }
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+    this.#checkSize(shape);
     return this.#upload(ndarray(Int32Array.from(data), shape));
   }
   zeros(shape: readonly number[]): Tensor {
+    this.#checkSize(shape);
     return this.#upload({ data: new Float32Array(sizeOf(shape)), shape: [...shape] });
   }
   async read(tensor: Tensor): Promise<Float32Array> {
@@ -116,14 +119,22 @@ export class GpuEngine implements Engine, TensorOwner {
 
   /** A handle, refused if the device cannot hold what it stands for. */
   #made(shape: readonly number[], kind: 'float' | 'integer', host?: Int32Array): DeviceTensor {
+    this.#checkSize(shape);
+    return new DeviceTensor(this, shape, kind, host);
+  }
+
+  /** Refuses what the device cannot hold, before anything of that size is made. */
+  #checkSize(shape: readonly number[]): void {
     const length = sizeOf(shape);
     const { maxLength, limitName } = this.device;
-    if (length > maxLength) {
-      const axis = Math.max(0, shape.length - 2);
-      const fits = Math.floor(maxLength / (length / shape[axis]!));
-      throw new DeviceError(`a tensor [${shape}] takes ${length * 4} bytes but ${limitName} is ${maxLength * 4} on ${this.name}: at most ${fits} instead of ${shape[axis]} tokens fit`);
-    }
-    return new DeviceTensor(this, shape, kind, host);
+    if (length <= maxLength) return;
+    // Activations are [B,N,D] or [B,H,N,d]; what has fewer axes is a weight or a list.
+    const axis = Math.max(0, shape.length - 2);
+    const fits = Math.floor(maxLength / (length / shape[axis]!));
+    const what = shape.length > 2 ? 'tokens' : 'rows';
+    const remedy = fits > 0 ? `at most ${fits} instead of ${shape[axis]} ${what} fit` :
+      `not one of its ${shape[axis]} ${what} fits, use a smaller ${shape.length > 2 ? 'batch' : 'model'}`;
+    throw new DeviceError(`a tensor [${shape}] takes ${length * 4} bytes but ${limitName} is ${maxLength * 4} on ${this.name}: ${remedy}`);
   }
 
   /** Leaves a job that computes tensors of the given shapes from `inputs`. */

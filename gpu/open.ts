@@ -27,8 +27,8 @@ export async function openEngine(options: OpenOptions): Promise<GpuEngine> {
   return new GpuEngine(await openDevice(options));
 }
 
-/** What a browser has and Node has not: something to draw on. */
-const hasCanvas = (): boolean => typeof OffscreenCanvas !== 'undefined' || typeof document !== 'undefined';
+/** What browsers have; Node has no canvas at all, Deno one without WebGL. */
+const hasWebGL2 = (): boolean => typeof WebGL2RenderingContext !== 'undefined';
 
 async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOptions): Promise<Device> {
   checkOptions(gpu, gpuDevice);
@@ -42,7 +42,7 @@ async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOp
     return new WebGPUDevice(library, await requestDevice(adapter), adapter, { ...common, owned: true });
   } catch (error) {
     // The best GPU present: in a browser that may be one that only WebGL2 reaches.
-    if (gpu !== true || !hasCanvas()) throw error;
+    if (gpu !== true || !hasWebGL2()) throw error;
     return openOther(library, common, error);
   }
 }
@@ -61,7 +61,7 @@ function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined):
 }
 
 function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning }): Device {
-  if (!hasCanvas()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here');
+  if (!hasWebGL2()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here');
   return new WebGL2Device(library, options);
 }
 

@@ -226,7 +226,7 @@ async function inflate(
   }, { highWaterMark: 0 });
   const reader = pieces.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
   const first = Math.min(size, start);
-  let bytes = new Uint8Array(Math.min(size, 4 * PIECE));
+  let bytes = new Uint8Array(Math.max(first, Math.min(size, 4 * PIECE)));
   let length = 0;
   let checked = false;
   try {
@@ -237,12 +237,14 @@ async function inflate(
       if (done) break;
       const end = length + value.length;
       if (end > size) fail(`it unpacks to more than the ${size} bytes that it declares: it is damaged, or made to mislead`);
+      if (!checked && end >= first) { // before there is room for the rest of this value
+        bytes.set(value.subarray(0, first - length), length);
+        check(bytes.subarray(0, first));
+        checked = true;
+      }
       if (end > bytes.length) bytes = widened(bytes, Math.min(size, Math.max(end, 2 * bytes.length)));
       bytes.set(value, length);
       length = end;
-      if (checked || length < first) continue;
-      check(bytes.subarray(0, first));
-      checked = true;
     }
   } finally {
     await reader.cancel().catch(() => undefined); // lets go of the stream, whatever state it is in
