@@ -131,13 +131,14 @@ describe('more than a device holds', () => {
     await expectError(() => void engine.linear(x, weight), DeviceError, 'a tensor [1,60,20] takes 4800 bytes but the memory of a WebAssembly module is 4000 on gpu.js cpu (plain JavaScript): at most 50 instead of 60 tokens fit');
     const heads = engine.tensor(new Float32Array(600), [1, 2, 300, 1]);
     await expectError(() => void engine.linear(heads, engine.tensor([1, 2], [2, 1])), DeviceError, 'a tensor [1,2,300,2] takes 4800 bytes but the memory of a WebAssembly module is 4000 on gpu.js cpu (plain JavaScript): at most 250 instead of 300 tokens fit');
-    await expectError(() => void engine.zeros([1001, 1]), DeviceError, /: at most 1000 instead of 1001 rows fit$/);
-    await expectError(() => void engine.zeros([1001]), DeviceError, /: at most 1000 instead of 1001 rows fit$/);
-    await expectError(() => void engine.zeros([2, 600]), DeviceError, /: at most 1 instead of 2 rows fit$/);
-    await expectError(() => void engine.zeros([9, 1001]), DeviceError, /: not one of its 9 rows fits, use a smaller model$/);
-    await expectError(() => void engine.zeros([600, 2, 3]), DeviceError, /: not one of its 2 tokens fits, use a smaller batch$/);
-    // Before memory of that size is asked for.
-    await expectError(() => void engine.zeros([2 ** 40, 1]), DeviceError, /^a tensor \[1099511627776,1\] takes 4398046511104 bytes /);
+    for (const [shape, message] of [
+      [[1001, 1], /: at most 1000 instead of 1001 rows fit$/],
+      [[1001], /: at most 1000 instead of 1001 rows fit$/],
+      [[2, 600], /: at most 1 instead of 2 rows fit$/],
+      [[9, 1001], /: not one of its 9 rows fits, use a smaller model$/],
+      [[600, 2, 3], /: not one of its 2 tokens fits, use a smaller batch$/],
+      [[2 ** 40, 1], /^a tensor \[1099511627776,1\] takes 4398046511104 bytes /], // before it is asked for
+    ] as const) await expectError(() => void engine.zeros(shape), DeviceError, message);
     engine.dispose();
   });
 
