@@ -29,6 +29,7 @@ const programs = entries({
   'cli/main': 'src/cli/main.ts',
   'cli/worker': 'src/cli/worker.ts', // what worker threads start from
   'bench/bench': 'bench/bench.ts',
+  'bench/stacks': 'bench/stacks.ts',
 });
 
 export default function config(options: Options): Options[] {

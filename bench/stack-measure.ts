@@ -30,7 +30,8 @@ export interface StackReport {
   /** The engine's own name: it says which adapter. */
   readonly engine?: string;
   readonly operations?: readonly OperationError[];
-  readonly tokens?: { readonly agree: number; readonly of: number };
+  /** `lead`: the least by which the reference's likeliest token was ahead of the next one, in logits. */
+  readonly tokens?: { readonly agree: number; readonly of: number; readonly lead: number };
   readonly skipped?: string;
 }
 
@@ -48,7 +49,7 @@ export async function measureStacks(
   { runtime, model, onStack }: { runtime: string; model?: ModelBytes; onStack?: (name: string) => void },
 ): Promise<StackReport[]> {
   const reports: StackReport[] = [];
-  let expected: readonly number[] | undefined;
+  let expected: Generation | undefined;
   for (const name of stacks) {
     const stack = name === 'reference' ? 'reference float32' : `gpu.js ${name}`;
     onStack?.(stack);
@@ -64,8 +65,9 @@ export async function measureStacks(
       let tokens: StackReport['tokens'];
       if (model) {
         expected ??= await greedy(model, createEngine());
-        const made = await greedy(model, engine);
-        tokens = { agree: made.filter((token, n) => token === expected![n]).length, of: NEW_TOKENS };
+        const { made } = await greedy(model, engine);
+        const agree = made.filter((token, n) => token === expected!.made[n]).length;
+        tokens = { agree, of: NEW_TOKENS, lead: expected.lead };
       }
       reports.push({ stack, runtime, engine: engine.name, operations, ...(tokens && { tokens }) });
     } finally {
@@ -131,22 +133,29 @@ export function ulp(x: number): number {
   return 2 ** (exponent - 23);
 }
 
+interface Generation {
+  readonly made: readonly number[];
+  readonly lead: number;
+}
+
 /** The likeliest next token, 200 times over. */
-async function greedy(source: ModelBytes, engine: Engine): Promise<number[]> {
+async function greedy(source: ModelBytes, engine: Engine): Promise<Generation> {
   const model = await loadModel(source, { engine });
   const session = model.session();
   const made: number[] = [];
+  let lead = Infinity;
   let ids: ArrayLike<number> = [model.tokenizer.bos, ...model.tokenizer.encode(PROMPT)];
   while (made.length < NEW_TOKENS) {
     const logits = await session.step(ids);
     const row = logits.subarray(logits.length - model.config.vocabSize);
     const best = row.indexOf(Math.max(...row)); // ties: the lowest
+    lead = Math.min(lead, row[best]! - Math.max(...row.filter((_, n) => n !== best)));
     made.push(best);
     ids = [best];
   }
   session.dispose();
   model.dispose();
-  return made;
+  return { made, lead };
 }
 
 /** Calls `body` with a view of `engine` that remembers the tensors it hands out, and frees them afterwards. */
