@@ -293,7 +293,7 @@ function sizeClass(bytes: number, parts: 2 | 8): number {
 /** What an adapter says about itself. Browsers leave most of it empty, drivers repeat themselves. */
 export function adapterName(info: Partial<GPUAdapterInfo> | undefined): string {
   const words = [info?.vendor, info?.architecture, info?.device, info?.description]
-    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => word !== '');
+    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => !/^\d*$/.test(word)); // Mesa's number of itself
   const said = (word: string, by: string) => by.toLowerCase().includes(word.toLowerCase());
   const distinct = words.filter((word, n) =>
     !words.some((other, m) => m !== n && said(word, other) && (m < n || !said(other, word))));

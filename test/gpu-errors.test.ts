@@ -97,6 +97,7 @@ describe('the name of a GPU', () => {
     [{ vendor: 'nvidia', architecture: 'ampere', device: 'NVIDIA A100', description: '' }, 'ampere, NVIDIA A100'],
     [{ vendor: 'apple', architecture: 'metal-3' }, 'apple, metal-3'],
     [{ vendor: 'intel', architecture: 'intel' }, 'intel'],
+    [{ vendor: '65541', architecture: '', device: '0', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }, 'llvmpipe (LLVM 15.0.6, 256 bits)'],
     [{}, 'unnamed adapter'],
     [undefined, 'unnamed adapter'],
   ])('of WebGPU %#', (info, name) => void expect(adapterName(info as GPUAdapterInfo)).toBe(name));
