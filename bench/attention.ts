@@ -3,20 +3,32 @@
  * product, the unit in which everything else can be thought of.
  * @module
  */
-import type { Tensor } from '../src/engine.ts';
+import type { Engine, Tensor } from '../src/engine.ts';
 import { generator } from '../src/random.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 
 const [HEADS, HEAD_DIM] = [4, 64];
 
-/** Times the forward, the backward without type gradients, and a matrix product. */
-export async function attentionCase({ quick, repeats, createEngine }: Settings): Promise<Measurement[]> {
-  const engine = createEngine();
-  const N = quick ? 512 : 2048;
-  const random = (seed: number, shape: readonly number[]): Tensor => {
-    const { normal } = generator(seed, [0]);
-    return engine.tensor(Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, normal), shape);
-  };
+/** Waits for `results` and frees them. */
+export async function finish(engine: Engine, results: readonly Tensor[]): Promise<void> {
+  await engine.read(results[0]!);
+  for (const result of results) result.dispose();
+}
+
+/** Normal numbers; the same for every engine. */
+export function random(engine: Engine, seed: number, shape: readonly number[]): Tensor {
+  const { normal } = generator(seed, [0]);
+  return engine.tensor(Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, normal), shape);
+}
+
+/**
+ * What is timed: the forward, and the backward without type gradients, of both patterns. Each waits for its results.
+ * `visible` is the share of pairs that the sparse pattern leaves visible.
+ */
+export async function attentionRuns(engine: Engine, N: number): Promise<{
+  runs: Record<string, () => Promise<void>>;
+  visible: number;
+}> {
   const lifetimes = (pick: () => number): Tensor => {
     const types = engine.integers(Array.from({ length: HEADS * N }, pick), [1, HEADS, N]);
     return engine.lifetime(types, N, { window: Math.floor(N / 20), chunk: 1 });
@@ -28,39 +40,48 @@ export async function attentionCase({ quick, repeats, createEngine }: Settings):
     return draw < 2 ? 0 : draw < 30 ? 1 : 2;
   });
   const lives = await engine.readIntegers(sparse);
-  const visible = lives.reduce((pairs, last, n) => pairs + Math.min(last, N - 1) - (n % N) + 1, 0);
+  const pairs = lives.reduce((sum, last, n) => sum + Math.min(last, N - 1) - (n % N) + 1, 0);
 
   const shape = [1, HEADS, N, HEAD_DIM];
-  const [q, k, v, dOut] = [random(1, shape), random(2, shape), random(3, shape), random(4, shape)];
+  const [q, k, v, dOut] = [1, 2, 3, 4].map((seed) => random(engine, seed, shape)) as [Tensor, Tensor, Tensor, Tensor];
   const scale = 1 / Math.sqrt(HEAD_DIM);
-  const passes = [lifetimes(() => 0), sparse].map((last) => {
+  const runs: [string, () => Promise<void>][] = [];
+  for (const [pattern, last] of [['all-GLOBAL', lifetimes(() => 0)], ['sparse', sparse]] as const) {
     const inputs = { q, k, v, last, scale };
-    return { inputs, ...engine.attention(inputs) };
-  });
-  const finish = async (results: readonly Tensor[]): Promise<void> => {
-    await engine.read(results[0]!);
-    for (const result of results) result.dispose();
-  };
-  const times = await timeInTurns([
-    ...passes.map(({ inputs }) => () => finish(Object.values(engine.attention(inputs)))),
-    ...passes.map(({ inputs, out, lse }) => () => {
-      const { dq, dk, dv } = engine.attentionBackward({ ...inputs, out, lse, dOut });
-      return finish([dq, dk, dv]);
-    }),
-  ], { rounds: repeats }) as [number, number, number, number];
+    const { out, lse } = engine.attention(inputs);
+    await engine.read(out);
+    runs.push(
+      [`forward, ${pattern}`, () => finish(engine, Object.values(engine.attention(inputs)))],
+      [`backward, ${pattern}`, () => {
+        const { dq, dk, dv } = engine.attentionBackward({ ...inputs, out, lse, dOut });
+        return finish(engine, [dq, dk, dv]);
+      }],
+    );
+  }
+  return { runs: Object.fromEntries(runs), visible: pairs / (HEADS * N * (N + 1) / 2) };
+}
+
+/** Times the forward, the backward without type gradients, and a matrix product. */
+export async function attentionCase({ quick, repeats, createEngine }: Settings): Promise<Measurement[]> {
+  const engine = createEngine();
+  const N = quick ? 512 : 2048;
+  const { runs, visible } = await attentionRuns(engine, N);
+  const [forward, backward, sparse, sparseBackward] = await timeInTurns(Object.values(runs), { rounds: repeats }) as
+    [number, number, number, number];
 
   const size = 512;
-  const [x, weight] = [random(6, [size, size]), random(7, [size, size])];
-  const [product] = await timeInTurns([() => finish([engine.linear(x, weight)])], { rounds: 4 * repeats }) as [number];
+  const [x, weight] = [random(engine, 6, [size, size]), random(engine, 7, [size, size])];
+  const multiply = (): Promise<void> => finish(engine, [engine.linear(x, weight)]);
+  const [product] = await timeInTurns([multiply], { rounds: 4 * repeats }) as [number];
   engine.dispose();
   return [
-    { what: `visible pairs of the sparse pattern, N = ${N}`, value: (100 * visible) / (HEADS * N * (N + 1) / 2), unit: '%' },
-    { what: 'forward, all-GLOBAL', value: times[0], unit: 'ms' },
-    { what: 'forward, sparse', value: times[1], unit: 'ms' },
-    { what: 'forward, sparse / all-GLOBAL', value: times[1] / times[0], unit: '', target: 0.25 },
-    { what: 'backward, all-GLOBAL', value: times[2], unit: 'ms' },
-    { what: 'backward, sparse', value: times[3], unit: 'ms' },
-    { what: 'backward, sparse / all-GLOBAL', value: times[3] / times[2], unit: '' },
+    { what: `visible pairs of the sparse pattern, N = ${N}`, value: 100 * visible, unit: '%' },
+    { what: 'forward, all-GLOBAL', value: forward, unit: 'ms' },
+    { what: 'forward, sparse', value: sparse, unit: 'ms' },
+    { what: 'forward, sparse / all-GLOBAL', value: sparse / forward, unit: '', target: 0.25 },
+    { what: 'backward, all-GLOBAL', value: backward, unit: 'ms' },
+    { what: 'backward, sparse', value: sparseBackward, unit: 'ms' },
+    { what: 'backward, sparse / all-GLOBAL', value: sparseBackward / backward, unit: '' },
     { what: `matrix product, ${size} x ${size} x ${size}`, value: (2 * size ** 3) / (product * 1e6), unit: 'GFLOP/s' },
   ];
 }

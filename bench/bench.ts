@@ -10,6 +10,7 @@ import { createEngine, type GpuChoice } from '../src/engines.ts';
 import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
 import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
+import { type Cell, hostAttentionCase, hostDecodeCase, hostPrefillCase } from './gpu-cpu.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { trainingCase } from './training.ts';
@@ -20,12 +21,21 @@ const GPU_CASES: readonly Case[] = [
   { name: 'training', run: gpuTrainingCase },
 ];
 
+/** For backends of gpu.js that run on the CPU. */
+const HOST_CASES: readonly Case[] = [
+  { name: 'attention', run: hostAttentionCase },
+  { name: 'prefill', run: hostPrefillCase },
+  { name: 'decode', run: hostDecodeCase },
+];
+
 const CASES: readonly Case[] = [
   { name: 'attention', run: attentionCase },
   { name: 'decode', run: decodeCase },
   { name: 'memory', run: memoryCase },
   { name: 'training', run: trainingCase },
 ];
+
+const NAMES = new Set([...CASES, ...HOST_CASES].map(({ name }) => name));
 
 /** A measurement, the case it belongs to, and whether its target was met. */
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
@@ -34,7 +44,7 @@ const { json, quick, only, repeats, gpu } = new Command('bench')
   .description('Measures attention, decoding, memory and training; ratios compare within one run.')
   .option('--json', 'print one JSON document instead of a table', false)
   .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
-  .addOption(new Option('--only <name>', 'one case').choices(CASES.map(({ name }) => name)))
+  .addOption(new Option('--only <name>', 'one case').choices([...NAMES]))
   .addOption(gpuOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, quick 2)', whole(1))
   .parse()
@@ -46,8 +56,9 @@ const settings: Settings = {
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
+const cases = gpu === undefined ? CASES : gpu === 'webasm' || gpu === 'cpu' ? HOST_CASES : GPU_CASES;
 const rows: Row[] = [];
-for (const { name, run } of (gpu ? GPU_CASES : CASES).filter(({ name }) => only === undefined || name === only)) {
+for (const { name, run } of cases.filter(({ name }) => only === undefined || name === only)) {
   process.stderr.write(`bench: ${name}... `);
   const start = performance.now();
   for (const one of await run(settings)) {
@@ -69,15 +80,33 @@ const about = {
 engine.dispose();
 process.stdout.write(json ? `${JSON.stringify({ ...about, measured: rows }, null, 2)}\n` : table());
 
-/** Markdown, so that docs/benchmarks.md can quote it. */
+/** Markdown, so that docs/ can quote it. */
 function table(): string {
   const { machine: { cpu, cores, node } } = about;
-  const lines = rows.map(({ case: name, what, value, unit, target, met }) => {
-    const shown = `${Number(value.toPrecision(3))} ${unit}`.trim();
-    return `| ${name} | ${what} | ${shown} | ${target === undefined ? '' : `<= ${target}`} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`;
-  });
+  const lines = rows.filter((row) => !isCell(row)).map(({ case: name, what, value, unit, target, met }) =>
+    `| ${name} | ${what} | ${shown(value, unit)} | ${target === undefined ? '' : `<= ${target}`} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`);
   return [
     `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${quick ? ', --quick: not what the targets are about' : ''}`,
-    '', '| case | measured | value | target | met |', '|---|---|---|---|---|', ...lines, '',
+    '', ...comparison(rows.filter(isCell)),
+    '| case | measured | value | target | met |', '|---|---|---|---|---|', ...lines, '',
   ].join('\n');
+}
+
+function isCell(row: Row): row is Row & Cell {
+  return 'column' in row;
+}
+
+/** The engines side by side, if that was measured. */
+function comparison(cells: readonly (Row & Cell)[]): string[] {
+  if (cells.length === 0) return [];
+  const columns = [...new Set(cells.map(({ column }) => column))];
+  const lines = [...new Set(cells.map(({ row }) => row))].map((row) => {
+    const values = columns.map((column) => cells.find((cell) => cell.row === row && cell.column === column)!);
+    return `| ${row} | ${values.map(({ value, unit }) => shown(value, unit)).join(' | ')} |`;
+  });
+  return [`| measured | ${columns.join(' | ')} |`, `|---|${columns.map(() => '---|').join('')}`, ...lines, ''];
+}
+
+function shown(value: number, unit: string): string {
+  return Number.isFinite(value) ? `${Number(value.toPrecision(3))} ${unit}`.trim() : 'none';
 }

@@ -10,15 +10,19 @@ import { shippedModel } from './models.ts';
 
 const [PREFILL, WARM_UP, TIMED] = [64, 32, 200];
 
+/** Reads the next `count` tokens of `text`, over and over, as many at once as `generate` reads of a prompt. */
+export async function feed(session: Session, text: Int32Array, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= PREFILL) {
+    const seen = session.lengths[0]!;
+    await session.step(Int32Array.from({ length: Math.min(PREFILL, left) }, (_, n) => text[(seen + n) % text.length]!));
+  }
+}
+
 /** Times single tokens of two sessions in turns: one has read 1,024 tokens before, the other up to 8,192. */
 export async function decodeCase({ quick, model: folder, createEngine }: Settings): Promise<Measurement[]> {
   const engine = createEngine();
   const model = await shippedModel(folder, engine);
   const text = model.tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')); // over and over
-  const feed = (session: Session, count: number): Promise<unknown> => {
-    const seen = session.lengths[0]!;
-    return session.step(Int32Array.from({ length: count }, (_, n) => text[(seen + n) % text.length]!));
-  };
   const measured: Measurement[] = [];
   for (const policy of ['streaming:4+256', 'nats', 'full']) {
     // To fill a full cache takes quadratic time: half the length shows where it is going.
@@ -26,10 +30,10 @@ export async function decodeCase({ quick, model: folder, createEngine }: Setting
     const sessions: Session[] = [];
     for (const length of lengths) {
       const session = model.session({ policy: parsePolicy(policy) });
-      for (let fed = 0; fed < length; fed += PREFILL) await feed(session, Math.min(PREFILL, length - fed));
+      await feed(session, text, length);
       sessions.push(session);
     }
-    const steps = sessions.map((session) => () => feed(session, 1));
+    const steps = sessions.map((session) => () => feed(session, text, 1));
     const times = await timeInTurns(steps, { rounds: TIMED, warmUp: WARM_UP });
     const live = await Promise.all(sessions.map(liveEntries));
     sessions.forEach((session) => session.dispose());
