@@ -40,9 +40,9 @@ export class WebGL2Device implements Device {
     this.tuning = options.tuning;
     const canvas = typeof document === 'undefined' ? new OffscreenCanvas(1, 1) : document.createElement('canvas');
     const gl = canvas.getContext('webgl2') as WebGL2RenderingContext | null;
-    if (!gl) throw new DeviceError('this browser gives no WebGL2 context: turn hardware acceleration on, or use gpu: \'webasm\'');
+    if (!gl) throw new DeviceError('this browser gives no WebGL2 context: turn hardware acceleration on, or leave gpu out to run on the CPU');
     if (!gl.getExtension('EXT_color_buffer_float')) {
-      throw new DeviceError('this GPU cannot render to float textures (EXT_color_buffer_float): use gpu: \'webasm\'');
+      throw new DeviceError('this GPU cannot render to float textures (EXT_color_buffer_float): leave gpu out to run on the CPU');
     }
     this.#gl = gl;
     const info = gl.getExtension('WEBGL_debug_renderer_info');
@@ -123,7 +123,7 @@ export class WebGL2Device implements Device {
       result = shortcut(...args, ...integers, ...floats) as typeof result;
     } catch (error) {
       this.#check(); // a lost context compiles nothing
-      throw new DeviceError(`kernel '${kernel.name}' was refused by WebGL2 (${oneLine(error)}): update the graphics driver, or use gpu: 'webasm'`);
+      throw new DeviceError(`kernel '${kernel.name}' was refused by WebGL2 (${oneLine(error)}): update the graphics driver, or leave gpu out to run on the CPU`);
     }
     const built: unknown = shortcut.kernel.constructor;
     if (built !== this.#library.WebGL2Kernel) {

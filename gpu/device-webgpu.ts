@@ -156,7 +156,7 @@ export class WebGPUDevice implements Device {
       await built;
     } catch (error) {
       this.#check(); // a lost device builds nothing
-      throw new DeviceError(`a kernel was refused by WebGPU (${oneLine(error)}): update the graphics driver, or use --gpu=webasm (gpu: 'webasm')`);
+      throw new DeviceError(`a kernel was refused by WebGPU (${oneLine(error)}): update the graphics driver, or leave --gpu out to run on the CPU`);
     }
     const { mode } = shortcut.kernel.constructor;
     if (mode !== 'webgpu') throw new DeviceError(`a kernel was built for '${mode}' though 'webgpu' was asked for`);

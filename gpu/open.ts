@@ -61,7 +61,7 @@ function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined):
 }
 
 function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning }): Device {
-  if (!hasWebGL2()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here');
+  if (!hasWebGL2()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' here, or leave gpu out to run on the CPU');
   return new WebGL2Device(library, options);
 }
 
@@ -72,7 +72,7 @@ function openOther(library: Library, options: { poison: boolean; tuning: Tuning 
   } catch (error) {
     // Without their remedies: each names the other one's backend.
     const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]!);
-    throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or use gpu: 'webasm'`);
+    throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU`);
   }
 }
 
@@ -84,7 +84,7 @@ async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> 
   const gpu = builtIn ?? (dawnInstance ??= await loadDawn(switches));
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
-    throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or use --gpu=webasm (gpu: \'webasm\') to run on the CPU');
+    throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU');
   }
   return adapter;
 }
@@ -94,7 +94,7 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   try {
     return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
   } catch (error) {
-    throw new DeviceError(`the GPU adapter gave no device (${reasonOf(error)}): update the driver, or use --gpu=webasm (gpu: 'webasm')`);
+    throw new DeviceError(`the GPU adapter gave no device (${reasonOf(error)}): update the driver, or leave --gpu out to run on the CPU`);
   }
 }
 
@@ -105,13 +105,13 @@ function reasonOf(error: unknown): string {
 
 async function loadDawn(switches: readonly string[]): Promise<GPU> {
   if (typeof process === 'undefined' || !process.versions?.node) {
-    throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\' or \'webasm\'');
+    throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
   }
   const name = 'webgpu'; // optional: only who wants a GPU in Node installs it
   try {
     const { create } = (await import(/* @vite-ignore */ name)) as { create(options: string[]): GPU };
     return create([...switches]);
   } catch (error) {
-    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or use --gpu=webasm`);
+    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);
   }
 }

@@ -33,7 +33,7 @@ describe('options that contradict each other or name nothing', () => {
     ['a gpuDevice for webgl2', { gpu: 'webgl2', gpuDevice: {} }, ValueError, /but gpu is 'webgl2': use gpu: 'webgpu'$/],
     ['a gpuDevice that is none', { gpu: 'webgpu', gpuDevice: {} }, ValueError, 'gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to'],
     ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: gpu.js computes in float32 only, leave it out'],
-    ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' or \'webasm\' here'],
+    ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' here, or leave gpu out to run on the CPU'],
   ])('%s', (_, options, type, message) => expectError(() => createEngine(options as GpuEngineOptions), type, message));
 });
 
@@ -53,7 +53,7 @@ describe('in a browser', () => {
 
   it('without any GPU, gpu: true says that neither WebGPU nor WebGL2 was found', async () => {
     stubPage(null, null);
-    await expectError(() => openEngine({ gpu: true }), DeviceError, 'no GPU was found, neither by WebGPU (no GPU adapter was found) nor by WebGL2 (this browser gives no WebGL2 context): turn hardware acceleration on or update the driver, or use gpu: \'webasm\'');
+    await expectError(() => openEngine({ gpu: true }), DeviceError, 'no GPU was found, neither by WebGPU (no GPU adapter was found) nor by WebGL2 (this browser gives no WebGL2 context): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU');
     await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^no GPU adapter was found: /);
     await expectError(() => openEngine({ gpu: 'webgl2' }), DeviceError, /^this browser gives no WebGL2 context: /);
   });
@@ -61,7 +61,7 @@ describe('in a browser', () => {
   it('an adapter that gives no device says why', async () => {
     const refuse = (): Promise<never> => Promise.reject(new Error('out of memory\n    at Dawn'));
     stubPage({ limits: {}, requestDevice: refuse }, null);
-    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^the GPU adapter gave no device \(out of memory\): update the driver, or use --gpu=webasm/);
+    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^the GPU adapter gave no device \(out of memory\): update the driver, or leave --gpu out /);
     await expectError(() => openEngine({ gpu: true }), DeviceError,
       /^no GPU was found, neither by WebGPU \(the GPU adapter gave no device \(out of memory\)\) nor by WebGL2 /);
   });
@@ -87,7 +87,7 @@ describe('in a browser', () => {
     } as unknown as Library;
     const engine = new GpuEngine(new WebGL2Device(failing, { poison: false, tuning: TUNING }));
     const x = engine.tensor([1], [1]);
-    await expectError(() => engine.read(engine.add(x, x)), DeviceError, 'kernel \'add\' was refused by WebGL2 (Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error ERROR: 1 error): update the graphics driver, or use gpu: \'webasm\'');
+    await expectError(() => engine.read(engine.add(x, x)), DeviceError, 'kernel \'add\' was refused by WebGL2 (Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error ERROR: 1 error): update the graphics driver, or leave gpu out to run on the CPU');
   });
 });
 

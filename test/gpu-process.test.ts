@@ -45,7 +45,7 @@ const evaluate = (source: string, env?: NodeJS.ProcessEnv): Promise<Ended> =>
 // Elsewhere the system brings its own GPU library, which no variable hides.
 describe.skipIf(process.platform !== 'linux')('without a driver', () => {
   const env = { VK_ICD_FILENAMES: '/nonexistent', VK_DRIVER_FILES: '/nonexistent' };
-  const absent = 'no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or use --gpu=webasm (gpu: \'webasm\') to run on the CPU';
+  const absent = 'no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU';
 
   it.each(['true', '\'webgpu\''])('gpu: %s is an error that the caller can catch, and the process ends', async (gpu) => {
     const { code, stdout } = await evaluate(program(library, `{ gpu: ${gpu} }`), env);
@@ -78,7 +78,7 @@ describe('without the package webgpu', () => {
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it.each([
-    ['true', /^DeviceError: WebGPU in Node needs the package 'webgpu' \(Dawn\), which did not load \(Cannot find package 'webgpu'[^\n]*\): npm install webgpu, or use --gpu=webasm\n$/],
+    ['true', /^DeviceError: WebGPU in Node needs the package 'webgpu' \(Dawn\), which did not load \(Cannot find package 'webgpu'[^\n]*\): npm install webgpu, or leave --gpu out to run on the CPU\n$/],
     ['\'webasm\'', /^3\n$/],
   ])('gpu: %s', async (gpu, expected) => {
     const file = join(folder, 'program.mjs');
