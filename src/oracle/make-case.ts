@@ -5,10 +5,11 @@
 import type { Engine } from '../engine.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import type { FloatTensor, IntegerTensor } from '../io/named-tensor.ts';
-import { chunkCount, isVisible } from '../lifetime.ts';
+import { isVisible } from '../lifetime.ts';
 import { expectShape } from '../shape.ts';
 import { drawInputs } from './draw.ts';
 import { checkParameters, parametersOf, type Recipe } from './recipes.ts';
+import { inputShapes } from './shapes.ts';
 import { solve } from './solve.ts';
 import type { CaseParameters, NotCompared, OracleCase, Tensors } from './types.ts';
 
@@ -47,19 +48,8 @@ export async function caseOf(
   return { name, why, parameters, inputs, expected, notCompared: notCompared(parameters, inputs, expected) };
 }
 
-/** Shapes of every input that a case may have. */
-export function inputShapes(
-  { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, chunk }: CaseParameters,
-): Readonly<Record<string, readonly number[]>> {
-  const chunks = chunkCount(N, chunk);
-  const [queries, keys, scores] = [[B, H, N, d], [B, G, N, d], [B, G, chunks, 3]];
-  return {
-    q: queries, k: keys, v: keys, dout: queries, scores, noise: scores, forced: [B, chunks], types: [B, G, chunks],
-  };
-}
-
 function checkInputs(parameters: CaseParameters, inputs: Tensors): void {
-  const shapes = inputShapes(parameters);
+  const shapes: Readonly<Record<string, readonly number[]>> = inputShapes(parameters);
   for (const name of ['q', 'k', 'v']) if (!inputs[name]) throw new ShapeError(`${name} is missing: add it to the inputs`);
   if (!inputs.types === !inputs.scores) throw new ShapeError('types and scores are both given or both missing: give one of them');
   for (const [name, tensor] of Object.entries(inputs)) {

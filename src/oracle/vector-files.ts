@@ -1,0 +1,102 @@
+/**
+ * Cases as files of tensors, and folders of them.
+ * @module
+ */
+import { FileFormatError, isNamedError, StorageError } from '../errors.ts';
+import type { NamedTensor } from '../io/named-tensor.ts';
+import { readNpz, writeNpz } from '../io/npz.ts';
+import { roundArray } from '../io/rounding.ts';
+import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import {
+  type CaseEntry, DTYPES, EXPECTED, type FileFormat, type Heading, type Manifest, MANIFEST_FILE, readManifest,
+  type TensorEntry,
+} from './manifest.ts';
+import type { OracleCase, Tensors } from './types.ts';
+
+/** A case as the bytes of its file, and what the manifest says about it. */
+export async function packCase(
+  { name, why, parameters, inputs, expected, notCompared }: OracleCase,
+  { fileFormat, dtype }: Pick<Heading, 'fileFormat' | 'dtype'>,
+): Promise<{ entry: CaseEntry; bytes: Uint8Array<ArrayBuffer> }> {
+  const wanted = DTYPES[dtype];
+  const stored = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => {
+    if (tensor.data instanceof Int32Array) return [key, tensor];
+    // NumPy has no bfloat16: float32 holds its values.
+    const as = wanted === 'BF16' && fileFormat === 'npz' ? 'F32' : wanted;
+    return [key, { dtype: as, shape: tensor.shape, data: roundArray(tensor.data, wanted) } as NamedTensor];
+  }));
+  const about = (tensors: Tensors): Record<string, TensorEntry> =>
+    Object.fromEntries(Object.entries(tensors).map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
+  const [given, truths] = [stored(inputs), stored(expected)];
+  const all = [...Object.entries(given), ...Object.entries(truths).map(([key, x]) => [EXPECTED + key, x] as const)];
+  const bytes = Uint8Array.from(fileFormat === 'npz' ? writeNpz(all) : writeSafetensors(all));
+  const entry: CaseEntry = {
+    name, file: `${name}.${fileFormat}`, sha256: await sha256(bytes), why, parameters,
+    inputs: about(given), expected: about(truths), notCompared,
+  };
+  return { entry, bytes };
+}
+
+/**
+ * The case of `entry` from its file's bytes; truths are as they were rounded to be written.
+ *
+ * @throws {FileFormatError} If the file is damaged or contradicts the entry.
+ */
+export async function unpackCase(entry: CaseEntry, bytes: Uint8Array, fileFormat: FileFormat): Promise<OracleCase> {
+  const { name, file, why, parameters, notCompared } = entry;
+  const tensors = fileFormat === 'npz' ? await readNpz(bytes, { file }) : readSafetensors(bytes, file).tensors;
+  const take = (entries: CaseEntry['inputs'], prefix: string): Tensors =>
+    Object.fromEntries(Object.entries(entries).map(([key, { dtype, shape }]) => {
+      const tensor = tensors.get(prefix + key);
+      if (!tensor) return fail(`${file}: there is no ${prefix}${key}, which the manifest promises`);
+      if (tensor.dtype !== dtype || String(tensor.shape) !== String(shape)) {
+        fail(`${file}: ${prefix}${key} is ${tensor.dtype} [${tensor.shape}], the manifest says ${dtype} [${shape}]`);
+      }
+      return [key, tensor];
+    }));
+  return { name, why, parameters, inputs: take(entry.inputs, ''), expected: take(entry.expected, EXPECTED), notCompared };
+}
+
+/** A folder of vectors that is open for reading. */
+export interface Vectors {
+  readonly manifest: Manifest;
+  /** Reads one of `manifest.cases`, and checks its hash. */
+  read(entry: CaseEntry): Promise<OracleCase>;
+}
+
+/**
+ * Opens a folder of vectors, wherever it is.
+ *
+ * @param read The bytes of a file of the folder, by its name: from a disk, or by fetch.
+ * @throws {StorageError} If a file cannot be read.
+ * @throws {FileFormatError} If the manifest is no manifest, of another version, incomplete, or contradicts itself or
+ * a file.
+ */
+export async function openVectors(read: (file: string) => Promise<Uint8Array>): Promise<Vectors> {
+  const bytesOf = (file: string): Promise<Uint8Array> => read(file).catch((error: unknown) => {
+    if (isNamedError(error)) throw error;
+    throw new StorageError(`cannot read ${file} (${String(error)}): write the vectors again`);
+  });
+  const manifest = readManifest(new TextDecoder().decode(await bytesOf(MANIFEST_FILE)));
+  if (!manifest.complete) fail(`${MANIFEST_FILE} has ${manifest.cases.length} cases and is not complete: run natsearch vectors again`);
+  return {
+    manifest,
+    read: async (entry) => {
+      const bytes = await bytesOf(entry.file);
+      if (await sha256(bytes) !== entry.sha256) fail(`${entry.file} is not the file that the manifest was written with: write the vectors again`);
+      return unpackCase(entry, bytes, manifest.fileFormat);
+    },
+  };
+}
+
+/** SHA-256 in hexadecimal, by WebCrypto, which Node, Deno and secure pages have. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
+  const subtle = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;
+  if (!subtle) throw new StorageError('there is no SHA-256 on this page: serve it over https, or from localhost');
+  const digest = await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function fail(what: string): never {
+  throw new FileFormatError(what);
+}
