@@ -24,7 +24,7 @@ const wholeGpuJs: NonNullable<Options['esbuildOptions']> = (esbuild) => {
   esbuild.alias = { 'gpu.js': 'gpu.js/dist/gpu-browser.js' };
 };
 
-const library = entries({ index: 'src/index.ts' });
+const library = entries({ index: 'src/index.ts', vectors: 'src/vectors.ts' });
 const programs = entries({
   'cli/main': 'src/cli/main.ts',
   'cli/worker': 'src/cli/worker.ts', // what worker threads start from

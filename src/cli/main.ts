@@ -12,6 +12,7 @@ import { registerGenerate } from './generate.ts';
 import { packageRoot } from './paths.ts';
 import { registerStart } from './start.ts';
 import { registerTrain } from './train.ts';
+import { registerVectors } from './vectors.ts';
 
 interface Internals {
   unknownOption(flag: string): never;
@@ -41,13 +42,15 @@ const program = new CommandLine('natsearch')
   .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
 
 endQuietlyOnClosedPipe();
-for (const register of [registerStart, registerTrain, registerEval, registerGenerate]) register(program);
+const commands = [registerStart, registerTrain, registerEval, registerGenerate, registerVectors];
+for (const register of commands) register(program);
 program.addHelpText('after', `
 Examples:
   natsearch start
   natsearch train --text books/ --out my-model
   natsearch eval --model my-model --text book.txt
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
+  natsearch vectors --out vectors
 
 Results go to stdout, progress to stderr. NO_COLOR turns colour off.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 stopped by Ctrl-C.`);

@@ -17,7 +17,7 @@ import type { OracleCase, Tensors } from './types.ts';
 export async function packCase(
   { name, why, parameters, inputs, expected, notCompared }: OracleCase,
   { fileFormat, dtype }: Pick<Heading, 'fileFormat' | 'dtype'>,
-): Promise<{ entry: CaseEntry; bytes: Uint8Array<ArrayBuffer> }> {
+): Promise<{ entry: CaseEntry; bytes: Uint8Array }> {
   const wanted = DTYPES[dtype];
   const stored = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => {
     if (tensor.data instanceof Int32Array) return [key, tensor];
@@ -29,7 +29,7 @@ export async function packCase(
     Object.fromEntries(Object.entries(tensors).map(([key, { dtype, shape }]) => [key, { dtype, shape }]));
   const [given, truths] = [stored(inputs), stored(expected)];
   const all = [...Object.entries(given), ...Object.entries(truths).map(([key, x]) => [EXPECTED + key, x] as const)];
-  const bytes = Uint8Array.from(fileFormat === 'npz' ? writeNpz(all) : writeSafetensors(all));
+  const bytes = fileFormat === 'npz' ? writeNpz(all) : writeSafetensors(all);
   const entry: CaseEntry = {
     name, file: `${name}.${fileFormat}`, sha256: await sha256(bytes), why, parameters,
     inputs: about(given), expected: about(truths), notCompared,
