@@ -3,8 +3,11 @@ import { configDefaults, defineConfig, type ViteUserConfig } from 'vitest/config
 
 const config: ViteUserConfig = defineConfig({
   resolve: {
-    // The name that examples import, on the sources: what is tested is what is written, not an old build.
-    alias: { 'neural-attention-search': fileURLToPath(new URL('./src/index.ts', import.meta.url)) },
+    // The names that examples import, on the sources: what is tested is what is written, not an old build.
+    alias: {
+      'neural-attention-search/vectors': fileURLToPath(new URL('./src/vectors.ts', import.meta.url)),
+      'neural-attention-search': fileURLToPath(new URL('./src/index.ts', import.meta.url)),
+    },
   },
   test: {
     environment: 'node',

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as library from '../src/index.ts';
+import * as vectors from '../src/vectors.ts';
 import { examplesOf, instrument, normalized, printed, PRINTED } from './support/examples.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -20,7 +21,7 @@ const sources = ['src', 'reference', 'gpu'].filter((top) => existsSync(root + to
 
 const examples = [...sources, 'README.md'].filter((file) => existsSync(root + file))
   .flatMap((file) => examplesOf(file, readFileSync(root + file, 'utf8')))
-  .filter(({ file, code }) => file === 'README.md' || code.includes('\'neural-attention-search\''))
+  .filter(({ file, code }) => file === 'README.md' || /'neural-attention-search(\/\w+)?'/.test(code))
   .map((example) => ({ ...example, name: `${example.file}:${example.line}` }))
   .map((example) => ({ ...example, path: `${folder}${example.name.replace(/[^\w]/g, '-')}` }));
 
@@ -64,18 +65,22 @@ describe('the public functions', () => {
   ).options;
   const compile = (files: string[]): ts.Program => ts.createProgram(files, {
     ...config, noUnusedLocals: false, isolatedDeclarations: false, declaration: false,
-    paths: { 'neural-attention-search': [`${root}src/index.ts`] },
+    paths: {
+      'neural-attention-search': [`${root}src/index.ts`], 'neural-attention-search/vectors': [`${root}src/vectors.ts`],
+    },
   });
 
-  it('have an example each, or are classes of errors', () => {
-    const index = `${root}src/index.ts`;
+  it.each([
+    ['src/index.ts', library, 'attention'], ['src/vectors.ts', vectors, 'makeCase'],
+  ])('of %s have an example each, or are classes of errors', (file, module, known) => {
+    const index = root + file;
     const program = compile([index]);
     const checker = program.getTypeChecker();
     const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(index)!)!);
-    const names = Object.entries(library)
+    const names = Object.entries<unknown>(module)
       .filter(([, value]) => typeof value === 'function' && !(value.prototype instanceof Error))
       .map(([name]) => name);
-    expect(names).toContain('attention');
+    expect(names).toContain(known);
     expect(names.filter((name) => {
       const symbol = exported.find((candidate) => candidate.name === name)!;
       const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;

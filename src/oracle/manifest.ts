@@ -62,14 +62,39 @@ export interface Manifest extends Heading {
 /** Claimed dtypes as files name them. */
 export const DTYPES: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', f32: 'F32', f16: 'F16', bf16: 'BF16' };
 
-/** The text of manifest.json, one line per case. */
+/**
+ * The text of manifest.json, one line per case.
+ *
+ * @example
+ * ```ts
+ * import { formatManifest, makeCase, packCase, readManifest, SUITES } from 'neural-attention-search/vectors';
+ * const how = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
+ * const { entry } = await packCase(await makeCase(SUITES.small[0]!), how);
+ * const text = formatManifest({ format: 'natsearch-vectors', version: 1, ...how, complete: true, cases: [entry] });
+ * console.log(readManifest(text).cases[0]!.name); // one-token
+ * ```
+ */
 export function formatManifest(manifest: Manifest): string {
   const { cases, ...heading } = manifest;
   const head = JSON.stringify(heading, null, 2).slice(0, -2);
   return `${head},\n  "cases": [${cases.map((entry) => `\n    ${JSON.stringify(entry)}`).join(',')}\n  ]\n}\n`;
 }
 
-/** Reads manifest.json. @throws {FileFormatError} If it is truncated, of another version, or contradicts itself. */
+/**
+ * Reads manifest.json.
+ *
+ * @param file What to call it in errors.
+ * @throws {FileFormatError} If it is truncated, of another version, or contradicts itself.
+ * @example
+ * ```ts
+ * import { readManifest } from 'neural-attention-search/vectors';
+ * try {
+ *   readManifest('{"format": "natsearch-vec');
+ * } catch (error) {
+ *   console.log((error as Error).name); // FileFormatError
+ * }
+ * ```
+ */
 export function readManifest(text: string, file: string = MANIFEST_FILE): Manifest {
   let value: Manifest;
   try {

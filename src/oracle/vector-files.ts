@@ -13,7 +13,19 @@ import {
 } from './manifest.ts';
 import type { OracleCase, Tensors } from './types.ts';
 
-/** A case as the bytes of its file, and what the manifest says about it. */
+/**
+ * A case as the bytes of its file, and what the manifest says about it.
+ *
+ * @param options.fileFormat `safetensors`, or `npz` for NumPy.
+ * @param options.dtype What reals are rounded to; the inputs of drawn cases are exact in each.
+ * @returns The entry, and the bytes to write as `entry.file`.
+ * @example
+ * ```ts
+ * import { makeCase, packCase, SUITES } from 'neural-attention-search/vectors';
+ * const { entry, bytes } = await packCase(await makeCase(SUITES.small[0]!), { fileFormat: 'npz', dtype: 'f32' });
+ * console.log(entry.file, bytes.length > 1000); // one-token.npz true
+ * ```
+ */
 export async function packCase(
   { name, why, parameters, inputs, expected, notCompared }: OracleCase,
   { fileFormat, dtype }: Pick<Heading, 'fileFormat' | 'dtype'>,
@@ -71,6 +83,16 @@ export interface Vectors {
  * @throws {StorageError} If a file cannot be read.
  * @throws {FileFormatError} If the manifest is no manifest, of another version, incomplete, or contradicts itself or
  * a file.
+ * @example
+ * ```ts
+ * import { formatManifest, makeCase, openVectors, packCase, SUITES } from 'neural-attention-search/vectors';
+ * const how = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
+ * const { entry, bytes } = await packCase(await makeCase(SUITES.small[0]!), how);
+ * const text = formatManifest({ format: 'natsearch-vectors', version: 1, ...how, complete: true, cases: [entry] });
+ * const files = { 'manifest.json': new TextEncoder().encode(text), [entry.file]: bytes }; // or readFile, or fetch
+ * const { manifest, read } = await openVectors(async (file) => files[file]!);
+ * console.log((await read(manifest.cases[0]!)).inputs.q!.shape); // [1,2,1,4]
+ * ```
  */
 export async function openVectors(read: (file: string) => Promise<Uint8Array>): Promise<Vectors> {
   const bytesOf = (file: string): Promise<Uint8Array> => read(file).catch((error: unknown) => {

@@ -10,11 +10,15 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const config: ViteUserConfig = defineConfig({
   root,
-  resolve: { alias: { 'neural-attention-search': `${root}src/index.ts` } },
+  resolve: {
+    alias: {
+      'neural-attention-search/vectors': `${root}src/vectors.ts`, 'neural-attention-search': `${root}src/index.ts`,
+    },
+  },
   test: {
     environment: 'node',
     include: ['test/*.test.ts', 'test/deno/*.test.ts'],
-    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,bundles,gpu-process,cli,cli-*,cli.*,train-cli,model-folder}.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,bundles,gpu-process,cli,cli-*,cli.*,train-cli,vectors-cli,model-folder}.test.ts'],
     // Threads end with a call that Deno does not have.
     pool: 'forks',
     testTimeout: 60_000,
