@@ -72,6 +72,8 @@ export interface TensorReport {
   readonly status: 'pass' | 'fail' | 'missing' | 'wrong shape' | 'wrong dtype' | 'skipped';
   /** What to say beyond the numbers, such as both shapes. */
   readonly note?: string;
+  /** Where the budget comes from, in words. */
+  readonly budget?: string;
   readonly compared: number;
   readonly failed: number;
   /** NaN where the truth is a number. */

@@ -1,0 +1,40 @@
+/**
+ * What a kernel's author may hand in: names, groups of names, and the arithmetic it claims.
+ * @module
+ */
+import { ValueError } from '../errors.ts';
+import { type ClaimedDtype, OUTPUT_ORDER, type OutputName, type Tensors } from './types.ts';
+
+/** Groups of outputs, as in types.ts. */
+export const OUTPUT_GROUPS: Readonly<Record<string, readonly OutputName[]>> = {
+  search: ['types'],
+  life: ['last', 'mask'],
+  forward: ['out', 'lse'],
+  backward: ['dv', 'dq', 'dk'],
+  types: ['types', 'dm_rows', 'dw', 'dl', 'dg', 'dscores'],
+  cache: ['cache_closed_by', 'cache_evicted_at', 'cache_live', 'cache_out', 'cache_bytes'],
+};
+
+/**
+ * The outputs that names and groups of them mean, in the order of the algorithm.
+ *
+ * @throws {ValueError} If one is neither.
+ */
+export function outputNames(names: readonly string[]): readonly OutputName[] {
+  const wanted = new Set<string>();
+  for (const name of names) {
+    const group = Object.hasOwn(OUTPUT_GROUPS, name) ? OUTPUT_GROUPS[name] : undefined;
+    if (!group && !(OUTPUT_ORDER as readonly string[]).includes(name)) {
+      const known = [...Object.keys(OUTPUT_GROUPS), ...OUTPUT_ORDER.filter((each) => each !== 'types')];
+      throw new ValueError(`there is no output '${name}': name some of ${known.join(', ')}`);
+    }
+    for (const each of group ?? [name]) wanted.add(each);
+  }
+  return OUTPUT_ORDER.filter((name) => wanted.has(name));
+}
+
+/** What outputs claim if nobody says: the dtype that holds `out`, if it is 16 bits wide, else f32. */
+export function claimOf(outputs: Tensors): ClaimedDtype {
+  const dtype = outputs.out?.dtype;
+  return dtype === 'F16' ? 'f16' : dtype === 'BF16' ? 'bf16' : 'f32';
+}
