@@ -45,7 +45,10 @@ export async function caseOf(
   checkParameters(parameters);
   checkInputs(parameters, inputs);
   const expected = await solve(engine, parameters, inputs);
-  return { name, why, parameters, inputs, expected, notCompared: notCompared(parameters, inputs, expected) };
+  const skipped = notCompared(parameters, inputs, expected);
+  // Processors differ in the sign of the NaN that they compute: files must not.
+  for (const [key, at] of Object.entries(skipped)) for (const n of at) expected[key]!.data[n] = NaN;
+  return { name, why, parameters, inputs, expected, notCompared: skipped };
 }
 
 function checkInputs(parameters: CaseParameters, inputs: Tensors): void {
