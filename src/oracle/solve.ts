@@ -1,12 +1,13 @@
 /**
- * The truths of a case from its inputs, by an engine: float64 by the reference.
+ * The truths of a case from its inputs, in float64.
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
 import type { FloatTensor, IntegerTensor, NamedTensor } from '../io/named-tensor.ts';
 import { chunkCount, chunkEnd, chunkOf, TokenType } from '../lifetime.ts';
 import { sizeOf } from '../tensor.ts';
-import { maskGradientRowSums } from './pairs.ts';
+import { attentionTruths } from './attention-truths.ts';
+import { exp } from './elementary.ts';
 import { bytesPerEntry, type CaseParameters, MOST_MASK_TOKENS, type Tensors } from './types.ts';
 
 const float = (data: ArrayLike<number>, shape: readonly number[]): FloatTensor =>
@@ -14,69 +15,58 @@ const float = (data: ArrayLike<number>, shape: readonly number[]): FloatTensor =
 const whole = (data: ArrayLike<number>, shape: readonly number[], dtype: 'I32' | 'U8' = 'I32'): IntegerTensor =>
   ({ dtype, shape, data: Int32Array.from(data) });
 
-/** Everything of OUTPUT_ORDER that the inputs determine, in that order. */
+/**
+ * Everything of OUTPUT_ORDER that the inputs determine, in that order.
+ *
+ * @param engine A float64 one. It chooses types and lifetimes, which are whole numbers, and spreads the price, in
+ * sums and products; exponentials are the oracle's own, so that no platform's library decides about the bits.
+ */
 export async function solve(engine: Engine, parameters: CaseParameters, inputs: Tensors): Promise<Tensors> {
-  const { tokens: N, window, chunk, scale, rule, temperature, price } = parameters;
+  const { tokens: N, window, chunk, temperature, price, steps } = parameters;
   const made: { dispose(): void }[] = [];
   const keep = <T extends { dispose(): void }>(each: T): T => (made.push(each), each);
-  const up = (name: string): Tensor => {
-    const { data, shape, dtype } = inputs[name] as NamedTensor;
-    const integer = dtype === 'I32' || dtype === 'I64' || dtype === 'U8' || dtype === 'BOOL';
-    return keep(integer ? engine.integers(data, shape) : engine.tensor(data, shape));
-  };
+  const up = ({ data, shape }: NamedTensor): Tensor =>
+    keep(data instanceof Int32Array ? engine.integers(data, shape) : engine.tensor(data, shape));
   const expected: Record<string, NamedTensor> = {};
-  const give = async (name: string, tensor: Tensor): Promise<Float64Array> => {
-    const data = Float64Array.from(await engine.read(tensor));
-    expected[name] = float(data, tensor.shape);
-    return data;
-  };
   try {
-    const searched = inputs.scores !== undefined;
-    const forceGlobal = inputs.forced && up('forced');
-    const chosen = searched ? engine.tokenTypes(up('scores'), {
-      temperature, ...(inputs.noise && { noise: up('noise') }), ...(forceGlobal && { forceGlobal }),
-    }) : undefined;
+    const { scores, noise, forced } = inputs;
+    const forcing = forced && { forceGlobal: up(forced) };
+    const noisy = noise && { noise: up(noise) };
+    const chosen = scores && engine.tokenTypes(up(scores), { temperature, ...noisy, ...forcing });
     if (chosen) [chosen.types, chosen.probabilities].forEach(keep);
-    const types = chosen?.types ?? up('types');
+    const types = chosen?.types ?? up(inputs.types!);
     const typeValues = await engine.readIntegers(types);
     if (chosen) expected.types = whole(typeValues, types.shape);
     const last = keep(engine.lifetime(types, N, { window, chunk }));
     const lastValues = await engine.readIntegers(last);
     expected.last = whole(lastValues, last.shape);
     if (N <= MOST_MASK_TOKENS) expected.mask = maskOf(lastValues, last.shape);
-    const attended = { q: up('q'), k: up('k'), v: up('v'), last, scale };
-    const { out, lse } = engine.attention(attended);
-    [out, lse].forEach(keep);
-    await give('out', out);
-    await give('lse', lse);
-    if (inputs.dout) {
-      const backward = { ...attended, out, lse, dOut: up('dout') };
-      const { dq, dk, dv, dTypes } = engine.attentionBackward({ ...backward, types: { types, rule, window, chunk } });
-      [dq, dk, dv, dTypes!].forEach(keep);
-      await give('dv', dv);
-      await give('dq', dq);
-      await give('dk', dk);
-      expected.dm_rows = maskGradientRowSums(parameters, inputs, {
-        out: expected.out as FloatTensor, lse: expected.lse as FloatTensor,
-      });
-      const triples = await engine.read(dTypes!);
-      for (const [name, which] of [['dw', 2], ['dl', 1], ['dg', 0]] as const) {
-        expected[name] = float(triples.filter((_, n) => n % 3 === which), types.shape);
-      }
-      if (chosen) {
-        const priced = price === 0 ? dTypes! :
-          keep(engine.addMemoryPrice(dTypes!, types, N, { window, chunk, weight: price }));
-        const options = { temperature, ...(forceGlobal && { forceGlobal }) };
-        await give('dscores', keep(engine.tokenTypesBackward(priced, chosen.probabilities, options)));
-      }
+    const truths = attentionTruths(parameters, inputs, typeValues, lastValues);
+    Object.assign(expected, truths);
+    if (scores && inputs.dout) {
+      const triples = ['dg', 'dl', 'dw'].map((name) => expected[name]!.data);
+      const dTypes = up(float(Array.from(scores.data, (_, n) => triples[n % 3]![Math.floor(n / 3)]!), scores.shape));
+      const priced = keep(engine.addMemoryPrice(dTypes, types, N, { window, chunk, weight: price }));
+      const probabilities = up(softmax(scores, noise, temperature));
+      const dScores = keep(engine.tokenTypesBackward(priced, probabilities, { temperature, ...forcing }));
+      expected.dscores = float(await engine.read(dScores), dScores.shape);
     }
-    if (parameters.steps.length > 0) {
-      Object.assign(expected, trace(parameters, typeValues, lastValues, expected.out as FloatTensor));
-    }
+    if (steps.length > 0) Object.assign(expected, trace(parameters, typeValues, lastValues, truths.out!));
     return expected;
   } finally {
     for (const each of made) each.dispose();
   }
+}
+
+/** y of §6. */
+function softmax(scores: NamedTensor, noise: NamedTensor | undefined, temperature: number): FloatTensor {
+  const y = Float64Array.from(scores.data, (x, n) => x + (noise?.data[n] ?? 0));
+  for (let t = 0; t < y.length; t += 3) {
+    const max = Math.max(y[t]!, y[t + 1]!, y[t + 2]!);
+    const E = [0, 1, 2].map((c) => exp((y[t + c]! - max) / temperature));
+    for (let c = 0; c < 3; c++) y[t + c] = E[c]! / (E[0]! + E[1]! + E[2]!);
+  }
+  return float(y, scores.shape);
 }
 
 function maskOf(last: Int32Array, [B, G, N]: readonly number[]): IntegerTensor {
