@@ -8,7 +8,8 @@ import { createEngine } from './engines.ts';
 import { caseOf as solveCase, makeCase as drawCase } from './oracle/make-case.ts';
 import { SUITES } from './oracle/suites.ts';
 import type { Recipe } from './oracle/recipes.ts';
-import type { CaseParameters, OracleCase, Tensors } from './oracle/types.ts';
+import type { CaseParameters, CaseReport, OracleCase, Tensors } from './oracle/types.ts';
+import { verifyCase as judge, type VerifyOptions } from './oracle/verify.ts';
 
 /** How cases are made. */
 export interface CaseOptions {
@@ -90,6 +91,30 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
   });
 }
 
+/**
+ * The verdict on what a kernel makes of a case: NaN, wrong shapes and missing tensors never pass.
+ *
+ * @param oracleCase With its truths.
+ * @param outputs By the names of docs/vectors.md, in any dtype; further ones are ignored.
+ * @param options.dtype The arithmetic claimed, which sets the budgets: f64, f32, f16 or bf16.
+ * @param options.tensors Names or groups of outputs to check (default: all).
+ * @returns A report per tensor, and whether all pass.
+ * @throws {ValueError} If `tensors` names what is no output, or the case has no truths.
+ * @example
+ * ```ts
+ * import { makeCase, SUITES, verifyCase } from 'neural-attention-search/vectors';
+ * const each = await makeCase(SUITES.small.find(({ name }) => name === 'tile-63')!);
+ * const { out, lse } = each.expected;
+ * console.log(verifyCase(each, { out: out!, lse: lse! }, { tensors: ['forward'] }).pass); // true
+ * const doubled = { ...lse!, data: lse!.data.map((x) => 2 * x) } as typeof lse;
+ * const { pass, tensors } = verifyCase(each, { out: out!, lse: doubled! }, { tensors: ['forward'] });
+ * console.log(pass, tensors.find(({ name }) => name === 'lse')!.status); // false fail
+ * ```
+ */
+export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: VerifyOptions = {}): CaseReport {
+  return judge(oracleCase, outputs, options);
+}
+
 async function withEngine<T>({ engine }: CaseOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
   if (engine) return use(engine);
   const own = createEngine();
@@ -107,6 +132,7 @@ export {
   readManifest, type TensorEntry,
 } from './oracle/manifest.ts';
 export { openVectors, packCase, type Vectors } from './oracle/vector-files.ts';
+export type { VerifyOptions } from './oracle/verify.ts';
 export type {
   CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, TensorReport,
   Tensors,

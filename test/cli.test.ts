@@ -85,15 +85,15 @@ async function expectRefusal(args: readonly string[], code: number, message: str
 }
 
 describe('natsearch --help', () => {
-  test('lists the four commands on stdout', async () => {
+  test('lists the commands on stdout', async () => {
     const { code, stdout, stderr } = await natsearch('--help');
     const commands = [...stdout.matchAll(/^ {2}(\w+) \[options\] /gm)].map(([, name]) => name);
-    expect(commands).toEqual(['start', 'train', 'eval', 'generate']);
+    expect(commands).toEqual(['start', 'train', 'eval', 'generate', 'vectors', 'verify']);
     expect(stderr).toBe('');
     expect(code).toBe(0);
   });
 
-  test.each(['start', 'train', 'eval', 'generate'])('describes the flags of %s', async (command) => {
+  test.each(['start', 'train', 'eval', 'generate', 'vectors', 'verify'])('describes the flags of %s', async (command) => {
     const { code, stdout } = await natsearch(command, '--help');
     expect(stdout).toContain(`Usage: natsearch ${command}`);
     expect(stdout).toMatch(/^ {2}--\w/m);

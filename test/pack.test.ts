@@ -11,6 +11,8 @@ interface Manifest {
   readonly version: string;
   readonly license: string;
   readonly bin: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, unknown>>;
+  readonly scripts: Readonly<Record<string, string>>;
   readonly engines: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
@@ -74,15 +76,16 @@ describe('the tarball', () => {
 
   it('holds the library, the command and its worker, a model, the examples and the licence', () => {
     expect(paths).toEqual(expect.arrayContaining([
-      'package.json', 'LICENSE', 'THIRD-PARTY-LICENSES', 'README.md', 'dist/index.js', 'dist/cli/main.js', 'dist/cli/worker.js',
+      'package.json', 'LICENSE', 'THIRD-PARTY-LICENSES', 'README.md', 'dist/index.js', 'dist/vectors.js', 'dist/cli/main.js', 'dist/cli/worker.js',
       'models/README.md', 'models/nats/config.json', 'models/nats/model.safetensors', 'examples/moby-dick.txt',
     ]));
   });
 
   it('holds nothing else', () => {
-    const folders = /^(dist\/(?!bench\/).*\.(js|d\.ts)|models\/.*|examples\/.*)$/;
+    const vectors = /^dist\/vectors\/small\/[\w-]+\.(safetensors|json)$/;
+    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*)$/;
     const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|README\.md)$/;
-    expect(paths.filter((path) => !folders.test(path) && !files.test(path))).toEqual([]);
+    expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
 
   it('has no gpu.js in what importing the library loads, and has it in what createEngine({ gpu }) loads', () => {
@@ -105,6 +108,14 @@ describe('the tarball', () => {
   it('stays under 20 MB', () => {
     expect(tarball.size).toBeLessThan(20e6);
     expect(tarball.unpackedSize).toBeLessThan(40e6);
+  });
+
+  it('exports the oracle, and its small suite as files that a build writes', () => {
+    expect(manifest.exports).toMatchObject({
+      './vectors': { types: './dist/vectors.d.ts', import: './dist/vectors.js' }, './vectors/*': './dist/vectors/small/*',
+    });
+    expect(manifest.scripts['build']).toMatch(/^tsup .*&& node dist\/cli\/main\.js vectors --out dist\/vectors\/small$/);
+    expect(manifest.scripts['prepack']).toBe('npm run build');
   });
 
   it('has a command that a shell can run', () => {
