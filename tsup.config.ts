@@ -28,6 +28,7 @@ const library = entries({ index: 'src/index.ts', vectors: 'src/vectors.ts' });
 const programs = entries({
   'cli/main': 'src/cli/main.ts',
   'cli/worker': 'src/cli/worker.ts', // what worker threads start from
+  'cli/verify-worker': 'src/cli/verify-worker.ts',
   'bench/bench': 'bench/bench.ts',
   'bench/stacks': 'bench/stacks.ts',
 });

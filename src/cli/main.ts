@@ -13,6 +13,7 @@ import { packageRoot } from './paths.ts';
 import { registerStart } from './start.ts';
 import { registerTrain } from './train.ts';
 import { registerVectors } from './vectors.ts';
+import { registerVerify } from './verify.ts';
 
 interface Internals {
   unknownOption(flag: string): never;
@@ -42,7 +43,7 @@ const program = new CommandLine('natsearch')
   .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
 
 endQuietlyOnClosedPipe();
-const commands = [registerStart, registerTrain, registerEval, registerGenerate, registerVectors];
+const commands = [registerStart, registerTrain, registerEval, registerGenerate, registerVectors, registerVerify];
 for (const register of commands) register(program);
 program.addHelpText('after', `
 Examples:
@@ -51,6 +52,7 @@ Examples:
   natsearch eval --model my-model --text book.txt
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
   natsearch vectors --out vectors
+  natsearch verify vectors/outputs --dtype f16
 
 Results go to stdout, progress to stderr. NO_COLOR turns colour off.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 stopped by Ctrl-C.`);

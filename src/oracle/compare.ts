@@ -12,6 +12,8 @@ export interface RowBudgets {
   /** One number per row, rows being `width` elements. */
   readonly perRow: Float64Array;
   readonly width: number;
+  /** What the truth was rounded to; default: its dtype. */
+  readonly truths?: ClaimedDtype | undefined;
 }
 
 /** What an element may be: from the truth `least` down and `most` up. */
@@ -51,7 +53,8 @@ export function compareReals(
   const file = CLAIMS[actual.dtype];
   const coarse = STORAGE[file] > STORAGE[dtype] ? file : dtype;
   const [s, tiny] = [STORAGE[coarse], SMALLEST[coarse]];
-  const ofTruth = truth.dtype === 'F64' ? 0 : STORAGE[CLAIMS[truth.dtype]];
+  const rounded = budgets.truths ?? CLAIMS[truth.dtype];
+  const ofTruth = rounded === 'f64' ? 0 : STORAGE[rounded];
   const range: Range = (t, n) => {
     const { perRow, width } = budgets;
     const b = perRow[Math.floor(n / width)]!;
@@ -69,12 +72,12 @@ export function compareWhole(
   const bad = mismatch(name, truth, actual);
   if (bad) return bad;
   if (!isInteger(actual)) return refused(name, 'wrong dtype', `it is ${actual.dtype}: store whole numbers, such as I32`);
-  return compared(name, truth.data.map(same), actual.data.map(same), 'F64', () => [0, 0], []);
+  return compared(name, truth.data.map(same), actual.data.map(same), undefined, () => [0, 0], []);
 }
 
 /** Numbers of either kind that must lie in a range about the truth. */
 export function compareWithin(name: string, truth: NamedTensor, actual: NamedTensor, range: Range): TensorReport {
-  return mismatch(name, truth, actual) ?? compared(name, truth.data, actual.data, 'F64', range, []);
+  return mismatch(name, truth, actual) ?? compared(name, truth.data, actual.data, undefined, range, []);
 }
 
 function mismatch(name: string, truth: NamedTensor, actual: NamedTensor): TensorReport | undefined {
@@ -82,8 +85,9 @@ function mismatch(name: string, truth: NamedTensor, actual: NamedTensor): Tensor
   return refused(name, 'wrong shape', `it is [${actual.shape}] and must be [${truth.shape}]`);
 }
 
+/** @param dtype What a real is stored in; none for whole numbers, which have no ULPs. */
 function compared(
-  name: string, truth: ArrayLike<number>, actual: ArrayLike<number>, dtype: FloatDtype, range: Range,
+  name: string, truth: ArrayLike<number>, actual: ArrayLike<number>, dtype: FloatDtype | undefined, range: Range,
   skip: readonly number[], note?: string,
 ): TensorReport {
   const skipped = new Set(skip);
@@ -98,7 +102,7 @@ function compared(
     const budget = a < t ? least : most;
     const error = a === t ? 0 : Math.abs(a - t);
     // What is beyond the largest number of its dtype is stored as an infinity.
-    const overflow = Math.abs(a) === Infinity && roundTo(t + Math.sign(a) * budget, dtype) === a;
+    const overflow = dtype && Math.abs(a) === Infinity && roundTo(t + Math.sign(a) * budget, dtype) === a;
     const pass = error === 0 || (error <= budget && Number.isFinite(a)) || overflow;
     if (!pass) {
       failed++;
@@ -113,7 +117,7 @@ function compared(
     if (overflow) continue;
     if (error > maxAbsolute) maxAbsolute = error;
     if (t !== 0 && error / Math.abs(t) > maxRelative) maxRelative = error / Math.abs(t);
-    const ulps = error === 0 ? 0 : error / ulp(t, dtype);
+    const ulps = error === 0 || !dtype ? 0 : error / ulp(t, dtype);
     if (ulps > maxUlps) maxUlps = ulps;
   }
   return {

@@ -9,8 +9,8 @@ import { compareReals, compareWhole, compareWithin, isInteger, refused, type Row
 import { claimOf, outputNames } from './outputs.ts';
 import { scoreBudgets } from './score-budget.ts';
 import {
-  bytesPerEntry, type CaseReport, type ClaimedDtype, type Diagnosis, type Divergence, type OracleCase, OUTPUT_ORDER,
-  type OutputName, type TensorReport, type Tensors,
+  bytesPerEntry, type CaseParameters, type CaseReport, type ClaimedDtype, type Diagnosis, type Divergence,
+  type OracleCase, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
 } from './types.ts';
 
 /** Says what is wrong, given reports of which some fail. */
@@ -26,6 +26,8 @@ export interface VerifyOptions {
   readonly tensors?: readonly string[];
   /** Told pairs done of all pairs, while budgets are worked out. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** What the truths were rounded to, if narrower than their dtype tells. */
+  readonly truths?: ClaimedDtype;
   /** Budgets by KV head, worked out elsewhere. */
   readonly budgets?: readonly HeadBudgets[];
   readonly diagnose?: Diagnose;
@@ -68,7 +70,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
     if (!actual) return { ...refused(name, 'missing', missing(expected, outputs)), budget };
     const report = name === 'cache_bytes' ? compareBytes(oracleCase, truth, actual, dtype)
       : isInteger(truth) ? compareWhole(name, truth, actual, sameLast(name, oracleCase))
-      : compareReals(name, truth, actual, dtype, budgets[name]!, notCompared[name]);
+      : compareReals(name, truth, actual, dtype, { ...budgets[name]!, truths: options.truths }, notCompared[name]);
     return { ...report, budget };
   });
   const pass = tensors.every(({ status }) => status === 'pass' || status === 'skipped');
@@ -81,7 +83,7 @@ function budgetsOf(
   oracleCase: OracleCase, dtype: ClaimedDtype, { budgets, onProgress }: VerifyOptions,
 ): Partial<Record<OutputName, RowBudgets>> {
   const { batch: B, kvHeads: G, headDim: d } = oracleCase.parameters;
-  const total = pairCount(oracleCase);
+  const total = pairCount(oracleCase.parameters);
   let done = 0;
   const heads = budgets ?? Array.from({ length: B * G }, (_, head) =>
     headBudgets(problemOf(oracleCase, head), dtype, (pairs) => onProgress?.(done += pairs, total)));
@@ -98,7 +100,7 @@ function budgetsOf(
 }
 
 /** Pairs of query and key, hidden ones included, that a case's budgets pass over. */
-export function pairCount({ parameters: { batch: B, queryHeads: H, tokens: N } }: OracleCase): number {
+export function pairCount({ batch: B, queryHeads: H, tokens: N }: CaseParameters): number {
   return B * H * N * (N + 1) / 2;
 }
 

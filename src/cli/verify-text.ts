@@ -1,0 +1,62 @@
+/**
+ * What `natsearch verify` prints.
+ * @module
+ */
+import { roundoffs } from '../oracle/budget.ts';
+import type { CaseReport, Divergence, TensorReport } from '../oracle/types.ts';
+import { colours, table } from './terminal.ts';
+
+const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
+
+/** One case: its verdict, a row per tensor, and where it first goes wrong. */
+export function printCase(report: CaseReport, why: string): string {
+  const { case: name, pass, dtype, tensors, divergence, diagnosis } = report;
+  const { green, red, bold, dim } = colours(process.stdout);
+  const verdict = (status: TensorReport['status']): string =>
+    status === 'pass' ? green(status) : status === 'skipped' ? dim(status) : red(status);
+  const headers = ['tensor', '', 'max abs', 'max rel', 'ULPs', 'budget', 'error/budget', ''];
+  const rows = tensors.map((report) => {
+    const { status, maxAbsolute, maxRelative, maxUlps, worst } = report;
+    const numbers = report.compared === 0 ? ['', '', '', '', ''] :
+      [say(maxAbsolute), say(maxRelative), say(maxUlps), say(worst?.budget ?? 0), say(worst?.ratio ?? 0)];
+    return [report.name, verdict(status), ...numbers, remark(report)];
+  });
+  const align = headers.map((_, n) => (n < 2 || n === headers.length - 1 ? 'left' as const : 'right' as const));
+  const lines = [`${pass ? green('PASS') : red('FAIL')} ${bold(name)} as ${dtype}: ${why}`, table(headers, rows, { align })];
+  if (divergence) lines.push(`first divergence: ${place(divergence)}`);
+  if (diagnosis) lines.push(`${diagnosis.cause}: ${diagnosis.words}`);
+  return `${lines.join('\n')}\n\n`;
+}
+
+/** A case without a file. */
+export function printMissing(name: string, folder: string): string {
+  const { red, bold } = colours(process.stdout);
+  return `${red('MISSING')} ${bold(name)}: no ${name}.safetensors or .npz in ${folder}\n\n`;
+}
+
+function remark({ status, note, compared, failed, nan, first }: TensorReport): string {
+  const parts = note ? [note] : [];
+  if (nan > 0) parts.push(`${nan} NaN`);
+  if (status === 'fail') parts.push(`${failed} of ${compared}, first at ${first}`);
+  return parts.join('; ');
+}
+
+function place({ tensor, index, expected, actual, ...rest }: Divergence): string {
+  const names = [
+    ['batch', 'batch'], ['head', 'query head'], ['kvHead', 'KV head'], ['step', 'step'], ['query', 'query'], ['key', 'key'],
+  ] as const;
+  const where = names.flatMap(([key, word]) => (rest[key] === undefined ? [] : [`${word} ${rest[key]}`]));
+  return `${tensor}[${index}] (${where.join(', ')}) is ${actual} and must be ${expected}`;
+}
+
+/** Where the budgets of these reports come from, once for all. */
+export function legend(reports: readonly CaseReport[]): string {
+  const origins = new Map(reports.flatMap(({ tensors }) => tensors.map(({ name, budget }) => [name, budget ?? ''] as const)));
+  const claims = [...new Set(reports.map(({ dtype }) => dtype))];
+  const power = (x: number): string => `2^${Math.round(Math.log2(x))}`;
+  const units = claims.map((dtype) => `${dtype}: ${power(roundoffs(dtype).u)} an operation, ${power(roundoffs(dtype).s)} stored`);
+  const rows = [...origins].map(([name, origin]) => [name, origin]);
+  const lines = [`Where budgets come from (${units.join('; ')}; and the rounding of each value as stored):`];
+  if (rows.length > 0) lines.push(table(['tensor', 'bound'], rows, { align: ['left', 'left'] }), '');
+  return rows.length > 0 ? `${lines.join('\n')}\n` : '';
+}

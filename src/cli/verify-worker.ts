@@ -1,0 +1,14 @@
+/**
+ * A thread of `natsearch verify`: the budgets of single KV heads.
+ * @module
+ */
+import { parentPort } from 'node:worker_threads';
+import { headBudgets } from '../oracle/budget.ts';
+import type { BudgetReply, BudgetRequest } from './verify-pool.ts';
+
+const port = parentPort!;
+const reply = (message: BudgetReply): void => port.postMessage(message);
+
+port.on('message', ({ problem, dtype }: BudgetRequest) => {
+  reply({ budgets: headBudgets(problem, dtype, (pairs) => reply({ pairs })) });
+});
