@@ -36,7 +36,7 @@ export function registerVectors(program: Command): void {
   program.command('vectors')
     .description('write test vectors for kernels written elsewhere: inputs, and truths in float64')
     .requiredOption('--out <dir>', 'new folder, or one to complete')
-    .addOption(choice('--suite <name>', 'small: seconds, 3 MB; full: also long cases, minutes, 200 MB', ['small', 'full']))
+    .addOption(choice('--suite <name>', 'small: a second, 3 MB; full: also long cases, a minute, 171 MB', ['small', 'full']))
     .option('--seed <n>', 'the same seed gives the same files', whole(0), 0)
     .addOption(choice('--format <name>', 'files of tensors', ['safetensors', 'npz']))
     .addOption(choice('--dtype <name>', 'what reals are rounded to', ['f64', 'f32', 'f16', 'bf16']))
