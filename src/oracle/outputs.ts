@@ -3,7 +3,9 @@
  * @module
  */
 import { ValueError } from '../errors.ts';
-import { type ClaimedDtype, OUTPUT_ORDER, type OutputName, type Tensors } from './types.ts';
+import {
+  type ClaimedDtype, type Divergence, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
+} from './types.ts';
 
 /** Groups of outputs, as in types.ts. */
 export const OUTPUT_GROUPS: Readonly<Record<string, readonly OutputName[]>> = {
@@ -37,4 +39,36 @@ export function outputNames(names: readonly string[]): readonly OutputName[] {
 export function claimOf(outputs: Tensors): ClaimedDtype {
   const dtype = outputs.out?.dtype;
   return dtype === 'F16' ? 'f16' : dtype === 'BF16' ? 'bf16' : 'f32';
+}
+
+type Axis = 'batch' | 'head' | 'kvHead' | 'query' | 'key' | 'step' | 'other';
+const QUERIES = ['batch', 'head', 'query', 'other'] as const;
+const KEYS = ['batch', 'kvHead', 'key', 'other'] as const;
+/** What the axes of an output count. */
+const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
+  types: KEYS, last: KEYS, mask: ['batch', 'kvHead', 'query', 'key'], out: QUERIES, lse: QUERIES,
+  dv: KEYS, dq: QUERIES, dk: KEYS, dm_rows: ['batch', 'kvHead', 'query'], dw: KEYS, dl: KEYS, dg: KEYS, dscores: KEYS,
+  cache_closed_by: KEYS, cache_evicted_at: KEYS, cache_live: ['step', 'batch', 'kvHead', 'key'], cache_out: QUERIES,
+  cache_bytes: ['step', 'batch', 'kvHead'],
+};
+
+/** The first failing element of the first failing output, if any; `key` is a chunk where the output has chunks. */
+export function divergenceOf(
+  expected: Tensors, outputs: Tensors, reports: readonly TensorReport[],
+): Divergence | undefined {
+  const report = reports.find(({ status, first }) => status === 'fail' && first !== undefined);
+  if (!report) return undefined;
+  const { name, first: at } = report;
+  const truth = expected[name]!;
+  let rest = at!;
+  const index = truth.shape.toReversed().map((size) => {
+    const n = rest % size;
+    rest = (rest - n) / size;
+    return n;
+  }).reverse();
+  const named = index.map((n, axis) => [AXES[name as OutputName][axis]!, n] as const)
+    .filter(([axis]) => axis !== 'other');
+  return {
+    tensor: name, index, ...Object.fromEntries(named), expected: truth.data[at!]!, actual: outputs[name]!.data[at!]!,
+  };
 }

@@ -6,7 +6,7 @@ import { ValueError } from '../errors.ts';
 import type { IntegerTensor, NamedTensor } from '../io/named-tensor.ts';
 import { type HeadBudgets, headBudgets, problemOf } from './budget.ts';
 import { compareReals, compareWhole, compareWithin, isInteger, refused, type RowBudgets } from './compare.ts';
-import { claimOf, outputNames } from './outputs.ts';
+import { claimOf, divergenceOf, outputNames } from './outputs.ts';
 import { scoreBudgets } from './score-budget.ts';
 import {
   bytesPerEntry, type CaseParameters, type CaseReport, type ClaimedDtype, type Diagnosis, type Divergence,
@@ -74,8 +74,10 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
     return { ...report, budget };
   });
   const pass = tensors.every(({ status }) => status === 'pass' || status === 'skipped');
-  const found = pass ? {} : options.diagnose?.(oracleCase, outputs, tensors, dtype);
-  return { case: oracleCase.name, pass, dtype, tensors, ...found };
+  if (pass) return { case: oracleCase.name, pass, dtype, tensors };
+  const divergence = divergenceOf(expected, outputs, tensors);
+  const found = options.diagnose?.(oracleCase, outputs, tensors, dtype);
+  return { case: oracleCase.name, pass, dtype, tensors, ...(divergence && { divergence }), ...found };
 }
 
 /** Budgets of every real output, by name. */
