@@ -1,7 +1,7 @@
 /** verifyCase(): what passes, what never does, and what the report says. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine, ValueError } from '../src/index.ts';
-import type { NamedTensor } from '../src/io/named-tensor.ts';
+import type { FloatTensor, NamedTensor } from '../src/io/named-tensor.ts';
 import { roundArray } from '../src/io/rounding.ts';
 import { makeCase } from '../src/oracle/make-case.ts';
 import { maskGradientRowSums } from '../src/oracle/pairs.ts';
@@ -213,7 +213,8 @@ describe('maskGradientRowSums()', () => {
         name: 'rows', why: '', queryHeads: 2, kvHeads: 1, tokens: 70, headDim: 3, window: 100, rule,
         types: { pattern: ['W'] },
       });
-      const rows = maskGradientRowSums(parameters, inputs, { out: expected.out as never, lse: expected.lse as never }).data;
+      const { out, lse } = expected as Record<string, FloatTensor>;
+      const rows = maskGradientRowSums(parameters, inputs, { out: out!, lse: lse! }).data;
       // All keys of a window beyond N count in dw: its total is that of the rows.
       const total = (data: ArrayLike<number>): number => Array.from(data).reduce((a, b) => a + b, 0);
       const size = Array.from(rows).reduce((a, b) => a + Math.abs(b), 1);

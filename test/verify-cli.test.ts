@@ -1,0 +1,157 @@
+/** `natsearch verify` as users run it: a process, its two streams, its exit code. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createEngine } from '../src/index.ts';
+import type { NamedTensor } from '../src/io/named-tensor.ts';
+import { writeNpz } from '../src/io/npz.ts';
+import { writeSafetensors } from '../src/io/safetensors.ts';
+import { makeCase } from '../src/oracle/make-case.ts';
+import { type CaseEntry, formatManifest } from '../src/oracle/manifest.ts';
+import type { CaseReport, OracleCase, Tensors } from '../src/oracle/types.ts';
+import { packCase } from '../src/oracle/vector-files.ts';
+import { verifyCase } from '../src/oracle/verify.ts';
+import { honestOutputs } from './support/honest.ts';
+
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const HOW = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
+const cases: OracleCase[] = [];
+let folder = '';
+const path = (...names: string[]): string => join(folder, ...names);
+
+const verify = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+  spawnSync(process.execPath, [MAIN, 'verify', ...args], { cwd: folder, encoding: 'utf8' });
+
+const save = (file: string, tensors: Tensors): void =>
+  writeFileSync(path(file), file.endsWith('.npz') ? writeNpz(Object.entries(tensors)) : writeSafetensors(Object.entries(tensors)));
+const honest = (n: number): Tensors => honestOutputs(cases[n]!, { dtype: 'f32', order: 'online-16' });
+
+/** Outputs of the first case with one number of `name` changed. */
+function broken(name: string, at: number, value: number): Tensors {
+  const outputs = honest(0);
+  const data = outputs[name]!.data.slice();
+  data[at] = value;
+  return { ...outputs, [name]: { ...outputs[name], data } as NamedTensor };
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'natsearch-verify-'));
+  mkdirSync(path('vectors', 'outputs'), { recursive: true });
+  const engine = createEngine();
+  const base = { why: 'it must work', queryHeads: 2, kvHeads: 1, tokens: 12, headDim: 4, window: 2 };
+  cases.push(await makeCase(engine, { ...base, name: 'first', types: { pattern: ['GLWLG'] }, steps: [6, 6] }));
+  cases.push(await makeCase(engine, { ...base, name: 'second', types: { pattern: ['GW'] } }));
+  const entries: CaseEntry[] = [];
+  for (const each of cases) {
+    const { entry, bytes } = await packCase(each, HOW);
+    writeFileSync(path('vectors', entry.file), bytes);
+    entries.push(entry);
+  }
+  const manifest = formatManifest({ format: 'natsearch-vectors', version: 1, ...HOW, complete: true, cases: entries });
+  writeFileSync(path('vectors', 'manifest.json'), manifest);
+  for (const name of ['mine', 'wrong', 'cut', 'strange', 'twice', 'nothing']) mkdirSync(path(name));
+  save('vectors/outputs/first.safetensors', honest(0));
+  save('vectors/outputs/second.npz', honest(1));
+  cpSync(path('vectors', 'outputs'), path('mine'), { recursive: true });
+  save('wrong/first.safetensors', broken('dq', 9, 1e3));
+  save('cut/first.safetensors', honest(0));
+  truncateSync(path('cut', 'first.safetensors'), readFileSync(path('cut', 'first.safetensors')).length - 9);
+  save('strange/frist.safetensors', honest(0));
+  save('twice/first.safetensors', honest(0));
+  save('twice/first.npz', honest(0));
+}, 60_000);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe('natsearch verify', () => {
+  it('passes honest outputs of both formats, wherever they lie beside the vectors', () => {
+    for (const args of [['vectors'], ['vectors/outputs'], ['mine', '--vectors', 'vectors']]) {
+      const { status, stdout, stderr } = verify(...args);
+      expect(stderr).toBe('');
+      expect(stdout).toContain('PASS first as f32: it must work');
+      expect(stdout).toMatch(/\nlse +pass .*\d/);
+      expect(stdout).toContain('Where budgets come from (f32: 2^-24 an operation, 2^-24 stored');
+      expect(stdout).toMatch(/\nout +A max\|v\|/);
+      expect(stdout.trimEnd().split('\n').at(-1)).toBe('2 cases: 2 pass, 0 fail');
+      expect(stdout).not.toContain('\u001b');
+      expect(status).toBe(0);
+    }
+  });
+
+  it('verifies a single file, without asking for the others', () => {
+    const { status, stdout } = verify('vectors/outputs/second.npz');
+    expect(stdout).toContain('1 cases: 1 pass, 0 fail');
+    expect(status).toBe(0);
+  });
+
+  it('fails wrong numbers with the first divergence, and cases without a file', () => {
+    const { status, stdout } = verify('wrong', '--vectors', 'vectors');
+    expect(stdout).toContain('FAIL first as f32');
+    expect(stdout).toMatch(/\ndq +fail .*1 of 96, first at 9/);
+    expect(stdout).toContain('first divergence: dq[0,0,2,1] (batch 0, query head 0, query 2) is 1000 and must be ');
+    expect(stdout).toContain('MISSING second: no second.safetensors or .npz in wrong');
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('2 cases: 0 pass, 1 fail, 1 missing');
+    expect(status).toBe(1);
+  });
+
+  it('fails one NaN as an f16 claim too, and passes it where it was not asked', () => {
+    save('wrong/first.safetensors', broken('dk', 0, NaN));
+    expect(verify('wrong/first.safetensors', '--vectors', 'vectors', '--dtype', 'f16').status).toBe(1);
+    const { status, stdout } = verify('wrong/first.safetensors', '--vectors', 'vectors', '--tensors', 'life,forward');
+    expect(stdout).toMatch(/\ndk +skipped/);
+    expect(status).toBe(0);
+    save('wrong/first.safetensors', broken('dq', 9, 1e3));
+  });
+
+  it('prints one JSON document, in which infinities are strings', () => {
+    save('wrong/first.safetensors', broken('out', 0, Infinity));
+    const { status, stdout } = verify('wrong', '--vectors', 'vectors', '--json');
+    const { reports, ...totals } = JSON.parse(stdout) as { reports: (CaseReport & { missing?: true })[] };
+    expect(totals).toEqual({ pass: false, cases: 2, passed: 0, failed: 1, missing: 1 });
+    expect(reports[0]!.tensors.find(({ name }) => name === 'out')).toMatchObject({ status: 'fail', maxAbsolute: 'Infinity' });
+    expect(reports[1]).toEqual({ case: 'second', pass: false, missing: true });
+    expect(status).toBe(1);
+    save('wrong/first.safetensors', broken('dq', 9, 1e3));
+  });
+
+  it.each([
+    ['a path that does not exist', ['vectros'], 'no such file or folder vectros: did you mean vectors?'],
+    ['a folder without vectors', ['nothing'], 'there is no manifest.json in nothing or above it: pass --vectors'],
+    ['vectors that are none', ['mine', '--vectors', 'nothing'], 'nothing has no manifest.json'],
+    ['a folder without outputs', ['nothing', '--vectors', 'vectors'], 'nothing has no .safetensors or .npz'],
+    ['a file for no case', ['strange', '--vectors', 'vectors'], 'frist.safetensors is for no case of vectors/manifest.json: did you mean first?'],
+    ['two files for a case', ['twice', '--vectors', 'vectors'], 'first has two files in twice'],
+    ['a truncated file', ['cut', '--vectors', 'vectors'], 'cut/first.safetensors: '],
+    ['a case instead of outputs', ['vectors/first.safetensors'], 'it is a case, not outputs'],
+    ['an unknown output', ['mine', '--vectors', 'vectors', '--tensors', 'dQ'], "there is no output 'dQ'"],
+    ['an output that no case has', ['mine', '--vectors', 'vectors', '--tensors', 'dscores'], 'no case has any of dscores'],
+    ['a file of another kind', ['vectors/manifest.json'], 'is neither .safetensors nor .npz'],
+    ['an unknown dtype', ['mine', '--dtype', 'f8'], "argument 'f8' is invalid"],
+  ])('refuses %s in one line with exit code 2', (_, args, message) => {
+    const { status, stdout, stderr } = verify(...args);
+    expect(stderr).toMatch(/^natsearch: [^\n]+\n$/);
+    expect(stderr).toContain(message);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+
+  it('gives the same report from threads as from one', async () => {
+    const engine = createEngine();
+    const big = await makeCase(engine, {
+      name: 'big', why: 'threads', queryHeads: 2, kvHeads: 2, tokens: 1500, headDim: 2, window: 9, types: { pattern: ['GLW', 'W'] },
+    });
+    mkdirSync(path('big', 'outputs'), { recursive: true });
+    const { entry, bytes } = await packCase(big, HOW);
+    writeFileSync(path('big', entry.file), bytes);
+    writeFileSync(path('big', 'manifest.json'), formatManifest({ format: 'natsearch-vectors', version: 1, ...HOW, complete: true, cases: [entry] }));
+    const outputs = Object.fromEntries(Object.entries(big.expected).map(([name, tensor]) =>
+      [name, { ...tensor, ...(tensor.dtype === 'F64' && { data: tensor.data.map((x) => x * (1 + 1e-7)) }) } as NamedTensor]));
+    save('big/outputs/big.safetensors', outputs);
+    const { stdout, status } = verify('big', '--json');
+    expect((JSON.parse(stdout) as { reports: CaseReport[] }).reports[0]).toEqual(verifyCase(big, outputs, { dtype: 'f32' }));
+    expect(status).toBe(0);
+  }, 60_000);
+});
