@@ -40,15 +40,16 @@ const NAMES = new Set([...CASES, ...HOST_CASES].map(({ name }) => name));
 /** A measurement, the case it belongs to, and whether its target was met. */
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
 
-const { json, quick, only, repeats, gpu } = new Command('bench')
+const command = new Command('bench')
   .description('Measures attention, decoding, memory and training; ratios compare within one run.')
   .option('--json', 'print one JSON document instead of a table', false)
   .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
   .addOption(new Option('--only <name>', 'one case').choices([...NAMES]))
   .addOption(gpuOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, quick 2)', whole(1))
-  .parse()
-  .opts<{ json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice }>();
+  .parse();
+const { json, quick, only, repeats, gpu } =
+  command.opts<{ json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice }>();
 
 const openEngine = gpu && (() => createEngine({ gpu }));
 const settings: Settings = {
@@ -57,8 +58,13 @@ const settings: Settings = {
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
 const cases = gpu === undefined ? CASES : gpu === 'webasm' || gpu === 'cpu' ? HOST_CASES : GPU_CASES;
+const chosen = cases.filter(({ name }) => only === undefined || name === only);
+if (chosen.length === 0) {
+  const names = cases.map(({ name }) => name).join(', ');
+  command.error(`error: --only ${only} is not measured ${gpu ? `with --gpu=${gpu}` : 'without --gpu'}: use ${names}`);
+}
 const rows: Row[] = [];
-for (const { name, run } of cases.filter(({ name }) => only === undefined || name === only)) {
+for (const { name, run } of chosen) {
   process.stderr.write(`bench: ${name}... `);
   const start = performance.now();
   for (const one of await run(settings)) {
@@ -69,7 +75,8 @@ for (const { name, run } of cases.filter(({ name }) => only === undefined || nam
 const engine = openEngine ? await openEngine() : createEngine();
 const about = {
   machine: {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), platform: process.platform, arch: process.arch,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(),
+    platform: process.platform, arch: process.arch,
     node: process.versions.node, v8: process.versions.v8,
   },
   engine: engine.name,
@@ -83,10 +90,13 @@ process.stdout.write(json ? `${JSON.stringify({ ...about, measured: rows }, null
 /** Markdown, so that docs/ can quote it. */
 function table(): string {
   const { machine: { cpu, cores, node } } = about;
-  const lines = rows.filter((row) => !isCell(row)).map(({ case: name, what, value, unit, target, met }) =>
-    `| ${name} | ${what} | ${shown(value, unit)} | ${target === undefined ? '' : `<= ${target}`} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`);
+  const lines = rows.filter((row) => !isCell(row)).map(({ case: name, what, value, unit, target, met }) => {
+    const aim = target === undefined ? '' : `<= ${target}`;
+    return `| ${name} | ${what} | ${shown(value, unit)} | ${aim} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`;
+  });
+  const look = quick ? ', --quick: not what the targets are about' : '';
   return [
-    `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${quick ? ', --quick: not what the targets are about' : ''}`,
+    `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${look}`,
     '', ...comparison(rows.filter(isCell)),
     '| case | measured | value | target | met |', '|---|---|---|---|---|', ...lines, '',
   ].join('\n');

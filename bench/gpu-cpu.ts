@@ -117,7 +117,8 @@ function report(timed: readonly Timed[], words: Words): Measurement[] {
 
 function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Words): Cell[] {
   const row = `${job}, ${at(size)}`;
-  const cell = (column: string, value: number, unit: string): Cell => ({ what: `${row}: ${column}`, row, column, value, unit });
+  const cell = (column: string, value: number, unit: string): Cell =>
+    ({ what: `${row}: ${column}`, row, column, value, unit });
   const names = engines.map(shortName);
   return [
     ...ms.map((time, n) => tokens
