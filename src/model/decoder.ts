@@ -32,6 +32,14 @@ export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
 export function decode(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
+  const final = hiddenStates(tape, config, weights, ids, positions, attend);
+  return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
+}
+
+/** The final hidden states [B,N,D], after the last norm: what the language model head reads. */
+export function hiddenStates(
+  tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
+): Tensor {
   const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
   const [B, N] = ids.shape as [number, number];
   const weight = (name: string) => weightOf(weights, name);
@@ -49,8 +57,7 @@ export function decode(
     const gated = swiglu(tape, linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj')));
     x = add(tape, x, linear(tape, gated, of('mlp.down_proj')));
   }
-  const final = rmsNorm(tape, x, weight('model.norm.weight'), epsilon);
-  return linear(tape, final, weight(config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
+  return rmsNorm(tape, x, weight('model.norm.weight'), epsilon);
 }
 
 /** The weight called `name`. */
