@@ -5,6 +5,7 @@
  */
 import type { Engine } from './engine.ts';
 import { createEngine } from './engines.ts';
+import { diagnose } from './oracle/diagnose.ts';
 import { caseOf as solveCase, makeCase as drawCase } from './oracle/make-case.ts';
 import { SUITES } from './oracle/suites.ts';
 import type { Recipe } from './oracle/recipes.ts';
@@ -98,7 +99,7 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
  * @param outputs By the names of docs/vectors.md, in any dtype; further ones are ignored.
  * @param options.dtype The arithmetic claimed, which sets the budgets: f64, f32, f16 or bf16.
  * @param options.tensors Names or groups of outputs to check (default: all).
- * @returns A report per tensor, and whether all pass.
+ * @returns A report per tensor, whether all pass, and if not, where it first goes wrong and what that looks like.
  * @throws {ValueError} If `tensors` names what is no output, or the case has no truths.
  * @example
  * ```ts
@@ -112,7 +113,7 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
  * ```
  */
 export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: VerifyOptions = {}): CaseReport {
-  return judge(oracleCase, outputs, options);
+  return judge(oracleCase, outputs, { diagnose, ...options });
 }
 
 async function withEngine<T>({ engine }: CaseOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
@@ -133,6 +134,8 @@ export {
 } from './oracle/manifest.ts';
 export { openVectors, packCase, type Vectors } from './oracle/vector-files.ts';
 export type { VerifyOptions } from './oracle/verify.ts';
+export { type Verdict, verdictsOf } from './oracle/verdict.ts';
+export { DIAGNOSES, type DiagnosisName } from './oracle/diagnoses.ts';
 export type {
   CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, TensorReport,
   Tensors,

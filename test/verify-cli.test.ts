@@ -110,7 +110,8 @@ describe('natsearch verify', () => {
     save('wrong/first.safetensors', broken('out', 0, Infinity));
     const { status, stdout } = verify('wrong', '--vectors', 'vectors', '--json');
     const { reports, ...totals } = JSON.parse(stdout) as { reports: (CaseReport & { missing?: true })[] };
-    expect(totals).toEqual({ pass: false, cases: 2, passed: 0, failed: 1, missing: 1 });
+    const likeliest = [{ name: 'nan', cases: 1, first: 1 }];
+    expect(totals).toEqual({ pass: false, cases: 2, passed: 0, failed: 1, missing: 1, likeliest });
     expect(reports[0]!.tensors.find(({ name }) => name === 'out')).toMatchObject({ status: 'fail', maxAbsolute: 'Infinity' });
     expect(reports[1]).toEqual({ case: 'second', pass: false, missing: true });
     expect(status).toBe(1);

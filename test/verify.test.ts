@@ -186,7 +186,7 @@ describe('verifyCase()', () => {
 
   it('hands its reports to the diagnosis on failure alone', () => {
     const seen: number[] = [];
-    const diagnosis = { cause: 'nan', name: 'unknown', words: 'words' } as const;
+    const diagnosis = { cause: 'nan', name: 'unknown', candidates: ['unknown'], words: 'words' } as const;
     const diagnose = (_: OracleCase, __: Tensors, reports: readonly TensorReport[]) => {
       seen.push(reports.length);
       return { diagnosis };

@@ -3,7 +3,9 @@
  * @module
  */
 import { roundoffs } from '../oracle/budget.ts';
+import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnoses.ts';
 import type { CaseReport, Divergence, TensorReport } from '../oracle/types.ts';
+import type { Verdict } from '../oracle/verdict.ts';
 import { colours, table } from './terminal.ts';
 
 const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
@@ -32,6 +34,17 @@ export function printCase(report: CaseReport, why: string): string {
 export function printMissing(name: string, folder: string): string {
   const { red, bold } = colours(process.stdout);
   return `${red('MISSING')} ${bold(name)}: no ${name}.safetensors or .npz in ${folder}\n\n`;
+}
+
+/** What most failing cases have in common: a mistake shows in many cases, and a coincidence in few. */
+export function printLikeliest(verdicts: readonly Verdict[], failed: number): string {
+  if (failed < 2 || verdicts.length === 0) return '';
+  const { bold } = colours(process.stdout);
+  const lines = verdicts.slice(0, 3).map(({ name, cases }, n) => {
+    const words = DIAGNOSES[name as DiagnosisName];
+    return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;
+  });
+  return `Likeliest:\n${lines.join('\n')}\n`;
 }
 
 function remark({ status, note, compared, failed, nan, first }: TensorReport): string {

@@ -4,14 +4,16 @@
  */
 import { type Command, Option } from 'commander';
 import { isNamedError, StoppedError, ValueError } from '../errors.ts';
+import { diagnose } from '../oracle/diagnose.ts';
 import { claimOf, outputNames } from '../oracle/outputs.ts';
 import type { CaseReport, ClaimedDtype } from '../oracle/types.ts';
+import { verdictsOf } from '../oracle/verdict.ts';
 import { pairCount, verifyCase } from '../oracle/verify.ts';
 import { oneLine } from './errors.ts';
 import { createProgress } from './terminal.ts';
 import { findOutputs, readOutputs } from './verify-paths.ts';
 import { BudgetPool } from './verify-pool.ts';
-import { legend, printCase, printMissing } from './verify-text.ts';
+import { legend, printCase, printLikeliest, printMissing } from './verify-text.ts';
 
 interface Flags {
   vectors?: string;
@@ -72,7 +74,7 @@ async function run(path: string, { vectors: home, dtype, tensors: list, json }: 
       const claim = dtype ?? claimOf(outputs);
       const budgets = await pool.compute(oracleCase, claim, (pairs) => progress.update(done += pairs, entry.name));
       const report = verifyCase(oracleCase, outputs, {
-        dtype: claim, budgets, truths: vectors.manifest.dtype, ...(tensors && { tensors }),
+        dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose, ...(tensors && { tensors }),
       });
       verdicts.push(report);
       print(printCase(report, entry.why));
@@ -83,12 +85,14 @@ async function run(path: string, { vectors: home, dtype, tensors: list, json }: 
   }
   const failed = verdicts.filter(({ pass }) => !pass).length;
   const missing = verdicts.filter((verdict) => 'missing' in verdict).length;
+  const reports = verdicts.filter((verdict): verdict is CaseReport => !('missing' in verdict));
+  const likeliest = verdictsOf(reports);
   if (json) {
     const totals = { cases: verdicts.length, passed: verdicts.length - failed, failed: failed - missing, missing };
-    process.stdout.write(`${JSON.stringify({ pass: failed === 0, ...totals, reports: verdicts }, plain)}\n`);
+    process.stdout.write(`${JSON.stringify({ pass: failed === 0, ...totals, likeliest, reports: verdicts }, plain)}\n`);
   } else {
-    const reports = verdicts.filter((verdict): verdict is CaseReport => !('missing' in verdict));
     process.stdout.write(legend(reports));
+    process.stdout.write(printLikeliest(likeliest, failed - missing));
     const parts = [`${verdicts.length - failed} pass`, `${failed - missing} fail`, `${missing} missing`];
     process.stdout.write(`${verdicts.length} cases: ${parts.slice(0, missing > 0 ? 3 : 2).join(', ')}\n`);
   }

@@ -164,13 +164,16 @@ const BY_CAUSE = {
   types: TYPES, mask: MASK, arithmetic: ARITHMETIC, rounding: ROUNDING, nan: NAN, cache: CACHE, unusable: UNUSABLE,
 } as const;
 
-/** Name: in words, after "Looks like: ". */
-export const DIAGNOSES = {
-  ...TYPES, ...MASK, ...ARITHMETIC, ...ROUNDING, ...NAN, ...CACHE, ...UNUSABLE,
-  'unknown': 'nothing that the oracle knows',
-} as const;
 /** A name of DIAGNOSES. */
-export type DiagnosisName = keyof typeof DIAGNOSES;
+export type DiagnosisName =
+  | keyof typeof TYPES | keyof typeof MASK | keyof typeof ARITHMETIC | keyof typeof ROUNDING | keyof typeof NAN
+  | keyof typeof CACHE | keyof typeof UNUSABLE | 'unknown';
+
+/** Name: in words, after "Looks like: ". */
+export const DIAGNOSES: Readonly<Record<DiagnosisName, string>> = {
+  ...TYPES, ...MASK, ...ARITHMETIC, ...ROUNDING, ...NAN, ...CACHE, ...UNUSABLE,
+  unknown: 'nothing that the oracle knows',
+};
 
 /** What kind of mistake a name is. */
 export function causeOf(name: DiagnosisName): Diagnosis['cause'] {

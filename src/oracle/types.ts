@@ -108,6 +108,8 @@ export interface Diagnosis {
   readonly cause: 'mask' | 'arithmetic' | 'rounding' | 'nan' | 'types' | 'cache' | 'unusable';
   /** One of DIAGNOSES, or 'unknown'. */
   readonly name: string;
+  /** Every name that explains these outputs as well, `name` first. */
+  readonly candidates: readonly string[];
   /** One line for people: "batch 0, KV head 1, query 517 still sees key 260: ... Looks like: ...". */
   readonly words: string;
 }
