@@ -31,7 +31,7 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
       });
     }
     for (const tile of TILES) {
-      for (const nothing of [0, NaN]) {
+      for (const nothing of tile > N ? [0] : [0, NaN]) {
         yield by('tail-unwritten', (row) =>
           (row % N >= N - N % tile ? new Float64Array(width).fill(nothing) : rowOf(row)));
       }
