@@ -84,7 +84,8 @@ describe('diagnose()', () => {
     const { lse, ...others } = narrow(each.expected);
     expect(verifyCase(each, others).diagnosis).toMatchObject({ cause: 'unusable', name: 'missing' });
     const flat = { ...lse!, shape: [lse!.data.length] } as NamedTensor;
-    expect(verifyCase(each, { ...others, lse: flat }).diagnosis!.words).toMatch(/^lse: it is \[160\] and must be \[1,4,40\]/);
+    const { diagnosis } = verifyCase(each, { ...others, lse: flat });
+    expect(diagnosis!.words).toMatch(/^lse: it is \[160\] and must be \[1,4,40\]/);
   });
 
   it('shows types by name with their scores', async () => {

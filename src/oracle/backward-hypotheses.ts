@@ -6,7 +6,7 @@ import { roundTo } from '../io/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { lives } from './lives.ts';
-import type { Scene, Sees } from './scene.ts';
+import type { RowOptions, Scene, Sees } from './scene.ts';
 
 /** What of §4 is wrong; what is absent is right. */
 export interface Change {
@@ -50,19 +50,48 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'backward-unmasked', sees: causal };
   const causalShift = (query: number): number => scene.causalLse(query);
   yield { name: 'backward-unmasked', sees: causal, weight: (query, S) => Math.exp(S - causalShift(query)) };
-  for (const { name, sees } of lives(scene)) if (name !== 'mask-ignored') yield { name, sees };
+  for (const { name, sees } of lives(scene)) {
+    if (name !== 'mask-ignored') yield { name, sees };
+    yield { name, sees, ...ownForward(scene, { sees }) }; // of a forward that nobody asked about
+  }
   yield { name: 'normalised-by-all', weight: (query, S) => Math.exp(S - causalShift(query)) };
   if (G > 1) {
     yield { name: 'gqa-modulo', from: (head, query) => head - head % G + Math.floor(query / scene.N) % H % G };
     yield { name: 'kv-reversed', from: (head) => head - head % G + G - 1 - head % G };
     yield { name: 'kv-first', from: (head) => head - head % G };
   }
-  yield { name: 'scale-own', scale: 1 / Math.sqrt(d) };
-  yield { name: 'scale-forgotten', scale: 1 };
-  yield { name: 'scale-twice', scale: scale * scale };
+  const scales = [
+    ['scale-own', 1 / Math.sqrt(d)], ['scale-forgotten', 1], ['scale-twice', scale * scale], ['scale-inverted', 1 / scale],
+  ] as const;
+  for (const [name, other] of scales) {
+    yield { name, scale: other };
+    const own = ownForward(scene, { scale: other });
+    for (const factor of [other / scale, 1]) yield { name, scale: other, factor, ...own };
+  }
   for (const [dtype, name] of [['F16', 'probabilities-f16'], ['BF16', 'probabilities-bf16']] as const) {
     yield { name, weight: (query, S) => roundTo(Math.exp(S - scene.lse(query)), dtype) };
   }
+}
+
+/** Weights and P' - D of a forward with the same mistake. */
+function ownForward(scene: Scene, options: RowOptions): Required<Pick<Change, 'weight' | 'change'>> {
+  const known = new Map<number, { lse: number; D: number }>();
+  const forward = (query: number): { lse: number; D: number } => {
+    let made = known.get(query);
+    if (!made) {
+      const row = scene.row(query, options);
+      const m = Math.max(...row.S);
+      const lse = m + Math.log(row.S.reduce((sum, x) => sum + Math.exp(x - m), 0));
+      const gain = (j: number): number => scene.gain(query, row.from * scene.N + j);
+      const D = row.keys.reduce((sum, j, n) => sum + Math.exp(row.S[n]! - lse) * gain(j), 0);
+      known.set(query, made = { lse, D });
+    }
+    return made;
+  };
+  return {
+    weight: (query, S) => Math.exp(S - forward(query).lse),
+    change: (query, key) => scene.gain(query, key) - forward(query).D,
+  };
 }
 
 export const backwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
@@ -86,7 +115,7 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
       } };
       continue;
     }
-    const changesS = made.change !== undefined || name.startsWith('gradient') || name === 'ds-without-a';
+    const changesS = (made.change !== undefined && !made.weight) || name.startsWith('gradient') || name === 'ds-without-a';
     if (output === 'dv' && changesS) continue;
     yield { name, ...seen, predict: (key) => {
       const [head, j] = [Math.floor(key / N), key % N];
