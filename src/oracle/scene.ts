@@ -34,7 +34,7 @@ export interface Row {
 }
 
 /** Products are kept, a row at a time, up to this many tokens. */
-const MOST_KEPT = 512;
+export const MOST_KEPT = 512;
 
 /** Queries are numbered (b H + h) N + i, keys (b G + g) N + j. */
 export class Scene {
@@ -61,6 +61,7 @@ export class Scene {
   readonly #values = new Map<number, Float64Array>();
   readonly #norms = new Map<number, number>();
   readonly #shifts = new Map<number, number>();
+  readonly #D = new Map<number, number>();
 
   constructor({ parameters, inputs, expected }: OracleCase, outputs: Tensors, dtype: ClaimedDtype) {
     this.parameters = parameters;
@@ -183,6 +184,8 @@ export class Scene {
 
   /** D_i of §4. */
   D(query: number): number {
-    return this.#dot(this.dout, query, this.truth('out') as Float64Array, query, this.d);
+    let D = this.#D.get(query);
+    if (D === undefined) this.#D.set(query, D = this.#dot(this.dout, query, this.truth('out') as Float64Array, query, this.d));
+    return D;
   }
 }
