@@ -33,7 +33,7 @@ export default defineConfig({
   },
   define: { 'process.env': JSON.stringify({ NATS_STACKS: stacks, NATS_REQUIRE: stacks }) },
   test: {
-    include: ['test/browser/stacks.browser.ts', ...suite.map((file) => `test/${file}`)],
+    include: ['test/browser/*.browser.ts', ...suite.map((file) => `test/${file}`)],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     fileParallelism: false, // one GPU

@@ -1,0 +1,16 @@
+/**
+ * What the small suite is, in every runtime.
+ * @module
+ */
+import { sha256 } from '../../src/oracle/vector-files.ts';
+import { type OracleCase, packCase } from '../../src/vectors.ts';
+
+/** Changes with the suite and with the order in which truths are summed; never with the machine. */
+export const SMALL_SUITE_HASH = 'd57d4f5e7cc268de9b1822c4b8546b669afeeae1c168c2ebe7a56ebba94cbb16';
+
+/** SHA-256 of the hashes of the files of `cases`, seed 0, safetensors. */
+export async function suiteHash(cases: readonly OracleCase[]): Promise<string> {
+  const heading = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
+  const packed = await Promise.all(cases.map((each) => packCase(each, heading)));
+  return sha256(new TextEncoder().encode(packed.map(({ entry }) => `${entry.sha256}\n`).join('')));
+}
