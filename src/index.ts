@@ -24,6 +24,9 @@ export type { Model } from './model/model.ts';
 export type { Session, SessionOptions } from './model/session.ts';
 export { ByteTokenizer, type Tokenizer } from './model/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
+export {
+  measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions, recallText,
+} from './evaluate/recall.ts';
 export { tokenizeDocuments } from './train/data.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
 export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';

@@ -10,6 +10,7 @@ import { endQuietlyOnClosedPipe, oneLine, report } from './errors.ts';
 import { registerEval } from './eval.ts';
 import { registerGenerate } from './generate.ts';
 import { packageRoot } from './paths.ts';
+import { registerRecall } from './recall.ts';
 import { registerStart } from './start.ts';
 import { registerTrain } from './train.ts';
 import { registerVectors } from './vectors.ts';
@@ -43,7 +44,9 @@ const program = new CommandLine('natsearch')
   .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
 
 endQuietlyOnClosedPipe();
-const commands = [registerStart, registerTrain, registerEval, registerGenerate, registerVectors, registerVerify];
+const commands = [
+  registerStart, registerTrain, registerEval, registerGenerate, registerRecall, registerVectors, registerVerify,
+];
 for (const register of commands) register(program);
 program.addHelpText('after', `
 Examples:

@@ -13,7 +13,23 @@ export interface Verdict {
   readonly first: number;
 }
 
-/** Names by the number of failing cases that each explains, the best first. One case alone often has several. */
+/**
+ * Names by the number of failing cases that each explains, the best first: one case alone often has several.
+ *
+ * @param reports Of verifyCase; those that pass say nothing.
+ * @example
+ * ```ts
+ * import { caseOf, makeCase, SUITES, verdictsOf, verifyCase } from 'neural-attention-search/vectors';
+ * const reports = [];
+ * for (const recipe of SUITES.small.slice(0, 5)) {
+ *   const each = await makeCase(recipe);
+ *   const parameters = { ...each.parameters, window: each.parameters.window + 1 }; // a kernel with a longer window
+ *   const { expected } = await caseOf({ ...each, parameters });
+ *   reports.push(verifyCase(each, expected, { tensors: ['forward'] }));
+ * }
+ * console.log(verdictsOf(reports)[0]!.name); // window-long
+ * ```
+ */
 export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   const counts = new Map<string, { cases: number; first: number }>();
   for (const { diagnosis } of reports) {

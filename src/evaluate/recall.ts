@@ -1,0 +1,240 @@
+/**
+ * Does a model still know what it read long ago? Perplexity hides forgetting; a pass key in long filler does not.
+ * @module
+ */
+import type { CacheStats } from '../engine.ts';
+import { StoppedError, ValueError } from '../errors.ts';
+import { formatPolicy, type Policy } from '../model/config.ts';
+import type { Model } from '../model/model.ts';
+import { type Generator, generator } from '../random.ts';
+import { expectWhole } from '../shape.ts';
+
+/** One number to remember, or a name's number among several. */
+export type RecallKind = 'passkey' | 'pairs';
+
+/** A question about something far back. */
+export interface RecallDocument {
+  /** Ends where the answer begins. */
+  readonly prompt: string;
+  readonly answer: string;
+  /** Characters from the fact that is asked for to the question. */
+  readonly distance: number;
+}
+
+/** What documents to make. */
+export interface RecallOptions {
+  readonly kind: RecallKind;
+  readonly documents: number;
+  /** Characters of each, about. */
+  readonly length: number;
+  /** Facts in a document of `pairs` (default 4). */
+  readonly pairs?: number;
+  readonly seed?: number;
+  /** Where filler is cut from (default: sentences of random words). */
+  readonly filler?: string;
+}
+
+/** What one policy remembers, and what it keeps for that. */
+export interface Recall {
+  readonly policy: string;
+  readonly documents: number;
+  /** Share of documents whose whole answer is the likeliest, token by token. */
+  readonly accuracy: number;
+  /** Share of the answers' tokens. */
+  readonly tokenAccuracy: number;
+  /** The same by distance, nearest quarter of the documents first. */
+  readonly byDistance: readonly { readonly distance: number; readonly accuracy: number }[];
+  /** Visible pairs over causal pairs. */
+  readonly meanLiveShare: number;
+  /** Bytes resident at the question, over those of a full cache. */
+  readonly residentShare: number;
+}
+
+/** Names this stream of draws; Stream has the others. */
+const RECALL = 6;
+const DIGITS = { passkey: 5, pairs: 3 } as const;
+const NAMES = [
+  'amber', 'birch', 'cedar', 'delta', 'ember', 'fjord', 'grove', 'heron', 'ivory', 'jade', 'koala', 'lotus', 'maple',
+  'nickel', 'olive', 'pearl', 'quartz', 'raven', 'slate', 'topaz', 'umber', 'violet', 'willow', 'yarrow', 'zinc',
+] as const;
+const WORDS = [
+  'the', 'a', 'sea', 'wind', 'ship', 'man', 'old', 'grey', 'went', 'came', 'saw', 'over', 'under', 'and', 'then', 'long',
+  'water', 'house', 'night', 'day', 'road', 'stone', 'light', 'slow', 'far', 'home', 'again', 'we', 'they', 'he', 'she',
+] as const;
+
+/**
+ * Documents of filler with facts in it, and a question about one of them at the end.
+ *
+ * @returns Documents; the same seed gives the same ones, and more of them begin with the same.
+ * @throws {ValueError} If a document has no room for its facts, or there is too little filler.
+ * @example
+ * ```ts
+ * import { recallDocuments } from 'neural-attention-search';
+ * const [first] = recallDocuments({ kind: 'passkey', documents: 1, length: 200 });
+ * const { prompt, answer } = first!;
+ * console.log(prompt.includes(`pass key is ${answer}. `), prompt.endsWith('The pass key is ')); // true true
+ * ```
+ */
+export function recallDocuments(options: RecallOptions): RecallDocument[] {
+  const { kind, documents, length, pairs = 4, seed = 0, filler } = options;
+  expectWhole('documents', documents, 1);
+  expectWhole('pairs', pairs, 1);
+  if (pairs > NAMES.length) throw new ValueError(`pairs is ${pairs}: there are names for at most ${NAMES.length}`);
+  const facts = kind === 'passkey' ? 1 : pairs;
+  const least = 60 * (facts + 1);
+  if (!(length >= least)) {
+    throw new ValueError(`a document of ${length} characters has no room for ${facts} facts: make it ${least} or more`);
+  }
+  if (filler !== undefined && filler.length < length) {
+    throw new ValueError(`the filler has ${filler.length} characters: documents of ${length} need as many`);
+  }
+  const made = { ...options, pairs: facts };
+  return Array.from({ length: documents }, (_, n) => document(generator(seed, [RECALL, n]), made));
+}
+
+function document(random: Generator, { kind, length, pairs = 1, filler }: RecallOptions): RecallDocument {
+  const digits = (): string => Array.from({ length: DIGITS[kind] }, () => random.below(10)).join('');
+  const names = shuffled(random).slice(0, pairs);
+  const facts = names.map((name) => ({ name, answer: digits() }));
+  const say = ({ name, answer }: { name: string; answer: string }): string =>
+    kind === 'passkey' ? `The pass key is ${answer}. ` : `The key of ${name} is ${answer}. `;
+  const asked = facts[random.below(facts.length)]!;
+  const question = say(asked).slice(0, -(asked.answer.length + 2));
+  const room = length - facts.reduce((sum, fact) => sum + say(fact).length, 0) - question.length;
+  const text = filler === undefined ? sentences(random, room) : piece(random, filler, room);
+  // Facts stand where sentences end, at places drawn evenly.
+  const ends = [0, ...[...text.matchAll(/[.!?]\s+/g)].map((match) => match.index + match[0].length)];
+  const places = facts.map((fact) => ({ fact, at: ends[random.below(ends.length)]! })).sort((a, b) => a.at - b.at);
+  let [prompt, from, told] = ['', 0, 0];
+  for (const { fact, at } of places) {
+    prompt += text.slice(from, at);
+    if (fact === asked) told = prompt.length;
+    prompt += say(fact);
+    from = at;
+  }
+  prompt += `${text.slice(from).trimEnd()} ${question}`;
+  return { prompt, answer: asked.answer, distance: prompt.length - told };
+}
+
+function shuffled(random: Generator): string[] {
+  const names: string[] = [...NAMES];
+  for (let n = names.length - 1; n > 0; n--) {
+    const other = random.below(n + 1);
+    [names[n], names[other]] = [names[other]!, names[n]!];
+  }
+  return names;
+}
+
+function sentences(random: Generator, room: number): string {
+  let text = '';
+  while (text.length < room) {
+    const words = Array.from({ length: 4 + random.below(6) }, () => WORDS[random.below(WORDS.length)]!);
+    const sentence = words.join(' ');
+    text += `${sentence[0]!.toUpperCase()}${sentence.slice(1)}. `;
+  }
+  return text.slice(0, Math.max(0, text.lastIndexOf('. ', room - 2) + 2));
+}
+
+function piece(random: Generator, filler: string, room: number): string {
+  const begin = random.below(Math.max(1, filler.length - room));
+  return filler.slice(begin, begin + room).replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
+}
+
+/**
+ * The text to learn it from: every prompt with its answer, a line each.
+ *
+ * @example
+ * ```ts
+ * import { recallDocuments, recallText } from 'neural-attention-search';
+ * const text = recallText(recallDocuments({ kind: 'pairs', documents: 3, length: 400 }));
+ * console.log(text.split('\n').length); // 4
+ * ```
+ */
+export function recallText(documents: readonly RecallDocument[]): string {
+  return documents.map(({ prompt, answer }) => `${prompt}${answer}.\n`).join('');
+}
+
+/**
+ * Asks the questions, decoding through the real cache: what the answer's tokens are, given those before.
+ *
+ * @param options.policy What the cache keeps (default: as trained).
+ * @param options.step Tokens fed at once (default 64); any value gives the same answers.
+ * @returns Shares of right answers, and of the cache that was kept for them.
+ * @throws {ValueError} If there are no documents, or an answer has no tokens.
+ * @throws {StoppedError} If `signal` aborts.
+ * @example
+ * ```ts
+ * import { loadModel, measureRecall, recallDocuments } from 'neural-attention-search';
+ * const model = await loadModel('models/nats');
+ * const documents = recallDocuments({ kind: 'passkey', documents: 1, length: 200 });
+ * const { residentShare } = await measureRecall(model, documents, { policy: { kind: 'full' } });
+ * console.log(residentShare); // 1
+ * model.dispose();
+ * ```
+ */
+export async function measureRecall(
+  model: Model, documents: readonly RecallDocument[],
+  { policy = model.policy, step = 64, signal, onProgress }: {
+    policy?: Policy; step?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void;
+  } = {},
+): Promise<Recall> {
+  expectWhole('step', step, 1);
+  if (documents.length === 0) throw new ValueError('there are no documents to ask about: pass at least one');
+  let [tokens, rightTokens, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0];
+  const right: boolean[] = [];
+  for (const [n, { prompt, answer }] of documents.entries()) {
+    if (signal?.aborted) throw new StoppedError(`the questions were stopped after ${n} of ${documents.length}`);
+    const asked = [model.tokenizer.bos, ...model.tokenizer.encode(prompt)];
+    // The answer as it goes on from the prompt, whatever pieces a tokenizer makes of it.
+    const wanted = model.tokenizer.encode(answer);
+    if (wanted.length === 0) throw new ValueError(`document ${n} has an answer without tokens`);
+    const ids = Int32Array.from([...asked, ...wanted.subarray(0, -1)]);
+    const session = model.session({ policy });
+    try {
+      let hits = 0;
+      for (let at = 0; at < ids.length; at += step) {
+        const fed = ids.subarray(at, at + step);
+        const logits = await session.step(fed);
+        const V = logits.length / fed.length;
+        for (let t = Math.max(0, asked.length - 1 - at); t < fed.length; t++) {
+          if (best(logits.subarray(t * V, (t + 1) * V)) === wanted[at + t - asked.length + 1]) hits++;
+        }
+      }
+      right.push(hits === wanted.length);
+      rightTokens += hits;
+      tokens += wanted.length;
+      const stats = await session.stats();
+      for (const layer of stats) {
+        visible += total(layer.visiblePairs);
+        causal += layer.visiblePairs.length * ids.length * (ids.length + 1) / 2;
+      }
+      entries += total(stats.flatMap((layer: CacheStats) => [...layer.live]));
+      all += stats.length * model.config.kvHeads * ids.length;
+    } finally {
+      session.dispose();
+    }
+    onProgress?.(n + 1, documents.length);
+  }
+  const order = documents.map(({ distance }, n) => ({ distance, right: right[n]! }))
+    .sort((a, b) => a.distance - b.distance);
+  const quarters = Math.min(4, order.length);
+  const byDistance = Array.from({ length: quarters }, (_, q) => {
+    const own = order.slice(Math.floor(q * order.length / quarters), Math.floor((q + 1) * order.length / quarters));
+    const distance = total(own.map((each) => each.distance)) / own.length;
+    return { distance, accuracy: share(own.map((each) => each.right)) };
+  });
+  return {
+    policy: formatPolicy(policy), documents: documents.length, byDistance,
+    accuracy: share(right), tokenAccuracy: rightTokens / tokens,
+    meanLiveShare: visible / causal, residentShare: entries / all,
+  };
+}
+
+function best(logits: ArrayLike<number>): number {
+  let at = 0;
+  for (let n = 1; n < logits.length; n++) if (logits[n]! > logits[at]!) at = n;
+  return at;
+}
+
+const total = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
+const share = (hits: readonly boolean[]): number => hits.filter(Boolean).length / hits.length;
