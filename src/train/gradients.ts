@@ -63,20 +63,27 @@ export async function computeGradients(
   }
 }
 
+/** What a search needs of the options of a run. */
+export interface SearchOptions extends Pick<TrainOptions, 'batch' | 'rule' | 'seed'> {
+  /** Also measure what the same scores keep without noise, as at inference. */
+  readonly quiet?: boolean;
+}
+
 /** Attention of the training pass, and what it saw of types and lifetimes. */
-class Search {
+export class Search {
   readonly #tape: Tape;
   readonly #config: ModelConfig;
-  readonly #options: TrainOptions;
+  readonly #options: SearchOptions;
   readonly #weights: Weights;
   readonly #B: number;
   readonly #N: number;
-  readonly #draw: Draw;
+  readonly #draw: Draw | undefined;
   readonly #lifetimes: LifetimeOptions;
-  readonly #chosen: { types: Tensor; kept: Tensor }[] = [];
+  readonly #chosen: { types: Tensor; kept: Tensor; quiet?: Tensor }[] = [];
 
+  /** @param draw Where noise comes from; without it the types are those of inference. */
   constructor(
-    tape: Tape, config: ModelConfig, options: TrainOptions, weights: Weights, B: number, N: number, draw: Draw,
+    tape: Tape, config: ModelConfig, options: SearchOptions, weights: Weights, B: number, N: number, draw?: Draw,
   ) {
     this.#tape = tape;
     this.#config = config;
@@ -92,9 +99,9 @@ class Search {
   attend(layer: number, { q, k, v, hidden }: LayerInputs): Tensor {
     const { engine } = this.#tape;
     const scale = 1 / Math.sqrt(this.#config.headDim);
-    const { types, backward } = this.#types(layer, hidden);
-    const last = this.#tape.own(engine.lifetime(types, this.#N, this.#lifetimes));
-    this.#chosen.push({ types, kept: this.#tape.own(engine.keptShare(last)) });
+    const { types, quiet, backward } = this.#types(layer, hidden);
+    const { last, kept } = this.#live(types);
+    this.#chosen.push({ types, kept, ...(quiet && { quiet: this.#live(quiet).kept }) });
     const { out, lse } = engine.attention({ q, k, v, last, scale });
     this.#tape.own(lse);
     return this.#tape.record(out, (dOut) => {
@@ -109,8 +116,17 @@ class Search {
     });
   }
 
-  /** Types [B,G,Nc] of a layer and, where they are searched, the way back from (dg, dl, dw) to the scores. */
-  #types(layer: number, hidden: Tensor): { types: Tensor; backward?: (dTypes: Tensor) => void } {
+  /** Lifetimes [B,G,N] and kept shares [B,G]. */
+  #live(types: Tensor): { last: Tensor; kept: Tensor } {
+    const last = this.#tape.own(this.#tape.engine.lifetime(types, this.#N, this.#lifetimes));
+    return { last, kept: this.#tape.own(this.#tape.engine.keptShare(last)) };
+  }
+
+  /**
+   * Types [B,G,Nc] of a layer and, where they are searched, those without noise and the way back from
+   * (dg, dl, dw) to the scores.
+   */
+  #types(layer: number, hidden: Tensor): { types: Tensor; quiet?: Tensor; backward?: (dTypes: Tensor) => void } {
     const tape = this.#tape;
     const { engine } = tape;
     const [B, N, G] = [this.#B, this.#N, this.#config.kvHeads];
@@ -125,18 +141,20 @@ class Search {
     const pooled = chunk === 1 ? hidden : tape.own(engine.poolChunks(hidden, chunk, pooling));
     const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
     const scores = splitHeads(tape, linear(tape, pooled, scorer, { detach: true }), G);
-    const noise = this.#noise(layer, [B, G, chunks, 3]);
     // The first is an attention sink; the last closes what is open (§2).
     const forced = Int32Array.from({ length: B * chunks }, (_, n) => {
       return n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0;
     });
     const forceGlobal = tape.own(engine.integers(forced, [B, chunks]));
-    const { types, probabilities } = engine.tokenTypes(scores, { noise, temperature, forceGlobal });
-    tape.own(types);
-    tape.own(probabilities);
+    const choose = (noise?: Tensor) => {
+      const chosen = engine.tokenTypes(scores, { ...(noise && { noise }), temperature, forceGlobal });
+      return { types: tape.own(chosen.types), probabilities: tape.own(chosen.probabilities) };
+    };
+    const { types, probabilities } = choose(this.#draw && this.#noise(layer, this.#draw, [B, G, chunks, 3]));
     const weight = (lambda * 2) / (this.#config.layers * G * this.#options.batch * N * N);
     return {
       types,
+      ...(this.#options.quiet && { quiet: choose().types }),
       backward: (dTypes) => {
         const priced = tape.own(engine.addMemoryPrice(dTypes, types, N, { ...this.#lifetimes, weight }));
         tape.addGradient(scores, engine.tokenTypesBackward(priced, probabilities, { temperature, forceGlobal }));
@@ -145,11 +163,11 @@ class Search {
   }
 
   /** Gumbel noise that depends on the seed, the step, the sequence and the layer only. */
-  #noise(layer: number, shape: readonly number[]): Tensor {
+  #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
     const noise = new Float64Array(this.#B * each);
-    this.#draw.sequences.forEach((sequence, b) => {
-      noise.set(gumbelNoise(this.#options.seed, [Stream.NOISE, this.#draw.step, sequence, layer], each), b * each);
+    sequences.forEach((sequence, b) => {
+      noise.set(gumbelNoise(this.#options.seed, [Stream.NOISE, step, sequence, layer], each), b * each);
     });
     return this.#tape.own(this.#tape.engine.tensor(noise, shape));
   }
@@ -164,6 +182,15 @@ class Search {
       kept += sum(await engine.read(layer.kept));
     }
     return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };
+  }
+
+  /** Sum over sequences of each layer's mean kept share, without noise where that was asked for. */
+  async keptByLayer(): Promise<number[]> {
+    const shares: number[] = [];
+    for (const { quiet, kept } of this.#chosen) {
+      shares.push(sum(await this.#tape.engine.read(quiet ?? kept)) / this.#config.kvHeads);
+    }
+    return shares;
   }
 }
 

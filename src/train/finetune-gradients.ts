@@ -1,0 +1,157 @@
+/**
+ * Loss and gradients of fine-tuning (§9): the squared distance between the final hidden states under full
+ * attention (teacher) and under searched types (student), and the price of memory. Only scorers get gradients.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { hiddenStates, type Weights } from '../model/decoder.ts';
+import { Tape } from '../tape.ts';
+import type { FloatArray } from '../tensor.ts';
+import { FrozenTape } from './finetune-tape.ts';
+import { type Draw, type Gradients, Search, type SearchOptions } from './gradients.ts';
+
+/** What one call of finetuneGradients found, summed over its sequences. */
+export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
+  /** Sum over tokens of the mean squared error over the hidden states' D elements. */
+  readonly loss: number;
+  /** Sum over tokens of the mean square of the teacher's hidden states: what the loss is to be compared with. */
+  readonly signal: number;
+  /** Sum over sequences of the mean kept share of each layer without noise, as at inference. */
+  readonly keptByLayer: readonly number[];
+}
+
+/** Names of the only weights that are trained. */
+export function scorerNames(config: ModelConfig): string[] {
+  return Array.from({ length: config.layers }, (_, n) => `model.layers.${n}.self_attn.proj_layer.weight`);
+}
+
+/**
+ * Runs sequences `windows` (all of one length) through teacher and student, and back. The result is one part of
+ * the batch's gradient: parts sum to the gradient of the mean squared error over B*N*D plus lambda times the mean
+ * kept share.
+ *
+ * @param weights The base's and the scorers'; the base's are read only, and nothing of their size is made.
+ */
+export async function finetuneGradients(
+  engine: Engine,
+  config: ModelConfig,
+  options: SearchOptions,
+  weights: Weights,
+  windows: readonly Int32Array[],
+  draw: Draw,
+): Promise<FinetuneGradients> {
+  const [B, N, D] = [windows.length, windows[0]!.length, config.hiddenSize];
+  const teacher = await teacherStates(engine, config, options, weights, windows);
+  const scorers = scorerNames(config);
+  const base = [...weights].filter(([name]) => !scorers.includes(name));
+  const tape = new FrozenTape(engine, base.map(([, weight]) => weight));
+  try {
+    const search = new Search(tape, config, { ...options, quiet: true }, weights, B, N, draw);
+    const student = run(tape, config, weights, windows, search);
+    const difference = Float64Array.from(await engine.read(student), (x, n) => x - teacher[n]!);
+    const scale = 2 / (options.batch * N * D);
+    tape.addGradient(student, engine.tensor(difference.map((x) => x * scale), student.shape));
+    tape.backward();
+    const gradients = new Map<string, Tensor>();
+    for (const name of scorers) {
+      const scorer = weights.get(name)!;
+      gradients.set(name, tape.takeGradient(scorer) ?? engine.zeros(scorer.shape));
+    }
+    return {
+      gradients,
+      loss: sumOfSquares(difference) / D,
+      signal: sumOfSquares(teacher) / D,
+      keptByLayer: await search.keptByLayer(),
+      ...(await search.summary()),
+    };
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** Who computes a batch: this thread, a GPU, or several threads. */
+export type FinetuneSource = (
+  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  step: number,
+) => Promise<FinetuneGradients>;
+
+/** The whole batch at once: what a GPU wants. */
+export const wholeBatch: FinetuneSource = (engine, config, options, weights, windows, step) =>
+  finetuneGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()] });
+
+/** One sequence after the other, in the memory of one. */
+export const oneByOne: FinetuneSource = (engine, config, options, weights, windows, step) =>
+  sumParts(engine, windows.map((window, n) => {
+    return () => finetuneGradients(engine, config, options, weights, [window], { step, sequences: [n] });
+  }));
+
+/** Sums in the order of `parts`, so that the bits do not depend on who computed which. */
+export async function sumParts(
+  engine: Engine, parts: readonly (() => Promise<FinetuneGradients>)[],
+): Promise<FinetuneGradients> {
+  let all: FinetuneGradients | undefined;
+  for (const part of parts) {
+    const one = await part();
+    if (all === undefined) {
+      all = one;
+      continue;
+    }
+    for (const [name, gradient] of one.gradients) {
+      engine.accumulate(all.gradients.get(name)!, gradient);
+      gradient.dispose();
+    }
+    all = {
+      gradients: all.gradients,
+      loss: all.loss + one.loss,
+      signal: all.signal + one.signal,
+      kept: all.kept + one.kept,
+      keptByLayer: all.keptByLayer.map((share, n) => share + one.keptByLayer[n]!),
+      typeCounts: all.typeCounts.map((count, n) => count + one.typeCounts[n]!),
+    };
+  }
+  return all!;
+}
+
+/** Kept share of each layer at inference, summed over sequences. */
+export async function measureKept(
+  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+): Promise<number[]> {
+  const tape = new Tape(engine, false);
+  try {
+    const search = new Search(tape, config, options, weights, windows.length, windows[0]!.length);
+    run(tape, config, weights, windows, search);
+    return await search.keptByLayer();
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** Final hidden states [B,N,D] under full attention. */
+async function teacherStates(
+  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+): Promise<FloatArray> {
+  const full: ModelConfig = { ...config, nats: { ...config.nats, policy: 'full' } };
+  const tape = new Tape(engine, false);
+  try {
+    const search = new Search(tape, full, options, weights, windows.length, windows[0]!.length);
+    return await engine.read(run(tape, full, weights, windows, search));
+  } finally {
+    tape.dispose();
+  }
+}
+
+function run(
+  tape: Tape, config: ModelConfig, weights: Weights, windows: readonly Int32Array[], search: Search,
+): Tensor {
+  const [B, N] = [windows.length, windows[0]!.length];
+  const ids = tape.own(tape.engine.integers(windows.flatMap((window) => [...window]), [B, N]));
+  const positions = Array.from({ length: B * N }, (_, n) => n % N);
+  return hiddenStates(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
+}
+
+function sumOfSquares(values: FloatArray): number {
+  let total = 0;
+  for (const value of values) total += value * value;
+  return total;
+}

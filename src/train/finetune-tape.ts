@@ -1,0 +1,54 @@
+/**
+ * A tape for models of which little is trained: the gradients of frozen weights are never computed.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { Tape } from '../tape.ts';
+
+/** Stands for a gradient until somebody wants it. */
+class Deferred implements Tensor {
+  readonly kind = 'float';
+  readonly compute: () => Tensor;
+  readonly shape: readonly number[];
+
+  constructor(shape: readonly number[], compute: () => Tensor) {
+    this.shape = shape;
+    this.compute = compute;
+  }
+  dispose(): void {}
+}
+
+/** `engine`, whose gradients of weight matrices wait until FrozenTape knows whose they are. */
+function deferring(engine: Engine): Engine {
+  const linearBackwardWeight: Engine['linearBackwardWeight'] = (dOut, x) => {
+    const shape = [dOut.shape.at(-1)!, x.shape.at(-1)!];
+    return new Deferred(shape, () => engine.linearBackwardWeight(dOut, x));
+  };
+  const embeddingBackward: Engine['embeddingBackward'] = (dOut, ids, vocabulary) => {
+    const shape = [vocabulary, dOut.shape.at(-1)!];
+    return new Deferred(shape, () => engine.embeddingBackward(dOut, ids, vocabulary));
+  };
+  const deferred: Partial<Engine> = { linearBackwardWeight, embeddingBackward };
+  return new Proxy(engine, {
+    get: (target, name) => {
+      if (Object.hasOwn(deferred, name)) return deferred[name as keyof Engine];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) as unknown : value;
+    },
+  });
+}
+
+/** A tape that drops the gradients of `frozen` tensors, those of matrices before they are computed. */
+export class FrozenTape extends Tape {
+  readonly #frozen: ReadonlySet<Tensor>;
+
+  constructor(engine: Engine, frozen: Iterable<Tensor>) {
+    super(deferring(engine));
+    this.#frozen = new Set(frozen);
+  }
+
+  override addGradient(tensor: Tensor, gradient: Tensor): void {
+    if (this.#frozen.has(tensor)) this.own(gradient); // not disposed of: a sum hands one gradient to both of its terms
+    else super.addGradient(tensor, gradient instanceof Deferred ? gradient.compute() : gradient);
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { StoppedError, ValueError } from '../errors.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { uploadWeights, type Weights } from '../model/decoder.ts';
+import { expectPositive, expectWhole } from '../shape.ts';
+import type { NDArray } from '../tensor.ts';
+import { checkLongEnough, trainingWindow } from './data.ts';
+import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
+import { checkFinetuneOptions, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
+import { learningRateAt } from './options.ts';
+import type { TrainingState } from './trainer.ts';
+
+/** Everything needed to go on: scorers (`weights`) and their moments, and the price of memory. */
+export interface FinetuneState extends TrainingState {
+  readonly price: Price;
+}
+
+/** One step, for logs and progress bars. */
+export interface FinetuneReport {
+  readonly step: number;
+  /** Mean squared error of the final hidden states. */
+  readonly loss: number;
+  /** The loss over the mean square of the teacher's hidden states: 0 is perfect, 1 as bad as silence. */
+  readonly relativeLoss: number;
+  /** Mean kept share of the cache (§7) without noise, as at inference, 0..1. */
+  readonly kept: number;
+  /** The same under this step's noise. */
+  readonly keptNoisy: number;
+  /** Share of GLOBAL, LOCAL and WINDOW under this step's noise. */
+  readonly typeShares: readonly number[];
+  readonly lambda: number;
+  readonly learningRate: number;
+  readonly gradientNorm: number;
+}
+
+/** Sequences per measurement of the kept share. */
+const MEASURED = 4;
+
+/**
+ * A fine-tuning in progress (§9).
+ *
+ * @example
+ * ```ts
+ * import { DEFAULT_FINETUNE_OPTIONS, Finetuner, loadModel, tokenizeDocuments } from 'neural-attention-search';
+ * const model = await loadModel('models/full');
+ * const tokens = tokenizeDocuments(model.tokenizer, ['to be, or not to be']);
+ * const options = { ...DEFAULT_FINETUNE_OPTIONS, keep: 0.5, batch: 1, context: 16, steps: 2 };
+ * const finetuner = new Finetuner(model, { window: 4 }, options, tokens);
+ * await finetuner.run();
+ * console.log(finetuner.step); // 2
+ * finetuner.dispose();
+ * model.dispose();
+ * ```
+ */
+export class Finetuner {
+  readonly engine: Engine;
+  /** The base's, with the policy 'nats'. */
+  readonly config: ModelConfig;
+  readonly options: FinetuneOptions;
+  readonly #tokens: Int32Array;
+  readonly #scorers: Map<string, Tensor>;
+  readonly #m: Map<string, Tensor>;
+  readonly #v: Map<string, Tensor>;
+  readonly #weights: Weights;
+  readonly #source: FinetuneSource;
+  #step: number;
+  #price: Price;
+
+  /**
+   * @param base The model; its weights are read, never written. Dispose of it after this.
+   * @param nats W, and what else differs from C = 1, mean, tau = 1, and a lambda chosen by the first step's loss.
+   * @param tokens The training stream, at least context + 1 tokens.
+   * @param more.from Where to go on from (default: scorers 0, which prefer nothing).
+   * @param more.source Who computes a batch (default: this thread, one sequence after the other).
+   */
+  constructor(
+    base: { readonly engine: Engine; readonly config: ModelConfig; readonly weights: Weights },
+    nats: Partial<ModelConfig['nats']> & { readonly window: number },
+    options: FinetuneOptions,
+    tokens: Int32Array,
+    { from, source = oneByOne }: { from?: FinetuneState; source?: FinetuneSource } = {},
+  ) {
+    checkFinetuneOptions(options);
+    checkLongEnough(tokens, options.context);
+    this.engine = base.engine;
+    this.config = searched(base.config, nats);
+    this.options = options;
+    this.#tokens = tokens;
+    this.#source = source;
+    this.#step = from?.step ?? 0;
+    this.#price = from?.price ?? { lambda: this.config.nats.lambda };
+    const shape = [3 * this.config.kvHeads, this.config.hiddenSize];
+    const zeros = () => new Map(scorerNames(this.config).map((name) => [name, this.engine.zeros(shape)]));
+    this.#scorers = from ? uploadWeights(this.engine, from.weights) : zeros();
+    this.#m = from ? uploadWeights(this.engine, from.m) : zeros();
+    this.#v = from ? uploadWeights(this.engine, from.v) : zeros();
+    this.#weights = new Map([...base.weights, ...this.#scorers]);
+  }
+
+  /** Steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** One step: batch, teacher and student, clipped AdamW of the scorers, the next price. */
+  async next(): Promise<FinetuneReport> {
+    const { engine, options } = this;
+    const { batch, context, beta1, beta2, weightDecay, clip } = options;
+    const step = this.#step + 1;
+    const { lambda } = this.#price;
+    const { gradients, loss, signal, kept, keptByLayer, typeCounts } = await this.#source(
+      engine, { ...this.config, nats: { ...this.config.nats, lambda } }, options, this.#weights,
+      Array.from({ length: batch }, (_, n) => this.#window(step, n)), step,
+    );
+    const squaredNorm = engine.sumOfSquares([...gradients.values()]);
+    const learningRate = learningRateAt(step, options);
+    for (const [name, scorer] of this.#scorers) {
+      engine.adamW(scorer, gradients.get(name)!, this.#m.get(name)!, this.#v.get(name)!, {
+        step, learningRate, beta1, beta2, epsilon: 1e-8, weightDecay, clip: { squaredNorm, maxNorm: clip },
+      });
+    }
+    const gradientNorm = Math.sqrt((await engine.read(squaredNorm))[0]!);
+    for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
+    this.#step = step;
+    const total = typeCounts.reduce((a, b) => a + b, 0);
+    const report = {
+      step, lambda, learningRate, gradientNorm,
+      loss: loss / (batch * context),
+      relativeLoss: loss / signal,
+      kept: mean(keptByLayer) / batch,
+      keptNoisy: kept / batch,
+      typeShares: typeCounts.map((count) => count / total),
+    };
+    this.#price = steer(this.#price, report.kept, report.loss, options.keep);
+    return report;
+  }
+
+  /**
+   * Steps until options.steps.
+   *
+   * @param callbacks.onStep Called after every step, before the next.
+   * @param callbacks.signal Aborting stops after the current step with a StoppedError; the state stays valid.
+   */
+  async run(
+    callbacks: { onStep?: (report: FinetuneReport) => void | Promise<void>; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    while (this.#step < this.options.steps) {
+      if (callbacks.signal?.aborted) throw new StoppedError(`fine-tuning was stopped after step ${this.#step} of ${this.options.steps}`);
+      const report = await this.next();
+      await callbacks.onStep?.(report);
+    }
+  }
+
+  /** Kept share of each layer at inference, over some windows of the text that no step draws. */
+  async keptByLayer(): Promise<number[]> {
+    const sums = new Array<number>(this.config.layers).fill(0);
+    for (let n = 0; n < MEASURED; n++) {
+      const shares = await measureKept(this.engine, this.config, this.options, this.#weights, [this.#window(0, n)]);
+      shares.forEach((share, layer) => (sums[layer]! += share));
+    }
+    return sums.map((share) => share / MEASURED);
+  }
+
+  /** Window `n` of `step`, without the target of its last token. */
+  #window(step: number, n: number): Int32Array {
+    const { context, seed } = this.options;
+    return trainingWindow(this.#tokens, context, seed, step, n).subarray(0, context);
+  }
+
+  /** A copy of the state on the host. */
+  async state(): Promise<FinetuneState> {
+    const read = async (tensors: Map<string, Tensor>) => {
+      const out = new Map<string, NDArray>();
+      for (const [name, tensor] of tensors) {
+        out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
+      }
+      return out;
+    };
+    const [weights, m, v] = [await read(this.#scorers), await read(this.#m), await read(this.#v)];
+    return { step: this.#step, price: this.#price, weights, m, v };
+  }
+
+  /** Frees scorers and moments; the base stays. Idempotent. */
+  dispose(): void {
+    for (const tensors of [this.#scorers, this.#m, this.#v]) for (const tensor of tensors.values()) tensor.dispose();
+  }
+}
+
+/** The base's config with searched types. */
+function searched(config: ModelConfig, nats: Partial<ModelConfig['nats']> & { readonly window: number }): ModelConfig {
+  if (config.nats.policy === 'nats') {
+    throw new ValueError('the model has learned types already: fine-tune one that was trained with full attention');
+  }
+  expectWhole('window', nats.window, 0);
+  const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;
+  expectWhole('chunk', all.chunk, 1);
+  expectPositive('temperature', all.temperature);
+  if (!(all.lambda >= 0) || !Number.isFinite(all.lambda)) throw new ValueError(`lambda is ${all.lambda}: it must be a finite number, 0 or more`);
+  if (all.pooling !== 'mean' && all.pooling !== 'max') throw new ValueError(`pooling is ${String(all.pooling)}: it must be 'mean' or 'max'`);
+  return { ...config, nats: all };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
