@@ -1,0 +1,423 @@
+/**
+ * A small float32 kernel as someone might write it, with a hook wherever the mutants go wrong. Without hooks it is
+ * right: every sum in float32, keys in tiles of 16 by an online softmax, gradients recomputed from lse, a real cache.
+ * @module
+ */
+import type { NamedTensor } from '../../src/io/named-tensor.ts';
+import type { CaseParameters, OracleCase, Tensors } from '../../src/oracle/types.ts';
+
+const f = Math.fround;
+export const [GLOBAL, LOCAL, WINDOW] = [0, 1, 2] as const;
+/** last(j) of what nothing hides. */
+export const EVER = 0x7fffffff;
+
+/** What a KV head is made of: types by chunk with an unfinished one GLOBAL, and the numbers of the case. */
+export interface Head {
+  readonly p: CaseParameters;
+  readonly own: Int32Array;
+  /** b G + g. */
+  readonly head: number;
+}
+
+/** A softmax over S of one row: what each key weighs before division, the sum, and lse. */
+export interface Weights {
+  readonly o: Float32Array;
+  readonly lse: number;
+  readonly m: number;
+  readonly Z: number;
+}
+
+/** A row to attend: S and values of its keys, and where they stand. */
+export interface RowOf {
+  readonly i: number;
+  readonly S: readonly number[];
+  readonly keys: readonly number[];
+  /** Value n of key at position keys[n]. */
+  readonly value: (n: number, c: number) => number;
+  readonly d: number;
+}
+
+/** An entry of the cache. */
+export interface Entry {
+  readonly j: number;
+  /** What the cache believes its position to be. */
+  position: number;
+  last: number;
+  closedBy: number;
+}
+
+/** Where a mutant may go wrong; everything absent is right. */
+export interface Hooks {
+  type?(z: { scores: number[]; noise: number[]; tau: number; forced: boolean }): number;
+  types?(types: Int32Array, p: CaseParameters): Int32Array;
+  last?(head: Head, j: number): number;
+  lastOfHead?(lasts: Int32Array, p: CaseParameters): Int32Array;
+  visible?(i: number, j: number, last: number, head: Head): boolean;
+  /** Which KV head query head h of batch b reads, of B G. */
+  kv?(b: number, h: number, p: CaseParameters): number;
+  scale?(p: CaseParameters): number;
+  dot?(x: Float64Array, at: number, y: Float64Array, from: number, d: number): number;
+  /** All keys of a row, hidden ones at -infinity, where a kernel does not leave them out. */
+  attend?(row: RowOf, visible: (j: number) => boolean): Weights;
+  lse?(weights: Weights): number;
+  out?(o: Float32Array, weights: Weights): Float32Array;
+  // The backward
+  backVisible?(i: number, j: number, last: number, head: Head): boolean;
+  weight?(S: number, lse: number, m: number): number;
+  D?(right: number, weights: Weights, own: number): number;
+  dS?(A: number, P: number, D: number): number;
+  dqFactor?(scale: number): number;
+  dkFactor?(scale: number): number;
+  storeA?(A: number): number;
+  /** Does query head r of R count for dk and dv? */
+  counts?(r: number, R: number): boolean;
+  groupFactor?(R: number): number;
+  dq?(dq: Float32Array): Float32Array;
+  // The gradient of types
+  norm?(lse: number, causal: number, rule: string): number;
+  dM?(dM: number, seen: boolean, extra: { S: number; P: number; D: number; scale: number; weight: number }): number;
+  dw?(sums: Sums): number;
+  dl?(sums: Sums): number;
+  dg?(sums: Sums): number;
+  dscores?(z: ScoreGradient): number[];
+  // The cache
+  cache?: CacheHooks;
+  /** Last of all: where results are written. */
+  write?(name: string, data: Float32Array, shape: readonly number[]): Float32Array;
+}
+
+export interface CacheHooks {
+  before?(entries: Entry[], begin: number, next: number, head: Head): Entry[];
+  close?(open: Entry[], end: number, begin: number, ends: readonly number[]): void;
+  dies?(entry: Entry, next: number): boolean;
+  after?(entries: Entry[]): Entry[];
+  visible?(i: number, entry: Entry, begin: number, next: number): boolean;
+  bytes?(live: number, seen: number, most: number, d: number, N: number): number;
+  position?(j: number, held: number): number;
+}
+
+/** §5's sums over dM of one head, for chunk c. */
+export interface Sums {
+  readonly head: Head;
+  readonly c: number;
+  /** Sum over the tokens j of chunk `c` of rows from..to. */
+  readonly column: (c: number, from: number, to: number) => number;
+  readonly cell: (i: number, j: number) => number;
+}
+
+export interface ScoreGradient {
+  readonly y: number[];
+  readonly dt: number[];
+  readonly price: number[];
+  readonly tau: number;
+  readonly forced: boolean;
+  readonly type: number;
+  readonly scores: number[];
+  readonly noise: number[];
+}
+
+export const softmax = (z: readonly number[]): number[] => {
+  const e = z.map((x) => f(Math.exp(f(x - Math.max(...z)))));
+  const Z = e.reduce((a, b) => f(a + b), 0);
+  return e.map((x) => f(x / Z));
+};
+
+export const chunkEnd = (c: number, p: CaseParameters): number => (c + 1) * p.chunk - 1;
+export const chunkOf = (j: number, p: CaseParameters): number => Math.floor(j / p.chunk);
+
+/** The end of the first GLOBAL chunk after c, or EVER. */
+export function closer({ own, p }: Head, c: number, closes = (type: number): boolean => type === GLOBAL): number {
+  for (let n = c + 1; n < own.length; n++) if (closes(own[n]!)) return chunkEnd(n, p);
+  return EVER;
+}
+
+/** §5's e(c): within the sequence. */
+export const closing = (head: Head, c: number): number => Math.min(closer(head, c), head.p.tokens - 1);
+
+export function rightLast(head: Head, j: number): number {
+  const { p, own } = head;
+  const c = chunkOf(j, p);
+  return own[c] === GLOBAL ? EVER : own[c] === LOCAL ? closer(head, c) : chunkEnd(c, p) + p.window;
+}
+
+/** Tiles of keys with a running maximum. */
+export function online({ S, keys, value, d }: RowOf, tile = 16): Weights {
+  let [m, Z] = [-Infinity, 0];
+  const o = new Float32Array(d);
+  for (let at = 0; at < keys.length;) {
+    let end = at;
+    while (end < keys.length && Math.floor(keys[end]! / tile) === Math.floor(keys[at]! / tile)) end++;
+    const top = Math.max(m, ...S.slice(at, end));
+    const alpha = f(Math.exp(f(m - top)));
+    Z = f(Z * alpha);
+    for (let c = 0; c < d; c++) o[c] = f(o[c]! * alpha);
+    for (let n = at; n < end; n++) {
+      const e = f(Math.exp(f(S[n]! - top)));
+      Z = f(Z + e);
+      for (let c = 0; c < d; c++) o[c] = f(o[c]! + f(e * value(n, c)));
+    }
+    [m, at] = [top, end];
+  }
+  return { o, m, Z, lse: f(m + f(Math.log(Z))) };
+}
+
+/** Every output of a case. */
+export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = {}): Tensors {
+  const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, chunk: C } = p;
+  const [R, Nc] = [H / G, Math.ceil(N / C)];
+  const real = (name: string): Float64Array => (inputs[name]?.data ?? new Float64Array(0)) as Float64Array;
+  const [q, k, v, dO, scores, noise] = ['q', 'k', 'v', 'dout', 'scores', 'noise'].map(real) as
+    [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+  const three = (data: Float64Array, t: number): number[] => [0, 1, 2].map((n) => data[3 * t + n] ?? 0);
+  const forced = (t: number): boolean => inputs.forced?.data[Math.floor(t / (G * Nc)) * Nc + t % Nc] === 1;
+  const type = h.type ?? (({ scores: s, noise: n, forced: global }) => {
+    const z = s.map((x, c) => f(x + n[c]!));
+    return global ? GLOBAL : z.indexOf(Math.max(...z));
+  });
+  let types = inputs.scores
+    ? Int32Array.from({ length: B * G * Nc }, (_, t) =>
+      type({ scores: three(scores, t), noise: three(noise, t), tau: p.temperature, forced: forced(t) }))
+    : inputs.types!.data as Int32Array;
+  if (h.types) types = h.types(types, p);
+  const heads = Array.from({ length: B * G }, (_, head): Head => {
+    const own = types.slice(head * Nc, (head + 1) * Nc);
+    if (Nc * C > N) own[Nc - 1] = GLOBAL;
+    return { p, own, head };
+  });
+  let last = Int32Array.from({ length: B * G * N }, (_, n) =>
+    Math.min(EVER, (h.last ?? rightLast)(heads[Math.floor(n / N)]!, n % N)));
+  if (h.lastOfHead) last = Int32Array.from(h.lastOfHead(last, p));
+  const visible = h.visible ?? ((i, j, end) => j <= i && i <= end);
+  const sees = (head: number, i: number, j: number): boolean => visible(i, j, last[head * N + j]!, heads[head]!);
+  const scale = f((h.scale ?? (() => p.scale))(p));
+  const dot = h.dot ?? ((x, at, y, from, n) => {
+    let sum = 0;
+    for (let c = 0; c < n; c++) sum = f(sum + f(x[at + c]! * y[from + c]!));
+    return sum;
+  });
+  const kv = (b: number, head: number): number => h.kv?.(b, head, p) ?? b * G + Math.floor(head / R);
+  const attend = (row: RowOf, seen: (j: number) => boolean): Weights => {
+    if (h.attend) return h.attend(row, seen);
+    const at = [...row.keys.keys()].filter((n) => seen(row.keys[n]!));
+    return online({
+      ...row, keys: at.map((n) => row.keys[n]!), S: at.map((n) => row.S[n]!), value: (n, c) => row.value(at[n]!, c),
+    });
+  };
+  const results: Record<string, Float32Array> = {};
+  const make = (name: string, length: number): Float32Array => (results[name] = new Float32Array(length));
+  const [out, lse] = [make('out', B * H * N * d), make('lse', B * H * N)];
+  const known: Weights[] = [];
+  const S = (row: number, key: number): number => f(scale * dot(q, row * d, k, key * d, d));
+  for (let row = 0; row < B * H * N; row++) {
+    const [b, head, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
+    const [from, own] = [kv(b, head), b * G + Math.floor(head / R)];
+    const keys = Array.from({ length: N }, (_, j) => j);
+    const weights = attend({
+      i, keys, d, S: keys.map((j) => (h.attend || sees(own, i, j) ? S(row, from * N + j) : 0)),
+      value: (n, c) => v[(from * N + n) * d + c]!,
+    }, (j) => sees(own, i, j));
+    known[row] = weights;
+    out.set(h.out?.(weights.o, weights) ?? weights.o.map((x) => f(x / weights.Z)), row * d);
+    lse[row] = h.lse?.(weights) ?? weights.lse;
+  }
+  if (dO.length > 0) {
+    const [dv, dq, dk] = [make('dv', k.length), make('dq', q.length), make('dk', k.length)];
+    const dMs = Array.from({ length: B * G }, () => new Float32Array(N * N));
+    const backVisible = h.backVisible ?? visible;
+    const weight = h.weight ?? ((s, l) => f(Math.exp(f(s - l))));
+    for (let row = 0; row < B * H * N; row++) {
+      const [b, head, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
+      const own = b * G + Math.floor(head / R);
+      const from = kv(b, head);
+      const D0 = dot(dO, row * d, Float64Array.from(out.subarray(row * d, (row + 1) * d)), 0, d);
+      const D = h.D?.(D0, known[row]!, dot(dO, row * d, v, (own * N + i) * d, d)) ?? D0;
+      const P = (j: number): number => dot(dO, row * d, v, (from * N + j) * d, d);
+      const counts = h.counts?.(head % R, R) ?? true;
+      for (let j = 0; j < N; j++) {
+        if (!backVisible(i, j, last[own * N + j]!, heads[own]!)) continue;
+        const key = (from * N + j) * d;
+        const A = weight(S(row, from * N + j), lse[row]!, known[row]!.m);
+        const dS = h.dS?.(A, P(j), D) ?? f(A * f(P(j) - D));
+        const stored = h.storeA?.(A) ?? A;
+        for (let c = 0; c < d; c++) {
+          dq[row * d + c] = f(dq[row * d + c]! + f(dS * k[key + c]!));
+          if (!counts) continue;
+          dk[key + c] = f(dk[key + c]! + f(dS * q[row * d + c]!));
+          dv[key + c] = f(dv[key + c]! + f(stored * dO[row * d + c]!));
+        }
+      }
+      const causal = Array.from({ length: i + 1 }, (_, j) => S(row, from * N + j));
+      const m = Math.max(...causal);
+      const all = f(m + f(Math.log(causal.reduce((sum, x) => f(sum + f(Math.exp(f(x - m)))), 0))));
+      const n = h.norm?.(lse[row]!, all, p.rule) ?? (p.rule === 'exact' ? lse[row]! : all);
+      causal.forEach((s, j) => {
+        const w = f(Math.exp(f(s - n)));
+        const right = f(w * f(P(j) - D));
+        const dM = h.dM?.(right, sees(own, i, j), { S: s, P: P(j), D, scale, weight: w }) ?? right;
+        if (counts) dMs[own]![i * N + j] = f(dMs[own]![i * N + j]! + dM);
+      });
+    }
+    const R1 = f(h.groupFactor?.(R) ?? 1);
+    const [ofQ, ofK] = [h.dqFactor?.(scale) ?? scale, h.dkFactor?.(scale) ?? scale];
+    dq.forEach((x, n) => (dq[n] = f(x * f(ofQ))));
+    dk.forEach((x, n) => (dk[n] = f(f(x * f(ofK)) * R1)));
+    dv.forEach((x, n) => (dv[n] = f(x * R1)));
+    if (h.dq) results.dq = h.dq(dq);
+    dMs.forEach((dM) => dM.forEach((x, n) => (dM[n] = f(x * R1))));
+    const rows = make('dm_rows', B * G * N);
+    const triple = { dw: make('dw', B * G * Nc), dl: make('dl', B * G * Nc), dg: make('dg', B * G * Nc) };
+    heads.forEach((head, at) => {
+      const cell = (i: number, j: number): number => {
+        const other = at + Math.floor(i / N);
+        return other < dMs.length ? dMs[other]![(i % N) * N + j]! : 0;
+      };
+      for (let i = 0; i < N; i++) for (let j = 0; j <= i; j++) rows[at * N + i] = f(rows[at * N + i]! + cell(i, j));
+      const column = (c: number, from: number, to: number): number => {
+        let sum = 0;
+        for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
+          for (let i = Math.max(j, from); i <= Math.min(to, N - 1); i++) sum = f(sum + cell(i, j));
+        }
+        return sum;
+      };
+      for (let c = 0; c < Nc; c++) {
+        const sums: Sums = { head, c, column, cell };
+        triple.dw[at * Nc + c] = (h.dw ?? rightDw)(sums);
+        triple.dl[at * Nc + c] = (h.dl ?? rightDl)(sums);
+        triple.dg[at * Nc + c] = (h.dg ?? rightDg)(sums);
+      }
+    });
+    if (inputs.scores) {
+      const made = make('dscores', B * G * Nc * 3);
+      for (let t = 0; t < B * G * Nc; t++) {
+        const [head, c] = [heads[Math.floor(t / Nc)]!, t % Nc];
+        const price = [N - 1, closing(head, c), Math.min(chunkEnd(c, p) + p.window, N - 1)].map((end) => {
+          let kept = 0;
+          for (let j = c * C; j < Math.min((c + 1) * C, N); j++) kept += end - j;
+          return f(p.price * kept);
+        });
+        const [s, n] = [three(scores, t), three(noise, t)];
+        const z = {
+          y: softmax(s.map((x, at) => f(f(x + n[at]!) / p.temperature))), dt: ['dg', 'dl', 'dw'].map((name) => results[name]![t]!),
+          price, tau: p.temperature, forced: forced(t), type: types[t]!, scores: s, noise: n,
+        };
+        made.set((h.dscores ?? rightScores)(z), 3 * t);
+      }
+    }
+  }
+  const whole: Record<string, Int32Array> = { types, last };
+  if (expected.mask) {
+    whole.mask = new Int32Array(B * G * N * N);
+    for (let n = 0; n < whole.mask.length; n++) {
+      whole.mask[n] = sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0;
+    }
+  }
+  if (p.steps.length > 0) Object.assign(whole, cacheRun());
+
+  /** §8, head by head; cache_out joins the results. */
+  function cacheRun(): Record<string, Int32Array> {
+    const [hooks, steps] = [h.cache ?? {}, p.steps.length];
+    const closedBy = new Int32Array(B * G * N).fill(-1);
+    const evictedAt = new Int32Array(B * G * N).fill(-1);
+    const [live, held] = [new Int32Array(steps * B * G * N), new Int32Array(steps * B * G)];
+    const outputs = make('cache_out', B * H * N * d);
+    heads.forEach((head, at) => {
+      let entries: Entry[] = [];
+      let begin = 0;
+      p.steps.forEach((T, r) => {
+        const next = begin + T;
+        for (let j = begin; j < next; j++) {
+          entries.push({ j, position: hooks.position?.(j, entries.length) ?? j, last: EVER, closedBy: -1 });
+        }
+        const ends: number[] = [];
+        for (let c = Math.floor(begin / C); c < Math.floor(next / C); c++) {
+          const tokens = entries.filter(({ j }) => chunkOf(j, p) === c);
+          if (head.own[c] === GLOBAL) {
+            ends.push(chunkEnd(c, p));
+            const open = entries.filter(({ j }) => head.own[chunkOf(j, p)] === LOCAL && chunkOf(j, p) < c);
+            if (hooks.close) hooks.close(open, chunkEnd(c, p), begin, ends);
+            else for (const entry of open) if (entry.last === EVER) entry.last = entry.closedBy = chunkEnd(c, p);
+          }
+          for (const entry of tokens) {
+            if (head.own[c] === WINDOW) entry.last = entry.position - entry.j + last[at * N + entry.j]!;
+            else if (head.own[c] === GLOBAL) entry.last = last[at * N + entry.j]!;
+          }
+        }
+        // A mistaken lifetime is the cache's too, once the closer is there.
+        if (h.last || h.lastOfHead) {
+          for (const entry of entries) {
+            const full = chunkEnd(chunkOf(entry.j, p), p) < next;
+            const own = last[at * N + entry.j]!;
+            const closed = head.own[chunkOf(entry.j, p)] === LOCAL;
+            if (full && (!closed || own < next + 1 || entry.closedBy >= 0)) {
+              entry.last = own;
+              if (closed && own !== EVER && own < next) entry.closedBy = own;
+              else if (closed && own === EVER) entry.closedBy = -1;
+            }
+          }
+        }
+        const served = hooks.before?.([...entries], begin, next, head) ?? entries;
+        for (let r2 = 0; r2 < R; r2++) {
+          for (let i = begin; i < next; i++) {
+            const row = (at * R + r2) * N + i;
+            const query = Math.floor(row / N);
+            const from = kv(Math.floor(query / H), query % H);
+            const seen = (entry: Entry): boolean => hooks.visible?.(i, entry, begin, next)
+              ?? visible(i, entry.j, entry.last, head);
+            const use = served.filter((entry) => seen(entry));
+            const made = attend({
+              i, keys: use.map(({ j }) => j), d, S: use.map(({ j }) => S(row, from * N + j)),
+              value: (n, c) => v[(from * N + use[n]!.j) * d + c]!,
+            }, () => true);
+            outputs.set(h.out?.(made.o, made) ?? made.o.map((x) => f(x / made.Z)), row * d);
+          }
+        }
+        const dies = hooks.dies ?? ((entry: Entry, now: number) => entry.last < now);
+        for (const entry of entries) {
+          if (entry.closedBy >= 0) closedBy[at * N + entry.j] = entry.closedBy;
+          if (dies(entry, next)) evictedAt[at * N + entry.j] = r;
+        }
+        entries = entries.filter((entry) => !dies(entry, next));
+        if (hooks.after) entries = hooks.after(entries);
+        for (const { position } of entries) live[(r * B * G + at) * N + position] = 1;
+        held[r * B * G + at] = entries.length;
+        begin = next;
+      });
+    });
+    const bytes = held.map((count, n) => {
+      const r = Math.floor(n / (B * G));
+      const seen = p.steps.slice(0, r + 1).reduce((a, b) => a + b, 0);
+      const most = Math.max(...held.subarray(r * B * G, (r + 1) * B * G));
+      return hooks.bytes?.(count, seen, most, d, N) ?? count * 2 * d * 4;
+    });
+    return {
+      cache_closed_by: closedBy, cache_evicted_at: evictedAt, cache_live: live, cache_bytes: bytes,
+    };
+  }
+
+  const tensors: Record<string, NamedTensor> = {};
+  for (const [name, { shape }] of Object.entries(expected)) {
+    const data = results[name];
+    if (data) tensors[name] = { dtype: 'F32', shape, data: Float64Array.from(h.write?.(name, data, shape) ?? data) };
+    else if (whole[name]) tensors[name] = { dtype: 'I32', shape, data: whole[name] };
+  }
+  return tensors;
+}
+
+export const rightDw = ({ head, c, column }: Sums): number => column(c, 0, chunkEnd(c, head.p) + head.p.window);
+export const rightDl = ({ head, c, column }: Sums): number => column(c, 0, closing(head, c));
+/** What ending the LOCAL chunks before c costs. */
+export const ending = ({ head, c, column }: Sums, to = closing(head, c)): number => {
+  let sum = 0;
+  for (let n = c - 1; n >= 0 && head.own[n] !== GLOBAL; n--) {
+    if (head.own[n] === LOCAL) sum = f(sum + column(n, (c + 1) * head.p.chunk, to));
+  }
+  return sum;
+};
+export const allRows = ({ c, head, column }: Sums): number => column(c, 0, head.p.tokens - 1);
+export const rightDg = (sums: Sums): number => f(allRows(sums) - ending(sums));
+export function rightScores({ y, dt, price, tau, forced }: ScoreGradient): number[] {
+  if (forced) return [0, 0, 0];
+  const all = dt.map((x, n) => f(x + price[n]!));
+  const mean = y.reduce((sum, x, n) => f(sum + f(x * all[n]!)), 0);
+  return y.map((x, n) => f(f(x * f(all[n]! - mean)) / tau));
+}
