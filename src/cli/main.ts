@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { Command, type Option } from 'commander';
 import { endQuietlyOnClosedPipe, oneLine, report } from './errors.ts';
 import { registerEval } from './eval.ts';
+import { registerExport } from './export.ts';
+import { registerFinetune } from './finetune.ts';
 import { registerGenerate } from './generate.ts';
 import { packageRoot } from './paths.ts';
 import { registerRecall } from './recall.ts';
@@ -45,13 +47,15 @@ const program = new CommandLine('natsearch')
 
 endQuietlyOnClosedPipe();
 const commands = [
-  registerStart, registerTrain, registerEval, registerGenerate, registerRecall, registerVectors, registerVerify,
+  registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerRecall,
+  registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `
 Examples:
   natsearch start
   natsearch train --text books/ --out my-model
+  natsearch finetune --model llama --text books/ --keep 0.25 --out my-adapter
   natsearch eval --model my-model --text book.txt
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
   natsearch vectors --out vectors

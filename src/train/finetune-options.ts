@@ -43,6 +43,8 @@ export interface Price {
   readonly kept?: number;
 }
 
+/** The first lambda as a share of the first step's loss, which is that of scorers without a preference. */
+const START = 0.1;
 const SMOOTHING = 0.8;
 /** Of a PI controller on log lambda, per step, for an error of a factor e in the kept share. */
 const PROPORTIONAL = 1;
@@ -50,14 +52,13 @@ const INTEGRAL = 0.05;
 
 /**
  * The price of the next step after one that kept `kept` of the cache: raised while too much is kept, lowered while
- * too little. A lambda of 0 has no logarithm to move, so the first step's loss, of which lambda is a multiple in all
- * that matters, takes its place.
+ * too little. A lambda of 0 has no logarithm to move: a tenth of the loss takes its place, as only their ratio counts.
  */
 export function steer(price: Price, kept: number, loss: number, target: number): Price {
   if (target === 0) return price;
   const error = (share: number) => Math.log(Math.min(Math.E, Math.max(1 / Math.E, share / target)));
   const smooth = price.kept === undefined ? kept : SMOOTHING * price.kept + (1 - SMOOTHING) * kept;
   const change = price.kept === undefined ? 0 : PROPORTIONAL * (error(smooth) - error(price.kept));
-  const lambda = (price.lambda > 0 ? price.lambda : loss) * Math.exp(change + INTEGRAL * error(smooth));
+  const lambda = (price.lambda > 0 ? price.lambda : START * loss) * Math.exp(change + INTEGRAL * error(smooth));
   return { lambda, kept: smooth };
 }
