@@ -8,6 +8,7 @@ import { ValueError } from '../src/errors.ts';
 import { type AttentionSizes, attentionSizes, checkTypesShape } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import type { MaskGradientRule } from '../src/engine.ts';
+import { checkBound } from './bound.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 
@@ -84,6 +85,7 @@ export interface AttentionBackwardArguments extends AttentionArguments {
   types?: NDArray<Int32Array>;
   window?: number;
   chunk?: number;
+  bound?: number;
   rule?: MaskGradientRule;
 }
 
@@ -94,7 +96,8 @@ export interface AttentionBackwardArguments extends AttentionArguments {
  *     dq_i = scale * sum_j dS[i,j] k_j    dk_j = scale * sum_i dS[i,j] q_i    dv_j = sum_i A[i,j] do_i
  *     dM[i,j] = exp(S[i,j] - n_i) * (P'[i,j] - D_i) for all j <= i, visible or not
  *
- * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). Type gradients are
+ * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). Under a `bound` pairs with
+ * i > j + bound do not count: no type makes them visible. Type gradients are
  * computed only when `types` is given; they read hidden keys and values, which must then be finite.
  *
  * @param options.out The forward's result, [B,H,N,d].
@@ -157,9 +160,10 @@ export function attentionBackward(options: AttentionBackwardArguments): {
 /** (dg, dl, dw) of §5 from the rows of dM, never holding more than one row. */
 function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32Array>, sizes: AttentionSizes): NDArray {
   const { B, G, N } = sizes;
-  const { window, chunk = 1 } = options;
+  const { window, chunk = 1, bound } = options;
   if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
   checkTypesShape(types, N, { window, chunk });
+  checkBound(bound);
   const chunks = types.shape[2]!;
   const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
   for (let head = 0; head < B * G; head++) {
@@ -209,7 +213,7 @@ function forEachMaskGradientRow(
   head: number,
   visit: (i: number, row: Float64Array) => void,
 ): void {
-  const { q, k, v, lse, out, dOut, rule = 'bounded' } = options;
+  const { q, k, v, lse, out, dOut, rule = 'bounded', bound = Infinity } = options;
   const { H, G, N, d } = sizes;
   const scale = options.scale ?? 1 / Math.sqrt(d);
   for (let first = 0; first < N; first += QUERY_BLOCK) {
@@ -224,8 +228,10 @@ function forEachMaskGradientRow(
       const P = matmulNT(dOut.data.subarray(at * d, (at + rows) * d), vHead, rows, keys, d);
       for (let r = 0; r < rows; r++) {
         const D = dot(dOut.data, (at + r) * d, out.data, (at + r) * d, d);
-        const n = rule === 'exact' ? lse.data[at + r]! : causalLogSumExp(S, r * keys, first + r + 1, scale);
-        for (let j = 0; j <= first + r; j++) {
+        const i = first + r;
+        const oldest = Math.max(0, i - bound);
+        const n = rule === 'exact' ? lse.data[at + r]! : logSumExp(S, r * keys + oldest, i + 1 - oldest, scale);
+        for (let j = oldest; j <= i; j++) {
           const pair = r * keys + j;
           dM[pair] = dM[pair]! + Math.exp(scale * S[pair]! - n) * (P[pair]! - D);
         }
@@ -238,8 +244,8 @@ function forEachMaskGradientRow(
 /** Queries whose rows of dM are in memory at once. */
 const QUERY_BLOCK = 32;
 
-/** log sum over the first `length` keys of exp(scale * S), whether visible or not. */
-function causalLogSumExp(S: FloatArray, start: number, length: number, scale: number): number {
+/** log sum over `length` keys of exp(scale * S), whether visible or not. */
+function logSumExp(S: FloatArray, start: number, length: number, scale: number): number {
   let max = -Infinity;
   for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]!);
   let sum = 0;

@@ -73,14 +73,14 @@ export class HeadEntries {
     }
   }
 
-  /** Keeps the entries whose `last` passes, in order, and frees the blocks behind them. */
-  keepIf(keep: (last: number) => boolean): void {
+  /** Keeps the entries whose `last` and position pass, in order, and frees the blocks behind them. */
+  keepIf(keep: (last: number, position: number) => boolean): void {
     let target = 0; // entries move down to blocks[target]
     let kept = 0; // of which `kept` slots are taken
     for (const block of this.#blocks) {
-      const { used, last } = block;
+      const { used, last, position } = block;
       for (let slot = 0; slot < used; slot++) {
-        if (!keep(last[slot]!)) continue;
+        if (!keep(last[slot]!, position[slot]!)) continue;
         if (kept === this.blockSize) {
           target++;
           kept = 0;

@@ -6,9 +6,10 @@
 import type { CacheOptions, CacheStats } from '../src/engine.ts';
 import { appendedTokens, checkCacheOptions, checkQueries, checkStep, headIndex } from '../src/checks.ts';
 import { ValueError } from '../src/errors.ts';
-import { chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
+import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkCounts, checkTypeValues } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+import { checkBound } from './bound.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
 
@@ -53,7 +54,9 @@ export class KVCache {
   constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     this.options = { chunk: 1, blockSize: 16, ...options };
     const { batch, kvHeads } = this.options;
-    checkCacheOptions(this.options);
+    const { bound, ...rest } = this.options;
+    checkCacheOptions(rest);
+    checkBound(bound);
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);
@@ -124,7 +127,7 @@ export class KVCache {
         let visible = 0;
         for (let h = 0; h < H / G; h++) {
           const row = (b * H + (head % G) * (H / G) + h) * T + t;
-          visible = attendRow(q.data, row * d, this.#heads[head]!, i, factor, out, d);
+          visible = attendRow(q.data, row * d, this.#heads[head]!, i, factor, out, d, this.options.bound);
         }
         this.#visiblePairs[head] = this.#visiblePairs[head]! + visible;
         this.#peakLive[head] = Math.max(this.#peakLive[head]!, visible);
@@ -137,7 +140,7 @@ export class KVCache {
   evict(): void {
     this.#heads.forEach((entries, head) => {
       const next = this.#seen[Math.floor(head / this.options.kvHeads)]!;
-      entries.keepIf((last) => !isEvictable(last, next));
+      entries.keepIf((last, position) => !isEvictable(boundedEnd(last, position, this.options.bound), next));
     });
   }
 
@@ -181,13 +184,15 @@ export class KVCache {
 /** One row of §3 over the entries that query i can see; returns how many those are. */
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
+  bound?: number,
 ): number {
   const scores = new Float64Array(entries.count); // of the visible entries, in their order
+  const sees = (position: number, last: number) => isVisible(i, position, boundedEnd(last, position, bound));
   let visible = 0;
   let max = -Infinity;
   for (const { used, position, last, k } of entries.blocks) {
     for (let slot = 0; slot < used; slot++) {
-      if (!isVisible(i, position[slot]!, last[slot]!)) continue;
+      if (!sees(position[slot]!, last[slot]!)) continue;
       const s = scale * dot(q, qStart, k, slot * d, d);
       scores[visible++] = s;
       if (s > max) max = s;
@@ -198,7 +203,7 @@ function attendRow(
   let n = 0;
   for (const { used, position, last, v } of entries.blocks) {
     for (let slot = 0; slot < used; slot++) {
-      if (isVisible(i, position[slot]!, last[slot]!)) axpy(scores[n++]! / Z, v, slot * d, out, qStart, d);
+      if (sees(position[slot]!, last[slot]!)) axpy(scores[n++]! / Z, v, slot * d, out, qStart, d);
     }
   }
   return visible;

@@ -40,6 +40,11 @@ class HostTensor implements Tensor {
     this.#data = data;
   }
 
+  /** The elements in float64 from now on: weights are held as narrow as they came, results are not. */
+  widen(): void {
+    if (this.#data instanceof Float32Array) this.#data = new Float64Array(this.#data);
+  }
+
   get data(): TypedArray {
     this.engine.assertAlive();
     if (!this.#data) throw new DisposedError(`a tensor [${this.shape}] was used after dispose(): keep it alive until its last use`);
@@ -73,7 +78,12 @@ export class ReferenceEngine implements Engine {
   }
 
   // ---- data -------------------------------------------------------------------------------------
+  /** float32 numbers stay float32 on a float64 engine until something other than a product with weights reads them. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+    if (data instanceof Float32Array) {
+      this.assertAlive();
+      return new HostTensor(this, ndarray(data.slice(), shape));
+    }
     return this.#wrap(ndarray(this.#floats(data), shape));
   }
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor {
@@ -83,7 +93,7 @@ export class ReferenceEngine implements Engine {
     return this.#wrap({ data: this.#floats(new Float64Array(sizeOf(shape))), shape: [...shape] });
   }
   async read(tensor: Tensor): Promise<FloatArray> {
-    const copy = float(tensor).data.slice();
+    const copy = this.#floats(held(tensor).data);
     await this.#breathe();
     return copy;
   }
@@ -113,16 +123,16 @@ export class ReferenceEngine implements Engine {
 
   // ---- layers -----------------------------------------------------------------------------------
   embedding(weight: Tensor, ids: Tensor): Tensor {
-    return this.#wrap(embedding(float(weight), integer(ids)));
+    return this.#wrap(embedding(held(weight), integer(ids)));
   }
   embeddingBackward(dOut: Tensor, ids: Tensor, vocabulary: number): Tensor {
     return this.#wrap(embeddingBackward(float(dOut), integer(ids), vocabulary));
   }
   linear(x: Tensor, weight: Tensor): Tensor {
-    return this.#wrap(linear(float(x), float(weight)));
+    return this.#wrap(linear(float(x), held(weight)));
   }
   linearBackwardInput(dOut: Tensor, weight: Tensor): Tensor {
-    return this.#wrap(linearBackwardInput(float(dOut), float(weight)));
+    return this.#wrap(linearBackwardInput(float(dOut), held(weight)));
   }
   linearBackwardWeight(dOut: Tensor, x: Tensor): Tensor {
     return this.#wrap(linearBackwardWeight(float(dOut), float(x)));
@@ -237,7 +247,7 @@ export class ReferenceEngine implements Engine {
   }
 
   #floats(data: ArrayLike<number>): FloatArray {
-    return this.precision === 'float64' ? Float64Array.from(data) : Float32Array.from(data);
+    return this.precision === 'float64' ? new Float64Array(data) : new Float32Array(data);
   }
 
   /** Results leave in the engine's precision; what is already in it is not copied. */
@@ -312,7 +322,15 @@ function host(tensor: Tensor): HostTensor {
   return tensor;
 }
 
+/** Real numbers in the engine's precision. */
 function float(tensor: Tensor): NDArray {
+  const each = host(tensor);
+  if (each.engine.precision === 'float64') each.widen();
+  return held(each);
+}
+
+/** Real numbers in the precision they are held in. */
+function held(tensor: Tensor): NDArray {
   const { data, shape } = host(tensor);
   if (data instanceof Int32Array || data instanceof Uint8Array) throw new ValueError(`an integer tensor [${shape}] stands where real numbers must`);
   return { data, shape };

@@ -2,9 +2,10 @@
  * §2: from token types to lifetimes.
  * @module
  */
-import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
+import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkTypeValues, checkTypesShape } from '../src/shape.ts';
 import type { NDArray } from '../src/tensor.ts';
+import { checkBound } from './bound.ts';
 
 /**
  * last(j) of every token: the last query that may see its key and value (§2).
@@ -20,6 +21,7 @@ import type { NDArray } from '../src/tensor.ts';
  * @param types Types 0 GLOBAL, 1 LOCAL, 2 WINDOW, [B,G,Nc]: one per chunk.
  * @param options.window W in tokens, a whole number >= 0.
  * @param options.chunk C in tokens, a whole number >= 1 (default 1).
+ * @param options.bound No token lives beyond j + bound (default: no bound).
  * @param options.length N in tokens, with Nc = ceil(N / C) (default Nc * C).
  * @returns last(j), [B,G,N]; FOREVER is the largest 32-bit integer.
  * @throws {ShapeError} If types is not [B,G,ceil(N / C)].
@@ -34,10 +36,11 @@ import type { NDArray } from '../src/tensor.ts';
  */
 export function lifetime(
   types: NDArray<Int32Array>,
-  options: { window: number; chunk?: number; length?: number },
+  options: { window: number; chunk?: number; bound?: number; length?: number },
 ): NDArray<Int32Array> {
-  const { window, chunk = 1, length = (types.shape[2] ?? 0) * chunk } = options;
+  const { window, chunk = 1, bound, length = (types.shape[2] ?? 0) * chunk } = options;
   checkTypesShape(types, length, { window, chunk });
+  checkBound(bound);
   checkTypeValues(types.data);
   const [B, G, chunks] = types.shape as [number, number, number];
   const last = new Int32Array(B * G * length);
@@ -50,7 +53,7 @@ export function lifetime(
       const isGlobal = type === TokenType.GLOBAL;
       const end = isGlobal ? FOREVER : type === TokenType.LOCAL ? closing : windowEnd(c, chunk, window);
       const start = head * length;
-      last.fill(end, start + c * chunk, start + Math.min((c + 1) * chunk, length));
+      for (let j = c * chunk; j < Math.min((c + 1) * chunk, length); j++) last[start + j] = boundedEnd(end, j, bound);
       if (isGlobal) closing = chunkEnd(c, chunk);
     }
   }

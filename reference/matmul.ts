@@ -34,19 +34,45 @@ export function transpose<T extends FloatArray>(x: T, rows: number, columns: num
 /**
  * C = A Bᵀ: A [M,K], B [N,K] -> [M,N]. Both operands are read along their rows, sixteen sums at a time,
  * in panels of B that stay in the first-level cache. Each sum runs over K in order, so the result does
- * not depend on M, N or the tiling.
+ * not depend on M, N or the tiling. A panel of a B that is held in another precision is copied into A's first:
+ * the loops see one kind of array, and only a panel is there twice.
  */
-export function matmulNT<T extends FloatArray>(A: T, B: T, M: number, N: number, K: number): T {
+export function matmulNT<T extends FloatArray>(A: T, B: FloatArray, M: number, N: number, K: number): T {
   const C = zerosLike(A, M * N);
   const panel = Math.max(4, Math.floor(2048 / Math.max(K, 1)) * 4);
+  const copy = A.constructor === B.constructor ? undefined : zerosLike(A, Math.min(panel, N) * K);
   for (let n0 = 0; n0 < N; n0 += panel) {
     const n1 = Math.min(N, n0 + panel);
+    copy?.set(B.subarray(n0 * K, n1 * K));
+    const [rows, first] = copy ? [copy, 0] : [B, n0];
     for (let m = 0; m < M; m += 4) {
-      if (m + 4 <= M) tileRows(A, B, C, m, n0, n1, N, K);
-      else for (let r = m; r < M; r++) for (let n = n0; n < n1; n++) C[r * N + n] = dotInOrder(A, r * K, B, n * K, K);
+      if (m + 4 <= M) tileRows(A, rows, C, m, n0, n1, N, K, first);
+      else for (let r = m; r < M; r++) tileRow(A, rows, C, r, n0, n1, N, K, first);
     }
   }
   return C;
+}
+
+/** Row r of C, columns n0..n1-1: four sums at a time, so that none waits for another. */
+function tileRow(
+  A: FloatArray, B: FloatArray, C: FloatArray, r: number, n0: number, n1: number, N: number, K: number, first: number,
+): void {
+  const a = r * K;
+  let n = n0;
+  for (; n + 4 <= n1; n += 4) {
+    const b0 = (n - n0 + first) * K;
+    const b1 = b0 + K;
+    const b2 = b1 + K;
+    const b3 = b2 + K;
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (let k = 0; k < K; k++) {
+      const x = A[a + k]!;
+      s0 += x * B[b0 + k]!; s1 += x * B[b1 + k]!; s2 += x * B[b2 + k]!; s3 += x * B[b3 + k]!;
+    }
+    const c = r * N + n;
+    C[c] = s0; C[c + 1] = s1; C[c + 2] = s2; C[c + 3] = s3;
+  }
+  for (; n < n1; n++) C[r * N + n] = dotInOrder(A, a, B, (n - n0 + first) * K, K);
 }
 
 function dotInOrder(a: FloatArray, aStart: number, b: FloatArray, bStart: number, length: number): number {
@@ -55,9 +81,9 @@ function dotInOrder(a: FloatArray, aStart: number, b: FloatArray, bStart: number
   return sum;
 }
 
-/** Rows m..m+3 of C, columns n0..n1-1. */
+/** Rows m..m+3 of C, columns n0..n1-1; row `first` of B belongs to column n0. */
 function tileRows(
-  A: FloatArray, B: FloatArray, C: FloatArray, m: number, n0: number, n1: number, N: number, K: number,
+  A: FloatArray, B: FloatArray, C: FloatArray, m: number, n0: number, n1: number, N: number, K: number, first: number,
 ): void {
   const a0 = m * K;
   const a1 = a0 + K;
@@ -69,7 +95,7 @@ function tileRows(
   const c3 = c2 + N;
   let n = n0;
   for (; n + 4 <= n1; n += 4) {
-    const b0 = n * K;
+    const b0 = (n - n0 + first) * K;
     const b1 = b0 + K;
     const b2 = b1 + K;
     const b3 = b2 + K;
@@ -91,7 +117,7 @@ function tileRows(
     C[c3 + n] = s30; C[c3 + n + 1] = s31; C[c3 + n + 2] = s32; C[c3 + n + 3] = s33;
   }
   for (; n < n1; n++) {
-    const b = n * K;
+    const b = (n - n0 + first) * K;
     C[c0 + n] = dotInOrder(A, a0, B, b, K);
     C[c1 + n] = dotInOrder(A, a1, B, b, K);
     C[c2 + n] = dotInOrder(A, a2, B, b, K);

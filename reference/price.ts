@@ -2,9 +2,10 @@
  * §7: what keeping a token costs.
  * @module
  */
-import { chunkCount, TokenType } from '../src/lifetime.ts';
+import { boundedEnd, chunkCount, TokenType } from '../src/lifetime.ts';
 import { checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
 import type { NDArray } from '../src/tensor.ts';
+import { checkBound } from './bound.ts';
 import { planTypeGradient } from './mask.ts';
 
 /**
@@ -35,7 +36,7 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
 
 /**
  * Adds the price's cotangent to (dg, dl, dw) (§7). With weight K, token j adds
- * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j); a chunk is the sum of its tokens.
+ * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound; a chunk is the sum of its tokens.
  *
  * @param options.dTypes [B,G,Nc,3]; not changed.
  * @param options.types [B,G,Nc].
@@ -59,10 +60,12 @@ export function addMemoryPrice(options: {
   length: number;
   window: number;
   chunk?: number;
+  bound?: number;
   weight: number;
 }): NDArray {
-  const { dTypes, types, length: N, window, chunk = 1, weight } = options;
+  const { dTypes, types, length: N, window, chunk = 1, bound, weight } = options;
   checkTypesShape(types, N, { window, chunk });
+  checkBound(bound);
   const [B, G] = types.shape as [number, number, number];
   const chunks = chunkCount(N, chunk);
   expectShape('dTypes', dTypes, [B, G, chunks, 3], `types is [${types.shape}]`);
@@ -73,10 +76,12 @@ export function addMemoryPrice(options: {
       const at = (head * chunks + c) * 3;
       const end = Math.min((c + 1) * chunk, N);
       for (let j = c * chunk; j < end; j++) {
-        data[at + TokenType.GLOBAL] = data[at + TokenType.GLOBAL]! + weight * (N - 1 - j);
-        data[at + TokenType.LOCAL] = data[at + TokenType.LOCAL]! + weight * (closing[c]! - j);
-        data[at + TokenType.WINDOW] = data[at + TokenType.WINDOW]! +
-          weight * (Math.min((c + 1) * chunk - 1 + window, N - 1) - j);
+        const add = (type: TokenType, last: number) => {
+          data[at + type] = data[at + type]! + weight * (boundedEnd(last, j, bound) - j);
+        };
+        add(TokenType.GLOBAL, N - 1);
+        add(TokenType.LOCAL, closing[c]!);
+        add(TokenType.WINDOW, Math.min((c + 1) * chunk - 1 + window, N - 1));
       }
     }
   }

@@ -34,6 +34,11 @@ export type Pooling = 'mean' | 'max';
 export interface LifetimeOptions {
   readonly window: number;
   readonly chunk: number;
+  /**
+   * Ends the life of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
+   * whose attention has a window of its own. An engine without it refuses with a DeviceError.
+   */
+  readonly bound?: number;
 }
 
 /** q [B,H,N,d], k and v [B,G,N,d], last [B,G,N] integer; scale multiplies q·k. */

@@ -35,6 +35,11 @@ export function windowEnd(c: number, chunk: number, window: number): number {
   return Math.min(chunkEnd(c, chunk) + window, FOREVER);
 }
 
+/** The last query that may see token `j` where a model's own window ends every life at j + bound. */
+export function boundedEnd(last: number, j: number, bound: number | undefined): number {
+  return bound === undefined ? last : Math.min(last, j + bound);
+}
+
 /** M[i,j] of §2: may query `i` see key `j`, whose lifetime ends at `last`? Both ends count. */
 export function isVisible(i: number, j: number, last: number): boolean {
   return j <= i && i <= last;

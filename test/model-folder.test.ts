@@ -152,10 +152,11 @@ describe('parseConfig()', () => {
     ['nats.policy', { nats: { policy: 'best', window: 1 } }], ['nats.pooling', { nats: { window: 1, pooling: 'sum' } }],
     ['nats.lambda', { nats: { window: 1, lambda: -1 } }], ['nats', { nats: 3 }],
     ['num_hidden_layers', { num_hidden_layers: 2_000_000_000 }], ['eos_token_id', { eos_token_id: 258 }],
-    ['eos_token_id', { eos_token_id: [1, 2] }], ['rope_theta', { rope_theta: Infinity }],
+    ['eos_token_id', { eos_token_id: [1, 258] }], ['bos_token_id', { bos_token_id: [1, 2] }], ['rope_theta', { rope_theta: Infinity }],
     ['nats.lambda', { nats: { window: 1, lambda: Infinity } }], ['nats.temperature', { nats: { window: 1, temperature: NaN } }],
     ['widnow', { nats: { policy: 'nats', window: 1, widnow: 2 } }], ['nats.window', { nats: { policy: 'nats' } }],
-    ['rope_parameters.rope_type', { rope_parameters: { rope_type: 'llama3', rope_theta: 5e5 } }],
+    ['rope_parameters.rope_type', { rope_parameters: { rope_type: 'yarn', rope_theta: 5e5 } }],
+    ['rope_parameters.factor', { rope_parameters: { rope_type: 'llama3', rope_theta: 5e5 } }],
     ['rope_parameters.rope_theta', { rope_parameters: { rope_theta: 0 } }],
     ['hidden_act', { hidden_act: 'line\nbreak' }], ['nats.policy', { nats: { policy: 'line\nbreak', window: 1 } }],
   ])('refuses a wrong %s: %j', (field, change) => {

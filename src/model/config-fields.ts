@@ -38,9 +38,14 @@ export class Fields {
     if (value !== undefined && wrong(value)) this.#fail(name, value, must);
   }
 
+  /** The first field that is none of `names`. */
+  unknown(names: readonly string[]): string | undefined {
+    return Object.keys(this.#json).find((name) => !names.includes(name));
+  }
+
   /** Refuses fields that nobody knows, such as misspelt ones. */
   only(names: readonly string[]): void {
-    const unknown = Object.keys(this.#json).find((name) => !names.includes(name));
+    const unknown = this.unknown(names);
     if (unknown === undefined) return;
     throw new ConfigError(`config.json: ${this.#where} has an unknown field ${shown(unknown)}: its fields are ${names.join(', ')}`);
   }
@@ -55,13 +60,13 @@ export class Fields {
     return fits ? value : this.#fail(name, value, `it must be a whole number from ${least} to ${most}`);
   }
 
-  number(name: string, least: number, otherwise: number): number {
+  number(name: string, least: number, otherwise?: number): number {
     const value = this.#get(name) ?? otherwise;
     const fits = typeof value === 'number' && Number.isFinite(value) && value >= least;
     return fits ? value : this.#fail(name, value, `it must be a finite number, ${least} or more`);
   }
 
-  positive(name: string, otherwise: number): number {
+  positive(name: string, otherwise?: number): number {
     const value = this.#get(name) ?? otherwise;
     const fits = typeof value === 'number' && Number.isFinite(value) && value > 0;
     return fits ? value : this.#fail(name, value, 'it must be a finite number above 0');
@@ -75,6 +80,20 @@ export class Fields {
   text(name: string, otherwise: string): string {
     const value = this.#get(name) ?? otherwise;
     return typeof value === 'string' ? value : this.#fail(name, value, 'it must be a string');
+  }
+
+  /** One token id or a list of them; none where the field is null, or absent and `otherwise` null. */
+  tokens(name: string, otherwise: number | null, vocabulary: number): number[] {
+    const value = this.#get(name) === undefined ? otherwise : this.#get(name);
+    const ids: unknown[] = value === null ? [] : Array.isArray(value) ? value : [value];
+    const fits = (id: unknown) => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < vocabulary;
+    const must = `it must be a token from 0 to ${vocabulary - 1}, or several`;
+    return ids.every(fits) ? ids as number[] : this.#fail(name, value, must);
+  }
+
+  /** The object as text, its fields in order of their names. */
+  json(): string {
+    return JSON.stringify(Object.entries(this.#json).sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   object(name: string): Fields | undefined {

@@ -1,11 +1,15 @@
 /**
- * A model's configuration: Hugging Face's config.json of a Llama model, with one `nats` object added.
+ * A model's configuration: Hugging Face's config.json of a Llama, Mistral or Qwen2 model, with one `nats` object
+ * added.
  * @module
  */
 import type { Pooling } from '../engine.ts';
 import { ConfigError, ValueError } from '../errors.ts';
-import type { NDArray } from '../tensor.ts';
 import { Fields, shown } from './config-fields.ts';
+import {
+  ARCHITECTURES, type ModelType, parseArchitecture, parseRope, parseSlidingWindow, parseSpecials, refuseUnknownFields,
+  type RopeScaling,
+} from './hf-config.ts';
 
 /** Far more than any model has; a wrong number must not become a wait without end. */
 const MAX_LAYERS = 10_000;
@@ -19,6 +23,8 @@ export type Policy =
 
 /** Sizes and constants of a model. */
 export interface ModelConfig {
+  /** Default 'llama'. */
+  readonly modelType?: ModelType;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
@@ -30,9 +36,16 @@ export interface ModelConfig {
   readonly maxPositions: number;
   readonly rmsNormEpsilon: number;
   readonly ropeTheta: number;
+  readonly ropeScaling?: RopeScaling;
+  /** Tokens that a query sees at most, its own counted: the lifetime of every type ends there. */
+  readonly slidingWindow?: number;
   readonly tieWordEmbeddings: boolean;
+  /** Starts every text; where the model has none, eosTokenId. */
   readonly bosTokenId: number;
+  /** Ends a text; where the model has none, bosTokenId. */
   readonly eosTokenId: number;
+  /** Every token at which generation stops (default: eosTokenId alone). */
+  readonly eosTokenIds?: readonly number[];
   readonly nats: NatsConfig;
 }
 
@@ -88,8 +101,8 @@ export function formatPolicy(policy: Policy): string {
 /**
  * Reads a config.json.
  *
- * @param json The parsed file. A plain Llama config, without `nats`, gets the policy `full`.
- * @throws {ConfigError} If a field is missing, out of range, or asks for what is not supported.
+ * @param json The parsed file. A config as published, without `nats`, gets the policy `full`.
+ * @throws {ConfigError} If a field is missing, out of range, asks for what is not supported, or is not known.
  * @example
  * ```ts
  * import { parseConfig } from 'neural-attention-search';
@@ -102,43 +115,36 @@ export function formatPolicy(policy: Policy): string {
  */
 export function parseConfig(json: unknown): ModelConfig {
   const fields = new Fields('config.json', json);
-  fields.refuse('model_type', (x) => x !== 'llama', 'only Llama-style models ("llama") are supported');
-  fields.refuse('hidden_act', (x) => x !== 'silu', 'only "silu" is supported');
-  fields.refuse('attention_bias', (x) => x !== false, 'projections with bias are not supported');
-  fields.refuse('mlp_bias', (x) => x !== false, 'projections with bias are not supported');
-  fields.refuse('rope_scaling', (x) => x !== null, 'scaled rotary embeddings are not supported');
+  const modelType = parseArchitecture(fields);
   const heads = fields.whole('num_attention_heads', 1);
   const hiddenSize = fields.whole('hidden_size', 1);
   const kvHeads = fields.whole('num_key_value_heads', 1, heads);
   const headDim = fields.whole('head_dim', 1, hiddenSize / heads);
+  const layers = fields.whole('num_hidden_layers', 1, undefined, MAX_LAYERS);
   if (heads % kvHeads !== 0) {
     throw new ConfigError(`config.json: num_attention_heads (${heads}) must be a multiple of num_key_value_heads (${kvHeads})`);
   }
   if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding turns pairs`);
   const vocabSize = fields.whole('vocab_size', 1);
-  return {
+  const config = {
+    modelType,
     vocabSize,
     hiddenSize,
     intermediateSize: fields.whole('intermediate_size', 1),
-    layers: fields.whole('num_hidden_layers', 1, undefined, MAX_LAYERS),
+    layers,
     heads,
     kvHeads,
     headDim,
     maxPositions: fields.whole('max_position_embeddings', 1),
     rmsNormEpsilon: fields.positive('rms_norm_eps', 1e-6),
-    ropeTheta: parseRopeTheta(fields),
+    ...parseRope(fields),
+    ...parseSlidingWindow(fields, modelType, layers),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
-    bosTokenId: fields.whole('bos_token_id', 0, 1, vocabSize - 1),
-    eosTokenId: fields.whole('eos_token_id', 0, 2, vocabSize - 1),
+    ...parseSpecials(fields, modelType, vocabSize),
     nats: parseNats(fields.object('nats')),
   };
-}
-
-/** `rope_theta`, or where newer files keep it. */
-function parseRopeTheta(fields: Fields): number {
-  const rope = fields.object('rope_parameters');
-  rope?.refuse('rope_type', (x) => x !== 'default', 'scaled rotary embeddings are not supported');
-  return (rope?.has('rope_theta') ? rope : fields).positive('rope_theta', 10000);
+  refuseUnknownFields(fields);
+  return config;
 }
 
 function parseNats(fields: Fields | undefined): NatsConfig {
@@ -165,11 +171,12 @@ function parseNats(fields: Fields | undefined): NatsConfig {
   };
 }
 
-/** Writes a config.json that parseConfig and Hugging Face's Llama read. */
+/** Writes a config.json that parseConfig and Hugging Face's transformers read. */
 export function serializeConfig(config: ModelConfig): string {
+  const { modelType = 'llama', ropeScaling: scaling, eosTokenIds: ends = [config.eosTokenId] } = config;
   const json = {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    architectures: [ARCHITECTURES[modelType]],
+    model_type: modelType,
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
@@ -182,10 +189,20 @@ export function serializeConfig(config: ModelConfig): string {
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tieWordEmbeddings,
     bos_token_id: config.bosTokenId,
-    eos_token_id: config.eosTokenId,
+    eos_token_id: ends.length > 1 ? ends : ends[0] ?? null,
     hidden_act: 'silu',
-    attention_bias: false,
-    mlp_bias: false,
+    ...(modelType === 'llama' && { attention_bias: false, mlp_bias: false }),
+    ...(modelType === 'mistral' && { sliding_window: config.slidingWindow ?? null }),
+    ...(modelType === 'qwen2' && { use_sliding_window: false }),
+    ...(scaling && {
+      rope_scaling: {
+        rope_type: 'llama3',
+        factor: scaling.factor,
+        low_freq_factor: scaling.lowFreqFactor,
+        high_freq_factor: scaling.highFreqFactor,
+        original_max_position_embeddings: scaling.originalMaxPositions,
+      },
+    }),
     torch_dtype: 'float32',
     nats: config.nats,
   };
@@ -200,9 +217,10 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
   for (let n = 0; n < config.layers; n++) {
     const add = (name: string, shape: readonly number[]) => weights.set(`model.layers.${n}.${name}.weight`, shape);
     add('input_layernorm', [D]);
-    add('self_attn.q_proj', [Q, D]);
-    add('self_attn.k_proj', [KV, D]);
-    add('self_attn.v_proj', [KV, D]);
+    for (const [part, rows] of [['q_proj', Q], ['k_proj', KV], ['v_proj', KV]] as const) {
+      add(`self_attn.${part}`, [rows, D]);
+      if (config.modelType === 'qwen2') weights.set(`model.layers.${n}.self_attn.${part}.bias`, [rows]);
+    }
     add('self_attn.o_proj', [D, Q]);
     if (config.nats.policy === 'nats') add('self_attn.proj_layer', [3 * kvHeads, D]); // §6: rows [kv head][type]
     add('post_attention_layernorm', [D]);
@@ -215,8 +233,16 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
   return weights;
 }
 
-/** Refuses weights that are missing, of another shape, or that the config has no place for. */
-export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, NDArray>): void {
+/** A tensor of a file or of an engine, as far as a config can contradict it. */
+interface Shaped {
+  readonly shape: readonly number[];
+}
+
+/**
+ * Refuses weights that are missing, of another shape, or that the config has no place for. A bias may be a table
+ * [1,M], as engines hold it.
+ */
+export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, Shaped>): void {
   const expected = expectedWeights(config);
   const missing = [...expected.keys()].filter((name) => !weights.has(name));
   if (missing.length > 0) {
@@ -225,11 +251,15 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, N
   for (const [name, { shape }] of weights) {
     const wanted = expected.get(name);
     if (!wanted) {
-      if (name.endsWith('rotary_emb.inv_freq') || (name === 'lm_head.weight' && config.tieWordEmbeddings)) continue;
+      if (isSuperfluous(name, config)) continue;
       throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: use the config.json that belongs to these weights`);
     }
-    if (shape.length !== wanted.length || shape.some((size, axis) => size !== wanted[axis])) {
-      throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]`);
-    }
+    const fits = String(shape) === String(wanted) || (name.endsWith('.bias') && String(shape) === `1,${wanted}`);
+    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]`);
   }
+}
+
+/** Tensors that some files hold and no model needs: they follow from the config or from other weights. */
+export function isSuperfluous(name: string, config: ModelConfig): boolean {
+  return name.endsWith('rotary_emb.inv_freq') || (name === 'lm_head.weight' && config.tieWordEmbeddings);
 }

@@ -1,13 +1,15 @@
 /**
- * The Llama-style decoder, written once for training and for inference: they differ only in how a
+ * The decoder of Llama, Mistral and Qwen2, written once for training and for inference: they differ only in how a
  * layer's attention is served.
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
 import { ConfigError } from '../errors.ts';
 import type { Tape } from '../tape.ts';
+import type { NDArray } from '../tensor.ts';
 import type { ModelConfig } from './config.ts';
 import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import { rotaryTables } from './rotary.ts';
 
 /** Weights by Hugging Face name, on an engine. */
 export type Weights = ReadonlyMap<string, Tensor>;
@@ -44,13 +46,20 @@ export function hiddenStates(
   const [B, N] = ids.shape as [number, number];
   const weight = (name: string) => weightOf(weights, name);
   const { cos, sin } = rotaryTables(tape, config, positions, B, N);
+  // A bias [1,M] is a table of one row, which every token picks: no operation of its own.
+  const zero = config.modelType === 'qwen2' ? tape.own(tape.engine.integers(new Int32Array(B * N), [B, N])) : undefined;
   let x = embedding(tape, weight('model.embed_tokens.weight'), ids);
   for (let n = 0; n < config.layers; n++) {
     const of = (name: string) => weight(`model.layers.${n}.${name}.weight`);
     const hidden = rmsNorm(tape, x, of('input_layernorm'), epsilon);
-    const q = rope(tape, splitHeads(tape, linear(tape, hidden, of('self_attn.q_proj')), heads), cos, sin);
-    const k = rope(tape, splitHeads(tape, linear(tape, hidden, of('self_attn.k_proj')), kvHeads), cos, sin);
-    const v = splitHeads(tape, linear(tape, hidden, of('self_attn.v_proj')), kvHeads);
+    const project = (part: string, into: number) => {
+      const y = linear(tape, hidden, of(`self_attn.${part}`));
+      const bias = zero && embedding(tape, weight(`model.layers.${n}.self_attn.${part}.bias`), zero);
+      return splitHeads(tape, bias ? add(tape, y, bias) : y, into);
+    };
+    const q = rope(tape, project('q_proj', heads), cos, sin);
+    const k = rope(tape, project('k_proj', kvHeads), cos, sin);
+    const v = project('v_proj', kvHeads);
     const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
     x = add(tape, x, linear(tape, attended, of('self_attn.o_proj')));
     const normed = rmsNorm(tape, x, of('post_attention_layernorm'), epsilon);
@@ -67,29 +76,16 @@ export function weightOf(weights: Weights, name: string): Tensor {
   return tensor;
 }
 
-/** Uploads host weights to an engine. */
-export function uploadWeights(
-  engine: Engine, weights: Iterable<readonly [string, { data: ArrayLike<number>; shape: readonly number[] }]>,
-): Map<string, Tensor> {
-  const out = new Map<string, Tensor>();
-  for (const [name, { data, shape }] of weights) out.set(name, engine.tensor(data, shape));
-  return out;
+/** Uploads a weight to an engine; a bias [M] becomes a table [1,M]. */
+export function uploadWeight(engine: Engine, name: string, { data, shape }: NDArray): Tensor {
+  return engine.tensor(data, name.endsWith('.bias') && shape.length === 1 ? [1, ...shape] : shape);
 }
 
-/** cos and sin of position * theta^(-2n/d), [B,N,d/2], computed here in float64 for every engine alike. */
-function rotaryTables(
-  tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
-): { cos: Tensor; sin: Tensor } {
-  const half = config.headDim / 2;
-  const cos = new Float64Array(B * N * half);
-  const sin = new Float64Array(B * N * half);
-  for (let n = 0; n < half; n++) {
-    const frequency = config.ropeTheta ** (-n / half);
-    for (let t = 0; t < B * N; t++) {
-      cos[t * half + n] = Math.cos(positions[t]! * frequency);
-      sin[t * half + n] = Math.sin(positions[t]! * frequency);
-    }
-  }
-  const shape = [B, N, half];
-  return { cos: tape.own(tape.engine.tensor(cos, shape)), sin: tape.own(tape.engine.tensor(sin, shape)) };
+/** Uploads host weights to an engine; those that are there already stay. */
+export function uploadWeights(
+  engine: Engine, weights: Iterable<readonly [string, NDArray | Tensor]>,
+): Map<string, Tensor> {
+  const out = new Map<string, Tensor>();
+  for (const [name, each] of weights) out.set(name, 'kind' in each ? each : uploadWeight(engine, name, each));
+  return out;
 }

@@ -41,6 +41,7 @@ export async function* generate(
   if (!(temperature >= 0) || !Number.isFinite(temperature)) throw new ValueError(`temperature is ${temperature}: it must be 0 or more`);
   if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
   const { tokenizer } = model;
+  const { eosTokenIds: stops = [] } = model.config;
   const pending = prompts.map((prompt, n) => {
     const tokens = tokenizer.encode(prompt);
     if (tokens.length === 0) throw new ValueError(`prompt ${n} has no tokens: give it at least one character`);
@@ -66,7 +67,7 @@ export async function* generate(
         const row = (b * T + counts[b]! - 1) * V;
         const token = sample(logits.subarray(row, row + V), temperature, topK, randoms[b]!);
         made[b] = made[b]! + 1;
-        const ends = token === tokenizer.eos || made[b] === maxNewTokens;
+        const ends = token === tokenizer.eos || stops.includes(token) || made[b] === maxNewTokens;
         const text = decoders[b]!.push(token) + (ends ? decoders[b]!.end() : '');
         if (!ends) pending[b]!.push(token);
         if (text !== '') yield { sequence: b, text };

@@ -8,7 +8,7 @@ import { expectedWeights, type ModelConfig } from './config.ts';
 
 /**
  * Normal(0, 0.02) matrices, those that write into the residual stream scaled by 1/sqrt(2 layers)
- * (GPT-2's rule); norms 1; token-type scorers 0, so that the search starts without a preference.
+ * (GPT-2's rule); norms 1; biases 0; token-type scorers 0, so that the search starts without a preference.
  */
 export function initialWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
   const weights = new Map<string, NDArray>();
@@ -16,7 +16,8 @@ export function initialWeights(config: ModelConfig, seed: number): Map<string, N
   for (const [name, shape] of expectedWeights(config)) {
     const data = new Float64Array(sizeOf(shape));
     const random = generator(seed, [Stream.WEIGHTS, index++]);
-    if (shape.length === 1) data.fill(1);
+    if (name.endsWith('.bias')) data.fill(0);
+    else if (shape.length === 1) data.fill(1);
     else if (!name.endsWith('proj_layer.weight')) {
       const residual = name.endsWith('o_proj.weight') || name.endsWith('down_proj.weight');
       const deviation = 0.02 / (residual ? Math.sqrt(2 * config.layers) : 1);

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
-import { DisposedError, ShapeError } from '../errors.ts';
+import { ConfigError, DisposedError, ShapeError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
 import { uploadWeights } from './decoder.ts';
@@ -11,28 +11,39 @@ import { generate, type GenerateOptions, type GeneratedPiece } from './generate.
 import { checkPolicy, Session, type SessionOptions } from './session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
 
-/** A Llama-style decoder with learned token types. Make one with `loadModel`. */
+/** A decoder as of Llama, Mistral or Qwen2 with learned token types. Make one with `loadModel`. */
 export class Model {
   readonly config: ModelConfig;
-  readonly tokenizer: Tokenizer;
   readonly engine: Engine;
+  readonly #tokenizer: Tokenizer | undefined;
   #weights: Map<string, Tensor> | undefined;
 
-  /** @param weights Host arrays by Hugging Face name; they are checked against the config and uploaded. */
+  /**
+   * @param weights Host arrays by Hugging Face name, which are uploaded, or tensors of the engine, which the model
+   *   takes over. They are checked against the config.
+   * @param tokenizer By default bytes, if the vocabulary is that of bytes.
+   */
   constructor(
     engine: Engine,
     config: ModelConfig,
-    weights: ReadonlyMap<string, NDArray>,
-    tokenizer: Tokenizer = new ByteTokenizer(),
+    weights: ReadonlyMap<string, NDArray | Tensor>,
+    tokenizer: Tokenizer | undefined = defaultTokenizer(config),
   ) {
     checkWeights(config, weights);
-    if (tokenizer.vocabSize > config.vocabSize) {
+    if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
       throw new ShapeError(`the tokenizer has ${tokenizer.vocabSize} tokens but the model's vocabulary has ${config.vocabSize}: use the model's own tokenizer`);
     }
     this.engine = engine;
     this.config = config;
-    this.tokenizer = tokenizer;
+    this.#tokenizer = tokenizer;
     this.#weights = uploadWeights(engine, weights);
+  }
+
+  /** Text to tokens and back. @throws {ConfigError} If the model came without: only token ids can be fed then. */
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer) return this.#tokenizer;
+    const { vocabSize } = this.config;
+    throw new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into the model's folder`);
   }
 
   /** Number of weights. */
@@ -94,4 +105,10 @@ export class Model {
     for (const tensor of this.#weights?.values() ?? []) tensor.dispose();
     this.#weights = undefined;
   }
+}
+
+/** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */
+function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {
+  const bytes = new ByteTokenizer();
+  return bytes.vocabSize === vocabSize ? bytes : undefined;
 }

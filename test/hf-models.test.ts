@@ -1,0 +1,187 @@
+/** Models as published on Hugging Face: logits, hidden states and greedy text as transformers computes them in float64. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { ReferenceEngine } from '../reference/index.ts';
+import type { Engine } from '../src/engine.ts';
+import { readModelFolder } from '../src/io/model-folder.ts';
+import { readSafetensors } from '../src/io/safetensors.ts';
+import { DeviceError } from '../src/errors.ts';
+import { loadModel } from '../src/load.ts';
+import type { Policy } from '../src/model/config.ts';
+import { hiddenStates } from '../src/model/decoder.ts';
+import type { Model } from '../src/model/model.ts';
+import { Tape } from '../src/tape.ts';
+import { ENGINES } from './support/engines.ts';
+
+const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
+const names = readdirSync(root).sort();
+
+/** Tokens [2,40], logits [2,40,V], final hidden states [2,40,D] and 24 greedy tokens after each row. */
+function expected(name: string): Record<'ids' | 'logits' | 'hidden' | 'continued', Float64Array | Int32Array> {
+  const { tensors } = readSafetensors(readFileSync(`${root}${name}/expected.safetensors`));
+  const data = (key: string) => tensors.get(key)!.data;
+  return { ids: data('ids'), logits: data('logits'), hidden: data('hidden'), continued: data('continued') };
+}
+
+/** The largest difference over the largest number. */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  let [gap, size] = [0, 0];
+  for (let n = 0; n < b.length; n++) {
+    if (!Number.isFinite(a[n])) return NaN;
+    gap = Math.max(gap, Math.abs(a[n]! - b[n]!));
+    size = Math.max(size, Math.abs(b[n]!));
+  }
+  return gap / size;
+}
+
+/** Final hidden states of rows [B,N], without a cache: lifetimes come from the model's own rule. */
+async function hiddenWithoutCache(model: Model, ids: Int32Array, B: number): Promise<ArrayLike<number>> {
+  const { engine, config } = model;
+  const N = ids.length / B;
+  const G = config.kvHeads;
+  const tape = new Tape(engine, false);
+  const most = config.slidingWindow ?? N; // i sees j only if i - j < most
+  const last = Int32Array.from({ length: B * G * N }, (_, n) => (n % N) + most - 1);
+  const positions = Array.from(ids, (_, n) => n % N);
+  try {
+    const tokens = tape.own(engine.integers(ids, [B, N]));
+    const lives = tape.own(engine.integers(last, [B, G, N]));
+    const final = hiddenStates(tape, config, model.weights, tokens, positions, (_, { q, k, v }) => {
+      const { out, lse } = engine.attention({ q, k, v, last: lives, scale: 1 / Math.sqrt(config.headDim) });
+      tape.own(lse);
+      return tape.own(out);
+    });
+    return await engine.read(final);
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** Logits of both rows, fed in steps of the sizes given. */
+async function logitsInSteps(
+  model: Model, ids: Int32Array, sizes: readonly number[], policy?: Policy,
+): Promise<{ logits: Float64Array; live: number[] }> {
+  const N = ids.length / 2;
+  const session = model.session({ batch: 2, blockSize: 4, ...(policy && { policy }) });
+  const logits = new Float64Array(2 * N * model.config.vocabSize);
+  const V = model.config.vocabSize;
+  try {
+    for (let at = 0, step = 0; at < N; step++) {
+      const T = Math.min(sizes[step % sizes.length]!, N - at);
+      const rows = Int32Array.from({ length: 2 * T }, (_, n) => ids[Math.floor(n / T) * N + at + (n % T)]!);
+      const read = await session.step(rows);
+      for (const b of [0, 1]) logits.set(read.subarray(b * T * V, (b + 1) * T * V), (b * N + at) * V);
+      at += T;
+    }
+    return { logits, live: (await session.stats()).flatMap((layer) => [...layer.live]) };
+  } finally {
+    session.dispose();
+  }
+}
+
+/** The likeliest next tokens of both rows, through a prompt in steps of `prefill` and the cache. */
+async function greedy(model: Model, ids: Int32Array, prefill: number, count: number): Promise<number[]> {
+  const N = ids.length / 2;
+  const V = model.config.vocabSize;
+  const session = model.session({ batch: 2 });
+  const made: number[][] = [[], []];
+  try {
+    let rows = [0, 1].map((b) => [...ids.subarray(b * N, (b + 1) * N)]);
+    while (made[0]!.length < count) {
+      const T = Math.min(prefill, rows[0]!.length);
+      const logits = await session.step(rows.flatMap((row) => row.slice(0, T)));
+      rows = rows.map((row) => row.slice(T));
+      if (rows[0]!.length > 0) continue;
+      rows = [0, 1].map((b) => {
+        const last = logits.subarray((b * T + T - 1) * V, (b + 1) * T * V);
+        const token = last.indexOf(Math.max(...last));
+        made[b]!.push(token);
+        return [token];
+      });
+    }
+    return made.flat();
+  } finally {
+    session.dispose();
+  }
+}
+
+describe.each(names)('%s', (name) => {
+  const want = expected(name);
+  const ids = Int32Array.from(want.ids);
+  const using = async (engine: Engine, body: (model: Model) => Promise<void>): Promise<void> => {
+    const model = await loadModel(root + name, { engine });
+    try {
+      await body(model);
+    } finally {
+      model.dispose();
+      engine.dispose();
+    }
+  };
+
+  it('has the logits and hidden states of transformers, in float64', () => using(new ReferenceEngine(), async (model) => {
+    expect(distance(await hiddenWithoutCache(model, ids, 2), want.hidden)).toBeLessThan(1e-9);
+    for (const sizes of [[40], [1], [3, 16, 1]]) {
+      expect(distance((await logitsInSteps(model, ids, sizes)).logits, want.logits)).toBeLessThan(1e-9);
+    }
+  }));
+
+  it('continues greedily with the tokens of transformers, however the prompt is split', () => {
+    return using(new ReferenceEngine(), async (model) => {
+      for (const prefill of [40, 7, 1]) expect(await greedy(model, ids, prefill, 24)).toEqual([...want.continued]);
+    });
+  });
+
+  it('is held in the precision of its files, and computes the same bits as when held in float64', async () => {
+    const { config, weights } = await readModelFolder(root + name);
+    expect([...weights.values()].every(({ data }) => data instanceof Float32Array)).toBe(true);
+    const { Model: ModelClass } = await import('../src/model/model.ts');
+    const wide = new Map([...weights].map(([key, { data, shape }]) => [key, { data: Float64Array.from(data), shape }]));
+    const [a, b] = [weights, wide].map((each) => new ModelClass(new ReferenceEngine(), config, each));
+    expect((await logitsInSteps(a!, ids, [5])).logits).toEqual((await logitsInSteps(b!, ids, [5])).logits);
+  });
+
+  for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
+    it.skipIf(use.missing)(`agrees in float32 and chooses the same tokens [${use.name}]`, async () => {
+      await using(await use.create(), async (model) => {
+        // transformers' own float32 is held to 1e-4 where the fixtures are made.
+        expect(distance((await logitsInSteps(model, ids, [16])).logits, want.logits)).toBeLessThan(1e-4);
+        expect(await greedy(model, ids, 16, 8)).toEqual([0, 1].flatMap((b) => [...want.continued.slice(b * 24, b * 24 + 8)]));
+      });
+    }, 120_000);
+  }
+});
+
+describe('a sliding window of the model', () => {
+  const load = (engine: Engine): Promise<Model> => loadModel(`${root}mistral-window`, { engine });
+  const want = expected('mistral-window');
+  const ids = Int32Array.from(want.ids);
+
+  it('empties the cache: no head holds more than the window', async () => {
+    const model = await load(new ReferenceEngine());
+    const { live } = await logitsInSteps(model, ids, [7, 1]);
+    expect(model.config.slidingWindow).toBe(9);
+    expect(live).toEqual(new Array(2 * 3 * 2).fill(8)); // of the 9 that the next query sees, one is its own
+  });
+
+  it('bounds every policy: wider ones are full attention, and sinks die with it', async () => {
+    const model = await load(new ReferenceEngine());
+    const policies: Policy[] = [{ kind: 'window', window: 30 }, { kind: 'streaming', sink: 2, window: 8 }];
+    for (const policy of policies) {
+      expect(distance((await logitsInSteps(model, ids, [5], policy)).logits, want.logits)).toBeLessThan(1e-9);
+    }
+    const { live } = await logitsInSteps(model, ids, [5], { kind: 'streaming', sink: 2, window: 3 });
+    expect(live).toEqual(new Array(2 * 3 * 2).fill(3)); // without the model's window: 2 sinks more
+  });
+
+  it('is refused by an engine that cannot bound what types alone do not', async () => {
+    const cpu = ENGINES.find(({ name }) => name === 'gpu.js cpu');
+    if (!cpu) return expect(process.env['NATS_STACKS']).toBeDefined();
+    const model = await load(await cpu.create());
+    expect(() => model.session({ policy: { kind: 'streaming', sink: 2, window: 3 } })).toThrow(DeviceError);
+    model.session({ policy: { kind: 'full' } }).dispose();
+    model.dispose();
+    model.engine.dispose();
+  });
+});
