@@ -30,6 +30,35 @@ export async function readText(path: string): Promise<string> {
   return new TextDecoder().decode(await readFileBytes(path));
 }
 
+/** A file that is read in parts. */
+export interface OpenFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Fills `into` from byte `at` on. @throws {StorageError} If the file cannot be read or ends before. */
+  read(at: number, into: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens a file to read parts of it. @throws {StorageError} If it cannot be opened. */
+export async function openFile(path: string): Promise<OpenFile> {
+  const { open } = await import('node:fs/promises');
+  const file = await open(path, 'r').catch(named('read', path));
+  const { size } = await file.stat();
+  return {
+    path,
+    size,
+    async read(at, into) {
+      for (let done = 0; done < into.length;) {
+        const { bytesRead } = await file.read(into, done, into.length - done, at + done).catch(named('read', path));
+        if (bytesRead === 0) throw new StorageError(`cannot read ${path}: it ended at byte ${at + done} while it was read`);
+        done += bytesRead;
+      }
+    },
+    close: () => file.close(),
+  };
+}
+
 /** Whether there is a file or folder at `path`. @throws {StorageError} If that cannot be told. */
 export async function fileExists(path: string): Promise<boolean> {
   const { stat } = await import('node:fs/promises');

@@ -4,47 +4,75 @@
  * @module
  */
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
-import { checkWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
+import {
+  checkWeights, expectedWeights, isSuperfluous, type ModelConfig, parseConfig, serializeConfig,
+} from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
-import { fileExists, makeFolder, readFileBytes, readText, writeFilesAtomic } from './files.ts';
+import { fileExists, makeFolder, readText, writeFilesAtomic } from './files.ts';
 import { shown } from './safetensors-header.ts';
-import { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
+import { readTensors, type TensorPlace, tensorPlaces } from './safetensors-file.ts';
+import { encodeSafetensors } from './safetensors.ts';
 
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';
+const TOKENIZER = 'tokenizer.json';
 const INDEX = 'model.safetensors.index.json';
 
+/** A folder whose files agree with each other; no weight is read yet. */
+export interface ModelFolder {
+  readonly path: string;
+  readonly config: ModelConfig;
+  /** The weights that the config asks for, by name, in the order of the files. */
+  readonly places: ReadonlyMap<string, TensorPlace>;
+  /** tokenizer.json, parsed; undefined where there is none. */
+  readonly tokenizer: unknown;
+}
+
 /**
- * Reads a model folder and checks that config and weights agree.
+ * Reads all of a model folder but the weights, and checks that config and headers agree.
  *
+ * @param options.adapted Gives the config under which weights from elsewhere, by name and shape, count as well.
  * @throws {StorageError} If the folder or a file in it is missing.
  * @throws {FileFormatError} If a file is truncated or is not what it should be.
  * @throws {ConfigError} If the config is incomplete or contradicts the weights.
  */
-export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
+export async function openModelFolder(
+  folder: string, options: { adapted?: (config: ModelConfig) => ModelConfig; more?: ReadonlyMap<string, NDArray> } = {},
+): Promise<ModelFolder> {
   if (!(await fileExists(folder))) throw new StorageError(`there is no model folder ${folder}: check the path`);
   if (!(await fileExists(`${folder}/${CONFIG}`))) {
     throw new StorageError(`${folder} has no ${CONFIG}: name a folder that holds config.json and model.safetensors`);
   }
-  const config = parseConfig(await readJson(`${folder}/${CONFIG}`));
-  const weights = await readWeights(folder);
-  checkWeights(config, weights);
+  const own = parseConfig(await readJson(`${folder}/${CONFIG}`));
+  const config = options.adapted?.(own) ?? own;
+  const all = await findWeights(folder);
+  for (const name of options.more?.keys() ?? []) all.delete(name);
+  checkWeights(config, new Map<string, { readonly shape: readonly number[] }>([...all, ...(options.more ?? [])]));
+  const places = new Map([...all].filter(([name]) => !isSuperfluous(name, config)));
+  const tokenizer = await fileExists(`${folder}/${TOKENIZER}`) ? await readJson(`${folder}/${TOKENIZER}`) : undefined;
+  return { path: folder, config, places, tokenizer };
+}
+
+/**
+ * Reads a model folder whole.
+ *
+ * @throws As openModelFolder does.
+ */
+export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
+  const { config, places } = await openModelFolder(folder);
+  const weights = new Map<string, NDArray>();
+  for await (const [name, tensor] of readTensors(places)) weights.set(name, tensor);
   return { config, weights };
 }
 
-async function readWeights(folder: string): Promise<Map<string, NDArray>> {
-  if (await fileExists(`${folder}/${WEIGHTS}`)) {
-    const path = `${folder}/${WEIGHTS}`;
-    return decodeSafetensors(await readFileBytes(path), path).tensors;
-  }
-  if (!(await fileExists(`${folder}/${INDEX}`))) {
-    throw new StorageError(`${folder} has neither ${WEIGHTS} nor ${INDEX}: copy the weights beside ${CONFIG}`);
-  }
-  return readShards(folder);
+async function findWeights(folder: string): Promise<Map<string, TensorPlace>> {
+  if (await fileExists(`${folder}/${WEIGHTS}`)) return tensorPlaces(`${folder}/${WEIGHTS}`);
+  if (await fileExists(`${folder}/${INDEX}`)) return findShards(folder);
+  throw new StorageError(`${folder} has neither ${WEIGHTS} nor ${INDEX}: copy the weights beside ${CONFIG}`);
 }
 
 /** Every shard that the index names, and from each exactly the tensors that the index places there. */
-async function readShards(folder: string): Promise<Map<string, NDArray>> {
+async function findShards(folder: string): Promise<Map<string, TensorPlace>> {
   const path = `${folder}/${INDEX}`;
   const places = ((await readJson(path)) as { weight_map?: unknown } | null)?.weight_map;
   if (typeof places !== 'object' || places === null || Array.isArray(places)) {
@@ -57,21 +85,20 @@ async function readShards(folder: string): Promise<Map<string, NDArray>> {
     }
     wanted.set(shard, (wanted.get(shard) ?? new Set()).add(name));
   }
-  const weights = new Map<string, NDArray>();
+  const found = new Map<string, TensorPlace>();
   for (const [shard, names] of wanted) {
     const file = `${folder}/${shard}`;
     if (!(await fileExists(file))) throw new StorageError(`${path} names the shard ${shard}, which is missing: copy it beside the index`);
-    const { tensors } = decodeSafetensors(await readFileBytes(file), file);
+    const tensors = await tensorPlaces(file);
     for (const name of names) {
-      const tensor = tensors.get(name);
-      if (!tensor) throw new FileFormatError(`${file} lacks '${shown(name)}', which the index places there: copy shard and index again`);
-      weights.set(name, tensor);
+      if (!tensors.has(name)) throw new FileFormatError(`${file} lacks '${shown(name)}', which the index places there: copy shard and index again`);
     }
-    for (const name of tensors.keys()) {
+    for (const [name, place] of tensors) {
       if (!names.has(name)) throw new FileFormatError(`${file} holds '${shown(name)}', which the index does not place there: copy shard and index again`);
+      found.set(name, place);
     }
   }
-  return weights;
+  return found;
 }
 
 async function readJson(path: string): Promise<unknown> {
@@ -100,7 +127,10 @@ export async function writeModelFolder(
   checkWeights(config, weights);
   if (weights.size === 0) throw new ConfigError('there are no weights to write');
   await makeFolder(folder);
-  const tensors = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype }] as const);
+  const shapes = expectedWeights(config); // a bias may come as a table [1,M]
+  const tensors = [...weights].map(([name, { data, shape }]) => {
+    return [name, { data, shape: shapes.get(name) ?? shape, dtype }] as const;
+  });
   await writeFilesAtomic([
     [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face wants a format
     [`${folder}/${CONFIG}`, serializeConfig(config)],

@@ -5,6 +5,7 @@
  */
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
+import { fromFloat16 } from './float16.ts';
 import {
   byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
   SETTERS,
@@ -61,8 +62,7 @@ function decode<T>(
 ): { tensors: Map<string, T>; metadata: Record<string, string> } {
   try {
     const { entries, metadata, data } = open(bytes);
-    for (const entry of entries) checkEntry(entry, dtypes);
-    checkCoverage(entries, data.length);
+    checkEntries(entries, data.length, dtypes);
     return { tensors: new Map(entries.map((entry) => [entry.name, read(entry, data)] as const)), metadata };
   } catch (error) {
     throw inFile(file, error);
@@ -70,15 +70,33 @@ function decode<T>(
 }
 
 function open(bytes: Uint8Array): ReturnType<typeof parseHeader> & { data: Uint8Array } {
-  if (bytes.length < 8) fail(`${bytes.length} bytes are too few for a header: the file is empty or truncated, copy it again`);
+  const headerLength = announcedLength(bytes, bytes.length);
+  const header = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
+  return { ...header, data: bytes.subarray(8 + headerLength) };
+}
+
+/** Bytes of the header, by the first 8 bytes of a file of `size` bytes. */
+export function announcedLength(bytes: Uint8Array, size: number): number {
+  if (size < 8) fail(`${size} bytes are too few for a header: the file is empty or truncated, copy it again`);
   const announced = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (announced > BigInt(MAX_HEADER)) fail(`a header of ${announced} bytes is announced, above the format's ${MAX_HEADER}: not a safetensors file`);
   const headerLength = Number(announced);
-  if (8 + headerLength > bytes.length) {
-    fail(`a header of ${headerLength} bytes is announced but the file has ${bytes.length}: it is truncated, copy it again`);
+  if (8 + headerLength > size) {
+    fail(`a header of ${headerLength} bytes is announced but the file has ${size}: it is truncated, copy it again`);
   }
-  const header = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
-  return { ...header, data: bytes.subarray(8 + headerLength) };
+  return headerLength;
+}
+
+/** The weights that a header's bytes declare, checked against the `length` bytes of data behind it. */
+export function declaredWeights(header: Uint8Array, length: number): HeaderEntry[] {
+  const { entries } = parseHeader(decodeUtf8(header));
+  checkEntries(entries, length, FLOATS);
+  return entries;
+}
+
+function checkEntries(entries: readonly HeaderEntry[], length: number, dtypes: readonly string[]): void {
+  for (const entry of entries) checkEntry(entry, dtypes);
+  checkCoverage(entries, length);
 }
 
 function fail(what: string): never {
@@ -119,12 +137,27 @@ function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry, dtypes: rea
 
 function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array): StoredTensor {
   const dtype = named as Dtype; // checked before
-  const { bytes, get } = LAYOUTS[dtype];
-  const view = new DataView(data.buffer, data.byteOffset + begin, end - begin);
-  const count = (end - begin) / bytes;
+  const count = (end - begin) / BYTES[dtype];
   const array: FloatArray = dtype === 'F64' ? new Float64Array(count) : new Float32Array(count);
-  for (let n = 0; n < count; n++) array[n] = get(view, n * bytes, true);
+  readWeights(dtype, data.subarray(begin, end), array);
   return { data: array, shape, dtype };
+}
+
+let halves: Float32Array | undefined;
+
+/** Widens the elements of a file, little-endian, into `out`; float32 holds every F16 and BF16. */
+export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (dtype === 'BF16' && out instanceof Float32Array) {
+    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length); // the upper half of a float32
+    for (let n = 0; n < bits.length; n++) bits[n] = view.getUint16(2 * n, true) << 16;
+  } else if (dtype === 'F16') {
+    halves ??= Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
+    for (let n = 0; n < out.length; n++) out[n] = halves[view.getUint16(2 * n, true)]!;
+  } else {
+    const { bytes: width, get } = LAYOUTS[dtype];
+    for (let n = 0; n < out.length; n++) out[n] = get(view, n * width, true);
+  }
 }
 
 /**

@@ -1,0 +1,96 @@
+/**
+ * Weights of safetensors files, read from the disk in parts: the headers alone, or tensor after tensor.
+ * @module
+ */
+import { type FloatArray, sizeOf } from '../tensor.ts';
+import { type OpenFile, openFile } from './files.ts';
+import { BYTES, inFile } from './named-tensor.ts';
+import { announcedLength, declaredWeights, type Dtype, readWeights, type StoredTensor } from './safetensors.ts';
+
+/** Where a tensor lies. */
+export interface TensorPlace {
+  readonly path: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Its bytes within the file. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * Reads the header of a file and checks it against the file's size.
+ *
+ * @throws {StorageError} If the file cannot be read.
+ * @throws {FileFormatError} If it is truncated, or contradicts the format or itself.
+ */
+export async function tensorPlaces(path: string): Promise<Map<string, TensorPlace>> {
+  const file = await openFile(path);
+  try {
+    const start = new Uint8Array(Math.min(8, file.size));
+    await file.read(0, start);
+    const length = announcedLength(start, file.size);
+    const header = new Uint8Array(length);
+    await file.read(8, header);
+    const data = 8 + length;
+    return new Map(declaredWeights(header, file.size - data).map(({ name, dtype, shape, begin, end }) => {
+      return [name, { path, dtype: dtype as Dtype, shape, begin: data + begin, end: data + end }];
+    }));
+  } catch (error) {
+    throw inFile(path, error);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Bytes of a file in memory at once, beside the tensor that they become. */
+const PART = 4 << 20;
+
+/**
+ * Reads tensors one after the other, file by file. F64 stays float64; F32, F16 and BF16 become float32.
+ *
+ * @param options.reuse Each tensor takes the memory of the one before: use or copy it before asking for the next.
+ * @param options.onProgress Called with the bytes read so far and those of all tensors.
+ */
+export async function* readTensors(
+  places: ReadonlyMap<string, TensorPlace>,
+  { reuse = false, onProgress }: { reuse?: boolean; onProgress?: (done: number, total: number) => void } = {},
+): AsyncGenerator<[string, StoredTensor]> {
+  const total = [...places.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
+  const part = new Uint8Array(Math.min(PART, total));
+  const memory = reuse ? { F32: new Float32Array(0), F64: new Float64Array(0) } : undefined;
+  let done = 0;
+  let file: OpenFile | undefined;
+  try {
+    for (const [name, { path, dtype, shape, begin, end }] of places) {
+      if (file?.path !== path) {
+        await file?.close();
+        file = await openFile(path);
+      }
+      const data = room(memory, dtype, sizeOf(shape), places);
+      for (let at = begin; at < end;) {
+        const bytes = part.subarray(0, Math.min(part.length, end - at)); // whole elements: 4 MiB are
+        await file.read(at, bytes);
+        const first = (at - begin) / BYTES[dtype];
+        readWeights(dtype, bytes, data.subarray(first, first + bytes.length / BYTES[dtype]));
+        at += bytes.length;
+        done += bytes.length;
+        onProgress?.(done, total);
+      }
+      yield [name, { data, shape, dtype }];
+    }
+  } finally {
+    await file?.close();
+  }
+}
+
+/** Memory for `count` elements: new, or that of the largest tensor, made once. */
+function room(
+  memory: { F32: Float32Array; F64: Float64Array } | undefined, dtype: Dtype, count: number,
+  places: ReadonlyMap<string, TensorPlace>,
+): FloatArray {
+  const wide = dtype === 'F64';
+  if (!memory) return wide ? new Float64Array(count) : new Float32Array(count);
+  const most = () => Math.max(...[...places.values()].map((place) => sizeOf(place.shape)));
+  if (wide) return (memory.F64 = memory.F64.length < count ? new Float64Array(most()) : memory.F64).subarray(0, count);
+  return (memory.F32 = memory.F32.length < count ? new Float32Array(most()) : memory.F32).subarray(0, count);
+}
