@@ -28,6 +28,8 @@ export {
   measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions, recallText,
 } from './evaluate/recall.ts';
 export { tokenizeDocuments } from './train/data.ts';
+export { Finetuner, type FinetuneReport, type FinetuneState } from './train/finetune.ts';
+export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions } from './train/finetune-options.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
 export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';
 

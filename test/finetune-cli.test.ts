@@ -1,0 +1,165 @@
+/** `natsearch finetune` and `export` as processes: files, Ctrl-C, resuming, refusals before anything is written. */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { checkAdapter, readAdapter } from '../src/io/adapter.ts';
+import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
+import { decodeSafetensors } from '../src/io/safetensors.ts';
+import { parseConfig } from '../src/model/config.ts';
+import { initialWeights } from '../src/model/init.ts';
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const FILES = ['adapter_config.json', 'adapter_model.safetensors', 'finetune-state.safetensors', 'log.jsonl'];
+const config = parseConfig({
+  vocab_size: 258, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 2,
+  num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: true, bos_token_id: 256, eos_token_id: 257,
+});
+
+let root: string;
+let base: string;
+let out: string;
+let text: string;
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'natsearch-finetune-'));
+  text = join(root, 'text.txt');
+  writeFileSync(text, 'The quick brown fox jumps over the lazy dog. '.repeat(10));
+  base = join(root, 'base');
+  await writeModelFolder(base, config, initialWeights(config, 1));
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+beforeEach(() => void (out = join(mkdtempSync(join(root, 'run-')), 'out')));
+
+interface Ended { code: number | null; stdout: string; stderr: string }
+
+/** Runs the command, and sends SIGINT as soon as `interruptWhen` holds. */
+function natsearch(args: string[], interruptWhen?: () => boolean): Promise<Ended> {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, NO_COLOR: '1' } });
+  const ended: Ended = { code: null, stdout: '', stderr: '' };
+  child.stdout.on('data', (data: Buffer) => void (ended.stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => void (ended.stderr += data.toString()));
+  const poll = setInterval(() => {
+    if (!interruptWhen?.()) return;
+    clearInterval(poll);
+    child.kill('SIGINT');
+  }, 2);
+  return new Promise((resolve) => child.on('close', (code) => {
+    clearInterval(poll);
+    resolve({ ...ended, code });
+  }));
+}
+
+const finetune = (folder: string, ...more: string[]): string[] =>
+  ['finetune', '--model', base, '--text', text, '--out', folder, '--batch', '2', ...more];
+const bytes = (folder: string, file: string): Buffer => readFileSync(join(folder, file));
+const steps = (folder: string): number[] => {
+  const lines = readFileSync(join(folder, 'log.jsonl'), 'utf8').trim().split('\n');
+  return lines.map((line) => (JSON.parse(line) as { step: number }).step);
+};
+const hash = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+describe('natsearch finetune', () => {
+  it('writes an adapter for its base, a state and a log, and leaves the base as it is', async () => {
+    const before = hash(join(base, 'model.safetensors'));
+    const { code, stdout, stderr } = await natsearch(finetune(out, '--steps', '4', '--keep', '0.3', '--chunk', '2', '--json'));
+    expect(stderr).toMatch(/fine-tuned 4 steps into .*: keeps \d+\.\d%/);
+    expect(code).toBe(0);
+    expect(readdirSync(out).sort()).toEqual(FILES);
+    expect(steps(out)).toEqual([1, 2, 3, 4]);
+    const adapter = await readAdapter(out);
+    expect(adapter).toMatchObject({ baseModel: 'base', window: 2, chunk: 2, targetKeep: 0.3, context: 32, steps: 4, seed: 0 });
+    expect(adapter.lambda).toBeGreaterThan(0);
+    const { kept, keptByLayer } = adapter;
+    expect(JSON.parse(stdout)).toMatchObject({ step: 4, measured: { kept, keptByLayer } });
+    expect(() => checkAdapter(adapter, config)).not.toThrow();
+    expect([...adapter.weights.values()].flatMap(({ data }) => [...data]).some((x) => x !== 0)).toBe(true);
+    expect(hash(join(base, 'model.safetensors'))).toBe(before);
+    await readModelFolder(base);
+  }, 60_000);
+
+  it('saves at Ctrl-C, says how to resume, and resumes to the bytes of an uninterrupted run', async () => {
+    const options = ['--steps', '60', '--save-every', '1000'];
+    const log = join(out, 'log.jsonl');
+    const stopped = await natsearch(finetune(out, ...options), () => {
+      return existsSync(log) && readFileSync(log, 'utf8').split('\n').length > 3;
+    });
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toMatch(/saved in .*--resume/);
+    expect(readdirSync(out).sort()).toEqual(FILES);
+    expect((await readAdapter(out)).steps).toBe(steps(out).length);
+    expect(steps(out).length).toBeLessThan(60);
+    expect(await natsearch(finetune(out, ...options, '--resume'))).toMatchObject({ code: 0 });
+    expect(steps(out)).toEqual(Array.from({ length: 60 }, (_, n) => n + 1));
+    expect(await natsearch(finetune(`${out}-whole`, ...options))).toMatchObject({ code: 0 });
+    for (const file of FILES.slice(0, 3)) {
+      expect(bytes(out, file).equals(bytes(`${out}-whole`, file)), file).toBe(true);
+    }
+  }, 120_000);
+
+  it('refuses to overwrite a run, and to resume one with other options or without a checkpoint', async () => {
+    expect(await natsearch(finetune(out, '--steps', '1'))).toMatchObject({ code: 0 });
+    const before = FILES.map((file) => bytes(out, file));
+    expect((await natsearch(finetune(out, '--steps', '1'))).stderr).toMatch(/already holds a fine-tuning.*--resume/);
+    const other = await natsearch(finetune(out, '--steps', '1', '--resume', '--keep', '0.5'));
+    expect(other).toMatchObject({ code: 1 });
+    expect(other.stderr).toMatch(/keep = 0\.25, not 0\.5/);
+    expect(FILES.map((file) => bytes(out, file))).toEqual(before);
+    expect((await natsearch(finetune(`${out}-none`, '--resume'))).stderr).toMatch(/no finetune-state\.safetensors to resume from/);
+    expect(existsSync(`${out}-none`)).toBe(false);
+  }, 60_000);
+
+  it('refuses, in one line and before anything is written, what no run can use', async () => {
+    const latin = join(root, 'latin1.txt');
+    writeFileSync(latin, Buffer.from([0x63, 0x61, 0x66, 0xe9]));
+    const searched = join(root, 'searched');
+    const nats = parseConfig({ ...JSON.parse(readFileSync(join(base, 'config.json'), 'utf8')) as object, nats: { window: 4 } });
+    await writeModelFolder(searched, nats, initialWeights(nats, 1));
+    const cases: [string[], RegExp, number][] = [
+      [['finetune', '--model', base, '--text', latin, '--out', out], /latin1\.txt is not UTF-8 text/, 1],
+      [['finetune', '--model', join(root, 'bose'), '--text', text, '--out', out], /did you mean .*base\?/, 1],
+      [['finetune', '--model', base, '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],
+      [['finetune', '--model', searched, '--text', text, '--out', out], /has learned types already/, 1],
+      [finetune(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/, 1],
+      [finetune(out, '--keep', '0.2', '--lambda', '0.1'), /--keep 0\.2 steers lambda and --lambda 0\.1 fixes it/, 1],
+      [finetune(out, '--keep', '1'), /keep is 1: it must be a share/, 1],
+      [finetune(out, '--keep', '0'), /--keep is 0/, 1],
+      [finetune(out, '--lr', '0'), /learningRate is 0/, 1],
+      [finetune(out, '--keep', 'much'), /--keep.*'much' is invalid/, 2],
+      [finetune(out, '--window', '1.5'), /--window.*'1\.5' is invalid/, 2],
+      [finetune(out, '--pooling', 'sum'), /Allowed choices are mean, max/, 2],
+    ];
+    for (const [args, message, exit] of cases) {
+      const { code, stderr } = await natsearch(args);
+      expect(stderr).toMatch(message);
+      expect(stderr.trim()).toMatch(/^natsearch: [^\n]*$/);
+      expect(code).toBe(exit);
+      expect(existsSync(out), 'nothing half-written').toBe(false);
+    }
+  }, 60_000);
+});
+
+describe('natsearch export', () => {
+  it('writes the scorers alone, in float32, under the authors\' names', async () => {
+    expect(await natsearch(finetune(out, '--steps', '1'))).toMatchObject({ code: 0 });
+    const file = join(out, 'authors.safetensors');
+    expect(await natsearch(['export', '--adapter', out, '--format', 'authors', '--out', file]))
+      .toMatchObject({ code: 0, stdout: expect.stringMatching(/^2 scorers in .*authors\.safetensors\n$/) });
+    const { tensors } = decodeSafetensors(readFileSync(file));
+    const { weights } = await readAdapter(out);
+    expect([...tensors.keys()]).toEqual([0, 1].map((n) => `model.layers.${n}.self_attn.proj_layer.weight`));
+    for (const [key, { data, dtype, shape }] of tensors) {
+      expect({ data, dtype, shape }).toEqual({ ...weights.get(key)!, dtype: 'F32' });
+    }
+  }, 60_000);
+
+  it('refuses formats and folders that it does not know', async () => {
+    const none = await natsearch(['export', '--adapter', base, '--out', join(root, 'x')]);
+    expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/has no adapter_config\.json/)]);
+    const format = await natsearch(['export', '--adapter', base, '--format', 'onnx', '--out', join(root, 'x')]);
+    expect([format.code, format.stderr]).toEqual([1, expect.stringMatching(/--format is 'onnx': it must be authors/)]);
+    expect(existsSync(join(root, 'x'))).toBe(false);
+  });
+});
