@@ -158,7 +158,10 @@ function* attending(scene: Scene): Generator<Hypothesis> {
   yield by('evicted-before-attending', (head, i, j) => scene.sees(head, i, j) && last(head, j) >= end(i));
   yield limited('evicted-before-attending', (head, i, j) => j >= begin(i) || last(head, j) >= end(i));
   yield limited('local-gone-at-closing', (head, i, j) => type(head, j) !== LOCAL || last(head, j) !== i);
-  yield limited('local-gone-at-closing', (head, i, j) => type(head, j) !== LOCAL || last(head, j) >= end(i));
+  for (const make of [limited, by]) {
+    yield make('local-gone-at-closing', (head, i, j) =>
+      scene.sees(head, i, j) && (type(head, j) !== LOCAL || last(head, j) >= end(i)));
+  }
   const dying = (head: number, i: number): number[] => {
     const all: number[] = [];
     for (let j = 0; j < begin(i); j++) if (last(head, j) >= begin(i) && last(head, j) < end(i)) all.push(j);

@@ -11,7 +11,7 @@ import { cacheHypotheses } from './cache-hypotheses.ts';
 import { isInteger } from './compare.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
-import { genericHypotheses } from './generic-hypotheses.ts';
+import { genericHypotheses, misplaced } from './generic-hypotheses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
 import { lives } from './lives.ts';
 import { divergenceOf } from './outputs.ts';
@@ -48,8 +48,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const output = report.name as OutputName;
   const divergence = divergenceOf(oracleCase.expected, outputs, reports)!;
   const seen = new Sample(scene, output, report, oracleCase.notCompared[output] ?? []);
-  const believed = [KNOWN[output], genericHypotheses].map((known) => best(seen, known(scene, output)))
-    .find(({ length }) => length > 0) ?? [];
+  const pools = [[...KNOWN[output](scene, output), ...misplaced(scene, output)], genericHypotheses(scene, output)];
+  const believed = pools.map((known) => best(seen, known)).find(({ length }) => length > 0) ?? [];
   const name = believed[0]?.name ?? seen.lastResort();
   const candidates = [...new Set([name, ...believed.map((each) => each.name)])];
   const { words, key } = wordsOf(scene, output, divergence, believed[0]?.sees);

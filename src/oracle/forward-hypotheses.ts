@@ -48,6 +48,7 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
   yield changed('scale-inverted', () => ({ scale: 1 / scale }));
   yield* wrongLse(scene, by);
   yield* wrongOnline(scene, by);
+  yield* notFinite(scene, by);
   yield* wrongSoftmax(scene, by);
   for (const width of [2, 4, 8, 16, 32]) {
     const dims = d - d % width;
@@ -133,18 +134,22 @@ function online(
   return { out: o.map((x) => x / Z), lse: m + Math.log(Z) };
 }
 
-function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
-  const { N } = scene;
+/** Rows with hidden keys, and which of them are seen. */
+function wideRows(scene: Scene): { rows: readonly ((query: number) => Row)[]; seen: (row: Row) => boolean[] } {
   const causal = (query: number): Row => scene.row(query, { sees: (_, i, j) => j <= i });
   const all = (query: number): Row => scene.row(query, { sees: () => true });
-  const seen = (row: Row): boolean[] => row.keys.map((j) => scene.sees(row.head, row.i, j));
+  return { rows: [causal, all], seen: (row) => row.keys.map((j) => scene.sees(row.head, row.i, j)) };
+}
+
+function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
+  const { rows, seen } = wideRows(scene);
   yield by('max-missing', (query) => {
     const row = scene.row(query);
     const E = row.S.map((x) => scene.exp(x));
     const Z = Math.fround(sum(E));
     return { out: scene.weigh(row, E.map(Math.fround)).map((x) => Math.fround(x) / Z), lse: Math.log(Z) };
   });
-  for (const wide of [causal, all]) {
+  for (const wide of rows) {
     yield by('max-causal', (query) => {
       const row = scene.row(query);
       const m = Math.max(...wide(query).S);
@@ -182,10 +187,14 @@ function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
     return { out: scene.weigh(row, E), lse };
   });
   yield by('values-from-keys', (query) => attend(scene, scene.row(query), scene.k));
+}
 
-  // What is not finite, and -infinity minus -infinity.
+/** What is not finite, and -infinity minus -infinity. */
+function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
+  const { N } = scene;
+  const { rows, seen } = wideRows(scene);
   const nothing = { out: new Float64Array(scene.d).fill(NaN), lse: NaN };
-  for (const wide of [causal, all]) {
+  for (const wide of rows) {
     yield by('nan-leak', (query) => {
       const row = wide(query);
       const see = seen(row);

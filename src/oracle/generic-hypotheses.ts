@@ -7,36 +7,45 @@ import { roundTo } from '../io/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
 
-export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+/** Right numbers in wrong places, or not written. */
+export const misplaced: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N, d } = scene;
+  const truth = scene.truth(output);
+  if (truth instanceof Int32Array || !['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'].includes(output)) return;
+  const width = rowWidth(output, d);
+  const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
+  const heads = scene.expected[output]!.shape[1]!;
+  const by = (name: DiagnosisName, predict: (row: number) => ArrayLike<number>): Hypothesis => ({ name, predict });
+  yield by('layout-heads', (row) => {
+    const [b, rest] = [Math.floor(row / (heads * N)), row % (heads * N)];
+    return rowOf((b * heads + rest % heads) * N + Math.floor(rest / heads));
+  });
+  if (width > 1) {
+    yield by('layout-dims', (row) => {
+      const [head, n] = [Math.floor(row / N), row % N];
+      return Array.from({ length: d }, (_, c) => {
+        const at = n * d + c;
+        return truth[(head * N + at % N) * d + Math.floor(at / N)]!;
+      });
+    });
+  }
+  for (const tile of TILES) {
+    for (const nothing of tile > N ? [0] : [0, NaN]) {
+      yield by('tail-unwritten', (row) =>
+        (row % N >= N - N % tile ? new Float64Array(width).fill(nothing) : rowOf(row)));
+    }
+  }
+};
+
+/** Mistakes of storage, sign and factor; and single keys. */
+export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { d } = scene;
   const truth = scene.truth(output);
   const actual = scene.outputs[output]!.data;
   if (truth instanceof Int32Array) return;
   const width = rowWidth(output, d);
   const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
-  const heads = scene.expected[output]!.shape[1]!;
   const by = (name: DiagnosisName, predict: (row: number) => ArrayLike<number>): Hypothesis => ({ name, predict });
-  if (['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'].includes(output)) {
-    yield by('layout-heads', (row) => {
-      const [b, rest] = [Math.floor(row / (heads * N)), row % (heads * N)];
-      return rowOf((b * heads + rest % heads) * N + Math.floor(rest / heads));
-    });
-    if (width > 1) {
-      yield by('layout-dims', (row) => {
-        const [head, n] = [Math.floor(row / N), row % N];
-        return Array.from({ length: d }, (_, c) => {
-          const at = n * d + c;
-          return truth[(head * N + at % N) * d + Math.floor(at / N)]!;
-        });
-      });
-    }
-    for (const tile of TILES) {
-      for (const nothing of tile > N ? [0] : [0, NaN]) {
-        yield by('tail-unwritten', (row) =>
-          (row % N >= N - N % tile ? new Float64Array(width).fill(nothing) : rowOf(row)));
-      }
-    }
-  }
   for (const [dtype, name] of [['F16', 'stored-f16'], ['BF16', 'stored-bf16']] as const satisfies readonly (readonly [FloatDtype, DiagnosisName])[]) {
     yield by(name, (row) => rowOf(row).map((x) => roundTo(x, dtype)));
   }

@@ -150,6 +150,10 @@ const CACHES: readonly Recipe[] = [
     queryHeads: 4, kvHeads: 4, tokens: 65, window: 0, ...given('G', 'W', 'L', withGlobals('LWL', 65, [0, 20, 50])),
     headDim: 2, steps: decode(33, 65),
   }),
+  recipe('forgets', 'memory follows what is alive: neither the context nor the longest head', {
+    queryHeads: 3, kvHeads: 3, tokens: 300, headDim: 8, window: 5,
+    ...given('GGW', 'W', withGlobals('WWLW', 300, [0, 110, 111, 240])), backward: false, steps: every(30, 300),
+  }),
   recipe('long-decode', 'a window that wraps many times: a slot reused too early, or overwritten', {
     queryHeads: 2, kvHeads: 2, tokens: 160, headDim: 2, window: 5, ...given('W', withGlobals('WWLW', 160, [0, 50, 51, 120])),
     backward: false, steps: every(1, 160),

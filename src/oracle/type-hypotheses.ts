@@ -115,15 +115,24 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     yield by('dw-long', (head, c) => column(dM, head, c, () => windowTo(c) + 1));
     yield by('dw-short', (head, c) => column(dM, head, c, () => windowTo(c) - 1));
     yield by('dw-partial-dropped', (head, c) => (windowTo(c) > N - 1 ? 0 : plain(dM, 'dw')(head, c)));
-    const beyond = (head: number, i: number, j: number): number => {
-      const other = head + Math.floor(i / N);
-      return other < scene.heads ? dM(other, i % N, j) : 0;
+    // Past its rows lie those of the next head: of dM, or of q, do, lse and D beside this head's keys.
+    const norm = (query: number): number => (scene.parameters.rule === 'exact' ? scene.lse(query) : scene.causalLse(query));
+    const ofNext = (head: number, i: number, j: number): number => {
+      let total = 0;
+      for (const query of scene.queriesOf(head, i)) {
+        if (query >= scene.heads * scene.R * N) continue;
+        const S = scene.parameters.scale * scene.product(query, head * N + j);
+        total += Math.exp(S - norm(query)) * (scene.gain(query, head * N + j) - scene.D(query));
+      }
+      return total;
     };
-    for (const causal of [true, false]) {
+    const ofNextRows = (head: number, i: number, j: number): number =>
+      (head + 1 < scene.heads && j <= i - N ? dM(head + 1, i - N, j) : 0);
+    for (const beyond of [ofNext, ofNextRows]) {
       yield by('dw-unclamped', (head, c) => {
         let total = plain(dM, 'dw')(head, c);
         for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
-          for (let i = N; i <= windowTo(c); i++) if (!causal || j <= i % N) total += beyond(head, i, j);
+          for (let i = N; i <= Math.min(windowTo(c), 2 * N - 1); i++) total += beyond(head, i, j);
         }
         return total;
       });

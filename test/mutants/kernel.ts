@@ -7,7 +7,9 @@ import type { NamedTensor } from '../../src/io/named-tensor.ts';
 import type { CaseParameters, OracleCase, Tensors } from '../../src/oracle/types.ts';
 
 const f = Math.fround;
-export const [GLOBAL, LOCAL, WINDOW] = [0, 1, 2] as const;
+export const GLOBAL = 0;
+export const LOCAL = 1;
+export const WINDOW = 2;
 /** last(j) of what nothing hides. */
 export const EVER = 0x7fffffff;
 
@@ -91,7 +93,7 @@ export interface CacheHooks {
   close?(open: Entry[], end: number, begin: number, ends: readonly number[]): void;
   dies?(entry: Entry, next: number): boolean;
   after?(entries: Entry[]): Entry[];
-  visible?(i: number, entry: Entry, begin: number, next: number): boolean;
+  visible?(i: number, entry: Entry, begin: number, head: Head): boolean;
   bytes?(live: number, seen: number, most: number, d: number, N: number): number;
   position?(j: number, held: number): number;
 }
@@ -103,6 +105,8 @@ export interface Sums {
   /** Sum over the tokens j of chunk `c` of rows from..to. */
   readonly column: (c: number, from: number, to: number) => number;
   readonly cell: (i: number, j: number) => number;
+  /** What a kernel finds at rows N + n of a query head: the next head, against this one's keys. */
+  readonly beyond: (n: number, j: number) => number;
 }
 
 export interface ScoreGradient {
@@ -223,6 +227,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
   if (dO.length > 0) {
     const [dv, dq, dk] = [make('dv', k.length), make('dq', q.length), make('dk', k.length)];
     const dMs = Array.from({ length: B * G }, () => new Float32Array(N * N));
+    const [norms, Ds] = [new Float32Array(B * H * N), new Float32Array(B * H * N)];
     const backVisible = h.backVisible ?? visible;
     const weight = h.weight ?? ((s, l) => f(Math.exp(f(s - l))));
     for (let row = 0; row < B * H * N; row++) {
@@ -250,6 +255,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
       const m = Math.max(...causal);
       const all = f(m + f(Math.log(causal.reduce((sum, x) => f(sum + f(Math.exp(f(x - m)))), 0))));
       const n = h.norm?.(lse[row]!, all, p.rule) ?? (p.rule === 'exact' ? lse[row]! : all);
+      [norms[row], Ds[row]] = [n, D];
       causal.forEach((s, j) => {
         const w = f(Math.exp(f(s - n)));
         const right = f(w * f(P(j) - D));
@@ -267,9 +273,16 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     const rows = make('dm_rows', B * G * N);
     const triple = { dw: make('dw', B * G * Nc), dl: make('dl', B * G * Nc), dg: make('dg', B * G * Nc) };
     heads.forEach((head, at) => {
-      const cell = (i: number, j: number): number => {
-        const other = at + Math.floor(i / N);
-        return other < dMs.length ? dMs[other]![(i % N) * N + j]! : 0;
+      const cell = (i: number, j: number): number => dMs[at]![i * N + j]!;
+      const beyond = (n: number, j: number): number => {
+        let sum = 0;
+        for (let r = 1; r <= R; r++) {
+          const row = (at * R + r) * N + n;
+          if (row >= B * H * N) continue;
+          const P = dot(dO, row * d, v, (at * N + j) * d, d);
+          sum = f(sum + f(f(Math.exp(f(S(row, at * N + j) - norms[row]!))) * f(P - Ds[row]!)));
+        }
+        return sum;
       };
       for (let i = 0; i < N; i++) for (let j = 0; j <= i; j++) rows[at * N + i] = f(rows[at * N + i]! + cell(i, j));
       const column = (c: number, from: number, to: number): number => {
@@ -280,7 +293,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
         return sum;
       };
       for (let c = 0; c < Nc; c++) {
-        const sums: Sums = { head, c, column, cell };
+        const sums: Sums = { head, c, column, cell, beyond };
         triple.dw[at * Nc + c] = (h.dw ?? rightDw)(sums);
         triple.dl[at * Nc + c] = (h.dl ?? rightDl)(sums);
         triple.dg[at * Nc + c] = (h.dg ?? rightDg)(sums);
@@ -361,7 +374,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
             const row = (at * R + r2) * N + i;
             const query = Math.floor(row / N);
             const from = kv(Math.floor(query / H), query % H);
-            const seen = (entry: Entry): boolean => hooks.visible?.(i, entry, begin, next)
+            const seen = (entry: Entry): boolean => hooks.visible?.(i, entry, begin, head)
               ?? visible(i, entry.j, entry.last, head);
             const use = served.filter((entry) => seen(entry));
             const made = attend({
@@ -406,7 +419,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
 export const rightDw = ({ head, c, column }: Sums): number => column(c, 0, chunkEnd(c, head.p) + head.p.window);
 export const rightDl = ({ head, c, column }: Sums): number => column(c, 0, closing(head, c));
 /** What ending the LOCAL chunks before c costs. */
-export const ending = ({ head, c, column }: Sums, to = closing(head, c)): number => {
+export const ending = ({ head, c, column }: Sums, to: number = closing(head, c)): number => {
   let sum = 0;
   for (let n = c - 1; n >= 0 && head.own[n] !== GLOBAL; n--) {
     if (head.own[n] === LOCAL) sum = f(sum + column(n, (c + 1) * head.p.chunk, to));

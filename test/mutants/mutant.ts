@@ -1,0 +1,23 @@
+/**
+ * What a mutant is.
+ * @module
+ */
+import type { DiagnosisName } from '../../src/oracle/diagnoses.ts';
+import type { ClaimedDtype, OracleCase, Tensors } from '../../src/oracle/types.ts';
+import { type Hooks, run } from './kernel.ts';
+
+/** A kernel with one mistake in it. */
+export interface Mutant {
+  readonly id: string;
+  /** What its author did wrong. */
+  readonly what: string;
+  /** What a right diagnosis calls it. */
+  readonly named: DiagnosisName | readonly DiagnosisName[];
+  readonly dtype: ClaimedDtype;
+  run(oracleCase: OracleCase): Tensors;
+}
+
+/** The kernel with `hooks`. */
+export function mutant(id: string, what: string, named: Mutant['named'], hooks: Hooks): Mutant {
+  return { id, what, named, dtype: 'f32', run: (oracleCase) => run(oracleCase, hooks) };
+}
