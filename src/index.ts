@@ -5,7 +5,7 @@
  * @module
  */
 export { createEngine, type GpuChoice, type GpuEngineOptions } from './engines.ts';
-export { loadModel, type ModelBytes } from './load.ts';
+export { loadModel, type LoadOptions, type ModelBytes } from './load.ts';
 
 // Token types and what follows from them (§2, §5, §6, §7)
 export { FOREVER, TOKEN_TYPE_NAMES, TokenType } from './lifetime.ts';

@@ -2,30 +2,48 @@
  * Loading a model: a folder, or bytes that came from anywhere.
  * @module
  */
-import type { Engine } from './engine.ts';
+import type { Engine, Tensor } from './engine.ts';
 import { createEngine } from './engines.ts';
 import { FileFormatError, ValueError } from './errors.ts';
+import type { Adapter } from './io/adapter.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
 import { type ModelConfig, parseConfig } from './model/config.ts';
+import { uploadWeight } from './model/decoder.ts';
 import { Model } from './model/model.ts';
+import type { Tokenizer } from './model/tokenizer.ts';
 import type { NDArray } from './tensor.ts';
 
-/** A model that is in memory already: the parsed config.json, and one safetensors file or all shards of one. */
+/**
+ * A model that is in memory already: the parsed config.json, one safetensors file or all shards of one, and the
+ * parsed tokenizer.json if there is one.
+ */
 export interface ModelBytes {
   readonly config: unknown;
   readonly weights: Uint8Array | readonly Uint8Array[];
+  readonly tokenizer?: unknown;
+}
+
+/** How to load a model. */
+export interface LoadOptions {
+  /** Where to compute (default: `createEngine()`). It stays yours to dispose. */
+  readonly engine?: Engine;
+  /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or what it holds. */
+  readonly adapter?: string | URL | Adapter;
+  /** Called while a folder's weights are read, with bytes done and bytes in all. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * Loads a model.
+ * Loads a model: Llama, Mistral or Qwen2 as published on Hugging Face, or one that natsearch trained. A folder's
+ * weights go to the engine one after the other: nothing but one tensor is in memory twice.
  *
- * @param source A folder in Hugging Face layout (config.json, model.safetensors or its shards and their index)
- *   as a path or file: URL; or the parsed config and the bytes, for browsers.
- * @param options.engine Where to compute (default: `createEngine()`). It stays yours to dispose.
+ * @param source A folder in Hugging Face layout (config.json, model.safetensors or its shards and their index, and
+ *   tokenizer.json) as a path or file: URL; or the parsed config and the bytes, for browsers.
  * @returns The model; `dispose()` it when done.
  * @throws {StorageError} If a file cannot be read.
  * @throws {FileFormatError} If a file is truncated or not what its header says.
- * @throws {ConfigError} If the config is incomplete or contradicts the weights.
+ * @throws {ConfigError} If the config is incomplete, asks for what is not supported, or contradicts the weights, the
+ *   tokenizer or the adapter.
  * @example
  * ```ts
  * import { loadModel } from 'neural-attention-search';
@@ -34,24 +52,69 @@ export interface ModelBytes {
  * model.dispose();
  * ```
  */
-export async function loadModel(source: string | URL | ModelBytes, options: { engine?: Engine } = {}): Promise<Model> {
-  const { config, weights } = typeof source === 'string' || source instanceof URL
-    ? await readFolder(source)
-    : { config: parseConfig(source.config), weights: decodeShards(source.weights) };
-  return new Model(options.engine ?? createEngine(), config, weights);
+export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
+  const adapter = await adapterOf(options.adapter);
+  const adapted = adapter && await adaptation(adapter);
+  if (typeof source === 'string' || source instanceof URL) {
+    return loadFolder(folderOf(source), options, adapter?.weights, adapted);
+  }
+  const own = parseConfig(source.config);
+  const config = adapted?.(own) ?? own;
+  const tokenizer = await tokenizerOf(source.tokenizer, config);
+  const weights = new Map([...decodeShards(source.weights), ...(adapter?.weights ?? [])]);
+  return new Model(options.engine ?? createEngine(), config, weights, tokenizer);
 }
 
 /** Files are reached only here and on demand, so that browsers can import this module. */
-async function readFolder(source: string | URL): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
-  const { readModelFolder } = await import('./io/model-folder.ts');
-  return readModelFolder(typeof source === 'string' ? source : folderOf(source));
+async function loadFolder(
+  path: string, { engine = createEngine(), onProgress }: LoadOptions, more?: ReadonlyMap<string, NDArray>,
+  adapted?: (config: ModelConfig) => ModelConfig,
+): Promise<Model> {
+  const { openModelFolder } = await import('./io/model-folder.ts');
+  const { readTensors } = await import('./io/safetensors-file.ts');
+  const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
+  const tokenizer = await tokenizerOf(folder.tokenizer, folder.config); // before the weights, which take long
+  const weights = new Map<string, Tensor>();
+  try {
+    for await (const [name, tensor] of readTensors(folder.places, { reuse: true, ...(onProgress && { onProgress }) })) {
+      weights.set(name, uploadWeight(engine, name, tensor));
+    }
+    for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
+    return new Model(engine, folder.config, weights, tokenizer);
+  } catch (error) {
+    for (const tensor of weights.values()) tensor.dispose();
+    throw error;
+  }
 }
 
-function folderOf(url: URL): string {
-  if (url.protocol !== 'file:') {
-    throw new ValueError(`cannot read ${url.href} as a folder: fetch its files and pass { config, weights }`);
+/** undefined: the model decides by its vocabulary. */
+async function tokenizerOf(json: unknown, config: ModelConfig): Promise<Tokenizer | undefined> {
+  if (json === undefined) return undefined;
+  const { createHfTokenizer } = await import('./model/hf-tokenizer.ts');
+  return createHfTokenizer(json, config);
+}
+
+async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | undefined> {
+  if (typeof adapter !== 'string' && !(adapter instanceof URL)) return adapter;
+  const { readAdapter } = await import('./io/adapter.ts');
+  return readAdapter(folderOf(adapter));
+}
+
+/** The config of a base with the adapter's types, if it is the adapter's base. */
+async function adaptation(adapter: Adapter): Promise<(config: ModelConfig) => ModelConfig> {
+  const { adaptedConfig, checkAdapter } = await import('./io/adapter.ts');
+  return (config) => {
+    checkAdapter(adapter, config);
+    return adaptedConfig(adapter, config);
+  };
+}
+
+function folderOf(source: string | URL): string {
+  if (typeof source === 'string') return source;
+  if (source.protocol !== 'file:') {
+    throw new ValueError(`cannot read ${source.href} as a folder: fetch its files and pass { config, weights }`);
   }
-  return decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, ''); // file:///C:/models
+  return decodeURIComponent(source.pathname).replace(/^\/(?=[A-Za-z]:)/, ''); // file:///C:/models
 }
 
 function decodeShards(weights: Uint8Array | readonly Uint8Array[]): Map<string, NDArray> {

@@ -46,6 +46,7 @@ const NODE_ALLOWED = /^src\/(cli\/.*|io\/files\.ts)$/;
 const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
   [/^src\/random\.ts$/, /^pure-rand(\/|$)/],
+  [/^src\/model\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
   [/^gpu\/library\.ts$/, /^gpu\.js$/],
   // The optional package `webgpu`: its name is computed, so that bundlers leave it to who has it.
   [/^gpu\/open\.ts$/, /^\(computed\)$/],

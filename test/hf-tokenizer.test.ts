@@ -1,0 +1,70 @@
+/** Tokenizers as published: ids and text as transformers makes them, and streams of whole characters. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../src/errors.ts';
+import { createHfTokenizer } from '../src/model/hf-tokenizer.ts';
+
+const root = fileURLToPath(new URL('./fixtures/hf/tokenizers/', import.meta.url));
+const config = { vocabSize: 1056, bosTokenId: 1, eosTokenId: 2 };
+const read = (name: string, file: string): unknown => JSON.parse(readFileSync(`${root}${name}/${file}`, 'utf8'));
+
+describe.each(['byte-level', 'sentencepiece'])('a %s tokenizer', (name) => {
+  const rows = read(name, 'expected.json') as [string, number[], string][];
+  const made = createHfTokenizer(read(name, 'tokenizer.json'), config);
+
+  it('makes the ids that transformers makes of 1,000 tricky strings', async () => {
+    const tokenizer = await made;
+    expect(rows.length).toBe(1000);
+    const wrong = rows.filter(([text, ids]) => String(tokenizer.encode(text)) !== String(ids));
+    expect(wrong.map(([text, ids]) => [text, ids, [...tokenizer.encode(text)]])).toEqual([]);
+  });
+
+  it('makes the text that transformers makes of their ids', async () => {
+    const tokenizer = await made;
+    const wrong = rows.filter(([, ids, decoded]) => tokenizer.decode(ids, { specials: true }) !== decoded);
+    expect(wrong.map(([, ids, decoded]) => [decoded, tokenizer.decode(ids, { specials: true })])).toEqual([]);
+  });
+
+  it('streams whole characters, as soon as they are complete', async () => {
+    const tokenizer = await made;
+    for (const text of ['naïve café', '日本語のテキスト', '👩‍👩‍👧‍👦 🇫🇷', 'Ελληνικά', 'plain words']) {
+      const decoder = tokenizer.decoder();
+      const pieces = [...tokenizer.encode(text)].map((token) => decoder.push(token));
+      expect(pieces.join('').trimStart()).toBe(text);
+      expect(pieces.filter((piece) => /\p{Surrogate}/u.test(piece))).toEqual([]);
+      expect(pieces.join('')).not.toContain('\ufffd');
+      expect(decoder.end()).toBe('');
+    }
+    const [first] = tokenizer.encode('👍').filter((token) => tokenizer.byteLength(token) === 1).slice(-1);
+    const decoder = tokenizer.decoder();
+    expect(decoder.push(first!) + decoder.end()).toBe('\ufffd'); // a byte that never became a character
+  });
+
+  it('counts the bytes of a text over its tokens', async () => {
+    const tokenizer = await made;
+    for (const text of [' to be, or not to be', ' naïve', ' 日本語']) {
+      const bytes = [...tokenizer.encode(text)].reduce((sum, token) => sum + tokenizer.byteLength(token), 0);
+      const front = name === 'sentencepiece' ? 1 : 0; // the space that it puts in front
+      expect(bytes).toBe(new TextEncoder().encode(text).length + front);
+    }
+  });
+
+  it('is refused where its ids exceed the vocabulary of the model', async () => {
+    const json = read(name, 'tokenizer.json');
+    const made = createHfTokenizer(json, { ...config, vocabSize: 300 });
+    await expect(made).rejects.toThrow(/ids up to \d+ but the model's vocabulary has 300/);
+    await expect(made).rejects.toThrow(ConfigError);
+  });
+});
+
+describe('a tokenizer.json', () => {
+  it('is refused where it is none, or decodes in a way that is not supported', async () => {
+    for (const json of [null, 3, [], {}, { model: { type: 'BPE' } }]) {
+      await expect(createHfTokenizer(json, config)).rejects.toThrow(ConfigError);
+    }
+    const json = read('byte-level', 'tokenizer.json') as object;
+    await expect(createHfTokenizer({ ...json, decoder: { type: 'WordPiece', prefix: '##', cleanup: true } }, config))
+      .rejects.toThrow(/decoder "WordPiece" is not supported/);
+  });
+});
