@@ -330,12 +330,15 @@ describe('fine-tuning', () => {
 describe('the price', () => {
   it('rises while too much is kept, falls while too little is, and starts at a tenth of the loss', () => {
     expect(steer({ lambda: 0 }, 0.2, 3, 0.2)).toEqual({ lambda: expect.closeTo(0.3, 12), kept: 0.2 });
-    const steps = Array.from({ length: 20 });
-    const many = (kept: number) => steps.reduce<Price>((price) => steer(price, kept, 1, 0.2), { lambda: 1 });
-    expect(many(0.4).lambda).toBeCloseTo(2, 9); // 20 steps of 0.05 times the error log 2
-    expect(many(0.1).lambda).toBeCloseTo(0.5, 9);
-    expect(many(0.2).lambda).toBe(1);
-    expect(many(1e-9).lambda).toBeCloseTo(Math.exp(-1), 9); // an error counts as a factor e at most
+    const after = (kept: number) => {
+      return Array.from({ length: 10 }).reduce<Price>((price) => steer(price, kept, 1, 0.2), { lambda: 1 }).lambda;
+    };
+    expect(after(0.2)).toBe(1);
+    expect(after(0.25)).toBeGreaterThan(1.05);
+    expect(after(0.4)).toBeGreaterThan(after(0.25));
+    expect(after(1 / 3) * after(1 / 9)).toBeCloseTo(1, 9); // twice and half the odds, as fast either way
+    expect(after(1e-9)).toBeCloseTo(Math.exp(-0.7), 9); // an error counts as a factor e at most: no leaps
+    expect(after(1)).toBeCloseTo(Math.exp(0.7), 9);
   });
 
   it('is fixed without a target', () => {

@@ -45,10 +45,15 @@ export interface Price {
 
 /** The first lambda as a share of the first step's loss, which is that of scorers without a preference. */
 const START = 0.1;
-const SMOOTHING = 0.8;
-/** Of a PI controller on log lambda, per step, for an error of a factor e in the kept share. */
+const SMOOTHING = 0.5;
+/**
+ * Of a PI controller on log lambda, per step, for an error of a factor e in the odds of being kept. Types follow the
+ * price with a delay of tens of steps: a larger integral, or more smoothing, makes both swing.
+ */
 const PROPORTIONAL = 1;
-const INTEGRAL = 0.05;
+const INTEGRAL = 0.02;
+/** Added to INTEGRAL for an error of a factor e: the first price may be far from the right one. */
+const HASTE = 0.05;
 
 /**
  * The price of the next step after one that kept `kept` of the cache: raised while too much is kept, lowered while
@@ -56,9 +61,12 @@ const INTEGRAL = 0.05;
  */
 export function steer(price: Price, kept: number, loss: number, target: number): Price {
   if (target === 0) return price;
-  const error = (share: number) => Math.log(Math.min(Math.E, Math.max(1 / Math.E, share / target)));
+  const odds = (share: number) => Math.log(share / (1 - share)); // infinite at 0 and 1, which the bounds below take
+  const error = (share: number) => Math.min(1, Math.max(-1, odds(share) - odds(target)));
   const smooth = price.kept === undefined ? kept : SMOOTHING * price.kept + (1 - SMOOTHING) * kept;
   const change = price.kept === undefined ? 0 : PROPORTIONAL * (error(smooth) - error(price.kept));
-  const lambda = (price.lambda > 0 ? price.lambda : START * loss) * Math.exp(change + INTEGRAL * error(smooth));
+  const now = error(smooth);
+  const drift = (INTEGRAL + HASTE * Math.abs(now)) * now;
+  const lambda = (price.lambda > 0 ? price.lambda : START * loss) * Math.exp(change + drift);
   return { lambda, kept: smooth };
 }
