@@ -19,7 +19,7 @@ const sources = ['src', 'reference', 'gpu'].filter((top) => existsSync(root + to
     .map((path) => `${top}/${path.replaceAll('\\', '/')}`)
     .filter((path) => path.endsWith('.ts')));
 
-const examples = [...sources, 'README.md'].filter((file) => existsSync(root + file))
+const examples = [...sources, 'README.md', 'docs/oracle.md'].filter((file) => existsSync(root + file))
   .flatMap((file) => examplesOf(file, readFileSync(root + file, 'utf8')))
   .filter(({ file, code }) => file === 'README.md' || /'neural-attention-search(\/\w+)?'/.test(code))
   .map((example) => ({ ...example, name: `${example.file}:${example.line}` }))

@@ -15,9 +15,9 @@ export function printCase(report: CaseReport, why: string): string {
   const { case: name, pass, dtype, tensors, divergence, diagnosis } = report;
   const { green, red, bold, dim } = colours(process.stdout);
   const verdict = (status: TensorReport['status']): string =>
-    status === 'pass' ? green(status) : status === 'skipped' ? dim(status) : red(status);
+    status === 'pass' ? green(status) : red(status);
   const headers = ['tensor', '', 'max abs', 'max rel', 'ULPs', 'budget', 'error/budget', ''];
-  const rows = tensors.map((report) => {
+  const rows = tensors.filter(({ status }) => status !== 'skipped').map((report) => {
     const { status, maxAbsolute, maxRelative, maxUlps, worst } = report;
     const numbers = report.compared === 0 ? ['', '', '', '', ''] :
       [say(maxAbsolute), say(maxRelative), say(maxUlps), say(worst?.budget ?? 0), say(worst?.ratio ?? 0)];
@@ -25,6 +25,8 @@ export function printCase(report: CaseReport, why: string): string {
   });
   const align = headers.map((_, n) => (n < 2 || n === headers.length - 1 ? 'left' as const : 'right' as const));
   const lines = [`${pass ? green('PASS') : red('FAIL')} ${bold(name)} as ${dtype}: ${why}`, table(headers, rows, { align })];
+  const skipped = tensors.filter(({ status }) => status === 'skipped').map(({ name }) => name);
+  if (skipped.length > 0) lines.push(dim(`not asked for: ${skipped.join(', ')}`));
   if (divergence) lines.push(`first divergence: ${place(divergence)}`);
   if (diagnosis) lines.push(`${diagnosis.cause}: ${diagnosis.words}`);
   return `${lines.join('\n')}\n\n`;
@@ -40,7 +42,9 @@ export function printMissing(name: string, folder: string): string {
 export function printLikeliest(verdicts: readonly Verdict[], failed: number): string {
   if (failed < 2 || verdicts.length === 0) return '';
   const { bold } = colours(process.stdout);
-  const lines = verdicts.slice(0, 3).map(({ name, cases }, n) => {
+  // What explains few cases where another explains many is a coincidence.
+  const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0]!.cases).slice(0, 3);
+  const lines = shown.map(({ name, cases }, n) => {
     const words = DIAGNOSES[name as DiagnosisName];
     return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;
   });
@@ -64,7 +68,8 @@ function place({ tensor, index, expected, actual, ...rest }: Divergence): string
 
 /** Where the budgets of these reports come from, once for all. */
 export function legend(reports: readonly CaseReport[]): string {
-  const origins = new Map(reports.flatMap(({ tensors }) => tensors.map(({ name, budget }) => [name, budget ?? ''] as const)));
+  const asked = reports.flatMap(({ tensors }) => tensors.filter(({ status }) => status !== 'skipped'));
+  const origins = new Map(asked.map(({ name, budget }) => [name, budget ?? ''] as const));
   const claims = [...new Set(reports.map(({ dtype }) => dtype))];
   const power = (x: number): string => `2^${Math.round(Math.log2(x))}`;
   const units = claims.map((dtype) => `${dtype}: ${power(roundoffs(dtype).u)} an operation, ${power(roundoffs(dtype).s)} stored`);
