@@ -16,6 +16,7 @@ import { readDocuments } from './text.ts';
 
 interface Flags {
   model: string;
+  adapter?: string;
   text: string[];
   context?: number;
   policy?: readonly Policy[];
@@ -30,6 +31,7 @@ export function registerEval(program: Command): void {
   program.command('eval')
     .description('decode text through the evicting cache and compare policies')
     .requiredOption('--model <dir>', 'model folder')
+    .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--text <path...>', 'text files, or folders of .txt files')
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
     .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W)', policies)
@@ -43,7 +45,7 @@ export function registerEval(program: Command): void {
 async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine);
+  const model = await openModel(flags.model, engine, flags.adapter);
   const interrupt = interruptSignal();
   try {
     const chosen = flags.policy ?? comparedPolicies(model);

@@ -15,6 +15,7 @@ import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal,
 
 interface Flags {
   model: string;
+  adapter?: string;
   prompt: string;
   maxNewTokens: number;
   temperature: number;
@@ -30,6 +31,7 @@ export function registerGenerate(program: Command): void {
   program.command('generate')
     .description('continue a prompt; text goes to stdout as it comes, the summary to stderr')
     .requiredOption('--model <dir>', 'model folder')
+    .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--prompt <text>', 'what to continue')
     .option('--max-new-tokens <n>', 'most tokens to make', whole(1), 256)
     .option('--temperature <t>', '0 picks the likeliest token', notNegative, 0.8)
@@ -46,7 +48,7 @@ async function run(flags: Flags): Promise<void> {
   if (prompt === '') throw new ValueError('the prompt is empty: give --prompt at least one character');
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine);
+  const model = await openModel(flags.model, engine, flags.adapter);
   const interrupt = interruptSignal();
   try {
     warnBeyondTraining(model, prompt, flags.maxNewTokens);

@@ -11,6 +11,7 @@ import { registerEval } from './eval.ts';
 import { registerExport } from './export.ts';
 import { registerFinetune } from './finetune.ts';
 import { registerGenerate } from './generate.ts';
+import { registerInspect } from './inspect.ts';
 import { packageRoot } from './paths.ts';
 import { registerRecall } from './recall.ts';
 import { registerStart } from './start.ts';
@@ -48,7 +49,7 @@ const program = new CommandLine('natsearch')
 endQuietlyOnClosedPipe();
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerRecall,
-  registerVectors, registerVerify,
+  registerInspect, registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `

@@ -4,10 +4,12 @@
  */
 import { createEngine, type GpuChoice } from '../engines.ts';
 import type { CacheStats, Engine } from '../engine.ts';
+import { openModelFolder } from '../io/model-folder.ts';
 import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
-import type { Model } from '../model/model.ts';
+import { defaultTokenizer, type Model, noTokenizer } from '../model/model.ts';
 import { checkModelFolder } from './paths.ts';
+import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu asks for, said on stderr; without it the reference. */
 export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
@@ -17,10 +19,32 @@ export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
   return engine;
 }
 
-/** Loads the model in `folder`. */
-export async function openModel(folder: string, engine: Engine): Promise<Model> {
+/** Weights that load faster than a progress bar can be read. */
+const SMALL = 64 << 20;
+
+/**
+ * Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar.
+ *
+ * @throws {ConfigError} Before any weight is read, if the model has no tokenizer: commands read text.
+ */
+export async function openModel(folder: string, engine: Engine, adapter?: string): Promise<Model> {
   checkModelFolder(folder);
-  return loadModel(folder, { engine });
+  const { config, tokenizer } = await openModelFolder(folder);
+  if (tokenizer === undefined && !defaultTokenizer(config)) throw noTokenizer(config);
+  let progress: Progress | undefined;
+  try {
+    return await loadModel(folder, {
+      engine,
+      ...(adapter !== undefined && { adapter }),
+      onProgress: (done, total) => {
+        if (total < SMALL) return;
+        progress ??= createProgress({ label: 'load (MiB)', total: total / 2 ** 20 });
+        progress.update(done / 2 ** 20);
+      },
+    });
+  } finally {
+    progress?.finish();
+  }
 }
 
 /** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */

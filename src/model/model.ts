@@ -42,8 +42,7 @@ export class Model {
   /** Text to tokens and back. @throws {ConfigError} If the model came without: only token ids can be fed then. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer) return this.#tokenizer;
-    const { vocabSize } = this.config;
-    throw new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into the model's folder`);
+    throw noTokenizer(this.config);
   }
 
   /** Number of weights. */
@@ -108,7 +107,12 @@ export class Model {
 }
 
 /** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */
-function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {
+export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {
   const bytes = new ByteTokenizer();
   return bytes.vocabSize === vocabSize ? bytes : undefined;
+}
+
+/** What to say where text is needed and there is no tokenizer. */
+export function noTokenizer({ vocabSize }: ModelConfig): ConfigError {
+  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into the model's folder`);
 }

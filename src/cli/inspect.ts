@@ -1,0 +1,151 @@
+/**
+ * `natsearch inspect`: what a model is and what its cache will take, before any weight is read.
+ * @module
+ */
+import { type Command, Option } from 'commander';
+import { ConfigError } from '../errors.ts';
+import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../io/adapter.ts';
+import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
+import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config.ts';
+import { ARCHITECTURES } from '../model/hf-config.ts';
+import { createHfTokenizer } from '../model/hf-tokenizer.ts';
+import { defaultTokenizer } from '../model/model.ts';
+import { withinSlidingWindow } from '../model/policy.ts';
+import { sizeOf } from '../tensor.ts';
+import { checkModelFolder } from './paths.ts';
+import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
+
+/** Bytes of a number in the cache. */
+const CACHE_NUMBERS = { f16: 2, f32: 4, f64: 8 } as const;
+const LENGTHS = [4096, 32_768, 131_072];
+
+interface Flags {
+  model: string;
+  adapter?: string;
+  cacheDtype: keyof typeof CACHE_NUMBERS;
+  json: boolean;
+}
+
+/** Adds the command. */
+export function registerInspect(program: Command): void {
+  program.command('inspect')
+    .description('what a model is, and the bytes of its cache by policy; reads no weights')
+    .requiredOption('--model <dir>', 'model folder')
+    .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(new Option('--cache-dtype <dtype>', 'of keys and values').choices(Object.keys(CACHE_NUMBERS)).default('f32'))
+    .option('--json', 'print one JSON document instead', false)
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  checkModelFolder(flags.model);
+  const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
+  const folder = await openModelFolder(flags.model);
+  if (adapter) checkAdapter(adapter, folder.config);
+  const report = await inspect(folder, adapter, CACHE_NUMBERS[flags.cacheDtype]);
+  const about = { model: flags.model, ...(adapter && { adapter: flags.adapter }), ...report };
+  process.stdout.write(`${flags.json ? JSON.stringify(about) : describe(about, flags.cacheDtype)}\n`);
+}
+
+/** What a cache of `tokens` tokens holds and takes under a policy, over all layers and heads. */
+interface CacheSize {
+  readonly policy: string;
+  readonly tokens: number;
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** The command's JSON. */
+interface Report {
+  readonly architecture: string;
+  readonly parameters: number;
+  /** Bytes on the disk by dtype, and the files that hold them. */
+  readonly stored: Readonly<Record<string, number>>;
+  readonly files: number;
+  readonly config: ModelConfig;
+  /** Its tokens; null where the folder has none. */
+  readonly tokenizer: { readonly kind: 'tokenizer.json' | 'bytes'; readonly tokens: number } | null;
+  /** As measured after fine-tuning, at `context` tokens; null where that is not known. */
+  readonly kept: { readonly overall: number; readonly byLayer: readonly number[]; readonly context: number } | null;
+  readonly bytesPerToken: number;
+  readonly cache: readonly CacheSize[];
+}
+
+async function inspect(folder: ModelFolder, adapter: Adapter | undefined, numberBytes: number): Promise<Report> {
+  const config = adapter ? adaptedConfig(adapter, folder.config) : folder.config;
+  const places = [...folder.places.values()];
+  const stored: Record<string, number> = {};
+  for (const { dtype, begin, end } of places) stored[dtype] = (stored[dtype] ?? 0) + end - begin;
+  const entryBytes = 2 * config.headDim * numberBytes + 9; // key, value, position, last and type
+  const bytesPerToken = config.layers * config.kvHeads * entryBytes;
+  return {
+    architecture: ARCHITECTURES[config.modelType ?? 'llama'],
+    parameters: [...expectedWeights(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    stored,
+    files: new Set(places.map(({ path }) => path)).size,
+    config,
+    tokenizer: await tokenizerOf(folder),
+    kept: adapter ? { overall: adapter.kept, byLayer: adapter.keptByLayer, context: adapter.context } : null,
+    bytesPerToken,
+    cache: LENGTHS.flatMap((tokens) => cacheSizes(config, adapter, tokens, entryBytes)),
+  };
+}
+
+async function tokenizerOf({ tokenizer, config }: ModelFolder): Promise<Report['tokenizer']> {
+  if (tokenizer !== undefined) {
+    return { kind: 'tokenizer.json', tokens: (await createHfTokenizer(tokenizer, config)).vocabSize };
+  }
+  const bytes = defaultTokenizer(config);
+  return bytes ? { kind: 'bytes', tokens: bytes.vocabSize } : null;
+}
+
+/** Where nothing says which W a window is to have. */
+const USUAL_WINDOW = 256;
+
+function cacheSizes(
+  config: ModelConfig, adapter: Adapter | undefined, tokens: number, entryBytes: number,
+): CacheSize[] {
+  const perHead = (most: number) => Math.min(tokens, most);
+  const heads = config.layers * config.kvHeads;
+  const size = (policy: string, entries: number): CacheSize => {
+    return { policy, tokens, entries, bytes: entries * entryBytes };
+  };
+  const full = withinSlidingWindow({ kind: 'full' }, config);
+  const whole = full.kind === 'window' ? perHead(full.window) : tokens;
+  const window = Math.min(config.nats.window || USUAL_WINDOW, whole);
+  const sizes = [size('full', heads * whole), size(formatPolicy({ kind: 'window', window }), heads * window)];
+  if (adapter) {
+    const kept = adapter.keptByLayer.reduce((sum, share) => sum + Math.min(share, 1), 0);
+    sizes.push(size('nats', Math.round(Math.min(kept * tokens, config.layers * whole) * config.kvHeads)));
+  }
+  return sizes;
+}
+
+function describe(report: Report & { model: string }, dtype: string): string {
+  const { config, kept, tokenizer } = report;
+  const stored = Object.entries(report.stored).map(([name, bytes]) => `${formatBytes(bytes)} of ${name}`).join(', ');
+  const rope = config.ropeScaling ? `, scaled by ${config.ropeScaling.factor} as Llama 3 is` : '';
+  const lines = [
+    `${report.model}: ${report.architecture}, ${formatCount(report.parameters)} parameters`,
+    `  stored        ${stored} in ${report.files} file${report.files === 1 ? '' : 's'}`,
+    `  layers        ${config.layers}, hidden ${config.hiddenSize}, intermediate ${config.intermediateSize}`,
+    `  heads         ${config.heads} of ${config.headDim}, ${config.kvHeads} of keys and values`,
+    `  vocabulary    ${config.vocabSize}, ${tokenizer ? `${tokenizer.kind} (${tokenizer.tokens} tokens)` : 'no tokenizer.json'}`,
+    `  context       ${config.maxPositions}, rotary theta ${config.ropeTheta}${rope}`,
+    ...(config.slidingWindow === undefined ? [] : [`  window        ${config.slidingWindow} tokens, its own`]),
+    `  trained with  ${config.nats.policy}${config.nats.policy === 'nats' ? `, W ${config.nats.window}, C ${config.nats.chunk}` : ''}`,
+  ];
+  if (kept) {
+    lines.push(`  kept          ${formatShare(kept.overall)} at ${kept.context} tokens; by layer ${kept.byLayer.map(formatShare).join(' ')}`);
+  }
+  lines.push(`  cache         ${formatBytes(report.bytesPerToken)} per token in ${dtype}`, '');
+  const policies = [...new Set(report.cache.map(({ policy }) => policy))];
+  const rows = policies.map((policy) => [policy, ...LENGTHS.map((tokens) => {
+    const found = report.cache.find((each) => each.policy === policy && each.tokens === tokens);
+    if (!found) throw new ConfigError(`no size for ${policy} at ${tokens} tokens`);
+    return formatBytes(found.bytes);
+  })]);
+  lines.push(table(['cache', ...LENGTHS.map((tokens) => `${tokens / 1024}k tokens`)], rows));
+  if (kept) lines.push('', 'nats: the kept share as measured, taken to hold at every length.');
+  return lines.join('\n');
+}
