@@ -1,0 +1,115 @@
+/** config.json of published models: what is read, and what is refused by the name of its field. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../src/errors.ts';
+import { expectedWeights, parseConfig, serializeConfig } from '../src/model/config.ts';
+import { rotaryFrequencies } from '../src/model/rotary.ts';
+
+const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
+const fixture = (name: string): object => JSON.parse(readFileSync(`${root}${name}/config.json`, 'utf8')) as object;
+
+const LLAMA_3 = {
+  architectures: ['LlamaForCausalLM'], attention_bias: false, attention_dropout: 0, bos_token_id: 128000,
+  eos_token_id: [128001, 128008, 128009], hidden_act: 'silu', hidden_size: 4096, initializer_range: 0.02,
+  intermediate_size: 14336, max_position_embeddings: 131072, mlp_bias: false, model_type: 'llama',
+  num_attention_heads: 32, num_hidden_layers: 32, num_key_value_heads: 8, pretraining_tp: 1, rms_norm_eps: 1e-5,
+  rope_scaling: {
+    factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192, rope_type: 'llama3',
+  },
+  rope_theta: 500000, tie_word_embeddings: false, torch_dtype: 'bfloat16', transformers_version: '4.42.3',
+  use_cache: true, vocab_size: 128256,
+};
+const MISTRAL = {
+  architectures: ['MistralForCausalLM'], bos_token_id: 1, eos_token_id: 2, hidden_act: 'silu', hidden_size: 4096,
+  initializer_range: 0.02, intermediate_size: 14336, max_position_embeddings: 32768, model_type: 'mistral',
+  num_attention_heads: 32, num_hidden_layers: 32, num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 10000,
+  sliding_window: 4096, tie_word_embeddings: false, torch_dtype: 'bfloat16', transformers_version: '4.34.0',
+  use_cache: true, vocab_size: 32000,
+};
+const QWEN_2 = {
+  architectures: ['Qwen2ForCausalLM'], attention_dropout: 0, bos_token_id: 151643, eos_token_id: 151645,
+  hidden_act: 'silu', hidden_size: 896, initializer_range: 0.02, intermediate_size: 4864,
+  max_position_embeddings: 32768, max_window_layers: 24, model_type: 'qwen2', num_attention_heads: 14,
+  num_hidden_layers: 24, num_key_value_heads: 2, rms_norm_eps: 1e-6, rope_theta: 1e6, sliding_window: 32768,
+  tie_word_embeddings: true, torch_dtype: 'bfloat16', transformers_version: '4.40.1', use_cache: true,
+  use_sliding_window: false, vocab_size: 151936,
+};
+
+describe('a published config.json', () => {
+  it('of Llama 3.1 has scaled rotary frequencies and several tokens that end a text', () => {
+    const config = parseConfig(LLAMA_3);
+    expect(config).toMatchObject({ modelType: 'llama', headDim: 128, kvHeads: 8, ropeTheta: 5e5, eosTokenId: 128001 });
+    expect(config.eosTokenIds).toEqual([128001, 128008, 128009]);
+    const [plain, scaled] = [parseConfig({ ...LLAMA_3, rope_scaling: null }), config].map(rotaryFrequencies);
+    expect(scaled![0]).toBe(plain![0]); // the shortest wave
+    expect(scaled![63]).toBe(plain![63]! / 8); // the longest
+    expect(scaled!.every((x, n) => x <= plain![n]! && x >= plain![n]! / 8)).toBe(true);
+  });
+
+  it('of Mistral has a window, and none where it says null', () => {
+    expect(parseConfig(MISTRAL)).toMatchObject({ modelType: 'mistral', slidingWindow: 4096 });
+    expect(parseConfig({ ...MISTRAL, sliding_window: null }).slidingWindow).toBeUndefined();
+  });
+
+  it('of Qwen2 has biases of queries, keys and values, and no window as long as it is switched off', () => {
+    const config = parseConfig(QWEN_2);
+    expect(config.slidingWindow).toBeUndefined();
+    const biases = [...expectedWeights(config)].filter(([name]) => name.endsWith('.bias'));
+    expect(biases.length).toBe(3 * 24);
+    expect(biases[1]).toEqual(['model.layers.0.self_attn.k_proj.bias', [128]]);
+  });
+
+  it('says the same after it was written and read again', () => {
+    const all = [LLAMA_3, MISTRAL, QWEN_2, ...readdirSync(root).map(fixture)];
+    for (const config of all.map(parseConfig)) expect(parseConfig(JSON.parse(serializeConfig(config)))).toEqual(config);
+  });
+
+  it('has its rotary scaling at the top or in rope_parameters', () => {
+    const { rope_scaling: scaling, rope_theta, ...rest } = LLAMA_3;
+    expect(parseConfig({ ...rest, rope_parameters: { ...scaling, rope_theta } })).toEqual(parseConfig(LLAMA_3));
+    const { rope_type, ...old } = scaling;
+    expect(parseConfig({ ...LLAMA_3, rope_scaling: { ...old, type: rope_type } })).toEqual(parseConfig(LLAMA_3));
+  });
+
+  it('may lack the token that starts a text, or the one that ends it, but not both', () => {
+    expect(parseConfig({ ...QWEN_2, bos_token_id: null })).toMatchObject({ bosTokenId: 151645, eosTokenId: 151645 });
+    const endless = parseConfig({ ...MISTRAL, eos_token_id: null });
+    expect(endless).toMatchObject({ bosTokenId: 1, eosTokenId: 1, eosTokenIds: [] });
+    const neither = { ...MISTRAL, bos_token_id: null, eos_token_id: null };
+    expect(() => parseConfig(neither)).toThrow(/bos_token_id and eos_token_id/);
+  });
+
+  it.each<[string, object, object]>([
+    ['model_type', LLAMA_3, { model_type: 'gemma' }],
+    ['architectures', LLAMA_3, { architectures: ['LlamaForSequenceClassification'] }],
+    ['architectures', MISTRAL, { architectures: ['LlamaForCausalLM'] }],
+    ['hidden_act', LLAMA_3, { hidden_act: 'gelu' }],
+    ['attention_bias', LLAMA_3, { attention_bias: true }],
+    ['attention_bias', QWEN_2, { attention_bias: false }],
+    ['mlp_bias', LLAMA_3, { mlp_bias: true }],
+    ['quantization_config', LLAMA_3, { quantization_config: { quant_method: 'gptq' } }],
+    ['partial_rotary_factor', LLAMA_3, { partial_rotary_factor: 0.5 }],
+    ['rope_parameters.partial_rotary_factor', MISTRAL, { rope_parameters: { partial_rotary_factor: 0.5 } }],
+    ['pretraining_tp', LLAMA_3, { pretraining_tp: 2 }],
+    ['auto_map', LLAMA_3, { auto_map: { AutoModelForCausalLM: 'modeling.Other' } }],
+    ['is_encoder_decoder', LLAMA_3, { is_encoder_decoder: true }],
+    ['pruned_heads', LLAMA_3, { pruned_heads: { 0: [1] } }],
+    ['sliding_window', LLAMA_3, { sliding_window: 4096 }],
+    ['sliding_window', MISTRAL, { sliding_window: 0 }],
+    ['use_sliding_window', QWEN_2, { use_sliding_window: true }],
+    ['layer_types', MISTRAL, { layer_types: new Array<string>(32).fill('full_attention') }],
+    ['layer_types', LLAMA_3, { layer_types: ['full_attention'] }],
+    ['rope_scaling.type', LLAMA_3, { rope_scaling: { type: 'linear', factor: 2 } }],
+    ['rope_scaling.rope_type', LLAMA_3, { rope_scaling: { rope_type: 'yarn', factor: 4 } }],
+    ['rope_scaling.factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, factor: 0.5 } }],
+    ['high_freq_factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, high_freq_factor: 1 } }],
+    ['attention_factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, attention_factor: 2 } }],
+    ['rope_parameters', LLAMA_3, { rope_parameters: { rope_type: 'default' } }],
+    ['residual_multiplier', LLAMA_3, { residual_multiplier: 0.2 }],
+    ['num_local_experts', MISTRAL, { num_local_experts: 8 }],
+  ])('is refused by the name of %s', (field, base, change) => {
+    expect(() => parseConfig({ ...base, ...change })).toThrow(ConfigError);
+    expect(() => parseConfig({ ...base, ...change })).toThrow(new RegExp(`^[^\\n]*${field.replace('.', '\\.')}[^\\n]*$`));
+  });
+});
