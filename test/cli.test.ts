@@ -13,6 +13,9 @@ import { initialWeights } from '../src/model/init.ts';
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const TEXT = 'It was a damp, drizzly November in my soul; and I quietly took to the ship.\n';
 const ESCAPE = '\u001b';
+const COMMANDS = [
+  'start', 'train', 'finetune', 'export', 'eval', 'generate', 'recall', 'inspect', 'vectors', 'verify',
+];
 
 let folder = '';
 const path = (...names: string[]) => join(folder, ...names);
@@ -88,12 +91,12 @@ describe('natsearch --help', () => {
   test('lists the commands on stdout', async () => {
     const { code, stdout, stderr } = await natsearch('--help');
     const commands = [...stdout.matchAll(/^ {2}(\w+) \[options\] /gm)].map(([, name]) => name);
-    expect(commands).toEqual(['start', 'train', 'eval', 'generate', 'vectors', 'verify']);
+    expect(commands).toEqual(COMMANDS);
     expect(stderr).toBe('');
     expect(code).toBe(0);
   });
 
-  test.each(['start', 'train', 'eval', 'generate', 'vectors', 'verify'])('describes the flags of %s', async (command) => {
+  test.each(COMMANDS)('describes the flags of %s', async (command) => {
     const { code, stdout } = await natsearch(command, '--help');
     expect(stdout).toContain(`Usage: natsearch ${command}`);
     expect(stdout).toMatch(/^ {2}--\w/m);
