@@ -1,0 +1,60 @@
+/**
+ * examples/python/numpy_attention.py, written from the equations in another language, agrees with the truths: each
+ * of the two is a witness for the other.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { makeCase, readManifest, SUITES, verifyCase } from '../src/vectors.ts';
+import { readNpz } from '../src/io/npz.ts';
+import { describePython, natsearch, runExample } from './support/python.ts';
+
+const SCRIPT = 'numpy_attention.py';
+
+describePython(SCRIPT, () => {
+  let folder = '';
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'natsearch-python-'));
+    const { code, stderr } = natsearch('vectors', '--format', 'npz', '--out', join(folder, 'vectors'));
+    expect(code, stderr).toBe(0);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.each([['float64', 'f64'], ['float32', 'f32']])(
+    'passes natsearch verify on every case of the small suite in %s',
+    (dtype, claim) => {
+      const [vectors, outputs] = [join(folder, 'vectors'), join(folder, dtype)];
+      const made = runExample(SCRIPT, vectors, '--out', outputs, '--dtype', dtype);
+      expect(made.code, made.stderr).toBe(0);
+      const { code, stdout, stderr } = natsearch('verify', outputs, '--vectors', vectors, '--dtype', claim, '--json');
+      expect(code, stderr + stdout.slice(0, 2000)).toBe(0);
+      const { passed, cases } = JSON.parse(stdout) as { passed: number; cases: number };
+      expect([passed, cases]).toEqual([SUITES.small.length, SUITES.small.length]);
+    }, 120_000);
+
+  it('computes every output of its own, whatever the truths in the file say', async () => {
+    const vectors = join(folder, 'vectors');
+    const { code, stderr } = runExample(SCRIPT, vectors, '--out', join(folder, 'one'), '--case', 'price-chunks');
+    expect(code, stderr).toBe(0);
+    const file = join(folder, 'one', 'price-chunks.npz');
+    const outputs = Object.fromEntries(await readNpz(readFileSync(file), { file }));
+    const recipe = SUITES.small.find(({ name }) => name === 'price-chunks')!;
+    const { tensors } = verifyCase(await makeCase(recipe), outputs, { dtype: 'f64' });
+    expect(tensors.filter(({ status }) => status !== 'pass').map(({ name }) => name)).toEqual([]);
+    // Another route rounds otherwise: equal bits everywhere would be a copy.
+    expect(Math.max(...tensors.map(({ maxAbsolute }) => maxAbsolute))).toBeGreaterThan(0);
+    expect(readManifest(readFileSync(join(vectors, 'manifest.json'), 'utf8')).cases.map(({ name }) => name))
+      .toContain('price-chunks');
+  });
+
+  it('says what is wrong with a folder or a case, and how to go on', () => {
+    const nowhere = runExample(SCRIPT, join(folder, 'nowhere'));
+    expect(nowhere.code).toBe(2);
+    expect(nowhere.stderr).toContain('npx natsearch vectors --format npz --out');
+    const unknown = runExample(SCRIPT, join(folder, 'vectors'), '--case', 'nosuch');
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toMatch(/manifest\.json has no case nosuch\n$/);
+    expect(runExample(SCRIPT, '--help').stdout).toMatch(/--case NAME[^]*--dtype/);
+  });
+});

@@ -1,0 +1,43 @@
+/**
+ * Python with NumPy for tests of examples/python. Where it is missing they are skipped and say so; if NATS_REQUIRE
+ * names python they fail instead.
+ * @module
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const required = (process.env['NATS_REQUIRE'] ?? '').split(',').includes('python');
+
+/** What a process that ended said. */
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(command: string, args: readonly string[]): Ended {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8', timeout: 120_000 });
+  return { code: status, stdout: stdout ?? '', stderr: error ? error.message : stderr };
+}
+
+/** Debian's NumPy belongs to Debian's Python, which need not be the first on the path. */
+const python = ['python3', '/usr/bin/python3'].find((each) =>
+  run(each, ['-c', 'import sys, numpy; sys.exit(sys.version_info < (3, 11))']).code === 0);
+
+/** Runs a script of examples/python. */
+export function runExample(script: string, ...args: readonly string[]): Ended {
+  return run(python ?? 'python3', [`examples/python/${script}`, ...args]);
+}
+
+/** Runs the command of dist/. */
+export function natsearch(...args: readonly string[]): Ended {
+  return run(process.execPath, ['dist/cli/main.js', ...args]);
+}
+
+/** `describe` for tests that run Python. */
+export function describePython(title: string, tests: () => void): void {
+  if (python || required) describe(title, tests);
+  else describe.skip(`${title} [skipped, no python3 >= 3.11 with numpy]`, tests);
+}
