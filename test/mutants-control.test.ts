@@ -1,13 +1,52 @@
-/** The kernel that the mutants break is right when nothing is broken. */
-import { expect, it } from 'vitest';
-import { smallSuite, verifyCase } from '../src/vectors.ts';
+/** The kernel that the mutants break is right when nothing is broken; the set that nobody fits is caught whole. */
+import { beforeAll, expect, it } from 'vitest';
+import { type HeadBudgets, headBudgets, problemOf } from '../src/oracle/budget.ts';
+import { verifyCase as judge } from '../src/oracle/verify.ts';
+import { type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, type Tensors, verifyCase } from '../src/vectors.ts';
+import { HELD_OUT } from './mutants/held-out/index.ts';
+import { narrow } from './mutants/held-out/parts.ts';
+import { MUTANTS } from './mutants/index.ts';
 import { run } from './mutants/kernel.ts';
 
-it('passes every case of the small suite', async () => {
+let suite: OracleCase[] = [];
+const known = new Map<string, readonly HeadBudgets[]>();
+
+function passes(each: OracleCase, outputs: Tensors, dtype: ClaimedDtype): boolean {
+  const { batch, kvHeads } = each.parameters;
+  const key = `${each.name} ${dtype}`;
+  const budgets = known.get(key)
+    ?? Array.from({ length: batch * kvHeads }, (_, head) => headBudgets(problemOf(each, head), dtype));
+  known.set(key, budgets);
+  return judge(each, outputs, { dtype, budgets }).pass;
+}
+
+beforeAll(async () => {
+  suite = await smallSuite();
+});
+
+it('passes every case of the small suite', () => {
   const failing: string[] = [];
-  for (const each of await smallSuite()) {
+  for (const each of suite) {
     const { pass, diagnosis } = verifyCase(each, run(each), { dtype: 'f32' });
     if (!pass) failing.push(`${each.name}: ${diagnosis!.words}`);
   }
   expect(failing).toEqual([]);
 }, 60_000);
+
+it.each([['f16', 'F16'], ['bf16', 'BF16']] as const)('passes as %s when it stores that', (dtype, stored) => {
+  const failing = suite.filter((each) => !passes(each, narrow(each, {}, stored), dtype));
+  expect(failing.map(({ name }) => name)).toEqual([]);
+}, 60_000);
+
+it('fails with each mistake held out, in some case', () => {
+  const uncaught = HELD_OUT.filter((mutant) => suite.every((each) => passes(each, mutant.run(each), mutant.dtype)));
+  expect(uncaught.map(({ id }) => id)).toEqual([]);
+}, 120_000);
+
+it('has mistakes of their own ids, under names that exist', () => {
+  const all = [...MUTANTS, ...HELD_OUT];
+  expect(HELD_OUT.length).toBeGreaterThanOrEqual(50);
+  expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+  const names = all.flatMap(({ named }) => named);
+  expect(names.filter((name) => !Object.hasOwn(DIAGNOSES, name))).toEqual([]);
+});
