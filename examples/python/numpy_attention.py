@@ -239,9 +239,7 @@ def main():
         )
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "natsearch-vectors" or manifest.get("version") != 1:
-        parser.error(
-            f"{path} is no manifest of version 1: write the vectors with this natsearch"
-        )
+        parser.error(f"{path} is no manifest of version 1: write the vectors with this natsearch")
     if manifest["fileFormat"] != "npz":
         parser.error(
             f"{args.vectors} holds {manifest['fileFormat']}: run `natsearch vectors --format npz`"
