@@ -76,12 +76,11 @@ export function addMemoryPrice(options: {
       const at = (head * chunks + c) * 3;
       const end = Math.min((c + 1) * chunk, N);
       for (let j = c * chunk; j < end; j++) {
-        const add = (type: TokenType, last: number) => {
-          data[at + type] = data[at + type]! + weight * (boundedEnd(last, j, bound) - j);
-        };
-        add(TokenType.GLOBAL, N - 1);
-        add(TokenType.LOCAL, closing[c]!);
-        add(TokenType.WINDOW, Math.min((c + 1) * chunk - 1 + window, N - 1));
+        const price = (last: number): number => weight * (boundedEnd(last, j, bound) - j);
+        data[at + TokenType.GLOBAL] = data[at + TokenType.GLOBAL]! + price(N - 1);
+        data[at + TokenType.LOCAL] = data[at + TokenType.LOCAL]! + price(closing[c]!);
+        data[at + TokenType.WINDOW] = data[at + TokenType.WINDOW]! +
+          price(Math.min((c + 1) * chunk - 1 + window, N - 1));
       }
     }
   }
