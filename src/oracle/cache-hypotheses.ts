@@ -38,6 +38,7 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'evicted-early', shift: 1 };
   yield { name: 'evicted-late', shift: -1 };
   yield { name: 'never-evicted', never: true };
+  yield { name: 'local-never', closes: () => [] };
   yield { name: 'closes-newest', closes: (open) => open.slice(-1) };
   yield { name: 'closes-cached', closes: (open, _, begin) => open.filter((j) => j < begin) };
   yield { name: 'closed-by-last', lastGlobal: true };
@@ -183,6 +184,9 @@ function* attending(scene: Scene): Generator<Hypothesis> {
     yield limited(name, (head, i, j) => type(head, j) !== WINDOW || windows(head, j + 1, end(i)) < slots);
     yield limited(name, (head, i, j) => type(head, j) !== WINDOW || windows(head, j + 1, i + 1) < slots);
   }
+  yield by('causal-missing', (head, i, j) => j < end(i) && i <= last(head, j));
+  yield by('steps-unmasked', (head, i, j) =>
+    (type(head, j) === LOCAL ? j <= i && last(head, j) >= begin(i) : scene.sees(head, i, j)));
   yield by('steps-unmasked', (head, i, j) => j <= i && last(head, j) >= begin(i));
   yield by('steps-unmasked', (head, i, j) => j < end(i) && last(head, j) >= begin(i));
   yield by('never-evicted', (_, i, j) => j <= i);

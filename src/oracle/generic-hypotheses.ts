@@ -60,7 +60,9 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
   // A factor fits anything a little: it must leave next to nothing.
   let left = 0;
   for (let n = 0; n < truth.length; n++) if (Number.isFinite(truth[n]!)) left += (actual[n]! - factor * truth[n]!) ** 2;
-  if (left < 1e-6 * own * (factor - 1) ** 2 && factor !== 0) yield by('factor', (row) => rowOf(row).map((x) => factor * x));
+  if (left < 1e-6 * own * (factor - 1) ** 2 && factor !== 0 && Math.abs(factor + 1) > 1e-4) {
+    yield by('factor', (row) => rowOf(row).map((x) => factor * x));
+  }
   if (output === 'out') yield* oneKey(scene);
 };
 

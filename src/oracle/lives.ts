@@ -81,6 +81,7 @@ export function* lives(scene: Scene): Generator<Life> {
   yield mask('causal-missing', (head, i, j) => j > i || scene.sees(head, i, j));
   yield mask('causal-late', (head, i, j) => j <= i + 1 && i <= right(head, j));
   yield mask('diagonal-hidden', (head, i, j) => j < i && i <= right(head, j));
+  yield mask('diagonal-hidden', (head, i, j) => (j < i || i === 0) && scene.sees(head, i, j));
   yield mask('mask-ignored', (_, i, j) => j <= i);
   yield mask('mask-transposed', (head, i, j) => scene.sees(head, j, i));
   for (const tile of TILES) {
@@ -88,6 +89,7 @@ export function* lives(scene: Scene): Generator<Life> {
     const partial = Math.floor(N / tile);
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial);
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0));
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i));
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1);
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1);

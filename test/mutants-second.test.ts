@@ -1,0 +1,33 @@
+/** The second set of broken implementations, written without sight of the diagnosis. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { HELD_OUT } from './mutants/held-out/index.ts';
+import { countsOf, type Judged, judgeAll, pageOf } from './support/judge.ts';
+
+let judged: Judged[] = [];
+beforeAll(async () => (judged = await judgeAll(HELD_OUT)), 600_000);
+
+const page = (): string => `# Broken on purpose: the second set
+
+Written from the names of mistakes in words, without sight of the diagnosis; [mutants.md](mutants.md) says what is counted,
+and what these implementations said of the diagnosis when they first met it: 89 of 89 caught, 74 named right.
+
+**${countsOf(judged)}.**
+
+${pageOf(judged)}
+Written by \`npx vitest run test/mutants-second.test.ts --update\`; the test fails when this page is out of date.
+`;
+
+describe('the second set of mutants', () => {
+  it('is caught, every one', () => {
+    expect(judged.filter(({ failing }) => failing.length === 0).map(({ id }) => id)).toEqual([]);
+  });
+
+  it('is named no worse than at first', () => {
+    const wrong = judged.filter(({ right }) => !right).map(({ id, name, wanted }) => `${id}: ${name}, not ${wanted.join(' or ')}`);
+    expect(judged.length - wrong.length, wrong.join('\n')).toBeGreaterThanOrEqual(74);
+  });
+
+  it('stands in docs/mutants-second.md as it is judged here', async () => {
+    await expect(page()).toMatchFileSnapshot('../docs/mutants-second.md');
+  });
+});

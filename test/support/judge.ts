@@ -1,0 +1,66 @@
+/**
+ * What `natsearch verify` says of broken kernels, and the page about it.
+ * @module
+ */
+import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/budget.ts';
+import {
+  type CaseReport, type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, verdictsOf, verifyCase,
+} from '../../src/vectors.ts';
+import type { Mutant } from '../mutants/mutant.ts';
+
+/** The verdict on one of them. */
+export interface Judged {
+  readonly id: string;
+  readonly what: string;
+  readonly wanted: readonly string[];
+  readonly failing: readonly CaseReport[];
+  readonly cases: number;
+  readonly name: string;
+  /** Failing cases that the name explains. */
+  readonly explains: number;
+  readonly right: boolean;
+}
+
+/** Runs each over the small suite. Right is the name that explains most of the failing cases. */
+export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
+  const suite = await smallSuite();
+  const known = new Map<string, readonly HeadBudgets[]>();
+  const budgetsOf = (each: OracleCase, dtype: ClaimedDtype): readonly HeadBudgets[] => {
+    const { batch, kvHeads } = each.parameters;
+    const key = `${each.name} ${dtype}`;
+    const made = known.get(key)
+      ?? Array.from({ length: batch * kvHeads }, (_, head) => headBudgets(problemOf(each, head), dtype));
+    known.set(key, made);
+    return made;
+  };
+  return mutants.map(({ id, what, named, dtype, run }) => {
+    const reports = suite.map((each) => verifyCase(each, run(each), { dtype, budgets: budgetsOf(each, dtype) }));
+    const failing = reports.filter(({ pass }) => !pass);
+    const [verdict] = verdictsOf(failing);
+    const wanted = typeof named === 'string' ? [named] : named;
+    const name = verdict?.name ?? 'none';
+    return {
+      id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0, right: wanted.includes(name as never),
+    };
+  });
+}
+
+/** A row for each. */
+export function pageOf(judged: readonly Judged[]): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const said = (name: string): string => (name in DIAGNOSES ? DIAGNOSES[name as keyof typeof DIAGNOSES] : name);
+  return [
+    `| mistake | cases that fail, of ${judged[0]!.cases} | verdict: looks like | explains | right |`,
+    '|---|---|---|---|---|',
+    ...judged.map(({ what, failing, name, explains, right, wanted }) => {
+      const verdict = right ? 'yes' : `**no**: ${wanted.map(said).join(', or ')}`;
+      return `| ${cell(what)} | ${failing.length} | ${cell(said(name))} | ${explains} | ${cell(verdict)} |`;
+    }), '',
+  ].join('\n');
+}
+
+/** "5 of 5 are caught, 4 named right". */
+export function countsOf(judged: readonly Judged[]): string {
+  const caught = judged.filter(({ failing }) => failing.length > 0).length;
+  return `${caught} of ${judged.length} are caught, ${judged.filter(({ right }) => right).length} are named right`;
+}
