@@ -183,28 +183,18 @@ function byteLevelTable(): Map<string, number> {
 const BYTE_LEVEL = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 
 /**
- * The same file with \s as in Rust, whose White_Space lacks U+FEFF and has U+0085: JavaScript's \s is another set, and
- * would split other words.
+ * The same file with ByteLevel's pattern as a step before it: in the patterns of steps the library gives \s its meaning
+ * in Rust (White_Space, which lacks U+FEFF and has U+0085), in its own for ByteLevel the one of JavaScript.
  */
 function withUnicodeSpaces(json: unknown): unknown {
-  const visit = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(visit);
-    if (typeof value !== 'object' || value === null) return value;
-    const step = value as Json;
-    if (step['type'] === 'ByteLevel' && step['use_regex'] !== false && step['add_prefix_space'] === false) {
-      const split = { type: 'Split', pattern: { Regex: spaces(BYTE_LEVEL) }, behavior: 'Isolated', invert: false };
-      return { type: 'Sequence', pretokenizers: [split, { ...step, use_regex: false }] };
-    }
-    return Object.fromEntries(Object.entries(step).map(([key, each]) => {
-      return [key, key === 'Regex' && typeof each === 'string' ? spaces(each) : visit(each)];
-    }));
+  const visit = (step: unknown): unknown => {
+    if (typeof step !== 'object' || step === null) return step;
+    const { type, pretokenizers, use_regex, add_prefix_space } = step as Json;
+    if (Array.isArray(pretokenizers)) return { ...step, pretokenizers: pretokenizers.map(visit) };
+    if (type !== 'ByteLevel' || use_regex === false || add_prefix_space !== false) return step;
+    const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL }, behavior: 'Isolated', invert: false };
+    return { type: 'Sequence', pretokenizers: [split, { ...step, use_regex: false }] };
   };
   const file = json as Json;
-  return { ...file, pre_tokenizer: visit(file['pre_tokenizer']), normalizer: visit(file['normalizer']) };
-}
-
-function spaces(pattern: string): string {
-  return pattern.replace(/\\([\s\S])/g, (escape, letter: string) => {
-    return letter === 's' ? String.raw`\p{White_Space}` : letter === 'S' ? String.raw`\P{White_Space}` : escape;
-  });
+  return { ...file, pre_tokenizer: visit(file['pre_tokenizer']) };
 }
