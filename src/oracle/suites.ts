@@ -151,7 +151,7 @@ const CACHES: readonly Recipe[] = [
     headDim: 2, steps: decode(33, 65),
   }),
   recipe('forgets', 'memory follows what is alive: neither the context nor the longest head', {
-    queryHeads: 3, kvHeads: 3, tokens: 300, headDim: 8, window: 5,
+    queryHeads: 3, kvHeads: 3, tokens: 300, headDim: 4, window: 5,
     ...given('GGW', 'W', withGlobals('WWLW', 300, [0, 110, 111, 240])), backward: false, steps: every(30, 300),
   }),
   recipe('long-decode', 'a window that wraps many times: a slot reused too early, or overwritten', {

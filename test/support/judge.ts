@@ -40,7 +40,8 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
     const wanted = typeof named === 'string' ? [named] : named;
     const name = verdict?.name ?? 'none';
     return {
-      id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0, right: wanted.includes(name as never),
+      id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0,
+      right: wanted.includes(name as never),
     };
   });
 }

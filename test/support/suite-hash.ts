@@ -6,7 +6,7 @@ import { sha256 } from '../../src/oracle/vector-files.ts';
 import { type OracleCase, packCase } from '../../src/vectors.ts';
 
 /** Changes with the suite and with the order in which truths are summed; never with the machine. */
-export const SMALL_SUITE_HASH = '2bf5f6656cd294b9e24e4de0408b8944ef5b1ca2497744f23c80877120e97c2a';
+export const SMALL_SUITE_HASH = 'a907d5589297d9a012cc40a9bccde030d3d8e725b7de521ce7e394c8963acef3';
 
 /** SHA-256 of the hashes of the files of `cases`, seed 0, safetensors. */
 export async function suiteHash(cases: readonly OracleCase[]): Promise<string> {
