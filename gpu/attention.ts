@@ -489,6 +489,7 @@ export interface TypeGradientOptions {
   readonly bounded: boolean;
   readonly window: number;
   readonly chunk: number;
+  readonly bound?: number;
 }
 
 /** Gradients of §4, and with `typed` of §5: dq, dk, dv and dTypes [B,G,Nc,3]. */
@@ -534,9 +535,9 @@ export async function attentionBackward(
 
 // ---- gradients of the types -------------------------------------------------------------------------
 
-/** Scores of all pairs j <= i, visible or not. */
-const CAUSAL = kernel('causal scores', 'q k | n d share first | scale', `
-  if (this.thread.y > first + this.thread.x) {
+/** Scores of all pairs j <= i <= j + bound, visible or not. */
+const CAUSAL = kernel('causal scores', 'q k | n d share first bound | scale', `
+  if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
     return ${HIDDEN};
   }
   const head = Math.floor((this.thread.z + 0.5) / share);
@@ -546,22 +547,23 @@ const CAUSAL = kernel('causal scores', 'q k | n d share first | scale', `
   }
   return sum * scale;`);
 
-const CAUSAL_LSE = kernel('causal log-sum-exp', 'scores | keys rows first', `
+const CAUSAL_LSE = kernel('causal log-sum-exp', 'scores | keys rows first bound', `
   let max = ${HIDDEN};
   for (let j = 0; j < keys; j++) {
     max = Math.max(max, scores[(this.thread.y * keys + j) * rows + this.thread.x]);
   }
   let sum = 0;
   for (let i = 0; i < keys; i++) {
-    if (i <= first + this.thread.x) {
+    if (i <= first + this.thread.x && i + bound >= first + this.thread.x) {
       sum += Math.exp(scores[(this.thread.y * keys + i) * rows + this.thread.x] - max);
     }
   }
   return max + Math.log(sum);`);
 
-/** dM of §4, summed over the query heads of a group: exp(S - n) (do . v - D) for j <= i. */
-const MASK_GRADIENT = kernel('mask gradient', 'scores shift dOut v delta | n d share keys rows first stride offset', `
-  if (this.thread.y > first + this.thread.x) {
+/** dM of §4, summed over the query heads of a group: exp(S - n) (do . v - D) for j <= i <= j + bound. */
+const MASK_GRADIENT = kernel(
+  'mask gradient', 'scores shift dOut v delta | n d share keys rows first stride offset bound', `
+  if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
     return 0;
   }
   let total = 0;
@@ -582,6 +584,7 @@ async function typeGradient(
 ): Promise<Memory> {
   const { B, H, G, N, d, scale } = sizes;
   const { q, k, v, lse, dOut } = inputs;
+  const bound = Math.min(typed.bound ?? N, N); // no key is N queries old
   const share = H / G;
   const plan = await planTypes(scope, typed.types, B * G, N, typed);
   let dTypes = await fill(scope, 0, B * G * plan.chunks * 3);
@@ -589,13 +592,13 @@ async function typeGradient(
   for (let first = 0; first < N; first += step) {
     const rows = Math.min(step, N - first);
     const keys = first + rows;
-    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, share, first], [scale]);
+    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, share, first, bound], [scale]);
     const shift = typed.bounded
-      ? await scope.run(CAUSAL_LSE, [rows, B * H], [scores], [keys, rows, first])
+      ? await scope.run(CAUSAL_LSE, [rows, B * H], [scores], [keys, rows, first, bound])
       : lse;
     const dM = await scope.run(
       MASK_GRADIENT, [rows, keys, B * G], [scores, shift, dOut, v, delta],
-      [N, d, share, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first],
+      [N, d, share, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first, bound],
     );
     dTypes = await addTypeGradient(scope, plan, dTypes, dM, first, rows);
     scope.free(scores, dM);

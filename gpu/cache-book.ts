@@ -3,7 +3,7 @@
  * Whole numbers only: keys and values are on the device.
  * @module
  */
-import { FOREVER, TokenType } from '../src/lifetime.ts';
+import { boundedEnd, FOREVER, TokenType } from '../src/lifetime.ts';
 
 /** Blocks of a pool that are free. The pool grows by doubling and halves when three quarters are free. */
 export class BlockPool {
@@ -62,20 +62,23 @@ export class HeadBook {
   readonly blocks: number[] = [];
   position: Int32Array = new Int32Array(16);
   last: Int32Array = new Int32Array(16);
+  /** 1 for a LOCAL entry that no GLOBAL has closed. */
   #local: Uint8Array = new Uint8Array(16);
   /** Slots of chunks that have no type yet, by position; those before #typed have got one. */
   readonly #untyped: number[] = [];
   #typed = 0;
-  /** LOCAL entries that no GLOBAL has closed. */
+  /** LOCAL entries since the last GLOBAL. */
   #open = 0;
   /** No entry dies before this query. */
   #safe: number = FOREVER;
   readonly #pool: BlockPool;
   readonly #blockSize: number;
+  readonly #bound: number | undefined;
 
-  constructor(pool: BlockPool, blockSize: number) {
+  constructor(pool: BlockPool, blockSize: number, bound?: number) {
     this.#pool = pool;
     this.#blockSize = blockSize;
+    this.#bound = bound;
   }
 
   /** Where slot `slot` lies in the pool, in entries. */
@@ -94,9 +97,15 @@ export class HeadBook {
 
   #put(slot: number, position: number): void {
     this.position[slot] = position;
-    this.last[slot] = FOREVER;
     this.#local[slot] = 0;
+    this.#endAt(slot, FOREVER);
     this.#untyped.push(slot);
+  }
+
+  /** The entry lives until `last`, or as long as the bound lets it. */
+  #endAt(slot: number, last: number): void {
+    this.last[slot] = boundedEnd(last, this.position[slot]!, this.#bound);
+    this.#safe = Math.min(this.#safe, this.last[slot]!);
   }
 
   /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
@@ -104,20 +113,18 @@ export class HeadBook {
     if (type === TokenType.GLOBAL && this.#open > 0) {
       this.#open = 0;
       for (let slot = 0; slot < this.count; slot++) {
-        if (this.#local[slot] === 1 && this.last[slot] === FOREVER) {
-          this.last[slot] = end;
-          this.#safe = Math.min(this.#safe, end);
-        }
+        if (this.#local[slot] === 0) continue;
+        this.#local[slot] = 0;
+        this.#endAt(slot, end);
       }
     }
     for (; this.#typed < this.#untyped.length; this.#typed++) {
       const slot = this.#untyped[this.#typed]!;
       if (this.position[slot]! > end) break;
       this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
-      this.last[slot] = last;
+      this.#endAt(slot, last);
       if (type === TokenType.LOCAL) this.#open++;
     }
-    this.#safe = Math.min(this.#safe, last);
     if (this.#typed === this.#untyped.length) this.#untyped.length = this.#typed = 0;
   }
 
@@ -153,6 +160,7 @@ export class HeadBook {
     const moves: Move[] = [];
     if (this.#safe < next) {
       this.#safe = FOREVER;
+      this.#forgetUntyped(next);
       for (let slot = 0; slot < this.count; slot++) {
         if (this.last[slot]! >= next) {
           this.#safe = Math.min(this.#safe, this.last[slot]!);
@@ -170,6 +178,13 @@ export class HeadBook {
     }
     while (places.length < tokens) places.push(this.push(first + places.length));
     return { places, moves };
+  }
+
+  /** A bound may end tokens before their chunk is full. */
+  #forgetUntyped(next: number): void {
+    const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot]! >= next);
+    this.#untyped.length = this.#typed = 0;
+    this.#untyped.push(...alive);
   }
 
   #move(from: number, to: number, moves: Move[]): void {

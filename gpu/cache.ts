@@ -47,9 +47,9 @@ export class DeviceCache {
   constructor(device: Device, options: CacheOptions) {
     this.#device = device;
     this.options = options;
-    const { batch, kvHeads, blockSize, headDim } = options;
+    const { batch, kvHeads, blockSize, headDim, bound } = options;
     this.#blocks = new BlockPool(Math.floor(device.maxLength / (blockSize * headDim)), () => this.#full());
-    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(this.#blocks, blockSize));
+    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(this.#blocks, blockSize, bound));
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);

@@ -352,21 +352,23 @@ export class GpuEngine implements Engine, TensorOwner {
     })[0]!;
   }
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor {
-    const { window, chunk } = options;
     const whole = this.#types(types, length, options);
     const [B, G] = types.shape as [number, number];
     const last = this.#made([B, G, length], 'integer');
     this.assertAlive();
     this.#queue.add(() => this.#compute([whole], [last], async (scope, [t]) =>
-      [await lifetime(scope, t!, B * G, length, window, chunk)]));
+      [await lifetime(scope, t!, B * G, length, options)]));
     return last;
   }
   #types(types: Tensor, length: number, options: LifetimeOptions): DeviceTensor {
     checkTypesShape(types, length, options);
     const whole = integer(types);
     if (whole.host) checkTypeValues(whole.host);
-    if (length + options.window >= MOST_TOKENS && options.window < FOREVER - length) {
-      throw new DeviceError(`${length} tokens and a window of ${options.window} pass ${MOST_TOKENS}, beyond which float32 does not count: use a smaller window`);
+    for (const name of ['window', 'bound'] as const) {
+      const reach = options[name] ?? FOREVER;
+      if (length + reach >= MOST_TOKENS && reach < FOREVER - length) {
+        throw new DeviceError(`${length} tokens and a ${name} of ${reach} pass ${MOST_TOKENS}, beyond which float32 does not count: use a smaller ${name}`);
+      }
     }
     return whole;
   }
@@ -402,7 +404,7 @@ export class GpuEngine implements Engine, TensorOwner {
     const [dq, dk, dv, dTypes] = this.#call(handles, [q.shape, k.shape, v.shape, typeShape], (scope, m) =>
       attentionBackward(
         scope, { q: m[0]!, k: m[1]!, v: m[2]!, last: m[3]!, out: m[4]!, lse: m[5]!, dOut: m[6]! }, sizes,
-        types && { types: m[7]!, bounded: types.rule === 'bounded', window: types.window, chunk: types.chunk },
+        types && { ...types, types: m[7]!, bounded: types.rule === 'bounded' },
       ));
     return { dq: dq!, dk: dk!, dv: dv!, ...(types && { dTypes: dTypes! }) };
   }

@@ -11,9 +11,9 @@ export const ENDLESS: number = Math.fround(FOREVER);
 
 /**
  * One thread per token looks ahead to the first GLOBAL chunk after its own; a chunk that does not end inside
- * the sequence counts as GLOBAL. An unknown type (a NaN score) makes last -1.
+ * the sequence counts as GLOBAL. No token j lives beyond j + bound. An unknown type (a NaN score) makes last -1.
  */
-const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless', `
+const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless bound', `
   const c = Math.floor((this.thread.x + 0.5) / C);
   const end = c * C + C - 1;
   const type = types[at(this.thread.y, chunks, c)];
@@ -43,13 +43,18 @@ const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless', `
       last = -1;
     }
   }
+  const most = bound + this.thread.x;
+  if (last > most) {
+    last = most;
+  }
   return last;`);
 
 /** last [B,G,N] of types [B,G,Nc], for heads = B G. */
 export function lifetime(
-  scope: Scope, types: Memory, heads: number, N: number, window: number, chunk: number,
+  scope: Scope, types: Memory, heads: number, N: number,
+  { window, chunk, bound = ENDLESS }: { window: number; chunk: number; bound?: number },
 ): Promise<Memory> {
-  return scope.run(LIFETIME, [N, heads], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS]);
+  return scope.run(LIFETIME, [N, heads], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS, bound]);
 }
 
 const KEPT = kernel('kept share', 'last | n', `

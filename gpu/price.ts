@@ -6,7 +6,7 @@ import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 import { planTypes } from './mask.ts';
 
-const PRICE = kernel('memory price', 'dTypes closing | n chunks C | window weight', `
+const PRICE = kernel('memory price', 'dTypes closing | n chunks C bound | window weight', `
   let end = n - 1;
   if (this.thread.x === 1) {
     end = closing[this.thread.z * chunks + this.thread.y];
@@ -17,7 +17,11 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C | window weigh
   let queries = 0;
   for (let t = 0; t < C; t++) {
     if (this.thread.y * C + t < n) {
-      queries += end - (this.thread.y * C + t);
+      let kept = end - (this.thread.y * C + t);
+      if (kept > bound) {
+        kept = bound;
+      }
+      queries += kept;
     }
   }
   return dTypes[(this.thread.z * chunks + this.thread.y) * 3 + this.thread.x] + weight * queries;`);
@@ -25,8 +29,11 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C | window weigh
 /** dTypes + K times the queries that each token would be kept for, per type: [heads,Nc,3]. */
 export async function addMemoryPrice(
   scope: Scope, dTypes: Memory, types: Memory, heads: number, N: number,
-  options: { window: number; chunk: number; weight: number },
+  options: { window: number; chunk: number; bound?: number; weight: number },
 ): Promise<Memory> {
   const { closing, chunks, chunk, window } = await planTypes(scope, types, heads, N, options);
-  return scope.run(PRICE, [3, chunks, heads], [dTypes, closing], [N, chunks, chunk], [window, options.weight]);
+  const bound = Math.min(options.bound ?? N, N); // no token is N queries old
+  return scope.run(
+    PRICE, [3, chunks, heads], [dTypes, closing], [N, chunks, chunk, bound], [window, options.weight],
+  );
 }
