@@ -8,7 +8,6 @@ import { ValueError } from '../src/errors.ts';
 import { type AttentionSizes, attentionSizes, checkTypesShape } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import type { MaskGradientRule } from '../src/engine.ts';
-import { checkBound } from './bound.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 
@@ -162,8 +161,7 @@ function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32A
   const { B, G, N } = sizes;
   const { window, chunk = 1, bound } = options;
   if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
-  checkTypesShape(types, N, { window, chunk });
-  checkBound(bound);
+  checkTypesShape(types, N, { window, chunk, bound });
   const chunks = types.shape[2]!;
   const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
   for (let head = 0; head < B * G; head++) {

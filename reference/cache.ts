@@ -9,7 +9,6 @@ import { ValueError } from '../src/errors.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkCounts, checkTypeValues } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
-import { checkBound } from './bound.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
 
@@ -54,9 +53,7 @@ export class KVCache {
   constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     this.options = { chunk: 1, blockSize: 16, ...options };
     const { batch, kvHeads } = this.options;
-    const { bound, ...rest } = this.options;
-    checkCacheOptions(rest);
-    checkBound(bound);
+    checkCacheOptions(this.options);
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);

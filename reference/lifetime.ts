@@ -5,7 +5,6 @@
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkTypeValues, checkTypesShape } from '../src/shape.ts';
 import type { NDArray } from '../src/tensor.ts';
-import { checkBound } from './bound.ts';
 
 /**
  * last(j) of every token: the last query that may see its key and value (§2).
@@ -39,8 +38,7 @@ export function lifetime(
   options: { window: number; chunk?: number; bound?: number; length?: number },
 ): NDArray<Int32Array> {
   const { window, chunk = 1, bound, length = (types.shape[2] ?? 0) * chunk } = options;
-  checkTypesShape(types, length, { window, chunk });
-  checkBound(bound);
+  checkTypesShape(types, length, { window, chunk, bound });
   checkTypeValues(types.data);
   const [B, G, chunks] = types.shape as [number, number, number];
   const last = new Int32Array(B * G * length);

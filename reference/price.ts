@@ -5,7 +5,6 @@
 import { boundedEnd, chunkCount, TokenType } from '../src/lifetime.ts';
 import { checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
 import type { NDArray } from '../src/tensor.ts';
-import { checkBound } from './bound.ts';
 import { planTypeGradient } from './mask.ts';
 
 /**
@@ -64,8 +63,7 @@ export function addMemoryPrice(options: {
   weight: number;
 }): NDArray {
   const { dTypes, types, length: N, window, chunk = 1, bound, weight } = options;
-  checkTypesShape(types, N, { window, chunk });
-  checkBound(bound);
+  checkTypesShape(types, N, { window, chunk, bound });
   const [B, G] = types.shape as [number, number, number];
   const chunks = chunkCount(N, chunk);
   expectShape('dTypes', dTypes, [B, G, chunks, 3], `types is [${types.shape}]`);

@@ -36,7 +36,7 @@ export interface LifetimeOptions {
   readonly chunk: number;
   /**
    * Ends the life of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
-   * whose attention has a window of its own. An engine without it refuses with a DeviceError.
+   * whose attention has a window of its own.
    */
   readonly bound?: number;
 }

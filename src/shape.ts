@@ -2,7 +2,7 @@
  * Shape and value checks shared by every engine, so that each refuses the same input with the same words.
  * @module
  */
-import { DeviceError, ShapeError, ValueError } from './errors.ts';
+import { ShapeError, ValueError } from './errors.ts';
 import { chunkCount } from './lifetime.ts';
 
 interface Shaped {
@@ -36,13 +36,11 @@ export function expectPositive(name: string, value: number): void {
   if (!(value > 0) || !Number.isFinite(value)) throw new ValueError(`${name} is ${value}: it must be a finite number above 0`);
 }
 
-/** W and C of §2. An engine that honours `bound` leaves it out here and checks it itself. */
+/** W and C of §2, and the bound, if there is one. */
 export function checkLifetimeOptions(options: { window: number; chunk: number; bound?: number }): void {
-  if (options.bound !== undefined) {
-    throw new DeviceError(`lifetimes are bound to ${options.bound} tokens, which this engine cannot do: compute without --gpu, or take the policy full or window:W`);
-  }
   expectWhole('window', options.window, 0);
   expectWhole('chunk', options.chunk, 1);
+  if (options.bound !== undefined) expectWhole('bound', options.bound, 0);
 }
 
 /** Sizes of attention's inputs: q [B,H,N,d], k and v [B,G,N,d], last [B,G,N]. */

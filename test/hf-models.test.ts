@@ -6,11 +6,11 @@ import { ReferenceEngine } from '../reference/index.ts';
 import type { Engine } from '../src/engine.ts';
 import { readModelFolder } from '../src/io/model-folder.ts';
 import { readSafetensors } from '../src/io/safetensors.ts';
-import { DeviceError } from '../src/errors.ts';
 import { loadModel } from '../src/load.ts';
-import type { Policy } from '../src/model/config.ts';
+import { parsePolicy, type Policy } from '../src/model/config.ts';
 import { hiddenStates } from '../src/model/decoder.ts';
-import type { Model } from '../src/model/model.ts';
+import { initialWeights } from '../src/model/init.ts';
+import { Model } from '../src/model/model.ts';
 import { Tape } from '../src/tape.ts';
 import { ENGINES } from './support/engines.ts';
 
@@ -136,9 +136,8 @@ describe.each(names)('%s', (name) => {
   it('is held in the precision of its files, and computes the same bits as when held in float64', async () => {
     const { config, weights } = await readModelFolder(root + name);
     expect([...weights.values()].every(({ data }) => data instanceof Float32Array)).toBe(true);
-    const { Model: ModelClass } = await import('../src/model/model.ts');
     const wide = new Map([...weights].map(([key, { data, shape }]) => [key, { data: Float64Array.from(data), shape }]));
-    const [a, b] = [weights, wide].map((each) => new ModelClass(new ReferenceEngine(), config, each));
+    const [a, b] = [weights, wide].map((each) => new Model(new ReferenceEngine(), config, each));
     expect((await logitsInSteps(a!, ids, [5])).logits).toEqual((await logitsInSteps(b!, ids, [5])).logits);
   });
 
@@ -176,13 +175,32 @@ describe('a sliding window of the model', () => {
     expect(live).toEqual(new Array(2 * 3 * 2).fill(3)); // without the model's window: 2 sinks more
   });
 
-  it('is refused by an engine that cannot bound what types alone do not', async () => {
-    const cpu = ENGINES.find(({ name }) => name === 'gpu.js cpu');
-    if (!cpu) return expect(process.env['NATS_STACKS']).toBeDefined();
-    const model = await load(await cpu.create());
-    expect(() => model.session({ policy: { kind: 'streaming', sink: 2, window: 3 } })).toThrow(DeviceError);
-    model.session({ policy: { kind: 'full' } }).dispose();
-    model.dispose();
-    model.engine.dispose();
-  });
+  /** With scorers, so that it can choose types itself. */
+  const searching = async (engine: Engine, chunk: number): Promise<Model> => {
+    const { config: base, weights } = await readModelFolder(`${root}mistral-window`);
+    const nats = { policy: 'nats', window: 3, chunk, pooling: 'mean', lambda: 0, temperature: 1 } as const;
+    const config = { ...base, nats };
+    const scorers = [...initialWeights(config, 3)].filter(([name]) => !weights.has(name));
+    expect(scorers).toHaveLength(config.layers);
+    return new Model(engine, config, new Map([...weights, ...scorers]));
+  };
+  const runs = [['nats', 1], ['nats', 3], ['streaming:2+3', 1], ['full', 1], ['window:30', 1]] as const;
+
+  for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
+    const title = `bounds the policy %s with chunks of %d as the float64 reference does [${use.name}]`;
+    it.skipIf(use.missing).each(runs)(title, async (policy, chunk) => {
+      const [truth, model] = [await searching(new ReferenceEngine(), chunk), await searching(await use.create(), chunk)];
+      for (const sizes of [[16], [5, 1]]) {
+        const [exact, got] = [
+          await logitsInSteps(truth, ids, sizes, parsePolicy(policy)),
+          await logitsInSteps(model, ids, sizes, parsePolicy(policy)),
+        ];
+        expect(distance(got.logits, exact.logits)).toBeLessThan(1e-4);
+        expect(got.live).toEqual(exact.live);
+        expect(Math.max(...got.live)).toBeLessThanOrEqual(8);
+      }
+      model.dispose();
+      model.engine.dispose();
+    }, 120_000);
+  }
 });
