@@ -10,7 +10,6 @@ import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config
 import { ARCHITECTURES } from '../model/hf-config.ts';
 import { createHfTokenizer } from '../model/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
-import { withinSlidingWindow } from '../model/policy.ts';
 import { sizeOf } from '../tensor.ts';
 import { checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
@@ -105,13 +104,11 @@ const USUAL_WINDOW = 256;
 function cacheSizes(
   config: ModelConfig, adapter: Adapter | undefined, tokens: number, entryBytes: number,
 ): CacheSize[] {
-  const perHead = (most: number) => Math.min(tokens, most);
   const heads = config.layers * config.kvHeads;
   const size = (policy: string, entries: number): CacheSize => {
     return { policy, tokens, entries, bytes: entries * entryBytes };
   };
-  const full = withinSlidingWindow({ kind: 'full' }, config);
-  const whole = full.kind === 'window' ? perHead(full.window) : tokens;
+  const whole = Math.min(tokens, (config.slidingWindow ?? Infinity) - 1);
   const window = Math.min(config.nats.window || USUAL_WINDOW, whole);
   const sizes = [size('full', heads * whole), size(formatPolicy({ kind: 'window', window }), heads * window)];
   if (adapter) {

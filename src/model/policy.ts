@@ -7,25 +7,12 @@ import type { LifetimeOptions } from '../engine.ts';
 import { TokenType } from '../lifetime.ts';
 import type { ModelConfig, Policy } from './config.ts';
 
-/**
- * The same pattern where types alone can say that no token outlives the model's sliding window, which every engine
- * computes: full is then a window.
- */
-export function withinSlidingWindow(policy: Policy, { slidingWindow }: ModelConfig): Policy {
-  if (slidingWindow === undefined || policy.kind === 'nats') return policy;
-  const most = slidingWindow - 1; // i sees j if i - j < slidingWindow
-  if (policy.kind === 'full' || policy.window >= most) return { kind: 'window', window: most };
-  return policy;
-}
-
 /** W, C and the model's bound under a policy. Fixed patterns go token by token. */
 export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOptions {
   const { slidingWindow, nats } = config;
   const fixed = { window: policy.kind === 'full' || policy.kind === 'nats' ? 0 : policy.window, chunk: 1 };
   const own = policy.kind === 'nats' ? { window: nats.window, chunk: nats.chunk } : fixed;
-  if (slidingWindow === undefined) return own;
-  const within = policy.kind === 'window' && policy.window < slidingWindow; // the types say it already
-  return within ? own : { ...own, bound: slidingWindow - 1 };
+  return slidingWindow === undefined ? own : { ...own, bound: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
 }
 
 /** The fixed type of the token at `position`. */

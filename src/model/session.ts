@@ -9,7 +9,7 @@ import { Tape } from '../tape.ts';
 import type { ModelConfig, Policy } from './config.ts';
 import { decode, type LayerInputs, type Weights, weightOf } from './decoder.ts';
 import { linear, splitHeads } from './layers.ts';
-import { fixedType, lifetimeOptions, withinSlidingWindow } from './policy.ts';
+import { fixedType, lifetimeOptions } from './policy.ts';
 
 /** How a session keeps its cache. */
 export interface SessionOptions {
@@ -26,8 +26,6 @@ export class Session {
   readonly engine: Engine;
   readonly policy: Policy;
   readonly batch: number;
-  /** `policy`, within the model's own window. */
-  readonly #served: Policy;
   readonly #config: ModelConfig;
   readonly #weights: Weights;
   readonly #caches: Cache[];
@@ -43,8 +41,7 @@ export class Session {
     this.#weights = weights;
     this.#seen = new Array<number>(batch).fill(0);
     const { kvHeads, headDim, hiddenSize } = config;
-    this.#served = withinSlidingWindow(policy, config);
-    const lifetimes = lifetimeOptions(this.#served, config);
+    const lifetimes = lifetimeOptions(policy, config);
     const perLayer = { length: config.layers };
     this.#caches = Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
     this.#pools = lifetimes.chunk === 1
@@ -98,11 +95,11 @@ export class Session {
 
   /** Types of the chunks this step touches, [B,G,nc]: learned (no noise, §6) or fixed. */
   #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts?: readonly number[]): Tensor {
-    const { chunk } = lifetimeOptions(this.#served, this.#config);
+    const { chunk } = lifetimeOptions(this.policy, this.#config);
     const G = this.#config.kvHeads;
     const rows = Math.floor((T + chunk - 2) / chunk) + 1;
     const chunkAt = (b: number, row: number) => chunkOf(this.#seen[b]!, chunk) + row;
-    const policy = this.#served;
+    const { policy } = this;
     if (policy.kind !== 'nats') {
       const fixed = Int32Array.from({ length: this.batch * G * rows }, (_, n) => {
         return fixedType(policy, chunkAt(Math.floor(n / (G * rows)), n % rows));
