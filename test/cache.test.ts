@@ -119,7 +119,8 @@ describeEngines('the cache', ({ precision, engine }) => {
   it.each<[string, Partial<CacheOptions>]>([
     ['a negative window', { window: -1 }], ['a fractional window', { window: 1.5 }], ['a chunk of 0', { chunk: 0 }],
     ['a block size of 0', { blockSize: 0 }], ['no sequence', { batch: 0 }],
-    ['a fractional head size', { headDim: 1.5 }],
+    ['a fractional head size', { headDim: 1.5 }], ['a negative bound', { bound: -1 }],
+    ['a fractional bound', { bound: 0.5 }],
   ])('refuses %s with a ValueError', (_, wrong) => {
     expect(() => engine().createCache({ ...plain, ...wrong })).toThrow(ValueError);
   });

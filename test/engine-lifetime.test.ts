@@ -43,13 +43,19 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       expectSameBits(last, denseLifetime(types, size), 'last');
     }));
 
-  it('counts exactly over thousands of tokens, and to FOREVER with a window that reaches it', async () => {
+  it('counts exactly over thousands of tokens, and to FOREVER with a window or a bound that reaches it', async () => {
     const N = 5000;
     const types = draw(3, 'float64').whole(N, 3);
     for (const window of [0, 256, 100_000, FOREVER]) {
       const last = engine().lifetime(engine().integers(types, [1, 1, N]), N, { window, chunk: 1 });
       const truth = lifetime(ndarray(types, [1, 1, N]), { window });
       expectSameBits(await engine().readIntegers(last), truth.data, `last with W = ${window}`);
+    }
+    for (const bound of [0, 4095, 100_000, FOREVER]) {
+      const options = { window: 256, chunk: 1, bound };
+      const last = engine().lifetime(engine().integers(types, [1, 1, N]), N, options);
+      const truth = lifetime(ndarray(types, [1, 1, N]), options);
+      expectSameBits(await engine().readIntegers(last), truth.data, `last with a bound of ${bound}`);
     }
   });
 
@@ -58,5 +64,10 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       engine.readIntegers(engine.lifetime(engine.integers(types, [1, 1, types.length]), N, { window: 1, chunk: 1 }));
     await expect(use(engine(), [0, 3], 2)).rejects.toThrow(ValueError);
     await expect(use(engine(), [0, 1], 3)).rejects.toThrow(ShapeError);
+  });
+
+  it.each([-1, 0.5, NaN])('refuses a bound of %d with a ValueError', (bound) => {
+    const types = engine().integers([0], [1, 1, 1]);
+    expect(() => engine().lifetime(types, 1, { window: 0, chunk: 1, bound })).toThrow(ValueError);
   });
 });

@@ -44,12 +44,12 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
   async function price(engine: Engine, p: Problem, weight: number): Promise<ArrayLike<number>> {
     const zero = engine.zeros([p.B, p.G, p.chunks, 3]);
     const types = engine.integers(p.types, [p.B, p.G, p.chunks]);
-    return engine.read(engine.addMemoryPrice(zero, types, p.N, { window: p.window, chunk: p.chunk, weight }));
+    return engine.read(engine.addMemoryPrice(zero, types, p.N, { ...p, weight }));
   }
 
   it('is lambda times 1 - 1/N when every token is GLOBAL', () =>
     holds(sizes({ N: 40 }), async (size, engine) => {
-      const p = problem({ ...size, only: 0 }, precision);
+      const p = problem({ ...size, only: 0, bound: size.N }, precision);
       const truth = heads(p).map(() => R.divide(exact(p.N - 1), exact(p.N)));
       expectWithin(await keptShare(engine, p, p.types), truth, 'keptShare');
     }));
@@ -122,7 +122,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       const p = problem(size, precision);
       const dTypes = draw(size.seed + 1, precision).real(p.B * p.G * p.chunks * 3);
       const types = engine.integers(p.types, [p.B, p.G, p.chunks]);
-      const options = { window: p.window, chunk: p.chunk, weight: 0 };
+      const options = { ...p, weight: 0 };
       const same = engine.addMemoryPrice(engine.tensor(dTypes, [p.B, p.G, p.chunks, 3]), types, p.N, options);
       expect([...await engine.read(same)]).toEqual([...dTypes]);
       const priced = engine.addMemoryPrice(

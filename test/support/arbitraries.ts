@@ -16,6 +16,7 @@ export interface Sizes {
   readonly d: number;
   readonly window: number;
   readonly chunk: number;
+  readonly bound?: number;
   /** Query heads per KV head. */
   readonly group: number;
   readonly seed: number;
@@ -53,10 +54,17 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
     d: fc.constantFrom(...d),
     window: fc.constantFrom(0, 1, 2, 3, N + 5),
     chunk: fc.constantFrom(1, 1, 2, 3, N + 1),
+    ends: ends(N),
     only: fc.constantFrom(null, null, null, null, 0, 1, 2),
     tied: fc.constantFrom(false, false, false, true),
     seed: seeds,
-  }).map((drawn) => ({ ...drawn, H: drawn.G * drawn.group }));
+  }).map(({ ends, ...drawn }) => ({ ...drawn, ...ends, H: drawn.G * drawn.group }));
+}
+
+/** No bound, or one of any kind: 0, small, of no effect on N tokens. */
+export function ends(N: number): fc.Arbitrary<{ bound?: number }> {
+  const [none, ...bounds] = [{}, { bound: 0 }, { bound: 1 }, { bound: 4 }, { bound: N + 5 }];
+  return fc.constantFrom<{ bound?: number }>(none!, none!, none!, none!, ...bounds);
 }
 
 /** Few problems, long enough to cross the tiles and blocks that engines cut sequences into. */

@@ -75,11 +75,11 @@ export function boundedAttention(p: Problem, R: Rounding, first = 0): { out: Bou
   return { out, lse };
 }
 
-/** §4: dq [B,H,N,d], dk and dv [B,G,N,d], and dM [B,G,N,N] by both rules. */
+/** §4: dq [B,H,N,d], dk and dv [B,G,N,d], and dM [B,G,N,N] by both rules, 0 where i - j > bound. */
 export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding): {
   dq: Bounded[]; dk: Bounded[]; dv: Bounded[]; dM: Record<MaskGradientRule, Bounded[]>;
 } {
-  const { d, N } = p;
+  const { d, N, bound = Infinity } = p;
   const { out, lse } = boundedAttention(p, R);
   const scale = R.constant(p.scale);
   const piles = (length: number): Bounded[][] => Array.from({ length }, () => []);
@@ -89,17 +89,19 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
   const exactM = piles(p.B * p.G * N * N);
   const boundedM = piles(p.B * p.G * N * N);
   for (const { query, base, i, visible } of rows(p)) {
-    const causal = Array.from({ length: i + 1 }, (_, j) => dot(R, p.q, query, p.k, base + j, d, scale));
+    const oldest = Math.max(0, i - bound);
+    const causal = Array.from({ length: i + 1 - oldest }, (_, n) => dot(R, p.q, query, p.k, base + oldest + n, d, scale));
     const n = logSumExp(R, causal);
     const terms: Bounded[] = [];
     for (let x = 0; x < d; x++) terms.push(R.multiply(exact(p.dOut[query * d + x]!), out[query * d + x]!));
     const D = R.sum(terms);
-    for (let j = 0; j <= i; j++) {
+    for (let j = oldest; j <= i; j++) {
       const key = base + j;
-      const A = R.exp(R.subtract(causal[j]!, lse[query]!));
+      const S = causal[j - oldest]!;
+      const A = R.exp(R.subtract(S, lse[query]!));
       const change = R.subtract(dot(R, p.dOut, query, p.v, key, d, ONE), D);
       exactM[(base + i) * N + j]!.push(R.multiply(A, change));
-      boundedM[(base + i) * N + j]!.push(R.multiply(R.exp(R.subtract(causal[j]!, n)), change));
+      boundedM[(base + i) * N + j]!.push(R.multiply(R.exp(R.subtract(S, n)), change));
       if (!visible.includes(j)) continue;
       const dS = R.multiply(scale, R.multiply(A, change));
       for (let x = 0; x < d; x++) {

@@ -5,15 +5,16 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { Engine } from '../../src/engine.ts';
+import { ends } from './arbitraries.ts';
 import { CacheModel, type CacheSizes, type System } from './cache-model.ts';
 import { expectWithin } from './tolerance.ts';
 
 /** Caches of every kind of size. */
-export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.record({
+export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.tuple(fc.record({
   batch: fc.integer({ min: 1, max: 2 }), kvHeads: fc.integer({ min: 1, max: 2 }), group: fc.constantFrom(1, 2, 3),
   headDim: fc.constantFrom(1, 2, 4), window: fc.constantFrom(0, 1, 2, 5, 100), chunk: fc.constantFrom(1, 1, 2, 3, 7),
   blockSize: fc.constantFrom(1, 3, 16),
-});
+}), ends(20)).map(([sizes, bound]) => ({ ...sizes, ...bound }));
 
 type Command = fc.AsyncCommand<CacheModel, System>;
 

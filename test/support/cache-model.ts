@@ -65,7 +65,7 @@ export class CacheModel {
   step(T: number, counts: readonly number[], seed: number): {
     k: Float64Array; v: Float64Array; q: Float64Array; types: Int32Array; out: Bounded[];
   } {
-    const { batch: B, kvHeads: G, headDim: d, chunk, window, group } = this.sizes;
+    const { batch: B, kvHeads: G, headDim: d, chunk, group } = this.sizes;
     const numbers = draw(seed, this.precision);
     const k = numbers.real(B * G * T * d);
     const v = numbers.real(B * G * T * d);
@@ -85,7 +85,7 @@ export class CacheModel {
         head.types[c] = types[at * rows + c - Math.floor(seen / chunk)]!;
       }
       if (count === 0) continue;
-      const one = { B: 1, G: 1, N, window, chunk };
+      const one = { ...this.sizes, B: 1, G: 1, N };
       const last = denseLifetime(head.types, one);
       const queries = new Float64Array(group * N * d);
       for (let h = 0; h < group; h++) {
@@ -117,9 +117,9 @@ export class CacheModel {
 
   /** { j : last(j) >= next query } of KV head g of sequence b. */
   live(b: number, g: number): number[] {
-    const { kvHeads, window, chunk } = this.sizes;
+    const { kvHeads } = this.sizes;
     const N = this.seen[b]!;
-    const last = denseLifetime(this.heads[b * kvHeads + g]!.types, { B: 1, G: 1, N, window, chunk });
+    const last = denseLifetime(this.heads[b * kvHeads + g]!.types, { ...this.sizes, B: 1, G: 1, N });
     return Array.from(last.keys()).filter((j) => last[j]! >= N);
   }
 }

@@ -12,13 +12,16 @@ export interface TypeSizes {
   readonly N: number;
   readonly window: number;
   readonly chunk: number;
+  readonly bound?: number;
 }
 
 /** last(j) of a token that every later query sees. */
 export const FOREVER: number = 2 ** 31 - 1;
 
-/** §2, by search: last(j) [B,G,N]. A chunk that is not full counts as GLOBAL. */
-export function denseLifetime(types: ArrayLike<number>, { B, G, N, window, chunk }: TypeSizes): Int32Array {
+/** §2, by search: last(j) [B,G,N], at most j + bound. A chunk that is not full counts as GLOBAL. */
+export function denseLifetime(
+  types: ArrayLike<number>, { B, G, N, window, chunk, bound = Infinity }: TypeSizes,
+): Int32Array {
   const chunks = Math.ceil(N / chunk);
   const last = new Int32Array(B * G * N);
   for (let head = 0; head < B * G; head++) {
@@ -33,7 +36,7 @@ export function denseLifetime(types: ArrayLike<number>, { B, G, N, window, chunk
         while (e < chunks && typeOf(e) !== 0) e++;
         if (e < chunks) value = end(e);
       }
-      last[head * N + j] = value;
+      last[head * N + j] = Math.min(value, j + bound);
     }
   }
   return last;
@@ -51,14 +54,19 @@ export function denseMask(last: ArrayLike<number>, { B, G, N }: Pick<TypeSizes, 
   return M;
 }
 
-/** §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]; between chunks, the product skips both ends. */
-export function relaxedMask(soft: ArrayLike<number>, { B, G, N, window, chunk }: TypeSizes): Float64Array {
+/**
+ * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]; between chunks, the product skips both ends. 0 where
+ * i - j > bound, whatever the types.
+ */
+export function relaxedMask(
+  soft: ArrayLike<number>, { B, G, N, window, chunk, bound = Infinity }: TypeSizes,
+): Float64Array {
   const chunks = Math.ceil(N / chunk);
   const M = new Float64Array(B * G * N * N);
   for (let head = 0; head < B * G; head++) {
     const type = (c: number, t: number): number => soft[(head * chunks + c) * 3 + t]!;
     for (let i = 0; i < N; i++) {
-      for (let j = 0; j <= i; j++) {
+      for (let j = Math.max(0, i - bound); j <= i; j++) {
         const c = Math.floor(j / chunk);
         let open = 1;
         for (let n = c + 1; n < Math.floor(i / chunk); n++) open *= 1 - type(n, 0);
