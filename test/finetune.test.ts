@@ -58,10 +58,13 @@ describe('the gradient of the scorers', () => {
     { name: 'token by token', nats: NATS, N: 7 },
     { name: 'for chunks, the last one unfinished', nats: { ...NATS, chunk: 2, window: 1 }, N: 7 },
     { name: 'with a price and a temperature', nats: { ...NATS, lambda: 0.7, temperature: 0.6 }, N: 6 },
+    { name: 'of a model with a sliding window', nats: { ...NATS, lambda: 0.7 }, N: 7, sliding: 3 },
+    { name: 'of a sliding window shorter than a chunk', nats: { ...NATS, chunk: 3, window: 0 }, N: 8, sliding: 3 },
   ];
   const title = 'equals central differences of the relaxed mask through the rest of the model, $name';
-  it.each(cases)(title, async ({ nats, N }) => {
-    const config = configOf({ nats: { ...nats, policy: 'nats' } });
+  it.each(cases)(title, async ({ nats, N, sliding }) => {
+    const own = sliding === undefined ? {} : { model_type: 'mistral', sliding_window: sliding };
+    const config = configOf({ ...own, nats: { ...nats, policy: 'nats' } });
     const { kvHeads: G, hiddenSize: D, layers } = config;
     const { window, chunk, lambda, temperature } = nats;
     const weights = weightsOf(config);
@@ -117,7 +120,8 @@ describe('the gradient of the scorers', () => {
     let largest = 0;
     for (let layer = 0; layer < layers; layer++) {
       const differences = centralDifferences((soft) => loss(layer, soft), hard[layer]!, 1e-13);
-      const price = priceOf(hard[layer]!, { G, N, chunks, window, chunk }, lambda / layers);
+      const life = { window, chunk, bound: (sliding ?? Infinity) - 1 };
+      const price = priceOf(hard[layer]!, { G, N, chunks, ...life }, lambda / layers);
       const dt = differences.map((d, n) => ({ value: d.value + price[n]!, error: d.error }));
       const scorer = await engine.read(got.gradients.get(`model.layers.${layer}.self_attn.proj_layer.weight`)!);
       for (let row = 0; row < 3 * G; row++) {
@@ -163,7 +167,8 @@ describe('the gradient of the scorers', () => {
 
 /** §7 per type of one layer: `lambda` is the layer's own share of the price. */
 function priceOf(
-  types: Float64Array, { G, N, chunks, window, chunk }: Record<'G' | 'N' | 'chunks' | 'window' | 'chunk', number>,
+  types: Float64Array,
+  { G, N, chunks, window, chunk, bound }: Record<'G' | 'N' | 'chunks' | 'window' | 'chunk' | 'bound', number>,
   lambda: number,
 ): Float64Array {
   const price = new Float64Array(types.length);
@@ -174,7 +179,7 @@ function priceOf(
           const at = (g * chunks + n) * 3;
           return n === c ? type : types.subarray(at, at + 3).indexOf(1);
         });
-        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk });
+        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk, bound });
         for (let j = c * chunk; j < Math.min(N, (c + 1) * chunk); j++) {
           price[(g * chunks + c) * 3 + type]! += (lambda * 2 * (Math.min(last[j]!, N - 1) - j)) / (G * N * N);
         }

@@ -189,7 +189,8 @@ describe('a sliding window of the model', () => {
   for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
     const title = `bounds the policy %s with chunks of %d as the float64 reference does [${use.name}]`;
     it.skipIf(use.missing).each(runs)(title, async (policy, chunk) => {
-      const [truth, model] = [await searching(new ReferenceEngine(), chunk), await searching(await use.create(), chunk)];
+      const truth = await searching(new ReferenceEngine(), chunk);
+      const model = await searching(await use.create(), chunk);
       for (const sizes of [[16], [5, 1]]) {
         const [exact, got] = [
           await logitsInSteps(truth, ids, sizes, parsePolicy(policy)),

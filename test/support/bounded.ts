@@ -90,7 +90,8 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
   const boundedM = piles(p.B * p.G * N * N);
   for (const { query, base, i, visible } of rows(p)) {
     const oldest = Math.max(0, i - bound);
-    const causal = Array.from({ length: i + 1 - oldest }, (_, n) => dot(R, p.q, query, p.k, base + oldest + n, d, scale));
+    const causal = Array.from({ length: i + 1 - oldest }, (_, n) =>
+      dot(R, p.q, query, p.k, base + oldest + n, d, scale));
     const n = logSumExp(R, causal);
     const terms: Bounded[] = [];
     for (let x = 0; x < d; x++) terms.push(R.multiply(exact(p.dOut[query * d + x]!), out[query * d + x]!));

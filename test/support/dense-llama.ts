@@ -51,13 +51,14 @@ export function denseHidden(
   config: ModelConfig, weights: DenseWeights, ids: readonly number[], typesOf: TypesOf,
 ): Matrix {
   const { hiddenSize: D, heads, kvHeads: G, headDim: d, rmsNormEpsilon: epsilon, ropeTheta, nats } = config;
+  const life = { window: nats.window, chunk: nats.chunk, bound: (config.slidingWindow ?? Infinity) - 1 };
   const N = ids.length;
   const table = weights('model.embed_tokens.weight');
   let x: Matrix = ids.map((id) => Array.from({ length: D }, (_, n) => table[id * D + n]!));
   for (let layer = 0; layer < config.layers; layer++) {
     const of = (name: string) => weights(`model.layers.${layer}.${name}.weight`);
     const normed = rmsNorm(x, of('input_layernorm'), epsilon);
-    const M = relaxedMask(typesOf(layer, normed), { B: 1, G, N, window: nats.window, chunk: nats.chunk });
+    const M = relaxedMask(typesOf(layer, normed), { B: 1, G, N, ...life });
     const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(normed, of(`self_attn.${name}`)));
     const outs = Array.from({ length: heads }, (_, h): Matrix => {
       const g = Math.floor(h / (heads / G));
