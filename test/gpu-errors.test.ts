@@ -122,6 +122,15 @@ class SmallDevice extends HostDevice {
   override readonly maxLength = 1000;
 }
 
+describe('more than float32 counts', () => {
+  it.each([['window', { window: 2 ** 24 - 2 }], ['bound', { window: 0, bound: 2 ** 24 - 2 }]])('is refused as a %s', async (name, reach) => {
+    const engine = await openEngine({ gpu: 'cpu' });
+    const types = engine.integers([0, 0], [1, 1, 2]);
+    await expectError(() => void engine.lifetime(types, 2, { chunk: 1, ...reach }), DeviceError, `2 tokens and a ${name} of 16777214 pass 16777216, beyond which float32 does not count: use a smaller ${name}`);
+    engine.dispose();
+  });
+});
+
 describe('more than a device holds', () => {
   const small = async (): Promise<GpuEngine> =>
     new GpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TUNING }));

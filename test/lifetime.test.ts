@@ -6,32 +6,39 @@ import { attentionMask } from '../reference/mask.ts';
 import { ShapeError, ValueError } from '../src/errors.ts';
 import { FOREVER } from '../src/lifetime.ts';
 import { ndarray, type NDArray } from '../src/tensor.ts';
-import { oneHotMaskByMathjs, rowsOf, type Sequence } from './support/mathjs.ts';
+import { ends } from './support/arbitraries.ts';
+import { oneHotMaskByMathjs, rowsOf, type Sequence as Unbounded } from './support/mathjs.ts';
+
+interface Sequence extends Unbounded {
+  readonly bound?: number;
+}
 
 const typesOf = (letters: string): number[] => [...letters].map((letter) => 'GLW'.indexOf(letter));
 const oneHead = (types: readonly number[]): NDArray<Int32Array> =>
   ndarray(Int32Array.from(types), [1, 1, types.length]);
 
-function lastOf(types: readonly number[], { window, chunk, length }: Sequence): number[] {
-  return [...lifetime(oneHead(types), { window, chunk, length }).data].map((n) => n === FOREVER ? Infinity : n);
+function lastOf(types: readonly number[], sequence: Sequence): number[] {
+  return [...lifetime(oneHead(types), sequence).data].map((n) => n === FOREVER ? Infinity : n);
 }
 
-function maskOf(types: readonly number[], { window, chunk, length }: Sequence): number[][] {
-  return rowsOf([...attentionMask(lifetime(oneHead(types), { window, chunk, length })).data], length);
+function maskOf(types: readonly number[], sequence: Sequence): number[][] {
+  return rowsOf([...attentionMask(lifetime(oneHead(types), sequence)).data], sequence.length);
 }
 
-/** Odd and small ones, W = 0 and W > N, C > N, unfinished last chunks, sequences of one type. */
+/** Odd and small ones, W = 0 and W > N, C > N, unfinished last chunks, sequences of one type, bounds. */
 const sequences: fc.Arbitrary<{ types: number[] } & Sequence> = fc.record({
   length: fc.integer({ min: 1, max: 13 }),
   chunk: fc.constantFrom(1, 1, 1, 2, 3, 5, 14),
   window: fc.constantFrom(0, 1, 2, 3, 14),
   only: fc.constantFrom(null, null, null, 0, 1, 2),
-}).chain(({ length, chunk, window, only }) => {
+  end: ends(13),
+}).chain(({ length, chunk, window, only, end: { bound } }) => {
   const chunks = Math.ceil(length / chunk);
   const type = only === null ? fc.integer({ min: 0, max: 2 }) : fc.constant(only);
   return fc.record({
     types: fc.array(type, { minLength: chunks, maxLength: chunks }),
     length: fc.constant(length), chunk: fc.constant(chunk), window: fc.constant(window),
+    bound: fc.constant(bound),
   });
 });
 
@@ -41,12 +48,12 @@ describe('lifetime()', () => {
       .toEqual([Infinity, 4, 4, 5, Infinity, Infinity, 8, 9]);
   });
 
-  it('follows the table: GLOBAL for ever, LOCAL to the first GLOBAL after it, WINDOW to j + W', () => {
+  it('follows the table: GLOBAL for ever, LOCAL to the first GLOBAL after it, WINDOW to j + W, none beyond the bound', () => {
     fc.assert(fc.property(sequences.filter((s) => s.chunk === 1), ({ types, ...sequence }) => {
       lastOf(types, sequence).forEach((last, j) => {
         const next = types.findIndex((type, n) => n > j && type === 0);
         const expected = [Infinity, next < 0 ? Infinity : next, j + sequence.window][types[j]!];
-        expect(last).toBe(expected);
+        expect(last).toBe(Math.min(expected!, j + (sequence.bound ?? Infinity)));
       });
     }));
   });
@@ -78,11 +85,11 @@ describe('lifetime()', () => {
       ({ types, ...sequence }, others) => {
         const chunks = types.length;
         const all = [...others.slice(0, 5 * chunks), ...types];
-        const { window, chunk, length } = sequence;
-        const last = lifetime(ndarray(Int32Array.from(all), [2, 3, chunks]), { window, chunk, length });
+        const { length } = sequence;
+        const last = lifetime(ndarray(Int32Array.from(all), [2, 3, chunks]), sequence);
         expect(last.shape).toEqual([2, 3, length]);
         for (let head = 0; head < 6; head++) {
-          const alone = lifetime(oneHead(all.slice(head * chunks, (head + 1) * chunks)), { window, chunk, length });
+          const alone = lifetime(oneHead(all.slice(head * chunks, (head + 1) * chunks)), sequence);
           expect(last.data.slice(head * length, (head + 1) * length)).toEqual(alone.data);
         }
       }));
@@ -98,9 +105,12 @@ describe('lifetime()', () => {
 });
 
 describe('attentionMask()', () => {
-  it('equals the relaxed formula of section 5 at one-hot types, evaluated by mathjs', () => {
+  it('equals the relaxed formula of section 5 at one-hot types, evaluated by mathjs, up to the bound', () => {
     fc.assert(fc.property(sequences, ({ types, ...sequence }) => {
-      expect(maskOf(types, sequence)).toEqual(oneHotMaskByMathjs(types, sequence));
+      const { bound = Infinity } = sequence;
+      const free = oneHotMaskByMathjs(types, sequence);
+      const bounded = free.map((row, i) => row.map((m, j) => (i - j <= bound ? m : 0)));
+      expect(maskOf(types, sequence)).toEqual(bounded);
     }));
   });
 
@@ -148,6 +158,7 @@ describe('lifetime() refuses, with the numbers and a named error,', () => {
     ['a negative window', ValueError, '-1', () => lifetime(oneHead([0]), { window: -1 })],
     ['a fractional window', ValueError, '1.5', () => lifetime(oneHead([0]), { window: 1.5 })],
     ['a window that is NaN', ValueError, 'NaN', () => lifetime(oneHead([0]), { window: NaN })],
+    ['a negative bound', ValueError, '-1', () => lifetime(oneHead([0]), { window: 1, bound: -1 })],
     ['a chunk of 0', ValueError, '0', () => lifetime(oneHead([0]), { window: 1, chunk: 0, length: 1 })],
     ['a fractional chunk', ValueError, '2.5', () => lifetime(oneHead([0]), { window: 1, chunk: 2.5, length: 2 })],
     ['a type of 3', ValueError, '3', () => lifetime(oneHead([0, 3]), { window: 1 })],
