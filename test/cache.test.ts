@@ -5,7 +5,7 @@ import { KVCache } from '../reference/cache.ts';
 import type { CacheOptions, Engine } from '../src/engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../src/errors.ts';
 import { type NDArray, ndarray } from '../src/tensor.ts';
-import { cacheSizes, expectLawful, followsTheModel } from './support/cache-commands.ts';
+import { cacheSizes, expectLawful, followsTheModel, untypedDeaths } from './support/cache-commands.ts';
 import { CacheModel, type CacheSizes, type System, typeRows } from './support/cache-model.ts';
 import { describeEngines, scoped } from './support/engines.ts';
 import { expectSameBits, expectWithin } from './support/tolerance.ts';
@@ -63,6 +63,10 @@ const plain: CacheSizes = {
 describeEngines('the cache', ({ precision, engine }) => {
   it('gives the rows of full masked attention, holds exactly the live entries, frees the rest, for every split', () =>
     scoped(engine(), (inner) => followsTheModel(precision, (sizes) => engineSystem(inner, sizes))), 30_000);
+
+  it('does so where a bound ends tokens before their chunk is full', () =>
+    scoped(engine(), (inner) =>
+      followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths)), 30_000);
 
   it('gives bit for bit the same outputs when dead entries hold NaN', () =>
     scoped(engine(), async (engine) => {

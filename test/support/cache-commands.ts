@@ -16,6 +16,11 @@ export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.tuple(fc.record({
   blockSize: fc.constantFrom(1, 3, 16),
 }), ends(20)).map(([sizes, bound]) => ({ ...sizes, ...bound }));
 
+/** Caches whose bound ends tokens before their chunk is full and has a type. */
+export const untypedDeaths: fc.Arbitrary<CacheSizes> = fc
+  .tuple(cacheSizes, fc.constantFrom(4, 7), fc.constantFrom(1, 2))
+  .map(([sizes, chunk, bound]) => ({ ...sizes, chunk, bound, window: sizes.window % 2 }));
+
 type Command = fc.AsyncCommand<CacheModel, System>;
 
 /** Append and attend: the outputs are those of full masked attention. With `evicts`, a whole step of §8. */
@@ -115,9 +120,10 @@ const commands = fc.commands(
 /** Runs random commands on a fresh system. */
 export async function followsTheModel(
   precision: Engine['precision'], make: (sizes: CacheSizes) => { system: System; done(): void },
+  which: fc.Arbitrary<CacheSizes> = cacheSizes,
 ): Promise<void> {
   await fc.assert(
-    fc.asyncProperty(cacheSizes, commands, async (sizes, drawn) => {
+    fc.asyncProperty(which, commands, async (sizes, drawn) => {
       const { system, done } = make(sizes);
       await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision), real: system }), drawn).finally(done);
     }),
