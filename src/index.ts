@@ -24,6 +24,7 @@ export type { Model } from './model/model.ts';
 export type { Session, SessionOptions } from './model/session.ts';
 export { ByteTokenizer, type Tokenizer } from './model/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
+export { type KeptOf, matchedPolicies } from './evaluate/match.ts';
 export {
   measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions, recallText,
 } from './evaluate/recall.ts';

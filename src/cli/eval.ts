@@ -5,21 +5,21 @@
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
-import { checkPolicy } from '../model/session.ts';
+import type { KeptOf } from '../evaluate/match.ts';
+import { formatPolicy } from '../model/config.ts';
 import { tokenizeDocuments } from '../train/data.ts';
-import { comparedPolicies, openEngine, openModel } from './open.ts';
-import { gpuOption, policies, whole } from './options.ts';
+import { openEngine, openModel } from './open.ts';
+import { gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
+import { chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 
-interface Flags {
+interface Flags extends PolicyFlags {
   model: string;
   adapter?: string;
   text: string[];
   context?: number;
-  policy?: readonly Policy[];
   maxTokens?: number;
   step: number;
   gpu?: GpuChoice;
@@ -28,18 +28,18 @@ interface Flags {
 
 /** Adds the command. */
 export function registerEval(program: Command): void {
-  program.command('eval')
+  const command = program.command('eval')
     .description('decode text through the evicting cache and compare policies')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--text <path...>', 'text files, or folders of .txt files')
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
-    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W)', policies)
     .option('--max-tokens <n>', 'read only the first n tokens', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
+  for (const option of policyOptions()) command.addOption(option);
 }
 
 async function run(flags: Flags): Promise<void> {
@@ -48,21 +48,18 @@ async function run(flags: Flags): Promise<void> {
   const model = await openModel(flags.model, engine, flags.adapter);
   const interrupt = interruptSignal();
   try {
-    const chosen = flags.policy ?? comparedPolicies(model);
-    for (const policy of chosen) checkPolicy(policy, model.config, model.weights);
+    const chosen = chosenPolicies(flags, model);
     const context = flags.context ?? model.config.maxPositions;
     // evaluate() puts bos first itself; that the last document ends says nothing
     const stream = tokenizeDocuments(model.tokenizer, await readDocuments(flags.text)).subarray(1, -1);
     const tokens = stream.slice(0, flags.maxTokens);
-    const progress = createProgress({ label: 'eval', total: chosen.length * tokens.length });
-    const results: Evaluation[] = [];
+    const progress = createProgress({ label: 'eval', total: policyCount(chosen, flags.match) * tokens.length });
+    let results: Evaluation[];
     try {
-      for (const [n, policy] of chosen.entries()) {
-        results.push(await evaluate(model, tokens, {
-          policy, context, step: flags.step, signal: interrupt.signal,
-          onProgress: (done) => progress.update(n * tokens.length + done, formatPolicy(policy)),
-        }));
-      }
+      results = await withMatched(chosen, flags.match, (policy, n) => evaluate(model, tokens, {
+        policy, context, step: flags.step, signal: interrupt.signal,
+        onProgress: (done) => progress.update(n * tokens.length + done, formatPolicy(policy)),
+      }), keptOf);
     } finally {
       progress.finish();
     }
@@ -79,6 +76,13 @@ async function run(flags: Flags): Promise<void> {
     model.dispose();
     engine.dispose();
   }
+}
+
+/** What a policy kept, for patterns that keep as much. */
+function keptOf({ live, fullEntries, meanLiveShare }: Evaluation): KeptOf {
+  const heads = live.flat();
+  const endShare = heads.reduce((a, b) => a + b, 0) / (heads.length * fullEntries);
+  return { length: fullEntries, meanLiveShare, endShare };
 }
 
 /** One row per policy. */

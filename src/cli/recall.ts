@@ -10,11 +10,11 @@ import {
   measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, recallText,
 } from '../evaluate/recall.ts';
 import { makeFolder, readText, writeFilesAtomic } from '../io/files.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
-import { checkPolicy } from '../model/session.ts';
-import { comparedPolicies, openEngine, openModel } from './open.ts';
-import { gpuOption, policies, whole } from './options.ts';
+import { formatPolicy } from '../model/config.ts';
+import { openEngine, openModel } from './open.ts';
+import { gpuOption, whole } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
+import { chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 
@@ -30,10 +30,10 @@ interface WriteFlags {
   json: boolean;
 }
 
-interface TestFlags {
+interface TestFlags extends PolicyFlags {
   model: string;
+  adapter?: string;
   questions: string;
-  policy?: readonly Policy[];
   maxDocuments?: number;
   step: number;
   gpu?: GpuChoice;
@@ -55,16 +55,17 @@ export function registerRecall(program: Command): void {
     .option('--filler <path...>', 'texts to cut filler from (default: sentences of random words)')
     .option('--json', 'print one JSON document instead', false)
     .action(write);
-  recall.command('test')
+  const asking = recall.command('test')
     .description('ask the questions, through the cache of each policy')
     .requiredOption('--model <dir>', 'model folder')
+    .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--questions <file>', 'questions.jsonl')
-    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W)', policies)
     .option('--max-documents <n>', 'ask only the first n', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the answers', whole(1), 64)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(test);
+  for (const option of policyOptions()) asking.addOption(option);
 }
 
 async function write({ out, filler: paths, tests, json, ...options }: WriteFlags): Promise<void> {
@@ -87,20 +88,17 @@ async function test(flags: TestFlags): Promise<void> {
   checkModelFolder(flags.model);
   const documents = (await readQuestions(flags.questions)).slice(0, flags.maxDocuments);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine);
+  const model = await openModel(flags.model, engine, flags.adapter);
   const interrupt = interruptSignal();
   try {
-    const chosen = flags.policy ?? comparedPolicies(model);
-    for (const policy of chosen) checkPolicy(policy, model.config, model.weights);
-    const progress = createProgress({ label: 'recall', total: chosen.length * documents.length });
-    const results: Recall[] = [];
+    const chosen = chosenPolicies(flags, model);
+    const progress = createProgress({ label: 'recall', total: policyCount(chosen, flags.match) * documents.length });
+    let results: Recall[];
     try {
-      for (const [n, policy] of chosen.entries()) {
-        results.push(await measureRecall(model, documents, {
-          policy, step: flags.step, signal: interrupt.signal,
-          onProgress: (done) => progress.update(n * documents.length + done, formatPolicy(policy)),
-        }));
-      }
+      results = await withMatched(chosen, flags.match, (policy, n) => measureRecall(model, documents, {
+        policy, step: flags.step, signal: interrupt.signal,
+        onProgress: (done) => progress.update(n * documents.length + done, formatPolicy(policy)),
+      }), ({ meanTokens: length, meanLiveShare, residentShare: endShare }) => ({ length, meanLiveShare, endShare }));
     } finally {
       progress.finish();
     }

@@ -38,6 +38,8 @@ export interface RecallOptions {
 export interface Recall {
   readonly policy: string;
   readonly documents: number;
+  /** Tokens of a document, the answer's last one left out: the mean, rounded. */
+  readonly meanTokens: number;
   /** Share of documents whose whole answer is the likeliest, token by token. */
   readonly accuracy: number;
   /** Share of the answers' tokens. */
@@ -180,7 +182,7 @@ export async function measureRecall(
 ): Promise<Recall> {
   expectWhole('step', step, 1);
   if (documents.length === 0) throw new ValueError('there are no documents to ask about: pass at least one');
-  let [tokens, rightTokens, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0];
+  let [tokens, rightTokens, inputs, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0, 0];
   const right: boolean[] = [];
   for (const [n, { prompt, answer }] of documents.entries()) {
     if (signal?.aborted) throw new StoppedError(`the questions were stopped after ${n} of ${documents.length}`);
@@ -203,6 +205,7 @@ export async function measureRecall(
       right.push(hits === wanted.length);
       rightTokens += hits;
       tokens += wanted.length;
+      inputs += ids.length;
       const stats = await session.stats();
       for (const layer of stats) {
         visible += total(layer.visiblePairs);
@@ -224,7 +227,7 @@ export async function measureRecall(
     return { distance, accuracy: share(own.map((each) => each.right)) };
   });
   return {
-    policy: formatPolicy(policy), documents: documents.length, byDistance,
+    policy: formatPolicy(policy), documents: documents.length, meanTokens: Math.round(inputs / documents.length), byDistance,
     accuracy: share(right), tokenAccuracy: rightTokens / tokens,
     meanLiveShare: visible / causal, residentShare: entries / all,
   };

@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""A small dense Llama, trained with Hugging Face transformers: an existing model for `natsearch finetune`.
+
+    python3 train_base.py --text sotu/train kjv.txt --recall recall/*/train.txt --heldout sotu/heldout moby-dick.txt \\
+        --questions recall/*/questions.jsonl --out base
+
+Full causal attention and nothing of token types. OUT is a model folder as published on Hugging Face: config.json,
+model.safetensors in BF16 and a byte-level tokenizer.json trained on the texts, digits one by one. Beside them
+training.json: versions, seed, losses, and what full attention and a sliding window make of the held-out texts (bits
+per byte in contexts of N tokens) and of the questions of `natsearch recall write` (share of whole answers).
+Every window starts with the token that starts texts. The first steps, on short windows, and then the share --repeats
+of all windows are noise that is said twice: copying what was seen once (induction) is what recall is made of, and a
+model of this size does not find it in so much text. --share of the later windows are cut from the recall documents.
+"""
+import argparse
+import json
+import math
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+import torch
+import torch.nn.functional as F
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+BOS = "<|endoftext|>"
+
+
+def read(paths):
+    """Documents of text files and of folders of .txt files."""
+    files = [f for p in map(Path, paths) for f in (sorted(p.glob("*.txt")) if p.is_dir() else [p])]
+    return [f.read_text(encoding="utf-8") for f in files]
+
+
+def train_tokenizer(documents, size):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(documents, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=[BOS], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return tokenizer
+
+
+def encode(tokenizer, documents):
+    """One stream: BOS before each document."""
+    parts = [[tokenizer.token_to_id(BOS), *e.ids] for e in tokenizer.encode_batch(documents)]
+    return np.concatenate([np.array(p, dtype=np.int32) for p in parts])
+
+
+def noise(rows, context, vocabulary, rng):
+    """[rows, context + 1] of random pieces, each said twice, some with other noise between."""
+    parts, length = [], 0
+    while length <= context:
+        each, few = (int(math.exp(rng.uniform(math.log(least), math.log(most))))
+                     for least, most in ((4, context // 3), (16, vocabulary)))  # few: one token does not tell the next
+        chosen = rng.integers(1, vocabulary, (rows, few))
+        piece = np.take_along_axis(chosen, rng.integers(0, few, (rows, each)), 1)
+        between = rng.integers(1, vocabulary, (rows, rng.integers(0, each + 1) * rng.integers(0, 2)))
+        parts += [piece, between, piece]
+        length += 2 * each + between.shape[1]
+    return np.concatenate(parts, 1)[:, :context + 1]
+
+
+def windows(streams, shares, batch, context, vocabulary, rng):
+    """[batch, context + 1], cut at random places of the streams, and noise; the first token is BOS."""
+    *cuts, twice = rng.multinomial(batch, shares)
+    rows = [stream[at:at + context + 1][None] for stream, count in zip(streams, cuts)
+            for at in rng.integers(0, len(stream) - context - 1, count)]
+    if twice:
+        rows.append(noise(twice, context, vocabulary, rng))
+    ids = np.concatenate(rows).astype(np.int64)
+    ids[:, 0] = 0
+    return torch.from_numpy(ids).pin_memory().cuda(non_blocking=True)
+
+
+def drop(model, p):
+    """Dropout of what attention and feed-forward add, which Hugging Face's Llama leaves out."""
+    for layer in model.model.layers:
+        for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            part.register_forward_hook(lambda module, _, out: F.dropout(out, p, module.training))
+
+
+def losses(model, ids, mask=None):
+    """Nats of each token of ids [B,N+1] but the first."""
+    hidden = model.model(input_ids=ids[:, :-1], attention_mask=mask, use_cache=False)[0]
+    logits = F.linear(hidden, model.lm_head.weight).float()
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1), logits
+
+
+def window_mask(n, width, sink=0):
+    """Additive mask of queries that see `width` tokens before them and the first `sink`; None: all of them."""
+    if width is None:
+        return None
+    i, j = torch.arange(n, device="cuda")[:, None], torch.arange(n, device="cuda")[None]
+    seen = (j <= i) & ((i - j <= width) | (j < sink))
+    return torch.zeros(1, 1, n, n, device="cuda", dtype=torch.bfloat16).masked_fill_(~seen, float("-inf"))
+
+
+@torch.no_grad()
+def bits_per_byte(model, stream, byte_count, context, width=None, sink=0):
+    """Whole contexts of the stream, each starting with BOS, as `natsearch eval` cuts them."""
+    n = (len(stream) - 1) // context
+    body = torch.from_numpy(stream[1:1 + n * context].astype(np.int64)).view(n, context).cuda()
+    ids = F.pad(body, (1, 0))
+    mask = window_mask(context, width, sink)
+    with torch.autocast("cuda", torch.bfloat16):
+        total = sum(losses(model, part, mask)[0].sum().item() for part in ids.split(32))
+    return total / math.log(2) / (byte_count * (n * context) / (len(stream) - 1))
+
+
+@torch.no_grad()
+def copying(model, vocabulary, rng):
+    """Nats per token of 32 random tokens, and of the same ones when they come again."""
+    piece = rng.integers(1, vocabulary, (64, 32))
+    ids = torch.from_numpy(np.concatenate([np.zeros((64, 1), int), piece, piece], 1)).cuda()
+    with torch.autocast("cuda", torch.bfloat16):
+        each = losses(model, ids)[0]
+    return each[:, :32].mean().item(), each[:, 33:].mean().item()
+
+
+@torch.no_grad()
+def recall(model, tokenizer, path, width=None, sink=0, most=200):
+    """Share of questions whose whole answer is the likeliest, token by token."""
+    right = asked = 0
+    for line in path.read_text().splitlines()[:most]:
+        question = json.loads(line)
+        prompt, answer = tokenizer.encode(question["prompt"]).ids, tokenizer.encode(question["answer"]).ids
+        ids = torch.tensor([[0, *prompt, *answer]]).cuda()
+        with torch.autocast("cuda", torch.bfloat16):
+            _, logits = losses(model, ids, window_mask(ids.shape[1] - 1, width, sink))
+        right += bool((logits[0, -len(answer):].argmax(-1) == ids[0, -len(answer):]).all())
+        asked += 1
+    return right / asked
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", nargs="+", required=True)
+    parser.add_argument("--recall", nargs="*", default=[])
+    parser.add_argument("--heldout", nargs="+", required=True)
+    parser.add_argument("--questions", nargs="*", default=[])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=0.4, help="of windows cut from --recall")
+    parser.add_argument("--repeats", type=float, default=0.2, help="share of windows of noise")
+    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--warm-up", type=int, default=6000, help="steps of noise before, at most: until it is copied")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--vocabulary", type=int, default=2048)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--intermediate", type=int, default=768)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--kv-heads", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--warm-lr", type=float, default=3e-3)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    o = parser.parse_args()
+
+    torch.manual_seed(o.seed)
+    rng = np.random.default_rng(o.seed)
+    texts = read(o.text)
+    tokenizer = train_tokenizer(texts, o.vocabulary)
+    streams = [encode(tokenizer, texts)]
+    if o.recall:
+        lines = [line + "\n" for text in read(o.recall) for line in text.splitlines()]
+        rng.shuffle(lines)  # of every length and kind in every window
+        streams.append(encode(tokenizer, lines))
+    questions = [Path(p) for p in o.questions]
+    own = [o.share] if o.recall else []
+    shares = [1 - sum(own) - o.repeats, *own, o.repeats]
+    held = {Path(p).name: read([p]) for p in o.heldout}
+    held = {name: (encode(tokenizer, ["".join(docs)]), sum(len(d.encode()) for d in docs)) for name, docs in held.items()}
+    print("tokens:", [len(s) for s in streams], {name: len(s) for name, (s, _) in held.items()}, flush=True)
+
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=o.vocabulary, hidden_size=o.hidden, intermediate_size=o.intermediate, num_hidden_layers=o.layers,
+        num_attention_heads=o.heads, num_key_value_heads=o.kv_heads, max_position_embeddings=o.context,
+        rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+        attn_implementation="sdpa")).cuda()
+    drop(model, o.dropout)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=o.lr, betas=(0.9, 0.95),
+        fused=True)
+    torch.set_float32_matmul_precision("high")
+    compiled = torch.compile(lambda ids: losses(model, ids)[0].mean(), dynamic=False)
+    log, start = [], time.time()
+
+    def update(ids, lr):
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = compiled(ids)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return loss
+
+    def note(entry):
+        log.append(entry)
+        print(f"{time.time() - start:.0f} s", json.dumps(entry), flush=True)
+        model.train()
+
+    # Copying first: of few different tokens, twice as many whenever they are copied, short windows.
+    several, short = 64, o.context // 8
+    for step in range(1, o.warm_up + 1):
+        loss = update(windows([], [1], o.batch * 4, short, several, rng), o.warm_lr * min(1, step / 200))
+        if step % 100 == 0:
+            model.eval()
+            once, again = copying(model, several, rng)
+            note({"step": step, "tokens": several, "loss": loss.item(), "copy": [once, again]})
+            if again < 0.5:
+                if several == o.vocabulary:
+                    break
+                several = min(2 * several, o.vocabulary)
+    for step in range(1, o.steps + 1):
+        rate = min(step / 200, 0.1 + 0.45 * (1 + math.cos(math.pi * step / o.steps)))
+        loss = update(windows(streams, shares, o.batch, o.context, o.vocabulary, rng), o.lr * rate)
+        if step % 500 == 0 or step == o.steps:
+            model.eval()
+            stream, count = next(iter(held.values()))
+            note({"step": step, "loss": loss.item(), "copy": copying(model, o.vocabulary, rng),
+                  "bitsPerByte": bits_per_byte(model, stream, count, o.context),
+                  "recall": {p.parent.name: recall(model, tokenizer, p, most=16) for p in questions}})
+    model.eval()
+    model = model.to(torch.bfloat16)
+    o.out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(o.out)
+    (o.out / "generation_config.json").unlink(missing_ok=True)
+    tokenizer.save(str(o.out / "tokenizer.json"))
+    widths = [(None, 0), (512, 0), (256, 0), (128, 0), (64, 0), (32, 0), (60, 4), (252, 4)]
+    results = {}
+    for width, sink in widths:
+        of = "full" if width is None else f"streaming:{sink}+{width}" if sink else f"window:{width}"
+        results[of] = {name: bits_per_byte(model, s, n, o.context, width, sink) for name, (s, n) in held.items()}
+        if width in (None, 256):
+            results[of] |= {p.parent.name: recall(model, tokenizer, p, width, sink, 100) for p in questions}
+        print(of, json.dumps(results[of]), flush=True)
+    (o.out / "training.json").write_text(json.dumps({
+        "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__, "gpu": torch.cuda.get_device_name(),
+        "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()},
+        "tokens": [len(s) for s in streams], "log": log, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

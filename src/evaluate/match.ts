@@ -1,0 +1,70 @@
+/**
+ * Fixed patterns that keep as much as a measured policy: what learned token types are to be compared with.
+ * @module
+ */
+import { ValueError } from '../errors.ts';
+import { formatPolicy, type Policy } from '../model/config.ts';
+import { expectWhole } from '../shape.ts';
+
+/** A window, or StreamingLLM's: sinks and a window. */
+type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;
+
+/** What a policy kept of a full cache over sequences of `length` tokens. */
+export interface KeptOf {
+  readonly length: number;
+  /** Visible pairs over causal pairs: the mean over time. */
+  readonly meanLiveShare: number;
+  /** Entries held at the end, over those of a full cache. */
+  readonly endShare: number;
+}
+
+/**
+ * Windows, and StreamingLLM with `sink` GLOBAL tokens, that keep the same: in the mean over time, and at the end. A
+ * window is full from its W-th token on while learned types keep what they keep of any length, so that the one is
+ * the smaller pattern; both are fair in their way.
+ *
+ * @param sink Tokens at the beginning that StreamingLLM keeps for ever.
+ * @returns At most four patterns, none twice, the smaller ones first; fewer where there is room for less than a sink.
+ * @throws {ValueError} If a share is none, or `length` no whole number from 1.
+ * @example
+ * ```ts
+ * import { formatPolicy, matchedPolicies } from 'neural-attention-search';
+ * const patterns = matchedPolicies({ length: 1024, meanLiveShare: 0.25, endShare: 0.25 });
+ * console.log(patterns.map(formatPolicy).join(' ')); // window:137 streaming:4+133 window:256 streaming:4+252
+ * ```
+ */
+export function matchedPolicies({ length, meanLiveShare, endShare }: KeptOf, sink = 4): Fixed[] {
+  expectWhole('length', length, 1);
+  expectWhole('sink', sink, 0);
+  for (const share of [meanLiveShare, endShare]) {
+    if (!(share >= 0 && share <= 1)) throw new ValueError(`a kept share is ${share}: it must lie between 0 and 1`);
+  }
+  const streaming = (window: number): Fixed => ({ kind: 'streaming', sink, window });
+  const plain = (window: number): Fixed => ({ kind: 'window', window });
+  const atEnd = Math.round(endShare * length);
+  const all = [
+    nearest(plain, length, meanLiveShare), nearest(streaming, length, meanLiveShare),
+    plain(atEnd), ...(atEnd > sink ? [streaming(atEnd - sink)] : []),
+  ];
+  return all.filter((one, n) => all.findIndex((other) => formatPolicy(other) === formatPolicy(one)) === n);
+}
+
+/** The window whose mean share is nearest to `share`; shares grow with it. */
+function nearest(pattern: (window: number) => Fixed, length: number, share: number): Fixed {
+  let [low, high] = [0, length - 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (visibleShare(pattern(middle), length) < share) low = middle + 1;
+    else high = middle;
+  }
+  const off = (window: number) => Math.abs(visibleShare(pattern(window), length) - share);
+  return pattern(low > 0 && off(low - 1) <= off(low) ? low - 1 : low);
+}
+
+/** Visible pairs over causal pairs: query i sees itself, `window` tokens before it and the sinks before those. */
+function visibleShare(policy: Fixed, length: number): number {
+  const sink = policy.kind === 'streaming' ? policy.sink : 0;
+  let pairs = 0;
+  for (let i = 0; i < length; i++) pairs += Math.min(i, policy.window) + 1 + Math.min(sink, Math.max(0, i - policy.window));
+  return pairs / (length * (length + 1) / 2);
+}
