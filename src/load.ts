@@ -76,7 +76,7 @@ async function loadFolder(
   const tokenizer = await tokenizerOf(folder.tokenizer, folder.config); // before the weights, which take long
   const weights = new Map<string, Tensor>();
   try {
-    for await (const [name, tensor] of readTensors(folder.places, { reuse: true, ...(onProgress && { onProgress }) })) {
+    for await (const [name, tensor] of readTensors(folder.places, { memory: 'reuse', ...(onProgress && { onProgress }) })) {
       weights.set(name, uploadWeight(engine, name, tensor));
     }
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
@@ -87,8 +87,8 @@ async function loadFolder(
   }
 }
 
-/** undefined: the model decides by its vocabulary. */
-async function tokenizerOf(json: unknown, config: ModelConfig): Promise<Tokenizer | undefined> {
+/** The tokenizer of a parsed tokenizer.json; undefined: the model decides by its vocabulary. */
+export async function tokenizerOf(json: unknown, config: ModelConfig): Promise<Tokenizer | undefined> {
   if (json === undefined) return undefined;
   const { createHfTokenizer } = await import('./model/hf-tokenizer.ts');
   return createHfTokenizer(json, config);

@@ -8,15 +8,18 @@ import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { StoppedError, ValueError } from '../errors.ts';
 import { fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
-import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
+import { expectedWeights, type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { ByteTokenizer } from '../model/tokenizer.ts';
 import {
   checkSameRun, fingerprint, loadCheckpoint, LOG_FILE, readLog, type RunRecord, saveCheckpoint, STATE_FILE,
 } from '../train/checkpoint.ts';
 import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
+import type { Gradients } from '../train/gradients.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { batchGradients, type StepReport, Trainer, type TrainingState } from '../train/trainer.ts';
+import {
+  batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer, type TrainingState,
+} from '../train/trainer.ts';
 import { expectWhole } from '../shape.ts';
 import { openEngine } from './open.ts';
 import { gpuOption } from './options.ts';
@@ -85,8 +88,13 @@ async function train(flags: Flags): Promise<void> {
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
   const engine = await openEngine(flags.gpu);
-  const pool = !flags.gpu && threads > 1 && options.batch > 1 ? new WorkerPool(config, options, threads) : undefined;
-  const source = pool ?? (flags.gpu && batchGradients(config, options));
+  const pool = !flags.gpu && threads > 1 && options.batch > 1
+    ? new WorkerPool<Gradients>({ task: 'train', options, trained: expectedWeights(config) }, threads) : undefined;
+  const threaded: GradientSource | undefined = pool && {
+    compute: async (on, weights, windows, step) =>
+      sumInOrder(on, weights, await pool.parts(on, config, weights, windows, step)),
+  };
+  const source = threaded ?? (flags.gpu && batchGradients(config, options));
   const trainer = new Trainer(engine, config, options, tokens, {
     ...(saved && { from: saved }), ...(source && { source }),
   });
