@@ -1,5 +1,5 @@
 /** Folders as published, whole and broken: read tensor by tensor, refused before any work starts. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import { readTensors } from '../src/io/safetensors-file.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
 import { loadModel } from '../src/load.ts';
 import { type NDArray, ndarray } from '../src/tensor.ts';
+import { ASKED, CONTINUATION, PROMPT, publishedModel } from './support/hf-published.ts';
 
 const fixtures = fileURLToPath(new URL('./fixtures/hf/', import.meta.url));
 const SHARD = 'model-00002-of-00004.safetensors';
@@ -101,6 +102,28 @@ describe('the weights of a folder', () => {
     const tenth = () => engine.tensor(Float32Array.of(0.1), [1, 1]);
     const product = engine.linear(tenth(), tenth());
     expect([...(await engine.read(product))]).toEqual([Math.fround(0.1) * Math.fround(0.1)]);
+  });
+});
+
+describe('a folder with a tokenizer', () => {
+  it('goes on with the text that its bytes go on with, on every platform', async () => {
+    const published = join(root, 'published with spaces');
+    const { config, shards, tokenizer } = await publishedModel();
+    mkdirSync(published);
+    for (const [file, bytes] of shards) writeFileSync(join(published, file), bytes);
+    const places = [...shards].flatMap(([file, bytes]) => {
+      return [...decodeSafetensors(bytes).tensors.keys()].map((name) => [name, file]);
+    });
+    const files = {
+      'config.json': config, 'tokenizer.json': tokenizer,
+      'model.safetensors.index.json': { weight_map: Object.fromEntries(places) as object },
+    };
+    for (const [file, json] of Object.entries(files)) writeFileSync(join(published, file), JSON.stringify(json));
+    const model = await loadModel(published);
+    let text = '';
+    for await (const piece of model.generate(PROMPT, ASKED)) text += piece;
+    model.dispose();
+    expect(text).toBe(CONTINUATION);
   });
 });
 
