@@ -12,7 +12,7 @@ import { readTensors } from '../src/io/safetensors-file.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
 import { loadModel } from '../src/load.ts';
 import { type NDArray, ndarray } from '../src/tensor.ts';
-import { ASKED, CONTINUATION, PROMPT, publishedModel } from './support/hf-published.ts';
+import { ASKED, CONTINUATION, PROMPT, publishedFiles } from './support/hf-published.ts';
 
 const fixtures = fileURLToPath(new URL('./fixtures/hf/', import.meta.url));
 const SHARD = 'model-00002-of-00004.safetensors';
@@ -108,17 +108,8 @@ describe('the weights of a folder', () => {
 describe('a folder with a tokenizer', () => {
   it('goes on with the text that its bytes go on with, on every platform', async () => {
     const published = join(root, 'published with spaces');
-    const { config, shards, tokenizer } = await publishedModel();
     mkdirSync(published);
-    for (const [file, bytes] of shards) writeFileSync(join(published, file), bytes);
-    const places = [...shards].flatMap(([file, bytes]) => {
-      return [...decodeSafetensors(bytes).tensors.keys()].map((name) => [name, file]);
-    });
-    const files = {
-      'config.json': config, 'tokenizer.json': tokenizer,
-      'model.safetensors.index.json': { weight_map: Object.fromEntries(places) as object },
-    };
-    for (const [file, json] of Object.entries(files)) writeFileSync(join(published, file), JSON.stringify(json));
+    for (const [file, content] of await publishedFiles()) writeFileSync(join(published, file), content);
     const model = await loadModel(published);
     let text = '';
     for await (const piece of model.generate(PROMPT, ASKED)) text += piece;

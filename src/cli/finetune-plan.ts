@@ -9,7 +9,7 @@ import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../errors.ts';
 import { fileExists } from '../io/files.ts';
 import type { ModelFolder } from '../io/model-folder.ts';
-import { tokenizerOf } from '../load.ts';
+import { folderTokenizer } from '../load.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
@@ -22,7 +22,7 @@ import {
 } from '../train/finetune-options.ts';
 import { openFolder } from './open.ts';
 import { packageRoot } from './paths.ts';
-import { readDocuments } from './text.ts';
+import { listed, readDocuments } from './text.ts';
 
 /** The command's options as parsed. */
 export interface FinetuneFlags {
@@ -64,15 +64,22 @@ export interface FinetunePlan {
 /** Reads all but the weights, and refuses what no run can use. */
 export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
   const folder = await openFolder(flags.model);
+  if (flags.out === '') throw new ValueError('--out is empty: name a folder');
+  if (resolve(flags.out) === resolve(flags.model)) {
+    throw new ValueError(`--out ${flags.out} is the model's own folder, which stays as it is: name another`);
+  }
   const options = readOptions(flags, folder.config);
+  if (options.context <= 2 * flags.chunk) {
+    throw new ValueError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
+  }
   const config = searchedConfig(folder.config, {
     window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
     temperature: flags.temperature, lambda: flags.lambda ?? 0,
   });
   const saved = await previous(flags);
-  const tokenizer = (await tokenizerOf(folder.tokenizer, config)) ?? defaultTokenizer(config)!; // openFolder saw to it
+  const tokenizer = (await folderTokenizer(folder)) ?? defaultTokenizer(config)!; // openFolder saw to it
   const tokens = tokenizeDocuments(tokenizer, await readDocuments(flags.text));
-  checkLongEnough(tokens, options.context);
+  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const record: FinetuneRecord = {
     baseModel: basename(resolve(flags.model)), config, options, textHash: fingerprint(tokens), packageVersion: version,

@@ -2,11 +2,10 @@
  * `natsearch finetune`: an existing model learns token types; its weights stay as they are.
  * @module
  */
-import { appendFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { StoppedError } from '../errors.ts';
-import { makeFolder, writeFileAtomic } from '../io/files.ts';
+import { appendText, makeFolder, writeFileAtomic } from '../io/files.ts';
 import { expectedWeights } from '../model/config.ts';
 import { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
@@ -60,7 +59,9 @@ async function run(flags: FinetuneFlags): Promise<void> {
   let pool: Pool | undefined;
   let model: Model | undefined;
   try {
-    await makeFolder(flags.out);
+    await makeFolder(flags.out); // what cannot be written to is found out before weights are read, which takes long
+    const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
+    await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
     if (threads > 1) {
       const frozen = await readShared(plan.folder);
       model = new Model(engine, plan.folder.config, frozen, plan.tokenizer);
@@ -71,7 +72,7 @@ async function run(flags: FinetuneFlags): Promise<void> {
     } else {
       model = await openModel(flags.model, engine);
     }
-    await finetune(flags, plan, model, pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne);
+    await finetune(flags, plan, model, pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne, log.at(-1));
   } finally {
     model?.dispose();
     engine.dispose();
@@ -86,24 +87,23 @@ function threaded(pool: Pool): FinetuneSource {
     sumParts(engine, await pool.parts(engine, config, weights, windows, step));
 }
 
-async function finetune(flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource): Promise<void> {
+async function finetune(
+  flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource, last?: object,
+): Promise<void> {
   const { record, tokens, from } = plan;
   const { config, options } = record;
   const finetuner = new Finetuner(model, config.nats, options, tokens, { source, ...(from && { from }) });
-  const log = from ? await readLog(flags.out, from.step) : [];
-  await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
   const progress = createProgress({ label: 'finetune', total: options.steps });
   const interrupt = interruptSignal();
   const start = performance.now();
   const seconds = () => Math.round(performance.now() - start) / 1000;
   const save = () => saveFinetune(flags.out, finetuner, record);
-  let last: object | undefined = log.at(-1);
   try {
     await finetuner.run({
       signal: interrupt.signal,
       onStep: async (report) => {
         last = report;
-        await appendFile(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: seconds() })}\n`);
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: seconds() })}\n`);
         progress.update(report.step, lineOf(report));
         if (report.step % flags.saveEvery === 0 && report.step < options.steps) await save();
       },

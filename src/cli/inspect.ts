@@ -12,7 +12,7 @@ import { createHfTokenizer } from '../model/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { withinSlidingWindow } from '../model/policy.ts';
 import { sizeOf } from '../tensor.ts';
-import { checkModelFolder } from './paths.ts';
+import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
 /** Bytes of a number in the cache. */
@@ -39,6 +39,7 @@ export function registerInspect(program: Command): void {
 
 async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
+  if (flags.adapter !== undefined) checkAdapterFolder(flags.adapter);
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
   const folder = await openModelFolder(flags.model);
   if (adapter) checkAdapter(adapter, folder.config);

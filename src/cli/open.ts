@@ -10,7 +10,7 @@ import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import { defaultTokenizer, type Model, noTokenizer } from '../model/model.ts';
 import type { NDArray } from '../tensor.ts';
-import { checkModelFolder } from './paths.ts';
+import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu asks for, said on stderr; without it the reference. */
@@ -48,13 +48,14 @@ async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>)
 export async function openFolder(folder: string): Promise<ModelFolder> {
   checkModelFolder(folder);
   const opened = await openModelFolder(folder);
-  if (opened.tokenizer === undefined && !defaultTokenizer(opened.config)) throw noTokenizer(opened.config);
+  if (opened.tokenizer === undefined && !defaultTokenizer(opened.config)) throw noTokenizer(opened.config, folder);
   return opened;
 }
 
 /** Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar. */
 export async function openModel(folder: string, engine: Engine, adapter?: string): Promise<Model> {
   await openFolder(folder);
+  if (adapter !== undefined) checkAdapterFolder(adapter);
   return withLoadProgress((onProgress) => {
     return loadModel(folder, { engine, onProgress, ...(adapter !== undefined && { adapter }) });
   });

@@ -2,12 +2,11 @@
  * `natsearch train`: joint search of weights and token types, from scratch.
  * @module
  */
-import { appendFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { StoppedError, ValueError } from '../errors.ts';
-import { fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { appendText, fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
 import { expectedWeights, type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { ByteTokenizer } from '../model/tokenizer.ts';
@@ -25,7 +24,7 @@ import { openEngine } from './open.ts';
 import { gpuOption } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
-import { readDocuments } from './text.ts';
+import { listed, readDocuments } from './text.ts';
 
 interface Flags extends Record<string, unknown> {
   text: string[];
@@ -80,7 +79,7 @@ async function train(flags: Flags): Promise<void> {
   expectWhole('--threads', threads, 1);
   const documents = await readDocuments(flags.text);
   const tokens = tokenizeDocuments(new ByteTokenizer(), documents);
-  checkLongEnough(tokens, options.context);
+  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const run: RunRecord = { config, options, textHash: fingerprint(tokens) };
   const saved = await previous(flags, run);
   const log = saved ? await readLog(flags.out, saved.step) : [];
@@ -109,7 +108,7 @@ async function train(flags: Flags): Promise<void> {
       onStep: async (report) => {
         lastReport = report;
         meter.tick();
-        await appendFile(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: meter.seconds })}\n`);
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: meter.seconds })}\n`);
         progress.update(report.step, meter.line(report));
         if (report.step % saveEvery === 0 && report.step < options.steps) await save();
       },

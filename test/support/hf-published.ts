@@ -5,6 +5,7 @@
 import { encodeSafetensors } from '../../src/io/safetensors.ts';
 import { parseConfig } from '../../src/model/config.ts';
 import { initialWeights } from '../../src/model/init.ts';
+import type { NDArray } from '../../src/tensor.ts';
 import { tokenizerJson } from './hf-tokenizers.ts';
 
 /** Its config.json. */
@@ -28,14 +29,30 @@ export interface Published {
   readonly tokenizer: unknown;
 }
 
-/** Makes it. */
+/** The model in memory. */
 export async function publishedModel(): Promise<Published> {
-  const weights = [...initialWeights(parseConfig(PUBLISHED_CONFIG), 1)].map(([name, { data, shape }]) => {
-    return [name, { data, shape, dtype: 'F16' }] as const;
-  });
-  const shards = new Map([0, 1].map((n) => {
-    const half = weights.filter((_, at) => at % 2 === n);
-    return [`model-0000${n + 1}-of-00002.safetensors`, encodeSafetensors(half, { format: 'pt' })] as const;
-  }));
+  const shards = new Map([0, 1].map((n) => [nameOf(n), encodeSafetensors(shard(n), { format: 'pt' })] as const));
   return { config: PUBLISHED_CONFIG, shards, tokenizer: await tokenizerJson('sentencepiece') };
+}
+
+/** The same as the files of a folder. */
+export async function publishedFiles(): Promise<Map<string, Uint8Array | string>> {
+  const { config, shards, tokenizer } = await publishedModel();
+  const places = [0, 1].flatMap((n) => shard(n).map(([name]) => [name, nameOf(n)]));
+  return new Map<string, Uint8Array | string>([
+    ...shards,
+    ['config.json', JSON.stringify(config)],
+    ['tokenizer.json', JSON.stringify(tokenizer)],
+    ['model.safetensors.index.json', JSON.stringify({ weight_map: Object.fromEntries(places) as object })],
+  ]);
+}
+
+function nameOf(n: number): string {
+  return `model-0000${n + 1}-of-00002.safetensors`;
+}
+
+/** Every other weight. */
+function shard(n: number): (readonly [string, NDArray & { readonly dtype: 'F16' }])[] {
+  const weights = [...initialWeights(parseConfig(PUBLISHED_CONFIG), 1)].filter((_, at) => at % 2 === n);
+  return weights.map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F16' }]);
 }
