@@ -78,11 +78,16 @@ export class ReferenceEngine implements Engine {
   }
 
   // ---- data -------------------------------------------------------------------------------------
-  /** float32 numbers stay float32 on a float64 engine until something other than a product with weights reads them. */
+  /**
+   * float32 numbers stay float32 on a float64 engine until something other than a product with weights reads them.
+   * Those on shared memory are not even copied, so that weights are there once for any number of threads: what is
+   * held in float32 is never written to, since accumulate() and adamW() widen it first.
+   */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
     if (data instanceof Float32Array) {
       this.assertAlive();
-      return new HostTensor(this, ndarray(data.slice(), shape));
+      const asIs = this.precision === 'float64' && isShared(data);
+      return new HostTensor(this, ndarray(asIs ? data : data.slice(), shape));
     }
     return this.#wrap(ndarray(this.#floats(data), shape));
   }
@@ -313,6 +318,11 @@ class Disposable<T> {
   dispose(): void {
     this.#value = undefined;
   }
+}
+
+/** Not every page of a browser has shared memory. */
+function isShared({ buffer }: Float32Array): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
 }
 
 function host(tensor: Tensor): HostTensor {

@@ -141,7 +141,7 @@ export interface Engine {
   readonly precision: 'float64' | 'float32';
 
   // ---- data -------------------------------------------------------------------------------------
-  /** Uploads a copy of real numbers. */
+  /** Uploads a copy of real numbers; those on shared memory an engine may use where they lie: do not write to them. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
   /** Uploads a copy of whole numbers. */
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor;

@@ -43,6 +43,10 @@ export class StoppedError extends Error {
   override name = 'StoppedError';
 }
 
+const NAMED = {
+  ShapeError, ValueError, DisposedError, FileFormatError, ConfigError, StorageError, DeviceError, StoppedError,
+};
+
 /**
  * True for the errors above: those whose message alone tells a user what to do.
  *
@@ -53,7 +57,11 @@ export class StoppedError extends Error {
  * ```
  */
 export function isNamedError(error: unknown): error is Error {
-  return error instanceof ShapeError || error instanceof ValueError || error instanceof DisposedError ||
-    error instanceof FileFormatError || error instanceof ConfigError || error instanceof StorageError ||
-    error instanceof DeviceError || error instanceof StoppedError;
+  return Object.values(NAMED).some((each) => error instanceof each);
+}
+
+/** An error of which another thread told name and message, with its class; a bug keeps the stack that it had there. */
+export function errorAgain({ name, message, stack }: { name: string; message: string; stack: string }): Error {
+  if (Object.hasOwn(NAMED, name)) return new NAMED[name as keyof typeof NAMED](message);
+  return Object.assign(new Error(message), { name, stack });
 }

@@ -6,6 +6,7 @@ import type { Engine, Tensor } from './engine.ts';
 import { createEngine } from './engines.ts';
 import { FileFormatError, ValueError } from './errors.ts';
 import type { Adapter } from './io/adapter.ts';
+import type { ModelFolder } from './io/model-folder.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
 import { type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
@@ -73,10 +74,10 @@ async function loadFolder(
   const { openModelFolder } = await import('./io/model-folder.ts');
   const { readTensors } = await import('./io/safetensors-file.ts');
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
-  const tokenizer = await tokenizerOf(folder.tokenizer, folder.config); // before the weights, which take long
+  const tokenizer = await folderTokenizer(folder); // before the weights, which take long
   const weights = new Map<string, Tensor>();
   try {
-    for await (const [name, tensor] of readTensors(folder.places, { reuse: true, ...(onProgress && { onProgress }) })) {
+    for await (const [name, tensor] of readTensors(folder.places, { memory: 'reuse', ...(onProgress && { onProgress }) })) {
       weights.set(name, uploadWeight(engine, name, tensor));
     }
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
@@ -87,7 +88,14 @@ async function loadFolder(
   }
 }
 
-/** undefined: the model decides by its vocabulary. */
+/** The tokenizer of a folder's tokenizer.json; undefined: the model decides by its vocabulary. */
+export async function folderTokenizer({ path, config, tokenizer }: ModelFolder): Promise<Tokenizer | undefined> {
+  const { inFolder } = await import('./io/model-folder.ts');
+  return tokenizerOf(tokenizer, config).catch((error: unknown) => {
+    throw inFolder(path, error);
+  });
+}
+
 async function tokenizerOf(json: unknown, config: ModelConfig): Promise<Tokenizer | undefined> {
   if (json === undefined) return undefined;
   const { createHfTokenizer } = await import('./model/hf-tokenizer.ts');

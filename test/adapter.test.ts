@@ -85,9 +85,25 @@ describe('an adapter', () => {
 });
 
 describe('a base', () => {
-  it('is accepted with another training context, other token ids and fields that say nothing', () => {
-    const same = { ...LLAMA, max_position_embeddings: 64, bos_token_id: 5, eos_token_id: 6, use_cache: true };
-    expect(() => checkAdapter(adapter, parseConfig(same))).not.toThrow();
+  it.each([
+    { max_position_embeddings: 64, use_cache: true }, { bos_token_id: 5, eos_token_id: 6 }, { eos_token_id: [2, 5, 6] },
+    { eos_token_id: null }, { nats: { policy: 'window:8' } },
+  ])('is accepted with %j, which changes no number that it computes', (change) => {
+    const same = parseConfig({ ...LLAMA, ...change });
+    expect(baseFields(same)).toEqual(adapter.base);
+    expect(() => checkAdapter(adapter, same)).not.toThrow();
+  });
+
+  it.each([
+    ['with the ends of text in its hash', { ...adapter.base, eosTokenIds: [2, 5, 6] }],
+    ['before models had a type', { ...adapter.base, modelType: undefined }],
+    ['with switches of a later version that are off', { ...adapter.base, attentionSinks: false, other: null }],
+  ])('is accepted by an adapter that was written %s', async (_, base) => {
+    await writeAdapter(folder, { ...adapter, base: JSON.parse(JSON.stringify(base)) as typeof adapter.base });
+    const old = await readAdapter(folder);
+    expect(() => checkAdapter(old, config)).not.toThrow();
+    expect(() => checkAdapter(old, parseConfig({ ...LLAMA, eos_token_id: [3, 4] }))).not.toThrow();
+    expect(() => checkAdapter(old, parseConfig({ ...LLAMA, rope_theta: 5 }))).toThrow(/: ropeTheta 10000, here 5: use/);
   });
 
   it.each([

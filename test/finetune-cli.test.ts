@@ -1,7 +1,7 @@
-/** `natsearch finetune` and `export` as processes: files, Ctrl-C, resuming, refusals before anything is written. */
+/** `natsearch finetune` and `export` as processes: files, threads, Ctrl-C, refusals before anything is written. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,8 +19,16 @@ const config = parseConfig({
   num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: true, bos_token_id: 256, eos_token_id: 257,
 });
 
+/** As published: biases, half precision, a tokenizer of its own. */
+const publishedConfig = parseConfig({
+  model_type: 'qwen2', vocab_size: 1056, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2,
+  num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 32, bos_token_id: 1, eos_token_id: [2, 3],
+});
+const tokenizer = fileURLToPath(new URL('./fixtures/hf/tokenizers/sentencepiece/tokenizer.json', import.meta.url));
+
 let root: string;
 let base: string;
+let published: string;
 let out: string;
 let text: string;
 beforeAll(async () => {
@@ -29,6 +37,9 @@ beforeAll(async () => {
   writeFileSync(text, 'The quick brown fox jumps over the lazy dog. '.repeat(10));
   base = join(root, 'base');
   await writeModelFolder(base, config, initialWeights(config, 1));
+  published = join(root, 'published');
+  await writeModelFolder(published, publishedConfig, initialWeights(publishedConfig, 1), { dtype: 'F16' });
+  copyFileSync(tokenizer, join(published, 'tokenizer.json'));
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 beforeEach(() => void (out = join(mkdtempSync(join(root, 'run-')), 'out')));
@@ -80,10 +91,31 @@ describe('natsearch finetune', () => {
     await readModelFolder(base);
   }, 60_000);
 
-  it('saves at Ctrl-C, says how to resume, and resumes to the bytes of an uninterrupted run', async () => {
+  it.each(['base', 'published'])('writes the same bytes on any number of threads (%s)', async (model) => {
+    const run = (folder: string, threads: string) => natsearch([
+      'finetune', '--model', join(root, model), '--text', text, '--out', folder, '--batch', '3', '--steps', '3',
+      '--threads', threads,
+    ]);
+    expect(await run(out, '1')).toMatchObject({ code: 0 });
+    expect(await run(`${out}-3`, '3')).toMatchObject({ code: 0, stdout: '' });
+    for (const file of FILES.slice(0, 3)) expect(bytes(`${out}-3`, file).equals(bytes(out, file)), file).toBe(true);
+  }, 60_000);
+
+  it.each(['1', '2'])('ends with the named error of a sequence on %s threads', async (threads) => {
+    const broken = join(mkdtempSync(join(root, 'broken-')), 'base');
+    const weights = initialWeights(config, 1);
+    weights.get('model.embed_tokens.weight')!.data.fill(NaN);
+    await writeModelFolder(broken, config, weights);
+    const args = ['--text', text, '--out', out, '--batch', '2', '--threads', threads];
+    const { code, stderr } = await natsearch(['finetune', '--model', broken, ...args]);
+    expect(stderr).toMatch(/^natsearch: score 0 is NaN: [^\n]*\n$/);
+    expect(code).toBe(1);
+  });
+
+  it('saves at Ctrl-C, says how to resume, and resumes on other threads to the bytes of an uninterrupted run', async () => {
     const options = ['--steps', '60', '--save-every', '1000'];
     const log = join(out, 'log.jsonl');
-    const stopped = await natsearch(finetune(out, ...options), () => {
+    const stopped = await natsearch(finetune(out, ...options, '--threads', '2'), () => {
       return existsSync(log) && readFileSync(log, 'utf8').split('\n').length > 3;
     });
     expect(stopped.code).toBe(130);
@@ -91,7 +123,7 @@ describe('natsearch finetune', () => {
     expect(readdirSync(out).sort()).toEqual(FILES);
     expect((await readAdapter(out)).steps).toBe(steps(out).length);
     expect(steps(out).length).toBeLessThan(60);
-    expect(await natsearch(finetune(out, ...options, '--resume'))).toMatchObject({ code: 0 });
+    expect(await natsearch(finetune(out, ...options, '--threads', '1', '--resume'))).toMatchObject({ code: 0 });
     expect(steps(out)).toEqual(Array.from({ length: 60 }, (_, n) => n + 1));
     expect(await natsearch(finetune(`${out}-whole`, ...options))).toMatchObject({ code: 0 });
     for (const file of FILES.slice(0, 3)) {
@@ -130,6 +162,7 @@ describe('natsearch finetune', () => {
       [finetune(out, '--keep', 'much'), /--keep.*'much' is invalid/, 2],
       [finetune(out, '--window', '1.5'), /--window.*'1\.5' is invalid/, 2],
       [finetune(out, '--pooling', 'sum'), /Allowed choices are mean, max/, 2],
+      [finetune(out, '--threads', '0'), /--threads.*'0' is invalid/, 2],
     ];
     for (const [args, message, exit] of cases) {
       const { code, stderr } = await natsearch(args);

@@ -1,5 +1,5 @@
 /** Folders as published, whole and broken: read tensor by tensor, refused before any work starts. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import { readTensors } from '../src/io/safetensors-file.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
 import { loadModel } from '../src/load.ts';
 import { type NDArray, ndarray } from '../src/tensor.ts';
+import { ASKED, CONTINUATION, PROMPT, publishedFiles } from './support/hf-published.ts';
 
 const fixtures = fileURLToPath(new URL('./fixtures/hf/', import.meta.url));
 const SHARD = 'model-00002-of-00004.safetensors';
@@ -57,7 +58,7 @@ describe('the weights of a folder', () => {
     const seen: string[] = [];
     const memory = new Set<ArrayBufferLike>();
     const onProgress = (done: number, total: number) => void calls.push([done, total]);
-    for await (const [name, { data, shape, dtype }] of readTensors(places, { reuse: true, onProgress })) {
+    for await (const [name, { data, shape, dtype }] of readTensors(places, { memory: 'reuse', onProgress })) {
       expect({ data: [...data], shape, dtype }).toEqual({ ...whole.get(name)!, data: [...whole.get(name)!.data] });
       memory.add(data.buffer);
       seen.push(name);
@@ -67,6 +68,28 @@ describe('the weights of a folder', () => {
     const total = [...whole.values()].reduce((sum, { data }) => sum + 2 * data.length, 0); // F16
     expect(calls.at(-1)).toEqual([total, total]);
     expect(calls.every(([done], n) => n === 0 || done > calls[n - 1]![0])).toBe(true);
+  });
+
+  it('lie on shared memory where threads are to read them, and the reference engine takes them as they lie', async () => {
+    const { places } = await openModelFolder(folder);
+    const engine = new ReferenceEngine();
+    for await (const [, { data, shape }] of readTensors(places, { memory: 'shared' })) {
+      expect(data.buffer).toBeInstanceOf(SharedArrayBuffer);
+      const weight = engine.tensor(data, shape);
+      data[0] = 5;
+      expect((await engine.read(weight))[0]).toBe(5);
+      engine.accumulate(weight, weight);
+      expect((await engine.read(weight))[0]).toBe(10);
+      expect(data[0]).toBe(5); // other threads read it
+    }
+  });
+
+  it('on shared memory are copied by a float32 engine, which may write to them', async () => {
+    const data = new Float32Array(new SharedArrayBuffer(4));
+    const engine = new ReferenceEngine('float32');
+    const weight = engine.tensor(data, [1]);
+    engine.accumulate(weight, engine.tensor([1], [1]));
+    expect([data[0], ...(await engine.read(weight))]).toEqual([0, 1]);
   });
 
   it('of float32 are held as such on a float64 engine, until an optimiser or a sum changes them', async () => {
@@ -79,6 +102,19 @@ describe('the weights of a folder', () => {
     const tenth = () => engine.tensor(Float32Array.of(0.1), [1, 1]);
     const product = engine.linear(tenth(), tenth());
     expect([...(await engine.read(product))]).toEqual([Math.fround(0.1) * Math.fround(0.1)]);
+  });
+});
+
+describe('a folder with a tokenizer', () => {
+  it('goes on with the text that its bytes go on with, on every platform', async () => {
+    const published = join(root, 'published with spaces');
+    mkdirSync(published);
+    for (const [file, content] of await publishedFiles()) writeFileSync(join(published, file), content);
+    const model = await loadModel(published);
+    let text = '';
+    for await (const piece of model.generate(PROMPT, ASKED)) text += piece;
+    model.dispose();
+    expect(text).toBe(CONTINUATION);
   });
 });
 

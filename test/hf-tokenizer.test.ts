@@ -1,27 +1,23 @@
 /** Tokenizers as published: ids and text as transformers makes them, and streams of whole characters. */
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/errors.ts';
 import { createHfTokenizer } from '../src/model/hf-tokenizer.ts';
+import { expectedTokens, tokenizerJson } from './support/hf-tokenizers.ts';
 
-const root = fileURLToPath(new URL('./fixtures/hf/tokenizers/', import.meta.url));
 const config = { vocabSize: 1056, bosTokenId: 1, eosTokenId: 2 };
-const read = (name: string, file: string): unknown => JSON.parse(readFileSync(`${root}${name}/${file}`, 'utf8'));
 
-describe.each(['byte-level', 'sentencepiece'])('a %s tokenizer', (name) => {
-  const rows = read(name, 'expected.json') as [string, number[], string][];
-  const made = createHfTokenizer(read(name, 'tokenizer.json'), config);
+describe.each(['byte-level', 'sentencepiece'] as const)('a %s tokenizer', (name) => {
+  const made = tokenizerJson(name).then((json) => createHfTokenizer(json, config));
 
   it('makes the ids that transformers makes of 1,000 tricky strings', async () => {
-    const tokenizer = await made;
+    const [tokenizer, rows] = [await made, await expectedTokens(name)];
     expect(rows.length).toBe(1000);
     const wrong = rows.filter(([text, ids]) => String(tokenizer.encode(text)) !== String(ids));
     expect(wrong.map(([text, ids]) => [text, ids, [...tokenizer.encode(text)]])).toEqual([]);
   });
 
   it('makes the text that transformers makes of their ids', async () => {
-    const tokenizer = await made;
+    const [tokenizer, rows] = [await made, await expectedTokens(name)];
     const wrong = rows.filter(([, ids, decoded]) => tokenizer.decode(ids, { specials: true }) !== decoded);
     expect(wrong.map(([, ids, decoded]) => [decoded, tokenizer.decode(ids, { specials: true })])).toEqual([]);
   });
@@ -51,7 +47,7 @@ describe.each(['byte-level', 'sentencepiece'])('a %s tokenizer', (name) => {
   });
 
   it('is refused where its ids exceed the vocabulary of the model', async () => {
-    const json = read(name, 'tokenizer.json');
+    const json = await tokenizerJson(name);
     const made = createHfTokenizer(json, { ...config, vocabSize: 300 });
     await expect(made).rejects.toThrow(/ids up to \d+ but the model's vocabulary has 300/);
     await expect(made).rejects.toThrow(ConfigError);
@@ -63,7 +59,7 @@ describe('a tokenizer.json', () => {
     for (const json of [null, 3, [], {}, { model: { type: 'BPE' } }]) {
       await expect(createHfTokenizer(json, config)).rejects.toThrow(ConfigError);
     }
-    const json = read('byte-level', 'tokenizer.json') as object;
+    const json = await tokenizerJson('byte-level') as object;
     await expect(createHfTokenizer({ ...json, decoder: { type: 'WordPiece', prefix: '##', cleanup: true } }, config))
       .rejects.toThrow(/decoder "WordPiece" is not supported/);
   });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, FileFormatError, StorageError, ValueError } from '../src/errors.ts';
-import { fileExists, writeFileAtomic, writeFilesAtomic } from '../src/io/files.ts';
+import { appendText, fileExists, writeFileAtomic, writeFilesAtomic } from '../src/io/files.ts';
 import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
 import { encodeSafetensors } from '../src/io/safetensors.ts';
 import {
@@ -94,6 +94,16 @@ describe('a model folder', () => {
     rewrite({ num_hidden_layers: 1 });
     await expect(readModelFolder(folder)).rejects.toThrow(ConfigError);
     await expect(writeModelFolder(folder, config, new Map([...weights].slice(1)))).rejects.toThrow(ConfigError);
+  });
+});
+
+describe('appendText()', () => {
+  it('goes on with a file, makes a new one, and names what it cannot write to', async () => {
+    const path = join(folder, 'log');
+    for (const line of ['a\n', 'b\n']) await appendText(path, line);
+    expect(readFileSync(path, 'utf8')).toBe('a\nb\n');
+    await expect(appendText(folder, 'c')).rejects.toThrow(StorageError);
+    await expect(appendText(folder, 'c')).rejects.toThrow(/^cannot write .*: it is a folder: name a file$/);
   });
 });
 

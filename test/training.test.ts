@@ -156,7 +156,7 @@ describe('a checkpoint', () => {
     const run = { config: configOf('nats'), options: optionsOf(), textHash: 'a' };
     expect(() => checkSameRun(run, run)).not.toThrow();
     expect(() => checkSameRun(run, { ...run, options: optionsOf({ seed: 12 }) })).toThrow(/seed = 11, not 12/);
-    expect(() => checkSameRun(run, { ...run, textHash: 'b' })).toThrow(/text = "a", not "b"/);
+    expect(() => checkSameRun(run, { ...run, textHash: 'b' })).toThrow(/text \(tokens-fingerprint\) = "a", not "b"/);
     expect(() => checkSameRun(run, { ...run, config: configOf('nats', 0.5) })).toThrow(ValueError);
   });
 

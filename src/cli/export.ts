@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { ValueError } from '../errors.ts';
 import { encodeScorers, readAdapter } from '../io/adapter.ts';
 import { writeFileAtomic } from '../io/files.ts';
-import { find } from './paths.ts';
+import { checkAdapterFolder } from './paths.ts';
 
 interface Flags {
   adapter: string;
@@ -26,7 +26,7 @@ export function registerExport(program: Command): void {
 
 async function run({ adapter, format, out }: Flags): Promise<void> {
   if (format !== 'authors') throw new ValueError(`--format is '${format}': it must be authors`);
-  find(adapter, 'folder', 'pass a folder that natsearch finetune wrote');
+  checkAdapterFolder(adapter);
   const { weights } = await readAdapter(adapter);
   await writeFileAtomic(out, encodeScorers(weights));
   process.stdout.write(`${weights.size} scorers in ${out}\n`);

@@ -2,55 +2,24 @@
  * `natsearch finetune`: an existing model learns token types; its weights stay as they are.
  * @module
  */
-import { readFileSync } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
-import type { GpuChoice } from '../engines.ts';
-import { StoppedError, ValueError } from '../errors.ts';
-import type { MaskGradientRule, Pooling } from '../engine.ts';
-import { fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
-import type { Model } from '../model/model.ts';
-import { checkSameRun, fingerprint, LOG_FILE, readLog } from '../train/checkpoint.ts';
-import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
-import { Finetuner, type FinetuneReport, type FinetuneState } from '../train/finetune.ts';
+import { StoppedError } from '../errors.ts';
+import { appendText, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { expectedWeights } from '../model/config.ts';
+import { Model } from '../model/model.ts';
+import { LOG_FILE, readLog } from '../train/checkpoint.ts';
+import { Finetuner, type FinetuneReport } from '../train/finetune.ts';
+import { saveFinetune } from '../train/finetune-checkpoint.ts';
 import {
-  FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune, saveFinetune,
-} from '../train/finetune-checkpoint.ts';
-import { wholeBatch } from '../train/finetune-gradients.ts';
-import {
-  checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
-} from '../train/finetune-options.ts';
-import { openEngine, openModel } from './open.ts';
+  type FinetuneGradients, type FinetuneSource, oneByOne, scorerNames, sumParts, wholeBatch,
+} from '../train/finetune-gradients.ts';
+import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
+import { type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
+import { openEngine, openModel, readShared } from './open.ts';
 import { gpuOption, notNegative, whole } from './options.ts';
-import { checkModelFolder, packageRoot } from './paths.ts';
+import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
-import { readDocuments } from './text.ts';
-
-interface Flags {
-  model: string;
-  text: string[];
-  out: string;
-  resume: boolean;
-  keep?: number;
-  lambda?: number;
-  window?: number;
-  chunk: number;
-  pooling: Pooling;
-  temperature: number;
-  context?: number;
-  batch: number;
-  steps: number;
-  lr: number;
-  minLr: number;
-  warmup: number;
-  clip: number;
-  maskGradient: MaskGradientRule;
-  seed: number;
-  saveEvery: number;
-  gpu?: GpuChoice;
-  json: boolean;
-}
 
 /** Adds the command. */
 export function registerFinetune(program: Command): void {
@@ -77,61 +46,64 @@ export function registerFinetune(program: Command): void {
     .addOption(new Option('--mask-gradient <rule>', 'how hidden keys weigh').choices(['bounded', 'exact']).default(d.rule))
     .option('--seed <n>', 'the same seed gives the same scorers, bit for bit', whole(0), d.seed)
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
+    .option('--threads <n>', 'threads, a sequence each (does not change the result)', whole(1), availableParallelism())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
     .action(run);
 }
 
-async function run(flags: Flags): Promise<void> {
-  checkModelFolder(flags.model);
-  const documents = await readDocuments(flags.text);
+async function run(flags: FinetuneFlags): Promise<void> {
+  const plan = await planFinetune(flags);
   const engine = await openEngine(flags.gpu);
+  const threads = flags.gpu ? 1 : Math.min(flags.threads, flags.batch);
+  let pool: Pool | undefined;
+  let model: Model | undefined;
   try {
-    const model = await openModel(flags.model, engine);
-    try {
-      await finetune(flags, model, documents);
-    } finally {
-      model.dispose();
+    await makeFolder(flags.out); // what cannot be written to is found out before weights are read, which takes long
+    const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
+    await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    if (threads > 1) {
+      const frozen = await readShared(plan.folder);
+      model = new Model(engine, plan.folder.config, frozen, plan.tokenizer);
+      const { config, options } = plan.record;
+      const scorers = new Set(scorerNames(config));
+      const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
+      pool = new WorkerPool({ task: 'finetune', options, trained, frozen }, threads);
+    } else {
+      model = await openModel(flags.model, engine);
     }
+    await finetune(flags, plan, model, pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne, log.at(-1));
   } finally {
+    model?.dispose();
     engine.dispose();
+    await pool?.close();
   }
 }
 
-async function finetune(flags: Flags, model: Model, documents: readonly string[]): Promise<void> {
-  const options = readOptions(flags, model);
-  const tokens = tokenizeDocuments(model.tokenizer, documents);
-  checkLongEnough(tokens, options.context);
-  const saved = await previous(flags);
-  const nats = {
-    window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
-    temperature: flags.temperature, lambda: flags.lambda ?? 0,
-  };
-  const finetuner = new Finetuner(model, nats, options, tokens, {
-    ...(saved && { from: saved.state }), ...(flags.gpu && { source: wholeBatch }),
-  });
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
-  const record: FinetuneRecord = {
-    baseModel: basename(resolve(flags.model)), config: finetuner.config, options,
-    textHash: fingerprint(tokens), packageVersion: version,
-  };
-  if (saved) checkSameRun(saved.run, record);
-  const log = saved ? await readLog(flags.out, saved.state.step) : [];
-  await makeFolder(flags.out);
-  await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
+type Pool = WorkerPool<FinetuneGradients>;
 
+function threaded(pool: Pool): FinetuneSource {
+  return async (engine, config, _options, weights, windows, step) =>
+    sumParts(engine, await pool.parts(engine, config, weights, windows, step));
+}
+
+async function finetune(
+  flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource, last?: object,
+): Promise<void> {
+  const { record, tokens, from } = plan;
+  const { config, options } = record;
+  const finetuner = new Finetuner(model, config.nats, options, tokens, { source, ...(from && { from }) });
   const progress = createProgress({ label: 'finetune', total: options.steps });
   const interrupt = interruptSignal();
   const start = performance.now();
   const seconds = () => Math.round(performance.now() - start) / 1000;
   const save = () => saveFinetune(flags.out, finetuner, record);
-  let last: object | undefined = log.at(-1);
   try {
     await finetuner.run({
       signal: interrupt.signal,
       onStep: async (report) => {
         last = report;
-        await appendFile(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: seconds() })}\n`);
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: seconds() })}\n`);
         progress.update(report.step, lineOf(report));
         if (report.step % flags.saveEvery === 0 && report.step < options.steps) await save();
       },
@@ -150,40 +122,6 @@ async function finetune(flags: Flags, model: Model, documents: readonly string[]
     interrupt.dispose();
     finetuner.dispose();
   }
-}
-
-/** The checkpoint to go on from, or a refusal to overwrite one. */
-async function previous(flags: Flags): Promise<{ state: FinetuneState; run: FinetuneRecord } | undefined> {
-  const exists = await fileExists(`${flags.out}/${FINETUNE_STATE_FILE}`);
-  if (!flags.resume) {
-    if (!exists) return undefined;
-    throw new ValueError(`${flags.out} already holds a fine-tuning: go on with --resume, or choose another --out`);
-  }
-  if (!exists) throw new ValueError(`${flags.out} has no ${FINETUNE_STATE_FILE} to resume from: start without --resume`);
-  return loadFinetune(flags.out);
-}
-
-function readOptions(flags: Flags, { config }: Model): FinetuneOptions {
-  const { keep, lambda } = flags;
-  if (keep !== undefined && lambda !== undefined) {
-    throw new ValueError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
-  }
-  if (keep === 0) throw new ValueError('--keep is 0: every query sees its own token at least, pass a share above 0');
-  const options: FinetuneOptions = {
-    ...DEFAULT_FINETUNE_OPTIONS,
-    keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),
-    seed: flags.seed,
-    steps: flags.steps,
-    batch: flags.batch,
-    context: flags.context ?? defaultContext(config),
-    learningRate: flags.lr,
-    minLearningRate: flags.minLr,
-    warmup: flags.warmup,
-    clip: flags.clip,
-    rule: flags.maskGradient,
-  };
-  checkFinetuneOptions(options);
-  return options;
 }
 
 function lineOf({ relativeLoss, kept, typeShares, lambda }: FinetuneReport): string {

@@ -11,7 +11,7 @@ import { ARCHITECTURES } from '../model/hf-config.ts';
 import { createHfTokenizer } from '../model/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../tensor.ts';
-import { checkModelFolder } from './paths.ts';
+import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
 /** Bytes of a number in the cache. */
@@ -38,6 +38,7 @@ export function registerInspect(program: Command): void {
 
 async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
+  if (flags.adapter !== undefined) checkAdapterFolder(flags.adapter);
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
   const folder = await openModelFolder(flags.model);
   if (adapter) checkAdapter(adapter, folder.config);

@@ -4,11 +4,13 @@
  */
 import { createEngine, type GpuChoice } from '../engines.ts';
 import type { CacheStats, Engine } from '../engine.ts';
-import { openModelFolder } from '../io/model-folder.ts';
+import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
+import { readTensors } from '../io/safetensors-file.ts';
 import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import { defaultTokenizer, type Model, noTokenizer } from '../model/model.ts';
-import { checkModelFolder } from './paths.ts';
+import type { NDArray } from '../tensor.ts';
+import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu asks for, said on stderr; without it the reference. */
@@ -22,29 +24,50 @@ export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
 /** Weights that load faster than a progress bar can be read. */
 const SMALL = 64 << 20;
 
-/**
- * Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar.
- *
- * @throws {ConfigError} Before any weight is read, if the model has no tokenizer: commands read text.
- */
-export async function openModel(folder: string, engine: Engine, adapter?: string): Promise<Model> {
-  checkModelFolder(folder);
-  const { config, tokenizer } = await openModelFolder(folder);
-  if (tokenizer === undefined && !defaultTokenizer(config)) throw noTokenizer(config);
+type OnProgress = (done: number, total: number) => void;
+
+/** Draws a progress bar while `load` reads much. */
+async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   let progress: Progress | undefined;
   try {
-    return await loadModel(folder, {
-      engine,
-      ...(adapter !== undefined && { adapter }),
-      onProgress: (done, total) => {
-        if (total < SMALL) return;
-        progress ??= createProgress({ label: 'load (MiB)', total: total / 2 ** 20 });
-        progress.update(done / 2 ** 20);
-      },
+    return await load((done, total) => {
+      if (total < SMALL) return;
+      progress ??= createProgress({ label: 'load (MiB)', total: total / 2 ** 20 });
+      progress.update(done / 2 ** 20);
     });
   } finally {
     progress?.finish();
   }
+}
+
+/**
+ * Checks all of a folder but the numbers of its weights, which take long.
+ *
+ * @throws {ConfigError} If the model has no tokenizer: commands read text.
+ */
+export async function openFolder(folder: string): Promise<ModelFolder> {
+  checkModelFolder(folder);
+  const opened = await openModelFolder(folder);
+  if (opened.tokenizer === undefined && !defaultTokenizer(opened.config)) throw noTokenizer(opened.config, folder);
+  return opened;
+}
+
+/** Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar. */
+export async function openModel(folder: string, engine: Engine, adapter?: string): Promise<Model> {
+  await openFolder(folder);
+  if (adapter !== undefined) checkAdapterFolder(adapter);
+  return withLoadProgress((onProgress) => {
+    return loadModel(folder, { engine, onProgress, ...(adapter !== undefined && { adapter }) });
+  });
+}
+
+/** The weights of a folder on shared memory, for any number of threads to read. */
+export async function readShared({ places }: ModelFolder): Promise<Map<string, NDArray>> {
+  const weights = new Map<string, NDArray>();
+  await withLoadProgress(async (onProgress) => {
+    for await (const [name, each] of readTensors(places, { memory: 'shared', onProgress })) weights.set(name, each);
+  });
+  return weights;
 }
 
 /** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */

@@ -41,6 +41,11 @@ export function checkModelFolder(path: string): void {
   if (!find(path, 'folder', remedy).isDirectory()) throw new StorageError(`${path} is a file: ${remedy}`);
 }
 
+/** Refuses a folder of an adapter that does not exist. */
+export function checkAdapterFolder(path: string): void {
+  find(path, 'folder', 'pass a folder that natsearch finetune wrote');
+}
+
 /** The sibling of `path` whose name is nearest to its own, if any is near; a folder is better than none. */
 function nearest(path: string): string | undefined {
   const name = basename(path);

@@ -5,12 +5,23 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Engine } from '../engine.ts';
-import { expectedWeights, type ModelConfig } from '../model/config.ts';
+import { errorAgain } from '../errors.ts';
+import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/decoder.ts';
-import { sizeOf } from '../tensor.ts';
+import { type NDArray, sizeOf } from '../tensor.ts';
 import type { Gradients } from '../train/gradients.ts';
 import type { TrainOptions } from '../train/options.ts';
-import { type GradientSource, sumInOrder } from '../train/trainer.ts';
+
+/** What the workers of a pool compute. */
+export interface PoolWork {
+  /** Whose gradients: computeGradients' or finetuneGradients'. */
+  readonly task: 'train' | 'finetune';
+  readonly options: TrainOptions;
+  /** Shapes of the weights that have gradients, by name; their values come with every step. */
+  readonly trained: ReadonlyMap<string, readonly number[]>;
+  /** The other weights. On shared memory in float32 they are there once, whatever the number of threads. */
+  readonly frozen?: ReadonlyMap<string, NDArray>;
+}
 
 /** Where a weight lies in the flat arrays. */
 interface Slice {
@@ -21,11 +32,9 @@ interface Slice {
 }
 
 /** What a worker is born with. */
-export interface PoolSetup {
-  readonly config: ModelConfig;
-  readonly options: TrainOptions;
+export interface PoolSetup extends Required<Omit<PoolWork, 'trained'>> {
   readonly layout: readonly Slice[];
-  /** All weights, written by the main thread between steps. */
+  /** All trained weights, written by the main thread between steps. */
   readonly weights: Float64Array;
   /** One gradient per sequence of the batch, each written by one worker. */
   readonly slots: readonly Float64Array[];
@@ -33,76 +42,85 @@ export interface PoolSetup {
 
 /** One sequence to differentiate. */
 export interface PoolRequest {
+  readonly config: ModelConfig;
   readonly step: number;
   readonly sequence: number;
   readonly window: Int32Array;
 }
 
-/** Its sums, or why there are none. */
-export type PoolReply =
-  | (Omit<Gradients, 'gradients'> & { readonly sequence: number })
-  | { readonly sequence: number; readonly error: string };
+/** Its sums, or why there are none: the class of an error does not cross threads. */
+export type PoolReply = { readonly sequence: number } & (
+  | { readonly sums: Omit<Gradients, 'gradients'> }
+  | { readonly error: { readonly name: string; readonly message: string; readonly stack: string } }
+);
 
-/** A gradient source of `threads` workers; close it when done. */
-export class WorkerPool implements GradientSource {
+/** Workers that start with the first step; close the pool when done. */
+export class WorkerPool<Part extends Gradients> {
   readonly #setup: PoolSetup;
-  readonly #workers: Worker[];
+  readonly #count: number;
+  #workers: Worker[] = [];
 
-  constructor(config: ModelConfig, options: TrainOptions, threads: number) {
+  /** @param threads At most this many; a worker without a sequence would idle. */
+  constructor({ trained, frozen = new Map(), ...work }: PoolWork, threads: number) {
     let total = 0;
-    const layout = [...expectedWeights(config)].map(([name, shape]): Slice => {
+    const layout = [...trained].map(([name, shape]): Slice => {
       const length = sizeOf(shape);
       total += length;
       return { name, shape, start: total - length, length };
     });
     const shared = () => new Float64Array(new SharedArrayBuffer(8 * total));
-    const slots = Array.from({ length: options.batch }, shared);
-    this.#setup = { config, options, layout, weights: shared(), slots };
-    const file = new URL('./worker.js', import.meta.url);
-    const count = Math.min(threads, options.batch);
-    this.#workers = Array.from({ length: count }, () => new Worker(file, { workerData: this.#setup }));
+    const slots = Array.from({ length: work.options.batch }, shared);
+    this.#setup = { ...work, frozen, layout, weights: shared(), slots };
+    this.#count = Math.min(threads, work.options.batch);
   }
 
-  async compute(engine: Engine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients> {
+  /** Computes a step's parts; each, when called, puts its gradients on `engine`. */
+  async parts(
+    engine: Engine, config: ModelConfig, weights: Weights, windows: readonly Int32Array[], step: number,
+  ): Promise<(() => Promise<Part>)[]> {
     const { layout, slots, weights: shared } = this.#setup;
     for (const { name, start } of layout) shared.set(await engine.read(weights.get(name)!), start);
-    const replies = await this.#distribute(windows.map((window, sequence) => ({ step, sequence, window })));
-    return sumInOrder(engine, weights, replies.map((reply, sequence) => async () => {
+    const sums = await this.#distribute(windows.map((window, sequence) => ({ config, step, sequence, window })));
+    return sums.map((each, sequence) => async () => {
       const gradients = new Map(layout.map(({ name, shape, start, length }) => {
         return [name, engine.tensor(slots[sequence]!.subarray(start, start + length), shape)];
       }));
-      return { ...reply, gradients };
-    }));
+      return { ...each, gradients } as Part;
+    });
   }
 
   /** Hands out requests one at a time, so that a slow thread gets fewer. */
-  #distribute(requests: readonly PoolRequest[]): Promise<Omit<Gradients, 'gradients'>[]> {
-    const replies: Omit<Gradients, 'gradients'>[] = [];
+  async #distribute(requests: readonly PoolRequest[]): Promise<Omit<Gradients, 'gradients'>[]> {
+    const file = new URL('./worker.js', import.meta.url);
+    while (this.#workers.length < this.#count) this.#workers.push(new Worker(file, { workerData: this.#setup }));
+    const all: Omit<Gradients, 'gradients'>[] = [];
     let next = 0;
-    const serve = (worker: Worker) => new Promise<void>((resolve, reject) => {
-      const done = (finish: () => void) => {
-        worker.off('message', onMessage).off('error', onError);
-        finish();
-      };
-      const send = () => {
-        const request = requests[next++];
-        if (request) worker.postMessage(request);
-        else done(resolve);
-      };
-      const onMessage = (reply: PoolReply) => {
-        if ('error' in reply) return done(() => reject(new Error(reply.error)));
-        replies[reply.sequence] = reply;
-        send();
-      };
-      const onError = (error: Error) => done(() => reject(error));
-      worker.on('message', onMessage).on('error', onError);
-      send();
-    });
-    return Promise.all(this.#workers.map(serve)).then(() => replies);
+    await Promise.all(this.#workers.map(async (worker) => {
+      for (let request = requests[next++]; request; request = requests[next++]) {
+        const reply = await ask(worker, request);
+        if ('error' in reply) throw errorAgain(reply.error);
+        all[reply.sequence] = reply.sums;
+      }
+    }));
+    return all;
   }
 
-  /** Ends the threads. */
+  /** Ends the threads, amid a sequence if need be. */
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
+}
+
+function ask(worker: Worker, request: PoolRequest): Promise<PoolReply> {
+  return new Promise((resolve, reject) => {
+    const done = (finish: () => void) => {
+      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+      finish();
+    };
+    const onMessage = (reply: PoolReply) => done(() => resolve(reply));
+    const onError = (error: Error) => done(() => reject(error));
+    const onExit = (code: number) => onError(new Error(`a thread ended with code ${code} amid sequence ${request.sequence}`));
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.postMessage(request);
+  });
 }

@@ -36,6 +36,11 @@ export async function readDocuments(paths: readonly string[]): Promise<string[]>
   return documents;
 }
 
+/** Paths for a message: the first, and how many more. */
+export function listed([first, ...more]: readonly string[]): string {
+  return more.length === 0 ? first! : `${first} and ${more.length} more`;
+}
+
 function listTexts(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.txt')).sort();

@@ -2,27 +2,29 @@
  * `natsearch train`: joint search of weights and token types, from scratch.
  * @module
  */
-import { appendFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { StoppedError, ValueError } from '../errors.ts';
-import { fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
-import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
+import { appendText, fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { expectedWeights, type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { ByteTokenizer } from '../model/tokenizer.ts';
 import {
   checkSameRun, fingerprint, loadCheckpoint, LOG_FILE, readLog, type RunRecord, saveCheckpoint, STATE_FILE,
 } from '../train/checkpoint.ts';
 import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
+import type { Gradients } from '../train/gradients.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { batchGradients, type StepReport, Trainer, type TrainingState } from '../train/trainer.ts';
+import {
+  batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer, type TrainingState,
+} from '../train/trainer.ts';
 import { expectWhole } from '../shape.ts';
 import { openEngine } from './open.ts';
 import { gpuOption } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
-import { readDocuments } from './text.ts';
+import { listed, readDocuments } from './text.ts';
 
 interface Flags extends Record<string, unknown> {
   text: string[];
@@ -77,7 +79,7 @@ async function train(flags: Flags): Promise<void> {
   expectWhole('--threads', threads, 1);
   const documents = await readDocuments(flags.text);
   const tokens = tokenizeDocuments(new ByteTokenizer(), documents);
-  checkLongEnough(tokens, options.context);
+  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const run: RunRecord = { config, options, textHash: fingerprint(tokens) };
   const saved = await previous(flags, run);
   const log = saved ? await readLog(flags.out, saved.step) : [];
@@ -85,8 +87,13 @@ async function train(flags: Flags): Promise<void> {
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
   const engine = await openEngine(flags.gpu);
-  const pool = !flags.gpu && threads > 1 && options.batch > 1 ? new WorkerPool(config, options, threads) : undefined;
-  const source = pool ?? (flags.gpu && batchGradients(config, options));
+  const pool = !flags.gpu && threads > 1 && options.batch > 1
+    ? new WorkerPool<Gradients>({ task: 'train', options, trained: expectedWeights(config) }, threads) : undefined;
+  const threaded: GradientSource | undefined = pool && {
+    compute: async (on, weights, windows, step) =>
+      sumInOrder(on, weights, await pool.parts(on, config, weights, windows, step)),
+  };
+  const source = threaded ?? (flags.gpu && batchGradients(config, options));
   const trainer = new Trainer(engine, config, options, tokens, {
     ...(saved && { from: saved }), ...(source && { source }),
   });
@@ -101,7 +108,7 @@ async function train(flags: Flags): Promise<void> {
       onStep: async (report) => {
         lastReport = report;
         meter.tick();
-        await appendFile(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: meter.seconds })}\n`);
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: meter.seconds })}\n`);
         progress.update(report.step, meter.line(report));
         if (report.step % saveEvery === 0 && report.step < options.steps) await save();
       },

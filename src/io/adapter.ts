@@ -55,12 +55,23 @@ export interface Adapter extends AdapterSettings {
   readonly weights: ReadonlyMap<string, NDArray>;
 }
 
-/** Fields of `config` that change a number: not NAtS's own, and no token ids or training context. */
+/** NAtS's own, token ids and the training context: no number of a forward pass depends on them. */
+const BOOKKEEPING: readonly string[] =
+  ['nats', 'maxPositions', 'bosTokenId', 'eosTokenId', 'eosTokenIds'] satisfies (keyof ModelConfig)[];
+
+/** Fields of `config` that change a number. */
 export function baseFields(config: ModelConfig): BaseFields {
-  const { nats: _nats, maxPositions: _context, bosTokenId: _bos, eosTokenId: _eos, ...computing } = config;
-  // What is absent, null or false says the same: a later version's new switches leave old adapters valid.
-  const set = Object.entries(JSON.parse(JSON.stringify(computing)) as object)
-    .filter(([, value]) => value !== null && value !== false);
+  return counting(JSON.parse(JSON.stringify(config)) as BaseFields);
+}
+
+/**
+ * What counts of the fields that an adapter of any age holds. What is absent, null or false says the same, and no type
+ * is Llama: a later version's new switches leave old adapters valid.
+ */
+function counting(fields: BaseFields): BaseFields {
+  const all: BaseFields = { modelType: 'llama', ...fields };
+  const set = Object.entries(all)
+    .filter(([name, value]) => value !== null && value !== false && !BOOKKEEPING.includes(name));
   return Object.fromEntries(set.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -75,12 +86,12 @@ function hashOf(base: BaseFields): Promise<string> {
  * @throws {ConfigError} If a field that changes what the model computes differs; the message names each.
  */
 export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, config: ModelConfig): void {
-  const ours = baseFields(config);
-  const names = [...new Set([...Object.keys(adapter.base), ...Object.keys(ours)])].sort();
+  const [theirs, ours] = [counting(adapter.base), baseFields(config)];
+  const names = [...new Set([...Object.keys(theirs), ...Object.keys(ours)])].sort();
   const text = (value: unknown) => (value === undefined ? 'nothing' : JSON.stringify(value));
-  const different = names.filter((name) => text(adapter.base[name]) !== text(ours[name]));
+  const different = names.filter((name) => text(theirs[name]) !== text(ours[name]));
   if (different.length === 0) return;
-  const list = different.map((name) => `${name} ${text(adapter.base[name])}, here ${text(ours[name])}`).join('; ');
+  const list = different.map((name) => `${name} ${text(theirs[name])}, here ${text(ours[name])}`).join('; ');
   throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on`);
 }
 

@@ -69,8 +69,27 @@ export async function fileExists(path: string): Promise<boolean> {
 
 /** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
 export async function makeFolder(path: string): Promise<void> {
-  const { mkdir } = await import('node:fs/promises');
-  await mkdir(path, { recursive: true }).catch(named('make the folder', path));
+  // Step by step: with `recursive`, Node 20 tries for ever where a file system makes no folders, such as /proc.
+  const { mkdir, stat } = await import('node:fs/promises');
+  const { dirname } = await import('node:path');
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !(await fileExists(dirname(path)))) {
+      await makeFolder(dirname(path));
+      await mkdir(path).catch(named('make the folder', path));
+      return;
+    }
+    const there = await stat(path).then((found) => found.isDirectory(), () => false);
+    if (!there) named('make the folder', path)(error);
+  }
+}
+
+/** Writes at the end of a file, which is made if there is none. @throws {StorageError} If it cannot be written. */
+export async function appendText(path: string, text: string): Promise<void> {
+  const { appendFile } = await import('node:fs/promises');
+  await appendFile(path, text).catch(named('write', path));
 }
 
 /**

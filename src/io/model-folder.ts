@@ -43,14 +43,29 @@ export async function openModelFolder(
   if (!(await fileExists(`${folder}/${CONFIG}`))) {
     throw new StorageError(`${folder} has no ${CONFIG}: name a folder that holds config.json and model.safetensors`);
   }
-  const own = parseConfig(await readJson(`${folder}/${CONFIG}`));
+  const own = parseConfigIn(folder, await readJson(`${folder}/${CONFIG}`));
   const config = options.adapted?.(own) ?? own;
   const all = await findWeights(folder);
   for (const name of options.more?.keys() ?? []) all.delete(name);
-  checkWeights(config, new Map<string, { readonly shape: readonly number[] }>([...all, ...(options.more ?? [])]));
+  const given = new Map<string, NDArray | TensorPlace>([...all, ...(options.more ?? [])]);
+  checkWeights(config, given);
   const places = new Map([...all].filter(([name]) => !isSuperfluous(name, config)));
   const tokenizer = await fileExists(`${folder}/${TOKENIZER}`) ? await readJson(`${folder}/${TOKENIZER}`) : undefined;
   return { path: folder, config, places, tokenizer };
+}
+
+function parseConfigIn(folder: string, json: unknown): ModelConfig {
+  try {
+    return parseConfig(json);
+  } catch (error) {
+    throw inFolder(folder, error);
+  }
+}
+
+/** The refusal of a file by its name, with the folder in front. */
+export function inFolder(folder: string, error: unknown): unknown {
+  const byName = error instanceof ConfigError && /^(config|tokenizer)\.json\b/.test(error.message);
+  return byName ? new ConfigError(`${folder}/${error.message}`) : error;
 }
 
 /**

@@ -48,16 +48,19 @@ const PART = 4 << 20;
 /**
  * Reads tensors one after the other, file by file. F64 stays float64; F32, F16 and BF16 become float32.
  *
- * @param options.reuse Each tensor takes the memory of the one before: use or copy it before asking for the next.
+ * @param options.memory `reuse`: each tensor takes the memory of the one before, use or copy it before asking for the
+ *   next. `shared`: each lies on shared memory of its own, which threads hand over without a copy.
  * @param options.onProgress Called with the bytes read so far and those of all tensors.
  */
 export async function* readTensors(
   places: ReadonlyMap<string, TensorPlace>,
-  { reuse = false, onProgress }: { reuse?: boolean; onProgress?: (done: number, total: number) => void } = {},
+  { memory: kind, onProgress }: {
+    memory?: 'reuse' | 'shared'; onProgress?: (done: number, total: number) => void;
+  } = {},
 ): AsyncGenerator<[string, StoredTensor]> {
   const total = [...places.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
   const part = new Uint8Array(Math.min(PART, total));
-  const memory = reuse ? { F32: new Float32Array(0), F64: new Float64Array(0) } : undefined;
+  const memory = kind === 'reuse' ? { F32: new Float32Array(0), F64: new Float64Array(0) } : kind;
   let done = 0;
   let file: OpenFile | undefined;
   try {
@@ -85,10 +88,14 @@ export async function* readTensors(
 
 /** Memory for `count` elements: new, or that of the largest tensor, made once. */
 function room(
-  memory: { F32: Float32Array; F64: Float64Array } | undefined, dtype: Dtype, count: number,
+  memory: { F32: Float32Array; F64: Float64Array } | 'shared' | undefined, dtype: Dtype, count: number,
   places: ReadonlyMap<string, TensorPlace>,
 ): FloatArray {
   const wide = dtype === 'F64';
+  if (memory === 'shared') {
+    const buffer = new SharedArrayBuffer((wide ? 8 : 4) * count);
+    return wide ? new Float64Array(buffer) : new Float32Array(buffer);
+  }
   if (!memory) return wide ? new Float64Array(count) : new Float32Array(count);
   const most = () => Math.max(...[...places.values()].map((place) => sizeOf(place.shape)));
   if (wide) return (memory.F64 = memory.F64.length < count ? new Float64Array(most()) : memory.F64).subarray(0, count);

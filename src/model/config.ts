@@ -236,6 +236,8 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
 /** A tensor of a file or of an engine, as far as a config can contradict it. */
 interface Shaped {
   readonly shape: readonly number[];
+  /** Of the file that holds it. */
+  readonly path?: string;
 }
 
 /**
@@ -248,14 +250,15 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, S
   if (missing.length > 0) {
     throw new ConfigError(`config contradicts weights: ${missing.length} weights are missing, first '${missing[0]}': use the config.json that belongs to these weights`);
   }
-  for (const [name, { shape }] of weights) {
+  for (const [name, { shape, path }] of weights) {
     const wanted = expected.get(name);
+    const remedy = `use the config.json that belongs to ${path ?? 'these weights'}`;
     if (!wanted) {
       if (isSuperfluous(name, config)) continue;
-      throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: use the config.json that belongs to these weights`);
+      throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: ${remedy}`);
     }
     const fits = String(shape) === String(wanted) || (name.endsWith('.bias') && String(shape) === `1,${wanted}`);
-    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]`);
+    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]: ${remedy}`);
   }
 }
 

@@ -113,6 +113,6 @@ export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefi
 }
 
 /** What to say where text is needed and there is no tokenizer. */
-export function noTokenizer({ vocabSize }: ModelConfig): ConfigError {
-  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into the model's folder`);
+export function noTokenizer({ vocabSize }: ModelConfig, folder = 'the model\'s folder'): ConfigError {
+  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into ${folder}`);
 }

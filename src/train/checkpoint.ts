@@ -66,7 +66,8 @@ export async function loadCheckpoint(folder: string): Promise<{ state: TrainingS
 /** Refuses to go on with other options than the run began with, since the result would be neither's. */
 export function checkSameRun(saved: RunRecord, wanted: RunRecord): void {
   const flat = (run: RunRecord): Record<string, unknown> => {
-    return { ...JSON.parse(serializeConfig(run.config)), ...run.options, text: run.textHash };
+    const { nats, ...config } = JSON.parse(serializeConfig(run.config)) as { nats: object };
+    return { ...config, ...nats, ...run.options, 'text (tokens-fingerprint)': run.textHash };
   };
   const [before, now] = [flat(saved), flat(wanted)];
   for (const key of Object.keys(now)) {

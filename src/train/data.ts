@@ -31,10 +31,10 @@ export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<stri
 }
 
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */
-export function checkLongEnough(tokens: Int32Array, context: number): void {
-  if (tokens.length === 0) throw new ValueError('the training text is empty: pass files with text in them');
+export function checkLongEnough(tokens: Int32Array, context: number, text = 'the training text'): void {
+  if (tokens.length === 0) throw new ValueError(`${text} is empty: pass files with text in them`);
   if (tokens.length < context + 1) {
-    throw new ValueError(`the training text has ${tokens.length} tokens but a context of ${context} needs ${context + 1}: add text or lower --context`);
+    throw new ValueError(`${text} has ${tokens.length} tokens but a context of ${context} needs ${context + 1}: add text or lower --context`);
   }
 }
 

@@ -87,7 +87,7 @@ export class Finetuner {
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
     this.engine = base.engine;
-    this.config = searched(base.config, nats);
+    this.config = searchedConfig(base.config, nats);
     this.options = options;
     this.#tokens = tokens;
     this.#source = source;
@@ -190,8 +190,14 @@ export class Finetuner {
   }
 }
 
-/** The base's config with searched types. */
-function searched(config: ModelConfig, nats: Partial<ModelConfig['nats']> & { readonly window: number }): ModelConfig {
+/**
+ * The base's config with searched types.
+ *
+ * @throws {ValueError} If the base has learned types already, or a number is outside its range.
+ */
+export function searchedConfig(
+  config: ModelConfig, nats: Partial<ModelConfig['nats']> & { readonly window: number },
+): ModelConfig {
   if (config.nats.policy === 'nats') {
     throw new ValueError('the model has learned types already: fine-tune one that was trained with full attention');
   }

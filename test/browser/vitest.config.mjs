@@ -12,11 +12,14 @@ import { executablePath, flags } from '../../examples/browser/chromium.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const stacks = process.env['NATS_STACKS'] ?? 'webgl2,webgpu';
 
-/** Whatever takes the engine as a parameter, and needs no Node; and the rule that they all share. */
+/** Not over engines: the rule that they all share, and models as published, which pages fetch. */
+const others = ['lifetime.test.ts', 'hf-tokenizer.test.ts', 'hf-text.test.ts'];
+
+/** Whatever takes the engine as a parameter, and needs no Node; and the others. */
 const suite = readdirSync(`${root}test`).filter((file) => {
   if (!file.endsWith('.test.ts')) return false;
   const text = readFileSync(`${root}test/${file}`, 'utf8');
-  return file === 'lifetime.test.ts' || (/support\/engines\.ts/.test(text) && !/from 'node:/.test(text));
+  return others.includes(file) || (/support\/engines\.ts/.test(text) && !/from 'node:/.test(text));
 });
 
 export default defineConfig({
@@ -27,7 +30,7 @@ export default defineConfig({
   optimizeDeps: {
     entries: [],
     include: [
-      'fast-check', 'gpu.js', 'pure-rand/distribution/uniformFloat64', 'pure-rand/distribution/uniformInt',
+      '@huggingface/tokenizers', 'fast-check', 'gpu.js', 'pure-rand/distribution/uniformFloat64', 'pure-rand/distribution/uniformInt',
       'pure-rand/generator/xoroshiro128plus',
     ],
   },

@@ -1,0 +1,125 @@
+/**
+ * What `natsearch finetune` is about to do: every refusal comes from here, before a weight is read or a file written.
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import type { MaskGradientRule, Pooling } from '../engine.ts';
+import type { GpuChoice } from '../engines.ts';
+import { ValueError } from '../errors.ts';
+import { fileExists } from '../io/files.ts';
+import type { ModelFolder } from '../io/model-folder.ts';
+import { folderTokenizer } from '../load.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { defaultTokenizer } from '../model/model.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import { checkSameRun, fingerprint } from '../train/checkpoint.ts';
+import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
+import { type FinetuneState, searchedConfig } from '../train/finetune.ts';
+import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train/finetune-checkpoint.ts';
+import {
+  checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
+} from '../train/finetune-options.ts';
+import { openFolder } from './open.ts';
+import { packageRoot } from './paths.ts';
+import { listed, readDocuments } from './text.ts';
+
+/** The command's options as parsed. */
+export interface FinetuneFlags {
+  model: string;
+  text: string[];
+  out: string;
+  resume: boolean;
+  keep?: number;
+  lambda?: number;
+  window?: number;
+  chunk: number;
+  pooling: Pooling;
+  temperature: number;
+  context?: number;
+  batch: number;
+  steps: number;
+  lr: number;
+  minLr: number;
+  warmup: number;
+  clip: number;
+  maskGradient: MaskGradientRule;
+  seed: number;
+  saveEvery: number;
+  threads: number;
+  gpu?: GpuChoice;
+  json: boolean;
+}
+
+/** A run that nothing speaks against. */
+export interface FinetunePlan {
+  readonly folder: ModelFolder;
+  readonly tokenizer: Tokenizer;
+  readonly tokens: Int32Array;
+  readonly record: FinetuneRecord;
+  /** Where to go on from. */
+  readonly from?: FinetuneState;
+}
+
+/** Reads all but the weights, and refuses what no run can use. */
+export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
+  const folder = await openFolder(flags.model);
+  if (flags.out === '') throw new ValueError('--out is empty: name a folder');
+  if (resolve(flags.out) === resolve(flags.model)) {
+    throw new ValueError(`--out ${flags.out} is the model's own folder, which stays as it is: name another`);
+  }
+  const options = readOptions(flags, folder.config);
+  if (options.context <= 2 * flags.chunk) {
+    throw new ValueError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
+  }
+  const config = searchedConfig(folder.config, {
+    window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
+    temperature: flags.temperature, lambda: flags.lambda ?? 0,
+  });
+  const saved = await previous(flags);
+  const tokenizer = (await folderTokenizer(folder)) ?? defaultTokenizer(config)!; // openFolder saw to it
+  const tokens = tokenizeDocuments(tokenizer, await readDocuments(flags.text));
+  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const record: FinetuneRecord = {
+    baseModel: basename(resolve(flags.model)), config, options, textHash: fingerprint(tokens), packageVersion: version,
+  };
+  if (saved) checkSameRun(saved.run, record);
+  return { folder, tokenizer, tokens, record, ...(saved && { from: saved.state }) };
+}
+
+/** The checkpoint to go on from, or a refusal to overwrite one. */
+async function previous(
+  { out, resume }: FinetuneFlags,
+): Promise<{ state: FinetuneState; run: FinetuneRecord } | undefined> {
+  const exists = await fileExists(`${out}/${FINETUNE_STATE_FILE}`);
+  if (!resume) {
+    if (!exists) return undefined;
+    throw new ValueError(`${out} already holds a fine-tuning: go on with --resume, or choose another --out`);
+  }
+  if (!exists) throw new ValueError(`${out} has no ${FINETUNE_STATE_FILE} to resume from: start without --resume`);
+  return loadFinetune(out);
+}
+
+function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {
+  const { keep, lambda } = flags;
+  if (keep !== undefined && lambda !== undefined) {
+    throw new ValueError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
+  }
+  if (keep === 0) throw new ValueError('--keep is 0: every query sees its own token at least, pass a share above 0');
+  const options: FinetuneOptions = {
+    ...DEFAULT_FINETUNE_OPTIONS,
+    keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),
+    seed: flags.seed,
+    steps: flags.steps,
+    batch: flags.batch,
+    context: flags.context ?? defaultContext(config),
+    learningRate: flags.lr,
+    minLearningRate: flags.minLr,
+    warmup: flags.warmup,
+    clip: flags.clip,
+    rule: flags.maskGradient,
+  };
+  checkFinetuneOptions(options);
+  return options;
+}

@@ -1,0 +1,17 @@
+/**
+ * The tokenizers of test/fixtures/hf, imported rather than read: so they reach a browser too.
+ * @module
+ */
+
+type Name = 'byte-level' | 'sentencepiece';
+interface Json<T> { readonly default: T }
+
+/** The parsed tokenizer.json. */
+export async function tokenizerJson(name: Name): Promise<unknown> {
+  return (await import(`../fixtures/hf/tokenizers/${name}/tokenizer.json`) as Json<unknown>).default;
+}
+
+/** Texts, their ids, and what transformers makes of the ids. */
+export async function expectedTokens(name: Name): Promise<readonly [string, number[], string][]> {
+  return (await import(`../fixtures/hf/tokenizers/${name}/expected.json`) as Json<[string, number[], string][]>).default;
+}
