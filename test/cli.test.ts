@@ -158,6 +158,10 @@ describe('natsearch refuses bad input with exit code 1', () => {
     ['a dense twin that is not there', ['start', '--model', nats, '--dense', 'twin'], /no such folder twin/],
   ])('%s', (_, args, message) => expectRefusal(args, 1, message));
 
+  test('--match where nothing was learned, before any policy runs', () => {
+    return expectRefusal([...evaluating('models/full', 'books'), '--match'], 1, /--match .* add --policy nats, and --adapter/);
+  });
+
   test('the policy nats for a model without scorers, before any policy runs', () => {
     return expectRefusal([...evaluating('models/full', 'books'), '--policy', 'full', 'nats'], 1, /needs token-type scorers/);
   });
@@ -191,6 +195,20 @@ describe('natsearch eval', () => {
       expect(msPerToken).toBeGreaterThan(0);
     }
     expect(code).toBe(0);
+  });
+
+  test('--match adds patterns that keep as much as learned types: in the mean, and at the end', async () => {
+    const args = ['eval', '--model', 'models/nats', '--text', 'long.txt', '--max-tokens', '64', '--match', '--json'];
+    const { stdout, code } = await natsearch(...args, '--context', '32');
+    type Row = { policy: string; meanLiveShare: number; live: number[][] };
+    const [nats, full, ...matched] = (JSON.parse(stdout) as { results: [Row, Row, ...Row[]] }).results;
+    expect([nats.policy, full.policy, code]).toEqual(['nats', 'full', 0]);
+    expect(matched.map(({ policy }) => policy.split(':')[0])).toEqual(['window', 'streaming', 'window', 'streaming']);
+    for (const { meanLiveShare } of matched.slice(0, 2)) {
+      expect(Math.abs(meanLiveShare - nats.meanLiveShare)).toBeLessThan(1 / 32);
+    }
+    const entries = ({ live }: Row) => live.flat().reduce((a, b) => a + b, 0) / live.flat().length;
+    for (const row of matched.slice(2)) expect(Math.abs(entries(row) - entries(nats))).toBeLessThanOrEqual(0.5);
   });
 
   test('--max-tokens and --context limit what is read, --step does not change the quality', async () => {

@@ -44,7 +44,8 @@ describe('matchedPolicies()', () => {
   });
 
   it('leaves out what is there already, and sinks that do not fit', () => {
-    expect(matchedPolicies({ length: 8, meanLiveShare: 1, endShare: 1 }, 0).map(({ window }) => window)).toEqual([7, 7, 8, 8]);
+    const whole = matchedPolicies({ length: 8, meanLiveShare: 1, endShare: 1 }, 0);
+    expect(whole.map(({ window }) => window)).toEqual([7, 7, 8, 8]);
     expect(matchedPolicies({ length: 100, meanLiveShare: 0, endShare: 0 })).toEqual([
       { kind: 'window', window: 0 }, { kind: 'streaming', sink: 4, window: 0 },
     ]);
@@ -55,6 +56,8 @@ describe('matchedPolicies()', () => {
       expect(() => matchedPolicies({ length: 4, meanLiveShare: share, endShare: 0.5 })).toThrow(ValueError);
       expect(() => matchedPolicies({ length: 4, meanLiveShare: 0.5, endShare: share })).toThrow(ValueError);
     }
-    for (const length of [0, 1.5]) expect(() => matchedPolicies({ length, meanLiveShare: 0.5, endShare: 0.5 })).toThrow(ValueError);
+    for (const length of [0, 1.5]) {
+      expect(() => matchedPolicies({ length, meanLiveShare: 0.5, endShare: 0.5 })).toThrow(ValueError);
+    }
   });
 });

@@ -65,6 +65,8 @@ function nearest(pattern: (window: number) => Fixed, length: number, share: numb
 function visibleShare(policy: Fixed, length: number): number {
   const sink = policy.kind === 'streaming' ? policy.sink : 0;
   let pairs = 0;
-  for (let i = 0; i < length; i++) pairs += Math.min(i, policy.window) + 1 + Math.min(sink, Math.max(0, i - policy.window));
+  for (let i = 0; i < length; i++) {
+    pairs += 1 + Math.min(i, policy.window) + Math.min(sink, Math.max(0, i - policy.window));
+  }
   return pairs / (length * (length + 1) / 2);
 }

@@ -227,7 +227,8 @@ export async function measureRecall(
     return { distance, accuracy: share(own.map((each) => each.right)) };
   });
   return {
-    policy: formatPolicy(policy), documents: documents.length, meanTokens: Math.round(inputs / documents.length), byDistance,
+    policy: formatPolicy(policy), documents: documents.length, byDistance,
+    meanTokens: Math.round(inputs / documents.length),
     accuracy: share(right), tokenAccuracy: rightTokens / tokens,
     meanLiveShare: visible / causal, residentShare: entries / all,
   };

@@ -18,7 +18,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     environment: 'node',
     include: ['test/*.test.ts', 'test/deno/*.test.ts'],
-    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,bundles,gpu-process,cli,cli-*,cli.*,train-cli,finetune-cli,finetune-refusals,hf-cli,vectors-cli,verify-cli,python,mutants,mutants-second,mutants-control,ruler,model-folder}.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,bundles,gpu-process,cli,cli-*,cli.*,train-cli,finetune-cli,finetune-refusals,recall-cli,hf-cli,vectors-cli,verify-cli,python,mutants,mutants-second,mutants-control,ruler,model-folder}.test.ts'],
     // Threads end with a call that Deno does not have.
     pool: 'forks',
     testTimeout: 60_000,

@@ -1,0 +1,103 @@
+/** `natsearch recall write` and `recall test` as processes: files, adapters, matched patterns, refusals. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel, measureRecall, parsePolicy, type Recall, type RecallDocument } from '../src/index.ts';
+import { baseFields, writeAdapter } from '../src/io/adapter.ts';
+import { writeModelFolder } from '../src/io/model-folder.ts';
+import { parseConfig } from '../src/model/config.ts';
+import { initialWeights } from '../src/model/init.ts';
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const config = parseConfig({
+  vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
+  num_key_value_heads: 1, max_position_embeddings: 300, bos_token_id: 256, eos_token_id: 257, tie_word_embeddings: true,
+});
+
+let root: string;
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'natsearch-recall-'));
+  await writeModelFolder(join(root, 'base'), config, initialWeights(config, 1));
+  const name = 'model.layers.0.self_attn.proj_layer.weight';
+  const data = Float64Array.from({ length: 24 }, (_, n) => Math.sin(n * n)); // prefers something, whatever it is
+  await writeAdapter(join(root, 'adapter'), {
+    baseModel: 'base', base: baseFields(config), window: 8, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0.1,
+    targetKeep: 0.3, kept: 0.3, keptByLayer: [0.3], context: 300, steps: 1, seed: 0, packageVersion: '0',
+    weights: new Map([[name, { data, shape: [3, 8] }]]),
+  });
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function natsearch(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [main, 'recall', ...args], { cwd: root, env: { ...process.env, NO_COLOR: '1' } });
+  const ended = { code: null as number | null, stdout: '', stderr: '' };
+  child.stdout.on('data', (data: Buffer) => void (ended.stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => void (ended.stderr += data.toString()));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ ...ended, code })));
+}
+
+const write = (out: string, ...more: string[]) =>
+  natsearch('write', '--out', out, '--documents', '5', '--tests', '3', '--length', '200', ...more);
+const questionsOf = (folder: string): RecallDocument[] =>
+  readFileSync(join(root, folder, 'questions.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as RecallDocument);
+
+describe('natsearch recall', () => {
+  it('writes text to learn from, and questions that it does not hold; the same seed the same bytes', async () => {
+    const { code, stdout } = await write('one');
+    expect(stdout).toMatch(/^5 documents in one\/train\.txt, 3 questions in one\/questions\.jsonl\n$/);
+    expect(code).toBe(0);
+    const text = readFileSync(join(root, 'one/train.txt'), 'utf8');
+    expect(text.trim().split('\n')).toHaveLength(5);
+    for (const { prompt, answer } of questionsOf('one')) {
+      expect(prompt).toContain(`The pass key is ${answer}. `);
+      expect(text).not.toContain(prompt);
+    }
+    await write('two');
+    await write('three', '--seed', '1');
+    for (const file of ['train.txt', 'questions.jsonl']) {
+      const [one, two, three] = ['one', 'two', 'three'].map((folder) => readFileSync(join(root, folder, file), 'utf8'));
+      expect(two).toBe(one);
+      expect(three).not.toBe(one);
+    }
+  });
+
+  it('asks through an adapter, and patterns that keep as much; --json is what measureRecall() returns', async () => {
+    await write('asked');
+    const args = ['test', '--model', 'base', '--adapter', 'adapter', '--questions', 'asked/questions.jsonl', '--match'];
+    const [json, text] = await Promise.all([natsearch(...args, '--json'), natsearch(...args, '--max-documents', '2')]);
+    const { results } = JSON.parse(json.stdout) as { results: Recall[] };
+    const kinds = results.map(({ policy }) => policy.split(':')[0]);
+    expect(kinds).toEqual(['nats', 'full', 'window', 'streaming', 'window', 'streaming']);
+    const model = await loadModel(join(root, 'base'), { adapter: join(root, 'adapter') });
+    for (const result of results) {
+      expect(result).toEqual(await measureRecall(model, questionsOf('asked'), { policy: parsePolicy(result.policy) }));
+    }
+    model.dispose();
+    const [nats, , ...matched] = results;
+    const near = (a: number, b: number) => expect(Math.abs(a - b)).toBeLessThan(0.02);
+    for (const { meanLiveShare } of matched.slice(0, 2)) near(meanLiveShare, nats!.meanLiveShare);
+    for (const { residentShare } of matched.slice(2)) near(residentShare, nats!.residentShare);
+    const rows = /^base: 2 questions\n\npolicy +right +tokens right +at \d+ .*\n-[- ]+\nnats +\d+\.\d% /;
+    expect(text.stdout).toMatch(rows);
+    expect([json.code, text.code]).toEqual([0, 0]);
+  });
+
+  it.each([
+    ['a mistyped path', ['--model', 'base', '--questions', 'askd/questions.jsonl'], /askd\/questions\.jsonl/],
+    ['questions that are none', ['--model', 'base', '--questions', 'broken.jsonl'], /broken\.jsonl line 2 is no question/],
+    ['an adapter that is not there', ['--model', 'base', '--adapter', 'adaptor', '--questions', 'good.jsonl'], /adaptor/],
+    ['--match without learned types', ['--model', 'base', '--questions', 'good.jsonl', '--match'], /--match compares with learned types/],
+  ])('refuses %s by name', async (_, args, message) => {
+    const good = JSON.stringify({ prompt: 'The pass key is 1. The pass key is ', answer: '1', distance: 35 });
+    writeFileSync(join(root, 'good.jsonl'), `${good}\n`);
+    writeFileSync(join(root, 'broken.jsonl'), `${good}\n${good.slice(0, 20)}\n`);
+    const { code, stdout, stderr } = await natsearch('test', ...args);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+  });
+});
