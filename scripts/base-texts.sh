@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Writes the texts of models/base and its adapters, the same bytes everywhere:
+#
+#     bash scripts/base-texts.sh runs
+#
+# runs/sotu, runs/moby-dick.txt; runs/kjv.txt, the King James Bible of Debian's package bible-kjv; runs/recall/*/, documents
+# to learn recall from, and runs/recall/ask-*/, questions about others; runs/recall-mix.txt, for fine-tuning.
+set -euo pipefail
+out=${1:?usage: bash scripts/base-texts.sh OUT_FOLDER}
+here=$(dirname "${BASH_SOURCE[0]}")
+command -v bible >/dev/null || { echo 'bible is not there: apt-get install bible-kjv' >&2; exit 1; }
+natsearch=(node "$here/../dist/cli/main.js")
+[ -f "${natsearch[1]}" ] || { echo "${natsearch[1]} is not there: npm run build" >&2; exit 1; }
+
+node "$here/sotu.mjs" "$out/sotu"
+node "$here/moby-dick.mjs" "$out/moby-dick.txt"
+bible -l200 'gen1:1-rev22:21' </dev/null | sed -E 's/^ +[0-9]+ //' >"$out/kjv.txt"
+
+# recall NAME KIND CHARACTERS DOCUMENTS PAIRS SEED FILLER
+recall() {
+  "${natsearch[@]}" recall write --out "$out/recall/$1" --kind "$2" --length "$3" --documents "$4" --tests 200 \
+    --pairs "$5" --seed "$6" --filler "$7"
+}
+for set in 'key-200 passkey 200 20000 4' 'key-600 passkey 600 4000 4' 'key-1500 passkey 1500 1600 4' \
+  'key-3000 passkey 3000 1000 4' 'pair-240 pairs 240 20000 2' 'pair-400 pairs 400 10000 4' 'pair-700 pairs 700 4000 8' \
+  'pair-1500 pairs 1500 1600 4' 'pair-3000 pairs 3000 1000 4'; do
+  # shellcheck disable=SC2086
+  recall $set 1 "$out/sotu/train"
+done
+for length in 600 2400; do # other draws, filler from held-out addresses
+  recall "ask-key-$length" passkey "$length" 1 4 77 "$out/sotu/heldout"
+  recall "ask-pair-$length" pairs "$length" 1 4 77 "$out/sotu/heldout"
+done
+for names in 'key-600 pair-700' 'key-1500 pair-1500' 'key-3000 pair-3000'; do
+  read -r key pair <<<"$names"
+  cat "$out/recall/$key/train.txt" "$out/recall/$pair/train.txt" >"$out/both.txt"
+  shuf --random-source="$out/kjv.txt" "$out/both.txt" | head -c 2000000 || true # shuf is cut off
+  echo
+done >"$out/recall-mix.txt"
+rm "$out/both.txt"
+wc -c "$out/kjv.txt" "$out/moby-dick.txt" "$out/recall-mix.txt"

@@ -1,0 +1,40 @@
+/** The shipped base and its adapters: what was learned is there, and worth its bytes. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel, matchedPolicies, measureRecall, type Model, recallDocuments } from '../src/index.ts';
+
+const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
+
+describe('models/base with models/adapters/keep-0.1-w32', () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadModel(path('models/base'), { adapter: path('models/adapters/keep-0.1-w32') });
+  });
+  afterAll(() => model.dispose());
+
+  it('knows pass keys in a text that nobody trained on from a tenth of the cache; fixed patterns of these bytes do not', async () => {
+    const filler = readFileSync(path('examples/moby-dick.txt'), 'utf8');
+    const documents = recallDocuments({ kind: 'passkey', documents: 3, length: 1200, filler, seed: 11 });
+    expect(Math.min(...documents.map(({ distance }) => distance))).toBeGreaterThan(400);
+    const nats = await measureRecall(model, documents);
+    expect(nats.accuracy).toBe(1);
+    expect(nats.residentShare).toBeLessThan(0.15);
+    const { meanTokens: length, meanLiveShare, residentShare: endShare } = nats;
+    for (const policy of matchedPolicies({ length, meanLiveShare, endShare }).slice(-2)) { // the same at the end
+      expect((await measureRecall(model, documents, { policy })).accuracy).toBe(0);
+    }
+  }, 120_000);
+
+  it('streams whole characters of a greedy continuation, the same in any split of the prompt', async () => {
+    const prompt = 'The pass key is 40973. The sea was calm, and the ship went on — slowly. The pass key is ';
+    const texts: string[] = [];
+    for (const prefillStep of [1, 7, 64]) {
+      let text = '';
+      for await (const piece of model.generate(prompt, { maxNewTokens: 6, temperature: 0, prefillStep })) text += piece;
+      texts.push(text);
+    }
+    expect(texts[0]).toMatch(/^40973/);
+    expect(new Set(texts).size).toBe(1);
+  }, 60_000);
+});
