@@ -30,7 +30,7 @@ export interface KeptOf {
  * ```ts
  * import { formatPolicy, matchedPolicies } from 'neural-attention-search';
  * const patterns = matchedPolicies({ length: 1024, meanLiveShare: 0.25, endShare: 0.25 });
- * console.log(patterns.map(formatPolicy).join(' ')); // window:137 streaming:4+133 window:256 streaming:4+252
+ * console.log(patterns.map(formatPolicy).join(' ')); // window:136 streaming:4+132 window:256 streaming:4+252
  * ```
  */
 export function matchedPolicies({ length, meanLiveShare, endShare }: KeptOf, sink = 4): Fixed[] {
