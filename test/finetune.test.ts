@@ -18,7 +18,7 @@ import { Finetuner, type FinetuneState } from '../src/train/finetune.ts';
 import { loadFinetune, saveFinetune } from '../src/train/finetune-checkpoint.ts';
 import { finetuneGradients, oneByOne, scorerNames, wholeBatch } from '../src/train/finetune-gradients.ts';
 import {
-  DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions, type Price, steer, targetAt,
+  DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions, type Price, steer,
 } from '../src/train/finetune-options.ts';
 import { denseLifetime } from './support/dense.ts';
 import { denseHidden } from './support/dense-llama.ts';
@@ -321,9 +321,7 @@ describe('fine-tuning', () => {
       return new Finetuner(baseOf(), { ...NATS, ...nats }, optionsOf(change), text);
     };
     expect(make({}, {}, tokens.slice(0, 16))).toThrow(/16 tokens but a context of 16 needs 17/);
-    for (const change of [
-      { keep: 1 }, { keep: -0.1 }, { keep: NaN }, { steps: 0 }, { learningRate: 0 }, { descent: -0.1 }, { descent: 2 },
-    ]) {
+    for (const change of [{ keep: 1 }, { keep: -0.1 }, { keep: NaN }, { steps: 0 }, { learningRate: 0 }]) {
       expect(make(change), JSON.stringify(change)).toThrow(ValueError);
     }
     for (const nats of [
@@ -346,20 +344,6 @@ describe('the price', () => {
     expect(after(1 / 3) * after(1 / 9)).toBeCloseTo(1, 9); // twice and half the odds, as fast either way
     expect(after(1e-9)).toBeCloseTo(Math.exp(-0.7), 9); // an error counts as a factor e at most: no leaps
     expect(after(1)).toBeCloseTo(Math.exp(0.7), 9);
-  });
-
-  it('aims at almost everything first where a descent is asked for, and at what was asked for in the end', () => {
-    const options = optionsOf({ keep: 0.2, steps: 100, descent: 0.5 });
-    const targets = Array.from({ length: 100 }, (_, n) => targetAt(n + 1, options));
-    expect(targets[0]).toBeCloseTo(0.9, 12);
-    const odds = targets.map((share) => Math.log(share / (1 - share)));
-    const falls = odds.slice(0, 50).map((each, n) => each - odds[n + 1]!);
-    for (const fall of falls) expect(fall).toBeCloseTo(Math.log(36) / 50, 9); // from odds of 9 to 1/4
-    expect(new Set(targets.slice(50))).toEqual(new Set([0.2]));
-    for (const change of [{ descent: 0 }, { keep: 0 }, { keep: 0.95 }]) {
-      const same = { ...options, ...change };
-      expect([1, 2, 50, 100].map((step) => targetAt(step, same))).toEqual(new Array(4).fill(same.keep));
-    }
   });
 
   it('is fixed without a target', () => {

@@ -31,7 +31,6 @@ export interface FinetuneFlags {
   out: string;
   resume: boolean;
   keep?: number;
-  descent: number;
   lambda?: number;
   window?: number;
   chunk: number;
@@ -111,7 +110,6 @@ function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions
   const options: FinetuneOptions = {
     ...DEFAULT_FINETUNE_OPTIONS,
     keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),
-    descent: flags.descent,
     seed: flags.seed,
     steps: flags.steps,
     batch: flags.batch,

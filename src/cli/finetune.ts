@@ -31,7 +31,6 @@ export function registerFinetune(program: Command): void {
     .requiredOption('--out <dir>', 'folder for the adapter, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out', false)
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, notNegative)
-    .option('--descent <share>', 'of the steps, over which the target comes down to --keep', notNegative, d.descent)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own (default: context / 16, at most 256)', whole(0))
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)

@@ -10,14 +10,12 @@ import { checkTrainOptions, type TrainOptions } from './options.ts';
 export interface FinetuneOptions extends TrainOptions {
   /** Share of the cache to keep at `context` tokens, in (0, 1): lambda is steered towards it. 0: lambda is fixed. */
   readonly keep: number;
-  /** Share of the steps, 0..1, over which the target comes down to `keep` from almost everything (0: at once). */
-  readonly descent: number;
 }
 
 /** §9's numbers: 7,000 sequences, AdamW at 2e-3. Scorers do not decay. */
 export const DEFAULT_FINETUNE_OPTIONS: Omit<FinetuneOptions, 'context'> = {
   seed: 0, steps: 875, batch: 8, learningRate: 2e-3, minLearningRate: 2e-4, warmup: 20,
-  weightDecay: 0, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded', keep: 0.25, descent: 0,
+  weightDecay: 0, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded', keep: 0.25,
 };
 
 /** The model's own context, at most §9's 16,384 tokens. */
@@ -36,21 +34,6 @@ export function checkFinetuneOptions(options: FinetuneOptions): void {
   if (!(options.keep >= 0 && options.keep < 1)) {
     throw new ValueError(`keep is ${options.keep}: it must be a share of the cache between 0 and 1, or 0 for a fixed lambda`);
   }
-  if (!(options.descent >= 0 && options.descent <= 1)) {
-    throw new ValueError(`descent is ${options.descent}: it must be a share of the steps from 0 to 1`);
-  }
-}
-
-/** Where a descent begins. */
-const NEARLY_ALL = 0.9;
-const odds = (share: number): number => Math.log(share / (1 - share));
-
-/** The kept share to steer towards at `step`, from 1: a straight line in log-odds down to `keep`, then `keep`. */
-export function targetAt(step: number, { keep, descent, steps }: FinetuneOptions): number {
-  const left = Math.max(0, 1 - (step - 1) / (descent * steps)); // NaN or -Infinity without a descent
-  if (keep === 0 || keep >= NEARLY_ALL || !(left > 0)) return keep;
-  const line = left * odds(NEARLY_ALL) + (1 - left) * odds(keep);
-  return 1 / (1 + Math.exp(-line));
 }
 
 /** Where steering is. */
@@ -78,7 +61,7 @@ const HASTE = 0.05;
  */
 export function steer(price: Price, kept: number, loss: number, target: number): Price {
   if (target === 0) return price;
-  // Odds of 0 and 1 are infinite; the bounds take them.
+  const odds = (share: number) => Math.log(share / (1 - share)); // infinite at 0 and 1, which the bounds below take
   const error = (share: number) => Math.min(1, Math.max(-1, odds(share) - odds(target)));
   const smooth = price.kept === undefined ? kept : SMOOTHING * price.kept + (1 - SMOOTHING) * kept;
   const change = price.kept === undefined ? 0 : PROPORTIONAL * (error(smooth) - error(price.kept));

@@ -10,7 +10,7 @@ import { expectPositive, expectWhole } from '../shape.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkLongEnough, trainingWindow } from './data.ts';
 import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
-import { checkFinetuneOptions, type FinetuneOptions, type Price, steer, targetAt } from './finetune-options.ts';
+import { checkFinetuneOptions, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
 import { learningRateAt } from './options.ts';
 import type { TrainingState } from './trainer.ts';
 
@@ -135,7 +135,7 @@ export class Finetuner {
       keptNoisy: kept / batch,
       typeShares: typeCounts.map((count) => count / total),
     };
-    this.#price = steer(this.#price, report.kept, report.loss, targetAt(step, options));
+    this.#price = steer(this.#price, report.kept, report.loss, options.keep);
     return report;
   }
 
