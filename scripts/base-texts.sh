@@ -6,7 +6,8 @@
 # runs/sotu, runs/moby-dick.txt; runs/kjv.txt, the King James Bible of Debian's package bible-kjv; runs/recall/*/, documents
 # to learn recall from, and runs/recall/ask-*/, questions about others; runs/recall-mix.txt, for fine-tuning.
 set -euo pipefail
-out=${1:?usage: bash scripts/base-texts.sh OUT_FOLDER}
+[ $# -eq 1 ] || { echo 'usage: bash scripts/base-texts.sh OUT_FOLDER' >&2; exit 2; }
+out=$1
 here=$(dirname "${BASH_SOURCE[0]}")
 command -v bible >/dev/null || { echo 'bible is not there: apt-get install bible-kjv' >&2; exit 1; }
 natsearch=(node "$here/../dist/cli/main.js")
