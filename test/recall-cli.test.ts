@@ -87,11 +87,13 @@ describe('natsearch recall', () => {
 
   it.each([
     ['a mistyped path', ['--model', 'base', '--questions', 'askd/questions.jsonl'], /askd\/questions\.jsonl/],
+    ['a file without questions', ['--model', 'base', '--questions', 'empty.jsonl'], /empty\.jsonl is empty: write/],
     ['questions that are none', ['--model', 'base', '--questions', 'broken.jsonl'], /broken\.jsonl line 2 is no question/],
     ['an adapter that is not there', ['--model', 'base', '--adapter', 'adaptor', '--questions', 'good.jsonl'], /adaptor/],
     ['--match without learned types', ['--model', 'base', '--questions', 'good.jsonl', '--match'], /--match compares with learned types/],
   ])('refuses %s by name', async (_, args, message) => {
     const good = JSON.stringify({ prompt: 'The pass key is 1. The pass key is ', answer: '1', distance: 35 });
+    writeFileSync(join(root, 'empty.jsonl'), '\n');
     writeFileSync(join(root, 'good.jsonl'), `${good}\n`);
     writeFileSync(join(root, 'broken.jsonl'), `${good}\n${good.slice(0, 20)}\n`);
     const { code, stdout, stderr } = await natsearch('test', ...args);

@@ -114,6 +114,7 @@ async function test(flags: TestFlags): Promise<void> {
 async function readQuestions(path: string): Promise<RecallDocument[]> {
   find(path, 'file', 'pass the questions.jsonl of `natsearch recall write`');
   const lines = (await readText(path)).split('\n').filter((line) => line !== '');
+  if (lines.length === 0) throw new FileFormatError(`${path} is empty: write the file again with natsearch recall write`);
   return lines.map((line, n) => {
     const damaged = new FileFormatError(`${path} line ${n + 1} is no question: write the file again with natsearch recall write`);
     let value: Partial<RecallDocument> | null;

@@ -19,9 +19,9 @@ export interface KeptOf {
 }
 
 /**
- * Windows, and StreamingLLM with `sink` GLOBAL tokens, that keep the same: in the mean over time, and at the end. A
- * window is full from its W-th token on while learned types keep what they keep of any length, so that the one is
- * the smaller pattern; both are fair in their way.
+ * Windows, and StreamingLLM with `sink` GLOBAL tokens, that keep the same: in the mean over time, and at the end. The
+ * two sizes differ, because a window is full from its W-th token on, while what learned types keep grows with the
+ * text: a window of the same mean holds less at the end, and one of the same end held more before.
  *
  * @param sink Tokens at the beginning that StreamingLLM keeps for ever.
  * @returns At most four patterns, none twice, the smaller ones first; fewer where there is room for less than a sink.
