@@ -33,6 +33,11 @@ export class StorageError extends Error {
   override name = 'StorageError';
 }
 
+/** A number that a result rests on is NaN or infinite: a logit, a loss, a gradient's norm, a weight. */
+export class NumericError extends Error {
+  override name = 'NumericError';
+}
+
 /** A GPU is missing, was lost, or cannot hold or express what was asked for. */
 export class DeviceError extends Error {
   override name = 'DeviceError';
@@ -44,7 +49,8 @@ export class StoppedError extends Error {
 }
 
 const NAMED = {
-  ShapeError, ValueError, DisposedError, FileFormatError, ConfigError, StorageError, DeviceError, StoppedError,
+  ShapeError, ValueError, DisposedError, FileFormatError, ConfigError, StorageError, NumericError, DeviceError,
+  StoppedError,
 };
 
 /**

@@ -38,8 +38,8 @@ export { type GradientSource, type StepReport, Trainer, type TrainingState } fro
 export { type FloatArray, ndarray, type NDArray, type TypedArray } from './tensor.ts';
 export { gumbelNoise } from './random.ts';
 export {
-  ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, ShapeError, StoppedError, StorageError,
-  ValueError,
+  ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError, StoppedError,
+  StorageError, ValueError,
 } from './errors.ts';
 export type {
   AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,

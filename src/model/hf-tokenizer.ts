@@ -54,6 +54,7 @@ interface Piece {
 export class HfTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bos: number;
+  readonly starts: readonly number[];
   readonly eos: number;
   readonly #pieces: readonly (Piece | undefined)[];
   readonly #encode: (text: string) => number[];
@@ -65,6 +66,7 @@ export class HfTokenizer implements Tokenizer {
   ) {
     this.vocabSize = pieces.length;
     this.bos = bos;
+    this.starts = [bos];
     this.eos = eos;
     this.#pieces = pieces;
     this.#encode = encode;

@@ -8,6 +8,8 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** Starts every sequence. */
   readonly bos: number;
+  /** Tokens that stand before every text that is fed to the model; none where its tokenizer puts none. */
+  readonly starts: readonly number[];
   /** Ends a document; generation stops at it. */
   readonly eos: number;
   /** Tokens of `text`, without bos and eos. */
@@ -33,6 +35,7 @@ export interface Tokenizer {
 export class ByteTokenizer implements Tokenizer {
   readonly vocabSize: number = 258;
   readonly bos: number = 256;
+  readonly starts: readonly number[] = [256];
   readonly eos: number = 257;
 
   encode(text: string): Int32Array {
