@@ -16,12 +16,13 @@ import type { NDArray } from './tensor.ts';
 
 /**
  * A model that is in memory already: the parsed config.json, one safetensors file or all shards of one, and the
- * parsed tokenizer.json if there is one.
+ * parsed tokenizer.json and tokenizer_config.json if there are any.
  */
 export interface ModelBytes {
   readonly config: unknown;
   readonly weights: Uint8Array | readonly Uint8Array[];
   readonly tokenizer?: unknown;
+  readonly tokenizerConfig?: unknown;
 }
 
 /** How to load a model. */

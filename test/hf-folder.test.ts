@@ -152,6 +152,23 @@ describe('a folder is refused before any weight is read', () => {
   });
 });
 
+describe('tokenizer_config.json', () => {
+  const path = (): string => join(folder, 'tokenizer_config.json');
+
+  it('comes with the folder, undefined where there is none', async () => {
+    expect((await openModelFolder(folder)).tokenizerConfig).toBeUndefined();
+    writeFileSync(path(), '{"add_bos_token": false}');
+    expect((await openModelFolder(folder)).tokenizerConfig).toEqual({ add_bos_token: false });
+  });
+
+  it('is refused where it is damaged or no object', async () => {
+    for (const text of ['{"add_bos_token": fal', '', 'null', '[]', '3']) {
+      writeFileSync(path(), text);
+      await expectRefusal(FileFormatError, /tokenizer_config\.json is not (valid JSON|an object)/);
+    }
+  });
+});
+
 describe('a model without tokenizer.json', () => {
   it('takes token ids, and refuses text', async () => {
     const model = await loadModel(folder);

@@ -16,6 +16,7 @@ import { encodeSafetensors } from './safetensors.ts';
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';
 const TOKENIZER = 'tokenizer.json';
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
 const INDEX = 'model.safetensors.index.json';
 
 /** A folder whose files agree with each other; no weight is read yet. */
@@ -26,6 +27,8 @@ export interface ModelFolder {
   readonly places: ReadonlyMap<string, TensorPlace>;
   /** tokenizer.json, parsed; undefined where there is none. */
   readonly tokenizer: unknown;
+  /** tokenizer_config.json, parsed; undefined where there is none. */
+  readonly tokenizerConfig: unknown;
 }
 
 /**
@@ -50,8 +53,16 @@ export async function openModelFolder(
   const given = new Map<string, NDArray | TensorPlace>([...all, ...(options.more ?? [])]);
   checkWeights(config, given);
   const places = new Map([...all].filter(([name]) => !isSuperfluous(name, config)));
-  const tokenizer = await fileExists(`${folder}/${TOKENIZER}`) ? await readJson(`${folder}/${TOKENIZER}`) : undefined;
-  return { path: folder, config, places, tokenizer };
+  const tokenizer = await readIfThere(`${folder}/${TOKENIZER}`);
+  const tokenizerConfig = await readIfThere(`${folder}/${TOKENIZER_CONFIG}`);
+  if (tokenizerConfig !== undefined && (tokenizerConfig === null || typeof tokenizerConfig !== 'object' || Array.isArray(tokenizerConfig))) {
+    throw new FileFormatError(`${folder}/${TOKENIZER_CONFIG} is not an object: copy it again`);
+  }
+  return { path: folder, config, places, tokenizer, tokenizerConfig };
+}
+
+async function readIfThere(path: string): Promise<unknown> {
+  return await fileExists(path) ? readJson(path) : undefined;
 }
 
 function parseConfigIn(folder: string, json: unknown): ModelConfig {
