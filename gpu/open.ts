@@ -109,7 +109,8 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
   }
   const name = 'webgpu'; // optional: only who wants a GPU in Node installs it
   try {
-    const { create } = (await import(/* @vite-ignore */ name)) as { create(options: string[]): GPU };
+    const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+    const { create } = dawn as { create(options: string[]): GPU };
     return create([...switches]);
   } catch (error) {
     throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);

@@ -54,6 +54,8 @@ describe('the checker', () => {
     edge('src/evaluate/evaluate.ts', 'src/cli/terminal.ts', 'type'),
     edge('src/io/safetensors.ts', 'src/index.ts'),
     edge('src/io/safetensors.ts', 'node:fs'),
+    edge('src/io/files.ts', 'node:fs/promises', 'lazy'),
+    edge('src/io/builtin.ts', 'node:fs'),
     edge('src/io/safetensors.ts', 'fs/promises', 'lazy'),
     edge('src/model/model.ts', 'node:path', 'type'),
     edge('reference/mask.ts', 'node:os'),
@@ -83,7 +85,7 @@ describe('the checker', () => {
     edge('src/cli/train.ts', 'src/engines.ts'),
     edge('src/cli/train.ts', 'node:os'),
     edge('src/cli/main.ts', 'commander'),
-    edge('src/io/files.ts', 'node:fs/promises', 'lazy'),
+    edge('src/io/builtin.ts', 'node:fs/promises', 'type'),
     edge('src/model/model.ts', 'src/engine.ts', 'type'),
   ])('allows $from -> $to ($kind)', (good) => {
     expect(forbidden([good])).toEqual([]);

@@ -1,9 +1,10 @@
 /**
- * Files. The only place outside the command line that touches Node's built-ins, loaded when first used so
- * that a browser can import the library; Deno serves the same ones.
+ * Files, by what builtin() gives: the only place outside the command line that reads and writes them. A browser can
+ * import it; there every function throws a StorageError.
  * @module
  */
 import { StorageError } from '../errors.ts';
+import { builtin } from './builtin.ts';
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder: check the path',
@@ -21,7 +22,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 
 /** The whole file. @throws {StorageError} If it cannot be read. */
 export async function readFileBytes(path: string): Promise<Uint8Array> {
-  const { readFile } = await import('node:fs/promises');
+  const { readFile } = builtin('node:fs/promises');
   return readFile(path).catch(named('read', path));
 }
 
@@ -42,7 +43,7 @@ export interface OpenFile {
 
 /** Opens a file to read parts of it. @throws {StorageError} If it cannot be opened. */
 export async function openFile(path: string): Promise<OpenFile> {
-  const { open } = await import('node:fs/promises');
+  const { open } = builtin('node:fs/promises');
   const file = await open(path, 'r').catch(named('read', path));
   const { size } = await file.stat();
   return {
@@ -61,7 +62,7 @@ export async function openFile(path: string): Promise<OpenFile> {
 
 /** Whether there is a file or folder at `path`. @throws {StorageError} If that cannot be told. */
 export async function fileExists(path: string): Promise<boolean> {
-  const { stat } = await import('node:fs/promises');
+  const { stat } = builtin('node:fs/promises');
   return stat(path).then(() => true, (error: NodeJS.ErrnoException) => {
     return error.code !== 'ENOENT' && error.code !== 'ENOTDIR' && named('look at', path)(error);
   });
@@ -70,8 +71,8 @@ export async function fileExists(path: string): Promise<boolean> {
 /** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
 export async function makeFolder(path: string): Promise<void> {
   // Step by step: with `recursive`, Node 20 tries for ever where a file system makes no folders, such as /proc.
-  const { mkdir, stat } = await import('node:fs/promises');
-  const { dirname } = await import('node:path');
+  const { mkdir, stat } = builtin('node:fs/promises');
+  const { dirname } = builtin('node:path');
   try {
     await mkdir(path);
   } catch (error) {
@@ -88,7 +89,7 @@ export async function makeFolder(path: string): Promise<void> {
 
 /** Writes at the end of a file, which is made if there is none. @throws {StorageError} If it cannot be written. */
 export async function appendText(path: string, text: string): Promise<void> {
-  const { appendFile } = await import('node:fs/promises');
+  const { appendFile } = builtin('node:fs/promises');
   await appendFile(path, text).catch(named('write', path));
 }
 
@@ -108,7 +109,7 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
  * @throws {StorageError} If one cannot be written.
  */
 export async function writeFilesAtomic(files: readonly (readonly [string, Uint8Array | string])[]): Promise<void> {
-  const { open, rename, rm } = await import('node:fs/promises');
+  const { open, rename, rm } = builtin('node:fs/promises');
   const temporary = (path: string) => `${path}.tmp`;
   let current = '';
   try {
