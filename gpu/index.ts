@@ -209,6 +209,13 @@ export class GpuEngine implements Engine, TensorOwner {
       return [await embeddingBackward(scope, gradient!, host, vocabulary, D)];
     })[0]!;
   }
+  pickRows(x: Tensor, rows: Tensor): Tensor {
+    const { count, width } = check.pickedRows(x);
+    const whole = integer(rows);
+    if (whole.host) check.checkRows(whole.host, count);
+    return this.#call([float(x), whole], [[...rows.shape, width]], async (scope, [table, list]) =>
+      [await embedding(scope, table!, list!, sizeOf(rows.shape), width)])[0]!;
+  }
   linear(x: Tensor, weight: Tensor): Tensor {
     expectRank('weight', weight, 'M,K');
     const [M, K] = weight.shape as [number, number];

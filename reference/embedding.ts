@@ -2,7 +2,7 @@
  * Embedding: one row of the table per token.
  * @module
  */
-import { checkIds } from '../src/checks.ts';
+import { checkIds, checkRows, pickedRows } from '../src/checks.ts';
 import { expectRank, expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 import { axpy } from './matmul.ts';
@@ -17,6 +17,13 @@ export function embedding(weight: NDArray, ids: NDArray<Int32Array>): NDArray {
     out.set(weight.data.subarray(id * D, (id + 1) * D), n * D);
   });
   return { data: out, shape: [...ids.shape, D] };
+}
+
+/** y_n = row rows_n of x, seen as a list of rows: x [...,D], rows [...] -> [...,D]. */
+export function pickRows(x: NDArray, rows: NDArray<Int32Array>): NDArray {
+  const { count, width } = pickedRows(x);
+  checkRows(rows.data, count);
+  return embedding({ data: x.data, shape: [count, width] }, rows);
 }
 
 /** dWeight[v] = sum of dy_n over the n with ids_n = v: dOut [...,D] -> [V,D]. */

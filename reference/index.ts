@@ -15,7 +15,7 @@ import { attention, attentionBackward } from './attention.ts';
 import { KVCache } from './cache.ts';
 import { poolChunks, RunningPool } from './chunks.ts';
 import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
-import { embedding, embeddingBackward } from './embedding.ts';
+import { embedding, embeddingBackward, pickRows } from './embedding.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { lifetime } from './lifetime.ts';
 import { linear, linearBackwardInput, linearBackwardWeight } from './linear.ts';
@@ -132,6 +132,9 @@ export class ReferenceEngine implements Engine {
   }
   embeddingBackward(dOut: Tensor, ids: Tensor, vocabulary: number): Tensor {
     return this.#wrap(embeddingBackward(float(dOut), integer(ids), vocabulary));
+  }
+  pickRows(x: Tensor, rows: Tensor): Tensor {
+    return this.#wrap(pickRows(held(x), integer(rows)));
   }
   linear(x: Tensor, weight: Tensor): Tensor {
     return this.#wrap(linear(float(x), held(weight)));

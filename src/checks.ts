@@ -35,6 +35,20 @@ export function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
   }
 }
 
+/** x [...,D] as a list of rows: how many there are, and how wide. */
+export function pickedRows(x: Shaped): { count: number; width: number } {
+  if (x.shape.length < 1) throw new ShapeError('x is [] but must be [...,D]: rows need an axis');
+  return { count: sizeOf(x.shape.slice(0, -1)), width: x.shape[x.shape.length - 1]! };
+}
+
+/** Refuses rows outside 0..count-1. */
+export function checkRows(rows: ArrayLike<number>, count: number): void {
+  for (let n = 0; n < rows.length; n++) {
+    const row = rows[n]!;
+    if (row < 0 || row >= count) throw new ValueError(`row ${row} was picked but there are ${count}: use 0..${count - 1}`);
+  }
+}
+
 /** D of x [...,D] and the norm's weight [D]. */
 export function normWidth(x: Shaped, weight: Shaped): number {
   const D = weight.shape[0] ?? 0;

@@ -164,6 +164,8 @@ export interface Engine {
   embedding(weight: Tensor, ids: Tensor): Tensor;
   /** dWeight [V,D]. */
   embeddingBackward(dOut: Tensor, ids: Tensor, vocabulary: number): Tensor;
+  /** Rows of x [...,D], numbered row-major over its leading axes, picked by `rows` [...] integer: [...,D], exactly. */
+  pickRows(x: Tensor, rows: Tensor): Tensor;
   /** y = x Wᵀ: x [...,K], weight [M,K] -> [...,M]. */
   linear(x: Tensor, weight: Tensor): Tensor;
   /** dx = dy W, [...,K]. */

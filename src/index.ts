@@ -21,7 +21,7 @@ export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from 
 export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config.ts';
 export type { GeneratedPiece, GenerateOptions } from './model/generate.ts';
 export type { Model } from './model/model.ts';
-export type { Session, SessionOptions } from './model/session.ts';
+export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session.ts';
 export { ByteTokenizer, type Tokenizer } from './model/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
 export { type KeptOf, matchedPolicies } from './evaluate/match.ts';

@@ -186,6 +186,7 @@ function workload(engine: Engine, keep: <T extends { dispose(): void }>(made: T)
   const { out, lse } = engine.attention(inputs);
   [out, lse].forEach(keep);
   const logits = keep(engine.linear(keep(engine.mergeHeads(out)), table));
+  const row = keep(engine.pickRows(logits, keep(engine.integers([N - 1], [1]))));
   const losses = keep(engine.crossEntropy(logits, ids));
   const dLogits = keep(engine.crossEntropyBackward(logits, ids, 1));
   const dTable = keep(engine.linearBackwardWeight(dLogits, hidden));
@@ -209,7 +210,7 @@ function workload(engine: Engine, keep: <T extends { dispose(): void }>(made: T)
   cache.append(q, q, types);
   const attended = keep(cache.attend(q, 0.5));
   cache.evict();
-  const results = [losses, dScores, dv, dk, table, m, v, attended];
+  const results = [losses, row, dScores, dv, dk, table, m, v, attended];
   return [
     ...results.map((tensor) => () => engine.read(tensor)),
     () => engine.readIntegers(last), () => cache.stats(), () => cache.positions(0, 1),

@@ -64,6 +64,28 @@ describeEngines('embedding()', ({ precision, holds, engine }) => {
   });
 });
 
+describeEngines('pickRows()', ({ precision, holds, engine }) => {
+  const drawn = fc.record({
+    from: leading.filter((shape) => count(shape) > 0), D: fc.integer({ min: 1, max: 5 }), picked: leading, seed: seeds,
+  });
+
+  it('picks rows exactly, however many axes x has, again and again', () =>
+    holds(drawn, async ({ from, D, picked, seed }, engine) => {
+      const numbers = draw(seed, precision);
+      const x = numbers.real(count(from) * D);
+      const rows = numbers.whole(count(picked), count(from));
+      const y = engine.pickRows(engine.tensor(x, [...from, D]), engine.integers(rows, picked));
+      expect(y.shape).toEqual([...picked, D]);
+      expectSameBits(await engine.read(y), [...rows].flatMap((row) => [...x.subarray(row * D, row * D + D)]), 'rows');
+    }));
+
+  it('refuses rows that are not there, and an x without rows', () => {
+    const x = engine().zeros([2, 3, 4]);
+    for (const row of [-1, 6]) expect(() => engine().pickRows(x, engine().integers([row], [1]))).toThrow(ValueError);
+    expect(() => engine().pickRows(engine().zeros([]), engine().integers([0], [1]))).toThrow(ShapeError);
+  });
+});
+
 describeEngines('linear()', ({ precision, holds, engine }) => {
   const R = new Rounding(precision);
   // Up to 9, so that tiles of 4 and 8 have rests.

@@ -182,6 +182,32 @@ describe('a session', () => {
     }), { numRuns: 12 });
   });
 
+  it('computes the logits of the last rows alone, to the same bits, or none at all', async () => {
+    const model = new Model(engine, configOf('nats', { chunk: 2 }), livelyWeights(configOf('nats', { chunk: 2 }), 4));
+    const V = model.config.vocabSize;
+    const sessions = (['all', 'last', 'none'] as const).map((logits) => ({ logits, session: model.session({ batch: 3 }) }));
+    for (const [n, counts] of [[5, 1, 0], [2, 4, 1], [1, 1, 1], [0, 3, 6]].entries()) {
+      const T = Math.max(...counts);
+      const ids = idsOf(n, 3 * T);
+      const read = await Promise.all(sessions.map(({ logits, session }) => session.step(ids, { counts, logits })));
+      expect(read.map((each) => each.length)).toEqual([3 * T * V, 3 * V, 0]);
+      for (const [b, count] of counts.entries()) {
+        if (count === 0) continue;
+        const row = (b * T + count - 1) * V;
+        expect(read[1]!.subarray(b * V, (b + 1) * V)).toEqual(read[0]!.subarray(row, row + V));
+      }
+    }
+    const stats = await Promise.all(sessions.map(({ session }) => session.stats()));
+    expect(stats[1]).toEqual(stats[0]);
+    expect(stats[2]).toEqual(stats[0]);
+    for (const { session } of sessions) session.dispose();
+  });
+
+  it('refuses a word for logits that it does not know', async () => {
+    const model = new Model(engine, configOf('full'), livelyWeights(configOf('full'), 1));
+    await expect(model.session().step([1], { logits: 'first' as 'last' })).rejects.toThrow(ValueError);
+  });
+
   it('refuses rows of unequal length and a nats policy without scorers', async () => {
     const model = new Model(engine, configOf('full'), livelyWeights(configOf('full'), 1));
     await expect(model.session({ batch: 2 }).step([1, 2, 3])).rejects.toThrow(ShapeError);

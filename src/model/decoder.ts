@@ -34,12 +34,28 @@ export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
 export function decode(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
-  const final = hiddenStates(tape, config, weights, ids, positions, attend);
+  return headLogits(tape, config, weights, hiddenStates(tape, config, weights, ids, positions, attend));
+}
+
+/** What the language model head makes of final hidden states [...,D]: logits [...,V]. */
+export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, final: Tensor): Tensor {
   return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
 }
 
 /** The final hidden states [B,N,D], after the last norm: what the language model head reads. */
 export function hiddenStates(
+  tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
+): Tensor {
+  return finalNorm(tape, config, weights, layerStates(tape, config, weights, ids, positions, attend));
+}
+
+/** The last norm, over hidden states [...,D] that all layers have been through. */
+export function finalNorm(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
+  return rmsNorm(tape, x, weightOf(weights, 'model.norm.weight'), config.rmsNormEpsilon);
+}
+
+/** Hidden states [B,N,D] after the last layer, before the last norm. */
+export function layerStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
   const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
@@ -66,7 +82,7 @@ export function hiddenStates(
     const gated = swiglu(tape, linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj')));
     x = add(tape, x, linear(tape, gated, of('mlp.down_proj')));
   }
-  return rmsNorm(tape, x, weight('model.norm.weight'), epsilon);
+  return x;
 }
 
 /** The weight called `name`. */

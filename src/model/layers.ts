@@ -3,6 +3,7 @@
  * @module
  */
 import type { Tensor } from '../engine.ts';
+import { ValueError } from '../errors.ts';
 import type { Tape } from '../tape.ts';
 
 /** Rows of the table picked by ids. */
@@ -10,6 +11,12 @@ export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
   return tape.record(tape.engine.embedding(weight, ids), (dOut) => {
     tape.addGradient(weight, tape.engine.embeddingBackward(dOut, ids, weight.shape[0]!));
   });
+}
+
+/** Rows of x [...,D] picked by `rows`. For inference: it has no way back. */
+export function pickRows(tape: Tape, x: Tensor, rows: Tensor): Tensor {
+  if (tape.recording) throw new ValueError('pickRows has no backward: pick rows where no gradient is wanted');
+  return tape.own(tape.engine.pickRows(x, rows));
 }
 
 /** x Wᵀ. With `detach`, no gradient goes into x. */

@@ -5,10 +5,11 @@
 import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../engine.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { chunkOf } from '../lifetime.ts';
+import { checkCounts } from '../shape.ts';
 import { Tape } from '../tape.ts';
 import type { ModelConfig, Policy } from './config.ts';
-import { decode, type LayerInputs, type Weights, weightOf } from './decoder.ts';
-import { linear, splitHeads } from './layers.ts';
+import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, weightOf } from './decoder.ts';
+import { linear, pickRows, splitHeads } from './layers.ts';
 import { fixedType, lifetimeOptions } from './policy.ts';
 
 /** How a session keeps its cache. */
@@ -19,6 +20,22 @@ export interface SessionOptions {
   readonly policy?: Policy;
   /** Entries per allocation block (default 16). */
   readonly blockSize?: number;
+}
+
+/**
+ * Which logits a step computes: those of all its tokens, those of the last token that each sequence took, or none.
+ * What is not asked for costs nothing: the head is the largest product of a small model.
+ */
+export type LogitsWanted = 'all' | 'last' | 'none';
+
+/** How to feed tokens. */
+export interface StepOptions {
+  /** Sequence b uses its first counts[b] tokens (default: all T). */
+  readonly counts?: readonly number[];
+  /** Called per layer with the types chosen, integer [batch,G,nc], before they are freed. */
+  readonly onTypes?: (layer: number, types: Int32Array) => void;
+  /** Which logits to compute (default 'all'). */
+  readonly logits?: LogitsWanted;
 }
 
 /** Decoding state of `batch` sequences. Dispose it when done. */
@@ -55,46 +72,61 @@ export class Session {
   }
 
   /**
-   * Feeds the next tokens and reads the logits of all of them.
+   * Feeds the next tokens and reads the logits that are wanted.
    *
    * @param ids Row-major [batch, T]; sequence b uses its first counts[b] (default T) tokens.
-   * @param steps.onTypes Called per layer with the types chosen, integer [batch,G,nc], before they are freed.
-   * @returns Logits, row-major [batch, T, V]; rows beyond counts[b] mean nothing.
+   * @param options.counts Tokens taken by each sequence, 0 to T (default: T).
+   * @param options.onTypes Called per layer with the types chosen, integer [batch,G,nc], before they are freed.
+   * @param options.logits 'all' (default), 'last' or 'none'.
+   * @returns Logits, row-major. 'all': [batch, T, V], where rows beyond counts[b] mean nothing. 'last': [batch, V],
+   *   row b that of token counts[b] - 1, to the bit on the reference; it means nothing where counts[b] is 0.
+   *   'none': an empty array, once the step has been computed.
+   * @throws {ShapeError} If the rows are of unequal length. @throws {ValueError} If counts or a token are out of range.
    */
   async step(
-    ids: ArrayLike<number>,
-    { counts, onTypes }: { counts?: readonly number[]; onTypes?: (layer: number, types: Int32Array) => void } = {},
+    ids: ArrayLike<number>, { counts, onTypes, logits: wanted = 'all' }: StepOptions = {},
   ): Promise<Float64Array | Float32Array> {
+    if (wanted !== 'all' && wanted !== 'last' && wanted !== 'none') {
+      throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
+    }
     const T = ids.length / this.batch;
     if (!Number.isInteger(T) || T < 1) {
       throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
     }
+    const taken = checkCounts(counts, this.batch, T);
     const positions = Array.from({ length: this.batch * T }, (_, n) => this.#seen[Math.floor(n / T)]! + (n % T));
     const tape = new Tape(this.engine, false);
     const chosen: Tensor[] = [];
     try {
       const tokens = tape.own(this.engine.integers(ids, [this.batch, T]));
-      const logits = decode(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
-        const types = this.#types(tape, layer, inputs, T, counts);
+      const x = layerStates(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
+        const types = this.#types(tape, layer, inputs, T, taken);
         chosen.push(types);
         const cache = this.#caches[layer]!;
-        cache.append(inputs.k, inputs.v, types, counts);
+        cache.append(inputs.k, inputs.v, types, taken);
         const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
         cache.evict();
         return out;
       });
-      for (let b = 0; b < this.batch; b++) this.#seen[b] = this.#seen[b]! + (counts?.[b] ?? T);
+      for (let b = 0; b < this.batch; b++) this.#seen[b] = this.#seen[b]! + taken[b]!;
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
-      return await this.engine.read(logits);
+      const rows = wanted === 'all' ? x : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
+      if (wanted === 'none') {
+        // One row waits for all the work of the step, and fails where any of it failed.
+        const read = await this.engine.read(rows);
+        return read.subarray(0, 0);
+      }
+      const final = finalNorm(tape, this.#config, this.#weights, rows);
+      return await this.engine.read(headLogits(tape, this.#config, this.#weights, final));
     } finally {
       tape.dispose();
     }
   }
 
   /** Types of the chunks this step touches, [B,G,nc]: learned (no noise, §6) or fixed. */
-  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts?: readonly number[]): Tensor {
+  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor {
     const { chunk } = lifetimeOptions(this.policy, this.#config);
     const G = this.#config.kvHeads;
     const rows = Math.floor((T + chunk - 2) / chunk) + 1;
@@ -128,6 +160,11 @@ export class Session {
     for (const cache of this.#caches) cache.dispose();
     for (const pool of this.#pools) pool.dispose();
   }
+}
+
+/** The row of [batch * T] in which each sequence's last token stands; the first where it took none. */
+function lastRows(taken: readonly number[], T: number): number[] {
+  return taken.map((count, b) => b * T + Math.max(count - 1, 0));
 }
 
 /** Refuses a nats policy for a model that has no token-type scorer. */
