@@ -22,7 +22,7 @@ export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy }
 export type { GeneratedPiece, GenerateOptions } from './model/generate.ts';
 export type { Model } from './model/model.ts';
 export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session.ts';
-export { ByteTokenizer, type Tokenizer } from './model/tokenizer.ts';
+export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
 export { type KeptOf, matchedPolicies } from './evaluate/match.ts';
 export {

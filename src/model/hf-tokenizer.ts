@@ -6,7 +6,7 @@
 import { ConfigError } from '../errors.ts';
 import { shown } from './config-fields.ts';
 import type { ModelConfig } from './config.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { type EncodeOptions, mostTokens, type TextStream, type Tokenizer } from './tokenizer.ts';
 
 type Json = Record<string, unknown>;
 
@@ -55,6 +55,7 @@ export class HfTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bos: number;
   readonly starts: readonly number[];
+  readonly ends: readonly number[] = [];
   readonly eos: number;
   readonly #pieces: readonly (Piece | undefined)[];
   readonly #encode: (text: string) => number[];
@@ -73,8 +74,26 @@ export class HfTokenizer implements Tokenizer {
     this.#strips = strips;
   }
 
-  encode(text: string): Int32Array {
-    return Int32Array.from(text === '' ? [] : this.#encode(text));
+  encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
+    const most = mostTokens(maxTokens);
+    const ids = text === '' ? [] : this.#encode(text);
+    onProgress?.(text.length, text.length);
+    return Int32Array.from(ids.length > most ? ids.slice(0, most) : ids);
+  }
+
+  encoder(): TextStream {
+    let text = '';
+    return {
+      push: (more) => {
+        text += more;
+        return new Int32Array(0);
+      },
+      end: () => {
+        const ids = this.encode(text);
+        text = '';
+        return ids;
+      },
+    };
   }
 
   /** The whole text; with `specials`, special tokens as they are written. */
