@@ -24,7 +24,32 @@ const wholeGpuJs: NonNullable<Options['esbuildOptions']> = (esbuild) => {
   esbuild.alias = { 'gpu.js': 'gpu.js/dist/gpu-browser.js' };
 };
 
+/**
+ * What the declarations need of the places where they are read, for those that have no DOM and no types of Node: a
+ * global's own type where there is one, else as much of it as the library uses.
+ */
+const declarations = `/// <reference lib="esnext.disposable" />
+type AbortSignal = typeof globalThis extends { AbortSignal: { prototype: infer Known } } ? Known : {
+    readonly aborted: boolean;
+    readonly reason: unknown;
+    throwIfAborted(): void;
+    addEventListener(type: 'abort', listener: () => void): void;
+    removeEventListener(type: 'abort', listener: () => void): void;
+};
+type URL = typeof globalThis extends { URL: { prototype: infer Known } } ? Known : {
+    readonly href: string;
+    readonly protocol: string;
+    readonly pathname: string;
+};`;
+
 const library = entries({ index: 'src/index.ts', vectors: 'src/vectors.ts' });
+/**
+ * Chunks of their own, beside what is exported: bundlers drop whole files, so who imports `lifetime` alone should find
+ * it in one that imports nothing lazily.
+ */
+const parts = entries({
+  'parts/reference': 'reference/index.ts', 'parts/engines': 'src/engines.ts', 'parts/load': 'src/load.ts',
+});
 const programs = entries({
   'cli/main': 'src/cli/main.ts',
   'cli/worker': 'src/cli/worker.ts', // what worker threads start from
@@ -38,7 +63,12 @@ export default function config(options: Options): Options[] {
   // from dist/ may still load them.
   if (options.dts !== false) rmSync('dist', { recursive: true, force: true });
   const builds: Options[] = [
-    { ...common, entry: library, dts: Object.keys(library).length > 0, esbuildOptions: wholeGpuJs },
+    {
+      ...common,
+      entry: { ...library, ...parts },
+      dts: Object.keys(library).length > 0 && { entry: library, banner: declarations },
+      esbuildOptions: wholeGpuJs,
+    },
     {
       ...common,
       entry: programs,

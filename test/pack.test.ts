@@ -47,11 +47,11 @@ describe('package-lock.json', () => {
     expect(Object.entries(packages).filter(([, { resolved }]) => resolved !== undefined)).toEqual([]);
   });
 
-  it('holds four packages for users, none of which runs anything when it is installed', () => {
+  it('holds five packages for users, none of which runs anything when it is installed', () => {
     const published = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
     expect(published.map(([path]) => path)).toEqual([
-      'node_modules/@huggingface/tokenizers', 'node_modules/commander', 'node_modules/picocolors',
-      'node_modules/pure-rand',
+      'node_modules/@huggingface/jinja', 'node_modules/@huggingface/tokenizers', 'node_modules/commander',
+      'node_modules/picocolors', 'node_modules/pure-rand',
     ]);
     expect(published.filter(([, { hasInstallScript }]) => hasInstallScript)).toEqual([]);
   });
@@ -113,7 +113,7 @@ describe('the tarball', () => {
 
   it('exports the oracle, and its small suite as files that a build writes', () => {
     expect(manifest.exports).toMatchObject({
-      './vectors': { types: './dist/vectors.d.ts', import: './dist/vectors.js' }, './vectors/*': './dist/vectors/small/*',
+      './vectors': { types: './dist/vectors.d.ts', default: './dist/vectors.js' }, './vectors/*': './dist/vectors/small/*',
     });
     expect(manifest.scripts['build']).toMatch(/^tsup .*&& node dist\/cli\/main\.js vectors --out dist\/vectors\/small$/);
     expect(manifest.scripts['prepack']).toBe('npm run build');
