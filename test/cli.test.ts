@@ -138,6 +138,23 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     const named = `option '${flag} <.*argument '${value.replace('.', '\\.')}' is invalid\\.`;
     return expectRefusal(args, 2, new RegExp(`${named} .*${allowed}`));
   });
+
+  test.each<[string, string[], RegExp]>([
+    ['an empty prompt', ['generate', '--model', 'models/nats', '--prompt', ''], /the prompt is empty: give --prompt/],
+    ['an empty path', ['eval', '--model', '', '--text', 'books'], /option '--model <dir>' is empty: name a file or folder/],
+    ['an empty path among others', ['eval', '--model', 'models/nats', '--text', 'books', ''], /'--text <path\.\.\.>' is empty/],
+    ['--match among policies without nats', [
+      'eval', '--model', 'nowhere', '--text', 'books', '--match', '--policy', 'full',
+    ], /nats is not among the policies: add --policy nats/],
+    ['documents too short for their facts', [
+      'recall', 'write', '--out', 'x', '--kind', 'pairs', '--pairs', '9', '--length', '130',
+    ], /no room for 9 facts/],
+    ['an unknown format of export', [
+      'export', '--adapter', 'x', '--out', 'x', '--format', 'onnx',
+    ], /'onnx' is invalid\. Allowed choices are authors/],
+    ['an argument too many', ['inspect', '--model', 'models/nats', 'models/full'], /too many arguments/],
+    ['a flag without its value', ['inspect', '--model'], /option '--model <dir>' argument missing/],
+  ])('for %s', (_, args, message) => expectRefusal(args, 2, message));
 });
 
 describe('natsearch refuses bad input with exit code 1', () => {
@@ -154,12 +171,11 @@ describe('natsearch refuses bad input with exit code 1', () => {
     ['an empty text', evaluating(nats, 'books', 'empty.txt'), /empty\.txt is empty: pass files with text in them/],
     ['a folder without texts', evaluating(nats, 'nothing'), /the folder nothing has 0 \.txt files/],
     ['text that is not UTF-8', evaluating(nats, 'latin1.txt'), /latin1\.txt is not UTF-8 text/],
-    ['an empty prompt', ['generate', '--model', nats, '--prompt', ''], /the prompt is empty: give --prompt/],
     ['a dense twin that is not there', ['start', '--model', nats, '--dense', 'twin'], /no such folder twin/],
   ])('%s', (_, args, message) => expectRefusal(args, 1, message));
 
   test('--match where nothing was learned, before any policy runs', () => {
-    return expectRefusal([...evaluating('models/full', 'books'), '--match'], 1, /--match .* add --policy nats, and --adapter/);
+    return expectRefusal([...evaluating('models/full', 'books'), '--match'], 1, /--match .* the model has none: pass --adapter/);
   });
 
   test('the policy nats for a model without scorers, before any policy runs', () => {

@@ -155,12 +155,15 @@ describe('natsearch finetune', () => {
       [['finetune', '--model', base, '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],
       [['finetune', '--model', searched, '--text', text, '--out', out], /has learned types already/, 1],
       [finetune(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/, 1],
-      [finetune(out, '--keep', '0.2', '--lambda', '0.1'), /--keep 0\.2 steers lambda and --lambda 0\.1 fixes it/, 1],
-      [finetune(out, '--keep', '1'), /keep is 1: it must be a share/, 1],
-      [finetune(out, '--keep', '0'), /--keep is 0/, 1],
-      [finetune(out, '--lr', '0'), /learningRate is 0/, 1],
+      [finetune(out, '--keep', '0.2', '--lambda', '0.1'), /--keep 0\.2 steers lambda and --lambda 0\.1 fixes it/, 2],
+      [finetune(out, '--keep', '1'), /keep is 1: it must be a share/, 2],
+      [finetune(out, '--keep', '0'), /--keep is 0/, 2],
+      [finetune(out, '--lr', '0'), /learningRate is 0/, 2],
       [finetune(out, '--keep', 'much'), /--keep.*'much' is invalid/, 2],
       [finetune(out, '--window', '1.5'), /--window.*'1\.5' is invalid/, 2],
+      [finetune(out, '--temperature', '0'), /--temperature.*above 0/, 2],
+      [finetune(out, '--context', '8', '--chunk', '4'), /a context of 8 tokens has no chunk of 4/, 2],
+      [finetune(base), /is the model's own folder/, 2],
       [finetune(out, '--pooling', 'sum'), /Allowed choices are mean, max/, 2],
       [finetune(out, '--threads', '0'), /--threads.*'0' is invalid/, 2],
     ];
@@ -192,7 +195,7 @@ describe('natsearch export', () => {
     const none = await natsearch(['export', '--adapter', base, '--out', join(root, 'x')]);
     expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/has no adapter_config\.json/)]);
     const format = await natsearch(['export', '--adapter', base, '--format', 'onnx', '--out', join(root, 'x')]);
-    expect([format.code, format.stderr]).toEqual([1, expect.stringMatching(/--format is 'onnx': it must be authors/)]);
+    expect([format.code, format.stderr]).toEqual([2, expect.stringMatching(/'onnx' is invalid/)]);
     expect(existsSync(join(root, 'x'))).toBe(false);
   });
 });

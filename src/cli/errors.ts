@@ -6,6 +6,20 @@
 import { CommanderError } from 'commander';
 import { isNamedError, StoppedError } from '../errors.ts';
 
+/** Options that are wrong in themselves or contradict each other, whatever the files say: exit code 2. */
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+/** What `check` returns; a named error in it is the fault of the options that it was given. */
+export function usage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw isNamedError(error) ? new UsageError(error.message) : error;
+  }
+}
+
 /** A message on one line, whatever it was made of. */
 export function oneLine(message: string): string {
   return message.trim().replace(/\s*\n\s*/g, ' ');
@@ -14,21 +28,12 @@ export function oneLine(message: string): string {
 /** Tells the user about `error` and returns the exit code. */
 export function report(error: unknown, write: (text: string) => unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written it
-  if (isNamedError(error)) {
+  if (error instanceof UsageError || isNamedError(error)) {
     write(`natsearch: ${oneLine(error.message)}\n`);
+    if (error instanceof UsageError) return 2;
     return error instanceof StoppedError ? Number(process.exitCode) || 130 : 1;
   }
   const details = error instanceof Error ? (error.stack ?? error.message) : String(error);
   write(`natsearch: this is a bug, please report it\n${details}\n`);
   return 70;
-}
-
-/** Lets `natsearch ... | head` end quietly: whoever reads stdout may leave early. */
-export function endQuietlyOnClosedPipe(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0);
-      throw error;
-    });
-  }
 }

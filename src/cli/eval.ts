@@ -11,7 +11,7 @@ import { tokenizeDocuments } from '../train/data.ts';
 import { openEngine, openModel } from './open.ts';
 import { gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
-import { chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
+import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 
@@ -43,6 +43,7 @@ export function registerEval(program: Command): void {
 }
 
 async function run(flags: Flags): Promise<void> {
+  checkPolicyFlags(flags);
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
   const model = await openModel(flags.model, engine, flags.adapter);

@@ -2,15 +2,13 @@
  * `natsearch export`: scorers in the form that other programs load.
  * @module
  */
-import type { Command } from 'commander';
-import { ValueError } from '../errors.ts';
+import { type Command, Option } from 'commander';
 import { encodeScorers, readAdapter } from '../io/adapter.ts';
 import { writeFileAtomic } from '../io/files.ts';
 import { checkAdapterFolder } from './paths.ts';
 
 interface Flags {
   adapter: string;
-  format: string;
   out: string;
 }
 
@@ -19,13 +17,12 @@ export function registerExport(program: Command): void {
   program.command('export')
     .description('write the scorers of an adapter under the names that the authors\' PyTorch code loads')
     .requiredOption('--adapter <dir>', 'folder that natsearch finetune wrote')
-    .option('--format <name>', 'authors: one safetensors file of float32', 'authors')
+    .addOption(new Option('--format <name>', 'authors: one safetensors file of float32').choices(['authors']).default('authors'))
     .requiredOption('--out <file>', 'the file to write')
     .action(run);
 }
 
-async function run({ adapter, format, out }: Flags): Promise<void> {
-  if (format !== 'authors') throw new ValueError(`--format is '${format}': it must be authors`);
+async function run({ adapter, out }: Flags): Promise<void> {
   checkAdapterFolder(adapter);
   const { weights } = await readAdapter(adapter);
   await writeFileAtomic(out, encodeScorers(weights));

@@ -20,8 +20,9 @@ import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train
 import {
   checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
 } from '../train/finetune-options.ts';
+import { UsageError, usage } from './errors.ts';
 import { openFolder } from './open.ts';
-import { packageRoot } from './paths.ts';
+import { isSamePlace, packageRoot } from './paths.ts';
 import { listed, readDocuments } from './text.ts';
 
 /** The command's options as parsed. */
@@ -63,14 +64,11 @@ export interface FinetunePlan {
 
 /** Reads all but the weights, and refuses what no run can use. */
 export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
+  checkFlags(flags);
   const folder = await openFolder(flags.model);
-  if (flags.out === '') throw new ValueError('--out is empty: name a folder');
-  if (resolve(flags.out) === resolve(flags.model)) {
-    throw new ValueError(`--out ${flags.out} is the model's own folder, which stays as it is: name another`);
-  }
-  const options = readOptions(flags, folder.config);
+  const options = usage(() => readOptions(flags, folder.config));
   if (options.context <= 2 * flags.chunk) {
-    throw new ValueError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
+    throw new UsageError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
   }
   const config = searchedConfig(folder.config, {
     window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
@@ -101,12 +99,19 @@ async function previous(
   return loadFinetune(out);
 }
 
+/** Refuses flags that contradict each other, before anything is read. */
+function checkFlags({ model, out, keep, lambda }: FinetuneFlags): void {
+  if (isSamePlace(out, model)) {
+    throw new UsageError(`--out ${out} is the model's own folder, which stays as it is: name another`);
+  }
+  if (keep !== undefined && lambda !== undefined) {
+    throw new UsageError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
+  }
+  if (keep === 0) throw new UsageError('--keep is 0: every query sees its own token at least, pass a share above 0');
+}
+
 function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {
   const { keep, lambda } = flags;
-  if (keep !== undefined && lambda !== undefined) {
-    throw new ValueError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
-  }
-  if (keep === 0) throw new ValueError('--keep is 0: every query sees its own token at least, pass a share above 0');
   const options: FinetuneOptions = {
     ...DEFAULT_FINETUNE_OPTIONS,
     keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),

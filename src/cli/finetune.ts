@@ -17,7 +17,7 @@ import {
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
 import { type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
 import { openEngine, openModel, readShared } from './open.ts';
-import { gpuOption, notNegative, whole } from './options.ts';
+import { gpuOption, notNegative, positive, whole } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
 
@@ -35,7 +35,7 @@ export function registerFinetune(program: Command): void {
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own (default: context / 16, at most 256)', whole(0))
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
     .addOption(new Option('--pooling <how>', 'of a chunk\'s hidden states').choices(['mean', 'max']).default('mean'))
-    .option('--temperature <tau>', 'of the Gumbel-softmax', notNegative, 1)
+    .option('--temperature <tau>', 'of the Gumbel-softmax', positive, 1)
     .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1))
     .option('--batch <n>', 'sequences per step', whole(1), d.batch)
     .option('--steps <n>', 'steps', whole(1), d.steps)

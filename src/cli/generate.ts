@@ -4,10 +4,10 @@
  */
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { GenerateOptions } from '../model/generate.ts';
 import type { Model } from '../model/model.ts';
+import { UsageError } from './errors.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
 import { gpuOption, notNegative, policy, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
@@ -45,7 +45,7 @@ export function registerGenerate(program: Command): void {
 
 async function run(flags: Flags): Promise<void> {
   const { prompt, json } = flags;
-  if (prompt === '') throw new ValueError('the prompt is empty: give --prompt at least one character');
+  if (prompt === '') throw new UsageError('the prompt is empty: give --prompt at least one character');
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
   const model = await openModel(flags.model, engine, flags.adapter);

@@ -6,15 +6,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type Option } from 'commander';
-import { endQuietlyOnClosedPipe, oneLine, report } from './errors.ts';
+import { oneLine, report } from './errors.ts';
 import { registerEval } from './eval.ts';
 import { registerExport } from './export.ts';
 import { registerFinetune } from './finetune.ts';
 import { registerGenerate } from './generate.ts';
 import { registerInspect } from './inspect.ts';
+import { refuseEmptyPaths } from './options.ts';
 import { packageRoot } from './paths.ts';
 import { registerRecall } from './recall.ts';
 import { registerStart } from './start.ts';
+import { guardStreams } from './streams.ts';
 import { registerTrain } from './train.ts';
 import { registerVectors } from './vectors.ts';
 import { registerVerify } from './verify.ts';
@@ -46,7 +48,8 @@ const program = new CommandLine('natsearch')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
 
-endQuietlyOnClosedPipe();
+guardStreams();
+program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerRecall,
   registerInspect, registerVectors, registerVerify,

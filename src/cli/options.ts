@@ -2,11 +2,11 @@
  * Parsers of option values: what they refuse becomes one line that names the flag, the value and what is allowed.
  * @module
  */
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { isNamedError } from '../errors.ts';
 import { parsePolicy, type Policy } from '../model/config.ts';
-import { oneLine } from './errors.ts';
+import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
@@ -25,6 +25,13 @@ export function whole(least: number): (text: string) => number {
 export function notNegative(text: string): number {
   const value = DECIMAL.test(text) ? Number(text) : NaN;
   if (!(value >= 0) || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number, 0 or more.');
+  return value;
+}
+
+/** A finite number > 0. */
+export function positive(text: string): number {
+  const value = notNegative(text);
+  if (value === 0) throw new InvalidArgumentError('It must be a number above 0.');
   return value;
 }
 
@@ -54,4 +61,12 @@ export function policy(text: string): Policy {
 /** One policy of several: commander hands over those parsed before. */
 export function policies(text: string, previous: readonly Policy[] = []): readonly Policy[] {
   return [...previous, policy(text)];
+}
+
+/** Refuses '' where an option of `command` wants a file or folder, as in `--out "$UNSET"`. */
+export function refuseEmptyPaths(command: Command): void {
+  for (const option of command.options.filter(({ flags }) => /[<[](dir|file|path)/.test(flags))) {
+    const values = [command.getOptionValue(option.attributeName())].flat();
+    if (values.includes('')) throw new UsageError(`option '${option.flags}' is empty: name a file or folder`);
+  }
 }

@@ -2,8 +2,8 @@
  * Files and folders named on the command line: found, or refused with the nearest name that exists.
  * @module
  */
-import { existsSync, readdirSync, type Stats, statSync } from 'node:fs';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { existsSync, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StorageError } from '../errors.ts';
 
@@ -19,6 +19,15 @@ export function shipped(path: string): string {
   const full = join(packageRoot(), path);
   const short = relative(process.cwd(), full);
   return short.startsWith('..') || short === '' ? full : short;
+}
+
+/** Whether both paths lead to one file or folder, which need not be there yet. */
+export function isSamePlace(one: string, other: string): boolean {
+  try {
+    return realpathSync(one) === realpathSync(other);
+  } catch {
+    return resolve(one) === resolve(other); // one of them is not there
+  }
 }
 
 /** What is at `path`, or a StorageError that names a similar sibling, or else `remedy`. */

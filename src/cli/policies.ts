@@ -9,6 +9,7 @@ import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { checkPolicy } from '../model/session.ts';
 import { comparedPolicies } from './open.ts';
+import { UsageError } from './errors.ts';
 import { policies } from './options.ts';
 
 /** Flags of policyOptions(). */
@@ -29,17 +30,23 @@ export function policyOptions(): Option[] {
   ];
 }
 
+/** @throws {UsageError} If --match has no nats among --policy to match. */
+export function checkPolicyFlags({ policy, match }: PolicyFlags): void {
+  if (!match || !policy || policy.some(({ kind }) => kind === 'nats')) return;
+  throw new UsageError('--match compares with learned types, and nats is not among the policies: add --policy nats');
+}
+
 /**
  * The policies to begin with.
  *
- * @throws {ValueError} If the model cannot do one, or --match has no learned types to match.
+ * @throws {ValueError} If the model cannot do one, or has no learned types to match.
  */
 export function chosenPolicies({ policy, match }: PolicyFlags, model: Model): readonly Policy[] {
   const compared = comparedPolicies(model);
   const chosen = policy ?? (match ? compared.filter(({ kind }) => kind === 'nats' || kind === 'full') : compared);
   for (const each of chosen) checkPolicy(each, model.config, model.weights);
   if (match && !chosen.some(({ kind }) => kind === 'nats')) {
-    throw new ValueError('--match compares with learned types, and nats is not among the policies: add --policy nats, and --adapter if the model has no types of its own');
+    throw new ValueError('--match compares with learned types, and the model has none: pass --adapter, or a model with types of its own');
   }
   return chosen;
 }

@@ -11,10 +11,11 @@ import {
 } from '../evaluate/recall.ts';
 import { makeFolder, readText, writeFilesAtomic } from '../io/files.ts';
 import { formatPolicy } from '../model/config.ts';
+import { usage } from './errors.ts';
 import { openEngine, openModel } from './open.ts';
 import { gpuOption, whole } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
-import { chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
+import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 
@@ -70,9 +71,10 @@ export function registerRecall(program: Command): void {
 
 async function write({ out, filler: paths, tests, json, ...options }: WriteFlags): Promise<void> {
   const filler = paths && (await readDocuments(paths)).join('\n');
-  const all = recallDocuments({
-    ...options, documents: options.documents + tests, ...(filler !== undefined && { filler }),
-  });
+  const documents = options.documents + tests;
+  const all = filler === undefined
+    ? usage(() => recallDocuments({ ...options, documents }))
+    : recallDocuments({ ...options, documents, filler });
   const [learnt, asked] = [all.slice(tests), all.slice(0, tests)];
   const text = recallText(learnt);
   await makeFolder(out);
@@ -85,6 +87,7 @@ async function write({ out, filler: paths, tests, json, ...options }: WriteFlags
 }
 
 async function test(flags: TestFlags): Promise<void> {
+  checkPolicyFlags(flags);
   checkModelFolder(flags.model);
   const documents = (await readQuestions(flags.questions)).slice(0, flags.maxDocuments);
   const engine = await openEngine(flags.gpu);
