@@ -37,6 +37,14 @@ export class BlockPool {
     return this.capacity - this.#free.length;
   }
 
+  /** A pool of the same blocks, taken and free. */
+  copy(full: () => Error): BlockPool {
+    const copy = new BlockPool(this.#most, full);
+    copy.capacity = this.capacity;
+    copy.#free = [...this.#free];
+    return copy;
+  }
+
   /** The block number that every block in use gets when the free ones are left out, or undefined: not worth it. */
   compacted(): Map<number, number> | undefined {
     if (this.capacity <= 4 || this.used * 4 > this.capacity) return undefined;
@@ -59,13 +67,13 @@ export interface Move {
 /** The entries of one KV head, in slots 0..count-1 of its blocks, in no particular order. */
 export class HeadBook {
   count = 0;
-  readonly blocks: number[] = [];
+  blocks: number[] = [];
   position: Int32Array = new Int32Array(16);
   last: Int32Array = new Int32Array(16);
   /** 1 for a LOCAL entry that no GLOBAL has closed. */
   #local: Uint8Array = new Uint8Array(16);
   /** Slots of chunks that have no type yet, by position; those before #typed have got one. */
-  readonly #untyped: number[] = [];
+  #untyped: number[] = [];
   #typed = 0;
   /** LOCAL entries since the last GLOBAL. */
   #open = 0;
@@ -212,6 +220,44 @@ export class HeadBook {
   /** Positions held, ascending. */
   positions(): Int32Array {
     return this.position.slice(0, this.count).sort();
+  }
+
+  /** Whether the entry is LOCAL and no GLOBAL has closed it. */
+  isOpen(slot: number): boolean {
+    return this.#local[slot] === 1;
+  }
+
+  /** The same entries in the same slots, in the blocks of a copy of the pool. */
+  copy(pool: BlockPool): HeadBook {
+    const copy = new HeadBook(pool, this.#blockSize, this.#bound);
+    copy.count = this.count;
+    copy.blocks = [...this.blocks];
+    copy.position = this.position.slice();
+    copy.last = this.last.slice();
+    copy.#local = this.#local.slice();
+    copy.#untyped = [...this.#untyped];
+    copy.#typed = this.#typed;
+    copy.#open = this.#open;
+    copy.#safe = this.#safe;
+    return copy;
+  }
+
+  /**
+   * Fills an empty book with entries, in the order of slots; those from position `untyped` on wait for the type of
+   * their chunk. Returns their places.
+   */
+  restore(positions: ArrayLike<number>, last: ArrayLike<number>, open: ArrayLike<number>, untyped: number): number[] {
+    const places = Array.from(positions, (position) => this.push(position));
+    const waiting: number[] = [];
+    for (let slot = 0; slot < places.length; slot++) {
+      if (positions[slot]! >= untyped) waiting.push(slot);
+      else this.#endAt(slot, last[slot]!);
+      this.#local[slot] = open[slot]!;
+      this.#open += open[slot]!;
+    }
+    this.#typed = 0;
+    this.#untyped = waiting.sort((x, y) => positions[x]! - positions[y]!);
+    return places;
   }
 
   #grow(): void {

@@ -6,12 +6,13 @@
  * back together with the logits of their step: one readback per token, whatever the number of layers.
  * @module
  */
-import type { CacheOptions, CacheStats } from '../src/engine.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/engine.ts';
 import { DeviceError, ValueError } from '../src/errors.ts';
 import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
 import { attendAll, attendSome, type CachedAttention, type ListedEntry } from './cache-attention.ts';
-import { BlockPool, HeadBook, type Move } from './cache-book.ts';
+import { HeadBook, type Move } from './cache-book.ts';
 import type { CopyRange, Device, LateRead, Memory, Scope } from './device.ts';
+import { EntryPool } from './entry-pool.ts';
 
 /** The largest position that float32 counts exactly. */
 const MOST_TOKENS = 2 ** 24;
@@ -32,14 +33,12 @@ interface Untyped {
 export class DeviceCache {
   readonly options: CacheOptions;
   readonly #device: Device;
-  readonly #heads: HeadBook[];
-  readonly #blocks: BlockPool;
+  readonly #pool: EntryPool;
+  #heads: HeadBook[];
   readonly #seen: Int32Array;
   readonly #peakLive: Int32Array;
   readonly #visiblePairs: Float64Array;
   #counts: readonly number[] = [];
-  #k: Memory | undefined;
-  #v: Memory | undefined;
   #untyped: Untyped | undefined;
   #evicts = false;
   #table: { memory: Memory; width: number; text: string } | undefined;
@@ -47,9 +46,10 @@ export class DeviceCache {
   constructor(device: Device, options: CacheOptions) {
     this.#device = device;
     this.options = options;
-    const { batch, kvHeads, blockSize, headDim, bound } = options;
-    this.#blocks = new BlockPool(Math.floor(device.maxLength / (blockSize * headDim)), () => this.#full());
-    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(this.#blocks, blockSize, bound));
+    const { batch, kvHeads, blockSize, bound } = options;
+    this.#pool = new EntryPool(device, options);
+    const head = () => new HeadBook(this.#pool.blocks, blockSize, bound);
+    this.#heads = Array.from({ length: batch * kvHeads }, head);
     this.#seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);
@@ -60,7 +60,7 @@ export class DeviceCache {
     k: Memory, v: Memory, types: Memory, known: Int32Array | undefined, T: number, counts: readonly number[],
   ): Promise<void> {
     const { batch: B, kvHeads: G, chunk } = this.options;
-    await this.#settle();
+    await this.settle();
     for (let b = 0; b < B; b++) {
       if (this.#seen[b]! + counts[b]! > MOST_TOKENS) {
         throw new DeviceError(`sequence ${b} would reach ${this.#seen[b]! + counts[b]!} tokens, but float32 counts positions to ${MOST_TOKENS} only: clear() the cache`);
@@ -76,14 +76,9 @@ export class DeviceCache {
       made.places.forEach((place, t) => ranges.push({ from: n * T + t, to: place, length: 1 }));
     });
     this.#evicts = false;
-    this.#moveEntries(moves);
-    this.#makeRoom();
-    const rows = merged(ranges, this.options.headDim);
-    if (this.#k && this.#v) {
-      this.#device.copy(k, this.#k, rows);
-      this.#device.copy(v, this.#v, rows);
-    }
-    this.#shrink();
+    this.#pool.move(moves);
+    this.#pool.write(k, v, ranges);
+    this.#pool.shrink(this.#heads);
     this.#counts = counts;
     counts.forEach((count, b) => (this.#seen[b] = before[b]! + count));
     const width = Math.floor((T + chunk - 2) / chunk) + 1;
@@ -98,11 +93,11 @@ export class DeviceCache {
     this.#device.copy(types, memory, [{ from: 0, to: 0, length: B * G * width }]);
     this.#untyped = { ...step, memory, read: this.#device.readLater(memory, B * G * width) };
     // With one token per sequence, no query of this step depends on its type.
-    if (T > 1) await this.#settle();
+    if (T > 1) await this.settle();
   }
 
   /** Waits for types that are still on the device, and applies them. */
-  async #settle(): Promise<void> {
+  async settle(): Promise<void> {
     const step = this.#untyped;
     if (!step) return;
     this.#untyped = undefined;
@@ -131,72 +126,18 @@ export class DeviceCache {
     });
   }
 
-  /** Grows the memory to the pool's capacity. */
-  #makeRoom(): void {
-    if ((this.#k?.length ?? 0) < this.#capacity) this.#replacePool([{ from: 0, to: 0, length: this.#k?.length ?? 0 }]);
-  }
-
-  /** Leaves the free blocks out, when they are most of the pool. */
-  #shrink(): void {
-    const { blockSize, headDim } = this.options;
-    const moves = this.#blocks.compacted();
-    if (!moves) return;
-    for (const head of this.#heads) head.rename(moves);
-    this.#replacePool(merged([...moves].map(([from, to]) => ({ from, to, length: 1 })), blockSize * headDim));
-  }
-
-  #full(): Error {
-    const { batch, kvHeads, blockSize, headDim } = this.options;
-    const { maxLength, limitName } = this.#device;
-    const fits = this.#blocks.capacity * blockSize;
-    const wanted = (fits + blockSize) * headDim * 4;
-    const tokens = Math.floor(this.#blocks.capacity / (batch * kvHeads)) * blockSize;
-    return new DeviceError(`the keys of a cache take ${wanted} bytes but ${limitName} is ${maxLength * 4}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${tokens} tokens if all are kept; evict more, or use a shorter context or a smaller batch`);
-  }
-
-  get #capacity(): number {
-    return this.#blocks.capacity * this.options.blockSize * this.options.headDim;
-  }
-
-  /** Moves to memory of the pool's capacity, with the ranges that count. */
-  #replacePool(ranges: readonly CopyRange[]): void {
-    const replaced = (old: Memory | undefined): Memory => {
-      const made = this.#device.allocate(this.#capacity);
-      if (old) {
-        this.#device.copy(old, made, ranges);
-        this.#device.free(old);
-      }
-      return made;
-    };
-    this.#k = replaced(this.#k);
-    this.#v = replaced(this.#v);
-  }
-
-  /** Moves entries inside the pool, by way of a scratch: a buffer cannot be copied into itself. */
-  #moveEntries(moves: readonly Move[]): void {
-    if (moves.length === 0) return;
-    const d = this.options.headDim;
-    const scratch = this.#device.allocate(moves.length * d);
-    const out = moves.map(({ from }, n) => ({ from: from * d, to: n * d, length: d }));
-    const back = moves.map(({ to }, n) => ({ from: n * d, to: to * d, length: d }));
-    for (const pool of [this.#k!, this.#v!]) {
-      this.#device.copy(pool, scratch, out);
-      this.#device.copy(scratch, pool, back);
-    }
-    this.#device.free(scratch);
-  }
-
   /** The newest queries q [B,H,T,d] over all entries: out [B,H,T,d]. */
   async attend(scope: Scope, q: Memory, H: number, T: number, scale: number): Promise<Memory> {
     const { batch: B, kvHeads: G, headDim: d } = this.options;
     const counts = Array.from({ length: B }, (_, b) => this.#counts[b] ?? 0);
     const first = counts.map((count, b) => this.#seen[b]! - count);
     this.#countVisible(first, counts);
-    if (!this.#k || !this.#v) {
+    const [keys, values] = this.#pool.memories;
+    if (!keys || !values) {
       const none = this.#device.upload(new Float32Array(B * H * T * d));
       return scope.adopt(none);
     }
-    const call: CachedAttention = { q, k: this.#k, v: this.#v, B, H, G, d, scale };
+    const call: CachedAttention = { q, k: keys, v: values, B, H, G, d, scale };
     const all = this.#heads.every((head, n) => head.allOutlive(first[Math.floor(n / G)]!));
     if (T === 1 && all) {
       const entries = this.#heads.map((head) => head.count);
@@ -259,26 +200,26 @@ export class DeviceCache {
   }
 
   async #evictNow(): Promise<void> {
-    await this.#settle();
+    await this.settle();
     if (!this.#evicts) return;
     this.#evicts = false;
     const moves = this.#heads.flatMap((head, n) => {
       const seen = this.#seen[Math.floor(n / this.options.kvHeads)]!;
       return head.replace(seen, seen, 0).moves;
     });
-    this.#moveEntries(moves);
-    this.#shrink();
+    this.#pool.move(moves);
+    this.#pool.shrink(this.#heads);
   }
 
   async clear(): Promise<void> {
-    this.#untyped = undefined;
+    await this.#forgetUntyped();
     this.#evicts = false;
     this.#counts = [];
     this.#seen.fill(0);
     this.#peakLive.fill(0);
     this.#visiblePairs.fill(0);
     for (const head of this.#heads) head.clear();
-    this.#shrink();
+    this.#pool.shrink(this.#heads);
   }
 
   async stats(): Promise<CacheStats> {
@@ -301,22 +242,72 @@ export class DeviceCache {
     return this.#heads[b * this.options.kvHeads + g]!.positions();
   }
 
-  /** Frees the pool. */
-  free(): void {
-    for (const memory of [this.#k, this.#v, this.#table?.memory, this.#untyped?.memory]) {
-      if (memory) this.#device.free(memory);
-    }
-    this.#k = this.#v = this.#table = this.#untyped = undefined;
+  /** Becomes a copy of another cache, whose types are settled. */
+  copyOf(other: DeviceCache): void {
+    this.#pool.copyOf(other.#pool);
+    this.#heads = other.#heads.map((head) => head.copy(this.#pool.blocks));
+    this.#seen.set(other.#seen);
+    this.#peakLive.set(other.#peakLive);
+    this.#visiblePairs.set(other.#visiblePairs);
+    this.#counts = other.#counts;
+    this.#evicts = other.#evicts;
   }
-}
 
-/** Rows as ranges of `width` elements, neighbours joined. */
-function merged(rows: readonly CopyRange[], width: number): CopyRange[] {
-  const ranges: { from: number; to: number; length: number }[] = [];
-  for (const { from, to, length } of rows) {
-    const open = ranges[ranges.length - 1];
-    if (open && open.from + open.length === from && open.to + open.length === to) open.length += length;
-    else ranges.push({ from, to, length });
+  /** What is held, with the entries of a head in the order of their slots. */
+  async snapshot(): Promise<CacheSnapshot> {
+    await this.#evictNow();
+    const { seen, live, peakLive, visiblePairs } = await this.stats();
+    const E = live.reduce((sum, n) => sum + n, 0);
+    const [positions, last, open] = [new Int32Array(E), new Int32Array(E), new Uint8Array(E)];
+    const places: number[] = [];
+    for (const head of this.#heads) {
+      for (let slot = 0; slot < head.count; slot++) {
+        const n = places.length;
+        positions[n] = head.position[slot]!;
+        last[n] = head.last[slot]!;
+        open[n] = head.isOpen(slot) ? 1 : 0;
+        places.push(head.place(slot));
+      }
+    }
+    const [keys, values] = await this.#pool.gather(places);
+    return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };
   }
-  return ranges.map((range) => ({ from: range.from * width, to: range.to * width, length: range.length * width }));
+
+  /** Holds what the snapshot holds, and nothing else. */
+  async restore(snapshot: CacheSnapshot): Promise<void> {
+    const { kvHeads: G, chunk } = this.options;
+    for (const [b, seen] of snapshot.seen.entries()) {
+      if (seen > MOST_TOKENS) throw new DeviceError(`sequence ${b} of the snapshot has seen ${seen} tokens, but float32 counts positions to ${MOST_TOKENS} only: restore it on the reference engine`);
+    }
+    await this.clear();
+    this.#seen.set(snapshot.seen);
+    this.#peakLive.set(snapshot.peakLive);
+    this.#visiblePairs.set(snapshot.visiblePairs);
+    let at = 0;
+    const places = this.#heads.flatMap((head, n) => {
+      const tokens = this.#seen[Math.floor(n / G)]!;
+      const [from, to] = [at, (at += snapshot.live[n]!)];
+      const part = <T extends Int32Array | Uint8Array>(x: T): T => x.subarray(from, to) as T;
+      const entries = [part(snapshot.positions), part(snapshot.last), part(snapshot.open)] as const;
+      return head.restore(...entries, chunkOf(tokens, chunk) * chunk);
+    });
+    this.#pool.fill(places, snapshot.keys, snapshot.values);
+  }
+
+  /** Types that wait to be read are on their way with the next read, which needs their memory. */
+  async #forgetUntyped(): Promise<void> {
+    const step = this.#untyped;
+    if (!step) return;
+    this.#untyped = undefined;
+    await step.read.now().catch(() => {});
+    this.#device.free(step.memory);
+  }
+
+  /** Frees the pool. */
+  async free(): Promise<void> {
+    await this.#forgetUntyped();
+    if (this.#table) this.#device.free(this.#table.memory);
+    this.#table = undefined;
+    this.#pool.free();
+  }
 }

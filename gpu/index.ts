@@ -6,19 +6,20 @@
  */
 import * as check from '../src/checks.ts';
 import type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,
+  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, ChunkPool, Engine,
   LifetimeOptions, Pooling, Tensor,
 } from '../src/engine.ts';
 import { DeviceError, DisposedError, ValueError } from '../src/errors.ts';
 import { chunkCount, FOREVER } from '../src/lifetime.ts';
 import {
-  attentionSizes, checkCounts, checkTypesShape, checkTypeValues, expectRank, expectShape,
+  attentionSizes, checkTypesShape, checkTypeValues, expectRank, expectShape,
 } from '../src/shape.ts';
 import { ndarray, sizeOf } from '../src/tensor.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
 import { attention, attentionBackward } from './attention.ts';
+import { GpuCache } from './cache-handle.ts';
 import { DeviceCache } from './cache.ts';
-import { poolChunks, pushChunks } from './chunks.ts';
+import { poolChunks } from './chunks.ts';
 import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
 import { type Device, type Memory, Scope } from './device.ts';
 import { add } from './elementwise.ts';
@@ -27,14 +28,14 @@ import { mergeHeads, splitHeads } from './heads.ts';
 import { ENDLESS, keptShare, lifetime } from './lifetime.ts';
 import { linear, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { addMemoryPrice } from './price.ts';
+import type { Body, EngineJobs } from './jobs.ts';
+import { GpuChunkPool } from './pool-handle.ts';
 import { JobQueue } from './queue.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
 import { tokenTypes, tokenTypesBackward } from './search.ts';
 import { swiglu, swigluBackward } from './swiglu.ts';
-import { DeviceTensor, type TensorOwner } from './tensor.ts';
-
-type Body = (scope: Scope, memories: readonly Memory[]) => Promise<readonly (Memory | undefined)[]>;
+import { DeviceTensor, float, integer, memoryOf, type TensorOwner } from './tensor.ts';
 
 /** Runs every operation as kernels of gpu.js. */
 export class GpuEngine implements Engine, TensorOwner {
@@ -42,11 +43,26 @@ export class GpuEngine implements Engine, TensorOwner {
   readonly precision = 'float32' as const;
   readonly device: Device;
   readonly #queue = new JobQueue();
+  /** What caches and pools may ask for. */
+  readonly #jobs: EngineJobs;
   #disposed = false;
 
   constructor(device: Device) {
     this.device = device;
     this.name = device.description;
+    this.#jobs = {
+      device,
+      assertAlive: () => this.assertAlive(),
+      add: (job) => this.#queue.add(job),
+      call: (inputs, shapes, body) => this.#call(inputs, shapes, body),
+      replace: (target, inputs, shape, body) => {
+        const made = this.#made(shape, 'float');
+        this.#update([made, target], inputs, body);
+        return made;
+      },
+      upload: (data, shape) => this.#upload({ data, shape }),
+      read: (tensor) => this.#read(tensor),
+    };
   }
 
   /** Throws DisposedError once dispose() was called. */
@@ -311,23 +327,7 @@ export class GpuEngine implements Engine, TensorOwner {
   }
   createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool {
     check.checkPooling(chunk, pooling);
-    const state = this.zeros([batch, width]) as DeviceTensor;
-    const seen = new Array<number>(batch).fill(0);
-    return {
-      push: (x, counts) => {
-        expectRank('x', x, 'B,T,D');
-        const T = x.shape[1]!;
-        expectShape('x', x, [batch, T, width], 'the pool was made with this batch and width');
-        const taken = checkCounts(counts, batch, T);
-        const rows = this.#made([batch, Math.floor((T + chunk - 2) / chunk) + 1, width], 'float');
-        const used = seen.map((n) => n % chunk);
-        taken.forEach((count, b) => (seen[b] = seen[b]! + count));
-        const step = { B: batch, T, D: width, C: chunk, largest: pooling === 'max', used, counts: taken };
-        this.#update([rows, state], [float(x), float(state)], (scope, [a, s]) => pushChunks(scope, a!, s!, step));
-        return rows;
-      },
-      dispose: () => state.dispose(),
-    };
+    return new GpuChunkPool(this.#jobs, { batch, width, chunk, pooling }, this.zeros([batch, width]) as DeviceTensor);
   }
   tokenTypes(
     scores: Tensor, options: { noise?: Tensor; temperature: number; forceGlobal?: Tensor },
@@ -418,139 +418,9 @@ export class GpuEngine implements Engine, TensorOwner {
   createCache(options: CacheOptions): Cache {
     this.assertAlive();
     check.checkCacheOptions(options);
-    return new GpuCache(this, { ...options }, (job) => this.#queue.add(job), (inputs, shape, body) =>
-      this.#call(inputs, [shape], async (scope, m) => [await body(scope, m)])[0]!);
+    return new GpuCache(this.#jobs, new DeviceCache(this.device, { ...options }));
   }
 }
 
 /** float32 counts whole numbers up to here. */
 const MOST_TOKENS = 2 ** 24;
-
-/** A cache behind the contract: checks at once, leaves jobs, and keeps an error until it is asked for something. */
-class GpuCache implements Cache {
-  readonly options: CacheOptions;
-  readonly #engine: GpuEngine;
-  readonly #cache: DeviceCache;
-  readonly #add: (job: () => Promise<void>) => void;
-  readonly #one: (
-    inputs: readonly DeviceTensor[], shape: readonly number[],
-    body: (scope: Scope, m: readonly Memory[]) => Promise<Memory>,
-  ) => DeviceTensor;
-  #counts: readonly number[] = [];
-  #failure: Error | undefined;
-  #disposed = false;
-
-  constructor(
-    engine: GpuEngine, options: CacheOptions, add: (job: () => Promise<void>) => void,
-    one: (
-      inputs: readonly DeviceTensor[], shape: readonly number[],
-      body: (scope: Scope, m: readonly Memory[]) => Promise<Memory>,
-    ) => DeviceTensor,
-  ) {
-    this.options = options;
-    this.#engine = engine;
-    this.#cache = new DeviceCache(engine.device, options);
-    this.#add = add;
-    this.#one = one;
-  }
-
-  append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
-    this.#assertAlive();
-    const T = check.appendedTokens(k, v, types, this.options);
-    const taken = checkCounts(counts, this.options.batch, T);
-    const inputs = [float(k), float(v), integer(types)];
-    const { host } = inputs[2]!;
-    if (host) checkTypeValues(host);
-    this.#counts = taken;
-    this.#job(async () => {
-      const [keys, values, kinds] = inputs.map(memoryOf);
-      await this.#cache.append(keys!, values!, kinds!, host, T, taken);
-    });
-  }
-  attend(q: Tensor, scale: number): Tensor {
-    this.#assertAlive();
-    const T = q.shape[2] ?? 0;
-    const H = check.checkQueries(q, T, this.options);
-    check.checkStep(this.#counts, T);
-    return this.#one([float(q)], q.shape, (scope, [queries]) => {
-      if (this.#failure) throw this.#failure;
-      return this.#cache.attend(scope, queries!, H, T, scale);
-    });
-  }
-  evict(): void {
-    this.#assertAlive();
-    this.#job(async () => this.#cache.evict());
-  }
-  clear(): void {
-    this.#assertAlive();
-    this.#counts = [];
-    this.#job(() => this.#cache.clear());
-  }
-  async stats(): Promise<CacheStats> {
-    this.#assertAlive();
-    return this.#ask(() => this.#cache.stats());
-  }
-  async positions(b: number, g: number): Promise<Int32Array> {
-    this.#assertAlive();
-    check.headIndex(b, g, this.options);
-    return this.#ask(() => this.#cache.positions(b, g));
-  }
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#add(async () => this.#cache.free());
-  }
-
-  /** A job whose failure waits for someone to ask. */
-  #job(work: () => Promise<void>): void {
-    this.#add(async () => {
-      if (this.#failure) return;
-      try {
-        await work();
-      } catch (error) {
-        this.#failure = error as Error;
-      }
-    });
-  }
-  #ask<T>(question: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#add(async () => {
-        try {
-          if (this.#failure) throw this.#failure;
-          resolve(await question());
-        } catch (error) {
-          reject(error as Error);
-        }
-      });
-    });
-  }
-  #assertAlive(): void {
-    this.#engine.assertAlive();
-    if (this.#disposed) throw new DisposedError('a cache was used after dispose(): create a new one');
-  }
-}
-
-function memoryOf(tensor: DeviceTensor): Memory {
-  if (tensor.failure) throw tensor.failure;
-  return tensor.memory!;
-}
-
-function handleOf(tensor: Tensor): DeviceTensor {
-  if (!(tensor instanceof DeviceTensor)) {
-    throw new ValueError('a tensor of another engine reached the gpu.js engine: read() it there and upload it here');
-  }
-  tensor.assertAlive();
-  return tensor;
-}
-
-function float(tensor: Tensor): DeviceTensor {
-  const handle = handleOf(tensor);
-  if (handle.kind !== 'float') throw new ValueError(`an integer tensor [${tensor.shape}] stands where real numbers must`);
-  return handle;
-}
-
-function integer(tensor: Tensor): DeviceTensor {
-  const handle = handleOf(tensor);
-  if (handle.kind !== 'integer') throw new ValueError(`a float tensor [${tensor.shape}] stands where whole numbers must`);
-  return handle;
-}

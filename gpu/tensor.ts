@@ -3,7 +3,7 @@
  * @module
  */
 import type { Tensor } from '../src/engine.ts';
-import { DisposedError } from '../src/errors.ts';
+import { DisposedError, ValueError } from '../src/errors.ts';
 import type { Memory } from './device.ts';
 
 /** What a tensor needs of its engine. */
@@ -45,4 +45,32 @@ export class DeviceTensor implements Tensor {
     this.#disposed = true;
     this.owner.release(this);
   }
+}
+
+/** The memory of a tensor that has been computed, or why there is none. */
+export function memoryOf(tensor: DeviceTensor): Memory {
+  if (tensor.failure) throw tensor.failure;
+  return tensor.memory!;
+}
+
+function handleOf(tensor: Tensor): DeviceTensor {
+  if (!(tensor instanceof DeviceTensor)) {
+    throw new ValueError('a tensor of another engine reached the gpu.js engine: read() it there and upload it here');
+  }
+  tensor.assertAlive();
+  return tensor;
+}
+
+/** A handle to real numbers. */
+export function float(tensor: Tensor): DeviceTensor {
+  const handle = handleOf(tensor);
+  if (handle.kind !== 'float') throw new ValueError(`an integer tensor [${tensor.shape}] stands where real numbers must`);
+  return handle;
+}
+
+/** A handle to whole numbers. */
+export function integer(tensor: Tensor): DeviceTensor {
+  const handle = handleOf(tensor);
+  if (handle.kind !== 'integer') throw new ValueError(`a float tensor [${tensor.shape}] stands where whole numbers must`);
+  return handle;
 }

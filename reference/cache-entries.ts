@@ -40,8 +40,11 @@ export class HeadEntries {
     return this.#blocks;
   }
 
-  /** Appends the key and value at `start` of k and v, GLOBAL until setLifetime says otherwise. */
-  push(k: FloatArray, v: FloatArray, start: number, position: number): void {
+  /** Appends the key and value at `start` of k and v, GLOBAL unless told, or until setLifetime says otherwise. */
+  push(
+    k: FloatArray, v: FloatArray, start: number, position: number,
+    type: TokenType = TokenType.GLOBAL, last: number = FOREVER,
+  ): void {
     const d = this.#headDim;
     if (this.count === this.#blocks.length * this.blockSize) this.#blocks.push(this.#newBlock());
     const block = this.#blocks[this.#blocks.length - 1]!;
@@ -49,8 +52,8 @@ export class HeadEntries {
     block.k.set(k.subarray(start, start + d), slot * d);
     block.v.set(v.subarray(start, start + d), slot * d);
     block.position[slot] = position;
-    block.last[slot] = FOREVER;
-    block.type[slot] = TokenType.GLOBAL;
+    block.last[slot] = last;
+    block.type[slot] = type;
     this.count++;
   }
 

@@ -3,8 +3,8 @@
  * freed, survivors keep their positions.
  * @module
  */
-import type { CacheOptions, CacheStats } from '../src/engine.ts';
-import { appendedTokens, checkCacheOptions, checkQueries, checkStep, headIndex } from '../src/checks.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/engine.ts';
+import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/checks.ts';
 import { ValueError } from '../src/errors.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkCounts, checkTypeValues } from '../src/shape.ts';
@@ -48,9 +48,13 @@ export class KVCache {
   #counts: readonly number[] = [];
   #peakLive: Int32Array;
   #visiblePairs: Float64Array;
-  #bytesPerNumber = 8;
+  #bytesPerNumber: number;
 
-  constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
+  /** @param bytesPerNumber What is counted for a number until the first ones come: those of float64. */
+  constructor(
+    options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }, bytesPerNumber = 8,
+  ) {
+    this.#bytesPerNumber = bytesPerNumber;
     this.options = { chunk: 1, blockSize: 16, ...options };
     const { batch, kvHeads } = this.options;
     checkCacheOptions(this.options);
@@ -148,6 +152,64 @@ export class KVCache {
     this.#seen.fill(0);
     this.#peakLive.fill(0);
     this.#visiblePairs.fill(0);
+  }
+
+  /** A cache of its own that goes on as this one does, to the bit. */
+  fork(): KVCache {
+    const copy = new KVCache(this.options, this.#bytesPerNumber);
+    copy.restore(this.snapshot());
+    copy.#counts = this.#counts;
+    return copy;
+  }
+
+  /** What is held, as plain arrays; see CacheSnapshot. */
+  snapshot(): CacheSnapshot {
+    const { headDim: d, bound } = this.options;
+    const { seen, live, peakLive, visiblePairs } = this.stats();
+    const E = live.reduce((sum, n) => sum + n, 0);
+    const numbers = this.#bytesPerNumber === 8 ? Float64Array : Float32Array;
+    const [keys, values] = [new numbers(E * d), new numbers(E * d)];
+    const [positions, last, open] = [new Int32Array(E), new Int32Array(E), new Uint8Array(E)];
+    let at = 0;
+    for (const block of this.#heads.flatMap((entries) => entries.blocks)) {
+      keys.set(block.k.subarray(0, block.used * d), at * d);
+      values.set(block.v.subarray(0, block.used * d), at * d);
+      for (let slot = 0; slot < block.used; slot++, at++) {
+        positions[at] = block.position[slot]!;
+        last[at] = boundedEnd(block.last[slot]!, block.position[slot]!, bound);
+        open[at] = block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER ? 1 : 0;
+      }
+    }
+    return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };
+  }
+
+  /**
+   * Holds what the snapshot holds, and nothing else.
+   *
+   * @throws {ShapeError} If the snapshot is of another layout.
+   * @throws {ValueError} If it contradicts itself.
+   */
+  restore(snapshot: CacheSnapshot): void {
+    checkCacheSnapshot(snapshot, this.options);
+    const { headDim: d, blockSize } = this.options;
+    const { keys, values, positions, last, open, live } = snapshot;
+    this.clear();
+    this.#bytesPerNumber = keys.BYTES_PER_ELEMENT;
+    this.#seen.set(snapshot.seen);
+    this.#peakLive.set(snapshot.peakLive);
+    this.#visiblePairs.set(snapshot.visiblePairs);
+    let at = 0;
+    live.forEach((count, head) => {
+      const entries = (this.#heads[head] = new HeadEntries(d, blockSize, keys));
+      // Other engines may hold them in another order.
+      const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x]! - positions[y]!);
+      for (const n of ascending) {
+        const local = open[n] === 1;
+        const type = local ? TokenType.LOCAL : TokenType.GLOBAL; // what is closed has its lifetime, whatever its type
+        entries.push(keys, values, n * d, positions[n]!, type, local ? FOREVER : last[n]!);
+      }
+      at += count;
+    });
   }
 
   /** Positions that KV head g of sequence b holds, ascending. */

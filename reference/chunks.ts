@@ -2,8 +2,8 @@
  * §2, C > 1: the hidden states of a chunk become one before they are scored.
  * @module
  */
-import type { Pooling } from '../src/engine.ts';
-import { checkPooling } from '../src/checks.ts';
+import type { ChunkPoolSnapshot, Pooling } from '../src/engine.ts';
+import { checkChunkPoolSnapshot, checkPooling } from '../src/checks.ts';
 import { chunkCount } from '../src/lifetime.ts';
 import { checkCounts, expectRank, expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
@@ -59,6 +59,25 @@ export class RunningPool {
       this.#seen[b] = this.#seen[b]! + taken[b]!;
     }
     return { data: out, shape: [B, rows, D] };
+  }
+
+  /** A pool of its own that goes on as this one does. */
+  fork(): RunningPool {
+    const copy = new RunningPool(this.#batch, this.#width, this.#chunk, this.#pooling);
+    copy.restore(this.snapshot());
+    return copy;
+  }
+
+  /** The tokens seen, and the state in float64, whatever the precision of the tokens. */
+  snapshot(): ChunkPoolSnapshot {
+    return { seen: this.#seen.slice(), state: this.#state.slice() };
+  }
+
+  /** Remembers what the snapshot does, and nothing else. */
+  restore(snapshot: ChunkPoolSnapshot): void {
+    checkChunkPoolSnapshot(snapshot, this.#batch, this.#width);
+    this.#seen.set(snapshot.seen);
+    this.#state.set(snapshot.state);
   }
 
   /** Folds the token that is number `n` of its chunk into the state, and writes the pooled row. */

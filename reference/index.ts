@@ -4,8 +4,8 @@
  * @module
  */
 import type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,
-  LifetimeOptions, Pooling, Tensor,
+  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
+  Engine, LifetimeOptions, Pooling, Tensor,
 } from '../src/engine.ts';
 import { DisposedError, ValueError } from '../src/errors.ts';
 import { expectShape } from '../src/shape.ts';
@@ -192,9 +192,15 @@ export class ReferenceEngine implements Engine {
     return this.#wrap(poolChunks(float(x), chunk, pooling));
   }
   createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool {
-    const pool = new Disposable(this, 'chunk pool', new RunningPool(batch, width, chunk, pooling));
+    return this.#pool(new RunningPool(batch, width, chunk, pooling));
+  }
+  #pool(running: RunningPool): ChunkPool {
+    const pool = new Disposable(this, 'chunk pool', running);
     return {
       push: (x, counts) => this.#wrap(pool.value.push(float(x), counts)),
+      fork: () => this.#pool(pool.value.fork()),
+      snapshot: async () => pool.value.snapshot(),
+      restore: (snapshot) => pool.value.restore(snapshot),
       dispose: () => pool.dispose(),
     };
   }
@@ -251,7 +257,7 @@ export class ReferenceEngine implements Engine {
     };
   }
   createCache(options: CacheOptions): Cache {
-    return new HostCache(this, options, (x) => this.#wrap(x));
+    return new HostCache(this, new KVCache(options, this.precision === 'float64' ? 8 : 4), (x) => this.#wrap(x));
   }
 
   #floats(data: ArrayLike<number>): FloatArray {
@@ -270,12 +276,14 @@ export class ReferenceEngine implements Engine {
 /** A cache behind the contract. */
 class HostCache implements Cache {
   readonly options: CacheOptions;
+  readonly #engine: ReferenceEngine;
   readonly #cache: Disposable<KVCache>;
   readonly #wrap: (x: NDArray) => Tensor;
 
-  constructor(engine: ReferenceEngine, options: CacheOptions, wrap: (x: NDArray) => Tensor) {
-    this.options = options;
-    this.#cache = new Disposable(engine, 'cache', new KVCache(options));
+  constructor(engine: ReferenceEngine, cache: KVCache, wrap: (x: NDArray) => Tensor) {
+    this.options = cache.options;
+    this.#engine = engine;
+    this.#cache = new Disposable(engine, 'cache', cache);
     this.#wrap = wrap;
   }
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
@@ -295,6 +303,18 @@ class HostCache implements Cache {
   }
   async positions(b: number, g: number): Promise<Int32Array> {
     return this.#cache.value.positions(b, g);
+  }
+  fork(): Cache {
+    return new HostCache(this.#engine, this.#cache.value.fork(), this.#wrap);
+  }
+  async snapshot(): Promise<CacheSnapshot> {
+    return this.#cache.value.snapshot();
+  }
+  restore(snapshot: CacheSnapshot): void {
+    const numbers = this.#engine.precision === 'float64' ? Float64Array : Float32Array;
+    const inPrecision = (x: FloatArray): FloatArray => (x instanceof numbers ? x : new numbers(x));
+    const [keys, values] = [inPrecision(snapshot.keys), inPrecision(snapshot.values)];
+    this.#cache.value.restore({ ...snapshot, keys, values });
   }
   dispose(): void {
     this.#cache.dispose();

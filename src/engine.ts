@@ -99,6 +99,37 @@ export interface CacheStats {
   readonly entryBytes: number;
 }
 
+/**
+ * What a cache holds, as plain arrays. Heads follow one another, sequence-major, and the E entries of a head keep
+ * the order in which its engine adds them up.
+ */
+export interface CacheSnapshot {
+  /** Tokens seen by each sequence, [B]. */
+  readonly seen: Int32Array;
+  /** Entries of each head, [B*G]; they add up to E. */
+  readonly live: Int32Array;
+  /** Keys and values [E,d], in the precision that the engine keeps. */
+  readonly keys: FloatArray;
+  readonly values: FloatArray;
+  /** Position of each entry, [E]. */
+  readonly positions: Int32Array;
+  /** The last query that may see it, [E]; FOREVER, or what the bound leaves of it, where its type does not say yet. */
+  readonly last: Int32Array;
+  /** 1 for a LOCAL entry that no GLOBAL has closed, [E]. */
+  readonly open: Uint8Array;
+  /** As in CacheStats. */
+  readonly peakLive: Int32Array;
+  readonly visiblePairs: Float64Array;
+}
+
+/** What a chunk pool remembers. */
+export interface ChunkPoolSnapshot {
+  /** Tokens seen by each sequence, [B]. */
+  readonly seen: Int32Array;
+  /** Sum or maximum of what has arrived of each sequence's newest chunk, [B,D]. */
+  readonly state: FloatArray;
+}
+
 /** The evicting cache of one layer (§8): ragged heads, original positions, blocks freed. */
 export interface Cache {
   readonly options: CacheOptions;
@@ -120,6 +151,16 @@ export interface Cache {
   stats(): Promise<CacheStats>;
   /** Positions held by KV head `g` of sequence `b`, ascending. */
   positions(b: number, g: number): Promise<Int32Array>;
+  /** A cache of its own that goes on as this one does, to the bit. */
+  fork(): Cache;
+  /** What is held between two steps. Dead entries are left out once evict() was called. */
+  snapshot(): Promise<CacheSnapshot>;
+  /**
+   * Holds what the snapshot holds, and nothing else: the cache goes on as the one of which it was taken, to the bit
+   * on the same engine. There is no newest step: attend() wants an append() first.
+   * @throws {ShapeError} If the snapshot is of another layout. @throws {ValueError} If it contradicts itself.
+   */
+  restore(snapshot: CacheSnapshot): void;
   dispose(): void;
 }
 
@@ -131,6 +172,11 @@ export interface ChunkPool {
    * floor(seen_b / C) + r. Rows of chunks that nothing has reached are 0.
    */
   push(x: Tensor, counts?: readonly number[]): Tensor;
+  /** A pool of its own that goes on as this one does, to the bit. */
+  fork(): ChunkPool;
+  snapshot(): Promise<ChunkPoolSnapshot>;
+  /** Remembers what the snapshot does, and nothing else. Errors as of Cache.restore. */
+  restore(snapshot: ChunkPoolSnapshot): void;
   dispose(): void;
 }
 

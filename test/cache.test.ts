@@ -2,18 +2,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KVCache } from '../reference/cache.ts';
-import type { CacheOptions, Engine } from '../src/engine.ts';
+import { ReferenceEngine } from '../reference/index.ts';
+import type { Cache, CacheOptions, CacheSnapshot, Engine } from '../src/engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../src/errors.ts';
 import { type NDArray, ndarray } from '../src/tensor.ts';
 import { cacheSizes, expectLawful, followsTheModel, untypedDeaths } from './support/cache-commands.ts';
 import { CacheModel, type CacheSizes, type System, typeRows } from './support/cache-model.ts';
 import { describeEngines, scoped } from './support/engines.ts';
+import { cases } from './support/thorough.ts';
 import { expectSameBits, expectWithin } from './support/tolerance.ts';
 
-function engineSystem(engine: Engine, sizes: CacheSizes): { system: System; done(): void } {
-  const cache = engine.createCache(sizes);
+function engineSystem(engine: Engine, sizes: CacheSizes, cache: Cache = engine.createCache(sizes)): System {
   const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
-  const system: System = {
+  return {
     append(k, v, types, T, counts) {
       cache.append(
         engine.tensor(k, [B, G, T, d]), engine.tensor(v, [B, G, T, d]),
@@ -31,16 +32,23 @@ function engineSystem(engine: Engine, sizes: CacheSizes): { system: System; done
     clear: () => cache.clear(),
     stats: () => cache.stats(),
     positions: (b, g) => cache.positions(b, g),
+    fork: () => engineSystem(engine, sizes, cache.fork()),
+    async again() {
+      const other = engine.createCache(sizes);
+      const x = engine.tensor(new Float32Array(B * G * 2 * d).fill(3), [B, G, 2, d]);
+      other.append(x, x, engine.integers(new Int32Array(B * G * typeRows(2, chunk)), [B, G, typeRows(2, chunk)]));
+      other.restore(await cache.snapshot());
+      return engineSystem(engine, sizes, other);
+    },
+    dispose: () => cache.dispose(),
   };
-  return { system, done: () => cache.dispose() };
 }
 
-function publicSystem(sizes: CacheSizes, precision: Engine['precision']): { system: System; cache: KVCache } {
-  const cache = new KVCache(sizes);
+function publicSystem(sizes: CacheSizes, precision: Engine['precision'], cache: KVCache = new KVCache(sizes)): System {
   const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
   const real = (x: Float64Array, heads: number, T: number): NDArray =>
     ndarray(precision === 'float32' ? Float32Array.from(x) : x, [B, heads, T, d]);
-  const system: System = {
+  return {
     append(k, v, types, T, counts) {
       cache.append({
         k: real(k, G, T), v: real(v, G, T), types: ndarray(types, [B, G, typeRows(T, chunk)]),
@@ -52,13 +60,33 @@ function publicSystem(sizes: CacheSizes, precision: Engine['precision']): { syst
     clear: () => cache.clear(),
     stats: async () => cache.stats(),
     positions: async (b, g) => cache.positions(b, g),
+    fork: () => publicSystem(sizes, precision, cache.fork()),
+    async again() {
+      const other = new KVCache(sizes);
+      other.restore(cache.snapshot());
+      return publicSystem(sizes, precision, other);
+    },
+    dispose: () => {},
   };
-  return { system, cache };
 }
 
 const plain: CacheSizes = {
   batch: 1, kvHeads: 1, group: 1, headDim: 2, window: 3, chunk: 1, blockSize: 4,
 };
+
+const moves = fc.array(fc.record({
+  T: fc.integer({ min: 1, max: 5 }), lacks: fc.tuple(fc.nat(), fc.nat()), move: fc.boolean(),
+}), { minLength: 2, maxLength: 8 });
+
+/** A cache that holds a GLOBAL, an open LOCAL and a WINDOW token, and its snapshot. */
+async function filled(engine: Engine): Promise<{ cache: Cache; good: CacheSnapshot }> {
+  const cache = engine.createCache(plain);
+  const x = engine.tensor([1, 2, 3, 4, 5, 6], [1, 1, 3, 2]);
+  cache.append(x, x, engine.integers([0, 1, 2], [1, 1, 3]));
+  cache.attend(x, 1).dispose();
+  cache.evict();
+  return { cache, good: await cache.snapshot() };
+}
 
 describeEngines('the cache', ({ precision, engine }) => {
   it('gives the rows of full masked attention, holds exactly the live entries, frees the rest, for every split', () =>
@@ -67,6 +95,72 @@ describeEngines('the cache', ({ precision, engine }) => {
   it('does so where a bound ends tokens before their chunk is full', () =>
     scoped(engine(), (inner) =>
       followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths)), 30_000);
+
+  it('goes on, within the budget of float32, from the snapshot of another engine, and that one from its', () =>
+    scoped(engine(), (inner) => fc.assert(fc.asyncProperty(cacheSizes, moves, async (sizes, steps) => {
+      const engines: readonly Engine[] = [inner, new ReferenceEngine('float64')];
+      const model = new CacheModel(sizes, 'float32');
+      let at = 0;
+      let cache = inner.createCache(sizes);
+      for (const [n, { T, lacks, move }] of steps.entries()) {
+        if (move) {
+          const snapshot = await cache.snapshot();
+          cache.dispose();
+          cache = engines[at = 1 - at]!.createCache(sizes);
+          cache.restore(snapshot);
+        }
+        const system = engineSystem(engines[at]!, sizes, cache);
+        const counts = model.seen.map((_, b) => T - (lacks[b]! % (T + 1)));
+        const { k, v, q, types, out } = model.step(T, counts, n);
+        system.append(k, v, types, T, counts);
+        expectWithin(await system.attend(q, T), out, 'out');
+        system.evict();
+        model.stale = false;
+        await expectLawful(model, system);
+      }
+      cache.dispose();
+    }), { numRuns: cases(12, 60) })), 30_000);
+
+  it('refuses snapshots that contradict its layout or themselves, and is left as it was', async () => {
+    const { cache, good } = await filled(engine());
+    const before = await cache.snapshot();
+    const wrong: [string, Partial<CacheSnapshot>, new () => Error][] = [
+      ['seen of two sequences', { seen: Int32Array.of(5, 5) }, ShapeError],
+      ['live of two heads', { live: Int32Array.of(2, 2) }, ShapeError],
+      ['fewer entries than are live', { positions: good.positions.slice(1) }, ShapeError],
+      ['more than the file has', { live: Int32Array.of(100) }, ShapeError],
+      ['keys of another size', { keys: good.keys.slice(1) }, ShapeError],
+      ['values that are not there', { values: new Float64Array(0) }, ShapeError],
+      ['open of another length', { open: new Uint8Array(1) }, ShapeError],
+      ['negative seen', { seen: Int32Array.of(-1) }, ValueError],
+      ['negative live', { live: Int32Array.of(-1) }, ValueError],
+      ['a negative peak', { peakLive: Int32Array.of(-1) }, ValueError],
+      ['half a pair', { visiblePairs: Float64Array.of(0.5) }, ValueError],
+      ['NaN pairs', { visiblePairs: Float64Array.of(NaN) }, ValueError],
+      ['a position twice', { positions: good.positions.map(() => 1) }, ValueError],
+      ['a position that was not seen', { positions: good.positions.map((j) => j + 4) }, ValueError],
+      ['a negative position', { positions: good.positions.map((j) => j - 1) }, ValueError],
+      ['a life that ends before it begins', { last: good.last.map((_, n) => good.positions[n]! - 1) }, ValueError],
+      ['a mark that is neither 0 nor 1', { open: good.open.map(() => 2) }, ValueError],
+      ['an open entry whose life ends', { last: good.last.map(() => 9) }, ValueError],
+    ];
+    for (const [what, part, kind] of wrong) {
+      expect(() => cache.restore({ ...good, ...part }), what).toThrow(kind);
+      expect(await cache.snapshot(), what).toEqual(before);
+    }
+    cache.dispose();
+  });
+
+  it('does not notice what becomes of the arrays of a snapshot', async () => {
+    const { cache, good } = await filled(engine());
+    const mine = { ...good, keys: good.keys.slice(), positions: good.positions.slice(), seen: good.seen.slice() };
+    cache.restore(mine);
+    mine.keys.fill(9);
+    mine.positions.fill(9);
+    mine.seen.fill(9);
+    expect(await cache.snapshot()).toEqual(good);
+    cache.dispose();
+  });
 
   it('gives bit for bit the same outputs when dead entries hold NaN', () =>
     scoped(engine(), async (engine) => {
@@ -168,6 +262,11 @@ describeEngines('the cache', ({ precision, engine }) => {
     expect(() => cache.clear()).toThrow(DisposedError);
     await expect((async () => cache.stats())()).rejects.toThrow(DisposedError);
     await expect((async () => cache.positions(0, 0))()).rejects.toThrow(DisposedError);
+    await expect((async () => cache.snapshot())()).rejects.toThrow(DisposedError);
+    expect(() => cache.fork()).toThrow(DisposedError);
+    const { cache: other, good } = await filled(engine());
+    expect(() => cache.restore(good)).toThrow(DisposedError);
+    other.dispose();
   });
 });
 
@@ -175,12 +274,13 @@ describe('KVCache', () => {
   const stepLengths = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 6 });
 
   it.each(['float64', 'float32'] as const)('follows the same law on %s arrays', (precision) =>
-    followsTheModel(precision, (sizes) => ({ system: publicSystem(sizes, precision).system, done: () => {} })), 30_000);
+    followsTheModel(precision, (sizes) => publicSystem(sizes, precision)), 30_000);
 
   it('does append, attend and evict in one step()', () =>
     fc.assert(fc.asyncProperty(cacheSizes, stepLengths, async (sizes, steps) => {
       const model = new CacheModel(sizes, 'float64');
-      const { system, cache } = publicSystem(sizes, 'float64');
+      const cache = new KVCache(sizes);
+      const system = publicSystem(sizes, 'float64', cache);
       const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
       for (const [n, T] of steps.entries()) {
         const { k, v, q, types, out } = model.step(T, model.seen.map(() => T), n);

@@ -2,11 +2,12 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { DisposedError, ShapeError, ValueError } from '../src/errors.ts';
-import type { Pooling } from '../src/engine.ts';
+import type { ChunkPool, Pooling, Tensor } from '../src/engine.ts';
 import { seeds } from './support/arbitraries.ts';
 import { draw } from './support/draw.ts';
 import { describeEngines } from './support/engines.ts';
-import { type Bounded, exact, expectWithin, Rounding } from './support/tolerance.ts';
+import { cases } from './support/thorough.ts';
+import { type Bounded, exact, expectSameBits, expectWithin, Rounding } from './support/tolerance.ts';
 
 const drawn = fc.record({
   B: fc.integer({ min: 1, max: 3 }), N: fc.integer({ min: 1, max: 12 }), D: fc.integer({ min: 1, max: 3 }),
@@ -117,6 +118,37 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       expectWithin(gathered, budget.map(({ error }, n) => ({ value: whole[n]!, error: 2 * error })), 'gathered');
     }));
 
+  it('goes on to the same bits in a fork and in what is restored from its snapshot', () =>
+    holds(fc.tuple(drawn, steps, steps), async ([{ B, D, chunk, pooling, seed }, before, after], engine) => {
+      const numbers = draw(seed, precision);
+      const push = (pools: readonly ChunkPool[], { T, lacks, ragged }: typeof before[number]): Tensor[] => {
+        const x = engine.tensor(numbers.real(B * T * D), [B, T, D]);
+        const counts = range(0, B).map((b) => (ragged ? T - (lacks[b]! % (T + 1)) : T));
+        return pools.map((pool) => pool.push(x, counts));
+      };
+      const first = engine.createChunkPool(B, D, chunk, pooling);
+      for (const each of before) push([first], each);
+      const restored = engine.createChunkPool(B, D, chunk, pooling);
+      push([restored], before[0]!);
+      restored.restore(await first.snapshot());
+      const pools = [first, first.fork(), restored];
+      push([first.fork()], before[0]!); // which the original must not notice
+      for (const each of after) {
+        const [truth, ...others] = await Promise.all(push(pools, each).map((rows) => engine.read(rows)));
+        for (const other of others) expectSameBits(other, truth!, 'pooled');
+      }
+    }, cases(15, 60)));
+
+  it('refuses snapshots of another layout, and impossible counts', async () => {
+    const pool = engine().createChunkPool(1, 2, 3, 'mean');
+    pool.push(engine().tensor([1, 2], [1, 1, 2]));
+    const good = await pool.snapshot();
+    expect(() => pool.restore({ ...good, seen: Int32Array.of(1, 1) })).toThrow(ShapeError);
+    expect(() => pool.restore({ ...good, state: Float64Array.of(1) })).toThrow(ShapeError);
+    expect(() => pool.restore({ ...good, seen: Int32Array.of(-1) })).toThrow(ValueError);
+    expect(await pool.snapshot()).toEqual(good);
+  });
+
   it('refuses another batch or width, counts beyond the step, and sizes that are no whole numbers', () => {
     const chunkPool = engine().createChunkPool(1, 2, 3, 'mean');
     expect(() => chunkPool.push(engine().zeros([2, 1, 2]))).toThrow(ShapeError);
@@ -127,10 +159,13 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
     expect(() => engine().createChunkPool(1, 2, 0, 'mean')).toThrow(ValueError);
   });
 
-  it('is a DisposedError to use after dispose(), which may be called twice', () => {
+  it('is a DisposedError to use after dispose(), which may be called twice', async () => {
     const chunkPool = engine().createChunkPool(1, 1, 1, 'mean');
     chunkPool.dispose();
     chunkPool.dispose();
     expect(() => chunkPool.push(engine().zeros([1, 1, 1]))).toThrow(DisposedError);
+    expect(() => chunkPool.fork()).toThrow(DisposedError);
+    expect(() => chunkPool.restore({ seen: Int32Array.of(0), state: Float64Array.of(0) })).toThrow(DisposedError);
+    await expect(chunkPool.snapshot()).rejects.toThrow(DisposedError);
   });
 });

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { Engine } from '../../src/engine.ts';
 import { ends } from './arbitraries.ts';
-import { CacheModel, type CacheSizes, type System } from './cache-model.ts';
+import { CacheModel, type CacheSizes, type System, typeRows } from './cache-model.ts';
+import { Twins } from './cache-twins.ts';
 import { expectWithin } from './tolerance.ts';
 
 /** Caches of every kind of size. */
@@ -21,7 +22,7 @@ export const untypedDeaths: fc.Arbitrary<CacheSizes> = fc
   .tuple(cacheSizes, fc.constantFrom(4, 7), fc.constantFrom(1, 2))
   .map(([sizes, chunk, bound]) => ({ ...sizes, chunk, bound, window: sizes.window % 2 }));
 
-type Command = fc.AsyncCommand<CacheModel, System>;
+type Command = fc.AsyncCommand<CacheModel, Twins>;
 
 /** Append and attend: the outputs are those of full masked attention. With `evicts`, a whole step of §8. */
 class Step implements Command {
@@ -39,7 +40,7 @@ class Step implements Command {
   check(): boolean {
     return true;
   }
-  async run(model: CacheModel, system: System): Promise<void> {
+  async run(model: CacheModel, system: Twins): Promise<void> {
     const { T } = this;
     const counts = model.seen.map((_, b) => T - (this.lacks[b]! % (T + 1)));
     const { k, v, q, types, out } = model.step(T, counts, this.seed);
@@ -60,7 +61,7 @@ class Evict implements Command {
   check(): boolean {
     return true;
   }
-  async run(model: CacheModel, system: System): Promise<void> {
+  async run(model: CacheModel, system: Twins): Promise<void> {
     system.evict();
     model.stale = false;
     await expectLawful(model, system);
@@ -74,13 +75,54 @@ class Clear implements Command {
   check(): boolean {
     return true;
   }
-  async run(model: CacheModel, system: System): Promise<void> {
+  async run(model: CacheModel, system: Twins): Promise<void> {
     system.clear();
     model.clear();
     await expectLawful(model, system);
   }
   toString(): string {
     return 'clear()';
+  }
+}
+
+/** A copy goes along from here on, and must agree to the bit. */
+class Copy implements Command {
+  readonly how: 'fork' | 'again';
+
+  constructor(how: 'fork' | 'again') {
+    this.how = how;
+  }
+  check(): boolean {
+    return true;
+  }
+  async run(model: CacheModel, system: Twins): Promise<void> {
+    await system.grow(this.how);
+    await expectLawful(model, system);
+  }
+  toString(): string {
+    return this.how === 'fork' ? 'fork()' : 'snapshot() and restore()';
+  }
+}
+
+/** A fork goes another way, which the original must not notice. */
+class Stray implements Command {
+  check(): boolean {
+    return true;
+  }
+  async run(model: CacheModel, system: Twins): Promise<void> {
+    const { batch: B, kvHeads: G, headDim: d, chunk, group } = model.sizes;
+    const fork = system.fork();
+    const T = 3;
+    const junk = new Float64Array(B * G * group * T * d).fill(7);
+    const some = junk.subarray(0, B * G * T * d);
+    fork.append(some, some, new Int32Array(B * G * typeRows(T, chunk)), T, undefined);
+    await fork.attend(junk, T);
+    fork.evict();
+    await expectLawful(model, system);
+    fork.dispose();
+  }
+  toString(): string {
+    return 'fork() that strays';
   }
 }
 
@@ -113,19 +155,23 @@ const step = (evicts: boolean) =>
   ).map(([T, lacks, ragged, seed]) => new Step(T, ragged ? lacks : [0, 0], seed, evicts));
 const decode = fc.integer().map((seed) => new Step(1, [0, 0], seed, true));
 const commands = fc.commands(
-  [step(true), step(true), decode, decode, decode, step(false), fc.constant(new Evict()), fc.constant(new Clear())],
+  [
+    step(true), step(true), decode, decode, decode, step(false), fc.constant(new Evict()), fc.constant(new Clear()),
+    fc.constant(new Copy('fork')), fc.constant(new Copy('again')), fc.constant(new Stray()),
+  ],
   { maxCommands: 12 },
 );
 
 /** Runs random commands on a fresh system. */
 export async function followsTheModel(
-  precision: Engine['precision'], make: (sizes: CacheSizes) => { system: System; done(): void },
+  precision: Engine['precision'], make: (sizes: CacheSizes) => System,
   which: fc.Arbitrary<CacheSizes> = cacheSizes,
 ): Promise<void> {
   await fc.assert(
     fc.asyncProperty(which, commands, async (sizes, drawn) => {
-      const { system, done } = make(sizes);
-      await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision), real: system }), drawn).finally(done);
+      const real = new Twins(make(sizes));
+      await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision), real }), drawn)
+        .finally(() => real.dispose());
     }),
     { numRuns: 100 },
   );

@@ -17,6 +17,11 @@ export interface System {
   clear(): void;
   stats(): Promise<CacheStats>;
   positions(b: number, g: number): Promise<Int32Array>;
+  /** A copy by fork(). */
+  fork(): System;
+  /** A copy by snapshot() and restore(), into a cache that has held something else. */
+  again(): Promise<System>;
+  dispose(): void;
 }
 
 /** Sizes of a cache under test; H = G * group. */

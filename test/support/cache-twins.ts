@@ -1,0 +1,64 @@
+/**
+ * A cache together with copies of it: what one does all do, and they agree to the bit.
+ * @module
+ */
+import { expect } from 'vitest';
+import type { CacheStats } from '../../src/engine.ts';
+import type { System } from './cache-model.ts';
+import { expectSameBits } from './tolerance.ts';
+
+/** More copies than this, and the oldest is let go: what follows is a copy of a copy. */
+const MOST = 3;
+
+export class Twins implements System {
+  readonly #systems: System[];
+
+  constructor(first: System) {
+    this.#systems = [first];
+  }
+
+  get #newest(): System {
+    return this.#systems[this.#systems.length - 1]!;
+  }
+
+  /** From now on a copy, made by fork() or by snapshot() and restore(), goes along. */
+  async grow(how: 'fork' | 'again'): Promise<void> {
+    this.#systems.push(await this.#newest[how]());
+    if (this.#systems.length > MOST) this.#systems.shift()!.dispose();
+  }
+
+  append(...step: Parameters<System['append']>): void {
+    for (const system of this.#systems) system.append(...step);
+  }
+  async attend(q: Float64Array, T: number): Promise<ArrayLike<number>> {
+    const [first, ...others] = await Promise.all(this.#systems.map((system) => system.attend(q, T)));
+    for (const [n, out] of others.entries()) expectSameBits(out, first!, `out of copy ${n + 1}`);
+    return first!;
+  }
+  evict(): void {
+    for (const system of this.#systems) system.evict();
+  }
+  clear(): void {
+    for (const system of this.#systems) system.clear();
+  }
+  stats(): Promise<CacheStats> {
+    return this.#agreed((system) => system.stats());
+  }
+  positions(b: number, g: number): Promise<Int32Array> {
+    return this.#agreed((system) => system.positions(b, g));
+  }
+  async #agreed<T>(ask: (system: System) => Promise<T>): Promise<T> {
+    const [first, ...others] = await Promise.all(this.#systems.map(ask));
+    for (const other of others) expect(other).toEqual(first);
+    return first!;
+  }
+  fork(): System {
+    return this.#newest.fork();
+  }
+  again(): Promise<System> {
+    return this.#newest.again();
+  }
+  dispose(): void {
+    for (const system of this.#systems) system.dispose();
+  }
+}
