@@ -29,6 +29,8 @@ export {
   measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions, recallText,
 } from './evaluate/recall.ts';
 export { tokenizeDocuments } from './train/data.ts';
+export type { TokenSource } from './train/token-store.ts';
+export { type DocumentPieces, type TokenizeOptions, tokenizeStream } from './train/token-stream.ts';
 export { Finetuner, type FinetuneReport, type FinetuneState } from './train/finetune.ts';
 export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions } from './train/finetune-options.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';

@@ -67,7 +67,7 @@ beforeAll(async () => {
   await writeFile(path('books/b.txt'), TEXT);
   await writeFile(path('books/a.txt'), TEXT);
   await writeFile(path('books/more/c.txt'), TEXT);
-  await writeFile(path('books/notes.md'), 'not a .txt file');
+  await writeFile(path('books/notes.html'), 'neither .txt nor .md');
   await writeFile(path('empty.txt'), '');
   await writeFile(path('latin1.txt'), Uint8Array.of(0x61, 0xe9, 0x62));
   await writeFile(path('long.txt'), TEXT.repeat(5000));
@@ -169,7 +169,7 @@ describe('natsearch refuses bad input with exit code 1', () => {
     ['a truncated model file', evaluating('models/truncated', 'books'), /model\.safetensors/],
     ['a mistyped text', evaluating(nats, 'boks'), /no such file or folder boks: did you mean books\?/],
     ['an empty text', evaluating(nats, 'books', 'empty.txt'), /empty\.txt is empty: pass files with text in them/],
-    ['a folder without texts', evaluating(nats, 'nothing'), /the folder nothing has 0 \.txt files/],
+    ['a folder without texts', evaluating(nats, 'nothing'), /the folder nothing has no \.txt or \.md files/],
     ['text that is not UTF-8', evaluating(nats, 'latin1.txt'), /latin1\.txt is not UTF-8 text/],
     ['a dense twin that is not there', ['start', '--model', nats, '--dense', 'twin'], /no such folder twin/],
   ])('%s', (_, args, message) => expectRefusal(args, 1, message));

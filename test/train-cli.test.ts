@@ -125,23 +125,24 @@ describe('natsearch train', () => {
   }, 60_000);
 
   it('refuses, in one line, folders it cannot write, short or missing text, and numbers that are none', async () => {
-    const cases: [string[], RegExp][] = [
-      [train(join(text, 'below')), /is a file, not a folder/],
-      [['train', '--text', join(root, 'nowhere'), '--out', out], /nowhere/],
-      [train(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/],
-      [train(out, '--lambda', 'abc'), /--lambda is 'abc': it must be a number/],
-      [train(out, '--steps', '0'), /steps is 0/],
-      [train(out, '--hidden', '15'), /head_dim is 7\.5/],
-      [train(out, '--window', '1.5'), /window is 1\.5/],
-      [train(out, '--types', 'best'), /policy 'best'/],
-      [train(out, '--mask-gradient', 'none'), /rule is none/],
-      [train(out, '--threads', '0'), /--threads is 0/],
+    const cases: [string[], RegExp, number][] = [
+      [train(join(text, 'below')), /is a file, not a folder/, 1],
+      [['train', '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],
+      [train(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/, 1],
+      [train(out, '--hidden', '15'), /head_dim is 7\.5/, 2],
+      [train(out, '--lambda', 'abc'), /'--lambda <nats>' argument 'abc' is invalid\. It must be a number, 0 or more/, 2],
+      [train(out, '--steps', '0'), /'--steps <n>' argument '0' is invalid\. It must be a whole number, 1 or more/, 2],
+      [train(out, '--lr', '0'), /'--lr <rate>' argument '0' is invalid\. It must be a number above 0/, 2],
+      [train(out, '--window', '1.5'), /'--window <tokens>' argument '1\.5' is invalid/, 2],
+      [train(out, '--types', 'best'), /policy 'best'/, 2],
+      [train(out, '--mask-gradient', 'none'), /argument 'none' is invalid\. Allowed choices are bounded, exact/, 2],
+      [train(out, '--threads', '0'), /'--threads <n>' argument '0' is invalid/, 2],
     ];
-    for (const [args, message] of cases) {
+    for (const [args, message, exit] of cases) {
       const { code, stderr } = await natsearch(args);
       expect(stderr).toMatch(message);
       expect(stderr.trim()).toMatch(/^natsearch: [^\n]*$/);
-      expect(code).toBe(1);
+      expect(code).toBe(exit);
       expect(existsSync(out), 'nothing half-written').toBe(false);
     }
   }, 60_000);

@@ -7,13 +7,13 @@ import type { GpuChoice } from '../engines.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy } from '../model/config.ts';
-import { tokenizeDocuments } from '../train/data.ts';
 import { openEngine, openModel } from './open.ts';
 import { gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
-import { readDocuments } from './text.ts';
+import { readTokens } from './text.ts';
+import { TEXT_HELP } from './text-files.ts';
 
 interface Flags extends PolicyFlags {
   model: string;
@@ -32,9 +32,9 @@ export function registerEval(program: Command): void {
     .description('decode text through the evicting cache and compare policies')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .requiredOption('--text <path...>', 'text files, or folders of .txt files')
+    .requiredOption('--text <path...>', TEXT_HELP)
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
-    .option('--max-tokens <n>', 'read only the first n tokens', whole(1))
+    .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
@@ -52,8 +52,10 @@ async function run(flags: Flags): Promise<void> {
     const chosen = chosenPolicies(flags, model);
     const context = flags.context ?? model.config.maxPositions;
     // evaluate() puts bos first itself; that the last document ends says nothing
-    const stream = tokenizeDocuments(model.tokenizer, await readDocuments(flags.text)).subarray(1, -1);
-    const tokens = stream.slice(0, flags.maxTokens);
+    const read = await readTokens(model.tokenizer, flags.text, {
+      bare: true, signal: interrupt.signal, ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }),
+    });
+    const tokens = read.slice(0, read.length);
     const progress = createProgress({ label: 'eval', total: policyCount(chosen, flags.match) * tokens.length });
     let results: Evaluation[];
     try {

@@ -14,16 +14,17 @@ import type { ModelConfig } from '../model/config.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { checkSameRun, fingerprint } from '../train/checkpoint.ts';
-import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
+import { checkLongEnough } from '../train/data.ts';
 import { type FinetuneState, searchedConfig } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train/finetune-checkpoint.ts';
 import {
   checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
 } from '../train/finetune-options.ts';
+import type { TokenSource } from '../train/token-store.ts';
 import { UsageError, usage } from './errors.ts';
 import { openFolder } from './open.ts';
 import { isSamePlace, packageRoot } from './paths.ts';
-import { listed, readDocuments } from './text.ts';
+import { listed, readTokens } from './text.ts';
 
 /** The command's options as parsed. */
 export interface FinetuneFlags {
@@ -56,7 +57,7 @@ export interface FinetuneFlags {
 export interface FinetunePlan {
   readonly folder: ModelFolder;
   readonly tokenizer: Tokenizer;
-  readonly tokens: Int32Array;
+  readonly tokens: TokenSource;
   readonly record: FinetuneRecord;
   /** Where to go on from. */
   readonly from?: FinetuneState;
@@ -76,7 +77,7 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
   });
   const saved = await previous(flags);
   const tokenizer = (await folderTokenizer(folder)) ?? defaultTokenizer(config)!; // openFolder saw to it
-  const tokens = tokenizeDocuments(tokenizer, await readDocuments(flags.text));
+  const tokens = await readTokens(tokenizer, flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const record: FinetuneRecord = {
@@ -107,7 +108,6 @@ function checkFlags({ model, out, keep, lambda }: FinetuneFlags): void {
   if (keep !== undefined && lambda !== undefined) {
     throw new UsageError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
   }
-  if (keep === 0) throw new UsageError('--keep is 0: every query sees its own token at least, pass a share above 0');
 }
 
 function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {

@@ -17,9 +17,10 @@ import {
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
 import { type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
 import { openEngine, openModel, readShared } from './open.ts';
-import { gpuOption, notNegative, positive, whole } from './options.ts';
+import { gpuOption, notNegative, positive, share, whole } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
+import { TEXT_HELP } from './text-files.ts';
 
 /** Adds the command. */
 export function registerFinetune(program: Command): void {
@@ -27,10 +28,10 @@ export function registerFinetune(program: Command): void {
   program.command('finetune')
     .description('let an existing model learn token types: its weights stay, an adapter is written')
     .requiredOption('--model <dir>', 'model folder, as published on Hugging Face')
-    .requiredOption('--text <path...>', 'text files, or folders of .txt files')
+    .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the adapter, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out', false)
-    .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, notNegative)
+    .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own (default: context / 16, at most 256)', whole(0))
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
@@ -39,10 +40,10 @@ export function registerFinetune(program: Command): void {
     .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1))
     .option('--batch <n>', 'sequences per step', whole(1), d.batch)
     .option('--steps <n>', 'steps', whole(1), d.steps)
-    .option('--lr <rate>', 'peak learning rate', notNegative, d.learningRate)
+    .option('--lr <rate>', 'peak learning rate', positive, d.learningRate)
     .option('--min-lr <rate>', 'learning rate at the end', notNegative, d.minLearningRate)
     .option('--warmup <steps>', 'steps of linear warm-up', whole(0), d.warmup)
-    .option('--clip <norm>', 'largest global norm of the gradient', notNegative, d.clip)
+    .option('--clip <norm>', 'largest global norm of the gradient', positive, d.clip)
     .addOption(new Option('--mask-gradient <rule>', 'how hidden keys weigh').choices(['bounded', 'exact']).default(d.rule))
     .option('--seed <n>', 'the same seed gives the same scorers, bit for bit', whole(0), d.seed)
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)

@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { isNamedError } from '../errors.ts';
-import { parsePolicy, type Policy } from '../model/config.ts';
+import { formatPolicy, parsePolicy, type Policy } from '../model/config.ts';
 import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -35,6 +35,13 @@ export function positive(text: string): number {
   return value;
 }
 
+/** A share between 0 and 1, both left out. */
+export function share(text: string): number {
+  const value = DECIMAL.test(text) ? Number(text) : NaN;
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('It must be a share between 0 and 1, such as 0.25.');
+  return value;
+}
+
 const BACKENDS = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
 
 /** --gpu, alone or with the name of a backend of gpu.js. */
@@ -56,6 +63,11 @@ export function policy(text: string): Policy {
     if (isNamedError(error)) throw new InvalidArgumentError(oneLine(error.message));
     throw error;
   }
+}
+
+/** The name of a cache policy. */
+export function policyName(text: string): string {
+  return formatPolicy(policy(text));
 }
 
 /** One policy of several: commander hands over those parsed before. */

@@ -18,6 +18,7 @@ import { checkModelFolder, find } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
+import { TEXT_HELP } from './text-files.ts';
 
 interface WriteFlags {
   out: string;
@@ -53,7 +54,7 @@ export function registerRecall(program: Command): void {
     .option('--length <n>', 'characters of a document', whole(120), 480)
     .option('--pairs <n>', 'names in a document of pairs', whole(1), 4)
     .option('--seed <n>', 'the same seed writes the same files', whole(0), 0)
-    .option('--filler <path...>', 'texts to cut filler from (default: sentences of random words)')
+    .option('--filler <path...>', `${TEXT_HELP}: filler is cut from them (default: sentences of random words)`)
     .option('--json', 'print one JSON document instead', false)
     .action(write);
   const asking = recall.command('test')

@@ -20,6 +20,7 @@ import {
   colours, createProgress, formatBytes, formatCount, formatShare, interruptSignal, printable, type Progress, table,
 } from './terminal.ts';
 import { readDocuments } from './text.ts';
+import { TEXT_HELP } from './text-files.ts';
 
 /** Characters of the passage that are shown, and those that the continuation starts from. */
 const [SHOWN, PROMPT] = [1200, 200];
@@ -50,7 +51,7 @@ export function registerStart(program: Command): void {
     .description('read a passage through the evicting cache, show what it keeps, and go on writing')
     .option('--model <dir>', 'model folder', shipped('models/nats'))
     .option('--dense <dir>', 'its dense twin, to compare with', shipped('models/full'))
-    .option('--text <path...>', 'text files, or folders of .txt files', [shipped('examples/moby-dick.txt')])
+    .option('--text <path...>', TEXT_HELP, [shipped('examples/moby-dick.txt')])
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
     .option('--max-new-tokens <n>', 'length of the continuation', whole(1), 300)
     .option('--seed <n>', 'names the random stream', whole(0), 0)

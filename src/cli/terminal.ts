@@ -94,15 +94,15 @@ export function table(
 
 /** A progress bar, or a line now and then where nothing can be redrawn. */
 export interface Progress {
-  /** `done` of `total`; `extra` is shown beside it. */
+  /** `done` of `total`, if that is known; `extra` is shown beside it. */
   update(done: number, extra?: string): void;
   /** Takes the bar away and leaves `message`, if any. */
   finish(message?: string): void;
 }
 
-/** Starts a progress bar on `stream`; the time left is reckoned from the first update on. */
+/** Starts a progress bar on `stream`, or a count without `total`; the time left is reckoned from the first update. */
 export function createProgress(
-  { stream = process.stderr, label, total }: { stream?: Output; label: string; total: number },
+  { stream = process.stderr, label, total }: { stream?: Output; label: string; total?: number },
 ): Progress {
   const interval = stream.isTTY ? 100 : 10_000; // ms between two drawings
   const begin = performance.now();
@@ -112,19 +112,19 @@ export function createProgress(
     update(done, extra = '') {
       const now = performance.now();
       first ??= { done, time: now };
-      if (now - drawn < interval && !(stream.isTTY && done >= total)) return;
+      if (now - drawn < interval && !(stream.isTTY && total !== undefined && done >= total)) return;
       drawn = now;
+      const show = (line: string): void => void stream.write(
+        stream.isTTY ? `\r${line.slice(0, (stream.columns ?? 80) - 1)}\u001b[K` : `${line}\n`,
+      );
+      if (total === undefined) return show([label, formatCount(done), extra].filter((part) => part !== '').join('  '));
       const left = ((now - first.time) / 1000) * ((total - done) / (done - first.done));
       const time = Number.isFinite(left) ? `${formatDuration(left)} left` : '';
       const text = [`${formatCount(done)}/${formatCount(total)}`, extra, time].filter((part) => part !== '').join('  ');
       const percent = `${Math.floor((100 * done) / Math.max(1, total))}%`;
-      if (!stream.isTTY) {
-        stream.write(`${label} ${percent}  ${text}\n`);
-        return;
-      }
+      if (!stream.isTTY) return show(`${label} ${percent}  ${text}`);
       const filled = Math.round(20 * Math.min(1, done / Math.max(1, total)));
-      const line = `${label} [${'#'.repeat(filled)}${'.'.repeat(20 - filled)}] ${percent}  ${text}`;
-      stream.write(`\r${line.slice(0, (stream.columns ?? 80) - 1)}\u001b[K`);
+      show(`${label} [${'#'.repeat(filled)}${'.'.repeat(20 - filled)}] ${percent}  ${text}`);
     },
     finish(message) {
       if (stream.isTTY) stream.write('\r\u001b[K');

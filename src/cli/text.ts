@@ -1,68 +1,143 @@
 /**
- * Reads --text PATH...: files, and folders of .txt files.
+ * Reads the texts of --text PATH... as a stream: no file is ever held whole, unless its text is wanted whole.
  * @module
  */
-import { readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { FileFormatError, StorageError, ValueError } from '../errors.ts';
-import { find } from './paths.ts';
+import { constants } from 'node:buffer';
+import { createReadStream } from 'node:fs';
+import { StorageError, ValueError } from '../errors.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
+import type { TokenSource } from '../train/token-store.ts';
+import { tokenizeStream } from '../train/token-stream.ts';
+import { createProgress, type Progress } from './terminal.ts';
+import { isEmpty, listTexts, STDIN, type TextFile } from './text-files.ts';
+import { Utf8Decoder } from './utf8.ts';
+
+/** Bytes read at once. */
+const CHUNK = 1 << 18;
+/** Reading that takes longer than this, in ms, draws a progress bar. */
+const PATIENCE = 1000;
+
+/** How texts are read. */
+export interface ReadOptions {
+  /** Stop after so many tokens, and read no more than they need. */
+  readonly maxTokens?: number;
+  /** Leave out what stands before the first document and after the last. */
+  readonly bare?: boolean;
+  readonly signal?: AbortSignal;
+}
 
 /**
- * The documents under `paths`, in the order given, those of a folder sorted by path.
+ * The tokens of the texts under `paths`, a document each. Long reading draws a progress bar.
  *
  * @throws {StorageError} If a path does not exist or cannot be read.
  * @throws {ValueError} If a file named here is empty, or a folder holds no text.
  * @throws {FileFormatError} If a file is not UTF-8.
+ * @throws {StoppedError} If `signal` aborts.
  */
+export async function readTokens(
+  tokenizer: Tokenizer, paths: readonly string[], options: ReadOptions = {},
+): Promise<TokenSource> {
+  const files = listTexts(paths);
+  const meter = new ReadMeter(files, options.maxTokens);
+  try {
+    return await tokenizeStream(tokenizer, documentsOf(files, (bytes) => meter.add(bytes)), {
+      ...options, onProgress: (tokens) => meter.update(tokens),
+    });
+  } finally {
+    meter.finish();
+  }
+}
+
+/** The documents under `paths`, whole; refused like readTokens(), and if they are longer than a string can be. */
 export async function readDocuments(paths: readonly string[]): Promise<string[]> {
-  if (paths.length === 0) throw new ValueError('no text was given: pass --text with files or folders of .txt files');
+  const files = listTexts(paths);
+  const meter = new ReadMeter(files);
   const documents: string[] = [];
-  for (const path of paths) {
-    const remedy = 'pass text files, or folders of .txt files';
-    if (!find(path, 'file or folder', remedy).isDirectory()) {
-      const text = await readDocument(path);
-      if (text === '') throw new ValueError(`${path} is empty: pass files with text in them`);
-      documents.push(text);
-      continue;
+  let length = 0;
+  try {
+    for (const document of documentsOf(files, (bytes) => meter.add(bytes))) {
+      const pieces: string[] = [];
+      for await (const piece of document) {
+        length += piece.length + 1;
+        if (length > constants.MAX_STRING_LENGTH) {
+          throw new ValueError(`${listed(paths)} has more than ${constants.MAX_STRING_LENGTH} characters, and this command reads them at once: pass less text`);
+        }
+        pieces.push(piece);
+        meter.update(0);
+      }
+      if (pieces.length > 0) documents.push(pieces.join(''));
     }
-    const files = listTexts(path);
-    const texts = await Promise.all(files.map((file) => readDocument(join(path, file))));
-    if (texts.every((text) => text === '')) {
-      throw new ValueError(`the folder ${path} has ${files.length} .txt files and no text in them: ${remedy}`);
-    }
-    documents.push(...texts.filter((text) => text !== ''));
+  } finally {
+    meter.finish();
   }
   return documents;
 }
 
 /** Paths for a message: the first, and how many more. */
 export function listed([first, ...more]: readonly string[]): string {
-  return more.length === 0 ? first! : `${first} and ${more.length} more`;
+  const name = first === STDIN ? 'stdin' : first!;
+  return more.length === 0 ? name : `${name} and ${more.length} more`;
 }
 
-function listTexts(folder: string): string[] {
+function* documentsOf(files: readonly TextFile[], onBytes: (bytes: number) => void): Generator<AsyncIterable<string>> {
+  for (const file of files) yield piecesOf(file, onBytes);
+}
+
+/** The text of a file as it is read, without empty pieces. */
+async function* piecesOf({ path, named }: TextFile, onBytes: (bytes: number) => void): AsyncGenerator<string> {
+  const decoder = new Utf8Decoder(path === STDIN ? 'stdin' : path);
+  let empty = true;
+  for await (const chunk of chunksOf(path)) {
+    onBytes(chunk.length);
+    const piece = decoder.push(chunk);
+    if (piece === '') continue;
+    empty = false;
+    yield piece;
+  }
+  decoder.end();
+  if (empty && named) throw isEmpty(path);
+}
+
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  const stream = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: CHUNK });
   try {
-    return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.txt')).sort();
+    for await (const chunk of stream) yield chunk as Uint8Array;
   } catch (error) {
-    throw unreadable(folder, error);
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall === undefined && code === undefined) throw error;
+    throw new StorageError(`cannot read ${path === STDIN ? 'stdin' : path} (${code}): check its permissions`);
   }
 }
 
-function unreadable(path: string, error: unknown): StorageError {
-  return new StorageError(`cannot read ${path} (${(error as NodeJS.ErrnoException).code}): check its permissions`);
-}
+/** A progress bar for reading that turns out to be long. */
+class ReadMeter {
+  readonly #begin = performance.now();
+  readonly #total: number | undefined;
+  readonly #maxTokens: number | undefined;
+  #bytes = 0;
+  #progress: Progress | undefined;
 
-async function readDocument(path: string): Promise<string> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw unreadable(path, error);
+  constructor(files: readonly TextFile[], maxTokens?: number) {
+    const sizes = files.map(({ size }) => size);
+    this.#total = sizes.includes(undefined) ? undefined : sizes.reduce<number>((sum, size) => sum + size!, 0);
+    this.#maxTokens = maxTokens;
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new FileFormatError(`${path} is not UTF-8 text: convert it, or pass another file`);
+
+  add(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
+  /** Draws how much is read, or how many of the tokens that are wanted. */
+  update(tokens: number): void {
+    if (this.#progress === undefined && performance.now() - this.#begin < PATIENCE) return;
+    const wanted = this.#maxTokens;
+    const MiB = 2 ** 20;
+    this.#progress ??= wanted !== undefined ? createProgress({ label: 'read (tokens)', total: wanted })
+      : createProgress({ label: 'read (MiB)', ...(this.#total !== undefined && { total: this.#total / MiB }) });
+    this.#progress.update(wanted !== undefined ? tokens : this.#bytes / MiB);
+  }
+
+  finish(): void {
+    this.#progress?.finish();
   }
 }

@@ -3,86 +3,61 @@
  * @module
  */
 import { availableParallelism } from 'node:os';
-import type { Command } from 'commander';
-import type { GpuChoice } from '../engines.ts';
-import { StoppedError, ValueError } from '../errors.ts';
-import { appendText, fileExists, makeFolder, writeFileAtomic } from '../io/files.ts';
-import { expectedWeights, type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
-import { lifetimeOptions } from '../model/policy.ts';
-import { ByteTokenizer } from '../model/tokenizer.ts';
-import {
-  checkSameRun, fingerprint, loadCheckpoint, LOG_FILE, readLog, type RunRecord, saveCheckpoint, STATE_FILE,
-} from '../train/checkpoint.ts';
-import { checkLongEnough, tokenizeDocuments } from '../train/data.ts';
+import { type Command, Option } from 'commander';
+import { StoppedError } from '../errors.ts';
+import { appendText, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { expectedWeights } from '../model/config.ts';
+import { LOG_FILE, readLog, saveCheckpoint } from '../train/checkpoint.ts';
 import type { Gradients } from '../train/gradients.ts';
-import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import {
-  batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer, type TrainingState,
-} from '../train/trainer.ts';
-import { expectWhole } from '../shape.ts';
+import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
+import { batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer } from '../train/trainer.ts';
 import { openEngine } from './open.ts';
-import { gpuOption } from './options.ts';
+import { gpuOption, notNegative, policyName, positive, whole } from './options.ts';
 import { WorkerPool } from './pool.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
-import { listed, readDocuments } from './text.ts';
-
-interface Flags extends Record<string, unknown> {
-  text: string[];
-  out: string;
-  resume: boolean;
-  json: boolean;
-  types: string;
-  gpu?: GpuChoice;
-}
+import { TEXT_HELP } from './text-files.ts';
+import { planTrain, type TrainFlags } from './train-plan.ts';
 
 /** Adds the command. */
 export function registerTrain(program: Command): void {
   const d = DEFAULT_TRAIN_OPTIONS;
   program.command('train')
     .description('train a model from scratch, searching the type of every token together with the weights')
-    .requiredOption('--text <path...>', 'text files, or folders of .txt files')
+    .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the model, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out', false)
-    .option('--types <policy>', 'nats (searched), full, window:W or streaming:S+W', 'nats')
-    .option('--lambda <nats>', 'price of keeping the whole cache, nats per token', '0.1')
-    .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', '32')
-    .option('--chunk <tokens>', 'C: tokens that share one type', '1')
-    .option('--temperature <tau>', 'of the Gumbel-softmax', '1')
-    .option('--layers <n>', 'decoder layers', '4')
-    .option('--hidden <n>', 'model width', '128')
-    .option('--intermediate <n>', 'feed-forward width', '320')
-    .option('--heads <n>', 'query heads', '4')
-    .option('--kv-heads <n>', 'key/value heads', '2')
-    .option('--context <tokens>', 'tokens per sequence', String(d.context))
-    .option('--batch <n>', 'sequences per step', String(d.batch))
-    .option('--steps <n>', 'steps', String(d.steps))
-    .option('--lr <rate>', 'peak learning rate', String(d.learningRate))
-    .option('--min-lr <rate>', 'learning rate at the end', String(d.minLearningRate))
-    .option('--warmup <steps>', 'steps of linear warm-up', String(d.warmup))
-    .option('--weight-decay <rate>', 'of matrices', String(d.weightDecay))
-    .option('--clip <norm>', 'largest global norm of the gradient', String(d.clip))
-    .option('--mask-gradient <rule>', 'bounded or exact', d.rule)
-    .option('--seed <n>', 'the same seed gives the same weights, bit for bit', String(d.seed))
-    .option('--save-every <steps>', 'steps between checkpoints', '50')
-    .option('--threads <n>', 'threads (does not change the result)', String(availableParallelism()))
+    .option('--types <policy>', 'nats (searched), full, window:W or streaming:S+W', policyName, 'nats')
+    .option('--lambda <nats>', 'price of keeping the whole cache, nats per token', notNegative, 0.1)
+    .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', whole(0), 32)
+    .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
+    .option('--temperature <tau>', 'of the Gumbel-softmax', positive, 1)
+    .option('--layers <n>', 'decoder layers', whole(1), 4)
+    .option('--hidden <n>', 'model width', whole(1), 128)
+    .option('--intermediate <n>', 'feed-forward width', whole(1), 320)
+    .option('--heads <n>', 'query heads', whole(1), 4)
+    .option('--kv-heads <n>', 'key/value heads', whole(1), 2)
+    .option('--context <tokens>', 'tokens per sequence', whole(1), d.context)
+    .option('--batch <n>', 'sequences per step', whole(1), d.batch)
+    .option('--steps <n>', 'steps', whole(1), d.steps)
+    .option('--lr <rate>', 'peak learning rate', positive, d.learningRate)
+    .option('--min-lr <rate>', 'learning rate at the end', notNegative, d.minLearningRate)
+    .option('--warmup <steps>', 'steps of linear warm-up', whole(0), d.warmup)
+    .option('--weight-decay <rate>', 'of matrices', notNegative, d.weightDecay)
+    .option('--clip <norm>', 'largest global norm of the gradient', positive, d.clip)
+    .addOption(new Option('--mask-gradient <rule>', 'how hidden keys weigh').choices(['bounded', 'exact']).default(d.rule))
+    .option('--seed <n>', 'the same seed gives the same weights, bit for bit', whole(0), d.seed)
+    .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
+    .option('--threads <n>', 'threads (does not change the result)', whole(1), availableParallelism())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
-    .action((flags: Flags) => train(flags));
+    .action(train);
 }
 
-async function train(flags: Flags): Promise<void> {
-  const options = readOptions(flags);
-  const config = readConfig(flags, options);
-  const saveEvery = number(flags, 'saveEvery');
-  const threads = number(flags, 'threads');
-  expectWhole('--save-every', saveEvery, 1);
-  expectWhole('--threads', threads, 1);
-  const documents = await readDocuments(flags.text);
-  const tokens = tokenizeDocuments(new ByteTokenizer(), documents);
-  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
-  const run: RunRecord = { config, options, textHash: fingerprint(tokens) };
-  const saved = await previous(flags, run);
-  const log = saved ? await readLog(flags.out, saved.step) : [];
+async function train(flags: TrainFlags): Promise<void> {
+  const { tokens, record, from } = await planTrain(flags);
+  const { config, options } = record;
+  const { threads, saveEvery } = flags;
+  const log = from ? await readLog(flags.out, from.step) : [];
   await makeFolder(flags.out);
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
@@ -95,13 +70,13 @@ async function train(flags: Flags): Promise<void> {
   };
   const source = threaded ?? (flags.gpu && batchGradients(config, options));
   const trainer = new Trainer(engine, config, options, tokens, {
-    ...(saved && { from: saved }), ...(source && { source }),
+    ...(from && { from }), ...(source && { source }),
   });
   const progress = createProgress({ label: 'train', total: options.steps });
   const interrupt = interruptSignal();
   const meter = new Meter(options);
   let lastReport: StepReport | undefined = log[log.length - 1];
-  const save = async () => saveCheckpoint(flags.out, await trainer.state(), run);
+  const save = async () => saveCheckpoint(flags.out, await trainer.state(), record);
   try {
     await trainer.run({
       signal: interrupt.signal,
@@ -127,76 +102,6 @@ async function train(flags: Flags): Promise<void> {
     engine.dispose();
     await pool?.close();
   }
-}
-
-/** The checkpoint to go on from, or a refusal to overwrite one. */
-async function previous(flags: Flags, run: RunRecord): Promise<TrainingState | undefined> {
-  const exists = await fileExists(`${flags.out}/${STATE_FILE}`);
-  if (!flags.resume) {
-    if (!exists) return undefined;
-    throw new ValueError(`${flags.out} already holds a training run: go on with --resume, or choose another --out`);
-  }
-  if (!exists) throw new ValueError(`${flags.out} has no ${STATE_FILE} to resume from: start without --resume`);
-  const { state, run: saved } = await loadCheckpoint(flags.out);
-  checkSameRun(saved, run);
-  return state;
-}
-
-function readOptions(flags: Flags): TrainOptions {
-  const options: TrainOptions = {
-    ...DEFAULT_TRAIN_OPTIONS,
-    seed: number(flags, 'seed'),
-    steps: number(flags, 'steps'),
-    batch: number(flags, 'batch'),
-    context: number(flags, 'context'),
-    learningRate: number(flags, 'lr'),
-    minLearningRate: number(flags, 'minLr'),
-    warmup: number(flags, 'warmup'),
-    weightDecay: number(flags, 'weightDecay'),
-    clip: number(flags, 'clip'),
-    rule: flags['maskGradient'] as TrainOptions['rule'],
-  };
-  checkTrainOptions(options);
-  return options;
-}
-
-function readConfig(flags: Flags, options: TrainOptions): ModelConfig {
-  const tokenizer = new ByteTokenizer();
-  const [hiddenSize, heads] = [number(flags, 'hidden'), number(flags, 'heads')];
-  const policy = parsePolicy(flags.types);
-  const config: ModelConfig = {
-    vocabSize: tokenizer.vocabSize,
-    hiddenSize,
-    intermediateSize: number(flags, 'intermediate'),
-    layers: number(flags, 'layers'),
-    heads,
-    kvHeads: number(flags, 'kvHeads'),
-    headDim: hiddenSize / heads,
-    maxPositions: options.context,
-    rmsNormEpsilon: 1e-5,
-    ropeTheta: 10000,
-    tieWordEmbeddings: true,
-    bosTokenId: tokenizer.bos,
-    eosTokenId: tokenizer.eos,
-    nats: {
-      policy: flags.types,
-      window: number(flags, 'window'),
-      chunk: number(flags, 'chunk'),
-      pooling: 'mean',
-      lambda: policy.kind === 'nats' ? number(flags, 'lambda') : 0,
-      temperature: number(flags, 'temperature'),
-    },
-  };
-  const own = { ...config, nats: { ...config.nats, ...lifetimeOptions(policy, config) } };
-  return parseConfig(JSON.parse(serializeConfig(own))); // one place checks every field
-}
-
-function number(flags: Flags, name: string): number {
-  const text = String(flags[name]);
-  const value = Number(text);
-  const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  if (text.trim() === '' || Number.isNaN(value)) throw new ValueError(`${flag} is '${text}': it must be a number`);
-  return value;
 }
 
 /** Speed over the last steps, and the line beside the progress bar. */

@@ -95,7 +95,7 @@ export class ByteTokenizer implements Tokenizer {
   encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
     const most = mostTokens(maxTokens);
     const some = text.slice(0, most + 1); // a code unit is at least one byte, a whole character no less than its units
-    const bytes = Int32Array.from(new TextEncoder().encode(some));
+    const bytes = new Int32Array(new TextEncoder().encode(some));
     onProgress?.(text.length, text.length);
     return bytes.length > most ? bytes.slice(0, most) : bytes;
   }

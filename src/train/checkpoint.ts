@@ -9,6 +9,7 @@ import { decodeSafetensors, encodeSafetensors } from '../io/safetensors.ts';
 import { type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
 import type { TrainOptions } from './options.ts';
+import type { TokenSource } from './token-store.ts';
 import type { StepReport, TrainingState } from './trainer.ts';
 
 /** The state file within an output folder: weights and AdamW's moments in float64. */
@@ -96,9 +97,10 @@ export async function readLog(folder: string, step: number): Promise<StepReport[
 }
 
 /** FNV-1a over the tokens: tells texts apart, keeps no secrets. */
-export function fingerprint(tokens: Int32Array): string {
+export function fingerprint(tokens: TokenSource): string {
   let hash = 0x811c9dc5;
-  for (const token of tokens) hash = Math.imul(hash ^ token, 0x01000193);
+  for (let at = 0; at < tokens.length; at += 65536) { // one part after the other: tokens may be many
+    for (const token of tokens.slice(at, at + 65536)) hash = Math.imul(hash ^ token, 0x01000193);
+  }
   return `${tokens.length}-${(hash >>> 0).toString(16)}`;
 }
-

@@ -3,11 +3,13 @@
  * @module
  */
 import { ValueError } from '../errors.ts';
-import type { Tokenizer } from '../model/tokenizer.ts';
+import { type Tokenizer, withStarts } from '../model/tokenizer.ts';
 import { generator, Stream } from '../random.ts';
+import type { TokenSource } from './token-store.ts';
 
 /**
- * bos document eos, one after the other; empty documents give nothing.
+ * Documents one after the other, each with what its tokenizer puts before a text and behind it, and eos; empty ones
+ * give nothing.
  *
  * @example
  * ```ts
@@ -19,7 +21,7 @@ export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<stri
   const parts: Int32Array[] = [];
   for (const text of documents) {
     const tokens = tokenizer.encode(text);
-    if (tokens.length > 0) parts.push(Int32Array.of(tokenizer.bos), tokens, Int32Array.of(tokenizer.eos));
+    if (tokens.length > 0) parts.push(withStarts(tokenizer, tokens), Int32Array.from(endOf(tokenizer)));
   }
   const stream = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -30,8 +32,13 @@ export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<stri
   return stream;
 }
 
+/** What stands behind a document: what its tokenizer puts there, and eos, once. */
+export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly number[] {
+  return ends.at(-1) === eos ? ends : [...ends, eos];
+}
+
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */
-export function checkLongEnough(tokens: Int32Array, context: number, text = 'the training text'): void {
+export function checkLongEnough(tokens: { readonly length: number }, context: number, text = 'the training text'): void {
   if (tokens.length === 0) throw new ValueError(`${text} is empty: pass files with text in them`);
   if (tokens.length < context + 1) {
     throw new ValueError(`${text} has ${tokens.length} tokens but a context of ${context} needs ${context + 1}: add text or lower --context`);
@@ -40,7 +47,7 @@ export function checkLongEnough(tokens: Int32Array, context: number, text = 'the
 
 /** Window number `index` of step `step`: context + 1 tokens, each the target of the one before. */
 export function trainingWindow(
-  tokens: Int32Array, context: number, seed: number, step: number, index: number,
+  tokens: TokenSource, context: number, seed: number, step: number, index: number,
 ): Int32Array {
   const start = generator(seed, [Stream.BATCH, step, index]).below(tokens.length - context);
   return tokens.slice(start, start + context + 1);

@@ -12,6 +12,7 @@ import { checkLongEnough, trainingWindow } from './data.ts';
 import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
 import { checkFinetuneOptions, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
 import { learningRateAt } from './options.ts';
+import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
 
 /** Everything needed to go on: scorers (`weights`) and their moments, and the price of memory. */
@@ -61,7 +62,7 @@ export class Finetuner {
   /** The base's, with the policy 'nats'. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
-  readonly #tokens: Int32Array;
+  readonly #tokens: TokenSource;
   readonly #scorers: Map<string, Tensor>;
   readonly #m: Map<string, Tensor>;
   readonly #v: Map<string, Tensor>;
@@ -73,7 +74,7 @@ export class Finetuner {
   /**
    * @param base The model; its weights are read, never written. Dispose of it after this.
    * @param nats W, and what else differs from C = 1, mean, tau = 1, and a lambda chosen by the first step's loss.
-   * @param tokens The training stream, at least context + 1 tokens.
+   * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
    * @param more.from Where to go on from (default: scorers 0, which prefer nothing).
    * @param more.source Who computes a batch (default: this thread, one sequence after the other).
    */
@@ -81,7 +82,7 @@ export class Finetuner {
     base: { readonly engine: Engine; readonly config: ModelConfig; readonly weights: Weights },
     nats: Partial<ModelConfig['nats']> & { readonly window: number },
     options: FinetuneOptions,
-    tokens: Int32Array,
+    tokens: TokenSource,
     { from, source = oneByOne }: { from?: FinetuneState; source?: FinetuneSource } = {},
   ) {
     checkFinetuneOptions(options);

@@ -11,6 +11,7 @@ import type { NDArray } from '../tensor.ts';
 import { checkLongEnough, trainingWindow } from './data.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
+import type { TokenSource } from './token-store.ts';
 
 /** Everything needed to go on: weights and AdamW's moments after `step` steps, on the host in float64. */
 export interface TrainingState {
@@ -100,21 +101,21 @@ export class Trainer {
   readonly config: ModelConfig;
   readonly options: TrainOptions;
   #step: number;
-  readonly #tokens: Int32Array;
+  readonly #tokens: TokenSource;
   readonly #weights: Map<string, Tensor>;
   readonly #m: Map<string, Tensor>;
   readonly #v: Map<string, Tensor>;
   readonly #source: GradientSource;
 
   /**
-   * @param tokens The training stream, at least context + 1 tokens.
+   * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
    * @param from Where to go on from (default: fresh weights from the seed).
    */
   constructor(
     engine: Engine,
     config: ModelConfig,
     options: TrainOptions,
-    tokens: Int32Array,
+    tokens: TokenSource,
     { from, source = localGradients(config, options) }: { from?: TrainingState; source?: GradientSource } = {},
   ) {
     checkTrainOptions(options);

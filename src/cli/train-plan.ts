@@ -1,0 +1,130 @@
+/**
+ * What `natsearch train` is about to do: every refusal comes from here, before a file is written.
+ * @module
+ */
+import type { MaskGradientRule } from '../engine.ts';
+import type { GpuChoice } from '../engines.ts';
+import { ValueError } from '../errors.ts';
+import { fileExists } from '../io/files.ts';
+import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
+import { lifetimeOptions } from '../model/policy.ts';
+import { ByteTokenizer } from '../model/tokenizer.ts';
+import { checkSameRun, fingerprint, loadCheckpoint, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
+import { checkLongEnough } from '../train/data.ts';
+import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
+import type { TokenSource } from '../train/token-store.ts';
+import type { TrainingState } from '../train/trainer.ts';
+import { usage } from './errors.ts';
+import { listed, readTokens } from './text.ts';
+
+/** The command's options as parsed. */
+export interface TrainFlags {
+  text: string[];
+  out: string;
+  resume: boolean;
+  types: string;
+  lambda: number;
+  window: number;
+  chunk: number;
+  temperature: number;
+  layers: number;
+  hidden: number;
+  intermediate: number;
+  heads: number;
+  kvHeads: number;
+  context: number;
+  batch: number;
+  steps: number;
+  lr: number;
+  minLr: number;
+  warmup: number;
+  weightDecay: number;
+  clip: number;
+  maskGradient: MaskGradientRule;
+  seed: number;
+  saveEvery: number;
+  threads: number;
+  gpu?: GpuChoice;
+  json: boolean;
+}
+
+/** A run that nothing speaks against. */
+export interface TrainPlan {
+  readonly tokens: TokenSource;
+  readonly record: RunRecord;
+  /** Where to go on from. */
+  readonly from?: TrainingState;
+}
+
+/** Reads the text and the checkpoint, and refuses what no run can use. */
+export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
+  const options = usage(() => readOptions(flags));
+  const config = usage(() => readConfig(flags));
+  const saved = await previous(flags);
+  const tokens = await readTokens(new ByteTokenizer(), flags.text);
+  checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
+  const record: RunRecord = { config, options, textHash: fingerprint(tokens) };
+  if (saved) checkSameRun(saved.run, record);
+  return { tokens, record, ...(saved && { from: saved.state }) };
+}
+
+/** The checkpoint to go on from, or a refusal to overwrite one. */
+async function previous(
+  { out, resume }: TrainFlags,
+): Promise<{ state: TrainingState; run: RunRecord } | undefined> {
+  const exists = await fileExists(`${out}/${STATE_FILE}`);
+  if (!resume) {
+    if (!exists) return undefined;
+    throw new ValueError(`${out} already holds a training run: go on with --resume, or choose another --out`);
+  }
+  if (!exists) throw new ValueError(`${out} has no ${STATE_FILE} to resume from: start without --resume`);
+  return loadCheckpoint(out);
+}
+
+function readOptions(flags: TrainFlags): TrainOptions {
+  const options: TrainOptions = {
+    ...DEFAULT_TRAIN_OPTIONS,
+    seed: flags.seed,
+    steps: flags.steps,
+    batch: flags.batch,
+    context: flags.context,
+    learningRate: flags.lr,
+    minLearningRate: flags.minLr,
+    warmup: flags.warmup,
+    weightDecay: flags.weightDecay,
+    clip: flags.clip,
+    rule: flags.maskGradient,
+  };
+  checkTrainOptions(options);
+  return options;
+}
+
+function readConfig(flags: TrainFlags): ModelConfig {
+  const tokenizer = new ByteTokenizer();
+  const policy = parsePolicy(flags.types);
+  const config: ModelConfig = {
+    vocabSize: tokenizer.vocabSize,
+    hiddenSize: flags.hidden,
+    intermediateSize: flags.intermediate,
+    layers: flags.layers,
+    heads: flags.heads,
+    kvHeads: flags.kvHeads,
+    headDim: flags.hidden / flags.heads,
+    maxPositions: flags.context,
+    rmsNormEpsilon: 1e-5,
+    ropeTheta: 10000,
+    tieWordEmbeddings: true,
+    bosTokenId: tokenizer.bos,
+    eosTokenId: tokenizer.eos,
+    nats: {
+      policy: flags.types,
+      window: flags.window,
+      chunk: flags.chunk,
+      pooling: 'mean',
+      lambda: policy.kind === 'nats' ? flags.lambda : 0,
+      temperature: flags.temperature,
+    },
+  };
+  const own = { ...config, nats: { ...config.nats, ...lifetimeOptions(policy, config) } };
+  return parseConfig(JSON.parse(serializeConfig(own))); // one place checks every field
+}

@@ -1,0 +1,87 @@
+/**
+ * Documents that come in pieces become tokens as they come: no text is ever held whole.
+ * @module
+ */
+import { StoppedError } from '../errors.ts';
+import { repeatsStarts, type Tokenizer } from '../model/tokenizer.ts';
+import { endOf } from './data.ts';
+import { type TokenSource, TokenStore } from './token-store.ts';
+
+/** A document in pieces, which end between characters; the pieces one after the other are its text. */
+export type DocumentPieces = Iterable<string> | AsyncIterable<string>;
+
+/** How documents are read. */
+export interface TokenizeOptions {
+  /** Stop after so many tokens, and read no more than they need. */
+  readonly maxTokens?: number;
+  /** Leave out what stands before the first document and after the last, as evaluate() wants it. */
+  readonly bare?: boolean;
+  readonly signal?: AbortSignal;
+  /** Told the tokens so far, after every piece. */
+  readonly onProgress?: (tokens: number) => void;
+}
+
+/** Characters encoded at once while few tokens are wanted: at least, and per token that is still wanted. */
+const [LEAST, PER_TOKEN] = [4096, 8];
+
+/**
+ * As tokenizeDocuments(), of documents that come in pieces.
+ *
+ * @returns Tokens in a byte each where they are bytes, so that a text takes no more memory than its file.
+ * @throws {StoppedError} If `signal` aborts.
+ * @example
+ * ```ts
+ * import { ByteTokenizer, tokenizeStream } from 'neural-attention-search';
+ * const tokens = await tokenizeStream(new ByteTokenizer(), [['a', 'b'], [], ['c']]);
+ * console.log([...tokens.slice(0, tokens.length)]); // [256,97,98,257,256,99,257]
+ * ```
+ */
+export async function tokenizeStream(
+  tokenizer: Tokenizer,
+  documents: Iterable<DocumentPieces> | AsyncIterable<DocumentPieces>,
+  options: TokenizeOptions = {},
+): Promise<TokenSource> {
+  const { maxTokens = Infinity, bare = false, signal, onProgress } = options;
+  const store = new TokenStore();
+  const push = (tokens: ArrayLike<number>): void => {
+    const room = maxTokens - store.length;
+    store.push(tokens.length <= room ? tokens : Array.prototype.slice.call(tokens, 0, room));
+  };
+  let documentsDone = 0;
+  for await (const document of documents) {
+    const encoder = tokenizer.encoder();
+    let begun = false;
+    const take = (tokens: Int32Array): void => {
+      if (tokens.length === 0) return;
+      if (!begun && documentsDone > 0) push(endOf(tokenizer)); // of the document before
+      if (!begun && !(bare && documentsDone === 0) && !repeatsStarts(tokenizer, tokens)) push(tokenizer.starts);
+      begun = true;
+      push(tokens);
+    };
+    for await (const piece of document) {
+      for (const part of parts(piece, () => maxTokens - store.length)) {
+        if (signal?.aborted) throw new StoppedError(`reading was stopped after ${store.length} tokens`);
+        take(encoder.push(part));
+        if (store.length >= maxTokens) return store;
+      }
+      onProgress?.(store.length);
+    }
+    take(encoder.end());
+    if (begun) documentsDone++;
+    if (store.length >= maxTokens) return store;
+  }
+  if (documentsDone > 0 && !bare) push(endOf(tokenizer));
+  return store;
+}
+
+/** Parts of `piece` no longer than the tokens that are wanted need, cut between characters. */
+function* parts(piece: string, wanted: () => number): Generator<string> {
+  for (let from = 0; from < piece.length;) {
+    const most = Math.max(LEAST, PER_TOKEN * wanted());
+    let end = Math.min(piece.length, from + most);
+    const last = piece.charCodeAt(end - 1);
+    if (end < piece.length && last >= 0xd800 && last < 0xdc00) end++; // both halves of a pair
+    yield piece.slice(from, end);
+    from = end;
+  }
+}
