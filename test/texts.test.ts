@@ -68,7 +68,7 @@ describe('UTF-8 in chunks', () => {
       let [out, at] = ['', 0];
       for (let n = 0; at < data.length; n++) out += decoder.push(data.subarray(at, at += 1 + sizes[n % sizes.length]!));
       expect(out + decoder.end()).toBe(whole);
-    }));
+    }), { numRuns: cases(50, 1000) });
   });
 
   test('reads a byte order mark as none, and keeps the character further on', async () => {
@@ -108,7 +108,7 @@ describe('UTF-8 in chunks', () => {
       expect(valid(data.subarray(0, at))).toBe(true);
       if (at === data.length) return;
       for (let end = at + 1; end <= data.length; end++) expect(valid(data.subarray(0, end))).toBe(false);
-    }), { numRuns: 1000 });
+    }), { numRuns: cases(300, 3000) });
   });
 });
 
@@ -150,7 +150,7 @@ describe('tokens of texts that come in pieces', () => {
     const limit = (n: number) => (n < 262_140 ? 258 : n < 500_000 ? 70_000 : 254);
     const many = Int32Array.from({ length: 600_000 }, (_, n) => n % limit(n));
     for (let at = 0; at < many.length; at += 77_777) store.push(many.subarray(at, at + 77_777));
-    expect(store.slice(0, many.length)).toEqual(many);
+    expect(Buffer.from(store.slice(0, many.length).buffer).equals(Buffer.from(many.buffer))).toBe(true);
     expect(store.slice(262_000, 262_300)).toEqual(many.slice(262_000, 262_300));
   });
 });
