@@ -43,9 +43,14 @@ export class DeviceError extends Error {
   override name = 'DeviceError';
 }
 
-/** Work was stopped by an AbortSignal or by Ctrl-C. */
+/** Work was stopped by an AbortSignal, whose reason is the `cause`, or by Ctrl-C. */
 export class StoppedError extends Error {
   override name = 'StoppedError';
+}
+
+/** Refuses to go on once `signal` has aborted: `message` says what was done by then. */
+export function expectGoing(signal: AbortSignal | undefined, message: () => string): void {
+  if (signal?.aborted) throw new StoppedError(message(), { cause: signal.reason });
 }
 
 const NAMED = {

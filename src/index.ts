@@ -19,7 +19,10 @@ export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from 
 
 // Models: reading, decoding, measuring, training
 export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config.ts';
-export type { GeneratedPiece, GenerateOptions } from './model/generate.ts';
+export type { Prompt } from './model/generate.ts';
+export type { FinishReason, GeneratedPiece } from './model/sequence.ts';
+export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate-options.ts';
+export type { GenerationDefaults } from './model/generation-config.ts';
 export type { Model } from './model/model.ts';
 export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session.ts';
 export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer.ts';

@@ -311,8 +311,10 @@ describe('fine-tuning', () => {
   it('stops at an abort with a state that can be resumed', async () => {
     const controller = new AbortController();
     const finetuner = new Finetuner(baseOf(), NATS, optionsOf(), tokens);
-    const onStep = ({ step }: { step: number }) => void (step === 2 && controller.abort());
-    await expect(finetuner.run({ signal: controller.signal, onStep })).rejects.toThrow(StoppedError);
+    const onStep = ({ step }: { step: number }) => void (step === 2 && controller.abort('lunch'));
+    const run = finetuner.run({ signal: controller.signal, onStep });
+    await expect(run).rejects.toThrow(StoppedError);
+    await expect(run).rejects.toMatchObject({ cause: 'lunch' });
     expect(finetuner.step).toBe(2);
   });
 

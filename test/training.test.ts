@@ -124,9 +124,10 @@ describe('training', () => {
   it('stops at an abort with a state that can be resumed', async () => {
     const controller = new AbortController();
     const trainer = new Trainer(createEngine(), configOf('full'), optionsOf(), tokens);
-    const onStep = ({ step }: { step: number }) => void (step === 2 && controller.abort());
+    const onStep = ({ step }: { step: number }) => void (step === 2 && controller.abort('lunch'));
     const run = trainer.run({ signal: controller.signal, onStep });
     await expect(run).rejects.toThrow(StoppedError);
+    await expect(run).rejects.toMatchObject({ cause: 'lunch' });
     expect(trainer.step).toBe(2);
   });
 

@@ -5,11 +5,11 @@
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
-import type { GenerateOptions } from '../model/generate.ts';
+import type { GenerateOptions } from '../model/generate-options.ts';
 import type { Model } from '../model/model.ts';
 import { UsageError } from './errors.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { gpuOption, notNegative, policy, whole } from './options.ts';
+import { gpuOption, notNegative, policy as policyOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal, printable } from './terminal.ts';
 
@@ -37,7 +37,7 @@ export function registerGenerate(program: Command): void {
     .option('--temperature <t>', '0 picks the likeliest token', notNegative, 0.8)
     .option('--top-k <k>', 'sample among the k likeliest tokens', whole(1))
     .option('--seed <n>', 'names the random stream', whole(0), 0)
-    .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policy)
+    .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policyOption)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -52,7 +52,9 @@ async function run(flags: Flags): Promise<void> {
   const interrupt = interruptSignal();
   try {
     warnBeyondTraining(model, prompt, flags.maxNewTokens);
-    const report = await continueText(model, prompt, { ...flags, signal: interrupt.signal }, (text) => {
+    const { maxNewTokens, temperature, topK, seed, policy } = flags;
+    const chosen = { maxNewTokens, temperature, seed, ...(topK && { topK }), ...(policy && { policy }) };
+    const report = await continueText(model, prompt, { ...chosen, signal: interrupt.signal }, (text) => {
       if (!json) process.stdout.write(printable(text, process.stdout));
     });
     if (json) process.stdout.write(`${JSON.stringify({ model: flags.model, prompt, seed: flags.seed, ...report })}\n`);

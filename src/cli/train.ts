@@ -95,7 +95,7 @@ async function train(flags: TrainFlags): Promise<void> {
     progress.finish();
     if (!(error instanceof StoppedError)) throw error;
     await save();
-    throw new StoppedError(`${error.message}; saved in ${flags.out}: go on with the same command and --resume`);
+    throw new StoppedError(`${error.message}; saved in ${flags.out}: go on with the same command and --resume`, { cause: error.cause });
   } finally {
     interrupt.dispose();
     trainer.dispose();

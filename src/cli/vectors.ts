@@ -125,5 +125,5 @@ async function write(
   } finally {
     interrupt.dispose();
   }
-  if (interrupt.signal.aborted && !complete) throw new StoppedError(`stopped after ${cases.length} cases: run the same command to complete ${out}`);
+  if (interrupt.signal.aborted && !complete) throw new StoppedError(`stopped after ${cases.length} cases: run the same command to complete ${out}`, { cause: interrupt.signal.reason });
 }

@@ -2,7 +2,7 @@
  * Quality and memory of a policy, measured by decoding text through the real evicting cache.
  * @module
  */
-import { StoppedError, ValueError } from '../errors.ts';
+import { expectGoing, ValueError } from '../errors.ts';
 import type { CacheStats } from '../engine.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
@@ -57,7 +57,7 @@ export interface Evaluation {
  * @param tokens Tokens of the text, without specials.
  * @returns Perplexity, bits per byte, live share, bytes and time.
  * @throws {ValueError} If there are no tokens, or the policy needs scorers that the model lacks.
- * @throws {StoppedError} If `signal` aborts.
+ * @throws {StoppedError} If `signal` aborts; its `cause` is the reason.
  * @example
  * ```ts
  * import { evaluate, loadModel } from 'neural-attention-search';
@@ -82,7 +82,7 @@ export async function evaluate(model: Model, tokens: Int32Array, options: Evalua
     const session = model.session({ policy });
     try {
       for (let at = 0; at < targets.length; at += step) {
-        if (signal?.aborted) throw new StoppedError(`evaluation was stopped after ${start + at} of ${tokens.length} tokens`);
+        expectGoing(signal, () => `evaluation was stopped after ${start + at} of ${tokens.length} tokens`);
         const ids = inputs.subarray(at, at + step);
         const begin = performance.now();
         const logits = await session.step(ids, {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { CacheStats } from '../engine.ts';
-import { StoppedError, ValueError } from '../errors.ts';
+import { expectGoing, ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { type Generator, generator } from '../random.ts';
@@ -163,7 +163,7 @@ export function recallText(documents: readonly RecallDocument[]): string {
  * @param options.step Tokens fed at once (default 64); any value gives the same answers.
  * @returns Shares of right answers, and of the cache that was kept for them.
  * @throws {ValueError} If there are no documents, or an answer has no tokens.
- * @throws {StoppedError} If `signal` aborts.
+ * @throws {StoppedError} If `signal` aborts; its `cause` is the reason.
  * @example
  * ```ts
  * import { loadModel, measureRecall, recallDocuments } from 'neural-attention-search';
@@ -185,7 +185,7 @@ export async function measureRecall(
   let [tokens, rightTokens, inputs, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0, 0];
   const right: boolean[] = [];
   for (const [n, { prompt, answer }] of documents.entries()) {
-    if (signal?.aborted) throw new StoppedError(`the questions were stopped after ${n} of ${documents.length}`);
+    expectGoing(signal, () => `the questions were stopped after ${n} of ${documents.length}`);
     const asked = [model.tokenizer.bos, ...model.tokenizer.encode(prompt)];
     // The answer as it goes on from the prompt, whatever pieces a tokenizer makes of it.
     const wanted = model.tokenizer.encode(answer);

@@ -2,93 +2,102 @@
  * Sampling: prompts in, pieces of text out, one readback per step.
  * @module
  */
-import { StoppedError, ValueError } from '../errors.ts';
-import { type Generator, generator, Stream } from '../random.ts';
-import { expectWhole } from '../shape.ts';
+import { expectGoing, ValueError } from '../errors.ts';
 import type { FloatArray } from '../tensor.ts';
-import type { Policy } from './config.ts';
+import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
 import type { Model } from './model.ts';
+import { type GeneratedPiece, Sequence } from './sequence.ts';
 import type { Session } from './session.ts';
+import { withStarts } from './tokenizer.ts';
 
-/** How to continue a prompt. */
-export interface GenerateOptions {
-  readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly seed?: number;
-  readonly policy?: Policy;
-  readonly signal?: AbortSignal;
-  /** Prompt tokens fed per step (default 64): peak memory of the prompt follows it. */
-  readonly prefillStep?: number;
-  /** Called after every step with the session, to look at its caches. */
-  readonly onStep?: (session: Session) => void | Promise<void>;
-}
+/** Prompt tokens fed per step where neither the caller nor the engine says how many. */
+const PREFILL_STEP = 64;
 
-/** A piece of text and the sequence it belongs to. */
-export interface GeneratedPiece {
-  readonly sequence: number;
-  readonly text: string;
-}
+/** A prompt: text, or tokens, which are fed as they are. */
+export type Prompt = string | ArrayLike<number>;
 
 /** Continues every prompt until it ends or has maxNewTokens more tokens. */
 export async function* generate(
-  model: Model, prompts: readonly string[], options: GenerateOptions = {},
+  model: Model, prompts: readonly Prompt[], options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
-  const { maxNewTokens = 128, temperature = 1, topK, seed = 0, policy, signal, prefillStep = 64, onStep } = options;
-  expectWhole('maxNewTokens', maxNewTokens, 1);
-  expectWhole('prefillStep', prefillStep, 1);
-  if (topK !== undefined) expectWhole('topK', topK, 1);
-  if (!(temperature >= 0) || !Number.isFinite(temperature)) throw new ValueError(`temperature is ${temperature}: it must be 0 or more`);
+  checkGenerateOptions(options);
   if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
-  const { tokenizer } = model;
-  const { eosTokenIds: stops = [] } = model.config;
-  const pending = prompts.map((prompt, n) => {
-    const tokens = tokenizer.encode(prompt);
-    if (tokens.length === 0) throw new ValueError(`prompt ${n} has no tokens: give it at least one character`);
-    return [tokenizer.bos, ...tokens];
-  });
-  const batch = prompts.length;
-  const decoders = prompts.map(() => tokenizer.decoder());
-  const randoms = prompts.map((_, n) => generator(seed, [Stream.SAMPLE, n]));
-  const made = new Int32Array(batch);
-  const session = model.session({ batch, ...(policy && { policy }) });
+  const { session: given, signal, onStep, onPrompt, prefillStep = PREFILL_STEP } = options;
+  if (given && given.batch !== prompts.length) {
+    throw new ValueError(`${prompts.length} prompts for a session of ${given.batch} sequences: pass a prompt for each`);
+  }
+  const kept = given && rowsOf(given);
+  const tokens = prompts.map((prompt, n) => promptTokens(model, prompt, n, given?.lengths[n] ?? 0, kept));
+  const session = given ?? model.session({ batch: prompts.length, ...(options.policy && { policy: options.policy }) });
+  const generation = fillOptions(options, model.generationDefaults);
+  const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
+  const longest = Math.max(...tokens.map((each) => each.length));
+  let failed = false;
   try {
-    while (pending.some((tokens) => tokens.length > 0)) {
-      if (signal?.aborted) throw new StoppedError(`generation was stopped after ${Math.max(...made)} tokens`);
-      const T = Math.min(prefillStep, Math.max(...pending.map((tokens) => tokens.length)));
-      const counts = pending.map((tokens) => Math.min(T, tokens.length));
-      const ids = new Int32Array(batch * T);
-      pending.forEach((tokens, b) => ids.set(tokens.splice(0, counts[b]), b * T));
-      const logits = await session.step(ids, { counts });
+    if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));
+    for (let done = 0; sequences.some(({ left }) => left > 0);) {
+      expectGoing(signal, () => `generation was stopped after ${Math.max(...sequences.map(({ made }) => made))} tokens`);
+      failed = true;
+      const rows = await feed(session, sequences, prefillStep);
+      failed = false;
       await onStep?.(session);
-      const V = logits.length / (batch * T);
-      for (let b = 0; b < batch; b++) {
-        if (counts[b] === 0 || pending[b]!.length > 0) continue;
-        const row = (b * T + counts[b]! - 1) * V;
-        const token = sample(logits.subarray(row, row + V), temperature, topK, randoms[b]!);
-        made[b] = made[b]! + 1;
-        const ends = token === tokenizer.eos || stops.includes(token) || made[b] === maxNewTokens;
-        const text = decoders[b]!.push(token) + (ends ? decoders[b]!.end() : '');
-        if (!ends) pending[b]!.push(token);
-        if (text !== '') yield { sequence: b, text };
+      if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
+      for (const each of sequences) {
+        const row = rows[each.n];
+        if (row) yield* each.take(row);
       }
     }
   } finally {
-    session.dispose();
+    if (!given) session.dispose();
+    else if (!failed) await settle(session, sequences);
   }
 }
 
-/** One token from softmax(logits / temperature) over the k likeliest; ties go to the lowest index. */
-export function sample(logits: FloatArray, temperature: number, topK: number | undefined, random: Generator): number {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b]! - logits[a]! || a - b);
-  const best = order[0]!;
-  if (temperature === 0) return best;
-  const candidates = order.slice(0, topK ?? order.length);
-  const weights = candidates.map((token) => Math.exp((logits[token]! - logits[best]!) / temperature));
-  let rest = random.uniform() * weights.reduce((sum, w) => sum + w, 0);
-  for (const [n, token] of candidates.entries()) {
-    rest -= weights[n]!;
-    if (rest < 0) return token;
+/** What is fed for a prompt. */
+function promptTokens(
+  model: Model, prompt: Prompt, n: number, seen: number, kept?: readonly unknown[],
+): Int32Array {
+  if (typeof prompt === 'string') {
+    const tokens = model.tokenizer.encode(prompt);
+    if (tokens.length > 0) return seen === 0 ? withStarts(model.tokenizer, tokens) : tokens;
+  } else {
+    const { vocabSize } = model.config;
+    const wrong = Array.from(prompt).find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+    if (wrong !== undefined) {
+      throw new ValueError(`prompt ${n} holds ${String(wrong)}: a token is a whole number from 0 to ${vocabSize - 1}`);
+    }
+    if (prompt.length > 0) return Int32Array.from(prompt);
   }
-  return best;
+  if (kept?.[n] === undefined) throw new ValueError(`prompt ${n} has no tokens: give it at least one character`);
+  return new Int32Array(0);
+}
+
+/** One step over all sequences; the logits of those that have no token left to feed. */
+async function feed(
+  session: Session, sequences: readonly Sequence[], most: number,
+): Promise<(FloatArray | undefined)[]> {
+  const T = Math.min(most, Math.max(...sequences.map(({ left }) => left)));
+  const ids = new Int32Array(sequences.length * T);
+  const counts = sequences.map((each) => each.next(ids.subarray(each.n * T, (each.n + 1) * T)));
+  const through = sequences.map(({ left }, n) => counts[n]! > 0 && left === 0);
+  const logits = await session.step(ids, { counts, logits: through.includes(true) ? 'last' : 'none' });
+  const V = logits.length / sequences.length;
+  const rows = through.map((wanted, n) => (wanted ? logits.subarray(n * V, (n + 1) * V) : undefined));
+  for (const each of sequences) each.row = rows[each.n] ?? each.row;
+  return rows;
+}
+
+/** Rows of logits after the last tokens of sessions that generate() was given, for as long as nothing else is fed. */
+const lastRows = new WeakMap<Session, { lengths: readonly number[]; rows: (FloatArray | undefined)[] }>();
+
+function rowsOf(session: Session): readonly (FloatArray | undefined)[] | undefined {
+  const found = lastRows.get(session);
+  return found?.lengths.every((length, n) => length === session.lengths[n]) ? found.rows : undefined;
+}
+
+/** Lets a session read the tokens that were picked, so that nothing which was said is lost. */
+async function settle(session: Session, sequences: readonly Sequence[]): Promise<void> {
+  for (const each of sequences) each.leavePrompt();
+  if (sequences.some(({ left }) => left > 0)) await feed(session, sequences, 1);
+  lastRows.set(session, { lengths: session.lengths, rows: sequences.map(({ row }) => row) });
 }

@@ -7,7 +7,10 @@ import { ConfigError, DisposedError, ShapeError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
 import { uploadWeights } from './decoder.ts';
-import { generate, type GenerateOptions, type GeneratedPiece } from './generate.ts';
+import { generate, type Prompt } from './generate.ts';
+import type { GenerateOptions } from './generate-options.ts';
+import type { GenerationDefaults } from './generation-config.ts';
+import type { GeneratedPiece } from './sequence.ts';
 import { checkPolicy, Session, type SessionOptions } from './session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
 
@@ -15,6 +18,8 @@ import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
 export class Model {
   readonly config: ModelConfig;
   readonly engine: Engine;
+  /** What its generation_config.json says, if it came with one. */
+  readonly generationDefaults: GenerationDefaults | undefined;
   readonly #tokenizer: Tokenizer | undefined;
   #weights: Map<string, Tensor> | undefined;
 
@@ -22,12 +27,14 @@ export class Model {
    * @param weights Host arrays by Hugging Face name, which are uploaded, or tensors of the engine, which the model
    *   takes over. They are checked against the config.
    * @param tokenizer By default bytes, if the vocabulary is that of bytes.
+   * @param extras.generation What its generation_config.json says.
    */
   constructor(
     engine: Engine,
     config: ModelConfig,
     weights: ReadonlyMap<string, NDArray | Tensor>,
     tokenizer: Tokenizer | undefined = defaultTokenizer(config),
+    extras: { readonly generation?: GenerationDefaults | undefined } = {},
   ) {
     checkWeights(config, weights);
     if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
@@ -35,6 +42,7 @@ export class Model {
     }
     this.engine = engine;
     this.config = config;
+    this.generationDefaults = extras.generation;
     this.#tokenizer = tokenizer;
     this.#weights = uploadWeights(engine, weights);
   }
@@ -68,34 +76,46 @@ export class Model {
     return new Session(this.engine, this.config, this.weights, { ...options, policy });
   }
 
+  /** Tokens at which generation stops: those of generation_config.json, or else of config.json. */
+  get ends(): readonly number[] {
+    return this.generationDefaults?.eosTokenIds ?? [...this.config.eosTokenIds ?? [], this.tokenizer.eos];
+  }
+
   /**
    * Streams a continuation of `prompt`.
    *
-   * @param prompt Text with at least one token.
+   * Options that are left out are what the model's generation_config.json says, or else their defaults; see
+   * {@linkcode GenerateOptions} for all of them.
+   *
+   * @param prompt Text with at least one token, or tokens, which are fed as they are.
    * @param options.maxNewTokens Most tokens to make (default 128).
    * @param options.temperature 0 picks the likeliest token; default 1.
    * @param options.topK Sample among the k likeliest tokens (default: all).
    * @param options.seed Names the random stream (default 0).
    * @param options.policy What the cache keeps (default: as trained).
-   * @param options.signal Aborting ends with a StoppedError.
-   * @returns Pieces of text, as soon as they are complete characters.
-   * @throws {ValueError} If the prompt has no tokens or an option is outside its range.
+   * @param options.session Goes on in this session, and leaves it open.
+   * @param options.signal Aborting ends with a StoppedError, whose cause is the signal's reason.
+   * @returns Pieces of text, as soon as they are complete characters that belong to no stop.
+   * @throws {ValueError} If the prompt has no tokens, or an option is not known, of the wrong type or out of range.
    * @example
    * ```ts
    * import { loadModel } from 'neural-attention-search';
    * const model = await loadModel('models/nats');
+   * const session = model.session();
+   * const options = { session, maxNewTokens: 8, temperature: 0 };
    * let text = '';
-   * for await (const piece of model.generate('My fellow', { maxNewTokens: 8, temperature: 0 })) text += piece;
-   * console.log(text.length > 0); // true
+   * for await (const piece of model.generate('My fellow', options)) text += piece;
+   * for await (const piece of model.generate(' And', options)) text += piece; // nothing is read twice
+   * console.log(text.length > 0, session.lengths[0] === 1 + 'My fellow'.length + 8 + ' And'.length + 8); // true true
    * model.dispose();
    * ```
    */
-  async *generate(prompt: string, options: GenerateOptions = {}): AsyncGenerator<string> {
-    for await (const { text } of generate(this, [prompt], options)) yield text;
+  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string> {
+    for await (const { text } of generate(this, [prompt], options)) if (text !== '') yield text;
   }
 
-  /** The same for several prompts at once; every piece says which sequence it continues. */
-  generateBatch(prompts: readonly string[], options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
+  /** The same for several prompts at once; every piece says which sequence it continues, the last one why it ended. */
+  generateBatch(prompts: readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
     return generate(this, prompts, options);
   }
 

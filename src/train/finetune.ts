@@ -3,7 +3,7 @@
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
-import { StoppedError, ValueError } from '../errors.ts';
+import { expectGoing, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { uploadWeights, type Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../shape.ts';
@@ -150,7 +150,7 @@ export class Finetuner {
     callbacks: { onStep?: (report: FinetuneReport) => void | Promise<void>; signal?: AbortSignal } = {},
   ): Promise<void> {
     while (this.#step < this.options.steps) {
-      if (callbacks.signal?.aborted) throw new StoppedError(`fine-tuning was stopped after step ${this.#step} of ${this.options.steps}`);
+      expectGoing(callbacks.signal, () => `fine-tuning was stopped after step ${this.#step} of ${this.options.steps}`);
       const report = await this.next();
       await callbacks.onStep?.(report);
     }

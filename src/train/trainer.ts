@@ -3,7 +3,7 @@
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
-import { StoppedError } from '../errors.ts';
+import { expectGoing } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { uploadWeights, type Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
@@ -176,7 +176,7 @@ export class Trainer {
     callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {},
   ): Promise<void> {
     while (this.#step < this.options.steps) {
-      if (callbacks.signal?.aborted) throw new StoppedError(`training was stopped after step ${this.#step} of ${this.options.steps}`);
+      expectGoing(callbacks.signal, () => `training was stopped after step ${this.#step} of ${this.options.steps}`);
       const report = await this.next();
       await callbacks.onStep?.(report);
     }
