@@ -7,7 +7,7 @@ import { ConfigError } from '../errors.ts';
 import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../io/adapter.ts';
 import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
 import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config.ts';
-import { ARCHITECTURES } from '../model/hf-config.ts';
+import { architectureOf } from '../model/arch/index.ts';
 import { createHfTokenizer } from '../model/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../tensor.ts';
@@ -16,6 +16,8 @@ import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
 /** Bytes of a number in the cache. */
 const CACHE_NUMBERS = { f16: 2, f32: 4, f64: 8 } as const;
+/** As words. */
+const SCALINGS = { linear: 'evenly', llama3: 'as Llama 3 is', yarn: 'as YaRN does' } as const;
 const LENGTHS = [4096, 32_768, 131_072];
 
 interface Flags {
@@ -79,7 +81,7 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, number
   const entryBytes = 2 * config.headDim * numberBytes + 9; // key, value, position, last and type
   const bytesPerToken = config.layers * config.kvHeads * entryBytes;
   return {
-    architecture: ARCHITECTURES[config.modelType ?? 'llama'],
+    architecture: architectureOf(config).className,
     parameters: [...expectedWeights(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
     stored,
     files: new Set(places.map(({ path }) => path)).size,
@@ -122,7 +124,8 @@ function cacheSizes(
 function describe(report: Report & { model: string }, dtype: string): string {
   const { config, kept, tokenizer } = report;
   const stored = Object.entries(report.stored).map(([name, bytes]) => `${formatBytes(bytes)} of ${name}`).join(', ');
-  const rope = config.ropeScaling ? `, scaled by ${config.ropeScaling.factor} as Llama 3 is` : '';
+  const { ropeScaling: scaling } = config;
+  const rope = scaling ? `, scaled by ${scaling.factor} ${SCALINGS[scaling.kind ?? 'llama3']}` : '';
   const lines = [
     `${report.model}: ${report.architecture}, ${formatCount(report.parameters)} parameters`,
     `  stored        ${stored} in ${report.files} file${report.files === 1 ? '' : 's'}`,

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, realpathSync, type Stats, statSync } from 'nod
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StorageError } from '../errors.ts';
+import { editDistance } from '../model/spelling.ts';
 
 /** The folder of this package: the nearest one above this file that has a package.json. */
 export function packageRoot(): string {
@@ -72,17 +73,4 @@ function nearest(path: string): string | undefined {
     .sort((a, b) => a.distance - b.distance)[0];
   if (near === undefined) return undefined;
   return folder === '.' && !path.startsWith(`.${sep}`) ? near.sibling : join(folder, near.sibling);
-}
-
-/** Insertions, deletions and replacements that turn `a` into `b`. */
-export function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

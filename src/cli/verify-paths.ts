@@ -11,7 +11,8 @@ import { readSafetensors } from '../io/safetensors.ts';
 import { MANIFEST_FILE } from '../oracle/manifest.ts';
 import type { Tensors } from '../oracle/types.ts';
 import { openVectors, type Vectors } from '../oracle/vector-files.ts';
-import { editDistance, find } from './paths.ts';
+import { editDistance } from '../model/spelling.ts';
+import { find } from './paths.ts';
 
 const SUFFIX = /\.(safetensors|npz)$/;
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { ConfigError } from '../errors.ts';
+import { misspelt } from './spelling.ts';
 
 /** Text of a file for a message: quoted, on one line, and not too long. */
 export function shown(value: unknown): string {
@@ -38,20 +39,44 @@ export class Fields {
     if (value !== undefined && wrong(value)) this.#fail(name, value, must);
   }
 
-  /** The first field that is none of `names`. */
-  unknown(names: readonly string[]): string | undefined {
-    return Object.keys(this.#json).find((name) => !names.includes(name));
+  /** The names of all fields. */
+  names(): string[] {
+    return Object.keys(this.#json);
+  }
+
+  /** Refuses a field that says something and is almost called as one of `names` is, which is missing. */
+  refuseMisspelt(names: readonly string[], others: readonly string[] = []): void {
+    for (const name of this.names()) {
+      const value = this.#get(name);
+      const known = names.includes(name) || others.includes(name);
+      const meant = known || value === null || value === false ? undefined : misspelt(name, names);
+      if (meant !== undefined && !this.has(meant)) this.#fail(name, value, `nothing reads it, did you mean ${meant}?`);
+    }
   }
 
   /** Refuses fields that nobody knows, such as misspelt ones. */
   only(names: readonly string[]): void {
-    const unknown = this.unknown(names);
+    const unknown = this.names().find((name) => !names.includes(name));
     if (unknown === undefined) return;
     throw new ConfigError(`config.json: ${this.#where} has an unknown field ${shown(unknown)}: its fields are ${names.join(', ')}`);
   }
 
+  /** Whether the field is there and not null. */
   has(name: string): boolean {
     return (this.#get(name) ?? null) !== null;
+  }
+
+  /** Whether the field is not there at all, not even as null. */
+  lacks(name: string): boolean {
+    return this.#get(name) === undefined;
+  }
+
+  isNull(name: string): boolean {
+    return this.#get(name) === null;
+  }
+
+  isEmpty(): boolean {
+    return this.names().length === 0;
   }
 
   whole(name: string, least: number, otherwise?: number, most: number = 2 ** 31 - 1): number {
@@ -82,18 +107,28 @@ export class Fields {
     return typeof value === 'string' ? value : this.#fail(name, value, 'it must be a string');
   }
 
-  /** One token id or a list of them; none where the field is null, or absent and `otherwise` null. */
+  /** A list of strings, undefined where there is none. */
+  strings(name: string): string[] | undefined {
+    const value = this.#get(name) ?? undefined;
+    const fits = value === undefined || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
+    return fits ? value as string[] | undefined : this.#fail(name, value, 'it must be a list of strings');
+  }
+
+  /**
+   * One token id or a list of them; none where the field is null, or absent and `otherwise` null. Ids that no model
+   * of this vocabulary can read or write, such as -1, are left out: published files have them.
+   */
   tokens(name: string, otherwise: number | null, vocabulary: number): number[] {
     const value = this.#get(name) === undefined ? otherwise : this.#get(name);
     const ids: unknown[] = value === null ? [] : Array.isArray(value) ? value : [value];
-    const fits = (id: unknown) => typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < vocabulary;
-    const must = `it must be a token from 0 to ${vocabulary - 1}, or several`;
-    return ids.every(fits) ? ids as number[] : this.#fail(name, value, must);
+    const whole = (id: unknown): id is number => typeof id === 'number' && Number.isSafeInteger(id);
+    if (!ids.every(whole)) return this.#fail(name, value, `it must be a token from 0 to ${vocabulary - 1}, or several`);
+    return ids.filter((id) => id >= 0 && id < vocabulary);
   }
 
-  /** The object as text, its fields in order of their names. */
-  json(): string {
-    return JSON.stringify(Object.entries(this.#json).sort(([a], [b]) => (a < b ? -1 : 1)));
+  /** The field as it stands, undefined where it is absent. */
+  value(name: string): unknown {
+    return this.#get(name);
   }
 
   object(name: string): Fields | undefined {

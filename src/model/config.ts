@@ -1,15 +1,15 @@
 /**
- * A model's configuration: Hugging Face's config.json of a Llama, Mistral or Qwen2 model, with one `nats` object
+ * A model's configuration: Hugging Face's config.json of a Llama, Mistral, Qwen2 or Qwen3 model, with one `nats` object
  * added.
  * @module
  */
 import type { Pooling } from '../engine.ts';
 import { ConfigError, ValueError } from '../errors.ts';
+import { ARCHITECTURES, architectureOf, type ModelType } from './arch/index.ts';
 import { Fields, shown } from './config-fields.ts';
-import {
-  ARCHITECTURES, type ModelType, parseArchitecture, parseRope, parseSlidingWindow, parseSpecials, refuseUnknownFields,
-  type RopeScaling,
-} from './hf-config.ts';
+import { parseModelType, parseSpecials } from './hf-config.ts';
+import { refuseForeignFields } from './known-fields.ts';
+import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
 
 /** Far more than any model has; a wrong number must not become a wait without end. */
 const MAX_LAYERS = 10_000;
@@ -115,18 +115,23 @@ export function formatPolicy(policy: Policy): string {
  */
 export function parseConfig(json: unknown): ModelConfig {
   const fields = new Fields('config.json', json);
-  const modelType = parseArchitecture(fields);
+  const modelType = parseModelType(fields);
+  const architecture = ARCHITECTURES[modelType];
+  const { absent } = architecture;
   const heads = fields.whole('num_attention_heads', 1);
   const hiddenSize = fields.whole('hidden_size', 1);
-  const kvHeads = fields.whole('num_key_value_heads', 1, heads);
-  const headDim = fields.whole('head_dim', 1, hiddenSize / heads);
+  const kvHeads = fields.whole('num_key_value_heads', 1, fields.lacks('num_key_value_heads') ? absent.kvHeads ?? heads : heads);
+  const headDim = fields.whole('head_dim', 1, absent.headDim ?? hiddenSize / heads);
   const layers = fields.whole('num_hidden_layers', 1, undefined, MAX_LAYERS);
   if (heads % kvHeads !== 0) {
     throw new ConfigError(`config.json: num_attention_heads (${heads}) must be a multiple of num_key_value_heads (${kvHeads})`);
   }
   if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding turns pairs`);
   const vocabSize = fields.whole('vocab_size', 1);
-  const config = {
+  const maxPositions = fields.whole('max_position_embeddings', 1, absent.maxPositions);
+  const slidingWindow = architecture.window(fields, layers);
+  refuseForeignFields(fields);
+  return {
     modelType,
     vocabSize,
     hiddenSize,
@@ -135,16 +140,14 @@ export function parseConfig(json: unknown): ModelConfig {
     heads,
     kvHeads,
     headDim,
-    maxPositions: fields.whole('max_position_embeddings', 1),
+    maxPositions,
     rmsNormEpsilon: fields.positive('rms_norm_eps', 1e-6),
-    ...parseRope(fields),
-    ...parseSlidingWindow(fields, modelType, layers),
+    ...parseRope(fields, maxPositions),
+    ...(slidingWindow !== undefined && { slidingWindow }),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
-    ...parseSpecials(fields, modelType, vocabSize),
+    ...parseSpecials(fields, absent, vocabSize),
     nats: parseNats(fields.object('nats')),
   };
-  refuseUnknownFields(fields);
-  return config;
 }
 
 function parseNats(fields: Fields | undefined): NatsConfig {
@@ -175,7 +178,7 @@ function parseNats(fields: Fields | undefined): NatsConfig {
 export function serializeConfig(config: ModelConfig): string {
   const { modelType = 'llama', ropeScaling: scaling, eosTokenIds: ends = [config.eosTokenId] } = config;
   const json = {
-    architectures: [ARCHITECTURES[modelType]],
+    architectures: [ARCHITECTURES[modelType].className],
     model_type: modelType,
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
@@ -191,18 +194,8 @@ export function serializeConfig(config: ModelConfig): string {
     bos_token_id: config.bosTokenId,
     eos_token_id: ends.length > 1 ? ends : ends[0] ?? null,
     hidden_act: 'silu',
-    ...(modelType === 'llama' && { attention_bias: false, mlp_bias: false }),
-    ...(modelType === 'mistral' && { sliding_window: config.slidingWindow ?? null }),
-    ...(modelType === 'qwen2' && { use_sliding_window: false }),
-    ...(scaling && {
-      rope_scaling: {
-        rope_type: 'llama3',
-        factor: scaling.factor,
-        low_freq_factor: scaling.lowFreqFactor,
-        high_freq_factor: scaling.highFreqFactor,
-        original_max_position_embeddings: scaling.originalMaxPositions,
-      },
-    }),
+    ...ARCHITECTURES[modelType].write(config.slidingWindow),
+    ...(scaling && { rope_scaling: writeRopeScaling(scaling) }),
     torch_dtype: 'float32',
     nats: config.nats,
   };
@@ -213,14 +206,16 @@ export function serializeConfig(config: ModelConfig): string {
 export function expectedWeights(config: ModelConfig): Map<string, readonly number[]> {
   const { vocabSize: V, hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
   const [Q, KV] = [heads * headDim, kvHeads * headDim];
+  const { projectionBias, headNorm } = architectureOf(config);
   const weights = new Map<string, readonly number[]>([['model.embed_tokens.weight', [V, D]]]);
   for (let n = 0; n < config.layers; n++) {
     const add = (name: string, shape: readonly number[]) => weights.set(`model.layers.${n}.${name}.weight`, shape);
     add('input_layernorm', [D]);
     for (const [part, rows] of [['q_proj', Q], ['k_proj', KV], ['v_proj', KV]] as const) {
       add(`self_attn.${part}`, [rows, D]);
-      if (config.modelType === 'qwen2') weights.set(`model.layers.${n}.self_attn.${part}.bias`, [rows]);
+      if (projectionBias) weights.set(`model.layers.${n}.self_attn.${part}.bias`, [rows]);
     }
+    if (headNorm) for (const part of ['q_norm', 'k_norm']) add(`self_attn.${part}`, [headDim]);
     add('self_attn.o_proj', [D, Q]);
     if (config.nats.policy === 'nats') add('self_attn.proj_layer', [3 * kvHeads, D]); // §6: rows [kv head][type]
     add('post_attention_layernorm', [D]);

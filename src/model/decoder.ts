@@ -1,12 +1,13 @@
 /**
- * The decoder of Llama, Mistral and Qwen2, written once for training and for inference: they differ only in how a
- * layer's attention is served.
+ * The decoder of Llama, Mistral, Qwen2 and Qwen3, written once for training and for inference: they differ only in
+ * how a layer's attention is served.
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
 import { ConfigError } from '../errors.ts';
 import type { Tape } from '../tape.ts';
 import type { NDArray } from '../tensor.ts';
+import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config.ts';
 import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
 import { rotaryTables } from './rotary.ts';
@@ -63,7 +64,8 @@ export function layerStates(
   const weight = (name: string) => weightOf(weights, name);
   const { cos, sin } = rotaryTables(tape, config, positions, B, N);
   // A bias [1,M] is a table of one row, which every token picks: no operation of its own.
-  const zero = config.modelType === 'qwen2' ? tape.own(tape.engine.integers(new Int32Array(B * N), [B, N])) : undefined;
+  const { projectionBias, headNorm } = architectureOf(config);
+  const zero = projectionBias ? tape.own(tape.engine.integers(new Int32Array(B * N), [B, N])) : undefined;
   let x = embedding(tape, weight('model.embed_tokens.weight'), ids);
   for (let n = 0; n < config.layers; n++) {
     const of = (name: string) => weight(`model.layers.${n}.${name}.weight`);
@@ -73,8 +75,11 @@ export function layerStates(
       const bias = zero && embedding(tape, weight(`model.layers.${n}.self_attn.${part}.bias`), zero);
       return splitHeads(tape, bias ? add(tape, y, bias) : y, into);
     };
-    const q = rope(tape, project('q_proj', heads), cos, sin);
-    const k = rope(tape, project('k_proj', kvHeads), cos, sin);
+    const turned = (y: Tensor, norm: string) => {
+      return rope(tape, headNorm ? rmsNorm(tape, y, of(`self_attn.${norm}`), epsilon) : y, cos, sin);
+    };
+    const q = turned(project('q_proj', heads), 'q_norm');
+    const k = turned(project('k_proj', kvHeads), 'k_norm');
     const v = project('v_proj', kvHeads);
     const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
     x = add(tape, x, linear(tape, attended, of('self_attn.o_proj')));

@@ -5,35 +5,59 @@
 import type { Tensor } from '../engine.ts';
 import type { Tape } from '../tape.ts';
 import type { ModelConfig } from './config.ts';
+import type { Llama3Scaling, YarnScaling } from './rope-config.ts';
 
-/**
- * Radians per position of each pair, [d/2]: theta^(-2n/d), and under a scaling as of Llama 3.1 that over `factor` for
- * waves longer than original / low, itself for those shorter than original / high, and in between a mixture.
- */
+/** Radians per position of each pair, [d/2]: theta^(-2n/d), slower under a scaling. */
 export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling: scaling }: ModelConfig): Float64Array {
   const half = headDim / 2;
   return Float64Array.from({ length: half }, (_, n) => {
     const frequency = ropeTheta ** (-n / half);
     if (!scaling) return frequency;
-    const { factor, lowFreqFactor: low, highFreqFactor: high, originalMaxPositions: original } = scaling;
-    const waves = original / ((2 * Math.PI) / frequency); // that fit the original context
-    const own = Math.min(1, Math.max(0, (waves - low) / (high - low)));
-    return (1 - own) * (frequency / factor) + own * frequency;
+    const own = scaling.kind === 'linear' ? 0
+      : scaling.kind === 'yarn' ? ownShareOfYarn(n, scaling, headDim, ropeTheta) : ownShareOfLlama3(frequency, scaling);
+    return (1 - own) * (frequency / scaling.factor) + own * frequency;
   });
 }
 
-/** cos and sin of position * frequency for positions [B*N], each [B,N,d/2]. */
+/**
+ * How much of its own frequency a pair keeps: nothing for waves longer than original / low, all for those shorter than
+ * original / high, and in between a mixture.
+ */
+function ownShareOfLlama3(frequency: number, scaling: Llama3Scaling): number {
+  const { lowFreqFactor: low, highFreqFactor: high, originalMaxPositions: original } = scaling;
+  const waves = original / ((2 * Math.PI) / frequency); // that fit the original context
+  return clamp((waves - low) / (high - low));
+}
+
+/** The same for YaRN: all up to the pair that turns `betaFast` times, nothing from the one with `betaSlow` turns on. */
+function ownShareOfYarn(n: number, scaling: YarnScaling, headDim: number, theta: number): number {
+  const { originalMaxPositions: original, betaFast, betaSlow, truncate } = scaling;
+  // original * theta^(-2n/d) = 2 pi turns, solved for n
+  const pairOf = (turns: number) => (headDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const [fast, slow] = [pairOf(betaFast), pairOf(betaSlow)];
+  const begin = Math.max(truncate ? Math.floor(fast) : fast, 0);
+  const end = Math.min(truncate ? Math.ceil(slow) : slow, headDim - 1);
+  return 1 - clamp((n - begin) / (begin === end ? 0.001 : end - begin));
+}
+
+function clamp(x: number): number {
+  return Math.min(1, Math.max(0, x));
+}
+
+/** cos and sin of position * frequency for positions [B*N], each [B,N,d/2]; YaRN multiplies both. */
 export function rotaryTables(
   tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
 ): { cos: Tensor; sin: Tensor } {
   const frequencies = rotaryFrequencies(config);
+  const { ropeScaling: scaling } = config;
+  const sharpness = scaling?.kind === 'yarn' ? scaling.attentionFactor : 1;
   const half = frequencies.length;
   const cos = new Float64Array(B * N * half);
   const sin = new Float64Array(B * N * half);
   for (let t = 0; t < B * N; t++) {
     for (let n = 0; n < half; n++) {
-      cos[t * half + n] = Math.cos(positions[t]! * frequencies[n]!);
-      sin[t * half + n] = Math.sin(positions[t]! * frequencies[n]!);
+      cos[t * half + n] = sharpness * Math.cos(positions[t]! * frequencies[n]!);
+      sin[t * half + n] = sharpness * Math.sin(positions[t]! * frequencies[n]!);
     }
   }
   const shape = [B, N, half];

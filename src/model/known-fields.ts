@@ -1,0 +1,82 @@
+/**
+ * The fields of config.json by what becomes of them: read, of no account, or of another architecture. Of those that are
+ * in no list, transformers reads none for the models here, so they change nothing.
+ * @module
+ */
+import type { Fields } from './config-fields.ts';
+
+/** Read and used by parseConfig, or refused for some of their values. */
+const READ: readonly string[] = [
+  'model_type', 'architectures', 'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
+  'num_attention_heads', 'num_key_value_heads', 'head_dim', 'max_position_embeddings', 'rms_norm_eps',
+  'rope_theta', 'rope_scaling', 'rope_parameters', 'original_max_position_embeddings', 'tie_word_embeddings',
+  'bos_token_id', 'eos_token_id', 'nats', 'hidden_act', 'attention_bias', 'mlp_bias', 'sliding_window',
+  'use_sliding_window', 'max_window_layers', 'layer_types', 'quantization_config', 'partial_rotary_factor',
+  'is_encoder_decoder', 'add_cross_attention', 'pruned_heads', 'auto_map', 'per_layer_config', 'transformers_weights',
+];
+
+/** Bookkeeping, training and generation: nothing that a forward pass computes depends on these. */
+const HARMLESS: readonly string[] = [
+  '_name_or_path', 'name_or_path', '_commit_hash', 'transformers_version', 'transformers.js_config', 'torch_dtype',
+  'dtype', 'initializer_range', 'use_cache', 'attention_dropout', 'hidden_dropout', 'pad_token_id', 'unk_token_id',
+  'sep_token_id', 'decoder_start_token_id', 'is_decoder', 'tie_encoder_decoder', 'cross_attention_hidden_size',
+  'pretraining_tp', // splits sums for a training across devices: transformers has stopped reading it
+  'gradient_checkpointing', '_attn_implementation', '_attn_implementation_autoset', 'attn_implementation',
+  '_flash_attn_2_enabled', 'id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task',
+  'task_specific_params', 'tokenizer_class', 'return_dict', 'output_attentions', 'output_hidden_states', 'torchscript',
+  'use_bfloat16', 'tf_legacy_loss', 'chunk_size_feed_forward', 'prefix', 'remove_invalid_values', 'model_max_length',
+  'exponential_decay_length_penalty', 'max_length', 'min_length', 'do_sample', 'early_stopping', 'num_beams',
+  'num_beam_groups', 'diversity_penalty', 'temperature', 'top_k', 'top_p', 'typical_p', 'repetition_penalty',
+  'length_penalty', 'no_repeat_ngram_size', 'encoder_no_repeat_ngram_size', 'bad_words_ids', 'num_return_sequences',
+  'output_scores', 'return_dict_in_generate', 'forced_bos_token_id', 'forced_eos_token_id', 'suppress_tokens',
+  'begin_suppress_tokens',
+];
+
+/**
+ * Fields by which other architectures compute something else, and the number that says nothing. transformers does not
+ * read them for the models here, but whoever gave one another value meant another model.
+ */
+const ELSEWHERE: ReadonlyMap<string, number> = new Map([
+  ...[
+    'attention_multiplier', 'embedding_multiplier', 'residual_multiplier', 'logits_scaling', 'logit_scale',
+    'key_multiplier', 'lm_head_multiplier', 'attention_in_multiplier', 'attention_out_multiplier', 'mlp_multipliers',
+    'scale_emb', 'embedding_scale', 'attn_scale', 'rotary_pct', 'rotary_percent', 'rope_ratio',
+  ].map((name) => [name, 1] as const),
+  ...[
+    'attn_logit_softcapping', 'final_logit_softcapping', 'logits_soft_cap', 'query_pre_attn_scalar', 'clip_qkv',
+    'attention_chunk_size', 'num_local_experts', 'num_experts', 'n_routed_experts', 'dim_model_base', 'scale_depth',
+    'use_mrope', 'rope_interleaved', 'use_qk_norm', 'qk_norm', 'qk_layernorm', 'use_parallel_residual', 'parallel_attn', 'alibi', 'use_alibi',
+    'attn_temperature_tuning', 'scale_embedding', 'no_rope_layers', 'no_rope_layer_interval', 'use_post_norm',
+  ].map((name) => [name, 0] as const),
+]);
+
+/** Other names of a field, which other programs give it. */
+const ALIASES: Readonly<Record<string, string>> = {
+  norm_eps: 'rms_norm_eps', layer_norm_eps: 'rms_norm_eps', layer_norm_epsilon: 'rms_norm_eps',
+  rms_norm_epsilon: 'rms_norm_eps', layernorm_epsilon: 'rms_norm_eps', rotary_emb_base: 'rope_theta',
+  rotary_base: 'rope_theta', rope_base: 'rope_theta', rope_freq_base: 'rope_theta', hidden_activation: 'hidden_act',
+};
+
+/** Whether a value says no more than a field that is not there. */
+function saysNothing(value: unknown, neutral: number): boolean {
+  if (Array.isArray(value)) return value.every((each) => saysNothing(each, neutral));
+  if (typeof value === 'object') return value === null || Object.keys(value).length === 0;
+  return value === false || value === neutral;
+}
+
+/** Refuses fields that ask for another architecture, or are almost called as one that is read and is missing. */
+export function refuseForeignFields(fields: Fields): void {
+  for (const [name, neutral] of ELSEWHERE) {
+    fields.refuse(name, (x) => !saysNothing(x, neutral), 'the architecture has no such thing, the model_type may be wrong');
+  }
+  for (const [name, meant] of Object.entries(ALIASES)) {
+    if (!fields.has(meant)) fields.refuse(name, (x) => x !== null, `nothing reads it, did you mean ${meant}?`);
+  }
+  fields.refuseMisspelt(READ, [...HARMLESS, ...ELSEWHERE.keys()]);
+}
+
+/** Fields that nothing here knows. They change nothing: transformers reads none of them for these models. */
+export function unknownFields(fields: Fields): string[] {
+  const known = [...READ, ...HARMLESS, ...ELSEWHERE.keys(), ...Object.keys(ALIASES)];
+  return fields.names().filter((name) => !known.includes(name));
+}

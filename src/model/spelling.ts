@@ -1,0 +1,23 @@
+/**
+ * Names that are almost another.
+ * @module
+ */
+
+/** Insertions, deletions and replacements that turn `a` into `b`. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The one of `names` that `name` is but for its case, its dashes and a letter or two. */
+export function misspelt(name: string, names: readonly string[]): string | undefined {
+  const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '');
+  return names.find((each) => editDistance(plain(name), plain(each)) <= (plain(each).length < 12 ? 1 : 2));
+}
