@@ -8,9 +8,10 @@ import { FileFormatError, ValueError } from './errors.ts';
 import type { Adapter } from './io/adapter.ts';
 import type { ModelFolder } from './io/model-folder.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
-import { type ModelConfig, parseConfig } from './model/config.ts';
+import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { Model } from './model/model.ts';
+import { tieHead } from './model/tied-head.ts';
 import type { Tokenizer } from './model/tokenizer.ts';
 import type { NDArray } from './tensor.ts';
 
@@ -63,7 +64,9 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   const own = parseConfig(source.config);
   const config = adapted?.(own) ?? own;
   const tokenizer = await tokenizerOf(source.tokenizer, config);
-  const weights = new Map([...decodeShards(source.weights), ...(adapter?.weights ?? [])]);
+  const base = decodeShards(source.weights);
+  await tieHead(config, base, sameArrays);
+  const weights = new Map([...[...base].filter(([name]) => !isSuperfluous(name, config)), ...(adapter?.weights ?? [])]);
   return new Model(options.engine ?? createEngine(), config, weights, tokenizer);
 }
 
@@ -124,6 +127,10 @@ function folderOf(source: string | URL): string {
     throw new ValueError(`cannot read ${source.href} as a folder: fetch its files and pass { config, weights }`);
   }
   return decodeURIComponent(source.pathname).replace(/^\/(?=[A-Za-z]:)/, ''); // file:///C:/models
+}
+
+function sameArrays(a: NDArray, b: NDArray): boolean {
+  return String(a.shape) === String(b.shape) && a.data.every((x, n) => Object.is(x, b.data[n]));
 }
 
 function decodeShards(weights: Uint8Array | readonly Uint8Array[]): Map<string, NDArray> {

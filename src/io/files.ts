@@ -68,6 +68,14 @@ export async function fileExists(path: string): Promise<boolean> {
   });
 }
 
+/** The names in a folder; none where it is no folder. @throws {StorageError} If it cannot be read. */
+export async function listFolder(path: string): Promise<string[]> {
+  const { readdir } = builtin('node:fs/promises');
+  return readdir(path).catch((error: NodeJS.ErrnoException) => {
+    return error.code === 'ENOTDIR' ? [] : named('read', path)(error);
+  });
+}
+
 /** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
 export async function makeFolder(path: string): Promise<void> {
   // Step by step: with `recursive`, Node 20 tries for ever where a file system makes no folders, such as /proc.

@@ -4,20 +4,18 @@
  * @module
  */
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
-import {
-  checkWeights, expectedWeights, isSuperfluous, type ModelConfig, parseConfig, serializeConfig,
-} from '../model/config.ts';
+import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
-import { fileExists, makeFolder, readText, writeFilesAtomic } from './files.ts';
-import { shown } from './safetensors-header.ts';
-import { readTensors, type TensorPlace, tensorPlaces } from './safetensors-file.ts';
+import { fileExists, listFolder, makeFolder, writeFilesAtomic } from './files.ts';
+import { otherWeights } from './foreign-files.ts';
+import { readJson } from './json-file.ts';
+import { readTensors, type TensorPlace } from './safetensors-file.ts';
 import { encodeSafetensors } from './safetensors.ts';
+import { findWeights, WEIGHTS } from './weight-files.ts';
 
 const CONFIG = 'config.json';
-const WEIGHTS = 'model.safetensors';
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_CONFIG = 'tokenizer_config.json';
-const INDEX = 'model.safetensors.index.json';
 
 /** A folder whose files agree with each other; no weight is read yet. */
 export interface ModelFolder {
@@ -44,15 +42,14 @@ export async function openModelFolder(
 ): Promise<ModelFolder> {
   if (!(await fileExists(folder))) throw new StorageError(`there is no model folder ${folder}: check the path`);
   if (!(await fileExists(`${folder}/${CONFIG}`))) {
-    throw new StorageError(`${folder} has no ${CONFIG}: name a folder that holds config.json and model.safetensors`);
+    const instead = otherWeights(await listFolder(folder)) ?? 'name a folder that holds config.json and model.safetensors';
+    throw new StorageError(`${folder} has no ${CONFIG}: ${instead}`);
   }
   const own = parseConfigIn(folder, await readJson(`${folder}/${CONFIG}`));
   const config = options.adapted?.(own) ?? own;
-  const all = await findWeights(folder);
-  for (const name of options.more?.keys() ?? []) all.delete(name);
-  const given = new Map<string, NDArray | TensorPlace>([...all, ...(options.more ?? [])]);
-  checkWeights(config, given);
-  const places = new Map([...all].filter(([name]) => !isSuperfluous(name, config)));
+  const places = await findWeights(folder, config, options.more).catch((error: unknown) => {
+    throw inFolder(folder, error);
+  });
   const tokenizer = await readIfThere(`${folder}/${TOKENIZER}`);
   const tokenizerConfig = await readIfThere(`${folder}/${TOKENIZER_CONFIG}`);
   if (tokenizerConfig !== undefined && (tokenizerConfig === null || typeof tokenizerConfig !== 'object' || Array.isArray(tokenizerConfig))) {
@@ -89,51 +86,6 @@ export async function readModelFolder(folder: string): Promise<{ config: ModelCo
   const weights = new Map<string, NDArray>();
   for await (const [name, tensor] of readTensors(places)) weights.set(name, tensor);
   return { config, weights };
-}
-
-async function findWeights(folder: string): Promise<Map<string, TensorPlace>> {
-  if (await fileExists(`${folder}/${WEIGHTS}`)) return tensorPlaces(`${folder}/${WEIGHTS}`);
-  if (await fileExists(`${folder}/${INDEX}`)) return findShards(folder);
-  throw new StorageError(`${folder} has neither ${WEIGHTS} nor ${INDEX}: copy the weights beside ${CONFIG}`);
-}
-
-/** Every shard that the index names, and from each exactly the tensors that the index places there. */
-async function findShards(folder: string): Promise<Map<string, TensorPlace>> {
-  const path = `${folder}/${INDEX}`;
-  const places = ((await readJson(path)) as { weight_map?: unknown } | null)?.weight_map;
-  if (typeof places !== 'object' || places === null || Array.isArray(places)) {
-    throw new FileFormatError(`${path} has no weight_map object: copy the index again`);
-  }
-  const wanted = new Map<string, Set<string>>();
-  for (const [name, shard] of Object.entries(places)) {
-    if (typeof shard !== 'string' || !/^[^/\\:]+\.safetensors$/.test(shard)) {
-      throw new FileFormatError(`${path} places '${shown(name)}' in '${shown(String(shard))}': a shard is a .safetensors file in the same folder`);
-    }
-    wanted.set(shard, (wanted.get(shard) ?? new Set()).add(name));
-  }
-  const found = new Map<string, TensorPlace>();
-  for (const [shard, names] of wanted) {
-    const file = `${folder}/${shard}`;
-    if (!(await fileExists(file))) throw new StorageError(`${path} names the shard ${shard}, which is missing: copy it beside the index`);
-    const tensors = await tensorPlaces(file);
-    for (const name of names) {
-      if (!tensors.has(name)) throw new FileFormatError(`${file} lacks '${shown(name)}', which the index places there: copy shard and index again`);
-    }
-    for (const [name, place] of tensors) {
-      if (!names.has(name)) throw new FileFormatError(`${file} holds '${shown(name)}', which the index does not place there: copy shard and index again`);
-      found.set(name, place);
-    }
-  }
-  return found;
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readText(path));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new FileFormatError(`${path} is not valid JSON (${error.message.replace(/\s+/g, ' ')}): copy it again`);
-  }
 }
 
 /**

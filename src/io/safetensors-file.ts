@@ -2,8 +2,10 @@
  * Weights of safetensors files, read from the disk in parts: the headers alone, or tensor after tensor.
  * @module
  */
+import { FileFormatError } from '../errors.ts';
 import { type FloatArray, sizeOf } from '../tensor.ts';
 import { type OpenFile, openFile } from './files.ts';
+import { foreignWeights, TELLING } from './foreign-files.ts';
 import { BYTES, inFile } from './named-tensor.ts';
 import { announcedLength, declaredWeights, type Dtype, readWeights, type StoredTensor } from './safetensors.ts';
 
@@ -20,25 +22,48 @@ export interface TensorPlace {
 /**
  * Reads the header of a file and checks it against the file's size.
  *
+ * @param ignored Whether a tensor of this name is left out, whatever its dtype.
  * @throws {StorageError} If the file cannot be read.
  * @throws {FileFormatError} If it is truncated, or contradicts the format or itself.
  */
-export async function tensorPlaces(path: string): Promise<Map<string, TensorPlace>> {
+export async function tensorPlaces(
+  path: string, ignored: (name: string) => boolean = () => false,
+): Promise<Map<string, TensorPlace>> {
   const file = await openFile(path);
   try {
-    const start = new Uint8Array(Math.min(8, file.size));
+    const start = new Uint8Array(Math.min(TELLING, file.size));
     await file.read(0, start);
+    const what = foreignWeights(start, file.size);
+    if (what !== undefined) throw new FileFormatError(what);
     const length = announcedLength(start, file.size);
     const header = new Uint8Array(length);
     await file.read(8, header);
     const data = 8 + length;
-    return new Map(declaredWeights(header, file.size - data).map(({ name, dtype, shape, begin, end }) => {
+    return new Map(declaredWeights(header, file.size - data, ignored).map(({ name, dtype, shape, begin, end }) => {
       return [name, { path, dtype: dtype as Dtype, shape, begin: data + begin, end: data + end }];
     }));
   } catch (error) {
     throw inFile(path, error);
   } finally {
     await file.close();
+  }
+}
+
+/** Whether two tensors hold the same numbers, by shape, dtype and bytes. */
+export async function sameNumbers(a: TensorPlace, b: TensorPlace): Promise<boolean> {
+  if (a.dtype !== b.dtype || String(a.shape) !== String(b.shape)) return false;
+  const files = [await openFile(a.path), await openFile(b.path)] as const;
+  try {
+    for (let at = 0; at < a.end - a.begin; at += PART) {
+      const count = Math.min(PART, a.end - a.begin - at);
+      const [one, other] = [new Uint8Array(count), new Uint8Array(count)];
+      await files[0].read(a.begin + at, one);
+      await files[1].read(b.begin + at, other);
+      if (one.some((byte, n) => byte !== other[n])) return false;
+    }
+    return true;
+  } finally {
+    for (const file of files) await file.close();
   }
 }
 

@@ -6,6 +6,7 @@
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
 import { fromFloat16 } from './float16.ts';
+import { packedBy } from './foreign-files.ts';
 import {
   byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
   SETTERS,
@@ -87,16 +88,26 @@ export function announcedLength(bytes: Uint8Array, size: number): number {
   return headerLength;
 }
 
-/** The weights that a header's bytes declare, checked against the `length` bytes of data behind it. */
-export function declaredWeights(header: Uint8Array, length: number): HeaderEntry[] {
+/**
+ * The weights that a header's bytes declare, checked against the `length` bytes of data behind it; those that are
+ * `ignored` may have any dtype.
+ */
+export function declaredWeights(
+  header: Uint8Array, length: number, ignored: (name: string) => boolean,
+): HeaderEntry[] {
   const { entries } = parseHeader(decodeUtf8(header));
-  checkEntries(entries, length, FLOATS);
-  return entries;
+  const weights = entries.filter(({ name }) => !ignored(name));
+  checkEntries(weights, length, FLOATS, entries);
+  return weights;
 }
 
-function checkEntries(entries: readonly HeaderEntry[], length: number, dtypes: readonly string[]): void {
+function checkEntries(
+  entries: readonly HeaderEntry[], length: number, dtypes: readonly string[], all: readonly HeaderEntry[] = entries,
+): void {
+  const packed = dtypes === FLOATS ? packedBy(entries.map(({ name }) => name)) : undefined;
+  if (packed !== undefined) fail(packed);
   for (const entry of entries) checkEntry(entry, dtypes);
-  checkCoverage(entries, length);
+  checkCoverage(all, length);
 }
 
 function fail(what: string): never {

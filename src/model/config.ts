@@ -259,5 +259,5 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, S
 
 /** Tensors that some files hold and no model needs: they follow from the config or from other weights. */
 export function isSuperfluous(name: string, config: ModelConfig): boolean {
-  return name.endsWith('rotary_emb.inv_freq') || (name === 'lm_head.weight' && config.tieWordEmbeddings);
+  return /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/.test(name) || (name === 'lm_head.weight' && config.tieWordEmbeddings);
 }

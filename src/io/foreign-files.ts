@@ -1,0 +1,88 @@
+/**
+ * What a file is that is not what its name says: a pointer, a web page, half a download, weights of another program.
+ * @module
+ */
+import { shown } from './safetensors-header.ts';
+
+/** Bytes at the start of a file that tell what it is. */
+export const TELLING = 512;
+
+const startsWith = (bytes: Uint8Array, mark: readonly number[]) => mark.every((byte, n) => bytes[n] === byte);
+
+/**
+ * What a file is if it is neither weights nor JSON, and what to do.
+ *
+ * @param start Its first TELLING bytes, or all of them.
+ * @param size Bytes in all.
+ * @returns A sentence that stands after the file's path; undefined if nothing is strange about it.
+ */
+export function foreign(start: Uint8Array, size: number): string | undefined {
+  if (size === 0) return 'it is empty: its download did not begin, download it again';
+  const text = new TextDecoder().decode(start);
+  if (/^version https:\/\/git-lfs/.test(text)) {
+    const bytes = /^size (\d+)$/m.exec(text)?.[1];
+    return `it is a pointer of Git LFS, not the file itself${bytes === undefined ? '' : ` of ${bytes} bytes`}: run "git lfs pull" in its folder, or download the file`;
+  }
+  if (/^\s*<(!doctype|html|head|\?xml)/i.test(text)) {
+    return 'it is a web page, not the file: the address wants another form, or a login; download it again, with an access token if the model asks for one';
+  }
+  if (text.startsWith('GGUF') || /^(ggml|lmgg|tjgg)/.test(text)) return `it is a file of llama.cpp: ${ORIGINAL}`;
+  if (startsWith(start, [0x50, 0x4b, 3, 4]) || startsWith(start, [0x80, 2])) return `it is a file of PyTorch: ${CONVERT}`;
+  if (startsWith(start, [0x1f, 0x8b]) || startsWith(start, [0x28, 0xb5, 0x2f, 0xfd])) return 'it is compressed: unpack it';
+  if (start.every((byte) => byte === 0)) return 'it begins with zeros: its download did not end, download it again';
+  return undefined;
+}
+
+/** The same for weights, whose first 8 bytes are no text. */
+export function foreignWeights(start: Uint8Array, size: number): string | undefined {
+  const known = foreign(start, size);
+  if (known !== undefined || start.length < 8) return known;
+  const text = new TextDecoder().decode(start);
+  const plain = /^[\t\n\r\x20-\x7e]+$/.test(text);
+  return plain ? `it is a text, not weights: it says '${shown(text.slice(0, 100))}'; download it again` : undefined;
+}
+
+/** How to get what is read here from what is not. */
+const ORIGINAL = 'take the model in safetensors, as its makers published it';
+const CONVERT = 'take the model in safetensors, or convert it: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other) in transformers';
+
+/** Names of files that hold no weights which are read here, and what to say of them. */
+const OTHER_WEIGHTS: readonly (readonly [RegExp, string])[] = [
+  [/\.(part|partial|incomplete|crdownload|download|aria2)$/, 'a download that did not end: go on with it'],
+  [/^model-\d+-of-\d+\.safetensors$/, 'a shard, but not model.safetensors.index.json which says what is where: copy it too'],
+  [/^adapter_model\.(safetensors|bin)$/, 'an adapter without its base: merge it into its base with peft (merge_and_unload)'],
+  [/^pytorch_model.*\.bin(\.index\.json)?$|\.pth?$|\.ckpt$/, `weights of PyTorch: ${CONVERT}`],
+  [/\.gguf$|^ggml.*\.bin$/, `weights of llama.cpp: ${ORIGINAL}`],
+  [/^tf_model.*\.h5$|\.msgpack$|\.onnx$|\.mlmodel$|\.mlpackage$/, `weights of another program: ${ORIGINAL}`],
+  [/\.safetensors(\.index\.json)?$/, 'weights under another name: call them model.safetensors if they are the model\'s'],
+  [/^snapshots$/, 'a cache of downloads: name the folder of one snapshot in it, snapshots/REVISION'],
+];
+
+/** What a folder without model.safetensors holds instead, by the names of its files; undefined if nothing tells. */
+export function otherWeights(names: readonly string[]): string | undefined {
+  for (const [pattern, says] of OTHER_WEIGHTS) {
+    const name = [...names].sort().find((each) => pattern.test(each));
+    if (name !== undefined) return `it holds ${shown(name)}, ${says}`;
+  }
+  return undefined;
+}
+
+/** Names of tensors that stand for a matrix in fewer bits, and who packs so. */
+const PACKED: readonly (readonly [RegExp, string])[] = [
+  [/\.(qweight|qzeros|g_idx)$/, 'GPTQ or AWQ'],
+  [/\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format)$|\.quant_state\./, 'bitsandbytes'],
+  [/\.(weight_packed|weight_zero_point|weight_shape)$/, 'compressed-tensors'],
+  [/\.(weight_scale|weight_scale_inv|input_scale)$/, 'FP8'],
+  [/\.(W_q|codebooks|codes|weight\._data)$/, 'HQQ, AQLM or quanto'],
+  [/\.(scales|biases)$/, 'MLX'],
+];
+
+/** Which packing of weights into fewer bits the names of tensors show, and by which name; undefined if none. */
+export function packedBy(names: Iterable<string>): string | undefined {
+  const all = [...names];
+  for (const [pattern, packer] of PACKED) {
+    const name = all.find((each) => pattern.test(each));
+    if (name !== undefined) return `it holds weights packed by ${packer} ('${shown(name)}'), which are not read: take the model in BF16 or F16, as its makers published it`;
+  }
+  return undefined;
+}
