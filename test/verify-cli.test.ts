@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { printPassing } from '../src/cli/verify-text.ts';
 import { createEngine } from '../src/index.ts';
 import type { NamedTensor } from '../src/io/named-tensor.ts';
 import { writeNpz } from '../src/io/npz.ts';
 import { writeSafetensors } from '../src/io/safetensors.ts';
 import { makeCase } from '../src/oracle/make-case.ts';
 import { type CaseEntry, formatManifest } from '../src/oracle/manifest.ts';
-import type { CaseReport, OracleCase, Tensors } from '../src/oracle/types.ts';
+import { type CaseReport, type OracleCase, OUTPUT_ORDER, type Tensors } from '../src/oracle/types.ts';
 import { packCase } from '../src/oracle/vector-files.ts';
 import { verifyCase } from '../src/oracle/verify.ts';
 import { honestOutputs } from './support/honest.ts';
@@ -69,7 +70,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe('natsearch verify', () => {
   it('passes honest outputs of both formats, wherever they lie beside the vectors', () => {
     for (const args of [['vectors'], ['vectors/outputs'], ['mine', '--vectors', 'vectors']]) {
-      const { status, stdout, stderr } = verify(...args);
+      const { status, stdout, stderr } = verify(...args, '--all');
       expect(stderr).toBe('');
       expect(stdout).toContain('PASS first as f32: it must work');
       expect(stdout).toMatch(/\nlse +pass .*\d/);
@@ -79,6 +80,64 @@ describe('natsearch verify', () => {
       expect(stdout).not.toContain('\u001b');
       expect(status).toBe(0);
     }
+  });
+
+  it('sums up passing cases, a row per output, so that any number of them fits a screen', () => {
+    const { status, stdout } = verify('vectors');
+    expect(stdout).toMatch(/^passing as f32 +cases +worst error\/budget +in case\n/);
+    expect(stdout).toMatch(/\nlast +2 +exact\n/);
+    expect(stdout).toMatch(/\nlse +2 +\d\.\de-\d +(first|second)\n/);
+    expect(stdout).toMatch(/\ncache_live +1 +exact\n/);
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('2 cases: 2 pass, 0 fail (--all shows each case in full)');
+    expect(status).toBe(0);
+    const tensor = { status: 'pass', compared: 1, failed: 0, nan: 0, maxAbsolute: 0, maxRelative: 0, maxUlps: 0, first: undefined } as const;
+    const reports = Array.from({ length: 61 }, (_, n): CaseReport => ({
+      case: `a-case-of-a-long-name-${n}`, pass: true, dtype: 'bf16',
+      tensors: OUTPUT_ORDER.map((name) => ({ ...tensor, name, worst: { ratio: 0.5, at: 0, budget: 1 } })),
+    }));
+    const lines = printPassing(reports).trimEnd().split('\n');
+    expect(lines.length).toBeLessThanOrEqual(22); // the verdict and the next prompt make 24
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it('goes on after files that cannot be judged: their cases fail with the reason, the others are judged', () => {
+    for (const [name, content] of [['cut', undefined], ['empty', ''], ['prose', 'not a tensor']] as const) {
+      mkdirSync(path(`broken-${name}`));
+      if (content === undefined) cpSync(path('cut', 'first.safetensors'), path('broken-cut', 'first.safetensors'));
+      else writeFileSync(path(`broken-${name}`, 'first.safetensors'), content);
+      save(`broken-${name}/second.npz`, honest(1));
+      const { status, stdout, stderr } = verify(`broken-${name}`, '--vectors', 'vectors');
+      expect(stdout).toMatch(/^FAIL first: [^\n]*first\.safetensors[^\n]+\n\npassing as f32/);
+      expect(stdout).toContain('2 cases: 1 pass, 1 fail');
+      expect(stderr).toBe('');
+      expect(status).toBe(1);
+    }
+    const { stdout } = verify('broken-cut', '--vectors', 'vectors', '--json');
+    const { reports, ...totals } = JSON.parse(stdout) as { reports: object[] };
+    expect(totals).toMatchObject({ pass: false, cases: 2, passed: 1, failed: 1, missing: 0 });
+    expect(reports[0]).toEqual({ case: 'first', pass: false, error: expect.stringContaining('first.safetensors') });
+  });
+
+  it('fails a tensor of a wrong kind or one that is missing, each by its name, and judges the rest', () => {
+    const { lse: _, ...rest } = honest(0);
+    mkdirSync(path('odd'));
+    save('odd/first.npz', { ...rest, out: { ...rest['out']!, dtype: 'I32', data: Int32Array.from(rest['out']!.data) } as NamedTensor });
+    save('odd/second.npz', honest(1));
+    const { status, stdout } = verify('odd', '--vectors', 'vectors');
+    expect(stdout).toMatch(/\nout +wrong dtype +it is I32: store reals/);
+    expect(stdout).toMatch(/\nlse +missing +not among the outputs/);
+    expect(stdout).toMatch(/\ndq +pass/);
+    expect(stdout).toContain('2 cases: 1 pass, 1 fail');
+    expect(status).toBe(1);
+  });
+
+  it('--quiet shows failing cases and the verdict, and nothing of those that pass', () => {
+    expect(verify('vectors', '--quiet').stdout).toBe('2 cases: 2 pass, 0 fail\n');
+    const { status, stdout } = verify('wrong', '--vectors', 'vectors', '--quiet');
+    expect(stdout).toMatch(/^FAIL first as f32/);
+    expect(stdout).toMatch(/\n\nMISSING in wrong: second\n2 cases: 0 pass, 1 fail, 1 missing\n$/);
+    expect(status).toBe(1);
+    expect(verify('vectors', '--quiet', '--all')).toMatchObject({ status: 2, stdout: '' });
   });
 
   it('verifies a single file, without asking for the others', () => {
@@ -92,7 +151,8 @@ describe('natsearch verify', () => {
     expect(stdout).toContain('FAIL first as f32');
     expect(stdout).toMatch(/\ndq +fail .*1 of 96, first at 9/);
     expect(stdout).toContain('first divergence: dq[0,0,2,1] (batch 0, query head 0, query 2) is 1000 and must be ');
-    expect(stdout).toContain('MISSING second: no second.safetensors or .npz in wrong');
+    expect(stdout).toContain('MISSING in wrong: second\n');
+    expect(verify('wrong', '--vectors', 'vectors', '--all').stdout).toContain('MISSING second: no second.safetensors or .npz in wrong');
     expect(stdout.trimEnd().split('\n').at(-1)).toBe('2 cases: 0 pass, 1 fail, 1 missing');
     expect(status).toBe(1);
   });
@@ -100,7 +160,7 @@ describe('natsearch verify', () => {
   it('fails one NaN as an f16 claim too, and passes it where it was not asked', () => {
     save('wrong/first.safetensors', broken('dk', 0, NaN));
     expect(verify('wrong/first.safetensors', '--vectors', 'vectors', '--dtype', 'f16').status).toBe(1);
-    const { status, stdout } = verify('wrong/first.safetensors', '--vectors', 'vectors', '--tensors', 'life,forward');
+    const { status, stdout } = verify('wrong/first.safetensors', '--vectors', 'vectors', '--tensors', 'life,forward', '--all');
     expect(stdout).toMatch(/\nnot asked for: [^\n]*\bdk\b/);
     expect(status).toBe(0);
     save('wrong/first.safetensors', broken('dq', 9, 1e3));
@@ -125,7 +185,6 @@ describe('natsearch verify', () => {
     ['a folder without outputs', ['nothing', '--vectors', 'vectors'], 'nothing has no .safetensors or .npz'],
     ['a file for no case', ['strange', '--vectors', 'vectors'], 'frist.safetensors is for no case of vectors/manifest.json: did you mean first?'],
     ['two files for a case', ['twice', '--vectors', 'vectors'], 'first has two files in twice'],
-    ['a truncated file', ['cut', '--vectors', 'vectors'], 'cut/first.safetensors: '],
     ['a case instead of outputs', ['vectors/first.safetensors'], 'it is a case, not outputs'],
     ['an unknown output', ['mine', '--vectors', 'vectors', '--tensors', 'dQ'], "there is no output 'dQ'"],
     ['an output that no case has', ['mine', '--vectors', 'vectors', '--tensors', 'dscores'], 'no case has any of dscores'],

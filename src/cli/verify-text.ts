@@ -4,7 +4,7 @@
  */
 import { roundoffs } from '../oracle/budget.ts';
 import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnoses.ts';
-import type { CaseReport, Divergence, TensorReport } from '../oracle/types.ts';
+import { type CaseReport, type Divergence, OUTPUT_ORDER, type TensorReport } from '../oracle/types.ts';
 import type { Verdict } from '../oracle/verdict.ts';
 import { colours, table } from './terminal.ts';
 
@@ -36,6 +36,35 @@ export function printCase(report: CaseReport, why: string): string {
 export function printMissing(name: string, folder: string): string {
   const { red, bold } = colours(process.stdout);
   return `${red('MISSING')} ${bold(name)}: no ${name}.safetensors or .npz in ${folder}\n\n`;
+}
+
+/** A case whose file cannot be judged. */
+export function printBroken(name: string, why: string): string {
+  const { red, bold } = colours(process.stdout);
+  return `${red('FAIL')} ${bold(name)}: ${why}\n\n`;
+}
+
+/** Cases without a file, on one line. */
+export function printAllMissing(names: readonly string[], folder: string): string {
+  if (names.length === 0) return '';
+  const [shown, more] = [names.slice(0, 3).join(', '), names.length - 3];
+  return `${colours(process.stdout).red('MISSING')} in ${folder}: ${shown}${more > 0 ? ` and ${more} more` : ''}\n`;
+}
+
+/** Passing cases, a row per output: in how many it was judged, and where it comes nearest to its budget. */
+export function printPassing(reports: readonly CaseReport[]): string {
+  if (reports.length === 0) return '';
+  const rows = OUTPUT_ORDER.flatMap((name) => {
+    const judged = reports.flatMap(({ case: of, tensors }) => tensors.filter((each) => {
+      return each.name === name && each.status === 'pass';
+    }).map((each) => ({ of, ratio: each.worst?.ratio ?? 0 })));
+    if (judged.length === 0) return [];
+    const { ratio, of } = judged.reduce((a, b) => (b.ratio > a.ratio ? b : a));
+    return [[name, String(judged.length), ratio === 0 ? 'exact' : say(ratio), ratio === 0 ? '' : of]];
+  });
+  const claims = [...new Set(reports.map(({ dtype }) => dtype))].join(', ');
+  const headers = [`passing as ${claims}`, 'cases', 'worst error/budget', 'in case'];
+  return `${table(headers, rows, { align: ['left', 'right', 'right', 'left'] })}\n`;
 }
 
 /** What most failing cases have in common: a mistake shows in many cases, and a coincidence in few. */

@@ -6,24 +6,31 @@ import { type Command, Option } from 'commander';
 import { isNamedError, StoppedError, ValueError } from '../errors.ts';
 import { diagnose } from '../oracle/diagnose.ts';
 import { claimOf, outputNames } from '../oracle/outputs.ts';
+import type { CaseEntry } from '../oracle/manifest.ts';
 import type { CaseReport, ClaimedDtype } from '../oracle/types.ts';
 import { verdictsOf } from '../oracle/verdict.ts';
 import { pairCount, verifyCase } from '../oracle/verify.ts';
-import { oneLine } from './errors.ts';
+import { oneLine, UsageError } from './errors.ts';
 import { createProgress } from './terminal.ts';
 import { findOutputs, readOutputs } from './verify-paths.ts';
 import { BudgetPool } from './verify-pool.ts';
-import { legend, printCase, printLikeliest, printMissing } from './verify-text.ts';
+import {
+  legend, printAllMissing, printBroken, printCase, printLikeliest, printMissing, printPassing,
+} from './verify-text.ts';
 
 interface Flags {
   vectors?: string;
   dtype?: ClaimedDtype;
   tensors?: string;
+  all: boolean;
+  quiet: boolean;
   json: boolean;
 }
 
 /** What --json prints per case. */
-type Verdict = CaseReport | { readonly case: string; readonly pass: false; readonly missing: true };
+type Verdict = CaseReport
+  | { readonly case: string; readonly pass: false; readonly missing: true }
+  | { readonly case: string; readonly pass: false; readonly error: string };
 
 /** Adds the command. */
 export function registerVerify(program: Command): void {
@@ -34,7 +41,12 @@ export function registerVerify(program: Command): void {
     .addOption(new Option('--dtype <name>', 'arithmetic claimed (default: of `out`, if f16 or bf16; else f32)')
       .choices(['f32', 'f16', 'bf16', 'f64']))
     .option('--tensors <list>', 'outputs to check, by name or group: search, life, forward, backward, types, cache')
+    .option('--all', 'show every case in full, passing ones too, and where budgets come from', false)
+    .option('--quiet', 'show only failing cases and the verdict', false)
     .option('--json', 'print one JSON document instead', false)
+    .addHelpText('after', `
+A file that cannot be read fails its case, and the others are judged.
+Exit codes: 0 every case passes, 1 something is wrong, 2 there was nothing to judge.`)
     .action((path: string, flags: Flags) => run(path, flags).catch((error: unknown) => {
       if (!isNamedError(error) || error instanceof StoppedError) throw error;
       // Exit code 1 says that a kernel failed; this, that there was nothing to judge.
@@ -43,7 +55,8 @@ export function registerVerify(program: Command): void {
     }));
 }
 
-async function run(path: string, { vectors: home, dtype, tensors: list, json }: Flags): Promise<void> {
+async function run(path: string, { vectors: home, dtype, tensors: list, all, quiet, json }: Flags): Promise<void> {
+  if (all && quiet) throw new UsageError('--all shows more and --quiet less: pass one of them');
   const tensors = list?.split(',').map((name) => name.trim());
   const asked = tensors && outputNames(tensors);
   const { vectors, files, folder } = await findOutputs(path, home);
@@ -56,47 +69,72 @@ async function run(path: string, { vectors: home, dtype, tensors: list, json }: 
   const pool = new BudgetPool();
   const verdicts: Verdict[] = [];
   let done = 0;
-  const print = (text: string): void => {
-    if (json) return;
-    progress.finish();
-    process.stdout.write(text);
+  const judge = async (entry: CaseEntry, file: string): Promise<Verdict> => {
+    const oracleCase = await vectors.read(entry);
+    try {
+      const outputs = await readOutputs(file);
+      const claim = dtype ?? claimOf(outputs);
+      const budgets = await pool.compute(oracleCase, claim, (pairs) => progress.update(done += pairs, entry.name));
+      return verifyCase(oracleCase, outputs, {
+        dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose, ...(tensors && { tensors }),
+      });
+    } catch (error) {
+      // A file that cannot be judged fails its case. One that was named alone and is no outputs is a mistake of usage.
+      if (!isNamedError(error) || (folder === undefined && error instanceof ValueError)) throw error;
+      return { case: entry.name, pass: false, error: oneLine(error.message) };
+    }
   };
   try {
     for (const entry of cases) {
       const file = files.get(entry.name);
-      if (!file) {
-        verdicts.push({ case: entry.name, pass: false, missing: true });
-        print(printMissing(entry.name, folder!));
-        continue;
-      }
-      const outputs = await readOutputs(file);
-      const oracleCase = await vectors.read(entry);
-      const claim = dtype ?? claimOf(outputs);
-      const budgets = await pool.compute(oracleCase, claim, (pairs) => progress.update(done += pairs, entry.name));
-      const report = verifyCase(oracleCase, outputs, {
-        dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose, ...(tensors && { tensors }),
-      });
-      verdicts.push(report);
-      print(printCase(report, entry.why));
+      const verdict = file ? await judge(entry, file) : { case: entry.name, pass: false, missing: true } as const;
+      verdicts.push(verdict);
+      if (json || (!all && (verdict.pass || 'missing' in verdict))) continue;
+      progress.finish();
+      process.stdout.write('missing' in verdict ? printMissing(entry.name, folder!)
+        : 'error' in verdict ? printBroken(entry.name, verdict.error) : printCase(verdict, entry.why));
     }
   } finally {
     progress.finish();
     await pool.close();
   }
-  const failed = verdicts.filter(({ pass }) => !pass).length;
+  process.stdout.write(json ? jsonOf(verdicts) : summary(verdicts, { all, quiet, folder }));
+  if (verdicts.some(({ pass }) => !pass)) process.exitCode = 1;
+}
+
+/** How many cases passed, failed, and had no file. */
+function countsOf(verdicts: readonly Verdict[]): { cases: number; passed: number; failed: number; missing: number } {
+  const passed = verdicts.filter(({ pass }) => pass).length;
   const missing = verdicts.filter((verdict) => 'missing' in verdict).length;
-  const reports = verdicts.filter((verdict): verdict is CaseReport => !('missing' in verdict));
-  const likeliest = verdictsOf(reports);
-  if (json) {
-    const totals = { cases: verdicts.length, passed: verdicts.length - failed, failed: failed - missing, missing };
-    process.stdout.write(`${JSON.stringify({ pass: failed === 0, ...totals, likeliest, reports: verdicts }, plain)}\n`);
-  } else {
-    process.stdout.write(legend(reports));
-    process.stdout.write(printLikeliest(likeliest, failed - missing));
-    const parts = [`${verdicts.length - failed} pass`, `${failed - missing} fail`, `${missing} missing`];
-    process.stdout.write(`${verdicts.length} cases: ${parts.slice(0, missing > 0 ? 3 : 2).join(', ')}\n`);
-  }
-  if (failed > 0) process.exitCode = 1;
+  return { cases: verdicts.length, passed, failed: verdicts.length - passed - missing, missing };
+}
+
+const isReport = (verdict: Verdict): verdict is CaseReport => 'tensors' in verdict;
+
+/** What comes after the cases: what they have in common, and the verdict, which is the last line. */
+function summary(
+  verdicts: readonly Verdict[], { all, quiet, folder }: { all: boolean; quiet: boolean; folder: string | undefined },
+): string {
+  const { cases, passed, failed, missing } = countsOf(verdicts);
+  const reports = verdicts.filter(isReport);
+  const parts = [`${passed} pass`, `${failed} fail`, `${missing} missing`];
+  const verdict = `${cases} cases: ${parts.slice(0, missing > 0 ? 3 : 2).join(', ')}`;
+  if (all) return `${legend(reports)}${printLikeliest(verdictsOf(reports), failed)}${verdict}\n`;
+  const without = printAllMissing(verdicts.filter((each) => 'missing' in each).map((each) => each.case), folder ?? '');
+  if (quiet) return `${without}${verdict}\n`;
+  const failing = reports.filter(({ pass }) => !pass);
+  return [
+    printPassing(reports.filter(({ pass }) => pass)), without,
+    failing.length > 0 ? legend(failing) : '', printLikeliest(verdictsOf(reports), failed),
+    `${verdict}${passed > 0 ? ' (--all shows each case in full)' : ''}\n`,
+  ].join('');
+}
+
+function jsonOf(verdicts: readonly Verdict[]): string {
+  const { cases, passed, failed, missing } = countsOf(verdicts);
+  const likeliest = verdictsOf(verdicts.filter(isReport));
+  const totals = { pass: passed === cases, cases, passed, failed, missing, likeliest };
+  return `${JSON.stringify({ ...totals, reports: verdicts }, plain)}\n`;
 }
 
 /** JSON has no infinities and no NaN: they become strings. */
