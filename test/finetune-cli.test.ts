@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { checkAdapter, readAdapter } from '../src/io/adapter.ts';
 import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
-import { decodeSafetensors } from '../src/io/safetensors.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
 import { parseConfig } from '../src/model/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
@@ -104,11 +104,13 @@ describe('natsearch finetune', () => {
   it.each(['1', '2'])('ends with the named error of a sequence on %s threads', async (threads) => {
     const broken = join(mkdtempSync(join(root, 'broken-')), 'base');
     const weights = initialWeights(config, 1);
-    weights.get('model.embed_tokens.weight')!.data.fill(NaN);
     await writeModelFolder(broken, config, weights);
+    weights.get('model.embed_tokens.weight')!.data.fill(NaN);
+    const tensors = [...weights].map(([name, each]) => [name, { ...each, dtype: 'F32' }] as const);
+    writeFileSync(join(broken, 'model.safetensors'), encodeSafetensors(tensors));
     const args = ['--text', text, '--out', out, '--batch', '2', '--threads', threads];
     const { code, stderr } = await natsearch(['finetune', '--model', broken, ...args]);
-    expect(stderr).toMatch(/^natsearch: score 0 is NaN: [^\n]*\n$/);
+    expect(stderr).toMatch(/^natsearch: step 1: [^\n]* the weight 'model\.embed_tokens\.weight' holds NaN[^\n]*\n$/);
     expect(code).toBe(1);
   });
 

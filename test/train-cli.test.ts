@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/index.ts';
+import { loadCheckpoint } from '../src/train/checkpoint.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const SIZES = [
@@ -110,6 +111,20 @@ describe('natsearch train', () => {
     expect((await natsearch(train(`${out}-none`, '--resume'))).stderr).toMatch(/no training-state\.safetensors to resume from/);
     expect(existsSync(`${out}-none`)).toBe(false);
   }, 60_000);
+
+  it('ends with code 1 where the numbers run away, says at which step, and leaves a checkpoint that is whole', async () => {
+    const wild = ['--types', 'full', '--lr', '1e30', '--min-lr', '1e30', '--warmup', '0', '--steps', '30'];
+    const ended = await natsearch(train(out, ...wild, '--batch', '1', '--save-every', '1'));
+    expect(ended).toMatchObject({ code: 1, stdout: '' });
+    expect(ended.stderr).not.toMatch(/trained 30 steps/);
+    expect(ended.stderr.trim().split('\n').at(-1)).toMatch(/^natsearch: .* after step \d+ holds .* lower the learning rate$|^natsearch: step \d+: /);
+    if (existsSync(join(out, FILES[3]!))) {
+      const { state } = await loadCheckpoint(out);
+      const model = await loadModel(out);
+      for (const [, { data }] of state.weights) expect(data.every((x) => Number.isFinite(Math.fround(x)))).toBe(true);
+      model.dispose();
+    }
+  });
 
   it('leaves the old checkpoint whole where the disk is full', async () => {
     const options = ['--steps', '6', '--batch', '1', '--threads', '1', '--save-every', '2'];

@@ -20,6 +20,7 @@ import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train
 import {
   checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
 } from '../train/finetune-options.ts';
+import { unsealedNote } from '../train/state-file.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { UsageError, usage } from './errors.ts';
 import { openFolder } from './open.ts';
@@ -97,7 +98,9 @@ async function previous(
     throw new ValueError(`${out} already holds a fine-tuning: go on with --resume, or choose another --out`);
   }
   if (!exists) throw new ValueError(`${out} has no ${FINETUNE_STATE_FILE} to resume from: start without --resume`);
-  return loadFinetune(out);
+  const saved = await loadFinetune(out);
+  if (!saved.sealed) process.stderr.write(`natsearch: note: ${unsealedNote(`${out}/${FINETUNE_STATE_FILE}`)}\n`);
+  return saved;
 }
 
 /** Refuses flags that contradict each other, before anything is read. */

@@ -12,6 +12,7 @@ import { ByteTokenizer } from '../model/tokenizer.ts';
 import { checkSameRun, fingerprint, loadCheckpoint, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
+import { unsealedNote } from '../train/state-file.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import type { TrainingState } from '../train/trainer.ts';
 import { usage } from './errors.ts';
@@ -78,7 +79,9 @@ async function previous(
     throw new ValueError(`${out} already holds a training run: go on with --resume, or choose another --out`);
   }
   if (!exists) throw new ValueError(`${out} has no ${STATE_FILE} to resume from: start without --resume`);
-  return loadCheckpoint(out);
+  const saved = await loadCheckpoint(out);
+  if (!saved.sealed) process.stderr.write(`natsearch: note: ${unsealedNote(`${out}/${STATE_FILE}`)}\n`);
+  return saved;
 }
 
 function readOptions(flags: TrainFlags): TrainOptions {

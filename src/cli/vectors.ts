@@ -8,6 +8,7 @@ import { type Command, Option } from 'commander';
 import { createEngine } from '../engines.ts';
 import { StoppedError, StorageError, ValueError } from '../errors.ts';
 import { makeFolder, readFileBytes, readText, writeFilesAtomic } from '../io/files.ts';
+import { sha256 } from '../io/sha256.ts';
 import { makeCase } from '../oracle/make-case.ts';
 import {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
@@ -15,7 +16,7 @@ import {
 } from '../oracle/manifest.ts';
 import { type SuiteName, SUITES } from '../oracle/suites.ts';
 import type { ClaimedDtype } from '../oracle/types.ts';
-import { packCase, sha256 } from '../oracle/vector-files.ts';
+import { packCase } from '../oracle/vector-files.ts';
 import { whole } from './options.ts';
 import { find, packageRoot } from './paths.ts';
 import { createProgress, formatBytes, formatDuration, interruptSignal } from './terminal.ts';

@@ -2,7 +2,9 @@
  * Quality and memory of a policy, measured by decoding text through the real evicting cache.
  * @module
  */
+import { checkIds } from '../checks.ts';
 import { expectGoing, ValueError } from '../errors.ts';
+import { expectResult } from '../finite.ts';
 import type { CacheStats } from '../engine.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
@@ -57,6 +59,7 @@ export interface Evaluation {
  * @param tokens Tokens of the text, without specials.
  * @returns Perplexity, bits per byte, live share, bytes and time.
  * @throws {ValueError} If there are no tokens, or the policy needs scorers that the model lacks.
+ * @throws {NumericError} If a logit or a result is NaN or infinite.
  * @throws {StoppedError} If `signal` aborts; its `cause` is the reason.
  * @example
  * ```ts
@@ -73,6 +76,7 @@ export async function evaluate(model: Model, tokens: Int32Array, options: Evalua
   expectWhole('context', context, 1);
   expectWhole('step', step, 1);
   if (tokens.length === 0) throw new ValueError('the text to evaluate is empty: pass files with text in them');
+  checkIds(tokens, model.config.vocabSize);
   const totals = { loss: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
   let ends: CacheStats[] = [];
   let endLength = 0;
@@ -108,7 +112,11 @@ export async function evaluate(model: Model, tokens: Int32Array, options: Evalua
       session.dispose();
     }
   }
+  const perplexity = expectResult('the perplexity', Math.exp(totals.loss / tokens.length), () =>
+    `the mean loss is ${totals.loss / tokens.length} nats per token: the model is damaged, or its training diverged`);
   for (const token of tokens) totals.bytes += model.tokenizer.byteLength(token);
+  const bitsPerByte = expectResult('bits per byte', totals.loss / Math.LN2 / totals.bytes, () =>
+    `the loss is ${totals.loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
   const { entryBytes } = ends[0]!;
   const heads = ends.length * model.config.kvHeads;
@@ -116,8 +124,8 @@ export async function evaluate(model: Model, tokens: Int32Array, options: Evalua
     policy: formatPolicy(policy),
     tokens: tokens.length,
     context,
-    perplexity: Math.exp(totals.loss / tokens.length),
-    bitsPerByte: totals.loss / Math.LN2 / totals.bytes,
+    perplexity,
+    bitsPerByte,
     meanLiveShare: totals.visible / totals.causal,
     peakLiveShare: totals.peak / totals.peakFull,
     live: ends.map((layer) => [...layer.live]),

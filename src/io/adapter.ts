@@ -5,11 +5,12 @@
  */
 import type { Pooling } from '../engine.ts';
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
+import { expectFinite } from '../finite.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { sha256 } from '../oracle/vector-files.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, makeFolder, readFileBytes, readText, writeFilesAtomic } from './files.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
+import { sha256 } from './sha256.ts';
 
 /** Within an adapter's folder. */
 export const ADAPTER_CONFIG = 'adapter_config.json';
@@ -99,9 +100,11 @@ export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, confi
  * Writes an adapter's two files, by rename once both are on the disk. Scorers are rounded to float32.
  *
  * @throws {StorageError} If a file cannot be written.
+ * @throws {NumericError} If a scorer holds NaN or an infinity; nothing is written then.
  */
 export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
   const { weights, base, baseModel, ...settings } = adapter;
+  expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
   const json = {
     format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base, ...settings,
   };

@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
+import { expectFinite } from '../finite.ts';
 import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, listFolder, makeFolder, writeFilesAtomic } from './files.ts';
@@ -93,6 +94,7 @@ export async function readModelFolder(folder: string): Promise<{ config: ModelCo
  *
  * @param options.dtype F32 (default), F16 or F64.
  * @throws {ConfigError} If the weights contradict the config; nothing is written then.
+ * @throws {NumericError} If a weight is NaN or infinite, or becomes so in `dtype`; nothing is written then.
  * @throws {StorageError} If a file cannot be written.
  */
 export async function writeModelFolder(
@@ -104,6 +106,7 @@ export async function writeModelFolder(
   const { dtype = 'F32', metadata } = options;
   checkWeights(config, weights);
   if (weights.size === 0) throw new ConfigError('there are no weights to write');
+  expectFinite(weights, dtype, 'the model', 'it is not written; the training that made it diverged, or choose a wider dtype');
   await makeFolder(folder);
   const shapes = expectedWeights(config); // a bias may come as a table [1,M]
   const tensors = [...weights].map(([name, { data, shape }]) => {

@@ -11,6 +11,7 @@ import type { ModelConfig, Policy } from './config.ts';
 import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, weightOf } from './decoder.ts';
 import { linear, pickRows, splitHeads } from './layers.ts';
 import { fixedType, lifetimeOptions } from './policy.ts';
+import { checkRows, Watch } from './watch.ts';
 
 /** How a session keeps its cache. */
 export interface SessionOptions {
@@ -48,6 +49,8 @@ export class Session {
   readonly #caches: Cache[];
   readonly #pools: ChunkPool[];
   readonly #seen: number[];
+  /** Why no step can follow: some layers' caches took a step that the others did not. */
+  #failure: unknown;
 
   constructor(engine: Engine, config: ModelConfig, weights: Weights, options: SessionOptions & { policy: Policy }) {
     const { batch = 1, policy, blockSize = 16 } = options;
@@ -82,6 +85,7 @@ export class Session {
    *   row b that of token counts[b] - 1, to the bit on the reference; it means nothing where counts[b] is 0.
    *   'none': an empty array, once the step has been computed.
    * @throws {ShapeError} If the rows are of unequal length. @throws {ValueError} If counts or a token are out of range.
+   * @throws {NumericError} If what was asked for holds NaN or an infinity; it says in which layer or weight that began.
    */
   async step(
     ids: ArrayLike<number>, { counts, onTypes, logits: wanted = 'all' }: StepOptions = {},
@@ -95,20 +99,27 @@ export class Session {
     }
     const taken = checkCounts(counts, this.batch, T);
     const positions = Array.from({ length: this.batch * T }, (_, n) => this.#seen[Math.floor(n / T)]! + (n % T));
+    if (this.#failure !== undefined) throw this.#failure as Error;
     const tape = new Tape(this.engine, false);
+    const watch = new Watch(this.engine, this.#weights, taken);
     const chosen: Tensor[] = [];
+    const reached = { layers: false, end: false };
     try {
       const tokens = tape.own(this.engine.integers(ids, [this.batch, T]));
       const x = layerStates(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
+        reached.layers = true;
+        watch.see(layer, inputs);
         const types = this.#types(tape, layer, inputs, T, taken);
         chosen.push(types);
         const cache = this.#caches[layer]!;
         cache.append(inputs.k, inputs.v, types, taken);
         const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
         cache.evict();
+        watch.attended(layer, out);
         return out;
       });
       for (let b = 0; b < this.batch; b++) this.#seen[b] = this.#seen[b]! + taken[b]!;
+      reached.end = true;
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
@@ -116,10 +127,17 @@ export class Session {
       if (wanted === 'none') {
         // One row waits for all the work of the step, and fails where any of it failed.
         const read = await this.engine.read(rows);
+        await checkRows('hidden states', read, 'last', { taken, T, positions }, watch);
         return read.subarray(0, 0);
       }
       const final = finalNorm(tape, this.#config, this.#weights, rows);
-      return await this.engine.read(headLogits(tape, this.#config, this.#weights, final));
+      const logits = await this.engine.read(headLogits(tape, this.#config, this.#weights, final));
+      await checkRows('logits', logits, wanted, { taken, T, positions }, watch);
+      return logits;
+    } catch (error) {
+      const known = await watch.explain(error);
+      if (reached.layers && !reached.end) this.#failure = known;
+      throw known;
     } finally {
       tape.dispose();
     }

@@ -7,6 +7,7 @@ import type { NamedTensor } from '../io/named-tensor.ts';
 import { readNpz, writeNpz } from '../io/npz.ts';
 import { roundArray } from '../io/rounding.ts';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import { sha256 } from '../io/sha256.ts';
 import {
   type CaseEntry, DTYPES, EXPECTED, type FileFormat, type Heading, type Manifest, MANIFEST_FILE, readManifest,
   type TensorEntry,
@@ -109,14 +110,6 @@ export async function openVectors(read: (file: string) => Promise<Uint8Array>): 
       return unpackCase(entry, bytes, manifest.fileFormat);
     },
   };
-}
-
-/** SHA-256 in hexadecimal, by WebCrypto, which Node, Deno and secure pages have. */
-export async function sha256(bytes: Uint8Array): Promise<string> {
-  const subtle = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;
-  if (!subtle) throw new StorageError('there is no SHA-256 on this page: serve it over https, or from localhost');
-  const digest = await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>);
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function fail(what: string): never {

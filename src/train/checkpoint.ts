@@ -3,12 +3,12 @@
  * @module
  */
 import { FileFormatError, ValueError } from '../errors.ts';
-import { fileExists, makeFolder, readFileBytes, readText, writeFileAtomic } from '../io/files.ts';
+import { expectFinite } from '../finite.ts';
+import { fileExists, makeFolder, readText, writeFileAtomic } from '../io/files.ts';
 import { writeModelFolder } from '../io/model-folder.ts';
-import { decodeSafetensors, encodeSafetensors } from '../io/safetensors.ts';
 import { type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
-import type { NDArray } from '../tensor.ts';
 import type { TrainOptions } from './options.ts';
+import { encodeState, readState } from './state-file.ts';
 import type { TokenSource } from './token-store.ts';
 import type { StepReport, TrainingState } from './trainer.ts';
 
@@ -25,40 +25,40 @@ export interface RunRecord {
   readonly textHash: string;
 }
 
-const PARTS = ['weights', 'm', 'v'] as const;
-
-/** Writes the state, then the model folder (float32) beside it; each file appears by rename. */
+/**
+ * Writes the state, then the model folder (float32) beside it; each file appears by rename.
+ *
+ * @throws {NumericError} If a number of either would be NaN or infinite; nothing is written then.
+ */
 export async function saveCheckpoint(folder: string, state: TrainingState, run: RunRecord): Promise<void> {
+  expectFinite(state.weights, 'F32', `the model after step ${state.step}`, 'it is not saved, and what was saved before stays; lower the learning rate');
+  const bytes = await encodeState(state, {
+    config: serializeConfig(run.config), options: JSON.stringify(run.options), text_hash: run.textHash,
+  });
   await makeFolder(folder);
-  const tensors = PARTS.flatMap((part) => [...state[part]].map(([name, { data, shape }]) => {
-    return [`${part}/${name}`, { data, shape, dtype: 'F64' as const }] as const;
-  }));
-  await writeFileAtomic(`${folder}/${STATE_FILE}`, encodeSafetensors(tensors, {
-    step: String(state.step),
-    config: serializeConfig(run.config),
-    options: JSON.stringify(run.options),
-    text_hash: run.textHash,
-  }));
+  await writeFileAtomic(`${folder}/${STATE_FILE}`, bytes);
   await writeModelFolder(folder, run.config, state.weights, { metadata: { step: String(state.step) } });
 }
 
-/** Reads the state file of `folder`. */
-export async function loadCheckpoint(folder: string): Promise<{ state: TrainingState; run: RunRecord }> {
+/**
+ * Reads the state file of `folder`.
+ *
+ * @returns The state, its run, and whether the file had a checksum: those of older versions have none.
+ * @throws {FileFormatError} If a bit of the file has changed, or it is no state.
+ * @throws {NumericError} If a number in it is NaN or infinite.
+ */
+export async function loadCheckpoint(
+  folder: string,
+): Promise<{ state: TrainingState; run: RunRecord; sealed: boolean }> {
   const path = `${folder}/${STATE_FILE}`;
-  const { tensors, metadata } = decodeSafetensors(await readFileBytes(path));
-  const part = (wanted: string) => new Map<string, NDArray>([...tensors].flatMap(([name, { data, shape }]) => {
-    return name.startsWith(`${wanted}/`) ? [[name.slice(wanted.length + 1), { data, shape }] as const] : [];
-  }));
-  const step = Number(metadata['step']);
-  if (!Number.isInteger(step) || step < 0) throw new FileFormatError(`${path} has no step: it is not a training state; start again without --resume`);
-  const state = { step, weights: part('weights'), m: part('m'), v: part('v') };
+  const { metadata, sealed, ...state } = await readState(path, 'training');
   try {
     const run = {
       config: parseConfig(JSON.parse(metadata['config'] ?? '')),
       options: JSON.parse(metadata['options'] ?? '') as TrainOptions,
       textHash: metadata['text_hash'] ?? '',
     };
-    return { state, run };
+    return { state, run, sealed };
   } catch (error) {
     throw new FileFormatError(`${path} has no readable options (${(error as Error).message}): start again without --resume`);
   }

@@ -3,13 +3,13 @@
  * @module
  */
 import { FileFormatError } from '../errors.ts';
+import { expectFinite } from '../finite.ts';
 import { type AdapterSettings, baseFields, writeAdapter } from '../io/adapter.ts';
-import { makeFolder, readFileBytes, writeFileAtomic } from '../io/files.ts';
-import { decodeSafetensors, encodeSafetensors } from '../io/safetensors.ts';
+import { makeFolder, writeFileAtomic } from '../io/files.ts';
 import type { ModelConfig } from '../model/config.ts';
-import type { NDArray } from '../tensor.ts';
 import type { FinetuneState, Finetuner } from './finetune.ts';
-import type { FinetuneOptions, Price } from './finetune-options.ts';
+import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';
+import { encodeState, readState } from './state-file.ts';
 
 /** The state file within an output folder: scorers and AdamW's moments in float64. */
 export const FINETUNE_STATE_FILE = 'finetune-state.safetensors';
@@ -26,24 +26,20 @@ export interface FinetuneRecord {
   readonly packageVersion: string;
 }
 
-const PARTS = ['weights', 'm', 'v'] as const;
-
 /**
  * Writes the state, then the adapter (float32) beside it; each file appears by rename.
  *
  * @returns What the adapter says of itself.
+ * @throws {NumericError} If a number of either would be NaN or infinite; nothing is written then.
  */
 export async function saveFinetune(
   folder: string, finetuner: Finetuner, run: FinetuneRecord,
 ): Promise<AdapterSettings> {
   const state = await finetuner.state();
+  expectFinite(state.weights, 'F32', `the adapter after step ${state.step}`, 'it is not saved, and what was saved before stays; lower the learning rate');
+  const bytes = await encodeState(state, { price: JSON.stringify(state.price), run: JSON.stringify(run) });
   await makeFolder(folder);
-  const tensors = PARTS.flatMap((part) => [...state[part]].map(([name, { data, shape }]) => {
-    return [`${part}/${name}`, { data, shape, dtype: 'F64' as const }] as const;
-  }));
-  await writeFileAtomic(`${folder}/${FINETUNE_STATE_FILE}`, encodeSafetensors(tensors, {
-    step: String(state.step), price: JSON.stringify(state.price), run: JSON.stringify(run),
-  }));
+  await writeFileAtomic(`${folder}/${FINETUNE_STATE_FILE}`, bytes);
   const keptByLayer = await finetuner.keptByLayer();
   const { window, chunk, pooling, temperature } = run.config.nats;
   const { context, seed, keep } = run.options;
@@ -57,19 +53,23 @@ export async function saveFinetune(
   return settings;
 }
 
-/** Reads the state file of `folder`. */
-export async function loadFinetune(folder: string): Promise<{ state: FinetuneState; run: FinetuneRecord }> {
+/**
+ * Reads the state file of `folder`.
+ *
+ * @returns The state, its run, and whether the file had a checksum: those of older versions have none.
+ * @throws {FileFormatError} If a bit of the file has changed, or it is no state.
+ * @throws {NumericError} If a number in it is NaN or infinite.
+ */
+export async function loadFinetune(
+  folder: string,
+): Promise<{ state: FinetuneState; run: FinetuneRecord; sealed: boolean }> {
   const path = `${folder}/${FINETUNE_STATE_FILE}`;
-  const { tensors, metadata } = decodeSafetensors(await readFileBytes(path), path);
-  const part = (wanted: string) => new Map<string, NDArray>([...tensors].flatMap(([name, { data, shape }]) => {
-    return name.startsWith(`${wanted}/`) ? [[name.slice(wanted.length + 1), { data, shape }] as const] : [];
-  }));
+  const { metadata, sealed, ...state } = await readState(path, 'fine-tuning');
   try {
-    const step = Number(metadata['step']);
-    if (!Number.isInteger(step) || step < 0) throw new SyntaxError('no step');
     const price = JSON.parse(metadata['price'] ?? '') as Price;
+    checkPrice(price);
     const run = JSON.parse(metadata['run'] ?? '') as FinetuneRecord;
-    return { state: { step, price, weights: part('weights'), m: part('m'), v: part('v') }, run };
+    return { state: { ...state, price }, run, sealed };
   } catch (error) {
     throw new FileFormatError(`${path} is not a state of fine-tuning (${(error as Error).message}): start again without --resume`);
   }

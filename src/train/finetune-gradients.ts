@@ -4,8 +4,10 @@
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
+import { firstNotFinite } from '../finite.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { hiddenStates, type Weights } from '../model/decoder.ts';
+import { Watch } from '../model/watch.ts';
 import { Tape } from '../tape.ts';
 import type { FloatArray } from '../tensor.ts';
 import { FrozenTape } from './finetune-tape.ts';
@@ -46,25 +48,25 @@ export async function finetuneGradients(
   const scorers = scorerNames(config);
   const base = [...weights].filter(([name]) => !scorers.includes(name));
   const tape = new FrozenTape(engine, base.map(([, weight]) => weight));
+  const watch = new Watch(engine, weights);
   try {
-    const search = new Search(tape, config, { ...options, quiet: true }, weights, B, N, draw);
+    const search = new Search(tape, config, { ...options, quiet: true }, weights, B, N, draw, watch);
     const student = run(tape, config, weights, windows, search);
     const difference = Float64Array.from(await engine.read(student), (x, n) => x - teacher[n]!);
+    const loss = sumOfSquares(difference) / D;
+    if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
     const scale = 2 / (options.batch * N * D);
     tape.addGradient(student, engine.tensor(difference.map((x) => x * scale), student.shape));
     tape.backward();
+    const [keptByLayer, summary] = [await search.keptByLayer(), await search.summary()];
     const gradients = new Map<string, Tensor>();
     for (const name of scorers) {
       const scorer = weights.get(name)!;
       gradients.set(name, tape.takeGradient(scorer) ?? engine.zeros(scorer.shape));
     }
-    return {
-      gradients,
-      loss: sumOfSquares(difference) / D,
-      signal: sumOfSquares(teacher) / D,
-      keptByLayer: await search.keptByLayer(),
-      ...(await search.summary()),
-    };
+    return { gradients, loss, signal: sumOfSquares(teacher) / D, keptByLayer, ...summary };
+  } catch (error) {
+    throw await watch.explain(error);
   } finally {
     tape.dispose();
   }
@@ -133,9 +135,13 @@ async function teacherStates(
 ): Promise<FloatArray> {
   const full: ModelConfig = { ...config, nats: { ...config.nats, policy: 'full' } };
   const tape = new Tape(engine, false);
+  const watch = new Watch(engine, weights);
   try {
-    const search = new Search(tape, full, options, weights, windows.length, windows[0]!.length);
-    return await engine.read(run(tape, full, weights, windows, search));
+    const search = new Search(tape, full, options, weights, windows.length, windows[0]!.length, undefined, watch);
+    const states = await engine.read(run(tape, full, weights, windows, search));
+    const at = firstNotFinite(states);
+    if (at >= 0) throw await watch.blame(`a final hidden state of the base is ${states[at]!}`);
+    return states;
   } finally {
     tape.dispose();
   }

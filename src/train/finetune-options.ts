@@ -2,7 +2,7 @@
  * What fine-tuning is made of, and how the price of memory is steered towards a kept share.
  * @module
  */
-import { ValueError } from '../errors.ts';
+import { NumericError, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
 
@@ -41,6 +41,12 @@ export interface Price {
   readonly lambda: number;
   /** Kept share, smoothed over steps; undefined before the first. */
   readonly kept?: number;
+}
+
+/** Refuses a price that is no number, which the gradients of every scorer would inherit. */
+export function checkPrice({ lambda, kept = 0 }: Price): void {
+  if (!(lambda >= 0) || !Number.isFinite(lambda)) throw new NumericError(`lambda has become ${lambda}: it must be a finite number, 0 or more; steer towards another share, or fix lambda`);
+  if (!Number.isFinite(kept)) throw new NumericError(`the kept share has become ${kept}: it must be a number`);
 }
 
 /** The first lambda as a share of the first step's loss, which is that of scorers without a preference. */

@@ -2,16 +2,18 @@
  * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { expectGoing, ValueError } from '../errors.ts';
+import type { Engine } from '../engine.ts';
+import { expectGoing, NumericError, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { uploadWeights, type Weights } from '../model/decoder.ts';
+import type { Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../shape.ts';
-import type { NDArray } from '../tensor.ts';
+import { ndarray, sizeOf } from '../tensor.ts';
 import { checkLongEnough, trainingWindow } from './data.ts';
+import { checkedNorm, inStep } from './diverged.ts';
 import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
-import { checkFinetuneOptions, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
+import { checkFinetuneOptions, checkPrice, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
 import { learningRateAt } from './options.ts';
+import { checkState, MomentsOnEngine } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
 
@@ -63,9 +65,7 @@ export class Finetuner {
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
   readonly #tokens: TokenSource;
-  readonly #scorers: Map<string, Tensor>;
-  readonly #m: Map<string, Tensor>;
-  readonly #v: Map<string, Tensor>;
+  readonly #on: MomentsOnEngine;
   readonly #weights: Weights;
   readonly #source: FinetuneSource;
   #step: number;
@@ -92,14 +92,18 @@ export class Finetuner {
     this.options = options;
     this.#tokens = tokens;
     this.#source = source;
+    const shape = [3 * this.config.kvHeads, this.config.hiddenSize];
+    const shapes = new Map(scorerNames(this.config).map((name) => [name, shape]));
+    if (from) {
+      checkState(from, shapes);
+      checkPrice(from.price);
+    }
     this.#step = from?.step ?? 0;
     this.#price = from?.price ?? { lambda: this.config.nats.lambda };
-    const shape = [3 * this.config.kvHeads, this.config.hiddenSize];
-    const zeros = () => new Map(scorerNames(this.config).map((name) => [name, this.engine.zeros(shape)]));
-    this.#scorers = from ? uploadWeights(this.engine, from.weights) : zeros();
-    this.#m = from ? uploadWeights(this.engine, from.m) : zeros();
-    this.#v = from ? uploadWeights(this.engine, from.v) : zeros();
-    this.#weights = new Map([...base.weights, ...this.#scorers]);
+    const zero = ndarray(new Float64Array(sizeOf(shape)), shape);
+    const fresh = new Map([...shapes.keys()].map((name) => [name, zero]));
+    this.#on = new MomentsOnEngine(this.engine, from ?? { weights: fresh });
+    this.#weights = new Map([...base.weights, ...this.#on.weights]);
   }
 
   /** Steps done. */
@@ -107,37 +111,47 @@ export class Finetuner {
     return this.#step;
   }
 
-  /** One step: batch, teacher and student, clipped AdamW of the scorers, the next price. */
+  /**
+   * One step: batch, teacher and student, clipped AdamW of the scorers, the next price.
+   *
+   * @throws {NumericError} If the loss, a gradient or the price is no number. The state is then as before the step.
+   */
   async next(): Promise<FinetuneReport> {
     const { engine, options } = this;
     const { batch, context, beta1, beta2, weightDecay, clip } = options;
+    const { weights, m, v } = this.#on;
     const step = this.#step + 1;
     const { lambda } = this.#price;
     const { gradients, loss, signal, kept, keptByLayer, typeCounts } = await this.#source(
       engine, { ...this.config, nats: { ...this.config.nats, lambda } }, options, this.#weights,
       Array.from({ length: batch }, (_, n) => this.#window(step, n)), step,
-    );
+    ).catch(inStep(step, options));
     const squaredNorm = engine.sumOfSquares([...gradients.values()]);
-    const learningRate = learningRateAt(step, options);
-    for (const [name, scorer] of this.#scorers) {
-      engine.adamW(scorer, gradients.get(name)!, this.#m.get(name)!, this.#v.get(name)!, {
-        step, learningRate, beta1, beta2, epsilon: 1e-8, weightDecay, clip: { squaredNorm, maxNorm: clip },
-      });
+    try {
+      if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so that no error relates to them: its weights are damaged`);
+      const gradientNorm = await checkedNorm(engine, squaredNorm, gradients, loss).catch(inStep(step, options));
+      const learningRate = learningRateAt(step, options);
+      const total = typeCounts.reduce((a, b) => a + b, 0);
+      const report = {
+        step, lambda, learningRate, gradientNorm,
+        loss: loss / (batch * context),
+        relativeLoss: loss / signal,
+        kept: mean(keptByLayer) / batch,
+        keptNoisy: kept / batch,
+        typeShares: typeCounts.map((count) => count / total),
+      };
+      const price = steer(this.#price, report.kept, report.loss, options.keep);
+      checkPrice(price);
+      for (const [name, scorer] of weights) {
+        engine.adamW(scorer, gradients.get(name)!, m.get(name)!, v.get(name)!, {
+          step, learningRate, beta1, beta2, epsilon: 1e-8, weightDecay, clip: { squaredNorm, maxNorm: clip },
+        });
+      }
+      [this.#step, this.#price] = [step, price];
+      return report;
+    } finally {
+      for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
     }
-    const gradientNorm = Math.sqrt((await engine.read(squaredNorm))[0]!);
-    for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
-    this.#step = step;
-    const total = typeCounts.reduce((a, b) => a + b, 0);
-    const report = {
-      step, lambda, learningRate, gradientNorm,
-      loss: loss / (batch * context),
-      relativeLoss: loss / signal,
-      kept: mean(keptByLayer) / batch,
-      keptNoisy: kept / batch,
-      typeShares: typeCounts.map((count) => count / total),
-    };
-    this.#price = steer(this.#price, report.kept, report.loss, options.keep);
-    return report;
   }
 
   /**
@@ -172,22 +186,18 @@ export class Finetuner {
     return trainingWindow(this.#tokens, context, seed, step, n).subarray(0, context);
   }
 
-  /** A copy of the state on the host. */
+  /**
+   * A copy of the state on the host.
+   *
+   * @throws {NumericError} If the last update left the range of numbers.
+   */
   async state(): Promise<FinetuneState> {
-    const read = async (tensors: Map<string, Tensor>) => {
-      const out = new Map<string, NDArray>();
-      for (const [name, tensor] of tensors) {
-        out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
-      }
-      return out;
-    };
-    const [weights, m, v] = [await read(this.#scorers), await read(this.#m), await read(this.#v)];
-    return { step: this.#step, price: this.#price, weights, m, v };
+    return { step: this.#step, price: this.#price, ...await this.#on.read(this.#step) };
   }
 
   /** Frees scorers and moments; the base stays. Idempotent. */
   dispose(): void {
-    for (const tensors of [this.#scorers, this.#m, this.#v]) for (const tensor of tensors.values()) tensor.dispose();
+    this.#on.dispose();
   }
 }
 

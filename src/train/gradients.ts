@@ -10,6 +10,7 @@ import { parsePolicy } from '../model/config.ts';
 import { decode, type LayerInputs, type Weights, weightOf } from '../model/decoder.ts';
 import { crossEntropy, linear, splitHeads } from '../model/layers.ts';
 import { fixedType, lifetimeOptions } from '../model/policy.ts';
+import { Watch } from '../model/watch.ts';
 import { gumbelNoise, Stream } from '../random.ts';
 import { Tape } from '../tape.ts';
 import type { TrainOptions } from './options.ts';
@@ -47,17 +48,23 @@ export async function computeGradients(
   const B = windows.length;
   const N = windows[0]!.length - 1;
   const tape = new Tape(engine);
+  const watch = new Watch(engine, weights);
   try {
     const ids = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(0, N)]), [B, N]));
     const targets = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(1)]), [B, N]));
     const positions = Array.from({ length: B * N }, (_, n) => n % N);
-    const search = new Search(tape, config, options, weights, B, N, draw);
+    const search = new Search(tape, config, options, weights, B, N, draw, watch);
     const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
     const losses = crossEntropy(tape, logits, targets, 1 / (options.batch * N));
     tape.backward();
+    const loss = sum(await engine.read(losses));
+    if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
+    const summary = await search.summary();
     const gradients = new Map<string, Tensor>();
     for (const [name, weight] of weights) gradients.set(name, tape.takeGradient(weight) ?? engine.zeros(weight.shape));
-    return { gradients, loss: sum(await engine.read(losses)), ...(await search.summary()) };
+    return { gradients, loss, ...summary };
+  } catch (error) {
+    throw await watch.explain(error);
   } finally {
     tape.dispose();
   }
@@ -78,12 +85,17 @@ export class Search {
   readonly #B: number;
   readonly #N: number;
   readonly #draw: Draw | undefined;
+  readonly #watch: Watch | undefined;
   readonly #lifetimes: LifetimeOptions;
   readonly #chosen: { types: Tensor; kept: Tensor; quiet?: Tensor }[] = [];
 
-  /** @param draw Where noise comes from; without it the types are those of inference. */
+  /**
+   * @param draw Where noise comes from; without it the types are those of inference.
+   * @param watch Is shown every layer.
+   */
   constructor(
     tape: Tape, config: ModelConfig, options: SearchOptions, weights: Weights, B: number, N: number, draw?: Draw,
+    watch?: Watch,
   ) {
     this.#tape = tape;
     this.#config = config;
@@ -92,18 +104,22 @@ export class Search {
     this.#B = B;
     this.#N = N;
     this.#draw = draw;
+    this.#watch = watch;
     this.#lifetimes = lifetimeOptions(parsePolicy(config.nats.policy), config);
   }
 
   /** §3 with the layer's types; back through §4, §5, §7 and §6 to q, k, v and the scores. */
-  attend(layer: number, { q, k, v, hidden }: LayerInputs): Tensor {
+  attend(layer: number, inputs: LayerInputs): Tensor {
+    const { q, k, v, hidden } = inputs;
     const { engine } = this.#tape;
+    this.#watch?.see(layer, inputs);
     const scale = 1 / Math.sqrt(this.#config.headDim);
     const { types, quiet, backward } = this.#types(layer, hidden);
     const { last, kept } = this.#live(types);
     this.#chosen.push({ types, kept, ...(quiet && { quiet: this.#live(quiet).kept }) });
     const { out, lse } = engine.attention({ q, k, v, last, scale });
     this.#tape.own(lse);
+    this.#watch?.attended(layer, out);
     return this.#tape.record(out, (dOut) => {
       const { rule } = this.#options;
       const { dq, dk, dv, dTypes } = engine.attentionBackward({

@@ -4,13 +4,15 @@
  */
 import type { Engine, Tensor } from '../engine.ts';
 import { expectGoing } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { uploadWeights, type Weights } from '../model/decoder.ts';
+import { expectedWeights, type ModelConfig } from '../model/config.ts';
+import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkLongEnough, trainingWindow } from './data.ts';
+import { checkedNorm, inStep } from './diverged.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
+import { checkState, MomentsOnEngine } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 
 /** Everything needed to go on: weights and AdamW's moments after `step` steps, on the host in float64. */
@@ -102,9 +104,7 @@ export class Trainer {
   readonly options: TrainOptions;
   #step: number;
   readonly #tokens: TokenSource;
-  readonly #weights: Map<string, Tensor>;
-  readonly #m: Map<string, Tensor>;
-  readonly #v: Map<string, Tensor>;
+  readonly #on: MomentsOnEngine;
   readonly #source: GradientSource;
 
   /**
@@ -125,11 +125,9 @@ export class Trainer {
     this.options = options;
     this.#tokens = tokens;
     this.#source = source;
+    if (from) checkState(from, expectedWeights(config));
     this.#step = from?.step ?? 0;
-    this.#weights = uploadWeights(engine, from?.weights ?? initialWeights(config, options.seed));
-    const zeros = () => new Map([...this.#weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));
-    this.#m = from ? uploadWeights(engine, from.m) : zeros();
-    this.#v = from ? uploadWeights(engine, from.v) : zeros();
+    this.#on = new MomentsOnEngine(engine, from ?? { weights: initialWeights(config, options.seed) });
   }
 
   /** Steps done. */
@@ -137,33 +135,41 @@ export class Trainer {
     return this.#step;
   }
 
-  /** One step: batch, gradients, clipped AdamW. */
+  /**
+   * One step: batch, gradients, clipped AdamW.
+   *
+   * @throws {NumericError} If the loss or a gradient is no number. Weights and moments are then as before the step.
+   */
   async next(): Promise<StepReport> {
     const { engine, options } = this;
     const { batch, context, seed, beta1, beta2, weightDecay, clip } = options;
+    const { weights, m, v } = this.#on;
     const step = this.#step + 1;
     const windows = Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
-    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, this.#weights, windows, step);
+    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, weights, windows, step)
+      .catch(inStep(step, options));
     const squaredNorm = engine.sumOfSquares([...gradients.values()]);
-    const learningRate = learningRateAt(step, options);
-    for (const [name, weight] of this.#weights) {
-      engine.adamW(weight, gradients.get(name)!, this.#m.get(name)!, this.#v.get(name)!, {
-        step, learningRate, beta1, beta2, epsilon: 1e-8,
-        weightDecay: weight.shape.length > 1 ? weightDecay : 0,
-        clip: { squaredNorm, maxNorm: clip },
-      });
+    try {
+      const gradientNorm = await checkedNorm(engine, squaredNorm, gradients, loss).catch(inStep(step, options));
+      const learningRate = learningRateAt(step, options);
+      for (const [name, weight] of weights) {
+        engine.adamW(weight, gradients.get(name)!, m.get(name)!, v.get(name)!, {
+          step, learningRate, beta1, beta2, epsilon: 1e-8,
+          weightDecay: weight.shape.length > 1 ? weightDecay : 0,
+          clip: { squaredNorm, maxNorm: clip },
+        });
+      }
+      this.#step = step;
+      const total = typeCounts.reduce((a, b) => a + b, 0);
+      return {
+        step, learningRate, gradientNorm,
+        loss: loss / (batch * context),
+        kept: kept / batch,
+        typeShares: typeCounts.map((count) => count / total),
+      };
+    } finally {
+      for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
     }
-    const gradientNorm = Math.sqrt((await engine.read(squaredNorm))[0]!);
-    squaredNorm.dispose();
-    for (const gradient of gradients.values()) gradient.dispose();
-    this.#step = step;
-    const total = typeCounts.reduce((a, b) => a + b, 0);
-    return {
-      step, learningRate, gradientNorm,
-      loss: loss / (batch * context),
-      kept: kept / batch,
-      typeShares: typeCounts.map((count) => count / total),
-    };
   }
 
   /**
@@ -182,20 +188,17 @@ export class Trainer {
     }
   }
 
-  /** A copy of the state on the host. */
+  /**
+   * A copy of the state on the host.
+   *
+   * @throws {NumericError} If the last update left the range of numbers.
+   */
   async state(): Promise<TrainingState> {
-    const read = async (tensors: Map<string, Tensor>) => {
-      const out = new Map<string, NDArray>();
-      for (const [name, tensor] of tensors) {
-        out.set(name, { data: await this.engine.read(tensor), shape: tensor.shape });
-      }
-      return out;
-    };
-    return { step: this.#step, weights: await read(this.#weights), m: await read(this.#m), v: await read(this.#v) };
+    return { step: this.#step, ...await this.#on.read(this.#step) };
   }
 
   /** Frees weights and moments. Idempotent. */
   dispose(): void {
-    for (const tensors of [this.#weights, this.#m, this.#v]) for (const tensor of tensors.values()) tensor.dispose();
+    this.#on.dispose();
   }
 }

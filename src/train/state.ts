@@ -1,0 +1,89 @@
+/**
+ * What a run goes on from, and the checks on it.
+ * @module
+ */
+import type { Engine, Tensor } from '../engine.ts';
+import { ConfigError, NumericError, ValueError } from '../errors.ts';
+import { expectFinite } from '../finite.ts';
+import { uploadWeights } from '../model/decoder.ts';
+import { expectWhole } from '../shape.ts';
+import type { NDArray } from '../tensor.ts';
+
+/** Weights and AdamW's moments, by name. */
+export interface Moments {
+  readonly weights: ReadonlyMap<string, NDArray>;
+  readonly m: ReadonlyMap<string, NDArray>;
+  readonly v: ReadonlyMap<string, NDArray>;
+}
+
+export const PARTS = ['weights', 'm', 'v'] as const;
+
+/** All tensors of a state, as its file names them. */
+export function* tensorsOf(state: Moments): Generator<[string, NDArray]> {
+  for (const part of PARTS) for (const [name, tensor] of state[part]) yield [`${part}/${name}`, tensor];
+}
+
+/**
+ * Refuses a state that no run with weights of these shapes can go on from.
+ *
+ * @throws {ConfigError} If a tensor is missing or of another shape.
+ * @throws {NumericError} If one holds NaN, an infinity, or a square below 0.
+ */
+export function checkState(state: Moments & { step: number }, shapes: ReadonlyMap<string, readonly number[]>): void {
+  expectWhole('the step of the state', state.step, 0);
+  for (const part of PARTS) {
+    if (!(state[part] instanceof Map)) throw new ValueError(`the state has no ${part}: pass what state() gave`);
+    for (const [name, shape] of shapes) {
+      const found = state[part].get(name);
+      if (!found) throw new ConfigError(`the state has no '${part}/${name}': it belongs to another config`);
+      if (String(found.shape) !== String(shape) && String(found.shape) !== `1,${String(shape)}`) {
+        throw new ConfigError(`the state holds '${part}/${name}' as [${found.shape}], not [${shape}]: it belongs to another config`);
+      }
+    }
+    const strange = [...state[part].keys()].find((name) => !shapes.has(name));
+    if (strange !== undefined) throw new ConfigError(`the state holds '${part}/${strange}', which the config has no place for`);
+  }
+  expectFinite(tensorsOf(state), 'F64', 'the state to go on from', 'nothing can be trained from there; go back to one before');
+  for (const [name, { data }] of state.v) {
+    const at = data.findIndex((x) => x < 0);
+    if (at >= 0) throw new NumericError(`the state to go on from holds ${data[at]} in 'v/${name}' at element ${at}: a mean of squares is 0 or more, the state was damaged`);
+  }
+}
+
+/** Weights and moments on an engine. */
+export class MomentsOnEngine {
+  readonly weights: Map<string, Tensor>;
+  readonly m: Map<string, Tensor>;
+  readonly v: Map<string, Tensor>;
+  readonly #engine: Engine;
+
+  constructor(engine: Engine, state: Moments | { readonly weights: Map<string, Tensor | NDArray> }) {
+    this.#engine = engine;
+    this.weights = uploadWeights(engine, state.weights);
+    const zeros = () => new Map([...this.weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));
+    this.m = 'm' in state ? uploadWeights(engine, state.m) : zeros();
+    this.v = 'm' in state ? uploadWeights(engine, state.v) : zeros();
+  }
+
+  /**
+   * A copy on the host.
+   *
+   * @throws {NumericError} If a number is NaN or infinite after `step`.
+   */
+  async read(step: number): Promise<Record<'weights' | 'm' | 'v', Map<string, NDArray>>> {
+    const read = async (tensors: Map<string, Tensor>) => {
+      const out = new Map<string, NDArray>();
+      for (const [name, tensor] of tensors) {
+        out.set(name, { data: await this.#engine.read(tensor), shape: tensor.shape });
+      }
+      return out;
+    };
+    const state = { weights: await read(this.weights), m: await read(this.m), v: await read(this.v) };
+    expectFinite(tensorsOf(state), 'F64', `the state after step ${step}`, 'the last update left the range of numbers; go back to the state before, with a lower learning rate');
+    return state;
+  }
+
+  dispose(): void {
+    for (const tensors of [this.weights, this.m, this.v]) for (const tensor of tensors.values()) tensor.dispose();
+  }
+}

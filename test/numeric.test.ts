@@ -1,0 +1,367 @@
+/** No result is NaN or infinite without a word: where numbers are made, saved and read again. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Engine } from '../src/engine.ts';
+import { createEngine } from '../src/engines.ts';
+import { FileFormatError, NumericError } from '../src/errors.ts';
+import { evaluate } from '../src/evaluate/evaluate.ts';
+import { measureRecall } from '../src/evaluate/recall.ts';
+import { encodeSealed } from '../src/io/sealed.ts';
+import { encodeSafetensors } from '../src/io/safetensors.ts';
+import { writeModelFolder } from '../src/io/model-folder.ts';
+import { type ModelConfig, parseConfig, serializeConfig } from '../src/model/config.ts';
+import { initialWeights } from '../src/model/init.ts';
+import { Model } from '../src/model/model.ts';
+import { ByteTokenizer } from '../src/model/tokenizer.ts';
+import type { NDArray } from '../src/tensor.ts';
+import { loadCheckpoint, saveCheckpoint } from '../src/train/checkpoint.ts';
+import { tokenizeDocuments } from '../src/train/data.ts';
+import { Finetuner } from '../src/train/finetune.ts';
+import { loadFinetune, saveFinetune } from '../src/train/finetune-checkpoint.ts';
+import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
+import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
+import { tensorsOf } from '../src/train/state.ts';
+import { decodeState } from '../src/train/state-file.ts';
+import { localGradients, Trainer, type TrainingState } from '../src/train/trainer.ts';
+
+let root: string;
+beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'natsearch-numeric-'))));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+const folder = (): string => mkdtempSync(join(root, 'run-'));
+
+/** Names and bytes of all files. */
+const contents = (path: string): string =>
+  readdirSync(path).map((name) => `${name} ${readFileSync(join(path, name)).toString('base64')}`).join('\n');
+
+const DOWN = 'model.layers.1.mlp.down_proj.weight';
+
+function configOf(policy: string, fields: object = {}): ModelConfig {
+  return parseConfig({
+    vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 3, num_attention_heads: 2,
+    max_position_embeddings: 16, tie_word_embeddings: false, nats: { policy, window: 4, lambda: 0.1 }, ...fields,
+  });
+}
+
+/** Fresh weights, `name` with `value` at element 3 or everywhere. */
+function weightsWith(config: ModelConfig, name: string, value: number, everywhere = false): Map<string, NDArray> {
+  const weights = initialWeights(config, 1);
+  const { data } = weights.get(name)!;
+  if (everywhere) data.fill(value);
+  else data[3] = value;
+  return weights;
+}
+
+const modelWith = (name: string, value: number, policy = 'full', engine: Engine = createEngine()): Model =>
+  new Model(engine, configOf(policy), weightsWith(configOf(policy), name, value));
+
+describe('a step of decoding', () => {
+  it.each([
+    [DOWN, NaN, /NaN first appears in layer 1, as layer 2 reads.*1\.mlp\.down_proj\.weight' holds NaN at element 3/],
+    ['model.layers.0.self_attn.v_proj.weight', NaN, /NaN first appears in the values of layer 0.*v_proj\.weight' holds NaN/],
+    ['model.layers.2.mlp.up_proj.weight', Infinity, /last feed-forward, norm or head.*up_proj\.weight' holds Infinity/],
+    ['lm_head.weight', -Infinity, /'lm_head\.weight' holds -Infinity at element 3/],
+    ['model.norm.weight', NaN, /'model\.norm\.weight' holds NaN at element 3/],
+  ])('whose weight %s holds %s says where that appears, and in which weight', async (name, value, message) => {
+    for (const policy of ['full', 'nats']) {
+      const session = modelWith(name, value, policy).session();
+      await expect(session.step([256, 65, 66])).rejects.toThrow(NumericError);
+      await expect(modelWith(name, value, policy).session().step([256, 65, 66])).rejects.toThrow(message);
+    }
+  });
+
+  it('whose scorer holds NaN says so, where token types would have to be chosen', async () => {
+    const name = 'model.layers.1.self_attn.proj_layer.weight';
+    const session = modelWith(name, NaN, 'nats').session();
+    const message = /types cannot be chosen: the weight 'model\.layers\.1\.self_attn\.proj_layer\.weight' holds NaN/;
+    await expect(session.step([256, 65, 66])).rejects.toThrow(message);
+    // Layer 0 has taken the step, layer 1 has not: no later step may go on from there.
+    await expect(session.step([67])).rejects.toThrow(message);
+  });
+
+  it('that overflows says in which precision, and how large the weights are', async () => {
+    const config = configOf('full');
+    const weights = weightsWith(config, DOWN, 1e38, true);
+    weights.get('model.layers.1.mlp.up_proj.weight')!.data.fill(1e38);
+    const model = new Model(createEngine({ precision: 'float32' }), config, weights);
+    const step = model.session().step([256, 65]);
+    await expect(step).rejects.toThrow(/position 0 of sequence 0/);
+    await expect(step).rejects.toThrow(/all weights .* finite, the largest 1\.00e\+38 in .*overflow of float32/);
+  });
+
+  it('is refused for what was asked: all logits, the last ones, or none', async () => {
+    for (const logits of ['all', 'last', 'none'] as const) {
+      await expect(modelWith(DOWN, NaN).session().step([256, 65], { logits })).rejects.toThrow(NumericError);
+    }
+  });
+
+  it('does not look at rows beyond its counts', async () => {
+    const config = configOf('full');
+    const weights = initialWeights(config, 1);
+    weights.get('model.embed_tokens.weight')!.data.fill(NaN, 0, 8); // token 0, which fills rows up
+    const session = new Model(createEngine(), config, weights).session({ batch: 2 });
+    const logits = await session.step([256, 65, 256, 0], { counts: [2, 1] });
+    expect(logits.subarray(0, 3 * 258).every(Number.isFinite)).toBe(true);
+    await expect(session.step([0, 66])).rejects.toThrow(/position 2 of sequence 0/);
+  });
+
+  it('reads nothing but its logits while they are numbers', async () => {
+    const engine = createEngine();
+    let reads = 0;
+    const counting = new Proxy(engine, {
+      get: (target, name) => {
+        if (name === 'read') reads++;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) as unknown : value;
+      },
+    });
+    const config = configOf('nats');
+    await new Model(counting, config, initialWeights(config, 1)).session().step([256, 65, 66]);
+    expect(reads).toBe(1);
+  });
+});
+
+describe('what rests on logits', () => {
+  it('generate() refuses instead of repeating token 0', async () => {
+    const pieces = modelWith(DOWN, NaN).generate('ab', { temperature: 0, maxNewTokens: 3 });
+    await expect((async () => {
+      for await (const piece of pieces) expect(piece).toBe('never');
+    })()).rejects.toThrow(NumericError);
+  });
+
+  it('evaluate() refuses instead of a perplexity of NaN', async () => {
+    await expect(evaluate(modelWith(DOWN, NaN), Int32Array.of(65, 66, 67))).rejects.toThrow(NumericError);
+  });
+
+  it('evaluate() refuses a perplexity beyond all numbers, and bits per byte of no bytes', async () => {
+    const config = configOf('full');
+    // The embedding of every token is the same, so the head's first row wins by a margin that is known.
+    const weights = weightsWith(config, 'model.embed_tokens.weight', 1, true);
+    for (const [name, { data }] of weights) if (name.includes('o_proj') || name.includes('down_proj')) data.fill(0);
+    weights.get('lm_head.weight')!.data.fill(0).fill(100, 0, 8);
+    const certain = new Model(createEngine(), config, weights);
+    const certainly = evaluate(certain, Int32Array.of(65, 66));
+    await expect(certainly).rejects.toThrow(/perplexity would be Infinity: the mean loss is (799\.99|800)/);
+    const fine = new Model(createEngine(), config, initialWeights(config, 1));
+    const nothing = evaluate(fine, Int32Array.of(257));
+    await expect(nothing).rejects.toThrow(/bits per byte would be Infinity: .* over 0 bytes/);
+    await expect(evaluate(fine, Int32Array.of(65, 300))).rejects.toThrow(/token 1 is 300/);
+  });
+
+  it('measureRecall() refuses instead of counting wrong answers', async () => {
+    const documents = [{ prompt: 'abc', answer: 'd', distance: 3 }];
+    await expect(measureRecall(modelWith(DOWN, NaN), documents)).rejects.toThrow(NumericError);
+  });
+});
+
+const TEXT = 'It was the best of times, it was the worst of times. ';
+const tokens = tokenizeDocuments(new ByteTokenizer(), [TEXT.repeat(2)]);
+const options = { ...DEFAULT_TRAIN_OPTIONS, steps: 30, batch: 2, context: 8, warmup: 0 };
+const bits = (state: TrainingState): number[][] => [...tensorsOf(state)].map(([, { data }]) => [...data]);
+
+describe('training', () => {
+  it('at a learning rate of 1e30 stops with the step, the place and the rate', async () => {
+    for (const policy of ['full', 'nats']) {
+      const trainer = new Trainer(
+        createEngine(), configOf(policy), { ...options, learningRate: 1e30, minLearningRate: 1e30 }, tokens,
+      );
+      const message = /^step \d+: .*(loss|types|gradient).*learning rate of 1e\+30, which is likely too high/;
+      await expect(trainer.run()).rejects.toThrow(message);
+      await expect(trainer.run()).rejects.toThrow(NumericError);
+    }
+  });
+
+  it.each([['loss', /the loss is NaN/], ['gradient', /the gradient of 'lm_head\.weight' is the first to hold Infinity/]])(
+    'leaves weights and moments as they were before a step without a %s', async (which, message) => {
+      const config = configOf('full');
+      const local = localGradients(config, options);
+      const trainer = new Trainer(createEngine(), config, options, tokens, {
+        source: {
+          async compute(engine, weights, windows, step) {
+            const found = await local.compute(engine, weights, windows, step);
+            if (step < 3) return found;
+            if (which === 'loss') return { ...found, loss: NaN };
+            const name = 'lm_head.weight';
+            const { shape } = weights.get(name)!;
+            found.gradients.set(name, engine.tensor(new Float64Array(shape[0]! * shape[1]!).fill(Infinity), shape));
+            return found;
+          },
+        },
+      });
+      await trainer.next();
+      await trainer.next();
+      const before = bits(await trainer.state());
+      await expect(trainer.next()).rejects.toThrow(message);
+      await expect(trainer.next()).rejects.toThrow(/^step 3: /);
+      expect(trainer.step).toBe(2);
+      expect(bits(await trainer.state())).toEqual(before);
+    });
+
+  it('does not save a state that left the range of numbers, and leaves what was saved', async () => {
+    const [config, out] = [configOf('full'), folder()];
+    const run = { config, options, textHash: '' };
+    const trainer = new Trainer(createEngine(), config, options, tokens);
+    await trainer.next();
+    const state = await trainer.state();
+    await saveCheckpoint(out, state, run);
+    const before = contents(out);
+    const changed = (part: 'weights' | 'm' | 'v', value: number): TrainingState => {
+      const norm = { data: new Float64Array(8).fill(value), shape: [8] };
+      return { ...state, [part]: new Map([...state[part], ['model.norm.weight', norm]]) };
+    };
+    for (const [part, value, message] of [
+      ['weights', NaN, /after step 1 holds NaN in 'model\.norm\.weight' at element 0/],
+      ['weights', 1e39, /1e\+39, beyond the largest F32, in 'model\.norm\.weight'/],
+      ['m', -Infinity, /after step 1 holds -Infinity in 'm\/model\.norm\.weight'/],
+      ['v', NaN, /holds NaN in 'v\/model\.norm\.weight'/],
+    ] as const) {
+      await expect(saveCheckpoint(out, changed(part, value), run)).rejects.toThrow(NumericError);
+      await expect(saveCheckpoint(out, changed(part, value), run)).rejects.toThrow(message);
+    }
+    expect(contents(out)).toBe(before);
+  });
+
+  it('does not give a state whose last update left the range of numbers', async () => {
+    // The gradients of the first step are fine; what 1e308 makes of the weights is not.
+    const rates = { learningRate: 1.7e308, minLearningRate: 1.7e308, weightDecay: 1000, steps: 1 };
+    const trainer = new Trainer(createEngine(), configOf('full'), { ...options, ...rates }, tokens);
+    await trainer.run();
+    await expect(trainer.state()).rejects.toThrow(/the state after step 1 holds .*Infinity|NaN/);
+  });
+
+  it('goes on from no state with NaN in it, or of another shape', async () => {
+    const config = configOf('full');
+    const trainer = new Trainer(createEngine(), config, options, tokens);
+    const state = await trainer.state();
+    const from = (part: 'weights' | 'm' | 'v', data: Float64Array): (() => Trainer) => () => new Trainer(
+      createEngine(), config, options, tokens,
+      { from: { ...state, [part]: new Map([...state[part], ['model.norm.weight', { data, shape: [data.length] }]]) } },
+    );
+    expect(from('m', new Float64Array(8).fill(NaN))).toThrow(/holds NaN in 'm\/model\.norm\.weight' at element 0/);
+    expect(from('v', new Float64Array(8).fill(-1))).toThrow(/-1 in 'v\/model\.norm\.weight'.*mean of squares/);
+    expect(from('weights', new Float64Array(7))).toThrow(/'weights\/model\.norm\.weight' as \[7\], not \[8\]/);
+    expect(from('weights', new Float64Array(8))).not.toThrow();
+  });
+});
+
+describe('--resume', () => {
+  const config = configOf('full', { num_hidden_layers: 1, hidden_size: 2, num_attention_heads: 1, intermediate_size: 2 });
+  const run = { config, options, textHash: 'a' };
+  const path = (out: string): string => join(out, 'training-state.safetensors');
+
+  async function saved(): Promise<string> {
+    const out = folder();
+    const trainer = new Trainer(createEngine(), config, options, tokens);
+    await saveCheckpoint(out, await trainer.state(), run);
+    return out;
+  }
+
+  it('is refused from a state with NaN in it, naming the tensor, with a checksum or without', async () => {
+    const out = await saved();
+    const { state } = await loadCheckpoint(out);
+    state.m.get('model.norm.weight')!.data[1] = NaN;
+    const tensors = [...tensorsOf(state)].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F64' }] as const);
+    for (const bytes of [await encodeSealed(tensors, { step: '3' }), encodeSafetensors(tensors, { step: '3' })]) {
+      writeFileSync(path(out), bytes);
+      await expect(loadCheckpoint(out)).rejects.toThrow(NumericError);
+      await expect(loadCheckpoint(out)).rejects.toThrow(/training-state.* NaN in 'm.model.norm.weight' at element 1/);
+    }
+  });
+
+  it('notices every flipped bit of a state, wherever it is', async () => {
+    const bytes = new Uint8Array(readFileSync(path(await saved())));
+    await expect(decodeState(bytes, 'state', 'training')).resolves.toMatchObject({ step: 0, sealed: true });
+    const header = 8 + Number(new DataView(bytes.buffer).getBigUint64(0, true));
+    // Every byte of the header, and some of the data; of each byte one bit, which differs.
+    const places = Array.from({ length: header }, (_, n) => n);
+    for (let at = header; at < bytes.length; at += 997) places.push(at);
+    for (const at of [...places, bytes.length - 1]) {
+      const bit = 1 << (at % 8);
+      bytes[at]! ^= bit;
+      await expect(decodeState(bytes, 'state', 'training'), `byte ${at}`).rejects.toThrow(FileFormatError);
+      bytes[at]! ^= bit;
+    }
+    for (const rest of [bytes.subarray(0, -8), Uint8Array.from([...bytes, 0])]) {
+      await expect(decodeState(rest, 'state', 'training')).rejects.toThrow(FileFormatError);
+    }
+  });
+
+  it('goes on from a state that an older version wrote without a checksum, and says that it has none', async () => {
+    const out = await saved();
+    const { state } = await loadCheckpoint(out);
+    const tensors = [...tensorsOf(state)].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F64' }] as const);
+    writeFileSync(path(out), encodeSafetensors(tensors, {
+      step: '0', config: serializeConfig(config), options: JSON.stringify(options), text_hash: 'a',
+    }));
+    const old = await loadCheckpoint(out);
+    expect(old.sealed).toBe(false);
+    expect(old.run).toEqual(run);
+    expect(bits(old.state)).toEqual(bits(state));
+  });
+});
+
+describe('fine-tuning', () => {
+  const finetune = { ...DEFAULT_FINETUNE_OPTIONS, context: 12, batch: 1, steps: 4, warmup: 0 };
+  const base = (weights = initialWeights(configOf('full'), 1)): Model =>
+    new Model(createEngine(), configOf('full'), weights);
+
+  it('of a base with NaN in a weight stops, and names it', async () => {
+    const finetuner = new Finetuner(modelWith(DOWN, NaN), { window: 2 }, finetune, tokens);
+    await expect(finetuner.next()).rejects.toThrow(/^step 1: .*down_proj\.weight' holds NaN at element 3/);
+    expect(finetuner.step).toBe(0);
+  });
+
+  it('of a base that is silent stops, since no error relates to silence', async () => {
+    const weights = initialWeights(configOf('full'), 1);
+    weights.get('model.norm.weight')!.data.fill(0);
+    const finetuner = new Finetuner(base(weights), { window: 2 }, finetune, tokens);
+    await expect(finetuner.next()).rejects.toThrow(/final hidden states are all 0/);
+  });
+
+  it('at a learning rate beyond numbers saves nothing, and leaves the adapter that was there', async () => {
+    const [out, config] = [folder(), configOf('full')];
+    const record = { baseModel: 'base', config, options: finetune, textHash: '', packageVersion: '0' };
+    const good = new Finetuner(base(), { window: 2 }, finetune, tokens);
+    await good.next();
+    await saveFinetune(out, good, { ...record, config: good.config });
+    const before = contents(out);
+    const wild = { ...finetune, learningRate: 1e300, minLearningRate: 1e300 };
+    const bad = new Finetuner(base(), { window: 2 }, wild, tokens);
+    await expect((async () => {
+      await bad.run();
+      await saveFinetune(out, bad, { ...record, config: bad.config });
+    })()).rejects.toThrow(NumericError);
+    expect(contents(out)).toBe(before);
+  });
+
+  it('goes on from no state with NaN in it, or with a price that is no number', async () => {
+    const out = folder();
+    const finetuner = new Finetuner(base(), { window: 2 }, finetune, tokens);
+    await finetuner.next();
+    const state = await finetuner.state();
+    const name = 'model.layers.1.self_attn.proj_layer.weight';
+    const shape = [6, 8];
+    const poisoned = { ...state, v: new Map([...state.v, [name, { data: new Float64Array(48).fill(NaN), shape }]]) };
+    const resume = (from: typeof state) => () => new Finetuner(base(), { window: 2 }, finetune, tokens, { from });
+    expect(resume(poisoned)).toThrow(/holds NaN in 'v\/model\.layers\.1\.self_attn\.proj_layer\.weight'/);
+    expect(resume({ ...state, price: { lambda: NaN } })).toThrow(/lambda has become NaN/);
+    expect(resume(state)).not.toThrow();
+    const tensors = [...tensorsOf(poisoned)].map(([key, each]) => [key, { ...each, dtype: 'F64' }] as const);
+    writeFileSync(join(out, 'finetune-state.safetensors'), await encodeSealed(tensors, { step: '1' }));
+    await expect(loadFinetune(out)).rejects.toThrow(/holds NaN in 'v\/model\.layers\.1/);
+  });
+});
+
+describe('a model folder', () => {
+  it('is not written with a weight that is no number in its dtype', async () => {
+    const config = configOf('full');
+    for (const [value, dtype] of [[NaN, 'F32'], [1e39, 'F32'], [70000, 'F16'], [Infinity, 'F64']] as const) {
+      const out = folder();
+      const weights = weightsWith(config, DOWN, value);
+      await expect(writeModelFolder(out, config, weights, { dtype })).rejects.toThrow(NumericError);
+      expect(readdirSync(out)).toEqual([]);
+    }
+    await writeModelFolder(folder(), config, weightsWith(config, DOWN, 65519), { dtype: 'F16' });
+  });
+});
