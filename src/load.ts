@@ -37,7 +37,7 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a model: Llama, Mistral or Qwen2 as published on Hugging Face, or one that natsearch trained. A folder's
+ * Loads a model: Llama, Mistral, Qwen2 or Qwen3 as published on Hugging Face, or one that natsearch trained. A folder's
  * weights go to the engine one after the other: nothing but one tensor is in memory twice.
  *
  * @param source A folder in Hugging Face layout (config.json, model.safetensors or its shards and their index, and

@@ -10,7 +10,10 @@ import { Finetuner } from '../src/train/finetune.ts';
 import { finetuneGradients, scorerNames } from '../src/train/finetune-gradients.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 
-const MODELS = ['llama-grouped', 'llama-tied-scaled', 'llama-sharded', 'mistral-window', 'mistral-full', 'qwen2-biased'];
+const MODELS = [
+  'llama-grouped', 'llama-tied-scaled', 'llama-sharded', 'mistral-window', 'mistral-full', 'qwen2-biased', 'qwen2-window',
+  'qwen3-tied-shard', 'qwen3-yarn',
+];
 
 it.each(MODELS)('the teacher of %s has the hidden states of transformers, and only scorers get gradients', async (name) => {
   const folder = fileURLToPath(new URL(`fixtures/hf/models/${name}`, import.meta.url));

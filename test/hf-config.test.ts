@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/errors.ts';
 import { expectedWeights, parseConfig, serializeConfig } from '../src/model/config.ts';
+import { ignoredFields } from '../src/model/known-fields.ts';
 import { rotaryFrequencies } from '../src/model/rotary.ts';
 
 const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
@@ -34,6 +35,10 @@ const QWEN_2 = {
   num_hidden_layers: 24, num_key_value_heads: 2, rms_norm_eps: 1e-6, rope_theta: 1e6, sliding_window: 32768,
   tie_word_embeddings: true, torch_dtype: 'bfloat16', transformers_version: '4.40.1', use_cache: true,
   use_sliding_window: false, vocab_size: 151936,
+};
+
+const QWEN_3 = {
+  ...QWEN_2, architectures: ['Qwen3ForCausalLM'], model_type: 'qwen3', head_dim: 128, attention_bias: false,
 };
 
 describe('a published config.json', () => {
@@ -81,6 +86,67 @@ describe('a published config.json', () => {
   });
 
   it.each<[string, object, object]>([
+    ['is_llama_config', LLAMA_3, { is_llama_config: true }],
+    ['rope_interleaved', LLAMA_3, { rope_interleaved: false }],
+    ['use_mrope', QWEN_2, { use_mrope: false }],
+    ['transformers.js_config', MISTRAL, { 'transformers.js_config': { dtype: 'q4', use_external_data_format: true } }],
+    ['pretraining_tp', LLAMA_3, { pretraining_tp: 2 }],
+    ['attention_bias', QWEN_2, { attention_bias: false }],
+    ['attention_bias', MISTRAL, { attention_bias: true }],
+    ['mlp_bias', QWEN_2, { mlp_bias: true }],
+    ['use_sliding_window', QWEN_2, { use_sliding_window: true }], // from layer 24 on, of 24
+    ['sliding_window', QWEN_2, { sliding_window: 16 }],
+    ['sliding_window', LLAMA_3, { sliding_window: null }],
+    ['sliding_window', LLAMA_3, { sliding_window: 131072 }],
+    ['layer_types', LLAMA_3, { layer_types: new Array<string>(32).fill('full_attention') }],
+    ['hidden_act', LLAMA_3, { hidden_act: null }],
+    ['head_dim', LLAMA_3, { head_dim: null }],
+    ['num_key_value_heads', { ...LLAMA_3, num_key_value_heads: 32 }, { num_key_value_heads: null }],
+    ['rope_scaling', MISTRAL, { rope_scaling: null, rope_parameters: {} }],
+    ['quantization_config', LLAMA_3, { quantization_config: null }],
+    ['auto_map', LLAMA_3, { auto_map: { AutoTokenizer: ['tokenization_x.Tokenizer', null], AutoConfig: 'x.Config' } }],
+    ['is_decoder', LLAMA_3, { is_decoder: true, tie_encoder_decoder: true, cross_attention_hidden_size: 3 }],
+    ['pad_token_id', LLAMA_3, { pad_token_id: -1 }],
+    ['eos_token_id', LLAMA_3, { eos_token_id: [128001, 128008, 128009, 999999] }],
+    ['residual_multiplier', LLAMA_3, { residual_multiplier: 1, logits_scaling: 1.0, clip_qkv: null, no_rope_layers: [] }],
+    ['dual_chunk_attention_config', QWEN_2, { dual_chunk_attention_config: { chunk_size: 262144 } }],
+    ['dtype', LLAMA_3, { dtype: 'float16', torch_dtype: null }],
+    ['a name of Object', LLAMA_3, { toString: 1, constructor: 2, hasOwnProperty: 3 }],
+  ])('means the same with %s of a value that changes nothing', (_, base, change) => {
+    expect(parseConfig({ ...base, ...change })).toEqual(parseConfig(base));
+  });
+
+  it('has a window on every layer where Qwen says so', () => {
+    const all = { ...QWEN_2, use_sliding_window: true, sliding_window: 512, max_window_layers: 0 };
+    expect(parseConfig(all).slidingWindow).toBe(512);
+    const { max_window_layers: _, ...rest } = all;
+    const types = new Array<string>(24).fill('sliding_attention');
+    expect(parseConfig({ ...rest, layer_types: types }).slidingWindow).toBe(512);
+    expect(parseConfig({ ...all, layer_types: types.map(() => 'full_attention') }).slidingWindow).toBeUndefined();
+    expect(parseConfig(JSON.parse(serializeConfig(parseConfig(all))))).toEqual(parseConfig(all));
+  });
+
+  it('has fields that nobody knows listed, and those that are known not', () => {
+    expect(ignoredFields(LLAMA_3)).toEqual([]);
+    expect(ignoredFields({ ...QWEN_2, use_mrope: false, my_note: 'x', 'transformers.js_config': {} })).toEqual(['my_note']);
+  });
+
+  it.each<[string, object, object]>([
+    ['rope_theta', LLAMA_3, { rope_theta: undefined, rope_theata: 1e6 }],
+    ['rope_theta', LLAMA_3, { rope_theta: undefined, ropeTheta: 1e6 }],
+    ['rope_theta', LLAMA_3, { rope_theta: undefined, rotary_emb_base: 1e6 }],
+    ['rms_norm_eps', LLAMA_3, { rms_norm_eps: undefined, rms_norm_epsilon: 1e-5 }],
+    ['rms_norm_eps', LLAMA_3, { rms_norm_eps: undefined, rms_norn_eps: 1e-5 }],
+    ['sliding_window', MISTRAL, { sliding_window: undefined, sliding_windows: 16 }],
+    ['tie_word_embeddings', QWEN_2, { tie_word_embeddings: undefined, tie_word_embedding: true }],
+    ['rope_scaling', LLAMA_3, { rope_scaling: undefined, rope_scalling: { type: 'linear', factor: 2 } }],
+  ])('is refused where %s is almost there', (field, base, change) => {
+    const json = JSON.parse(JSON.stringify({ ...base, ...change })) as object;
+    expect(() => parseConfig(json)).toThrow(new RegExp(`^config.json: [^\\n]+ did you mean ${field}\\?$`));
+    expect(parseConfig({ ...json, ...base })).toEqual(parseConfig(base)); // nothing was meant: both are there
+  });
+
+  it.each<[string, object, object]>([
     ['model_type', LLAMA_3, { model_type: 'gemma' }],
     ['architectures', LLAMA_3, { architectures: ['LlamaForSequenceClassification'] }],
     ['architectures', MISTRAL, { architectures: ['LlamaForCausalLM'] }],
@@ -90,7 +156,12 @@ describe('a published config.json', () => {
     ['quantization_config', LLAMA_3, { quantization_config: { quant_method: 'gptq' } }],
     ['partial_rotary_factor', LLAMA_3, { partial_rotary_factor: 0.5 }],
     ['rope_parameters.partial_rotary_factor', MISTRAL, { rope_parameters: { partial_rotary_factor: 0.5 } }],
-    ['auto_map', LLAMA_3, { auto_map: { AutoModelForCausalLM: 'modeling.Other' } }],
+    ['auto_map', LLAMA_3, { auto_map: { AutoConfig: 'x.Config', AutoModelForCausalLM: 'modeling.Other' } }],
+    ['use_mrope', QWEN_2, { use_mrope: true }],
+    ['rope_interleaved', LLAMA_3, { rope_interleaved: true }],
+    ['no_rope_layers', LLAMA_3, { no_rope_layers: [1, 1, 0] }],
+    ['transformers_weights', LLAMA_3, { transformers_weights: 'other.safetensors' }],
+    ['attention_bias', QWEN_3, { attention_bias: true }],
     ['is_encoder_decoder', LLAMA_3, { is_encoder_decoder: true }],
     ['pruned_heads', LLAMA_3, { pruned_heads: { 0: [1] } }],
     ['sliding_window', LLAMA_3, { sliding_window: 4096 }],

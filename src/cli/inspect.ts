@@ -65,6 +65,10 @@ interface Report {
   readonly stored: Readonly<Record<string, number>>;
   readonly files: number;
   readonly config: ModelConfig;
+  /** Fields of config.json that are not known; they change nothing. */
+  readonly ignored: readonly string[];
+  /** What of the folder is not read, and why. */
+  readonly notes: readonly string[];
   /** Its tokens; null where the folder has none. */
   readonly tokenizer: { readonly kind: 'tokenizer.json' | 'bytes'; readonly tokens: number } | null;
   /** As measured after fine-tuning, at `context` tokens; null where that is not known. */
@@ -86,6 +90,8 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, number
     stored,
     files: new Set(places.map(({ path }) => path)).size,
     config,
+    ignored: folder.ignored,
+    notes: folder.notes,
     tokenizer: await tokenizerOf(folder),
     kept: adapter ? { overall: adapter.kept, byLayer: adapter.keptByLayer, context: adapter.context } : null,
     bytesPerToken,
@@ -136,6 +142,8 @@ function describe(report: Report & { model: string }, dtype: string): string {
     ...(config.slidingWindow === undefined ? [] : [`  window        ${config.slidingWindow} tokens, its own`]),
     `  trained with  ${config.nats.policy}${config.nats.policy === 'nats' ? `, W ${config.nats.window}, C ${config.nats.chunk}` : ''}`,
   ];
+  if (report.ignored.length > 0) lines.push(`  ignored       ${report.ignored.join(', ')}: unknown fields, which change nothing`);
+  lines.push(...report.notes.map((note) => `  note          ${note}`));
   if (kept) {
     lines.push(`  kept          ${formatShare(kept.overall)} at ${kept.context} tokens; by layer ${kept.byLayer.map(formatShare).join(' ')}`);
   }

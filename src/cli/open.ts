@@ -48,6 +48,7 @@ async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>)
 export async function openFolder(folder: string): Promise<ModelFolder> {
   checkModelFolder(folder);
   const opened = await openModelFolder(folder);
+  for (const note of opened.notes) process.stderr.write(`note: ${note}\n`);
   if (opened.tokenizer === undefined && !defaultTokenizer(opened.config)) throw noTokenizer(opened.config, folder);
   return opened;
 }

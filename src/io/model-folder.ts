@@ -6,6 +6,7 @@
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { expectFinite } from '../finite.ts';
 import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
+import { ignoredFields } from '../model/known-fields.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, listFolder, makeFolder, writeFilesAtomic } from './files.ts';
 import { otherWeights } from './foreign-files.ts';
@@ -24,6 +25,10 @@ export interface ModelFolder {
   readonly config: ModelConfig;
   /** The weights that the config asks for, by name, in the order of the files. */
   readonly places: ReadonlyMap<string, TensorPlace>;
+  /** Fields of config.json that are not known here; they change nothing. */
+  readonly ignored: readonly string[];
+  /** What else of the folder is not read, and why: whole sentences. */
+  readonly notes: readonly string[];
   /** tokenizer.json, parsed; undefined where there is none. */
   readonly tokenizer: unknown;
   /** tokenizer_config.json, parsed; undefined where there is none. */
@@ -46,9 +51,10 @@ export async function openModelFolder(
     const instead = otherWeights(await listFolder(folder)) ?? 'name a folder that holds config.json and model.safetensors';
     throw new StorageError(`${folder} has no ${CONFIG}: ${instead}`);
   }
-  const own = parseConfigIn(folder, await readJson(`${folder}/${CONFIG}`));
+  const json = await readJson(`${folder}/${CONFIG}`);
+  const own = parseConfigIn(folder, json);
   const config = options.adapted?.(own) ?? own;
-  const places = await findWeights(folder, config, options.more).catch((error: unknown) => {
+  const { places, notes } = await findWeights(folder, config, options.more).catch((error: unknown) => {
     throw inFolder(folder, error);
   });
   const tokenizer = await readIfThere(`${folder}/${TOKENIZER}`);
@@ -56,7 +62,7 @@ export async function openModelFolder(
   if (tokenizerConfig !== undefined && (tokenizerConfig === null || typeof tokenizerConfig !== 'object' || Array.isArray(tokenizerConfig))) {
     throw new FileFormatError(`${folder}/${TOKENIZER_CONFIG} is not an object: copy it again`);
   }
-  return { path: folder, config, places, tokenizer, tokenizerConfig };
+  return { path: folder, config, places, ignored: ignoredFields(json), notes, tokenizer, tokenizerConfig };
 }
 
 async function readIfThere(path: string): Promise<unknown> {

@@ -4,7 +4,8 @@
  */
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { checkWeights, isSuperfluous, type ModelConfig } from '../model/config.ts';
-import { HEAD, tieHead } from '../model/tied-head.ts';
+import { HEAD } from '../model/names.ts';
+import { tieHead } from '../model/tied-head.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, listFolder } from './files.ts';
 import { otherWeights } from './foreign-files.ts';
@@ -20,27 +21,28 @@ const INDEX = 'model.safetensors.index.json';
  * Finds the weights that the config asks for; what no model needs is left out.
  *
  * @param more Weights from elsewhere, which count as well.
+ * @returns Where they lie, and what of the folder is not read.
  * @throws {StorageError} If there are none that are read here; the message says what is there instead.
  * @throws {FileFormatError} If a file is truncated or not what it should be.
  * @throws {ConfigError} If the config contradicts them.
  */
 export async function findWeights(
   folder: string, config: ModelConfig, more: ReadonlyMap<string, NDArray> = new Map(),
-): Promise<Map<string, TensorPlace>> {
+): Promise<{ places: Map<string, TensorPlace>; notes: string[] }> {
   const names = await listFolder(folder);
   const [single, index] = [WEIGHTS, INDEX].map((name) => names.includes(name));
   if (!single && !index) {
     throw new StorageError(`${folder} has neither ${WEIGHTS} nor ${INDEX}: ${otherWeights(names) ?? 'copy the weights beside config.json'}`);
   }
+  const why = `${INDEX} is not read, since ${WEIGHTS} comes before it, as in transformers: take ${WEIGHTS} away if the shards are the model`;
   try {
     const found = single ? await placesIn(folder, WEIGHTS, config) : await findShards(folder, config);
     for (const name of more.keys()) found.delete(name);
     await tieHead(config, found, sameNumbers);
     checkWeights(config, new Map<string, NDArray | TensorPlace>([...found, ...more]));
-    return found;
+    return { places: found, notes: single && index ? [`${folder}: ${why}`] : [] };
   } catch (error) {
     if (!(single && index)) throw error;
-    const why = `${INDEX} is there too, but ${WEIGHTS} is read before it, as by transformers: take ${WEIGHTS} away if the shards are the model`;
     if (error instanceof ConfigError) throw new ConfigError(`${error.message}; ${why}`);
     throw error instanceof FileFormatError ? new FileFormatError(`${error.message}; ${why}`) : error;
   }

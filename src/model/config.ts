@@ -9,6 +9,7 @@ import { ARCHITECTURES, architectureOf, type ModelType } from './arch/index.ts';
 import { Fields, shown } from './config-fields.ts';
 import { parseModelType, parseSpecials } from './hf-config.ts';
 import { refuseForeignFields } from './known-fields.ts';
+import { HEAD } from './names.ts';
 import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
 
 /** Far more than any model has; a wrong number must not become a wait without end. */
@@ -224,7 +225,7 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
     add('mlp.down_proj', [D, F]);
   }
   weights.set('model.norm.weight', [D]);
-  if (!config.tieWordEmbeddings) weights.set('lm_head.weight', [V, D]);
+  if (!config.tieWordEmbeddings) weights.set(HEAD, [V, D]);
   return weights;
 }
 
@@ -242,6 +243,9 @@ interface Shaped {
 export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, Shaped>): void {
   const expected = expectedWeights(config);
   const missing = [...expected.keys()].filter((name) => !weights.has(name));
+  if (missing.length === 1 && missing[0] === HEAD) {
+    throw new ConfigError(`config contradicts weights: '${HEAD}' is missing: set tie_word_embeddings to true if the head is the embedding, or use the config.json that belongs to these weights`);
+  }
   if (missing.length > 0) {
     throw new ConfigError(`config contradicts weights: ${missing.length} weights are missing, first '${missing[0]}': use the config.json that belongs to these weights`);
   }
@@ -259,5 +263,5 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, S
 
 /** Tensors that some files hold and no model needs: they follow from the config or from other weights. */
 export function isSuperfluous(name: string, config: ModelConfig): boolean {
-  return /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/.test(name) || (name === 'lm_head.weight' && config.tieWordEmbeddings);
+  return /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/.test(name) || (name === HEAD && config.tieWordEmbeddings);
 }

@@ -10,6 +10,7 @@ import type { NDArray } from '../tensor.ts';
 import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config.ts';
 import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import { EMBEDDING, HEAD } from './names.ts';
 import { rotaryTables } from './rotary.ts';
 
 /** Weights by Hugging Face name, on an engine. */
@@ -40,7 +41,7 @@ export function decode(
 
 /** What the language model head makes of final hidden states [...,D]: logits [...,V]. */
 export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, final: Tensor): Tensor {
-  return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'));
+  return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? EMBEDDING : HEAD));
 }
 
 /** The final hidden states [B,N,D], after the last norm: what the language model head reads. */
@@ -66,7 +67,7 @@ export function layerStates(
   // A bias [1,M] is a table of one row, which every token picks: no operation of its own.
   const { projectionBias, headNorm } = architectureOf(config);
   const zero = projectionBias ? tape.own(tape.engine.integers(new Int32Array(B * N), [B, N])) : undefined;
-  let x = embedding(tape, weight('model.embed_tokens.weight'), ids);
+  let x = embedding(tape, weight(EMBEDDING), ids);
   for (let n = 0; n < config.layers; n++) {
     const of = (name: string) => weight(`model.layers.${n}.${name}.weight`);
     const hidden = rmsNorm(tape, x, of('input_layernorm'), epsilon);

@@ -3,7 +3,7 @@
  * in no list, transformers reads none for the models here, so they change nothing.
  * @module
  */
-import type { Fields } from './config-fields.ts';
+import { Fields } from './config-fields.ts';
 
 /** Read and used by parseConfig, or refused for some of their values. */
 const READ: readonly string[] = [
@@ -76,7 +76,7 @@ export function refuseForeignFields(fields: Fields): void {
 }
 
 /** Fields that nothing here knows. They change nothing: transformers reads none of them for these models. */
-export function unknownFields(fields: Fields): string[] {
+export function ignoredFields(json: unknown): string[] {
   const known = [...READ, ...HARMLESS, ...ELSEWHERE.keys(), ...Object.keys(ALIASES)];
-  return fields.names().filter((name) => !known.includes(name));
+  return new Fields('config.json', json).names().filter((name) => !known.includes(name));
 }

@@ -14,7 +14,7 @@ import type { GeneratedPiece } from './sequence.ts';
 import { checkPolicy, Session, type SessionOptions } from './session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
 
-/** A decoder as of Llama, Mistral or Qwen2 with learned token types. Make one with `loadModel`. */
+/** A decoder as of Llama, Mistral, Qwen2 or Qwen3 with learned token types. Make one with `loadModel`. */
 export class Model {
   readonly config: ModelConfig;
   readonly engine: Engine;

@@ -5,10 +5,7 @@
  */
 import { ConfigError } from '../errors.ts';
 import type { ModelConfig } from './config.ts';
-
-const EMBEDDING = 'model.embed_tokens.weight';
-/** The head's weight, which a model that is not tied has beside its embedding. */
-export const HEAD = 'lm_head.weight';
+import { EMBEDDING, HEAD } from './names.ts';
 
 /**
  * Leaves the embedding alone in `weights` where the config ties the head to it.
