@@ -191,3 +191,18 @@ describe('a published config.json', () => {
     expect(() => parseConfig({ ...base, ...change })).toThrow(new RegExp(`^[^\\n]*${field.replace('.', '\\.')}[^\\n]*$`));
   });
 });
+
+describe('the fields that configurations have in transformers', () => {
+  const field = fileURLToPath(new URL('./field/config-fields.json', import.meta.url));
+  const versions = JSON.parse(readFileSync(field, 'utf8')) as Record<string, Record<string, string[]>>;
+  const table = readFileSync(new URL('../docs/models.md', import.meta.url), 'utf8');
+  const rows = Object.entries(versions).flatMap(([version, each]) => {
+    return Object.entries(each).map(([model, names]) => [version, model, names] as const);
+  });
+
+  it.each(rows)('version %s, %s, are all known, and in the table of docs/models.md', (_version, _model, names) => {
+    expect(names.length).toBeGreaterThan(15);
+    expect(ignoredFields(Object.fromEntries(names.map((name) => [name, null])))).toEqual([]);
+    for (const name of names) expect(table).toContain(`\`${name}\``);
+  });
+});

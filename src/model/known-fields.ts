@@ -29,7 +29,8 @@ const HARMLESS: readonly string[] = [
   'num_beam_groups', 'diversity_penalty', 'temperature', 'top_k', 'top_p', 'typical_p', 'repetition_penalty',
   'length_penalty', 'no_repeat_ngram_size', 'encoder_no_repeat_ngram_size', 'bad_words_ids', 'num_return_sequences',
   'output_scores', 'return_dict_in_generate', 'forced_bos_token_id', 'forced_eos_token_id', 'suppress_tokens',
-  'begin_suppress_tokens',
+  'begin_suppress_tokens', 'epsilon_cutoff', 'eta_cutoff', 'encoder_repetition_penalty', 'num_assistant_tokens',
+  'num_assistant_tokens_schedule', 'assistant_confidence_threshold', 'assistant_lookbehind', 'target_lookbehind',
 ];
 
 /**
