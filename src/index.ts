@@ -19,6 +19,8 @@ export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from 
 
 // Models: reading, decoding, measuring, training
 export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config.ts';
+export type { ChatOptions } from './model/chat.ts';
+export type { ChatMessage, ChatTemplate } from './model/chat-template.ts';
 export type { Prompt } from './model/generate.ts';
 export type { FinishReason, GeneratedPiece } from './model/sequence.ts';
 export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate-options.ts';

@@ -8,8 +8,10 @@ import { FileFormatError, ValueError } from './errors.ts';
 import type { Adapter } from './io/adapter.ts';
 import type { ModelFolder } from './io/model-folder.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
+import { chatTemplateOf } from './model/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
+import { parseGenerationConfig } from './model/generation-config.ts';
 import { Model } from './model/model.ts';
 import { tieHead } from './model/tied-head.ts';
 import type { Tokenizer } from './model/tokenizer.ts';
@@ -24,6 +26,10 @@ export interface ModelBytes {
   readonly weights: Uint8Array | readonly Uint8Array[];
   readonly tokenizer?: unknown;
   readonly tokenizerConfig?: unknown;
+  /** The parsed generation_config.json. */
+  readonly generationConfig?: unknown;
+  /** The text of chat_template.jinja, where the template is not in tokenizer_config.json. */
+  readonly chatTemplate?: string;
 }
 
 /** How to load a model. */
@@ -67,7 +73,11 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   const base = decodeShards(source.weights);
   await tieHead(config, base, sameArrays);
   const weights = new Map([...[...base].filter(([name]) => !isSuperfluous(name, config)), ...(adapter?.weights ?? [])]);
-  return new Model(options.engine ?? createEngine(), config, weights, tokenizer);
+  return new Model(options.engine ?? createEngine(), config, weights, tokenizer, {
+    generation: source.generationConfig === undefined
+      ? undefined : parseGenerationConfig(source.generationConfig, config.vocabSize),
+    chatTemplate: chatTemplateOf(source.tokenizerConfig, source.chatTemplate),
+  });
 }
 
 /** Files are reached only here and on demand, so that browsers can import this module. */
@@ -85,7 +95,7 @@ async function loadFolder(
       weights.set(name, uploadWeight(engine, name, tensor));
     }
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
-    return new Model(engine, folder.config, weights, tokenizer);
+    return new Model(engine, folder.config, weights, tokenizer, folder);
   } catch (error) {
     for (const tensor of weights.values()) tensor.dispose();
     throw error;

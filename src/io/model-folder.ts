@@ -7,8 +7,10 @@ import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { expectFinite } from '../finite.ts';
 import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
 import { ignoredFields } from '../model/known-fields.ts';
+import { type ChatTemplate, chatTemplateOf } from '../model/chat-template.ts';
+import { type GenerationDefaults, parseGenerationConfig } from '../model/generation-config.ts';
 import type { NDArray } from '../tensor.ts';
-import { fileExists, listFolder, makeFolder, writeFilesAtomic } from './files.ts';
+import { fileExists, listFolder, makeFolder, readText, writeFilesAtomic } from './files.ts';
 import { otherWeights } from './foreign-files.ts';
 import { readJson } from './json-file.ts';
 import { readTensors, type TensorPlace } from './safetensors-file.ts';
@@ -18,6 +20,8 @@ import { findWeights, WEIGHTS } from './weight-files.ts';
 const CONFIG = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_CONFIG = 'tokenizer_config.json';
+const GENERATION = 'generation_config.json';
+const CHAT_TEMPLATE = 'chat_template.jinja';
 
 /** A folder whose files agree with each other; no weight is read yet. */
 export interface ModelFolder {
@@ -33,6 +37,10 @@ export interface ModelFolder {
   readonly tokenizer: unknown;
   /** tokenizer_config.json, parsed; undefined where there is none. */
   readonly tokenizerConfig: unknown;
+  /** What generation_config.json says; undefined where there is none. */
+  readonly generation: GenerationDefaults | undefined;
+  /** Of chat_template.jinja or tokenizer_config.json; undefined where neither has one. */
+  readonly chatTemplate: ChatTemplate | undefined;
 }
 
 /**
@@ -59,10 +67,22 @@ export async function openModelFolder(
   });
   const tokenizer = await readIfThere(`${folder}/${TOKENIZER}`);
   const tokenizerConfig = await readIfThere(`${folder}/${TOKENIZER_CONFIG}`);
-  if (tokenizerConfig !== undefined && (tokenizerConfig === null || typeof tokenizerConfig !== 'object' || Array.isArray(tokenizerConfig))) {
+  const isObject = typeof tokenizerConfig === 'object' && tokenizerConfig !== null && !Array.isArray(tokenizerConfig);
+  if (tokenizerConfig !== undefined && !isObject) {
     throw new FileFormatError(`${folder}/${TOKENIZER_CONFIG} is not an object: copy it again`);
   }
-  return { path: folder, config, places, ignored: ignoredFields(json), notes, tokenizer, tokenizerConfig };
+  const jinja = `${folder}/${CHAT_TEMPLATE}`;
+  const template = await fileExists(jinja) ? await readText(jinja) : undefined;
+  const generation = await readIfThere(`${folder}/${GENERATION}`);
+  try {
+    return {
+      path: folder, config, places, ignored: ignoredFields(json), notes, tokenizer, tokenizerConfig,
+      generation: generation === undefined ? undefined : parseGenerationConfig(generation, config.vocabSize),
+      chatTemplate: chatTemplateOf(tokenizerConfig, template),
+    };
+  } catch (error) {
+    throw inFolder(folder, error);
+  }
 }
 
 async function readIfThere(path: string): Promise<unknown> {
@@ -79,7 +99,8 @@ function parseConfigIn(folder: string, json: unknown): ModelConfig {
 
 /** The refusal of a file by its name, with the folder in front. */
 export function inFolder(folder: string, error: unknown): unknown {
-  const byName = error instanceof ConfigError && /^(config|tokenizer)\.json\b/.test(error.message);
+  const files = /^(config|tokenizer|tokenizer_config|generation_config)\.json\b/;
+  const byName = error instanceof ConfigError && files.test(error.message);
   return byName ? new ConfigError(`${folder}/${error.message}`) : error;
 }
 

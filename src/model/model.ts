@@ -7,6 +7,8 @@ import { ConfigError, DisposedError, ShapeError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
 import { uploadWeights } from './decoder.ts';
+import { chat, type ChatOptions } from './chat.ts';
+import type { ChatMessage, ChatTemplate } from './chat-template.ts';
 import { generate, type Prompt } from './generate.ts';
 import type { GenerateOptions } from './generate-options.ts';
 import type { GenerationDefaults } from './generation-config.ts';
@@ -20,6 +22,8 @@ export class Model {
   readonly engine: Engine;
   /** What its generation_config.json says, if it came with one. */
   readonly generationDefaults: GenerationDefaults | undefined;
+  /** How it reads conversations, if it came with a chat template. */
+  readonly chatTemplate: ChatTemplate | undefined;
   readonly #tokenizer: Tokenizer | undefined;
   #weights: Map<string, Tensor> | undefined;
 
@@ -28,13 +32,17 @@ export class Model {
    *   takes over. They are checked against the config.
    * @param tokenizer By default bytes, if the vocabulary is that of bytes.
    * @param extras.generation What its generation_config.json says.
+   * @param extras.chatTemplate How it reads conversations.
    */
   constructor(
     engine: Engine,
     config: ModelConfig,
     weights: ReadonlyMap<string, NDArray | Tensor>,
     tokenizer: Tokenizer | undefined = defaultTokenizer(config),
-    extras: { readonly generation?: GenerationDefaults | undefined } = {},
+    extras: {
+      readonly generation?: GenerationDefaults | undefined;
+      readonly chatTemplate?: ChatTemplate | undefined;
+    } = {},
   ) {
     checkWeights(config, weights);
     if (tokenizer && tokenizer.vocabSize > config.vocabSize) {
@@ -43,6 +51,7 @@ export class Model {
     this.engine = engine;
     this.config = config;
     this.generationDefaults = extras.generation;
+    this.chatTemplate = extras.chatTemplate;
     this.#tokenizer = tokenizer;
     this.#weights = uploadWeights(engine, weights);
   }
@@ -112,6 +121,35 @@ export class Model {
    */
   async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string> {
     for await (const { text } of generate(this, [prompt], options)) if (text !== '') yield text;
+  }
+
+  /**
+   * Streams an answer to a conversation, which the model's chat template makes a prompt of.
+   *
+   * With `session`, pass the whole conversation every time and the same session: it reads only what is new. Where what
+   * it has read is no beginning of the conversation, because a message was changed or the template rewrites earlier
+   * answers, that is refused: pass a new session.
+   *
+   * @param messages Who said what, in order.
+   * @param options Those of `generate()`, and `template`, a Jinja template instead of the model's own, and `variables`
+   *   for it.
+   * @returns Pieces of text as `generate()` gives them.
+   * @throws {ConfigError} If the model has no chat template, or it fails.
+   * @throws {ValueError} If the template refuses the messages, or an option is not known or out of range.
+   * @example
+   * ```ts
+   * import { loadModel } from 'neural-attention-search';
+   * const model = await loadModel('models/nats'); // it was taught no conversation, so it needs a template
+   * const template = '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:';
+   * let text = '';
+   * const messages = [{ role: 'user', content: 'Who are you?' }];
+   * for await (const piece of model.chat(messages, { template, maxNewTokens: 8, temperature: 0 })) text += piece;
+   * console.log(text.length > 0); // true
+   * model.dispose();
+   * ```
+   */
+  async *chat(messages: readonly ChatMessage[], options: ChatOptions = {}): AsyncGenerator<string> {
+    for await (const { text } of chat(this, messages, options)) if (text !== '') yield text;
   }
 
   /** The same for several prompts at once; every piece says which sequence it continues, the last one why it ended. */

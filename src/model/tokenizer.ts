@@ -45,8 +45,11 @@ export interface Tokenizer {
   encoder(): TextStream;
   /** The whole text of `tokens`; specials give nothing. */
   decode(tokens: Iterable<number>): string;
-  /** A decoder for a stream: each token gives the text that is complete by now, maybe ''. */
-  decoder(): { push(token: number): string; end(): string };
+  /**
+   * A decoder for a stream: each token gives the text that is complete by now, maybe ''. With `specials`, special
+   * tokens give what they are written as, where the tokenizer knows it.
+   */
+  decoder(options?: { specials?: boolean }): { push(token: number): string; end(): string };
   /** UTF-8 bytes that `token` stands for, 0 for specials: what bits per byte divides by. */
   byteLength(token: number): number;
 }

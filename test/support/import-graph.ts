@@ -49,6 +49,7 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
   [/^src\/random\.ts$/, /^pure-rand(\/|$)/],
   [/^src\/model\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
+  [/^src\/model\/chat-template\.ts$/, /^@huggingface\/jinja$/],
   [/^gpu\/library\.ts$/, /^gpu\.js$/],
   // The optional package `webgpu`: its name is computed, so that bundlers leave it to who has it.
   [/^gpu\/open\.ts$/, /^\(computed\)$/],

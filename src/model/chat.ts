@@ -1,0 +1,112 @@
+/**
+ * Conversations: messages through the model's chat template to tokens, of which a session reads only the new ones.
+ * @module
+ */
+import { ConfigError, ValueError } from '../errors.ts';
+import { type ChatMessage, type ChatTemplate, renderChat } from './chat-template.ts';
+import { generate } from './generate.ts';
+import type { GeneratedToken, GenerateOptions } from './generate-options.ts';
+import type { Model } from './model.ts';
+import type { GeneratedPiece } from './sequence.ts';
+import type { Session } from './session.ts';
+import { ByteTokenizer } from './tokenizer.ts';
+
+/** How to answer. */
+export interface ChatOptions extends GenerateOptions {
+  /** A Jinja template instead of the model's own. */
+  readonly template?: string;
+  /** More for the template to see, such as `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+}
+
+/** What a session has read of a conversation. */
+interface Read {
+  readonly tokens: readonly number[];
+  /** The same as a template writes it, special tokens included. */
+  readonly text: string;
+}
+
+const reads = new WeakMap<Session, Read>();
+
+/** A conversation as text and as tokens. */
+export interface ChatPrompt {
+  readonly text: string;
+  readonly tokens: Int32Array;
+}
+
+/**
+ * The conversation as the model reads it, up to where its answer begins. Templates write the tokens that start a text
+ * themselves: none is put before them, but the start of models that read bytes, which no template can write.
+ *
+ * @throws {ConfigError} If the model has no chat template.
+ */
+export async function chatPrompt(
+  model: Model, messages: readonly ChatMessage[], { template, variables }: ChatOptions = {},
+): Promise<ChatPrompt> {
+  const { tokenizer } = model;
+  const text = await renderChat(templateOf(model, template), messages, { ...(variables && { variables }) });
+  const starts = tokenizer instanceof ByteTokenizer ? tokenizer.starts : [];
+  return { text, tokens: Int32Array.from([...starts, ...tokenizer.encode(text)]) };
+}
+
+function templateOf({ chatTemplate }: Model, template: string | undefined): ChatTemplate {
+  if (template !== undefined) {
+    if (typeof template !== 'string') throw new ValueError(`template is a ${typeof template}: pass a Jinja template as text`);
+    return { template, specials: chatTemplate?.specials ?? {} };
+  }
+  if (chatTemplate) return chatTemplate;
+  throw new ConfigError('the model has no chat template (chat_template in tokenizer_config.json, or chat_template.jinja): take a model that was made for conversations, or give a template; a base model continues text with generate');
+}
+
+/**
+ * The tokens of a conversation that a session has not read yet; undefined if what it has read is no beginning of it.
+ * What was picked may be other tokens than those that its text is split into: then the texts are compared, and the
+ * rest is split apart, which changes nothing at a special token.
+ */
+export function unreadTokens(model: Model, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
+  if (session.lengths[0] === 0) return tokens;
+  const read = reads.get(session);
+  if (!read || read.tokens.length !== session.lengths[0]) return undefined;
+  if (read.tokens.length < tokens.length && read.tokens.every((token, n) => token === tokens[n])) {
+    return tokens.subarray(read.tokens.length);
+  }
+  if (!text.startsWith(read.text) || text.length === read.text.length) return undefined;
+  const { tokenizer } = model;
+  const rest = tokenizer.encode(text.slice(read.text.length));
+  const border = [read.tokens.at(-1)!, rest[0]!];
+  return border.some((token) => tokenizer.byteLength(token) === 0) ? rest : undefined;
+}
+
+/** Answers the last message, and remembers what `options.session` has read by then. */
+export async function* chat(
+  model: Model, messages: readonly ChatMessage[], options: ChatOptions = {},
+): AsyncGenerator<GeneratedPiece> {
+  const { template: _, variables: __, ...others } = options;
+  const { session } = options;
+  if (session && session.batch !== 1) throw new ValueError(`the session has ${session.batch} sequences: a conversation is one`);
+  const prompt = await chatPrompt(model, messages, options);
+  const unread = session ? unreadTokens(model, session, prompt) : prompt.tokens;
+  if (!unread) {
+    throw new ValueError(`the session has read ${session!.lengths[0]} tokens, which are no beginning of this conversation: pass a new session`);
+  }
+  const picked: number[] = [];
+  const onToken = (token: GeneratedToken) => {
+    picked.push(token.token);
+    options.onToken?.(token);
+  };
+  try {
+    yield* generate(model, [unread], { ...others, onToken });
+  } finally {
+    if (session) remember(model, session, prompt, unread, picked);
+  }
+}
+
+function remember(model: Model, session: Session, prompt: ChatPrompt, unread: Int32Array, picked: number[]): void {
+  const before = reads.get(session)?.tokens ?? [];
+  const tokens = [...before.slice(0, session.lengths[0]! - unread.length - picked.length), ...unread, ...picked];
+  reads.delete(session);
+  if (tokens.length !== session.lengths[0]) return; // the prompt was read in part
+  const decoder = model.tokenizer.decoder({ specials: true });
+  const text = picked.map((token) => decoder.push(token)).join('') + decoder.end();
+  reads.set(session, { tokens, text: prompt.text + text });
+}
