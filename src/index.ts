@@ -49,6 +49,6 @@ export {
   StorageError, ValueError,
 } from './errors.ts';
 export type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheStats, ChunkPool, Engine,
-  LifetimeOptions, MaskGradientRule, Pooling, Tensor,
+  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
+  ChunkPoolSnapshot, Engine, LifetimeOptions, MaskGradientRule, Pooling, Tensor,
 } from './engine.ts';

@@ -7,7 +7,7 @@ import { ValueError } from '../errors.ts';
 import { type KeptOf, matchedPolicies } from '../evaluate/match.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
-import { checkPolicy } from '../model/session.ts';
+import { checkPolicy } from '../model/policy.ts';
 import { comparedPolicies } from './open.ts';
 import { UsageError } from './errors.ts';
 import { policies } from './options.ts';

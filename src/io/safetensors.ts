@@ -58,6 +58,29 @@ export function readSafetensors(
   });
 }
 
+/** An array of a file in its least kind: F64 as float64, other reals as float32, whole numbers in 32 bits. */
+export type StoredArray = StoredTensor | (NDArray<Int32Array> & { readonly dtype: IntegerDtype });
+
+/** An array that is written as it stands. */
+export type WritableArray =
+  | (NDArray & { readonly dtype: Exclude<Dtype, 'BF16'> }) | (NDArray<Int32Array> & { readonly dtype: 'I32' | 'U8' });
+
+/**
+ * Reads every array of a safetensors file as narrow as it is stored.
+ *
+ * @throws {FileFormatError} As readSafetensors does.
+ */
+export function decodeArrays(
+  bytes: Uint8Array, file = 'the safetensors file',
+): { tensors: Map<string, StoredArray>; metadata: Record<string, string> } {
+  return decode(bytes, file, Object.keys(BYTES), (entry, data): StoredArray => {
+    if (FLOATS.includes(entry.dtype)) return load(entry, data);
+    const layout = LAYOUTS[entry.dtype as IntegerDtype]; // checked before
+    const elements = readElements(layout, data.subarray(entry.begin, entry.end), true, `tensor '${shown(entry.name)}'`);
+    return { data: elements.data as Int32Array, dtype: entry.dtype as IntegerDtype, shape: entry.shape };
+  });
+}
+
 function decode<T>(
   bytes: Uint8Array, file: string, dtypes: readonly string[], read: (entry: HeaderEntry, data: Uint8Array) => T,
 ): { tensors: Map<string, T>; metadata: Record<string, string> } {
@@ -180,8 +203,7 @@ export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): v
  * @throws {ValueError} If a name occurs twice or is '__metadata__', or a shape does not fit its elements.
  */
 export function encodeSafetensors(
-  tensors: Iterable<readonly [string, NDArray & { readonly dtype: Exclude<Dtype, 'BF16'> }]>,
-  metadata?: Readonly<Record<string, string>>,
+  tensors: Iterable<readonly [string, WritableArray]>, metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
   return encode([...tensors], metadata);
 }

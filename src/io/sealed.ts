@@ -4,8 +4,9 @@
  * @module
  */
 import { FileFormatError } from '../errors.ts';
-import type { NDArray } from '../tensor.ts';
-import { decodeSafetensors, encodeSafetensors, type Dtype, type StoredTensor } from './safetensors.ts';
+import {
+  decodeArrays, decodeSafetensors, encodeSafetensors, type StoredTensor, type WritableArray,
+} from './safetensors.ts';
 import { sha256 } from './sha256.ts';
 
 const KEY = 'sha256';
@@ -22,7 +23,7 @@ const PLACE = 8 + BEGIN.length;
  * @param metadata Strings by name, other than `sha256` and `sealed`.
  */
 export async function encodeSealed(
-  tensors: Iterable<readonly [string, NDArray & { readonly dtype: Exclude<Dtype, 'BF16'> }]>,
+  tensors: Iterable<readonly [string, WritableArray]>,
   metadata: Readonly<Record<string, string>>,
 ): Promise<Uint8Array> {
   const bytes = encodeSafetensors(tensors, { [KEY]: NONE, [MARK]: '1', ...metadata });
@@ -42,8 +43,31 @@ export async function encodeSealed(
 export async function decodeSealed(bytes: Uint8Array, file: string, remedy: string): Promise<{
   tensors: Map<string, StoredTensor>; metadata: Record<string, string>; sealed: boolean;
 }> {
+  const sealed = await checkSeal(bytes, file, remedy);
+  const { tensors, metadata } = decodeSafetensors(bytes, file);
+  checkMarks(metadata, sealed, file, remedy);
+  return { tensors, metadata, sealed };
+}
+
+/**
+ * The same of a file that was never written without a seal, and that may hold whole numbers.
+ *
+ * @throws {FileFormatError} If it has no seal, too.
+ */
+export async function decodeSealedArrays(
+  bytes: Uint8Array, file: string, remedy: string,
+): Promise<ReturnType<typeof decodeArrays>> {
+  const sealed = await checkSeal(bytes, file, remedy);
+  const decoded = decodeArrays(bytes, file);
+  checkMarks(decoded.metadata, sealed, file, remedy);
+  if (!sealed) throw new FileFormatError(`${file} has no checksum, so nothing vouches for it: ${remedy}`);
+  return decoded;
+}
+
+/** Whether there is a seal, which then holds. */
+async function checkSeal(bytes: Uint8Array, file: string, remedy: string): Promise<boolean> {
   const found = new TextDecoder('latin1').decode(bytes.subarray(8, PLACE + 64));
-  const sealed = found.startsWith(BEGIN);
+  const sealed = bytes.length >= PLACE + NONE.length && found.startsWith(BEGIN);
   if (sealed) {
     const written = found.slice(BEGIN.length);
     const zeroed = bytes.slice();
@@ -51,11 +75,14 @@ export async function decodeSealed(bytes: Uint8Array, file: string, remedy: stri
     const actual = await sha256(zeroed);
     if (actual !== written) throw new FileFormatError(`${file} is not as it was written (its SHA-256 is ${actual}, not ${written}): ${remedy}`);
   }
-  const { tensors, metadata } = decodeSafetensors(bytes, file);
+  return sealed;
+}
+
+/** Where there is a mark but no seal, the seal was damaged. */
+function checkMarks(metadata: Readonly<Record<string, string>>, sealed: boolean, file: string, remedy: string): void {
   if (!sealed && (KEY in metadata || MARK in metadata)) {
     throw new FileFormatError(`${file} is not as it was written (its seal is damaged): ${remedy}`);
   }
-  return { tensors, metadata, sealed };
 }
 
 function write(bytes: Uint8Array, hash: string): void {

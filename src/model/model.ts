@@ -3,7 +3,7 @@
  * @module
  */
 import type { Engine, Tensor } from '../engine.ts';
-import { ConfigError, DisposedError, ShapeError } from '../errors.ts';
+import { ConfigError, DisposedError, ShapeError, ValueError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
 import { uploadWeights } from './decoder.ts';
@@ -12,8 +12,10 @@ import type { ChatMessage, ChatTemplate } from './chat-template.ts';
 import { generate, type Prompt } from './generate.ts';
 import type { GenerateOptions } from './generate-options.ts';
 import type { GenerationDefaults } from './generation-config.ts';
+import { modelHash } from './model-hash.ts';
+import { checkPolicy } from './policy.ts';
 import type { GeneratedPiece } from './sequence.ts';
-import { checkPolicy, Session, type SessionOptions } from './session.ts';
+import { Session, type SessionModel, type SessionOptions } from './session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
 
 /** A decoder as of Llama, Mistral, Qwen2 or Qwen3 with learned token types. Make one with `loadModel`. */
@@ -26,6 +28,7 @@ export class Model {
   readonly chatTemplate: ChatTemplate | undefined;
   readonly #tokenizer: Tokenizer | undefined;
   #weights: Map<string, Tensor> | undefined;
+  #hash: Promise<string> | undefined;
 
   /**
    * @param weights Host arrays by Hugging Face name, which are uploaded, or tensors of the engine, which the model
@@ -82,7 +85,32 @@ export class Model {
   session(options: SessionOptions = {}): Session {
     const policy = options.policy ?? this.policy;
     checkPolicy(policy, this.config, this.weights);
-    return new Session(this.engine, this.config, this.weights, { ...options, policy });
+    return new Session(this.#sessionModel, { ...options, policy });
+  }
+
+  /**
+   * The session of a snapshot: it goes on where that one was, to the same bits on the same engine.
+   *
+   * @param snapshot What `session.snapshot()` gave, in this runtime or in another.
+   * @throws {FileFormatError} If it is damaged, of another version, of another model, or no snapshot at all.
+   * @throws {DeviceError} If the engine lacks the memory.
+   */
+  restore(snapshot: Uint8Array | ArrayBuffer): Promise<Session> {
+    return Session.restore(this.#sessionModel, bytesOf(snapshot));
+  }
+
+  /** SHA-256, hexadecimal, of the weights and of all in the config that logits rest on. Computed once. */
+  hash(): Promise<string> {
+    const weights = this.weights;
+    this.#hash ??= modelHash(this.engine, this.config, weights).catch((error: unknown) => {
+      this.#hash = undefined;
+      throw error;
+    });
+    return this.#hash;
+  }
+
+  get #sessionModel(): SessionModel {
+    return { engine: this.engine, config: this.config, weights: this.weights, hash: () => this.hash() };
   }
 
   /** Tokens at which generation stops: those of generation_config.json, or else of config.json. */
@@ -162,6 +190,17 @@ export class Model {
     for (const tensor of this.#weights?.values() ?? []) tensor.dispose();
     this.#weights = undefined;
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The bytes of a file, as views and fetch() give them. */
+function bytesOf(data: unknown): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  throw new ValueError(`a snapshot is a Uint8Array or an ArrayBuffer, not ${data === null ? 'null' : typeof data}: pass what session.snapshot() gave`);
 }
 
 /** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { LifetimeOptions } from '../engine.ts';
+import { ValueError } from '../errors.ts';
 import { TokenType } from '../lifetime.ts';
 import type { ModelConfig, Policy } from './config.ts';
 
@@ -19,4 +20,13 @@ export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOp
 export function fixedType(policy: Exclude<Policy, { kind: 'nats' }>, position: number): TokenType {
   if (policy.kind === 'full') return TokenType.GLOBAL;
   return policy.kind === 'streaming' && position < policy.sink ? TokenType.GLOBAL : TokenType.WINDOW;
+}
+
+/** Refuses a nats policy for a model that has no token-type scorer. */
+export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(name: string): boolean }): void {
+  if (policy.kind === 'nats' && !weights.has('model.layers.0.self_attn.proj_layer.weight')) {
+    throw new ValueError(
+      `the policy nats needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use full, window:W or streaming:S+W`,
+    );
+  }
 }

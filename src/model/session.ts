@@ -3,14 +3,15 @@
  * @module
  */
 import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../engine.ts';
-import { ShapeError, ValueError } from '../errors.ts';
-import { chunkOf } from '../lifetime.ts';
-import { checkCounts } from '../shape.ts';
+import { DisposedError, ShapeError, ValueError } from '../errors.ts';
+import { checkCounts, expectWhole } from '../shape.ts';
 import { Tape } from '../tape.ts';
 import type { ModelConfig, Policy } from './config.ts';
 import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, weightOf } from './decoder.ts';
-import { linear, pickRows, splitHeads } from './layers.ts';
-import { fixedType, lifetimeOptions } from './policy.ts';
+import { pickRows } from './layers.ts';
+import { checkPolicy, lifetimeOptions } from './policy.ts';
+import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
+import { fixedTypes, learnedTypes, scorerName } from './step-types.ts';
 import { checkRows, Watch } from './watch.ts';
 
 /** How a session keeps its cache. */
@@ -39,39 +40,90 @@ export interface StepOptions {
   readonly logits?: LogitsWanted;
 }
 
-/** Decoding state of `batch` sequences. Dispose it when done. */
+/** What a session needs of the model that makes it. */
+export interface SessionModel {
+  readonly engine: Engine;
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+  /** The model's hash, for snapshots. */
+  hash(): Promise<string>;
+}
+
+/** What a new session takes over from another one. */
+interface Inherited {
+  readonly caches: Cache[];
+  readonly pools: ChunkPool[];
+  readonly tokens: number[][];
+}
+
+/**
+ * Decoding state of `batch` sequences. Dispose it when done.
+ *
+ * @example
+ * ```ts
+ * import { loadModel } from 'neural-attention-search';
+ * const model = await loadModel('models/nats');
+ * const session = model.session();
+ * await session.step(model.tokenizer.encode('We the people'), { logits: 'none' });
+ * const other = session.fork(); // both go on from here, each its own way
+ * const file = await session.snapshot(); // bytes to keep
+ * const again = await model.restore(file);
+ * console.log(other.lengths, again.lengths); // [13] [13]
+ * for (const each of [session, other, again]) each.dispose();
+ * model.dispose();
+ * ```
+ */
 export class Session {
   readonly engine: Engine;
   readonly policy: Policy;
   readonly batch: number;
+  readonly blockSize: number;
+  readonly #model: SessionModel;
   readonly #config: ModelConfig;
   readonly #weights: Weights;
   readonly #caches: Cache[];
   readonly #pools: ChunkPool[];
-  readonly #seen: number[];
+  /** The ids that each sequence has read. */
+  readonly #tokens: number[][];
   /** Why no step can follow: some layers' caches took a step that the others did not. */
   #failure: unknown;
+  #disposed = false;
 
-  constructor(engine: Engine, config: ModelConfig, weights: Weights, options: SessionOptions & { policy: Policy }) {
+  constructor(model: SessionModel, options: SessionOptions & { policy: Policy }, inherited?: Inherited) {
     const { batch = 1, policy, blockSize = 16 } = options;
+    const { engine, config, weights } = model;
+    expectWhole('batch', batch, 1);
+    expectWhole('blockSize', blockSize, 1);
+    if (blockSize > MAX_BLOCK) throw new ValueError(`blockSize is ${blockSize}: it must be at most ${MAX_BLOCK}, since a head takes a whole block at least`);
     this.engine = engine;
     this.policy = policy;
     this.batch = batch;
+    this.blockSize = blockSize;
+    this.#model = model;
     this.#config = config;
     this.#weights = weights;
-    this.#seen = new Array<number>(batch).fill(0);
     const { kvHeads, headDim, hiddenSize } = config;
     const lifetimes = lifetimeOptions(policy, config);
     const perLayer = { length: config.layers };
-    this.#caches = Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
-    this.#pools = lifetimes.chunk === 1
-      ? []
-      : Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, lifetimes.chunk, config.nats.pooling));
+    this.#tokens = inherited?.tokens ?? Array.from({ length: batch }, () => []);
+    this.#caches = inherited?.caches ??
+      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
+    this.#pools = inherited?.pools ?? (lifetimes.chunk === 1 ? [] :
+      Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, lifetimes.chunk, config.nats.pooling)));
   }
 
   /** Tokens each sequence has seen. */
   get lengths(): readonly number[] {
-    return [...this.#seen];
+    return this.#seen;
+  }
+
+  /** The ids that each sequence has read. */
+  get tokens(): readonly Int32Array[] {
+    return this.#tokens.map((ids) => Int32Array.from(ids));
+  }
+
+  get #seen(): number[] {
+    return this.#tokens.map((ids) => ids.length);
   }
 
   /**
@@ -93,13 +145,14 @@ export class Session {
     if (wanted !== 'all' && wanted !== 'last' && wanted !== 'none') {
       throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
     }
+    this.#assertSound();
     const T = ids.length / this.batch;
     if (!Number.isInteger(T) || T < 1) {
       throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
     }
     const taken = checkCounts(counts, this.batch, T);
-    const positions = Array.from({ length: this.batch * T }, (_, n) => this.#seen[Math.floor(n / T)]! + (n % T));
-    if (this.#failure !== undefined) throw this.#failure as Error;
+    const seen = this.#seen;
+    const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)]! + (n % T));
     const tape = new Tape(this.engine, false);
     const watch = new Watch(this.engine, this.#weights, taken);
     const chosen: Tensor[] = [];
@@ -118,7 +171,9 @@ export class Session {
         watch.attended(layer, out);
         return out;
       });
-      for (let b = 0; b < this.batch; b++) this.#seen[b] = this.#seen[b]! + taken[b]!;
+      for (const [b, count] of taken.entries()) {
+        for (let t = 0; t < count; t++) this.#tokens[b]!.push(ids[b * T + t]!);
+      }
       reached.end = true;
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
@@ -143,53 +198,93 @@ export class Session {
     }
   }
 
-  /** Types of the chunks this step touches, [B,G,nc]: learned (no noise, §6) or fixed. */
+  /** Types of the chunks this step touches, [B,G,nc]. */
   #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor {
-    const { chunk } = lifetimeOptions(this.policy, this.#config);
-    const G = this.#config.kvHeads;
-    const rows = Math.floor((T + chunk - 2) / chunk) + 1;
-    const chunkAt = (b: number, row: number) => chunkOf(this.#seen[b]!, chunk) + row;
     const { policy } = this;
-    if (policy.kind !== 'nats') {
-      const fixed = Int32Array.from({ length: this.batch * G * rows }, (_, n) => {
-        return fixedType(policy, chunkAt(Math.floor(n / (G * rows)), n % rows));
-      });
-      return tape.own(this.engine.integers(fixed, [this.batch, G, rows]));
-    }
-    const pooled = chunk === 1 ? hidden : tape.own(this.#pools[layer]!.push(hidden, counts));
-    const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
-    const scores = splitHeads(tape, linear(tape, pooled, scorer), G);
-    const first = Int32Array.from({ length: this.batch * rows }, (_, n) => {
-      return chunkAt(Math.floor(n / rows), n % rows) === 0 ? 1 : 0;
-    });
-    const forceGlobal = tape.own(this.engine.integers(first, [this.batch, rows]));
-    const { types, probabilities } = this.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
-    tape.own(probabilities);
-    return tape.own(types);
+    const step = { config: this.#config, seen: this.#seen, T };
+    if (policy.kind !== 'nats') return fixedTypes(tape, policy, step);
+    const pool = this.#pools[layer];
+    const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
+    return learnedTypes(tape, pooled, weightOf(this.#weights, scorerName(layer)), step);
   }
 
   /** What each layer's cache holds and has served. */
-  stats(): Promise<CacheStats[]> {
+  async stats(): Promise<CacheStats[]> {
+    this.#assertSound();
     return Promise.all(this.#caches.map((cache) => cache.stats()));
+  }
+
+  /**
+   * A session of its own that goes on as this one does, to the bit, whatever becomes of this one.
+   *
+   * @throws {DisposedError} If this one was disposed of.
+   */
+  fork(): Session {
+    this.#assertSound();
+    const { batch, policy, blockSize } = this;
+    return new Session(this.#model, { batch, policy, blockSize }, {
+      caches: this.#caches.map((cache) => cache.fork()),
+      pools: this.#pools.map((pool) => pool.fork()),
+      tokens: this.#tokens.map((ids) => [...ids]),
+    });
+  }
+
+  /**
+   * The session as a file: `model.restore()` makes one of it that goes on to the same bits, in this runtime or in
+   * another; on an engine of another precision, within that one's accuracy. The first snapshot of a model hashes its
+   * weights.
+   *
+   * @returns The bytes of a safetensors file: some hundred bytes per entry that the caches hold.
+   * @throws {NumericError} If a cache holds what is no number.
+   * @throws {DisposedError} If the session was disposed of.
+   */
+  async snapshot(): Promise<Uint8Array> {
+    this.#assertSound();
+    const tokens = this.tokens;
+    const parts = Promise.all([
+      Promise.all(this.#caches.map((cache) => cache.snapshot())),
+      Promise.all(this.#pools.map((pool) => pool.snapshot())),
+    ]);
+    const [[caches, pools], model] = await Promise.all([parts, this.#model.hash()]);
+    const { policy, blockSize } = this;
+    return encodeSession({ policy, blockSize, tokens, caches, pools }, model, this.engine.name);
+  }
+
+  /** The session of a snapshot, with every number checked and on the engine. */
+  static async restore(model: SessionModel, bytes: Uint8Array): Promise<Session> {
+    const { caches, pools, tokens, ...options } = await decodeSession(bytes, model.config, () => model.hash());
+    checkPolicy(options.policy, model.config, model.weights);
+    const session = new Session(model, { ...options, batch: tokens.length });
+    try {
+      for (const [n, cache] of caches.entries()) session.#caches[n]!.restore(cache);
+      for (const [n, pool] of pools.entries()) session.#pools[n]!.restore(pool);
+      for (const [b, ids] of tokens.entries()) session.#tokens[b] = Array.from(ids);
+      await session.stats(); // a device may find that it lacks the memory
+      return session;
+    } catch (error) {
+      session.dispose();
+      throw error;
+    }
+  }
+
+  #assertSound(): void {
+    if (this.#disposed) throw new DisposedError('a session was used after dispose(): make a new one, or fork() it before');
+    if (this.#failure !== undefined) throw this.#failure as Error;
   }
 
   /** Frees the caches. Idempotent. */
   dispose(): void {
+    this.#disposed = true;
     for (const cache of this.#caches) cache.dispose();
     for (const pool of this.#pools) pool.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 
 /** The row of [batch * T] in which each sequence's last token stands; the first where it took none. */
 function lastRows(taken: readonly number[], T: number): number[] {
   return taken.map((count, b) => b * T + Math.max(count - 1, 0));
-}
-
-/** Refuses a nats policy for a model that has no token-type scorer. */
-export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(name: string): boolean }): void {
-  if (policy.kind === 'nats' && !weights.has('model.layers.0.self_attn.proj_layer.weight')) {
-    throw new ValueError(
-      `the policy nats needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use full, window:W or streaming:S+W`,
-    );
-  }
 }

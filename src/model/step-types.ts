@@ -1,0 +1,45 @@
+/**
+ * The types of the tokens of a step: learned (no noise, §6) or fixed.
+ * @module
+ */
+import type { Tensor } from '../engine.ts';
+import { chunkOf } from '../lifetime.ts';
+import type { Tape } from '../tape.ts';
+import type { ModelConfig, Policy } from './config.ts';
+import { linear, splitHeads } from './layers.ts';
+import { fixedType } from './policy.ts';
+
+/** T more tokens for sequences that have seen some. */
+interface Step {
+  readonly config: ModelConfig;
+  readonly seen: readonly number[];
+  readonly T: number;
+}
+
+/** The weight that scores the types of a layer's tokens. */
+export function scorerName(layer: number): string {
+  return `model.layers.${layer}.self_attn.proj_layer.weight`;
+}
+
+/** Types [B,G,T] of a fixed pattern. */
+export function fixedTypes(
+  tape: Tape, policy: Exclude<Policy, { kind: 'nats' }>, { config: { kvHeads: G }, seen, T }: Step,
+): Tensor {
+  const types = Int32Array.from({ length: seen.length * G * T }, (_, n) => {
+    return fixedType(policy, seen[Math.floor(n / (G * T))]! + (n % T));
+  });
+  return tape.own(tape.engine.integers(types, [seen.length, G, T]));
+}
+
+/** Types [B,G,nc] that `scorer` gives to hidden states [B,nc,D], one row per chunk that the step touches. */
+export function learnedTypes(tape: Tape, pooled: Tensor, scorer: Tensor, { config, seen }: Step): Tensor {
+  const rows = pooled.shape[1]!;
+  const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
+  const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
+    return chunkOf(seen[Math.floor(n / rows)]!, config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
+  });
+  const forceGlobal = tape.own(tape.engine.integers(first, [seen.length, rows]));
+  const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
+  tape.own(probabilities);
+  return tape.own(types);
+}
