@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import type { Options } from 'tsup';
+import { gpuJsInParts } from './scripts/gpu-js-parts.ts';
 
 /** Output under dist/ by source. A file that a checkout does not have is left out. */
 const entries = (all: Record<string, string>): Record<string, string> =>
@@ -13,15 +14,11 @@ const common: Options = {
   external: [/^node:/],
   // gpu.js travels inside, in chunks that only import() loads: as a dependency it would bring 84 MB that nothing uses,
   // and overrides do not reach a user's install.
-  noExternal: ['gpu.js'],
+  noExternal: ['gpu.js', /^gpu-js:/],
+  esbuildPlugins: [gpuJsInParts()],
   removeNodeProtocol: false, // Deno knows built-ins only by `node:`
   sourcemap: true,
   clean: false, // below: two builds at once must not delete each other's files
-};
-
-/** gpu.js as it builds itself for browsers: with what it needs, and without asking for native modules. */
-const wholeGpuJs: NonNullable<Options['esbuildOptions']> = (esbuild) => {
-  esbuild.alias = { 'gpu.js': 'gpu.js/dist/gpu-browser.js' };
 };
 
 /**
@@ -61,21 +58,19 @@ const programs = entries({
 export default function config(options: Options): Options[] {
   // A whole build, as for publishing, starts empty. A quick one leaves old chunks alone: a training that runs
   // from dist/ may still load them.
-  if (options.dts !== false) rmSync('dist', { recursive: true, force: true });
+  if (options.dts !== false) rmSync(options.outDir ?? 'dist', { recursive: true, force: true });
   const builds: Options[] = [
     {
       ...common,
       entry: { ...library, ...parts },
       dts: Object.keys(library).length > 0 && { entry: library, banner: declarations },
-      esbuildOptions: wholeGpuJs,
     },
     {
       ...common,
       entry: programs,
       splitting: true,
       // Beside the commands, so that new URL('./worker.js', import.meta.url) holds in a shared chunk too.
-      esbuildOptions: (esbuild, context) => {
-        wholeGpuJs(esbuild, context);
+      esbuildOptions: (esbuild) => {
         esbuild.chunkNames = 'cli/[name]-[hash]';
       },
     },

@@ -52,9 +52,11 @@ export interface Library {
 
 let loading: Promise<Library> | undefined;
 
-/** Loads gpu.js once. */
+/** Loads gpu.js once. Where it was built in, `ready` is a promise of it (scripts/gpu-js-parts.ts). */
 export function loadLibrary(): Promise<Library> {
-  loading ??= import('gpu.js').then((module) => ((module as { default?: unknown }).default ?? module) as Library);
+  loading ??= import('gpu.js').then(async (module: { default?: unknown; ready?: Promise<unknown> }) => {
+    return ((await module.ready) ?? module.default ?? module) as Library;
+  });
   return loading;
 }
 

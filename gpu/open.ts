@@ -107,7 +107,8 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
   if (typeof process === 'undefined' || !process.versions?.node) {
     throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
   }
-  const name = 'webgpu'; // optional: only who wants a GPU in Node installs it
+  // Optional: only who wants a GPU in Node installs it. Bundlers fold constants, and would look for a plain 'webgpu'.
+  const name = new URL('package:webgpu').pathname;
   try {
     const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
     const { create } = dawn as { create(options: string[]): GPU };

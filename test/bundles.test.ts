@@ -1,67 +1,86 @@
-/** Minified applications compute the same numbers: kernels are texts, which no minifier rewrites. */
+/**
+ * Applications of the packed library, bundled: without configuration, without a warning, as small as what they use; and
+ * minified they compute the same numbers, since kernels are texts, which no minifier rewrites.
+ */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { build as esbuild } from 'esbuild';
-import { minify } from 'terser';
-import { build as vite } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LIFETIME_ALONE, LIFETIME_RESULT, WHOLE } from './support/applications.ts';
+import { BUNDLERS, packedApp } from './support/packed.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** A name that every minifier shortens. */
 const LOCAL_NAME = 'numbersForTheProblem';
+/** Those that take seconds; test/bundles.long.test.ts has the others. */
+const QUICK = ['esbuild for browsers', 'esbuild for any platform', 'Vite'];
 
-let folder: string;
-let program: string;
+let app: string;
 let expected: string;
 
+beforeAll(async () => {
+  const text = readFileSync(join(root, 'test/support/gpu-program.mjs'), 'utf8');
+  const program = text.replace("'LIBRARY'", "'neural-attention-search'");
+  app = packedApp({ 'small.mjs': LIFETIME_ALONE, 'whole.mjs': WHOLE, 'program.mjs': program, 'package.json': '{"type":"module"}' });
+  expected = await output('program.mjs');
+}, 60_000);
+afterAll(() => rmSync(app, { recursive: true, force: true }));
+
 async function output(file: string): Promise<string> {
-  return (await run(process.execPath, [file], { timeout: 60_000 })).stdout;
+  return (await run(process.execPath, [join(app, file)], { timeout: 60_000 })).stdout;
 }
 
-/** All JavaScript in a folder, which is how an application with a lazy chunk arrives. */
-async function sizeAndNames(dir: string): Promise<{ bytes: number; text: string }> {
-  const files = (await readdir(dir, { recursive: true })).filter((name) => /\.m?js$/.test(name));
-  const texts = await Promise.all(files.map((name) => readFile(join(dir, name), 'utf8')));
-  return { bytes: texts.reduce((sum, text) => sum + text.length, 0), text: texts.join('\n') };
-}
+const scripts = (out: string) => readdirSync(join(app, out), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.js')).map((name) => readFileSync(join(app, out, name), 'utf8'));
 
-describe('an application on gpu.js', { timeout: 180_000 }, () => {
-  beforeAll(async () => {
-    // In node_modules, where the library finds its dependencies and git looks away.
-    folder = await mkdtemp(join(root, 'node_modules', '.bundles-'));
-    const built = ['--no-dts', '--silent', '--out-dir', join(folder, 'dist')];
-    await run('npx', ['tsup', '--config', 'tsup.config.ts', ...built], { cwd: root });
-    const text = await readFile(join(root, 'test/support/gpu-program.mjs'), 'utf8');
-    program = join(folder, 'program.mjs');
-    await writeFile(program, text.replace("'LIBRARY'", "'./dist/index.js'"));
-    expected = await output(program);
-    await bundled('plain', false);
-  }, 180_000);
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+/** What one has built is run in Node; pages are run in Chromium by test/bundles.long.test.ts. */
+describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
+  const out = `out-${QUICK.indexOf(name)}`;
+  it('bundles lifetime() alone without a warning, into less than 5 kB', async () => {
+    expect(await BUNDLERS[name]!(app, 'small.mjs', `${out}/small`)).toEqual([]);
+    const [code, ...more] = scripts(`${out}/small`);
+    expect(more).toEqual([]);
+    expect(code!.length).toBeLessThan(5_000);
+    if (name === 'Vite') return;
+    await import(/* @vite-ignore */ pathToFileURL(join(app, out, 'small/main.js')).href);
+    expect((globalThis as { result?: unknown }).result).toBe(LIFETIME_RESULT);
+  });
 
-  async function bundled(name: string, minified: boolean): Promise<string> {
-    const outdir = join(folder, name);
-    await esbuild({
-      entryPoints: [program], outdir, bundle: true, splitting: true, format: 'esm', platform: 'neutral',
-      minify: minified, external: ['node:*'], outExtension: { '.js': '.mjs' }, logLevel: 'error',
-    });
-    return outdir;
-  }
+  it('bundles a model, its generation and gpu.js without a warning, nor a name that only Node knows', async () => {
+    expect(await BUNDLERS[name]!(app, 'whole.mjs', `${out}/whole`)).toEqual([]);
+    const all = scripts(`${out}/whole`).join('\n');
+    expect(all.includes('WebAssemblyKernel')).toBe(true);
+    const names = /(\bfrom|\bimport\(?)\s*["'`](node:|fs\b|os\b|path\b|worker_threads|webgpu)/g;
+    expect([...all.matchAll(names)].map(([found]) => found)).toEqual([]);
+  });
+});
 
-  async function expectTheSame(dir: string, entry: string): Promise<void> {
-    const { bytes, text } = await sizeAndNames(dir);
-    const plain = await sizeAndNames(join(folder, 'plain'));
-    expect(plain.text).toContain(LOCAL_NAME);
-    expect(text).not.toContain(LOCAL_NAME);
-    expect(bytes).toBeLessThan(0.7 * plain.bytes);
-    expect(await output(join(dir, entry))).toBe(expected);
-  }
+describe('require()', () => {
+  it('gives what import gives: of the package, of its vectors, and of package.json', async () => {
+    writeFileSync(join(app, 'program.cjs'), `
+      const [library, vectors] = [require('neural-attention-search'), require('neural-attention-search/vectors')];
+      const { version } = require('neural-attention-search/package.json');
+      console.log(JSON.stringify([Object.keys(library).sort(), Object.keys(vectors).sort(), version]));`);
+    const [library, vectors] = await Promise.all([import('../src/index.ts'), import('../src/vectors.ts')]);
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+    expect(JSON.parse(await output('program.cjs'))).toEqual([
+      Object.keys(library).sort(), Object.keys(vectors).sort(), version,
+    ]);
+  });
+});
 
-  it('computes finite numbers, the same attention through the cache, and what both backends agree on', () => {
+describe('a program on gpu.js', () => {
+  it.each(['esbuild for any platform', 'Vite for libraries'])('prints the same bits, minified by %s', async (name) => {
+    const out = name.split(' ')[0]!;
+    expect(await BUNDLERS[name]!(app, 'program.mjs', out)).toEqual([]);
+    expect(scripts(out).join('\n').includes(LOCAL_NAME)).toBe(false);
+    expect(await output(`${out}/main.js`)).toBe(expected);
+  });
+
+it('computes finite numbers, through the cache too, and what both backends agree on', () => {
     const found = JSON.parse(expected) as Record<'cpu' | 'webasm', Record<string, number[]>>;
     for (const results of Object.values(found)) {
       expect(Object.values(results).flat().every(Number.isFinite)).toBe(true);
@@ -69,36 +88,5 @@ describe('an application on gpu.js', { timeout: 180_000 }, () => {
     }
     expect(found.webasm['last']).toEqual(found.cpu['last']);
     expect(found.webasm['positions']).toEqual(found.cpu['positions']);
-  });
-
-  it('prints the same bits out of esbuild --minify', async () => {
-    await expectTheSame(await bundled('esbuild', true), 'program.mjs');
-  });
-
-  it('prints the same bits out of terser', async () => {
-    const dir = join(folder, 'terser');
-    await mkdir(dir);
-    const plain = join(folder, 'plain');
-    for (const name of await readdir(plain)) {
-      const text = await readFile(join(plain, name), 'utf8');
-      const { code } = await minify(text, { module: true, compress: true, mangle: true });
-      await writeFile(join(dir, name), code!);
-    }
-    await expectTheSame(dir, 'program.mjs');
-  });
-
-  it('prints the same bits out of Vite', async () => {
-    const dir = join(folder, 'vite');
-    await vite({
-      root: folder, logLevel: 'error', configFile: false,
-      build: {
-        outDir: dir, minify: true, target: 'es2022', modulePreload: false,
-        lib: { entry: program, formats: ['es'], fileName: () => 'program.mjs' },
-      },
-    });
-    // In library mode Vite leaves whitespace, and with it bytes, in ES modules.
-    const { text } = await sizeAndNames(dir);
-    expect(text).not.toContain(LOCAL_NAME);
-    expect(await output(join(dir, 'program.mjs'))).toBe(expected);
   });
 });

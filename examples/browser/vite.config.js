@@ -12,6 +12,5 @@ export default defineConfig({
   build: {
     target: 'es2022',
     assetsInlineLimit: 0, // the model is fetched, with progress
-    chunkSizeWarningLimit: 1000, // gpu.js, loaded on demand
   },
 });

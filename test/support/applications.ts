@@ -1,0 +1,35 @@
+/**
+ * Applications of the package, as texts: their result is the global `result`, or a promise of it.
+ * @module
+ */
+
+/** One function of a library of forty. */
+export const LIFETIME_ALONE = `
+import { lifetime, ndarray } from 'neural-attention-search';
+const types = ndarray(Int32Array.of(1, 2, 0), [1, 1, 3]);
+globalThis.result = [...lifetime(types, { window: 0 }).data].join();
+`;
+/** FOREVER is 2^31 - 1. */
+export const LIFETIME_RESULT = '2,1,2147483647';
+
+/** A model from fetched bytes on the reference and on gpu.js; and what a path to files says in a page. */
+export const WHOLE = `
+import { createEngine, loadModel } from 'neural-attention-search';
+const bytes = async (name) => new Uint8Array(await (await fetch('/model/' + name)).arrayBuffer());
+async function generated(engine) {
+  const config = JSON.parse(new TextDecoder().decode(await bytes('config.json')));
+  const model = await loadModel({ config, weights: await bytes('model.safetensors') }, { engine });
+  let text = '';
+  for await (const piece of model.generate('My fellow citizens', { maxNewTokens: 12, temperature: 0 })) text += piece;
+  model.dispose();
+  engine.dispose();
+  return text;
+}
+const isBrowser = typeof document !== 'undefined';
+const refusal = () => loadModel('models/nats').then(() => 'loaded', (error) => error.name + ': ' + error.message);
+globalThis.result = (async () => ({
+  reference: await generated(createEngine()),
+  gpu: await generated(await createEngine({ gpu: 'webasm' })),
+  path: isBrowser ? await refusal() : '',
+}))();
+`;

@@ -1,0 +1,102 @@
+/**
+ * The package as npm packs it, in the node_modules of an application that has nothing else; and bundlers that build
+ * that application as they come, with every warning that they give.
+ * @module
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import enhanced from 'enhanced-resolve';
+import { build as esbuild } from 'esbuild';
+import { rollup } from 'rollup';
+import { build as vite, createLogger } from 'vite';
+import webpack from 'webpack';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const NAME = 'neural-attention-search';
+
+/**
+ * Makes an application of the given files with the package installed.
+ *
+ * @param from A folder with package.json and dist/ (default: the repository's, as the tests have built it).
+ * @returns Its folder.
+ */
+export function packedApp(files: Readonly<Record<string, string>>, from: string = root): string {
+  // Where it really is: tools tell links of node_modules by that.
+  const app = realpathSync(mkdtempSync(join(tmpdir(), 'nats-app-')));
+  const modules = join(app, 'node_modules');
+  mkdirSync(join(modules, '@huggingface'), { recursive: true });
+  const shell = process.platform === 'win32';
+  const said = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', app], {
+    cwd: from, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], shell,
+  });
+  const [{ filename }] = JSON.parse(said) as [{ filename: string }];
+  execFileSync('tar', ['-xzf', filename, '-C', 'node_modules'], { cwd: app });
+  renameSync(join(modules, 'package'), join(modules, NAME));
+  renameSync(join(app, filename), join(app, 'package.tgz'));
+  for (const name of ['pure-rand', '@huggingface/tokenizers', '@huggingface/jinja', 'commander', 'picocolors']) {
+    symlinkSync(join(root, 'node_modules', name), join(modules, name), 'junction');
+  }
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(app, name), text);
+  return app;
+}
+
+/** Builds `entry` of an application into one of its folders; returns every warning and error. */
+export type Bundler = (app: string, entry: string, out: string) => Promise<string[]>;
+
+const esbuildFor = (platform: 'browser' | 'neutral'): Bundler => async (app, entry, out) => {
+  const { warnings } = await esbuild({
+    absWorkingDir: app, entryPoints: [entry], outfile: join(app, out, 'main.js'), bundle: true, minify: true, format: 'esm',
+    platform, logLevel: 'silent',
+  });
+  return warnings.map(({ text }) => text);
+};
+
+const viteFor = (what: 'pages' | 'libraries'): Bundler => async (app, entry, out) => {
+  const page = join(app, entry.replace('.mjs', '.html'));
+  writeFileSync(page, `<script type="module" src="/${entry}"></script>`);
+  const said: string[] = [];
+  const say = (message: string): void => {
+    said.push(message);
+  };
+  const input = { rollupOptions: { input: page, output: { entryFileNames: 'main.js' } } };
+  const lib = { lib: { entry: join(app, entry), formats: ['es' as const], fileName: () => 'main.js' } };
+  await vite({
+    root: app, configFile: false, customLogger: { ...createLogger('silent'), warn: say, warnOnce: say, error: say },
+    build: { outDir: out, ...(what === 'pages' ? input : lib) },
+  });
+  return said;
+};
+
+const byWebpack: Bundler = (app, entry, out) => new Promise((resolve, reject) => {
+  webpack({ context: app, mode: 'production', entry: `./${entry}`, output: { path: join(app, out) } }, (error, stats) => {
+    if (error) reject(error);
+    const { errors, warnings } = stats!.compilation;
+    resolve([...errors, ...warnings].map(({ message }) => message));
+  });
+});
+
+/** Rollup itself leaves packages to a plugin, which everyone who bundles with it has; this is one. */
+const byRollup: Bundler = async (app, entry, out) => {
+  const said: string[] = [];
+  const find = enhanced.create.sync({ conditionNames: ['import', 'module', 'default'] });
+  const resolveId = (id: string, from: string | undefined) =>
+    from !== undefined && /^[^./]/.test(id) ? find({}, dirname(from), id) || null : null;
+  const bundle = await rollup({
+    input: join(app, entry), onwarn: ({ message }) => said.push(message), plugins: [{ name: 'packages', resolveId }],
+  });
+  await bundle.write({ dir: join(app, out), format: 'es', entryFileNames: 'main.js' });
+  await bundle.close();
+  return said;
+};
+
+export const BUNDLERS: Readonly<Record<string, Bundler>> = {
+  'esbuild for browsers': esbuildFor('browser'),
+  'esbuild for any platform': esbuildFor('neutral'),
+  Vite: viteFor('pages'),
+  'Vite for libraries': viteFor('libraries'),
+  webpack: byWebpack,
+  Rollup: byRollup,
+};
