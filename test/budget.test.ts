@@ -10,10 +10,11 @@ import type { ClaimedDtype, OracleCase, Tensors } from '../src/oracle/types.ts';
 import { verifyCase } from '../src/oracle/verify.ts';
 import { generator } from '../src/random.ts';
 import { type Honest, honestOutputs, ORDERS } from './support/honest.ts';
+import { cases } from './support/thorough.ts';
 
 const engine = createEngine();
 const DTYPES = ['f32', 'f16', 'bf16'] as const satisfies readonly ClaimedDtype[];
-const CASES = 1000;
+const CASES = cases(80, 1000);
 
 /** Any sizes, types and hints that keep it small. */
 function randomRecipe(n: number): Recipe {

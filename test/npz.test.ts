@@ -8,6 +8,7 @@ import { readNpz, writeNpz } from '../src/io/npz.ts';
 import { roundArray } from '../src/io/rounding.ts';
 import { readSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
 import { crc32, listZip, writeZip } from '../src/io/zip.ts';
+import { cases, THOROUGH } from './support/thorough.ts';
 
 /**
  * Made by NumPy 2.4.6 on Python 3.11.7, as base64. With np.array(...) of the values that ARRAYS gives:
@@ -645,7 +646,9 @@ const CHECKS = [
   'at element',
 ];
 
-describe('10,000 mutated files', () => {
+const MUTATED = cases(1000, 10_000);
+
+describe(`${MUTATED} mutated files`, () => {
   it('.npz are read, or refused by name, within 1 MiB for a file of up to 8 KiB', async () => {
     const small = writeNpy(ARRAYS['f4']!);
     const archives = [
@@ -674,12 +677,12 @@ describe('10,000 mutated files', () => {
       if (spent.refused === undefined) read++;
       else refused++;
       for (const check of CHECKS) if (spent.refused?.includes(check)) reached.add(check);
-    }), { numRuns: 10_000, seed: 20261 });
-    expect(read + refused).toBe(10_000);
+    }), { numRuns: MUTATED, seed: 20261 });
+    expect(read + refused).toBe(MUTATED);
     expect(most).toBeLessThan(2 ** 20);
-    expect(refused).toBeGreaterThan(5000);
-    expect(read).toBeGreaterThan(100); // flags, times and padding may change
-    expect(CHECKS.filter((check) => !reached.has(check))).toEqual([]);
+    expect(refused).toBeGreaterThan(MUTATED / 2);
+    expect(read).toBeGreaterThan(MUTATED / 100); // flags, times and padding may change
+    if (THOROUGH) expect(CHECKS.filter((check) => !reached.has(check))).toEqual([]);
   }, 60_000);
 
   it('.safetensors are read, or refused by name, within four times the size of the file', async () => {
@@ -691,9 +694,9 @@ describe('10,000 mutated files', () => {
       expect(spent.allocated).toBeLessThanOrEqual(4 * bytes.length);
       if (spent.refused === undefined) read++;
       else refused++;
-    }), { numRuns: 10_000, seed: 20262 });
-    expect(read + refused).toBe(10_000);
-    expect(refused).toBeGreaterThan(5000);
-    expect(read).toBeGreaterThan(100);
+    }), { numRuns: MUTATED, seed: 20262 });
+    expect(read + refused).toBe(MUTATED);
+    expect(refused).toBeGreaterThan(MUTATED / 2);
+    expect(read).toBeGreaterThan(MUTATED / 100);
   }, 60_000);
 });

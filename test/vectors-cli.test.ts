@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSafetensors } from '../src/io/safetensors.ts';
 import { type Manifest, openVectors, readManifest, smallSuite, SUITES } from '../src/vectors.ts';
+import { THOROUGH } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
@@ -62,7 +63,9 @@ describe('natsearch vectors', () => {
   it('writes what the library makes', async () => {
     const { manifest, read } = await openVectors((file) => readFile(path('small', file)));
     const made = await smallSuite();
-    for (const [n, entry] of manifest.cases.entries()) expect(await read(entry)).toEqual(made[n]);
+    for (const [n, entry] of manifest.cases.entries()) {
+      if (THOROUGH || n % 4 === 0) expect(await read(entry)).toEqual(made[n]);
+    }
   });
 
   it('names inputs and truths in the files as its documentation does', async () => {

@@ -9,6 +9,7 @@ import { ends } from './arbitraries.ts';
 import { CacheModel, type CacheSizes, type System, typeRows } from './cache-model.ts';
 import { Twins } from './cache-twins.ts';
 import { expectWithin } from './tolerance.ts';
+import { cases } from './thorough.ts';
 
 /** Caches of every kind of size. */
 export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.tuple(fc.record({
@@ -173,6 +174,6 @@ export async function followsTheModel(
       await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision), real }), drawn)
         .finally(() => real.dispose());
     }),
-    { numRuns: 100 },
+    { numRuns: cases(30, 100) },
   );
 }

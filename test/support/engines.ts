@@ -8,6 +8,7 @@ import type { DeviceMode } from '../../gpu/device.ts';
 import { openEngine } from '../../gpu/open.ts';
 import { ReferenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/engine.ts';
+import { cases } from './thorough.ts';
 
 export interface EngineCase {
   readonly name: string;
@@ -51,7 +52,10 @@ export const ENGINES: readonly EngineCase[] = [
 export interface UnderTest {
   readonly precision: Engine['precision'];
   engine(): Engine;
-  /** Runs `body` on `runs` drawn values; tensors made through its `engine` are freed after each. */
+  /**
+   * Runs `body` on `runs` drawn values, a third of them in the quick run; tensors made through its `engine` are freed
+   * after each.
+   */
   holds<T>(
     drawn: fc.Arbitrary<T>, body: (value: T, engine: Engine) => Promise<void>, runs?: number,
   ): Promise<void>;
@@ -80,7 +84,7 @@ export function describeEngines(title: string, tests: (use: UnderTest) => void):
       holds: (drawn, body, runs = 60) =>
         fc.assert(
           fc.asyncProperty(drawn, (value) => scoped(current(), (inner) => body(value, inner))),
-          { numRuns: runs },
+          { numRuns: cases(Math.ceil(runs / 3), runs) },
         ),
     });
   });

@@ -14,7 +14,7 @@ and what these implementations said of the diagnosis when they first met it: 89 
 **${countsOf(judged)}.**
 
 ${pageOf(judged)}
-Written by \`npx vitest run test/mutants-second.test.ts --update\`; the test fails when this page is out of date.
+Written by \`npx vitest run --mode all test/mutants-second.long.test.ts --update\`; the test fails when this page is out of date.
 `;
 
 describe('the second set of mutants', () => {

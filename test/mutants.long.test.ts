@@ -1,6 +1,6 @@
 /**
  * Broken implementations: every one must be caught, and nine of ten named. docs/mutants.md is what this test prints;
- * `npx vitest run test/mutants.test.ts test/mutants-second.test.ts --update` writes it, and its second part, again.
+ * `npx vitest run --mode all test/mutants --update` writes it, and its second part, again.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { MUTANTS } from './mutants/index.ts';
@@ -28,7 +28,7 @@ first, and 74 named right (83%). That is the number to expect for a kernel that 
 were then repaired, so its count below is no estimate any more.
 
 ${pageOf(judged)}
-Written by \`npx vitest run test/mutants.test.ts --update\`; the test fails when this page is out of date.
+Written by \`npx vitest run --mode all test/mutants.long.test.ts --update\`; the test fails when this page is out of date.
 `;
 
 describe('the mutants', () => {
