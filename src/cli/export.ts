@@ -3,14 +3,22 @@
  * @module
  */
 import { type Command, Option } from 'commander';
+import { isNamedError } from '../errors.ts';
 import { encodeScorers, readAdapter } from '../io/adapter.ts';
-import { writeFileAtomic } from '../io/files.ts';
+import { openFile } from '../io/files.ts';
+import { announcedLength } from '../io/safetensors.ts';
+import { parseHeader } from '../io/safetensors-header.ts';
+import { forceOption, writeOut } from './out.ts';
 import { checkAdapterFolder } from './paths.ts';
 
 interface Flags {
   adapter: string;
   out: string;
+  force: boolean;
 }
+
+/** In the metadata of what this command writes. */
+const MARK = { written_by: 'natsearch export' };
 
 /** Adds the command. */
 export function registerExport(program: Command): void {
@@ -18,13 +26,30 @@ export function registerExport(program: Command): void {
     .description('write the scorers of an adapter under the names that the authors\' PyTorch code loads')
     .requiredOption('--adapter <dir>', 'folder that natsearch finetune wrote')
     .addOption(new Option('--format <name>', 'authors: one safetensors file of float32').choices(['authors']).default('authors'))
-    .requiredOption('--out <file>', 'the file to write')
+    .requiredOption('--out <file>', 'the file to write, or /dev/stdout')
+    .addOption(forceOption())
     .action(run);
 }
 
-async function run({ adapter, out }: Flags): Promise<void> {
+async function run({ adapter, out, force }: Flags): Promise<void> {
   checkAdapterFolder(adapter);
   const { weights } = await readAdapter(adapter);
-  await writeFileAtomic(out, encodeScorers(weights));
-  process.stdout.write(`${weights.size} scorers in ${out}\n`);
+  const toStdout = await writeOut(out, encodeScorers(weights, MARK), { force, what: 'earlier export', isOurs: isExport });
+  (toStdout ? process.stderr : process.stdout).write(`${weights.size} scorers in ${out}\n`);
+}
+
+async function isExport(path: string): Promise<boolean> {
+  const file = await openFile(path);
+  try {
+    const start = new Uint8Array(Math.min(8, file.size));
+    await file.read(0, start);
+    const header = new Uint8Array(announcedLength(start, file.size));
+    await file.read(8, header);
+    return parseHeader(new TextDecoder().decode(header)).metadata['written_by'] === MARK.written_by;
+  } catch (error) {
+    if (isNamedError(error)) return false; // no safetensors file
+    throw error;
+  } finally {
+    await file.close();
+  }
 }

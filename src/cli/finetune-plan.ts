@@ -33,6 +33,7 @@ export interface FinetuneFlags {
   text: string[];
   out: string;
   resume: boolean;
+  force: boolean;
   keep?: number;
   lambda?: number;
   window?: number;
@@ -66,7 +67,6 @@ export interface FinetunePlan {
 
 /** Reads all but the weights, and refuses what no run can use. */
 export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
-  checkFlags(flags);
   const folder = await openFolder(flags.model);
   const options = usage(() => readOptions(flags, folder.config));
   if (options.context <= 2 * flags.chunk) {
@@ -90,12 +90,12 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
 
 /** The checkpoint to go on from, or a refusal to overwrite one. */
 async function previous(
-  { out, resume }: FinetuneFlags,
+  { out, resume, force }: FinetuneFlags,
 ): Promise<{ state: FinetuneState; run: FinetuneRecord } | undefined> {
   const exists = await fileExists(`${out}/${FINETUNE_STATE_FILE}`);
   if (!resume) {
-    if (!exists) return undefined;
-    throw new ValueError(`${out} already holds a fine-tuning: go on with --resume, or choose another --out`);
+    if (!exists || force) return undefined;
+    throw new ValueError(`${out} already holds a fine-tuning: go on with --resume, choose another --out, or start over with --force`);
   }
   if (!exists) throw new ValueError(`${out} has no ${FINETUNE_STATE_FILE} to resume from: start without --resume`);
   const saved = await loadFinetune(out);
@@ -104,7 +104,7 @@ async function previous(
 }
 
 /** Refuses flags that contradict each other, before anything is read. */
-function checkFlags({ model, out, keep, lambda }: FinetuneFlags): void {
+export function checkFlags({ model, out, keep, lambda }: FinetuneFlags): void {
   if (isSamePlace(out, model)) {
     throw new UsageError(`--out ${out} is the model's own folder, which stays as it is: name another`);
   }

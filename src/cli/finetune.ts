@@ -5,22 +5,28 @@
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { StoppedError } from '../errors.ts';
-import { appendText, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../io/adapter.ts';
+import { appendText, writeFileAtomic } from '../io/files.ts';
 import { expectedWeights } from '../model/config.ts';
 import { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
 import { Finetuner, type FinetuneReport } from '../train/finetune.ts';
-import { saveFinetune } from '../train/finetune-checkpoint.ts';
+import { FINETUNE_STATE_FILE, saveFinetune } from '../train/finetune-checkpoint.ts';
 import {
   type FinetuneGradients, type FinetuneSource, oneByOne, scorerNames, sumParts, wholeBatch,
 } from '../train/finetune-gradients.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
-import { type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
+import { checkFlags, type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
 import { openEngine, openModel, readShared } from './open.ts';
 import { gpuOption, notNegative, positive, share, whole } from './options.ts';
+import { forceOption, openOut } from './out.ts';
 import { WorkerPool } from './pool.ts';
+import { runFolder } from './run-folder.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
+
+/** Of an output folder; the state comes first, as it says whose the folder is. */
+const FILES = [FINETUNE_STATE_FILE, LOG_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 
 /** Adds the command. */
 export function registerFinetune(program: Command): void {
@@ -31,6 +37,7 @@ export function registerFinetune(program: Command): void {
     .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the adapter, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out', false)
+    .addOption(forceOption())
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own (default: context / 16, at most 256)', whole(0))
@@ -54,13 +61,23 @@ export function registerFinetune(program: Command): void {
 }
 
 async function run(flags: FinetuneFlags): Promise<void> {
+  checkFlags(flags);
+  const close = await openOut(flags.out, runFolder('fine-tuning', FILES), flags.force || flags.resume);
+  try {
+    await runIn(flags);
+  } finally {
+    close();
+  }
+}
+
+async function runIn(flags: FinetuneFlags): Promise<void> {
   const plan = await planFinetune(flags);
   const engine = await openEngine(flags.gpu);
   const threads = flags.gpu ? 1 : Math.min(flags.threads, flags.batch);
   let pool: Pool | undefined;
   let model: Model | undefined;
   try {
-    await makeFolder(flags.out); // what cannot be written to is found out before weights are read, which takes long
+    // What cannot be written to is found out before weights are read, which takes long.
     const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
     await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
     if (threads > 1) {

@@ -15,6 +15,7 @@ import { registerInspect } from './inspect.ts';
 import { refuseEmptyPaths } from './options.ts';
 import { packageRoot } from './paths.ts';
 import { registerRecall } from './recall.ts';
+import { endOnSignals } from './signals.ts';
 import { registerStart } from './start.ts';
 import { guardStreams } from './streams.ts';
 import { registerTrain } from './train.ts';
@@ -49,6 +50,7 @@ const program = new CommandLine('natsearch')
   .configureOutput({ outputError: (text, write) => write(`natsearch: ${oneLine(text.replace(/^error: /, ''))}\n`) });
 
 guardStreams();
+endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerRecall,
@@ -66,7 +68,8 @@ Examples:
   natsearch verify vectors/outputs --dtype f16
 
 Results go to stdout, progress to stderr. NO_COLOR turns colour off.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 stopped by Ctrl-C.`);
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
+129, 130, 143 stopped by a closed terminal, Ctrl-C or SIGTERM (what can be saved is saved).`);
 
 try {
   await program.parseAsync();

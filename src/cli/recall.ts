@@ -5,17 +5,18 @@
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { FileFormatError } from '../errors.ts';
 import {
-  measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, recallText,
+  measureRecall, type Recall, recallDocuments, type RecallKind, recallText,
 } from '../evaluate/recall.ts';
-import { makeFolder, readText, writeFilesAtomic } from '../io/files.ts';
+import { writeFilesAtomic } from '../io/files.ts';
 import { formatPolicy } from '../model/config.ts';
 import { usage } from './errors.ts';
 import { openEngine, openModel } from './open.ts';
 import { gpuOption, whole } from './options.ts';
-import { checkModelFolder, find } from './paths.ts';
+import { forceOption, openOut } from './out.ts';
+import { checkModelFolder } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
+import { QUESTIONS_FILE, readQuestions, RECALL_FOLDER, TEXT_FILE } from './recall-files.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readDocuments } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
@@ -29,6 +30,7 @@ interface WriteFlags {
   pairs: number;
   seed: number;
   filler?: string[];
+  force: boolean;
   json: boolean;
 }
 
@@ -55,6 +57,7 @@ export function registerRecall(program: Command): void {
     .option('--pairs <n>', 'names in a document of pairs', whole(1), 4)
     .option('--seed <n>', 'the same seed writes the same files', whole(0), 0)
     .option('--filler <path...>', `${TEXT_HELP}: filler is cut from them (default: sentences of random words)`)
+    .addOption(forceOption())
     .option('--json', 'print one JSON document instead', false)
     .action(write);
   const asking = recall.command('test')
@@ -70,7 +73,7 @@ export function registerRecall(program: Command): void {
   for (const option of policyOptions()) asking.addOption(option);
 }
 
-async function write({ out, filler: paths, tests, json, ...options }: WriteFlags): Promise<void> {
+async function write({ out, filler: paths, tests, force, json, ...options }: WriteFlags): Promise<void> {
   const filler = paths && (await readDocuments(paths)).join('\n');
   const documents = options.documents + tests;
   const all = filler === undefined
@@ -78,13 +81,16 @@ async function write({ out, filler: paths, tests, json, ...options }: WriteFlags
     : recallDocuments({ ...options, documents, filler });
   const [learnt, asked] = [all.slice(tests), all.slice(0, tests)];
   const text = recallText(learnt);
-  await makeFolder(out);
-  await writeFilesAtomic([
-    [join(out, 'train.txt'), text], [join(out, 'questions.jsonl'), asked.map((each) => `${JSON.stringify(each)}\n`).join('')],
-  ]);
+  const close = await openOut(out, RECALL_FOLDER, force);
+  try {
+    const questions = asked.map((each) => `${JSON.stringify(each)}\n`).join('');
+    await writeFilesAtomic([[join(out, TEXT_FILE), text], [join(out, QUESTIONS_FILE), questions]]);
+  } finally {
+    close();
+  }
   process.stdout.write(json
     ? `${JSON.stringify({ out, ...options, tests, characters: text.length })}\n`
-    : `${formatCount(learnt.length)} documents in ${join(out, 'train.txt')}, ${tests} questions in ${join(out, 'questions.jsonl')}\n`);
+    : `${formatCount(learnt.length)} documents in ${join(out, TEXT_FILE)}, ${tests} questions in ${join(out, QUESTIONS_FILE)}\n`);
 }
 
 async function test(flags: TestFlags): Promise<void> {
@@ -113,24 +119,6 @@ async function test(flags: TestFlags): Promise<void> {
     model.dispose();
     engine.dispose();
   }
-}
-
-async function readQuestions(path: string): Promise<RecallDocument[]> {
-  find(path, 'file', 'pass the questions.jsonl of `natsearch recall write`');
-  const lines = (await readText(path)).split('\n').filter((line) => line !== '');
-  if (lines.length === 0) throw new FileFormatError(`${path} is empty: write the file again with natsearch recall write`);
-  return lines.map((line, n) => {
-    const damaged = new FileFormatError(`${path} line ${n + 1} is no question: write the file again with natsearch recall write`);
-    let value: Partial<RecallDocument> | null;
-    try {
-      value = JSON.parse(line) as Partial<RecallDocument> | null;
-    } catch {
-      throw damaged;
-    }
-    const { prompt, answer, distance } = value ?? {};
-    if (typeof prompt !== 'string' || typeof answer !== 'string' || answer === '' || typeof distance !== 'number') throw damaged;
-    return { prompt, answer, distance };
-  });
 }
 
 /** One row per policy. */

@@ -23,7 +23,7 @@ export function guardStreams(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     process.stderr.write(`natsearch: ${cannotWriteResults(error)}\n`);
-    process.exit(1);
+    process.exit(Number(process.exitCode) || 1);
   });
 }
 

@@ -1,10 +1,11 @@
 /**
- * What the commands share on a terminal: colour, numbers, tables, a progress bar, Ctrl-C.
+ * What the commands share on a terminal: colour, numbers, tables, a progress bar.
  * Results go to stdout, everything here that moves goes to stderr.
  * @module
  */
-import { constants } from 'node:os';
 import pc from 'picocolors';
+
+export { type Interrupt, interruptSignal } from './signals.ts';
 
 const CONTROLS = /[^\P{Cc}\n\t]/gu; // Cc without newline and tab
 const ESCAPES = /\u001b\[[0-9;]*m/g;
@@ -130,29 +131,5 @@ export function createProgress(
       if (stream.isTTY) stream.write('\r\u001b[K');
       if (message !== undefined) stream.write(`${message}\n`);
     },
-  };
-}
-
-/** Turns Ctrl-C and SIGTERM into an AbortSignal. */
-export interface Interrupt {
-  /** Aborts at the first signal; process.exitCode is then 128 + its number. */
-  readonly signal: AbortSignal;
-  /** Gives the signals back to the process. */
-  dispose(): void;
-}
-
-/** The first SIGINT or SIGTERM aborts, so that work can stop cleanly; a second one ends the process at once. */
-export function interruptSignal(): Interrupt {
-  const controller = new AbortController();
-  const listen = (name: NodeJS.Signals) => {
-    const code = 128 + constants.signals[name];
-    if (controller.signal.aborted) process.exit(code);
-    process.exitCode = code;
-    controller.abort();
-  };
-  process.on('SIGINT', listen).on('SIGTERM', listen);
-  return {
-    signal: controller.signal,
-    dispose: () => void process.off('SIGINT', listen).off('SIGTERM', listen),
   };
 }

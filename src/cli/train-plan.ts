@@ -23,6 +23,7 @@ export interface TrainFlags {
   text: string[];
   out: string;
   resume: boolean;
+  force: boolean;
   types: string;
   lambda: number;
   window: number;
@@ -57,10 +58,16 @@ export interface TrainPlan {
   readonly from?: TrainingState;
 }
 
+/** What the flags alone say. */
+export type TrainSettings = Pick<RunRecord, 'config' | 'options'>;
+
+/** @throws {UsageError} If they cannot be, whatever the text. */
+export function trainSettings(flags: TrainFlags): TrainSettings {
+  return usage(() => ({ options: readOptions(flags), config: readConfig(flags) }));
+}
+
 /** Reads the text and the checkpoint, and refuses what no run can use. */
-export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
-  const options = usage(() => readOptions(flags));
-  const config = usage(() => readConfig(flags));
+export async function planTrain(flags: TrainFlags, { config, options }: TrainSettings): Promise<TrainPlan> {
   const saved = await previous(flags);
   const tokens = await readTokens(new ByteTokenizer(), flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
@@ -71,12 +78,12 @@ export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
 
 /** The checkpoint to go on from, or a refusal to overwrite one. */
 async function previous(
-  { out, resume }: TrainFlags,
+  { out, resume, force }: TrainFlags,
 ): Promise<{ state: TrainingState; run: RunRecord } | undefined> {
   const exists = await fileExists(`${out}/${STATE_FILE}`);
   if (!resume) {
-    if (!exists) return undefined;
-    throw new ValueError(`${out} already holds a training run: go on with --resume, or choose another --out`);
+    if (!exists || force) return undefined;
+    throw new ValueError(`${out} already holds a training run: go on with --resume, choose another --out, or start over with --force`);
   }
   if (!exists) throw new ValueError(`${out} has no ${STATE_FILE} to resume from: start without --resume`);
   const saved = await loadCheckpoint(out);

@@ -5,18 +5,24 @@
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { StoppedError } from '../errors.ts';
-import { appendText, makeFolder, writeFileAtomic } from '../io/files.ts';
+import { appendText, writeFileAtomic } from '../io/files.ts';
+import { MODEL_FILES } from '../io/model-folder.ts';
 import { expectedWeights } from '../model/config.ts';
-import { LOG_FILE, readLog, saveCheckpoint } from '../train/checkpoint.ts';
+import { LOG_FILE, readLog, saveCheckpoint, STATE_FILE } from '../train/checkpoint.ts';
 import type { Gradients } from '../train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer } from '../train/trainer.ts';
 import { openEngine } from './open.ts';
 import { gpuOption, notNegative, policyName, positive, whole } from './options.ts';
+import { forceOption, openOut } from './out.ts';
 import { WorkerPool } from './pool.ts';
+import { runFolder } from './run-folder.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
-import { planTrain, type TrainFlags } from './train-plan.ts';
+import { planTrain, type TrainFlags, type TrainSettings, trainSettings } from './train-plan.ts';
+
+/** Of an output folder; the state comes first, as it says whose the folder is. */
+const FILES = [STATE_FILE, LOG_FILE, ...MODEL_FILES];
 
 /** Adds the command. */
 export function registerTrain(program: Command): void {
@@ -26,6 +32,7 @@ export function registerTrain(program: Command): void {
     .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the model, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out', false)
+    .addOption(forceOption())
     .option('--types <policy>', 'nats (searched), full, window:W or streaming:S+W', policyName, 'nats')
     .option('--lambda <nats>', 'price of keeping the whole cache, nats per token', notNegative, 0.1)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', whole(0), 32)
@@ -54,11 +61,20 @@ export function registerTrain(program: Command): void {
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  const { tokens, record, from } = await planTrain(flags);
+  const settings = trainSettings(flags);
+  const close = await openOut(flags.out, runFolder('training run', FILES), flags.force || flags.resume);
+  try {
+    await trainIn(flags, settings);
+  } finally {
+    close();
+  }
+}
+
+async function trainIn(flags: TrainFlags, settings: TrainSettings): Promise<void> {
+  const { tokens, record, from } = await planTrain(flags, settings);
   const { config, options } = record;
   const { threads, saveEvery } = flags;
   const log = from ? await readLog(flags.out, from.step) : [];
-  await makeFolder(flags.out);
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
   const engine = await openEngine(flags.gpu);

@@ -2,24 +2,23 @@
  * `natsearch vectors`: writes the cases that kernels written elsewhere are verified on.
  * @module
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { createEngine } from '../engines.ts';
-import { StoppedError, StorageError, ValueError } from '../errors.ts';
-import { makeFolder, readFileBytes, readText, writeFilesAtomic } from '../io/files.ts';
+import { FileFormatError, StoppedError, StorageError, ValueError } from '../errors.ts';
+import { readFileBytes, readText, writeFilesAtomic } from '../io/files.ts';
 import { sha256 } from '../io/sha256.ts';
-import { makeCase } from '../oracle/make-case.ts';
 import {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
   readManifest,
 } from '../oracle/manifest.ts';
 import { type SuiteName, SUITES } from '../oracle/suites.ts';
 import type { ClaimedDtype } from '../oracle/types.ts';
-import { packCase } from '../oracle/vector-files.ts';
 import { whole } from './options.ts';
-import { find, packageRoot } from './paths.ts';
+import { forceOption, openOut, type OutFolder } from './out.ts';
+import { packageRoot } from './paths.ts';
 import { createProgress, formatBytes, formatDuration, interruptSignal } from './terminal.ts';
+import { CaseMaker } from './vectors-maker.ts';
 
 interface Flags {
   out: string;
@@ -27,6 +26,7 @@ interface Flags {
   seed: number;
   format: FileFormat;
   dtype: ClaimedDtype;
+  force: boolean;
   json: boolean;
 }
 
@@ -41,41 +41,51 @@ export function registerVectors(program: Command): void {
     .option('--seed <n>', 'the same seed gives the same files', whole(0), 0)
     .addOption(choice('--format <name>', 'files of tensors', ['safetensors', 'npz']))
     .addOption(choice('--dtype <name>', 'what reals are rounded to', ['f64', 'f32', 'f16', 'bf16']))
+    .addOption(forceOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }
 
-async function run({ out, suite, seed, format: fileFormat, dtype, json }: Flags): Promise<void> {
+async function run({ out, suite, seed, format: fileFormat, dtype, force, json }: Flags): Promise<void> {
   const begin = performance.now();
   const { version } = JSON.parse(await readText(join(packageRoot(), 'package.json'))) as { version: string };
   const heading: Heading = { suite, seed, fileFormat, dtype, packageVersion: version };
-  const kept = await keptEntries(out, heading);
-  await makeFolder(out);
   const recipes = SUITES[suite];
-  const cases: CaseEntry[] = [];
+  const interrupt = interruptSignal();
   const progress = createProgress({ label: 'vectors', total: recipes.length });
-  const engine = createEngine();
+  const maker = new CaseMaker();
+  const cases: CaseEntry[] = [];
   let [made, bytes] = [0, 0];
+  let close: (() => void) | undefined;
   try {
-    for (const [n, recipe] of recipes.entries()) {
-      progress.update(n, recipe.name);
+    close = await openOut(out, outFolder(recipes, fileFormat), force);
+    const kept = await keptEntries(out, heading, force);
+    for (const [index, recipe] of recipes.entries()) {
+      if (interrupt.signal.aborted) throw new StoppedError('between two cases', { cause: interrupt.signal.reason });
+      progress.update(index, recipe.name);
       const before = kept.get(recipe.name);
       if (before) cases.push(before);
       else {
-        const packed = await packCase(await makeCase(engine, recipe, seed), heading);
-        cases.push(packed.entry);
+        const { entry, bytes: content } = await maker.make({ suite, index, heading }, interrupt.signal);
+        if (!force && !kept.known.has(entry.file)) await refuseOther(join(out, entry.file), content);
+        cases.push(entry);
         made++;
         // Those kept that are still to come stay in the manifest, or a second stop would lose them.
-        const later = recipes.slice(n + 1).flatMap(({ name }) => kept.get(name) ?? []);
-        const known = { ...heading, cases: [...cases, ...later], complete: false };
-        await write(out, [[packed.entry.file, packed.bytes]], known);
+        const later = recipes.slice(index + 1).flatMap(({ name }) => kept.get(name) ?? []);
+        await write(out, [[entry.file, content]], { ...heading, cases: [...cases, ...later], complete: false });
       }
-      bytes += readFileSync(join(out, cases[n]!.file)).length;
+      bytes += statSync(join(out, cases[index]!.file)).size;
     }
     await write(out, [], { ...heading, cases, complete: true });
+    process.exitCode = 0; // a signal that came too late to stop anything
+  } catch (error) {
+    if (!(error instanceof StoppedError)) throw error;
+    throw new StoppedError(`stopped after ${cases.length} of ${recipes.length} cases: run the same command to complete ${out}`, { cause: error.cause });
   } finally {
     progress.finish();
-    engine.dispose();
+    interrupt.dispose();
+    await maker.close();
+    close?.();
   }
   const seconds = (performance.now() - begin) / 1000;
   if (json) {
@@ -86,45 +96,64 @@ async function run({ out, suite, seed, format: fileFormat, dtype, json }: Flags)
   process.stdout.write(`${cases.length} cases${there}, ${formatBytes(bytes)}, in ${out} after ${formatDuration(seconds)}\n`);
 }
 
-/** The cases of an earlier run that can stay. @throws {StorageError} If the folder is something else's. */
-async function keptEntries(out: string, heading: Heading): Promise<Map<string, CaseEntry>> {
-  const kept = new Map<string, CaseEntry>();
-  if (!existsSync(out)) return kept;
-  if (!find(out, 'folder', '').isDirectory()) throw new StorageError(`${out} is a file: name a folder`);
-  const path = join(out, MANIFEST_FILE);
-  if (!existsSync(path)) {
-    const other = readdirSync(out).find((name) => !name.endsWith('.tmp'));
-    if (other !== undefined) throw new StorageError(`${out} holds ${other} and no vectors: choose a new or empty folder`);
-    return kept;
-  }
-  const manifest = readManifest(await readText(path), path);
+function outFolder(recipes: readonly { readonly name: string }[], format: FileFormat): OutFolder {
+  return {
+    what: 'vectors',
+    files: [MANIFEST_FILE, ...recipes.map(({ name }) => `${name}.${format}`)],
+    isOurs: async (folder, names) => {
+      if (!names.includes(MANIFEST_FILE)) return false;
+      const path = join(folder, MANIFEST_FILE);
+      readManifest(await readText(path), path);
+      return true;
+    },
+  };
+}
+
+/** The cases of an earlier run that can stay, by name, and the files that its manifest knows. */
+class Kept extends Map<string, CaseEntry> {
+  readonly known = new Set<string>();
+}
+
+/** @throws {ValueError} If the folder has other vectors than are asked for, unless they may be overwritten. */
+async function keptEntries(out: string, heading: Heading, force: boolean): Promise<Kept> {
+  const kept = new Kept();
+  const manifest = await readEarlier(join(out, MANIFEST_FILE), force);
   for (const key of ['suite', 'seed', 'fileFormat', 'dtype', 'packageVersion'] as const) {
-    if (manifest[key] !== heading[key]) {
-      throw new ValueError(`${out} has vectors of ${key} ${manifest[key]}, not ${heading[key]}: ask for the same, or choose another folder`);
-    }
+    if (!manifest || manifest[key] === heading[key]) continue;
+    if (force) return kept;
+    throw new ValueError(`${out} has vectors of ${key} ${manifest[key]}, not ${heading[key]}: ask for the same, or choose another folder, or pass --force to overwrite them`);
   }
-  for (const entry of manifest.cases) {
+  // The folder is known to be ours from the first moment on.
+  if (!manifest) await write(out, [], { ...heading, cases: [], complete: false });
+  for (const entry of manifest?.cases ?? []) {
     const file = join(out, entry.file);
+    kept.known.add(entry.file);
     if (existsSync(file) && await sha256(await readFileBytes(file)) === entry.sha256) kept.set(entry.name, entry);
   }
   return kept;
 }
 
-/** Ctrl-C ends the process at once, but not amid this: files appear whole, and the manifest knows them. */
+async function readEarlier(path: string, force: boolean): Promise<Manifest | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    return readManifest(await readText(path), path);
+  } catch (error) {
+    if (force && error instanceof FileFormatError) return undefined; // another program's, which may be overwritten
+    throw error;
+  }
+}
+
+/** Refuses to overwrite a file that no manifest names, unless it is this very case, written before a kill. */
+async function refuseOther(path: string, content: Uint8Array): Promise<void> {
+  if (!existsSync(path) || await sha256(await readFileBytes(path)) === await sha256(content)) return;
+  throw new StorageError(`${path} is there and is none of these vectors: move it away, or pass --force to overwrite it`);
+}
+
 async function write(
   out: string, files: readonly (readonly [string, Uint8Array])[], rest: Omit<Manifest, 'format' | 'version'>,
 ): Promise<void> {
   const { complete, cases, ...heading } = rest;
   const text = formatManifest({ format: 'natsearch-vectors', version: MANIFEST_VERSION, ...heading, complete, cases });
-  const interrupt = interruptSignal();
-  try {
-    const all = [...files, [MANIFEST_FILE, text] as const];
-    await writeFilesAtomic(all.map(([name, content]) => [join(out, name), content]));
-    // A signal that came meanwhile is heard when the loop next polls: between two immediates, but not before a timer
-    // that is due already.
-    for (let n = 0; n < 2; n++) await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    interrupt.dispose();
-  }
-  if (interrupt.signal.aborted && !complete) throw new StoppedError(`stopped after ${cases.length} cases: run the same command to complete ${out}`, { cause: interrupt.signal.reason });
+  const all = [...files, [MANIFEST_FILE, text] as const];
+  await writeFilesAtomic(all.map(([name, content]) => [join(out, name), content]));
 }

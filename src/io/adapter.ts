@@ -116,9 +116,11 @@ export async function writeAdapter(folder: string, adapter: Adapter): Promise<vo
 }
 
 /** A safetensors file of scorers in float32, under the names that Hugging Face and the authors' code use. */
-export function encodeScorers(weights: ReadonlyMap<string, NDArray>): Uint8Array {
+export function encodeScorers(
+  weights: ReadonlyMap<string, NDArray>, metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
   const tensors = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }] as const);
-  return encodeSafetensors(tensors, { format: 'pt' });
+  return encodeSafetensors(tensors, { format: 'pt', ...metadata });
 }
 
 /**

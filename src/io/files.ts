@@ -5,20 +5,10 @@
  */
 import { StorageError } from '../errors.ts';
 import { builtin } from './builtin.ts';
+import { findPlace } from './place.ts';
+import { named } from './storage-error.ts';
 
-const REMEDIES: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or folder: check the path',
-  EACCES: 'permission denied: choose a path you may use',
-  EPERM: 'not permitted: choose a path you may use',
-  EROFS: 'the file system is read-only: choose another folder',
-  ENOSPC: 'no space left on the device: free some, the file that was there is unchanged',
-  EDQUOT: 'the disk quota is used up: free some, the file that was there is unchanged',
-  EISDIR: 'it is a folder: name a file',
-  ENOTDIR: 'a part of the path is a file, not a folder: check the path',
-  EEXIST: 'a file of that name stands in the way: choose another folder',
-  ERR_FS_FILE_TOO_LARGE: 'it is larger than one read allows (2 GiB): split it into shards',
-  EFBIG: 'the file would be larger than allowed here: choose another folder',
-};
+export { writeFileAtomic, writeFilesAtomic } from './atomic.ts';
 
 /** The whole file. @throws {StorageError} If it cannot be read. */
 export async function readFileBytes(path: string): Promise<Uint8Array> {
@@ -76,7 +66,11 @@ export async function listFolder(path: string): Promise<string[]> {
   });
 }
 
-/** Makes a folder and those above it. @throws {StorageError} If it cannot be made. */
+/**
+ * Makes a folder and those above it; a link that leads to nothing gets a folder there.
+ *
+ * @throws {StorageError} If it cannot be made.
+ */
 export async function makeFolder(path: string): Promise<void> {
   // Step by step: with `recursive`, Node 20 tries for ever where a file system makes no folders, such as /proc.
   const { mkdir, stat } = builtin('node:fs/promises');
@@ -90,8 +84,10 @@ export async function makeFolder(path: string): Promise<void> {
       await mkdir(path).catch(named('make the folder', path));
       return;
     }
-    const there = await stat(path).then((found) => found.isDirectory(), () => false);
-    if (!there) named('make the folder', path)(error);
+    if (await stat(path).then((found) => found.isDirectory(), () => false)) return;
+    const place = await findPlace(path);
+    if (code !== 'EEXIST' || place.kind !== 'nothing' || place.path === path) named('make the folder', path)(error);
+    await makeFolder(place.path);
   }
 }
 
@@ -99,52 +95,4 @@ export async function makeFolder(path: string): Promise<void> {
 export async function appendText(path: string, text: string): Promise<void> {
   const { appendFile } = builtin('node:fs/promises');
   await appendFile(path, text).catch(named('write', path));
-}
-
-/**
- * Writes a file so that it appears whole or not at all: a temporary file beside it, flushed to the disk,
- * then renamed. On any failure the file that was there is left as it was.
- *
- * @throws {StorageError} If it cannot be written.
- */
-export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
-  await writeFilesAtomic([[path, content]]);
-}
-
-/**
- * Writes files that belong together, each as writeFileAtomic does; none is renamed before all are on the disk.
- *
- * @throws {StorageError} If one cannot be written.
- */
-export async function writeFilesAtomic(files: readonly (readonly [string, Uint8Array | string])[]): Promise<void> {
-  const { open, rename, rm } = builtin('node:fs/promises');
-  const temporary = (path: string) => `${path}.tmp`;
-  let current = '';
-  try {
-    for (const [path, content] of files) {
-      current = path;
-      const file = await open(temporary(path), 'w');
-      try {
-        await file.writeFile(content);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    }
-    for (const [path] of files) {
-      current = path;
-      await rename(temporary(path), path);
-    }
-  } catch (error) {
-    for (const [path] of files) await rm(temporary(path), { force: true }).catch(() => undefined);
-    named('write', current)(error);
-  }
-}
-
-/** Turns a system error into a StorageError that says what to do. */
-function named(action: string, path: string): (error: unknown) => never {
-  return (error) => {
-    const { code, message } = error as { code?: string; message: string };
-    throw new StorageError(`cannot ${action} ${path}: ${(code && REMEDIES[code]) ?? message.replace(/\s+/g, ' ')}`);
-  };
 }

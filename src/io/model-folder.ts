@@ -18,6 +18,8 @@ import { encodeSafetensors } from './safetensors.ts';
 import { findWeights, WEIGHTS } from './weight-files.ts';
 
 const CONFIG = 'config.json';
+/** What writeModelFolder() writes. */
+export const MODEL_FILES: readonly string[] = [CONFIG, WEIGHTS];
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_CONFIG = 'tokenizer_config.json';
 const GENERATION = 'generation_config.json';

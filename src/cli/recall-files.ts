@@ -1,0 +1,59 @@
+/**
+ * The files of `natsearch recall write`: read again, and told from other people's.
+ * @module
+ */
+import { join } from 'node:path';
+import { FileFormatError, isNamedError } from '../errors.ts';
+import type { RecallDocument } from '../evaluate/recall.ts';
+import { readText } from '../io/files.ts';
+import type { OutFolder } from './out.ts';
+import { find } from './paths.ts';
+
+/** What is learnt from. */
+export const TEXT_FILE = 'train.txt';
+/** What is asked about it. */
+export const QUESTIONS_FILE = 'questions.jsonl';
+
+/** What `recall write` writes: both files are recognised by every line of theirs. */
+export const RECALL_FOLDER: OutFolder = {
+  what: 'files of recall write',
+  files: [TEXT_FILE, QUESTIONS_FILE],
+  isOurs: async (folder, names) => {
+    const [text, questions] = [names.includes(TEXT_FILE), names.includes(QUESTIONS_FILE)];
+    return (text || questions) && (!text || await isRecallText(join(folder, TEXT_FILE))) &&
+      (!questions || await areQuestions(join(folder, QUESTIONS_FILE)));
+  },
+};
+
+/** How a document of recallText() ends, which is what it is there for. */
+const ENDING = /The (pass key|key of [a-z]+) is \d+\.$/;
+
+async function isRecallText(path: string): Promise<boolean> {
+  return (await readText(path)).trimEnd().split('\n').every((line) => ENDING.test(line));
+}
+
+function areQuestions(path: string): Promise<boolean> {
+  return readQuestions(path).then(() => true, (error: unknown) => {
+    if (isNamedError(error)) return false;
+    throw error;
+  });
+}
+
+/** Reads questions.jsonl. @throws {FileFormatError} If a line is no question, or there is none. */
+export async function readQuestions(path: string): Promise<RecallDocument[]> {
+  find(path, 'file', 'pass the questions.jsonl of `natsearch recall write`');
+  const lines = (await readText(path)).split('\n').filter((line) => line !== '');
+  if (lines.length === 0) throw new FileFormatError(`${path} is empty: write the file again with natsearch recall write`);
+  return lines.map((line, n) => {
+    const damaged = new FileFormatError(`${path} line ${n + 1} is no question: write the file again with natsearch recall write`);
+    let value: Partial<RecallDocument> | null;
+    try {
+      value = JSON.parse(line) as Partial<RecallDocument> | null;
+    } catch {
+      throw damaged;
+    }
+    const { prompt, answer, distance } = value ?? {};
+    if (typeof prompt !== 'string' || typeof answer !== 'string' || answer === '' || typeof distance !== 'number') throw damaged;
+    return { prompt, answer, distance };
+  });
+}

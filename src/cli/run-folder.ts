@@ -1,0 +1,33 @@
+/**
+ * The folder of a run of `train` or `finetune`, told from other folders.
+ * @module
+ */
+import { join } from 'node:path';
+import { readText } from '../io/files.ts';
+import { LOG_FILE } from '../train/checkpoint.ts';
+import type { OutFolder } from './out.ts';
+
+/**
+ * What a run writes.
+ *
+ * @param files The state file first: it makes the folder that of a run, which is then read and checked.
+ */
+export function runFolder(what: string, files: readonly string[]): OutFolder {
+  return {
+    what, files,
+    isOurs: async (folder, names) => names.includes(files[0]!) ||
+      (names.length === 1 && names[0] === LOG_FILE && await isLog(join(folder, LOG_FILE))),
+  };
+}
+
+/** Whether each line is a step's report: the log of a run that ended before its first checkpoint. */
+async function isLog(path: string): Promise<boolean> {
+  const lines = (await readText(path)).split('\n').filter((line) => line !== '');
+  return lines.every((line) => {
+    try {
+      return typeof (JSON.parse(line) as { step?: unknown } | null)?.step === 'number';
+    } catch {
+      return false;
+    }
+  });
+}

@@ -1,0 +1,62 @@
+/**
+ * Ctrl-C, SIGTERM and SIGHUP, which a closed terminal sends: commands stop cleanly, and always with a line.
+ * @module
+ */
+import { constants } from 'node:os';
+import { basename } from 'node:path';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** A closed terminal sends SIGHUP twice, and npm passes on the Ctrl-C that the terminal has sent already; in ms. */
+const TOGETHER = 500;
+
+/** Turns signals into an AbortSignal. */
+export interface Interrupt {
+  /** Aborts at the first signal; process.exitCode is then 128 + its number. */
+  readonly signal: AbortSignal;
+  /** Gives the signals back to the process. */
+  dispose(): void;
+}
+
+let listeners = 0;
+
+/** Node forgets that nohup told the process to ignore SIGHUP. */
+const ignoresHangup = (): boolean => basename(process.env['_'] ?? '') === 'nohup';
+
+/**
+ * The first SIGINT, SIGTERM or SIGHUP aborts, so that work can stop cleanly; a later SIGINT or SIGTERM ends the process
+ * at once. A second SIGHUP does not: the terminal is gone, and nobody is impatient.
+ */
+export function interruptSignal(): Interrupt {
+  const controller = new AbortController();
+  let first = 0;
+  const listen = (name: NodeJS.Signals) => {
+    if (name === 'SIGHUP' && ignoresHangup()) return;
+    const code = 128 + constants.signals[name];
+    if (!controller.signal.aborted) {
+      first = performance.now();
+      process.exitCode = code;
+      controller.abort();
+    } else if (name !== 'SIGHUP' && performance.now() - first > TOGETHER) process.exit(code);
+  };
+  for (const name of SIGNALS) process.on(name, listen);
+  listeners++;
+  return {
+    signal: controller.signal,
+    dispose: () => {
+      for (const name of SIGNALS) process.off(name, listen);
+      listeners--;
+    },
+  };
+}
+
+/** While no command listens, as before its work has begun: a signal ends the process with a line. */
+export function endOnSignals(): void {
+  for (const name of SIGNALS) {
+    process.on(name, () => {
+      if (listeners > 0 || (name === 'SIGHUP' && ignoresHangup())) return;
+      process.stderr.write(`natsearch: stopped by ${name}\n`);
+      process.exit(128 + constants.signals[name]);
+    });
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * The thread of `natsearch vectors`: makes and packs cases, which keep it from hearing anything for seconds.
+ * @module
+ */
+import { parentPort } from 'node:worker_threads';
+import { createEngine } from '../engines.ts';
+import { makeCase } from '../oracle/make-case.ts';
+import { SUITES } from '../oracle/suites.ts';
+import { packCase } from '../oracle/vector-files.ts';
+import type { MakeReply, MakeRequest } from './vectors-maker.ts';
+
+const port = parentPort!;
+const engine = createEngine();
+
+port.on('message', ({ suite, index, heading }: MakeRequest) => {
+  makeCase(engine, SUITES[suite][index]!, heading.seed).then((made) => packCase(made, heading)).then(
+    ({ entry, bytes }) => port.postMessage({ entry, bytes } satisfies MakeReply),
+    (error: Error) => {
+      const { name, message, stack = '' } = error;
+      port.postMessage({ error: { name, message, stack } } satisfies MakeReply);
+    },
+  );
+});

@@ -1,0 +1,48 @@
+/**
+ * Where a path leads: through symbolic links, to a file, a folder, or something that is neither.
+ * @module
+ */
+import { builtin } from './builtin.ts';
+import { named } from './storage-error.ts';
+
+/** What a path leads to. */
+export interface Place {
+  /** Behind all symbolic links. */
+  readonly path: string;
+  /** `stream`: a pipe, a terminal or another device that takes what is written into it. */
+  readonly kind: 'nothing' | 'file' | 'folder' | 'stream' | 'disk' | 'socket';
+  /** Permissions of what is there. */
+  readonly mode?: number;
+}
+
+/** Links in a row, as Linux allows. */
+const MOST_LINKS = 40;
+/** This process's open files: what they are links to is no path, and what is in them is not replaced. */
+const OPEN_FILE = /^(\/dev\/(stdin|stdout|stderr|fd\/\d+)|\/proc\/.*\/fd\/\d+)$/;
+
+/**
+ * Follows `path`, the last link of which may lead to nothing yet.
+ *
+ * @throws {StorageError} If links lead round in a circle, or through what may not be read.
+ */
+export async function findPlace(path: string): Promise<Place> {
+  const { lstat, readlink, realpath } = builtin('node:fs/promises');
+  const { basename, dirname, join, resolve } = builtin('node:path');
+  let at = path;
+  for (let links = 0; links <= MOST_LINKS; links++) {
+    if (OPEN_FILE.test(at)) return { path: at, kind: 'stream' };
+    const there = await lstat(at).catch((error: NodeJS.ErrnoException) => {
+      return error.code === 'ENOENT' ? undefined : named('look at', path)(error);
+    });
+    if (there === undefined) return { path: at, kind: 'nothing' };
+    if (there.isFile()) return { path: at, kind: 'file', mode: there.mode & 0o777 };
+    if (there.isDirectory()) return { path: at, kind: 'folder' };
+    if (there.isBlockDevice()) return { path: at, kind: 'disk' };
+    if (there.isSocket()) return { path: at, kind: 'socket' };
+    if (!there.isSymbolicLink()) return { path: at, kind: 'stream' };
+    const folder = await realpath(dirname(at)).catch(named('look at', path));
+    if (OPEN_FILE.test(join(folder, basename(at)))) return { path: join(folder, basename(at)), kind: 'stream' };
+    at = resolve(folder, await readlink(at).catch(named('look at', path)));
+  }
+  return named('look at', path)({ code: 'ELOOP' });
+}
