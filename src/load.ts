@@ -12,9 +12,9 @@ import { chatTemplateOf } from './model/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/generation-config.ts';
-import { Model } from './model/model.ts';
+import { defaultTokenizer, Model } from './model/model.ts';
 import { tieHead } from './model/tied-head.ts';
-import type { Tokenizer } from './model/tokenizer.ts';
+import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
 import type { NDArray } from './tensor.ts';
 
 /**
@@ -38,6 +38,8 @@ export interface LoadOptions {
   readonly engine?: Engine;
   /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or what it holds. */
   readonly adapter?: string | URL | Adapter;
+  /** Whether texts get the tokens that the tokenizer puts before them (default true); see `Tokenizer.starts`. */
+  readonly bos?: boolean;
   /** Called while a folder's weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -69,7 +71,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   }
   const own = parseConfig(source.config);
   const config = adapted?.(own) ?? own;
-  const tokenizer = await tokenizerOf(source.tokenizer, config);
+  const tokenizer = await tokenizerOf(source, config, options.bos);
   const base = decodeShards(source.weights);
   await tieHead(config, base, sameArrays);
   const weights = new Map([...[...base].filter(([name]) => !isSuperfluous(name, config)), ...(adapter?.weights ?? [])]);
@@ -82,13 +84,13 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
 
 /** Files are reached only here and on demand, so that browsers can import this module. */
 async function loadFolder(
-  path: string, { engine = createEngine(), onProgress }: LoadOptions, more?: ReadonlyMap<string, NDArray>,
+  path: string, { engine = createEngine(), onProgress, bos }: LoadOptions, more?: ReadonlyMap<string, NDArray>,
   adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
   const { openModelFolder } = await import('./io/model-folder.ts');
   const { readTensors } = await import('./io/safetensors-file.ts');
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
-  const tokenizer = await folderTokenizer(folder); // before the weights, which take long
+  const tokenizer = await folderTokenizer(folder, bos); // before the weights, which take long
   const weights = new Map<string, Tensor>();
   try {
     for await (const [name, tensor] of readTensors(folder.places, { memory: 'reuse', ...(onProgress && { onProgress }) })) {
@@ -102,18 +104,26 @@ async function loadFolder(
   }
 }
 
-/** The tokenizer of a folder's tokenizer.json; undefined: the model decides by its vocabulary. */
-export async function folderTokenizer({ path, config, tokenizer }: ModelFolder): Promise<Tokenizer | undefined> {
+/**
+ * The tokenizer of a folder's tokenizer.json and tokenizer_config.json, or of bytes; undefined if it has neither.
+ *
+ * @param bos Whether it puts tokens before texts (default: as it says itself).
+ */
+export async function folderTokenizer(
+  { path, config, ...files }: Pick<ModelFolder, 'path' | 'config' | 'tokenizer' | 'tokenizerConfig'>, bos?: boolean,
+): Promise<Tokenizer | undefined> {
   const { inFolder } = await import('./io/model-folder.ts');
-  return tokenizerOf(tokenizer, config).catch((error: unknown) => {
+  return tokenizerOf(files, config, bos).catch((error: unknown) => {
     throw inFolder(path, error);
   });
 }
 
-async function tokenizerOf(json: unknown, config: ModelConfig): Promise<Tokenizer | undefined> {
-  if (json === undefined) return undefined;
-  const { createHfTokenizer } = await import('./model/hf-tokenizer.ts');
-  return createHfTokenizer(json, config);
+async function tokenizerOf(
+  { tokenizer: json, tokenizerConfig }: Pick<ModelBytes, 'tokenizer' | 'tokenizerConfig'>, config: ModelConfig, bos = true,
+): Promise<Tokenizer | undefined> {
+  const made = json === undefined ? defaultTokenizer(config)
+    : await (await import('./model/hf-tokenizer.ts')).createHfTokenizer(json, config, tokenizerConfig);
+  return made && !bos ? withoutStarts(made) : made;
 }
 
 async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | undefined> {

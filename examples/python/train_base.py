@@ -237,6 +237,8 @@ def main():
     model.save_pretrained(o.out)
     (o.out / "generation_config.json").unlink(missing_ok=True)
     tokenizer.save(str(o.out / "tokenizer.json"))
+    (o.out / "tokenizer_config.json").write_text(json.dumps({
+        "add_bos_token": True, "bos_token": BOS, "eos_token": BOS, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
     widths = [(None, 0), (512, 0), (256, 0), (128, 0), (64, 0), (32, 0), (60, 4), (252, 4)]
     results = {}
     for width, sink in widths:

@@ -8,7 +8,7 @@ import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy } from '../model/config.ts';
 import { openEngine, openModel } from './open.ts';
-import { gpuOption, whole } from './options.ts';
+import { bosOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
@@ -18,6 +18,7 @@ import { TEXT_HELP } from './text-files.ts';
 interface Flags extends PolicyFlags {
   model: string;
   adapter?: string;
+  bos: boolean;
   text: string[];
   context?: number;
   maxTokens?: number;
@@ -36,6 +37,7 @@ export function registerEval(program: Command): void {
     .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
     .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -46,12 +48,12 @@ async function run(flags: Flags): Promise<void> {
   checkPolicyFlags(flags);
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine, flags.adapter);
+  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {
     const chosen = chosenPolicies(flags, model);
     const context = flags.context ?? model.config.maxPositions;
-    // evaluate() puts bos first itself; that the last document ends says nothing
+    // evaluate() puts first what belongs there; that the last document ends says nothing
     const read = await readTokens(model.tokenizer, flags.text, {
       bare: true, signal: interrupt.signal, ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }),
     });

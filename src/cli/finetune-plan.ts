@@ -11,7 +11,6 @@ import { fileExists } from '../io/files.ts';
 import type { ModelFolder } from '../io/model-folder.ts';
 import { folderTokenizer } from '../load.ts';
 import type { ModelConfig } from '../model/config.ts';
-import { defaultTokenizer } from '../model/model.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { checkSameRun, fingerprint } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
@@ -30,6 +29,7 @@ import { listed, readTokens } from './text.ts';
 /** The command's options as parsed. */
 export interface FinetuneFlags {
   model: string;
+  bos: boolean;
   text: string[];
   out: string;
   resume: boolean;
@@ -77,7 +77,7 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
     temperature: flags.temperature, lambda: flags.lambda ?? 0,
   });
   const saved = await previous(flags);
-  const tokenizer = (await folderTokenizer(folder)) ?? defaultTokenizer(config)!; // openFolder saw to it
+  const tokenizer = (await folderTokenizer(folder, flags.bos))!; // openFolder saw to it
   const tokens = await readTokens(tokenizer, flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };

@@ -18,7 +18,7 @@ import {
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
 import { checkFlags, type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
 import { openEngine, openModel, readShared } from './open.ts';
-import { gpuOption, notNegative, positive, share, whole } from './options.ts';
+import { bosOption, gpuOption, notNegative, positive, share, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
@@ -55,6 +55,7 @@ export function registerFinetune(program: Command): void {
     .option('--seed <n>', 'the same seed gives the same scorers, bit for bit', whole(0), d.seed)
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
     .option('--threads <n>', 'threads, a sequence each (does not change the result)', whole(1), availableParallelism())
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
     .action(run);
@@ -88,7 +89,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
       const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
       pool = new WorkerPool({ task: 'finetune', options, trained, frozen }, threads);
     } else {
-      model = await openModel(flags.model, engine);
+      model = await openModel(flags.model, engine, undefined, flags.bos);
     }
     await finetune(flags, plan, model, pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne, log.at(-1));
   } finally {

@@ -7,15 +7,18 @@ import type { GpuChoice } from '../engines.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { GenerateOptions } from '../model/generate-options.ts';
 import type { Model } from '../model/model.ts';
+import { withStarts } from '../model/tokenizer.ts';
 import { UsageError } from './errors.ts';
+import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { gpuOption, notNegative, policy as policyOption, whole } from './options.ts';
+import { bosOption, gpuOption, notNegative, policy as policyOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal, printable } from './terminal.ts';
 
 interface Flags {
   model: string;
   adapter?: string;
+  bos: boolean;
   prompt: string;
   maxNewTokens: number;
   temperature: number;
@@ -38,6 +41,7 @@ export function registerGenerate(program: Command): void {
     .option('--top-k <k>', 'sample among the k likeliest tokens', whole(1))
     .option('--seed <n>', 'names the random stream', whole(0), 0)
     .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policyOption)
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -48,9 +52,10 @@ async function run(flags: Flags): Promise<void> {
   if (prompt === '') throw new UsageError('the prompt is empty: give --prompt at least one character');
   checkModelFolder(flags.model);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine, flags.adapter);
+  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {
+    noteIfRepeated(model.tokenizer, prompt, 'the prompt');
     warnBeyondTraining(model, prompt, flags.maxNewTokens);
     const { maxNewTokens, temperature, topK, seed, policy } = flags;
     const chosen = { maxNewTokens, temperature, seed, ...(topK && { topK }), ...(policy && { policy }) };
@@ -84,7 +89,9 @@ export interface Continuation {
 export async function continueText(
   model: Model, prompt: string, options: GenerateOptions, onText: (text: string) => void,
 ): Promise<Continuation> {
-  const promptTokens = model.tokenizer.encode(prompt).length;
+  const tokens = model.tokenizer.encode(prompt);
+  const promptTokens = tokens.length;
+  const fed = withStarts(model.tokenizer, tokens).length;
   const begin = performance.now();
   let [text, newTokens, prefilled, end] = ['', 0, begin, begin];
   let cache: CacheUse = { live: 0, full: 0, bytes: 0, fullBytes: 0 };
@@ -93,7 +100,7 @@ export async function continueText(
       ...options,
       onStep: async (session) => {
         end = performance.now();
-        newTokens = session.lengths[0]! - promptTokens; // bos is seen too, the newest token is not
+        newTokens = session.lengths[0]! - fed + 1; // the newest token is not seen yet
         if (newTokens === 1) prefilled = end;
         if (newTokens > 0) cache = cacheUse(await session.stats());
       },
@@ -125,7 +132,7 @@ export function summary(continuation: Continuation): string {
 
 /** Positions beyond the trained context still work, but the model has never seen them. */
 function warnBeyondTraining(model: Model, prompt: string, maxNewTokens: number): void {
-  const most = 1 + model.tokenizer.encode(prompt).length + maxNewTokens;
+  const most = withStarts(model.tokenizer, model.tokenizer.encode(prompt)).length + maxNewTokens;
   const { maxPositions } = model.config;
   if (most > maxPositions) {
     const note = `up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond`;

@@ -53,12 +53,16 @@ export async function openFolder(folder: string): Promise<ModelFolder> {
   return opened;
 }
 
-/** Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar. */
-export async function openModel(folder: string, engine: Engine, adapter?: string): Promise<Model> {
+/**
+ * Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar.
+ *
+ * @param bos Whether texts get the tokens that the tokenizer puts before them.
+ */
+export async function openModel(folder: string, engine: Engine, adapter?: string, bos = true): Promise<Model> {
   await openFolder(folder);
   if (adapter !== undefined) checkAdapterFolder(adapter);
   return withLoadProgress((onProgress) => {
-    return loadModel(folder, { engine, onProgress, ...(adapter !== undefined && { adapter }) });
+    return loadModel(folder, { engine, onProgress, bos, ...(adapter !== undefined && { adapter }) });
   });
 }
 

@@ -55,6 +55,11 @@ export function gpuOption(): Option {
   });
 }
 
+/** --no-bos: `bos` is true without it. */
+export function bosOption(): Option {
+  return new Option('--no-bos', 'put no token before a text, also where the tokenizer puts one');
+}
+
 /** A cache policy. */
 export function policy(text: string): Policy {
   try {

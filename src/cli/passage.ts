@@ -17,32 +17,40 @@ export class TypeRecord {
   readonly #chunk: number;
   readonly #length: number;
   readonly #kvHeads: number;
+  readonly #starts: number;
   readonly #types: Uint8Array[][];
 
-  /** @param sizes Tokens in all, tokens per context and per chunk, layers and KV heads. */
-  constructor(sizes: { length: number; context: number; chunk: number; layers: number; kvHeads: number }) {
+  /**
+   * @param sizes Tokens in all, tokens per context and per chunk, layers and KV heads, and how many tokens stand before
+   *   a text (default 1).
+   */
+  constructor(
+    sizes: { length: number; context: number; chunk: number; layers: number; kvHeads: number; starts?: number },
+  ) {
     this.#context = sizes.context;
     this.#chunk = sizes.chunk;
     this.#length = sizes.length;
     this.#kvHeads = sizes.kvHeads;
+    this.#starts = sizes.starts ?? 1;
     const head = () => new Uint8Array(sizes.length).fill(NONE);
     this.#types = Array.from({ length: sizes.layers }, () => Array.from({ length: sizes.kvHeads }, head));
   }
 
   /**
    * Takes what evaluate() hands to onTypes. Row r is chunk floor(from / C) + r of the context, counted in inputs,
-   * of which the first is bos: input p is the text's token p - 1. Later calls know more about a chunk.
+   * of which the first are the S starts: input p is the text's token p - S. Later calls know more about a chunk.
    */
-  add(layer: number, from: number, types: Int32Array): void {
-    const start = from - (from % this.#context);
-    const first = Math.floor((from - start) / this.#chunk);
+  add(layer: number, from: number, types: Int32Array, at: number = from % this.#context): void {
+    const start = from - at;
+    const first = Math.floor(at / this.#chunk);
     const rows = types.length / this.#kvHeads;
-    const inputs = Math.min(this.#context, this.#length - start);
+    const S = this.#starts;
+    const inputs = S + Math.min(this.#context, this.#length - start) - 1; // the last token is not fed
     for (const [g, head] of this.#types[layer]!.entries()) {
       for (let r = 0; r < rows; r++) {
         const p = (first + r) * this.#chunk;
         const end = Math.min(p + this.#chunk, inputs);
-        if (end > p) head.fill(types[g * rows + r]!, start + Math.max(0, p - 1), start + end - 1);
+        if (end > p) head.fill(types[g * rows + r]!, start + Math.max(0, p - S), start + Math.max(0, end - S));
       }
     }
   }

@@ -11,8 +11,9 @@ import {
 import { writeFilesAtomic } from '../io/files.ts';
 import { formatPolicy } from '../model/config.ts';
 import { usage } from './errors.ts';
+import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
-import { gpuOption, whole } from './options.ts';
+import { bosOption, gpuOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
@@ -37,6 +38,7 @@ interface WriteFlags {
 interface TestFlags extends PolicyFlags {
   model: string;
   adapter?: string;
+  bos: boolean;
   questions: string;
   maxDocuments?: number;
   step: number;
@@ -67,6 +69,7 @@ export function registerRecall(program: Command): void {
     .requiredOption('--questions <file>', 'questions.jsonl')
     .option('--max-documents <n>', 'ask only the first n', whole(1))
     .option('--step <n>', 'tokens fed at once; changes the time, not the answers', whole(1), 64)
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(test);
@@ -98,10 +101,11 @@ async function test(flags: TestFlags): Promise<void> {
   checkModelFolder(flags.model);
   const documents = (await readQuestions(flags.questions)).slice(0, flags.maxDocuments);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine, flags.adapter);
+  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {
     const chosen = chosenPolicies(flags, model);
+    documents.some(({ prompt }) => noteIfRepeated(model.tokenizer, prompt, 'a question'));
     const progress = createProgress({ label: 'recall', total: policyCount(chosen, flags.match) * documents.length });
     let results: Recall[];
     try {

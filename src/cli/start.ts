@@ -117,7 +117,8 @@ async function read(
 ): Promise<Reading> {
   const { policy, config: { layers, kvHeads } } = model;
   const { chunk } = lifetimeOptions(policy, model.config);
-  const types = new TypeRecord({ length: tokens.length, context, chunk, layers, kvHeads });
+  const starts = model.tokenizer.starts.length;
+  const types = new TypeRecord({ length: tokens.length, context, chunk, layers, kvHeads, starts });
   const runs: { name: string; model: Model; policy: Policy }[] = [
     { name: `${basename(flags.model)}, NAtS cache`, model, policy },
     { name: `${basename(flags.model)}, full cache`, model, policy: { kind: 'full' } },
@@ -132,7 +133,7 @@ async function read(
       const result = await evaluate(reader, tokens, {
         policy: kept, context, step: STEP, signal,
         onProgress: (done) => progress.update(n * tokens.length + done),
-        ...(n === 0 && { onTypes: (layer: number, from: number, row: Int32Array) => types.add(layer, from, row) }),
+        ...(n === 0 && { onTypes: types.add.bind(types) }),
       });
       rows.push({ name, result });
     }

@@ -8,6 +8,7 @@ import { StorageError, ValueError } from '../errors.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { tokenizeStream } from '../train/token-stream.ts';
+import { noteRepeated } from './notes.ts';
 import { createProgress, type Progress } from './terminal.ts';
 import { isEmpty, listTexts, STDIN, type TextFile } from './text-files.ts';
 import { Utf8Decoder } from './utf8.ts';
@@ -39,12 +40,14 @@ export async function readTokens(
 ): Promise<TokenSource> {
   const files = listTexts(paths);
   const meter = new ReadMeter(files, options.maxTokens);
+  let repeated = 0;
   try {
     return await tokenizeStream(tokenizer, documentsOf(files, (bytes) => meter.add(bytes)), {
-      ...options, onProgress: (tokens) => meter.update(tokens),
+      ...options, onProgress: (tokens) => meter.update(tokens), onRepeatedStarts: () => void repeated++,
     });
   } finally {
     meter.finish();
+    if (repeated > 0) noteRepeated(`${repeated === 1 ? 'a text' : `each of ${repeated} texts`} in ${listed(paths)}`);
   }
 }
 

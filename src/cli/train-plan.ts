@@ -8,7 +8,7 @@ import { ValueError } from '../errors.ts';
 import { fileExists } from '../io/files.ts';
 import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
-import { ByteTokenizer } from '../model/tokenizer.ts';
+import { ByteTokenizer, withoutStarts } from '../model/tokenizer.ts';
 import { checkSameRun, fingerprint, loadCheckpoint, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
@@ -21,6 +21,7 @@ import { listed, readTokens } from './text.ts';
 /** The command's options as parsed. */
 export interface TrainFlags {
   text: string[];
+  bos: boolean;
   out: string;
   resume: boolean;
   force: boolean;
@@ -69,7 +70,8 @@ export function trainSettings(flags: TrainFlags): TrainSettings {
 /** Reads the text and the checkpoint, and refuses what no run can use. */
 export async function planTrain(flags: TrainFlags, { config, options }: TrainSettings): Promise<TrainPlan> {
   const saved = await previous(flags);
-  const tokens = await readTokens(new ByteTokenizer(), flags.text);
+  const bytes = new ByteTokenizer();
+  const tokens = await readTokens(flags.bos ? bytes : withoutStarts(bytes), flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const record: RunRecord = { config, options, textHash: fingerprint(tokens) };
   if (saved) checkSameRun(saved.run, record);

@@ -13,7 +13,7 @@ import type { Gradients } from '../train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer } from '../train/trainer.ts';
 import { openEngine } from './open.ts';
-import { gpuOption, notNegative, policyName, positive, whole } from './options.ts';
+import { bosOption, gpuOption, notNegative, policyName, positive, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
@@ -55,6 +55,7 @@ export function registerTrain(program: Command): void {
     .option('--seed <n>', 'the same seed gives the same weights, bit for bit', whole(0), d.seed)
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
     .option('--threads <n>', 'threads (does not change the result)', whole(1), availableParallelism())
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
     .action(train);

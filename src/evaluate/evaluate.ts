@@ -8,6 +8,7 @@ import { expectResult } from '../finite.ts';
 import type { CacheStats } from '../engine.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
+import { repeatsStarts } from '../model/tokenizer.ts';
 import { expectWhole } from '../shape.ts';
 import type { FloatArray } from '../tensor.ts';
 
@@ -15,7 +16,7 @@ import type { FloatArray } from '../tensor.ts';
 export interface EvaluateOptions {
   /** What the cache keeps (default: as trained). */
   readonly policy?: Policy;
-  /** Tokens per sequence, after which a fresh cache starts (default: the model's maxPositions). */
+  /** Tokens of text per sequence, after which a fresh cache starts (default: the model's maxPositions). */
   readonly context?: number;
   /** Tokens fed per step (default 1: plain decoding). Any value gives the same outputs. */
   readonly step?: number;
@@ -23,17 +24,19 @@ export interface EvaluateOptions {
   readonly onProgress?: (done: number, total: number) => void;
   /**
    * Called after every step with the types chosen in each layer, [G,n] for the n inputs fed from index `from`
-   * on. Inputs stand one behind the text's tokens: the first of each context is bos.
+   * on. The first inputs of each context are the tokenizer's starts, so that inputs stand as many behind the text's
+   * tokens; `at` is the input's index in its context, which begins with token `from - at`.
    */
-  readonly onTypes?: (layer: number, from: number, types: Int32Array) => void;
+  readonly onTypes?: (layer: number, from: number, types: Int32Array, at: number) => void;
 }
 
 /** What one policy costs and gives. */
 export interface Evaluation {
   readonly policy: string;
+  /** Tokens of the text, without what its tokenizer puts before texts. */
   readonly tokens: number;
   readonly context: number;
-  /** exp of the mean loss per token. */
+  /** exp of the mean loss per token that was scored. */
   readonly perplexity: number;
   readonly bitsPerByte: number;
   /** Visible pairs over causal pairs: the mean share of the full cache that is alive. */
@@ -52,13 +55,14 @@ export interface Evaluation {
 }
 
 /**
- * Decodes `tokens` in sequences of `context` tokens and scores every token but each sequence's first input.
- * Each sequence starts with the tokenizer's bos, so all of the text's tokens are scored.
+ * Decodes a text in sequences of `context` tokens and scores every token but each sequence's first input. Where the
+ * tokenizer puts tokens before texts (`starts`), each sequence starts with them, and all of the text's tokens are
+ * scored; where it puts none, the first token of each sequence follows nothing and is not.
  *
  * @param model The model; its engine does the work.
- * @param tokens Tokens of the text, without specials.
+ * @param text Its tokens, without what the tokenizer puts before texts.
  * @returns Perplexity, bits per byte, live share, bytes and time.
- * @throws {ValueError} If there are no tokens, or the policy needs scorers that the model lacks.
+ * @throws {ValueError} If there are no tokens to score, or the policy needs scorers that the model lacks.
  * @throws {NumericError} If a logit or a result is NaN or infinite.
  * @throws {StoppedError} If `signal` aborts; its `cause` is the reason.
  * @example
@@ -71,50 +75,63 @@ export interface Evaluation {
  * model.dispose();
  * ```
  */
-export async function evaluate(model: Model, tokens: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
+export async function evaluate(model: Model, text: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
   expectWhole('context', context, 1);
   expectWhole('step', step, 1);
+  const { starts } = model.tokenizer;
+  // A text that brings its own starts has them from us, in every context.
+  const tokens = repeatsStarts(model.tokenizer, text) ? text.subarray(starts.length) : text;
   if (tokens.length === 0) throw new ValueError('the text to evaluate is empty: pass files with text in them');
   checkIds(tokens, model.config.vocabSize);
-  const totals = { loss: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
+  const unscored = starts.length > 0 ? 0 : 1; // of each context
+  if (Math.min(tokens.length, context) <= unscored) {
+    throw new ValueError(`a context of ${Math.min(tokens.length, context)} tokens has none to score, since this tokenizer puts none before it: pass longer text, or raise the context`);
+  }
+  const totals = { loss: 0, scored: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
   let ends: CacheStats[] = [];
   let endLength = 0;
   for (let start = 0; start < tokens.length; start += context) {
     const targets = tokens.subarray(start, Math.min(start + context, tokens.length));
-    const inputs = Int32Array.from(targets, (_, n) => (n === 0 ? model.tokenizer.bos : targets[n - 1]!));
+    for (const token of targets.subarray(unscored)) totals.bytes += model.tokenizer.byteLength(token);
+    const inputs = Int32Array.from([...starts, ...targets.subarray(0, -1)]);
+    if (inputs.length === 0) continue; // one token at the end, which follows nothing
     const session = model.session({ policy });
     try {
-      for (let at = 0; at < targets.length; at += step) {
+      for (let at = 0; at < inputs.length; at += step) {
         expectGoing(signal, () => `evaluation was stopped after ${start + at} of ${tokens.length} tokens`);
         const ids = inputs.subarray(at, at + step);
         const begin = performance.now();
         const logits = await session.step(ids, {
-          ...(onTypes && { onTypes: (layer: number, types: Int32Array) => onTypes(layer, start + at, types) }),
+          ...(onTypes && { onTypes: (layer: number, types: Int32Array) => onTypes(layer, start + at, types, at) }),
         });
         totals.seconds += (performance.now() - begin) / 1000;
         const V = logits.length / ids.length;
-        for (let n = 0; n < ids.length; n++) totals.loss += negativeLogProbability(logits, n * V, V, targets[at + n]!);
-        onProgress?.(start + at + ids.length, tokens.length);
+        for (let n = 0; n < ids.length; n++) {
+          const target = targets[at + n + 1 - starts.length]; // of what follows this input
+          if (target === undefined) continue; // a start before the last one
+          totals.loss += negativeLogProbability(logits, n * V, V, target);
+          totals.scored++;
+        }
+        onProgress?.(start + Math.max(0, at + ids.length + 1 - starts.length), tokens.length);
       }
       const stats = await session.stats();
       for (const layer of stats) {
         totals.visible += layer.visiblePairs.reduce((a, b) => a + b, 0);
-        totals.causal += (layer.visiblePairs.length * targets.length * (targets.length + 1)) / 2;
+        totals.causal += (layer.visiblePairs.length * inputs.length * (inputs.length + 1)) / 2;
       }
-      if (targets.length >= endLength) {
-        [ends, endLength] = [stats, targets.length];
+      if (inputs.length >= endLength) {
+        [ends, endLength] = [stats, inputs.length];
         const peaks = stats.flatMap((layer) => [...layer.peakLive]);
         totals.peak = Math.max(totals.peak, peaks.reduce((a, b) => a + b, 0));
-        totals.peakFull = peaks.length * targets.length;
+        totals.peakFull = peaks.length * inputs.length;
       }
     } finally {
       session.dispose();
     }
   }
-  const perplexity = expectResult('the perplexity', Math.exp(totals.loss / tokens.length), () =>
-    `the mean loss is ${totals.loss / tokens.length} nats per token: the model is damaged, or its training diverged`);
-  for (const token of tokens) totals.bytes += model.tokenizer.byteLength(token);
+  const perplexity = expectResult('the perplexity', Math.exp(totals.loss / totals.scored), () =>
+    `the mean loss is ${totals.loss / totals.scored} nats per token: the model is damaged, or its training diverged`);
   const bitsPerByte = expectResult('bits per byte', totals.loss / Math.LN2 / totals.bytes, () =>
     `the loss is ${totals.loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
@@ -134,7 +151,7 @@ export async function evaluate(model: Model, tokens: Int32Array, options: Evalua
     fullBytesPerHead: endLength * entryBytes,
     residentBytes: bytes.flat().reduce((a, b) => a + b, 0),
     fullBytes: endLength * entryBytes * heads,
-    msPerToken: (1000 * totals.seconds) / tokens.length,
+    msPerToken: (1000 * totals.seconds) / totals.scored,
   };
 }
 

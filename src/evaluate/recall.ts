@@ -6,6 +6,7 @@ import type { CacheStats } from '../engine.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
+import { withStarts } from '../model/tokenizer.ts';
 import { type Generator, generator } from '../random.ts';
 import { expectWhole } from '../shape.ts';
 
@@ -186,7 +187,8 @@ export async function measureRecall(
   const right: boolean[] = [];
   for (const [n, { prompt, answer }] of documents.entries()) {
     expectGoing(signal, () => `the questions were stopped after ${n} of ${documents.length}`);
-    const asked = [model.tokenizer.bos, ...model.tokenizer.encode(prompt)];
+    const asked = withStarts(model.tokenizer, model.tokenizer.encode(prompt));
+    if (asked.length === 0) throw new ValueError(`document ${n} has a prompt without tokens`);
     // The answer as it goes on from the prompt, whatever pieces a tokenizer makes of it.
     const wanted = model.tokenizer.encode(answer);
     if (wanted.length === 0) throw new ValueError(`document ${n} has an answer without tokens`);

@@ -1,99 +1,114 @@
 /**
- * Vocabularies as published: tokenizer.json through @huggingface/tokenizers, which is loaded only when one is there.
- * Text is split by the library; tokens become text here, byte by byte, so that a stream can hold back half a character.
+ * Vocabularies as published: tokenizer.json, and what tokenizer_config.json says of starts and ends. Patterns of words
+ * are translated by `@huggingface/tokenizers`, which is loaded only when a file is there; all else is done here.
  * @module
  */
-import { ConfigError } from '../errors.ts';
+import { ConfigError, ValueError } from '../errors.ts';
 import { shown } from './config-fields.ts';
 import type { ModelConfig } from './config.ts';
-import { type EncodeOptions, mostTokens, type TextStream, type Tokenizer } from './tokenizer.ts';
-
-type Json = Record<string, unknown>;
+import { HfEncoder } from './hf-encoder.ts';
+import type { CompilePattern } from './hf-normalizer.ts';
+import { parsePieces, type Piece, type Pieces } from './hf-pieces.ts';
+import { type Around, parseAround } from './hf-post-processor.ts';
+import { isObject, parseTokenizerFile, refusal, type TokenizerFile } from './hf-tokenizer-file.ts';
+import type { EncodeOptions, TextStream, Tokenizer } from './tokenizer.ts';
 
 /**
- * A tokenizer of a parsed tokenizer.json. Special tokens are found in text, as Hugging Face's libraries do.
+ * A tokenizer of a parsed tokenizer.json. Special tokens are found in text, as Hugging Face's libraries do. Tokens that
+ * the model has no row for are no fault of the file; a text that has one is refused.
  *
  * @param json The parsed file.
  * @param config The model's, for its vocabulary and the tokens that start and end a text.
- * @throws {ConfigError} If the file is none, has a decoder that is not supported, or ids beyond the model's vocabulary.
+ * @param tokenizerConfig The parsed tokenizer_config.json, if there is one.
+ * @throws {ConfigError} If the file is none, does what is not supported, or is that of a larger vocabulary.
  */
 export async function createHfTokenizer(
-  json: unknown, config: Pick<ModelConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>,
+  json: unknown, config: Pick<ModelConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>, tokenizerConfig?: unknown,
 ): Promise<HfTokenizer> {
-  const { Tokenizer: Library } = await import('@huggingface/tokenizers');
-  let library: InstanceType<typeof Library>;
-  try {
-    library = new Library(withUnicodeSpaces(json) as object, {});
-  } catch (error) {
-    const why = (error as Error).message.replace(/\s+/g, ' ');
-    throw new ConfigError(`tokenizer.json cannot be read (${shown(why)}): copy it again`);
+  const file = parseTokenizerFile(json);
+  const compile = await patternCompiler();
+  const { vocabSize: rows, bosTokenId: bos, eosTokenId: eos } = config;
+  const added = new Set(file.added.map(({ id }) => id));
+  const beyond = [...file.bpe.vocabulary.values()].filter((id) => id >= rows && !added.has(id));
+  if (beyond.length > 0) {
+    const last = beyond.reduce((a, b) => Math.max(a, b));
+    throw new ConfigError(`tokenizer.json has ids up to ${last} but the model's vocabulary has ${rows} tokens: use the model's own tokenizer`);
   }
-  const added = library.get_added_tokens_decoder();
-  const pieces: Piece[] = [];
-  const textOf = pieceReader(decodersOf(json));
-  for (const [token, id] of library.get_vocab(true)) {
-    const { content, special } = added.get(id) ?? {};
-    const bytes = content === undefined ? undefined : new TextEncoder().encode(content);
-    pieces[id] = bytes ? { bytes, special: special === true } : textOf(token);
+  const around = parseAround(file, tokenizerConfig, { bos, eos });
+  const without = [...around.starts, ...around.ends].find((id) => id >= rows);
+  if (without !== undefined) {
+    throw new ConfigError(`tokenizer.json puts the token ${without} around every text but the model's vocabulary has ${rows} tokens: use the model's own tokenizer`);
   }
-  if (pieces.length > config.vocabSize) {
-    throw new ConfigError(`tokenizer.json has ids up to ${pieces.length - 1} but the model's vocabulary has ${config.vocabSize} tokens: use the model's own tokenizer`);
-  }
-  const encode = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
-  return new HfTokenizer(pieces, config.bosTokenId, config.eosTokenId, encode, stripsFirstSpace(json));
+  const pieces = parsePieces(file);
+  const encoder = new HfEncoder(file, compile, (ids) => checkRows(ids, rows, file));
+  return new HfTokenizer(pieces, { rows, bos, eos, ...around }, encoder);
 }
 
-/** What a token stands for. `loose` bytes make characters with their neighbours only, and fail one by one. */
-interface Piece {
-  readonly bytes: Uint8Array;
-  readonly special?: boolean;
-  readonly loose?: boolean;
+function checkRows(ids: readonly number[], rows: number, { added }: TokenizerFile): void {
+  for (const id of ids) {
+    if (id < rows) continue;
+    const content = added.find((token) => token.id === id)?.content;
+    throw new ValueError(`the text has the token ${shown(content)} (${id}), for which the model has no row: its vocabulary has ${rows} tokens; take it out of the text`);
+  }
+}
+
+/** Of the library, whose own declarations do not resolve: compiles the pattern of a step. */
+interface Library {
+  readonly SplitPreTokenizer: new (step: {
+    type: 'Split'; pattern: { [kind: string]: string }; behavior: 'Isolated'; invert: boolean;
+  }) => { readonly pattern: RegExp | null };
+}
+
+/** Patterns as of Rust's regular expressions become those of JavaScript. */
+async function patternCompiler(): Promise<CompilePattern> {
+  const { SplitPreTokenizer } = await import('@huggingface/tokenizers') as unknown as Library;
+  return (step, where) => {
+    const pattern = step['pattern'];
+    const [kind, source] = isObject(pattern) ? Object.entries(pattern)[0] ?? [] : [];
+    if ((kind !== 'String' && kind !== 'Regex') || typeof source !== 'string' || source === '') {
+      throw refusal(`${where}.pattern is ${shown(pattern ?? null)}: it must be {"String": text} or {"Regex": text}`);
+    }
+    try {
+      const step = { type: 'Split', pattern: { [kind]: source }, behavior: 'Isolated', invert: true } as const;
+      return new SplitPreTokenizer(step).pattern!;
+    } catch (error) {
+      const why = (error as Error).message.replace(/\s+/g, ' ');
+      throw refusal(`${where}.pattern is ${shown(pattern)}, which cannot be read (${why.slice(0, 200)})`);
+    }
+  };
 }
 
 /** Made by createHfTokenizer. */
 export class HfTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bos: number;
-  readonly starts: readonly number[];
-  readonly ends: readonly number[] = [];
   readonly eos: number;
-  readonly #pieces: readonly (Piece | undefined)[];
-  readonly #encode: (text: string) => number[];
-  readonly #strips: boolean;
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+  readonly #pieces: ReadonlyMap<number, Piece>;
+  readonly #stripped: number;
+  readonly #encoder: HfEncoder;
 
+  /** @param sizes.rows Tokens of the model. */
   constructor(
-    pieces: readonly (Piece | undefined)[], bos: number, eos: number, encode: (text: string) => number[],
-    strips: boolean,
+    { pieces, stripped }: Pieces, sizes: Around & { rows: number; bos: number; eos: number }, encoder: HfEncoder,
   ) {
-    this.vocabSize = pieces.length;
-    this.bos = bos;
-    this.starts = [bos];
-    this.eos = eos;
+    this.vocabSize = [...pieces.keys()].reduce((most, id) => (id < sizes.rows ? Math.max(most, id + 1) : most), 0);
+    this.bos = sizes.bos;
+    this.eos = sizes.eos;
+    this.starts = sizes.starts;
+    this.ends = sizes.ends;
     this.#pieces = pieces;
-    this.#encode = encode;
-    this.#strips = strips;
+    this.#stripped = stripped;
+    this.#encoder = encoder;
   }
 
-  encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
-    const most = mostTokens(maxTokens);
-    const ids = text === '' ? [] : this.#encode(text);
-    onProgress?.(text.length, text.length);
-    return Int32Array.from(ids.length > most ? ids.slice(0, most) : ids);
+  encode(text: string, options: EncodeOptions = {}): Int32Array {
+    return this.#encoder.encode(text, options);
   }
 
   encoder(): TextStream {
-    let text = '';
-    return {
-      push: (more) => {
-        text += more;
-        return new Int32Array(0);
-      },
-      end: () => {
-        const ids = this.encode(text);
-        text = '';
-        return ids;
-      },
-    };
+    return this.#encoder.stream();
   }
 
   /** The whole text; with `specials`, special tokens as they are written. */
@@ -102,7 +117,9 @@ export class HfTokenizer implements Tokenizer {
     let text = '';
     for (const token of tokens) text += decoder.push(token);
     text += decoder.end();
-    return this.#strips && text.startsWith(' ') ? text.slice(1) : text; // the space that encoding put in front
+    let start = 0; // spaces that encoding put in front
+    while (start < this.#stripped && text[start] === ' ') start++;
+    return text.slice(start);
   }
 
   /** For a stream that goes on from other text: a space in front stays. */
@@ -116,7 +133,7 @@ export class HfTokenizer implements Tokenizer {
     };
     return {
       push: (token) => {
-        const piece = this.#pieces[token];
+        const piece = this.#pieces.get(token);
         if (!piece || (piece.special && !specials)) return '';
         if (!piece.loose) return flushLoose() + utf8.decode(piece.bytes, { stream: true });
         loose.push(...piece.bytes);
@@ -133,7 +150,7 @@ export class HfTokenizer implements Tokenizer {
   }
 
   byteLength(token: number): number {
-    const piece = this.#pieces[token];
+    const piece = this.#pieces.get(token);
     return piece && !piece.special ? piece.bytes.length : 0;
   }
 }
@@ -144,78 +161,4 @@ function wholeText(bytes: readonly number[]): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Steps of the decoder, in order. */
-function decodersOf(json: unknown): Json[] {
-  const { decoder } = json as { decoder?: Json };
-  const steps = decoder?.['type'] === 'Sequence' ? (decoder['decoders'] as Json[]) : decoder ? [decoder] : [];
-  const known = ['ByteLevel', 'ByteFallback', 'Fuse', 'Replace', 'Strip', 'Metaspace'];
-  const other = steps.find(({ type }) => !known.includes(type as string));
-  if (other) throw new ConfigError(`tokenizer.json: the decoder ${shown(other['type'])} is not supported, only ${known.join(', ')}`);
-  return steps;
-}
-
-/** Whether the first space of a whole text is the encoder's. */
-function stripsFirstSpace(json: unknown): boolean {
-  return decodersOf(json).some((step) => {
-    if (step['type'] === 'Strip') return step['content'] === ' ' && Number(step['start']) > 0;
-    return step['type'] === 'Metaspace' && step['prepend_scheme'] !== 'never' && step['add_prefix_space'] !== false;
-  });
-}
-
-/** What the decoder makes of a token of the vocabulary, apart from its neighbours. */
-function pieceReader(steps: readonly Json[]): (token: string) => Piece {
-  const has = (type: string) => steps.some((step) => step['type'] === type);
-  const utf8 = new TextEncoder();
-  if (has('ByteLevel')) {
-    const table = byteLevelTable();
-    return (token) => {
-      const bytes = Array.from(token, (character) => table.get(character));
-      return { bytes: bytes.includes(undefined) ? utf8.encode(token) : Uint8Array.from(bytes as number[]) };
-    };
-  }
-  const replaced = steps.flatMap((step): [string, string][] => {
-    if (step['type'] === 'Metaspace') return [[(step['replacement'] as string | undefined) ?? '▁', ' ']];
-    const { String: pattern } = (step['pattern'] ?? {}) as { String?: string };
-    if (step['type'] !== 'Replace') return [];
-    if (pattern === undefined) throw new ConfigError('tokenizer.json: a decoder that replaces by a regular expression is not supported');
-    return [[pattern, step['content'] as string]];
-  });
-  return (token) => {
-    const byte = has('ByteFallback') ? /^<0x([\da-f]{2})>$/i.exec(token) : null;
-    if (byte) return { bytes: Uint8Array.of(parseInt(byte[1]!, 16)), loose: true };
-    return { bytes: utf8.encode(replaced.reduce((text, [from, to]) => text.replaceAll(from, to), token)) };
-  };
-}
-
-/** GPT-2's bytes as printable characters: those that are one stand for themselves, the others from U+0100 on. */
-function byteLevelTable(): Map<string, number> {
-  const table = new Map<string, number>();
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-    table.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return table;
-}
-
-/** GPT-2's pattern of words, which ByteLevel brings along. */
-const BYTE_LEVEL = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
-
-/**
- * The same file with ByteLevel's pattern as a step before it: in the patterns of steps the library gives \s its meaning
- * in Rust (White_Space, which lacks U+FEFF and has U+0085), in its own for ByteLevel the one of JavaScript.
- */
-function withUnicodeSpaces(json: unknown): unknown {
-  const visit = (step: unknown): unknown => {
-    if (typeof step !== 'object' || step === null) return step;
-    const { type, pretokenizers, use_regex, add_prefix_space } = step as Json;
-    if (Array.isArray(pretokenizers)) return { ...step, pretokenizers: pretokenizers.map(visit) };
-    if (type !== 'ByteLevel' || use_regex === false || add_prefix_space !== false) return step;
-    const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL }, behavior: 'Isolated', invert: false };
-    return { type: 'Sequence', pretokenizers: [split, { ...step, use_regex: false }] };
-  };
-  const file = json as Json;
-  return { ...file, pre_tokenizer: visit(file['pre_tokenizer']) };
 }

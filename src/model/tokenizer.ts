@@ -73,6 +73,19 @@ export function withStarts(tokenizer: Pick<Tokenizer, 'starts'>, tokens: ArrayLi
   return all;
 }
 
+/** The same tokenizer, but it puts nothing before texts. */
+export function withoutStarts(tokenizer: Tokenizer): Tokenizer {
+  const { vocabSize, bos, ends, eos } = tokenizer;
+  return {
+    vocabSize, bos, ends, eos, starts: [],
+    encode: (text, options) => tokenizer.encode(text, options),
+    encoder: () => tokenizer.encoder(),
+    decode: (tokens) => tokenizer.decode(tokens),
+    decoder: (options) => tokenizer.decoder(options),
+    byteLength: (token) => tokenizer.byteLength(token),
+  };
+}
+
 /** Whether a text brings along the tokens that its tokenizer would put before it. */
 export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: ArrayLike<number>): boolean {
   return starts.length > 0 && starts.every((token, n) => tokens[n] === token);

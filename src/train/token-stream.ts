@@ -17,6 +17,8 @@ export interface TokenizeOptions {
   /** Leave out what stands before the first document and after the last, as evaluate() wants it. */
   readonly bare?: boolean;
   readonly signal?: AbortSignal;
+  /** Called for every document that brings the tokens which its tokenizer puts before texts; they come once. */
+  readonly onRepeatedStarts?: () => void;
   /** Told the tokens so far, after every piece. */
   readonly onProgress?: (tokens: number) => void;
 }
@@ -41,7 +43,7 @@ export async function tokenizeStream(
   documents: Iterable<DocumentPieces> | AsyncIterable<DocumentPieces>,
   options: TokenizeOptions = {},
 ): Promise<TokenSource> {
-  const { maxTokens = Infinity, bare = false, signal, onProgress } = options;
+  const { maxTokens = Infinity, bare = false, signal, onProgress, onRepeatedStarts } = options;
   const store = new TokenStore();
   const push = (tokens: ArrayLike<number>): void => {
     const room = maxTokens - store.length;
@@ -54,7 +56,9 @@ export async function tokenizeStream(
     const take = (tokens: Int32Array): void => {
       if (tokens.length === 0) return;
       if (!begun && documentsDone > 0) push(endOf(tokenizer)); // of the document before
-      if (!begun && !(bare && documentsDone === 0) && !repeatsStarts(tokenizer, tokens)) push(tokenizer.starts);
+      const repeats = !begun && repeatsStarts(tokenizer, tokens);
+      if (repeats) onRepeatedStarts?.();
+      if (!begun && !repeats && !(bare && documentsDone === 0)) push(tokenizer.starts);
       begun = true;
       push(tokens);
     };

@@ -14,6 +14,8 @@ export const PUBLISHED_CONFIG: object = {
   num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64,
   sliding_window: 24, bos_token_id: 1, eos_token_id: [2, 3],
 };
+/** Its tokenizer_config.json, as of Llama 2: texts start with <s>. */
+const TOKENIZER_CONFIG = { tokenizer_class: 'LlamaTokenizer', add_bos_token: true, add_eos_token: false, bos_token: '<s>' };
 /** What it goes on with after PROMPT, as Node says. */
 export const CONTINUATION: string = 'ol-BALqu\ufffd|--me iB unk3 * Ilepylokey \ufffdquery radi\n\n`' +
   '``ct} \\\\[2pt]rs\n\\end{aligned}tokens igne< Ma\ufffd\ufffd}{so-out leng\ufffdfirst out ioun';
@@ -27,22 +29,24 @@ export interface Published {
   readonly config: object;
   readonly shards: ReadonlyMap<string, Uint8Array>;
   readonly tokenizer: unknown;
+  readonly tokenizerConfig: unknown;
 }
 
 /** The model in memory. */
 export async function publishedModel(): Promise<Published> {
   const shards = new Map([0, 1].map((n) => [nameOf(n), encodeSafetensors(shard(n), { format: 'pt' })] as const));
-  return { config: PUBLISHED_CONFIG, shards, tokenizer: await tokenizerJson('sentencepiece') };
+  return { config: PUBLISHED_CONFIG, shards, tokenizer: await tokenizerJson('sentencepiece'), tokenizerConfig: TOKENIZER_CONFIG };
 }
 
 /** The same as the files of a folder. */
 export async function publishedFiles(): Promise<Map<string, Uint8Array | string>> {
-  const { config, shards, tokenizer } = await publishedModel();
+  const { config, shards, tokenizer, tokenizerConfig } = await publishedModel();
   const places = [0, 1].flatMap((n) => shard(n).map(([name]) => [name, nameOf(n)]));
   return new Map<string, Uint8Array | string>([
     ...shards,
     ['config.json', JSON.stringify(config)],
     ['tokenizer.json', JSON.stringify(tokenizer)],
+    ['tokenizer_config.json', JSON.stringify(tokenizerConfig)],
     ['model.safetensors.index.json', JSON.stringify({ weight_map: Object.fromEntries(places) as object })],
   ]);
 }
