@@ -95,6 +95,10 @@ export class GpuCache implements Cache {
     this.#engine.add(async () => this.#cache.free());
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   /** A job whose failure waits for someone to ask. */
   #job(work: () => Promise<void>): void {
     this.#engine.add(async () => {

@@ -76,6 +76,10 @@ export class GpuEngine implements Engine, TensorOwner {
     this.#queue.add(async () => this.device.dispose());
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   release(tensor: DeviceTensor): void {
     this.#queue.add(async () => {
       if (tensor.memory) this.device.free(tensor.memory);

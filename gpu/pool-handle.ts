@@ -73,4 +73,8 @@ export class GpuChunkPool implements ChunkPool {
   dispose(): void {
     this.#state.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }

@@ -45,6 +45,10 @@ export class DeviceTensor implements Tensor {
     this.#disposed = true;
     this.owner.release(this);
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /** The memory of a tensor that has been computed, or why there is none. */

@@ -54,6 +54,10 @@ class HostTensor implements Tensor {
   dispose(): void {
     this.#data = undefined;
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /** Runs every operation at once, in plain TypeScript. */
@@ -75,6 +79,10 @@ export class ReferenceEngine implements Engine {
 
   dispose(): void {
     this.#disposed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   // ---- data -------------------------------------------------------------------------------------
@@ -202,6 +210,7 @@ export class ReferenceEngine implements Engine {
       snapshot: async () => pool.value.snapshot(),
       restore: (snapshot) => pool.value.restore(snapshot),
       dispose: () => pool.dispose(),
+      [Symbol.dispose]: () => pool.dispose(),
     };
   }
   tokenTypes(
@@ -318,6 +327,9 @@ class HostCache implements Cache {
   }
   dispose(): void {
     this.#cache.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

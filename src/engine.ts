@@ -23,6 +23,8 @@ export interface Tensor {
   readonly kind: 'float' | 'integer';
   /** Frees the memory. Calling it again does nothing; using the tensor afterwards is a DisposedError. */
   dispose(): void;
+  /** dispose(), at the end of the block of a `using`. */
+  [Symbol.dispose](): void;
 }
 
 /** How the mask's gradient weighs hidden keys (§4). `bounded` keeps every weight at most 1. */
@@ -162,6 +164,7 @@ export interface Cache {
    */
   restore(snapshot: CacheSnapshot): void;
   dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 /** Pools hidden states over chunks while they arrive in steps of any size (§2, C > 1). */
@@ -178,6 +181,7 @@ export interface ChunkPool {
   /** Remembers what the snapshot does, and nothing else. Errors as of Cache.restore. */
   restore(snapshot: ChunkPoolSnapshot): void;
   dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 /** The operations. A backward stands beside its forward; `dX` is the cotangent of `x`. */
@@ -198,6 +202,7 @@ export interface Engine {
   readIntegers(tensor: Tensor): Promise<Int32Array>;
   /** Frees everything the engine still holds. Idempotent. */
   dispose(): void;
+  [Symbol.dispose](): void;
 
   // ---- element-wise -----------------------------------------------------------------------------
   /** a + b, same shapes. */

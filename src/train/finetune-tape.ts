@@ -16,6 +16,7 @@ class Deferred implements Tensor {
     this.compute = compute;
   }
   dispose(): void {}
+  [Symbol.dispose](): void {}
 }
 
 /** `engine`, whose gradients of weight matrices wait until FrozenTape knows whose they are. */

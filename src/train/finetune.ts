@@ -199,6 +199,10 @@ export class Finetuner {
   dispose(): void {
     this.#on.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
 
 /**

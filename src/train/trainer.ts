@@ -201,4 +201,8 @@ export class Trainer {
   dispose(): void {
     this.#on.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }
