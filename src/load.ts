@@ -13,8 +13,8 @@ import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts'
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/generation-config.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
-import { tieHead } from './model/tied-head.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
+import { prefixed, tieHead } from './model/weight-names.ts';
 import type { NDArray } from './tensor.ts';
 
 /**
@@ -72,7 +72,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   const own = parseConfig(source.config);
   const config = adapted?.(own) ?? own;
   const tokenizer = await tokenizerOf(source, config, options.bos);
-  const base = decodeShards(source.weights);
+  const base = prefixed(decodeShards(source.weights));
   await tieHead(config, base, sameArrays);
   const weights = new Map([...[...base].filter(([name]) => !isSuperfluous(name, config)), ...(adapter?.weights ?? [])]);
   return new Model(options.engine ?? createEngine(), config, weights, tokenizer, {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isNamedError } from '../src/errors.ts';
+import { readAdapter } from '../src/io/adapter.ts';
 import { openModelFolder, readModelFolder } from '../src/io/model-folder.ts';
 import { decodeSafetensors, encodeSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
 import { loadModel } from '../src/load.ts';
@@ -68,6 +69,20 @@ describe('a head that is tied to the embedding', () => {
     const bytes = rewritten((tensors) => {
       tensors.set(HEAD, tensors.get(EMBEDDING)!);
       tensors.delete(EMBEDDING);
+    });
+    write(SINGLE, bytes);
+    expect(numbers((await readModelFolder(folder)).weights)).toEqual(numbers(weights));
+    const model = await loadModel({ config: config(), weights: bytes });
+    expect([...model.weights.keys()].sort()).toEqual([...weights.keys()].sort());
+  });
+
+  it('loads from a model that was saved without its head, whose names have no prefix', async () => {
+    copy('llama-tied-scaled');
+    const { weights } = await readModelFolder(folder);
+    const bytes = rewritten((tensors) => {
+      const all = [...tensors];
+      tensors.clear();
+      for (const [name, each] of all) tensors.set(name.replace(/^model\./, ''), each);
     });
     write(SINGLE, bytes);
     expect(numbers((await readModelFolder(folder)).weights)).toEqual(numbers(weights));
@@ -166,6 +181,22 @@ describe('a file that is not what its name says', () => {
     await expectRefusal(/model\.safetensors: it/, says);
   });
 
+  it('though a header may have any length, also one that reads like a mark of another format', async () => {
+    for (const length of [0x0280, 0x8b1f]) { // a pickle of PyTorch, gzip
+      copy('llama-grouped');
+      const bytes = readFileSync(join(folder, SINGLE));
+      const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE()));
+      const data = bytes.subarray(8 + header.length);
+      const short = Buffer.from('{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}');
+      const [text, rest] = header.length <= length ? [header, data] : [short, Buffer.alloc(0)];
+      const start = Buffer.alloc(8);
+      start.writeBigUInt64LE(BigInt(length));
+      write(SINGLE, Buffer.concat([start, Buffer.from(text.toString().padEnd(length)), rest]));
+      if (rest === data) expect((await readModelFolder(folder)).weights.size).toBe(21);
+      else await expectRefusal(/weights are missing/);
+    }
+  });
+
   it('an answer of a server as config.json', async () => {
     copy('llama-grouped');
     write('config.json', '{"error":"Invalid username or password."}');
@@ -212,6 +243,22 @@ describe('a folder without model.safetensors', () => {
     remove('llama.Q4_K_M.gguf');
     mkdirSync(join(folder, 'snapshots'));
     await expectRefusal(/has no config\.json: .*a cache of downloads.*snapshots\/REVISION/);
+  });
+});
+
+describe('bytes that were fetched', () => {
+  it('are named where they are a web page or a pointer, as servers send instead of a file', async () => {
+    const config = JSON.parse(readFileSync(`${models}llama-grouped/config.json`, 'utf8')) as unknown;
+    const fetched = (text: string) => loadModel({ config, weights: new TextEncoder().encode(text) });
+    await expect(fetched(PAGE)).rejects.toThrow(/it is a web page/);
+    await expect(fetched(POINTER)).rejects.toThrow(/it is a pointer of Git LFS/);
+    await expect(fetched('')).rejects.toThrow(/it is empty/);
+  });
+
+  it('of an adapter likewise', async () => {
+    write('adapter_config.json', POINTER);
+    write('adapter_model.safetensors', POINTER);
+    await expect(readAdapter(folder)).rejects.toThrow(/adapter_config\.json: it is a pointer of Git LFS/);
   });
 });
 

@@ -121,7 +121,7 @@ describe('decodeSafetensors() refuses, by name,', () => {
   const good = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
   const data = new Uint8Array(8);
   const cases: readonly [string, Uint8Array, RegExp][] = [
-    ['an empty file', new Uint8Array(0), /0 bytes are too few/],
+    ['an empty file', new Uint8Array(0), /it is empty/],
     ['seven bytes', new Uint8Array(7), /7 bytes are too few/],
     ['a header longer than the file', file('{}', data, 1000n), /1000 bytes is announced but the file has 18/],
     ['a huge header', file('{}', data, 2n ** 63n), /above the format's/],

@@ -8,7 +8,8 @@ import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { expectFinite } from '../finite.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
-import { fileExists, makeFolder, readFileBytes, readText, writeFilesAtomic } from './files.ts';
+import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from './files.ts';
+import { readJson } from './json-file.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 import { sha256 } from './sha256.ts';
 
@@ -135,13 +136,7 @@ export async function readAdapter(folder: string): Promise<Adapter> {
     throw new StorageError(`${folder} has no ${name}: name a folder that natsearch finetune wrote`);
   }
   const path = `${folder}/${ADAPTER_CONFIG}`;
-  let json: unknown;
-  try {
-    json = JSON.parse(await readText(path));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new FileFormatError(`${path} is not valid JSON (${error.message.replace(/\s+/g, ' ')}): copy it again`);
-  }
+  const json = await readJson(path);
   const weights = await readFileBytes(`${folder}/${ADAPTER_WEIGHTS}`);
   return parseAdapter(json, weights, { config: path, weights: `${folder}/${ADAPTER_WEIGHTS}` });
 }

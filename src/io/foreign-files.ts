@@ -29,12 +29,14 @@ export function foreign(start: Uint8Array, size: number): string | undefined {
   if (text.startsWith('GGUF') || /^(ggml|lmgg|tjgg)/.test(text)) return `it is a file of llama.cpp: ${ORIGINAL}`;
   if (startsWith(start, [0x50, 0x4b, 3, 4]) || startsWith(start, [0x80, 2])) return `it is a file of PyTorch: ${CONVERT}`;
   if (startsWith(start, [0x1f, 0x8b]) || startsWith(start, [0x28, 0xb5, 0x2f, 0xfd])) return 'it is compressed: unpack it';
-  if (start.every((byte) => byte === 0)) return 'it begins with zeros: its download did not end, download it again';
+  if (size >= 8 && start.every((byte) => byte === 0)) return 'it begins with zeros: its download did not end, download it again';
   return undefined;
 }
 
 /** The same for weights, whose first 8 bytes are no text. */
 export function foreignWeights(start: Uint8Array, size: number): string | undefined {
+  // A header's length may look like any mark: 80 02 are 640 bytes, and a pickle of PyTorch.
+  if (start.length > 8 && start[8] === 0x7b && start.subarray(4, 8).every((byte) => byte === 0)) return undefined;
   const known = foreign(start, size);
   if (known !== undefined || start.length < 8) return known;
   const text = new TextDecoder().decode(start);

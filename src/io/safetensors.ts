@@ -6,7 +6,7 @@
 import { FileFormatError, ValueError } from '../errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../tensor.ts';
 import { fromFloat16 } from './float16.ts';
-import { packedBy } from './foreign-files.ts';
+import { foreignWeights, packedBy, TELLING } from './foreign-files.ts';
 import {
   byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
   SETTERS,
@@ -94,6 +94,8 @@ function decode<T>(
 }
 
 function open(bytes: Uint8Array): ReturnType<typeof parseHeader> & { data: Uint8Array } {
+  const what = foreignWeights(bytes.subarray(0, TELLING), bytes.length);
+  if (what !== undefined) fail(what);
   const headerLength = announcedLength(bytes, bytes.length);
   const header = parseHeader(decodeUtf8(bytes.subarray(8, 8 + headerLength)));
   return { ...header, data: bytes.subarray(8 + headerLength) };

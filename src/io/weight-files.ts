@@ -5,7 +5,7 @@
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { checkWeights, isSuperfluous, type ModelConfig } from '../model/config.ts';
 import { HEAD } from '../model/names.ts';
-import { tieHead } from '../model/tied-head.ts';
+import { prefixed, tieHead } from '../model/weight-names.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, listFolder } from './files.ts';
 import { otherWeights } from './foreign-files.ts';
@@ -36,7 +36,7 @@ export async function findWeights(
   }
   const why = `${INDEX} is not read, since ${WEIGHTS} comes before it, as in transformers: take ${WEIGHTS} away if the shards are the model`;
   try {
-    const found = single ? await placesIn(folder, WEIGHTS, config) : await findShards(folder, config);
+    const found = prefixed(single ? await placesIn(folder, WEIGHTS, config) : await findShards(folder, config));
     for (const name of more.keys()) found.delete(name);
     await tieHead(config, found, sameNumbers);
     checkWeights(config, new Map<string, NDArray | TensorPlace>([...found, ...more]));

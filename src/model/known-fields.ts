@@ -51,6 +51,13 @@ const ELSEWHERE: ReadonlyMap<string, number> = new Map([
   ].map((name) => [name, 0] as const),
 ]);
 
+/** Fields without which a model is computed, though differently: a misspelt one must not go unnoticed. */
+const OPTIONAL: readonly string[] = [
+  'num_key_value_heads', 'head_dim', 'rms_norm_eps', 'rope_theta', 'rope_scaling', 'rope_parameters', 'hidden_act',
+  'original_max_position_embeddings', 'partial_rotary_factor', 'tie_word_embeddings', 'attention_bias', 'mlp_bias',
+  'sliding_window', 'use_sliding_window', 'max_window_layers', 'layer_types', 'model_type',
+];
+
 /** Other names of a field, which other programs give it. */
 const ALIASES: Readonly<Record<string, string>> = {
   norm_eps: 'rms_norm_eps', layer_norm_eps: 'rms_norm_eps', layer_norm_epsilon: 'rms_norm_eps',
@@ -73,7 +80,7 @@ export function refuseForeignFields(fields: Fields): void {
   for (const [name, meant] of Object.entries(ALIASES)) {
     if (!fields.has(meant)) fields.refuse(name, (x) => x !== null, `nothing reads it, did you mean ${meant}?`);
   }
-  fields.refuseMisspelt(READ, [...HARMLESS, ...ELSEWHERE.keys()]);
+  fields.refuseMisspelt(OPTIONAL, [...READ, ...HARMLESS, ...ELSEWHERE.keys()]);
 }
 
 /** Fields that nothing here knows. They change nothing: transformers reads none of them for these models. */

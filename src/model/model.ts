@@ -211,5 +211,6 @@ export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefi
 
 /** What to say where text is needed and there is no tokenizer. */
 export function noTokenizer({ vocabSize }: ModelConfig, folder = 'the model\'s folder'): ConfigError {
-  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: copy it into ${folder}`);
+  const remedy = `copy it into ${folder}, or make it from tokenizer.model or vocab.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in transformers`;
+  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: ${remedy}`);
 }

@@ -22,5 +22,10 @@ export function editDistance(a: string, b: string): number {
 /** The one of `names` that `name` is but for its case, its dashes and a letter or two. */
 export function misspelt(name: string, names: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '');
-  return names.find((each) => editDistance(plain(name), plain(each)) <= (plain(each).length < 12 ? 1 : 2));
+  const own = plain(name);
+  return names.find((each) => {
+    const other = plain(each);
+    const most = other.length < 12 ? 1 : 2;
+    return Math.abs(own.length - other.length) <= most && editDistance(own, other) <= most;
+  });
 }

@@ -1,11 +1,19 @@
 /**
- * The head of a language model that is its embedding (`tie_word_embeddings`), as files hold it: not at all, twice, or
- * under the head's name alone.
+ * Weights under the names that a decoder asks for: files of a model without its head leave the prefix out, and a head
+ * that is the embedding (`tie_word_embeddings`) is in files not at all, twice, or under its own name alone.
  * @module
  */
 import { ConfigError } from '../errors.ts';
 import type { ModelConfig } from './config.ts';
 import { EMBEDDING, HEAD } from './names.ts';
+
+const PREFIX = 'model.';
+
+/** Names of weights with the prefix that files of a model without its head lack, as transformers adds it. */
+export function prefixed<T>(weights: Map<string, T>): Map<string, T> {
+  if (weights.has(EMBEDDING) || !weights.has(EMBEDDING.slice(PREFIX.length))) return weights;
+  return new Map([...weights].map(([name, weight]) => [name === HEAD ? name : PREFIX + name, weight]));
+}
 
 /**
  * Leaves the embedding alone in `weights` where the config ties the head to it.
