@@ -4,10 +4,12 @@
  */
 import type { Engine, Tensor } from './engine.ts';
 import { createEngine } from './engines.ts';
-import { FileFormatError, ValueError } from './errors.ts';
+import { ConfigError, FileFormatError, ValueError } from './errors.ts';
 import type { Adapter } from './io/adapter.ts';
+import { type Bytes, bytesOf, jsonOf } from './io/bytes.ts';
 import type { ModelFolder } from './io/model-folder.ts';
 import { decodeSafetensors } from './io/safetensors.ts';
+import { tensorDigest, weightsHash } from './io/weights-hash.ts';
 import { chatTemplateOf } from './model/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
@@ -15,15 +17,17 @@ import { parseGenerationConfig } from './model/generation-config.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
 import { prefixed, tieHead } from './model/weight-names.ts';
+import { expectObject } from './shape.ts';
 import type { NDArray } from './tensor.ts';
 
 /**
- * A model that is in memory already: the parsed config.json, one safetensors file or all shards of one, and the
- * parsed tokenizer.json and tokenizer_config.json if there are any.
+ * A model that is in memory already: config.json, one safetensors file or all shards of one, and tokenizer.json and
+ * tokenizer_config.json if there are any. JSON may be parsed, text or bytes; bytes may be an ArrayBuffer, as fetch()
+ * gives, or any view.
  */
 export interface ModelBytes {
   readonly config: unknown;
-  readonly weights: Uint8Array | readonly Uint8Array[];
+  readonly weights: Bytes | readonly Bytes[];
   readonly tokenizer?: unknown;
   readonly tokenizerConfig?: unknown;
   /** The parsed generation_config.json. */
@@ -42,6 +46,11 @@ export interface LoadOptions {
   readonly bos?: boolean;
   /** Called while a folder's weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /**
+   * Told that the adapter was learned for other weights of the same shapes, so that its types fit only as far as those
+   * are alike (default: that is a ConfigError).
+   */
+  readonly onOtherBase?: (warning: string) => void;
 }
 
 /**
@@ -54,7 +63,7 @@ export interface LoadOptions {
  * @throws {StorageError} If a file cannot be read.
  * @throws {FileFormatError} If a file is truncated or not what its header says.
  * @throws {ConfigError} If the config is incomplete, asks for what is not supported, or contradicts the weights, the
- *   tokenizer or the adapter.
+ *   tokenizer or the adapter, or if the adapter was learned for other weights.
  * @example
  * ```ts
  * import { loadModel } from 'neural-attention-search';
@@ -64,44 +73,67 @@ export interface LoadOptions {
  * ```
  */
 export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
+  expectObject('options', options);
   const adapter = await adapterOf(options.adapter);
   const adapted = adapter && await adaptation(adapter);
-  if (typeof source === 'string' || source instanceof URL) {
-    return loadFolder(folderOf(source), options, adapter?.weights, adapted);
-  }
-  const own = parseConfig(source.config);
+  if (typeof source === 'string' || source instanceof URL) return loadFolder(folderOf(source), options, adapter, adapted);
+  expectObject('source', source);
+  const own = parseConfig(jsonOf(source.config, 'config.json'));
   const config = adapted?.(own) ?? own;
-  const tokenizer = await tokenizerOf(source, config, options.bos);
-  const base = prefixed(decodeShards(source.weights));
-  await tieHead(config, base, sameArrays);
-  const weights = new Map([...[...base].filter(([name]) => !isSuperfluous(name, config)), ...(adapter?.weights ?? [])]);
+  const tokenizerConfig = jsonOf(source.tokenizerConfig, 'tokenizer_config.json');
+  const files = { tokenizer: jsonOf(source.tokenizer, 'tokenizer.json'), tokenizerConfig };
+  const tokenizer = await tokenizerOf(files, config, options.bos);
+  const all = prefixed(decodeShards(source.weights));
+  await tieHead(config, all, sameArrays);
+  const base = [...all].filter(([name]) => !isSuperfluous(name, config) && !adapter?.weights.has(name));
+  if (adapter?.baseWeights !== undefined) {
+    const digests = new Map<string, string>();
+    for (const [name, { data }] of base) digests.set(name, await tensorDigest(data));
+    await checkBase(adapter, digests, options);
+  }
+  const weights = new Map([...base, ...(adapter?.weights ?? [])]);
+  const generation = jsonOf(source.generationConfig, 'generation_config.json');
   return new Model(options.engine ?? createEngine(), config, weights, tokenizer, {
-    generation: source.generationConfig === undefined
-      ? undefined : parseGenerationConfig(source.generationConfig, config.vocabSize),
-    chatTemplate: chatTemplateOf(source.tokenizerConfig, source.chatTemplate),
+    generation: generation === undefined ? undefined : parseGenerationConfig(generation, config.vocabSize),
+    chatTemplate: chatTemplateOf(tokenizerConfig, source.chatTemplate),
   });
 }
 
 /** Files are reached only here and on demand, so that browsers can import this module. */
 async function loadFolder(
-  path: string, { engine = createEngine(), onProgress, bos }: LoadOptions, more?: ReadonlyMap<string, NDArray>,
-  adapted?: (config: ModelConfig) => ModelConfig,
+  path: string, options: LoadOptions, adapter?: Adapter, adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
+  const { engine = createEngine(), onProgress, bos } = options;
   const { openModelFolder } = await import('./io/model-folder.ts');
   const { readTensors } = await import('./io/safetensors-file.ts');
+  const more = adapter?.weights;
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
   const tokenizer = await folderTokenizer(folder, bos); // before the weights, which take long
   const weights = new Map<string, Tensor>();
+  const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
+  const how = { memory: 'reuse', ...(onProgress && { onProgress }), ...(digests && { digests }) } as const;
   try {
-    for await (const [name, tensor] of readTensors(folder.places, { memory: 'reuse', ...(onProgress && { onProgress }) })) {
+    for await (const [name, tensor] of readTensors(folder.places, how)) {
       weights.set(name, uploadWeight(engine, name, tensor));
     }
+    if (adapter && digests) await checkBase(adapter, digests, options);
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
     return new Model(engine, folder.config, weights, tokenizer, folder);
   } catch (error) {
     for (const tensor of weights.values()) tensor.dispose();
     throw error;
   }
+}
+
+/** Says, or refuses, that the base's weights are not those that the adapter was learned for. */
+async function checkBase(
+  adapter: Adapter, digests: ReadonlyMap<string, string>, { onOtherBase }: LoadOptions,
+): Promise<void> {
+  const { otherWeights } = await import('./io/adapter.ts');
+  const warning = otherWeights(adapter, await weightsHash(digests));
+  if (warning === undefined) return;
+  if (!onOtherBase) throw new ConfigError(`${warning}: use the model that it was fine-tuned on, or pass onOtherBase to be warned only`);
+  onOtherBase(warning);
 }
 
 /**
@@ -127,7 +159,12 @@ async function tokenizerOf(
 }
 
 async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | undefined> {
-  if (typeof adapter !== 'string' && !(adapter instanceof URL)) return adapter;
+  if (adapter === undefined) return undefined;
+  if (typeof adapter !== 'string' && !(adapter instanceof URL)) {
+    expectObject('adapter', adapter);
+    if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter gives');
+    return adapter;
+  }
   const { readAdapter } = await import('./io/adapter.ts');
   return readAdapter(folderOf(adapter));
 }
@@ -153,9 +190,11 @@ function sameArrays(a: NDArray, b: NDArray): boolean {
   return String(a.shape) === String(b.shape) && a.data.every((x, n) => Object.is(x, b.data[n]));
 }
 
-function decodeShards(weights: Uint8Array | readonly Uint8Array[]): Map<string, NDArray> {
+function decodeShards(weights: Bytes | readonly Bytes[]): Map<string, NDArray> {
   const all = new Map<string, NDArray>();
-  for (const bytes of weights instanceof Uint8Array ? [weights] : weights) {
+  const shards: readonly Bytes[] = Array.isArray(weights) ? weights : [weights];
+  for (const [n, shard] of shards.entries()) {
+    const bytes = bytesOf(shard, Array.isArray(weights) ? `weights[${n}]` : 'weights');
     for (const [name, tensor] of decodeSafetensors(bytes).tensors) {
       if (all.has(name)) throw new FileFormatError(`two shards hold ${name}: pass each shard once`);
       all.set(name, tensor);

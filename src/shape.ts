@@ -9,6 +9,13 @@ interface Shaped {
   readonly shape: readonly number[];
 }
 
+/** Refuses an argument that is no object, such as one that was left out. */
+export function expectObject(name: string, value: unknown): asserts value is object {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  const what = Array.isArray(value) ? 'an array' : value === null || value === undefined ? String(value) : `a ${typeof value}`;
+  throw new ValueError(`${name} is ${what}: pass an object`);
+}
+
 /** Refuses `x` unless its shape is `expected`. */
 export function expectShape(name: string, x: Shaped, expected: readonly number[], why: string): void {
   if (x.shape.length !== expected.length || x.shape.some((n, axis) => n !== expected[axis])) {

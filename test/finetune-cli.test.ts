@@ -141,6 +141,17 @@ describe('natsearch finetune', () => {
     expect(other).toMatchObject({ code: 1 });
     expect(other.stderr).toMatch(/keep = 0\.25, not 0\.5/);
     expect(FILES.map((file) => bytes(out, file))).toEqual(before);
+    const swapped = join(mkdtempSync(join(root, 'swapped-')), 'base');
+    await writeModelFolder(swapped, config, initialWeights(config, 2));
+    const elsewhere = finetune(out, '--steps', '1', '--resume').map((word) => (word === base ? swapped : word));
+    const refused = await natsearch(elsewhere);
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.stderr).toMatch(/other weights of the base than those in .*swapped.*resume with the same base/);
+    expect(FILES.map((file) => bytes(out, file))).toEqual(before);
+    const generate = ['generate', '--model', swapped, '--adapter', out, '--prompt', 'a', '--max-new-tokens', '1'];
+    const warned = await natsearch(generate);
+    expect(warned).toMatchObject({ code: 0 });
+    expect(warned.stderr).toMatch(/^natsearch: warning: the adapter was made for "base" with other weights/m);
     expect((await natsearch(finetune(`${out}-none`, '--resume'))).stderr).toMatch(/no finetune-state\.safetensors to resume from/);
     expect(existsSync(`${out}-none`)).toBe(false);
   }, 60_000);

@@ -63,6 +63,8 @@ export interface FinetunePlan {
   readonly record: FinetuneRecord;
   /** Where to go on from. */
   readonly from?: FinetuneState;
+  /** The hash of the base's weights that the checkpoint was made with; those of older versions do not know it. */
+  readonly fromBase?: string;
 }
 
 /** Reads all but the weights, and refuses what no run can use. */
@@ -85,7 +87,15 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
     baseModel: basename(resolve(flags.model)), config, options, textHash: fingerprint(tokens), packageVersion: version,
   };
   if (saved) checkSameRun(saved.run, record);
-  return { folder, tokenizer, tokens, record, ...(saved && { from: saved.state }) };
+  if (!saved) return { folder, tokenizer, tokens, record };
+  const { baseWeights: fromBase } = saved.run;
+  return { folder, tokenizer, tokens, record, from: saved.state, ...(fromBase !== undefined && { fromBase }) };
+}
+
+/** Refuses to go on with other weights of the base, since the result would be neither's. */
+export function checkSameBase({ fromBase }: FinetunePlan, hash: string, model: string): void {
+  if (fromBase === undefined || fromBase === hash) return;
+  throw new ValueError(`the checkpoint was made with other weights of the base than those in ${model} (SHA-256 ${fromBase.slice(0, 12)}..., not ${hash.slice(0, 12)}...): resume with the same base, or choose another --out`);
 }
 
 /** The checkpoint to go on from, or a refusal to overwrite one. */

@@ -8,7 +8,7 @@ import { StoppedError } from '../errors.ts';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../io/adapter.ts';
 import { appendText, writeFileAtomic } from '../io/files.ts';
 import { expectedWeights } from '../model/config.ts';
-import { Model } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
 import { Finetuner, type FinetuneReport } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, saveFinetune } from '../train/finetune-checkpoint.ts';
@@ -16,8 +16,10 @@ import {
   type FinetuneGradients, type FinetuneSource, oneByOne, scorerNames, sumParts, wholeBatch,
 } from '../train/finetune-gradients.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
-import { checkFlags, type FinetuneFlags, type FinetunePlan, planFinetune } from './finetune-plan.ts';
-import { openEngine, openModel, readShared } from './open.ts';
+import {
+  checkFlags, checkSameBase, type FinetuneFlags, type FinetunePlan, planFinetune,
+} from './finetune-plan.ts';
+import { openBase, openEngine } from './open.ts';
 import { bosOption, gpuOption, notNegative, positive, share, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { WorkerPool } from './pool.ts';
@@ -81,17 +83,18 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
     // What cannot be written to is found out before weights are read, which takes long.
     const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
     await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    if (threads > 1) {
-      const frozen = await readShared(plan.folder);
-      model = new Model(engine, plan.folder.config, frozen, plan.tokenizer);
+    const base = await openBase(plan.folder, plan.tokenizer, engine, threads > 1);
+    model = base.model;
+    checkSameBase(plan, base.hash, flags.model);
+    if (base.frozen) {
       const { config, options } = plan.record;
       const scorers = new Set(scorerNames(config));
       const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
-      pool = new WorkerPool({ task: 'finetune', options, trained, frozen }, threads);
-    } else {
-      model = await openModel(flags.model, engine, undefined, flags.bos);
+      pool = new WorkerPool({ task: 'finetune', options, trained, frozen: base.frozen }, threads);
     }
-    await finetune(flags, plan, model, pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne, log.at(-1));
+    const record = { ...plan.record, baseWeights: base.hash };
+    const source = pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne;
+    await finetune(flags, { ...plan, record }, model, source, log.at(-1));
   } finally {
     model?.dispose();
     engine.dispose();

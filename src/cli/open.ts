@@ -3,12 +3,15 @@
  * @module
  */
 import { createEngine, type GpuChoice } from '../engines.ts';
-import type { CacheStats, Engine } from '../engine.ts';
+import type { CacheStats, Engine, Tensor } from '../engine.ts';
 import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
 import { readTensors } from '../io/safetensors-file.ts';
+import { weightsHash } from '../io/weights-hash.ts';
 import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
-import { defaultTokenizer, type Model, noTokenizer } from '../model/model.ts';
+import { uploadWeight } from '../model/decoder.ts';
+import { defaultTokenizer, Model, noTokenizer } from '../model/model.ts';
+import type { Tokenizer } from '../model/tokenizer.ts';
 import type { NDArray } from '../tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
@@ -62,17 +65,39 @@ export async function openModel(folder: string, engine: Engine, adapter?: string
   await openFolder(folder);
   if (adapter !== undefined) checkAdapterFolder(adapter);
   return withLoadProgress((onProgress) => {
-    return loadModel(folder, { engine, onProgress, bos, ...(adapter !== undefined && { adapter }) });
+    return loadModel(folder, { engine, onProgress, bos, ...(adapter !== undefined && { adapter, onOtherBase }) });
   });
 }
 
-/** The weights of a folder on shared memory, for any number of threads to read. */
-export async function readShared({ places }: ModelFolder): Promise<Map<string, NDArray>> {
-  const weights = new Map<string, NDArray>();
-  await withLoadProgress(async (onProgress) => {
-    for await (const [name, each] of readTensors(places, { memory: 'shared', onProgress })) weights.set(name, each);
-  });
-  return weights;
+function onOtherBase(warning: string): void {
+  process.stderr.write(`natsearch: warning: ${warning}: what it was measured to keep and to lose does not hold here\n`);
+}
+
+/**
+ * The base of a fine-tuning, and the hash of its weights.
+ *
+ * @param shared Puts the weights on shared memory, for any number of threads to read, and hands them over.
+ */
+export async function openBase(
+  folder: ModelFolder, tokenizer: Tokenizer, engine: Engine, shared: boolean,
+): Promise<{ model: Model; hash: string; frozen?: ReadonlyMap<string, NDArray> }> {
+  const digests = new Map<string, string>();
+  const frozen = new Map<string, NDArray>();
+  const uploaded = new Map<string, Tensor>();
+  try {
+    await withLoadProgress(async (onProgress) => {
+      const how = { memory: shared ? 'shared' : 'reuse', onProgress, digests } as const;
+      for await (const [name, each] of readTensors(folder.places, how)) {
+        uploaded.set(name, uploadWeight(engine, name, each));
+        if (shared) frozen.set(name, each);
+      }
+    });
+    const hash = await weightsHash(digests);
+    return { model: new Model(engine, folder.config, uploaded, tokenizer), hash, ...(shared && { frozen }) };
+  } catch (error) {
+    for (const tensor of uploaded.values()) tensor.dispose();
+    throw error;
+  }
 }
 
 /** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */

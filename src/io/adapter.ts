@@ -8,6 +8,7 @@ import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { expectFinite } from '../finite.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { NDArray } from '../tensor.ts';
+import { type Bytes, bytesOf, jsonOf } from './bytes.ts';
 import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from './files.ts';
 import { readJson } from './json-file.ts';
 import { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
@@ -53,6 +54,8 @@ export interface Adapter extends AdapterSettings {
   /** Of the base, for people. */
   readonly baseModel: string;
   readonly base: BaseFields;
+  /** SHA-256 of the base's weights, see weightsHash(); adapters of older versions have none. */
+  readonly baseWeights?: string;
   /** Scorers by Hugging Face name, [3G, D] each, rows ordered [kv head][type]. */
   readonly weights: ReadonlyMap<string, NDArray>;
 }
@@ -98,16 +101,29 @@ export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, confi
 }
 
 /**
+ * What is wrong with weights of the right shapes, if something is: the types were learned for other numbers.
+ *
+ * @param hash Of the base at hand, see weightsHash().
+ */
+export function otherWeights(
+  { baseModel, baseWeights }: Pick<Adapter, 'baseModel' | 'baseWeights'>, hash: string,
+): string | undefined {
+  if (baseWeights === undefined || baseWeights === hash) return undefined;
+  return `the adapter was made for ${JSON.stringify(baseModel)} with other weights of the same shapes (SHA-256 ${baseWeights.slice(0, 12)}..., here ${hash.slice(0, 12)}...)`;
+}
+
+/**
  * Writes an adapter's two files, by rename once both are on the disk. Scorers are rounded to float32.
  *
  * @throws {StorageError} If a file cannot be written.
  * @throws {NumericError} If a scorer holds NaN or an infinity; nothing is written then.
  */
 export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
-  const { weights, base, baseModel, ...settings } = adapter;
+  const { weights, base, baseModel, baseWeights, ...settings } = adapter;
   expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
   const json = {
-    format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base, ...settings,
+    format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base,
+    ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }), ...settings,
   };
   await makeFolder(folder);
   await writeFilesAtomic([
@@ -144,19 +160,20 @@ export async function readAdapter(folder: string): Promise<Adapter> {
 /**
  * The same from memory, for browsers.
  *
- * @param json The parsed adapter_config.json.
- * @param bytes adapter_model.safetensors.
+ * @param json adapter_config.json: parsed, text, or bytes.
+ * @param bytes adapter_model.safetensors: an ArrayBuffer, as fetch() gives, or any view.
  * @param files What to call them in errors.
  * @throws {FileFormatError} If something is missing, out of range, or contradicts the rest.
  */
 export async function parseAdapter(
-  json: unknown, bytes: Uint8Array,
+  json: unknown, bytes: Bytes,
   files: { config: string; weights: string } = { config: ADAPTER_CONFIG, weights: ADAPTER_WEIGHTS },
 ): Promise<Adapter> {
   const fail = (what: string): never => {
     throw new FileFormatError(`${files.config} ${what}: copy the adapter again, or fine-tune again`);
   };
-  const fields = isRecord(json) ? json : fail('is not a JSON object');
+  const parsed = jsonOf(json, files.config);
+  const fields = isRecord(parsed) ? parsed : fail('is not a JSON object');
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
   if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, this reads ${VERSION}`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
@@ -178,11 +195,14 @@ export async function parseAdapter(
   if (pooling !== 'mean' && pooling !== 'max') return fail(`: pooling is ${shown(pooling)}, not mean or max`);
   const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
   if (text('base_sha256') !== await hashOf(base)) fail('was changed: base_sha256 is not the hash of base');
-  const { tensors } = decodeSafetensors(bytes, files.weights);
+  const baseWeights = fields['base_weights_sha256'] === undefined ? undefined : text('base_weights_sha256');
+  if (baseWeights !== undefined && !/^[0-9a-f]{64}$/.test(baseWeights)) fail(`: base_weights_sha256 is ${shown(baseWeights)}, not a SHA-256`);
+  const { tensors } = decodeSafetensors(bytesOf(bytes, files.weights), files.weights);
   checkScorers(tensors, base, keptByLayer.length, files.weights);
   return {
     baseModel: text('base_model'),
     base,
+    ...(baseWeights !== undefined && { baseWeights }),
     window: whole('window', 0),
     chunk: whole('chunk', 1),
     pooling,

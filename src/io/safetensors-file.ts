@@ -8,6 +8,7 @@ import { type OpenFile, openFile } from './files.ts';
 import { foreignWeights, TELLING } from './foreign-files.ts';
 import { BYTES, inFile } from './named-tensor.ts';
 import { announcedLength, declaredWeights, type Dtype, readWeights, type StoredTensor } from './safetensors.ts';
+import { BLOCK, TensorDigest } from './weights-hash.ts';
 
 /** Where a tensor lies. */
 export interface TensorPlace {
@@ -67,7 +68,7 @@ export async function sameNumbers(a: TensorPlace, b: TensorPlace): Promise<boole
   }
 }
 
-/** Bytes of a file in memory at once, beside the tensor that they become. */
+/** Bytes of each file in memory at once. */
 const PART = 4 << 20;
 
 /**
@@ -76,15 +77,16 @@ const PART = 4 << 20;
  * @param options.memory `reuse`: each tensor takes the memory of the one before, use or copy it before asking for the
  *   next. `shared`: each lies on shared memory of its own, which threads hand over without a copy.
  * @param options.onProgress Called with the bytes read so far and those of all tensors.
+ * @param options.digests Gets the digest of every tensor, by name, for weightsHash().
  */
 export async function* readTensors(
   places: ReadonlyMap<string, TensorPlace>,
-  { memory: kind, onProgress }: {
-    memory?: 'reuse' | 'shared'; onProgress?: (done: number, total: number) => void;
+  { memory: kind, onProgress, digests }: {
+    memory?: 'reuse' | 'shared'; onProgress?: (done: number, total: number) => void; digests?: Map<string, string>;
   } = {},
 ): AsyncGenerator<[string, StoredTensor]> {
   const total = [...places.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
-  const part = new Uint8Array(Math.min(PART, total));
+  const part = new Uint8Array(Math.min(BLOCK * 8, total));
   const memory = kind === 'reuse' ? { F32: new Float32Array(0), F64: new Float64Array(0) } : kind;
   let done = 0;
   let file: OpenFile | undefined;
@@ -95,15 +97,19 @@ export async function* readTensors(
         file = await openFile(path);
       }
       const data = room(memory, dtype, sizeOf(shape), places);
+      const digest = digests && new TensorDigest();
       for (let at = begin; at < end;) {
-        const bytes = part.subarray(0, Math.min(part.length, end - at)); // whole elements: 4 MiB are
+        const bytes = part.subarray(0, Math.min(BLOCK * BYTES[dtype], end - at));
         await file.read(at, bytes);
         const first = (at - begin) / BYTES[dtype];
-        readWeights(dtype, bytes, data.subarray(first, first + bytes.length / BYTES[dtype]));
+        const block = data.subarray(first, first + bytes.length / BYTES[dtype]);
+        readWeights(dtype, bytes, block);
+        await digest?.add(block);
         at += bytes.length;
         done += bytes.length;
         onProgress?.(done, total);
       }
+      if (digest) digests.set(name, await digest.end());
       yield [name, { data, shape, dtype }];
     }
   } finally {

@@ -141,7 +141,7 @@ function fail(what: string): never {
 
 function decodeUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.slice()); // never on shared memory
   } catch {
     return fail('the header is not valid UTF-8: the file is damaged, copy it again');
   }

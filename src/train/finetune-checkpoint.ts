@@ -18,6 +18,8 @@ export const FINETUNE_STATE_FILE = 'finetune-state.safetensors';
 export interface FinetuneRecord {
   /** Of the base, for people. */
   readonly baseModel: string;
+  /** SHA-256 of its weights, see weightsHash(); states of older versions have none. */
+  readonly baseWeights?: string;
   /** The base's, with the types that are searched. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
@@ -48,8 +50,11 @@ export async function saveFinetune(
     kept: keptByLayer.reduce((a, b) => a + b, 0) / keptByLayer.length, keptByLayer,
     context, steps: state.step, seed, packageVersion: run.packageVersion,
   };
-  const { baseModel, config } = run;
-  await writeAdapter(folder, { baseModel, base: baseFields(config), ...settings, weights: state.weights });
+  const { baseModel, baseWeights, config } = run;
+  await writeAdapter(folder, {
+    baseModel, base: baseFields(config), ...(baseWeights !== undefined && { baseWeights }), ...settings,
+    weights: state.weights,
+  });
   return settings;
 }
 
