@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, trun
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
 import { isNamedError } from '../src/errors.ts';
 import { readAdapter } from '../src/io/adapter.ts';
 import { openModelFolder, readModelFolder } from '../src/io/model-folder.ts';
@@ -106,6 +106,12 @@ describe('a head that is tied to the embedding', () => {
     edit('config.json', (json) => ({ ...json, tie_word_embeddings: false }));
     await expectRefusal(/'lm_head\.weight' is missing/, /set tie_word_embeddings to true/);
   });
+});
+
+test('a folder lists the fields of config.json that nobody knows', async () => {
+  copy('llama-grouped');
+  edit('config.json', (json) => ({ ...json, is_llama_config: true, use_cache: false, use_mrope: false }));
+  expect((await openModelFolder(folder)).ignored).toEqual(['is_llama_config']);
 });
 
 describe('tensors that no model needs', () => {

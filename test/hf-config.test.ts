@@ -1,11 +1,13 @@
 /** config.json of published models: what is read, and what is refused by the name of its field. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { describe, expect, it, test } from 'vitest';
 import { ConfigError } from '../src/errors.ts';
 import { expectedWeights, parseConfig, serializeConfig } from '../src/model/config.ts';
 import { ignoredFields } from '../src/model/known-fields.ts';
 import { rotaryFrequencies } from '../src/model/rotary.ts';
+import { cases } from './support/thorough.ts';
 
 const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
 const fixture = (name: string): object => JSON.parse(readFileSync(`${root}${name}/config.json`, 'utf8')) as object;
@@ -190,6 +192,26 @@ describe('a published config.json', () => {
     expect(() => parseConfig({ ...base, ...change })).toThrow(ConfigError);
     expect(() => parseConfig({ ...base, ...change })).toThrow(new RegExp(`^[^\\n]*${field.replace('.', '\\.')}[^\\n]*$`));
   });
+});
+
+test('parseConfig() gives a config or a ConfigError of one line, whatever the fields hold', () => {
+  const fields = Object.keys({ ...LLAMA_3, ...MISTRAL, ...QWEN_3, ...LLAMA_3.rope_scaling });
+  const more = ['rope_parameters', 'layer_types', 'auto_map', 'quantization_config', 'pruned_heads', 'nats', 'type',
+    'beta_fast', 'beta_slow', 'attention_factor', 'mscale', 'mscale_all_dim', 'truncate', 'no_rope_layers', '__proto__'];
+  const name = fc.constantFrom(...fields, ...more);
+  const likely = fc.constantFrom<unknown>(0, 1, -1, 2, 0.5, 1e308, '', 'silu', 'yarn', 'linear', 'llama3', [], {}, [null]);
+  const value = fc.oneof(likely, fc.dictionary(name, likely, { maxKeys: 4 }), fc.jsonValue());
+  const base = fc.constantFrom<object>(LLAMA_3, MISTRAL, QWEN_2, QWEN_3);
+  fc.assert(fc.property(base, fc.array(fc.tuple(name, value), { maxLength: 3 }), (json, changes) => {
+    try {
+      const config = parseConfig(JSON.parse(JSON.stringify({ ...json, ...Object.fromEntries(changes) })));
+      expect(rotaryFrequencies(config).every(Number.isFinite)).toBe(true);
+      expect(parseConfig(JSON.parse(serializeConfig(config)))).toEqual(config);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      expect(error.message).toMatch(/^config\.json[^\n]+$/);
+    }
+  }), { numRuns: cases(400, 20_000) });
 });
 
 describe('the fields that configurations have in transformers', () => {

@@ -17,7 +17,10 @@ export class Fields {
   readonly #json: Record<string, unknown>;
 
   constructor(where: string, json: unknown) {
-    if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new ConfigError(`${where} is not a JSON object`);
+    if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+      const what = where === 'config.json' ? where : `config.json: ${where}`;
+      throw new ConfigError(`${what} is ${shown(json)}: it must be a JSON object`);
+    }
     this.#where = where;
     this.#json = json as Record<string, unknown>;
   }
