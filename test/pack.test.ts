@@ -10,6 +10,9 @@ interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly license: string;
+  readonly homepage: string;
+  readonly repository: { readonly url: string };
+  readonly bugs: { readonly url: string };
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: Readonly<Record<string, unknown>>;
   readonly scripts: Readonly<Record<string, string>>;
@@ -84,7 +87,7 @@ describe('the tarball', () => {
 
   it('holds nothing else', () => {
     const vectors = /^dist\/vectors\/small\/[\w-]+\.(safetensors|json)$/;
-    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*)$/;
+    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*|docs\/[\w-]+\.(md|svg))$/;
     const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|README\.md)$/;
     expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
@@ -125,5 +128,38 @@ describe('the tarball', () => {
     expect(manifest.bin).toEqual({ natsearch: 'dist/cli/main.js' });
     expect(existsSync(`${root}dist/cli/main.js`)).toBe(true);
     expect(readFileSync(`${root}dist/cli/main.js`, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+
+  it('holds what README.md links to; its other links point to the repository, the paper and gpu.js', () => {
+    const text = readFileSync(`${root}README.md`, 'utf8');
+    const links = [...text.matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(([, one, two]) => (one ?? two)!);
+    expect(links.length).toBeGreaterThan(20);
+    const site = manifest.homepage.replace('#readme', '');
+    const known = (link: string): boolean => {
+      if (/^https?:/.test(link)) {
+        return [`${site}/`, 'https://arxiv.org/', 'https://gpu.rocks'].some((start) => link.startsWith(start));
+      }
+      const [path, anchor] = link.split('#');
+      return paths.includes(path!) && (anchor === undefined || anchorsOf(path!).includes(anchor));
+    };
+    expect(links.filter((link) => !known(link))).toEqual([]);
+    const inside = links.filter((link) => link.startsWith(`${site}/tree/main/`)).map((link) => link.slice(site.length + 11));
+    expect(inside.filter((path) => !existsSync(root + path))).toEqual([]);
+  });
+});
+
+/** Anchors of headings, as GitHub makes them. */
+function anchorsOf(path: string): string[] {
+  return [...readFileSync(root + path, 'utf8').matchAll(/^#+ (.+)$/gm)]
+    .map(([, title]) => title!.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'));
+}
+
+describe('the place of the repository', () => {
+  it('is written once, as repository.url; npm run repository has written the rest', () => {
+    const run = () => execFileSync(process.execPath, ['scripts/repository.mjs', '--check'], { cwd: root, encoding: 'utf8' });
+    expect(run).not.toThrow();
+    expect(manifest.bugs.url).toBe(manifest.homepage.replace('#readme', '/issues'));
+    expect(readFileSync(`${root}README.md`, 'utf8')).toContain(manifest.homepage.replace('#readme', '/tree/main/'));
+    expect(manifest.repository.url).toMatch(/^git\+https:\/\/.*\.git$/);
   });
 });
