@@ -24,7 +24,7 @@ import tokenizers
 import torch
 import torch.nn.functional as F
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 BOS = "<|endoftext|>"
@@ -236,9 +236,10 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(o.out)
     (o.out / "generation_config.json").unlink(missing_ok=True)
+    # Texts start with BOS, as every window did; encode() above put it there itself.
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
     tokenizer.save(str(o.out / "tokenizer.json"))
-    (o.out / "tokenizer_config.json").write_text(json.dumps({
-        "add_bos_token": True, "bos_token": BOS, "eos_token": BOS, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
     widths = [(None, 0), (512, 0), (256, 0), (128, 0), (64, 0), (32, 0), (60, 4), (252, 4)]
     results = {}
     for width, sink in widths:

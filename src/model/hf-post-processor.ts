@@ -13,9 +13,13 @@ export interface Around {
   readonly ends: readonly number[];
 }
 
+/** Classes of tokenizers that look at add_bos_token and add_eos_token; the others leave it to the post_processor. */
+const FLAGGED = /^((Code)?Llama|Gemma|Cohere)Tokenizer(Fast)?$/;
+
 /**
- * `add_bos_token` and `add_eos_token`, where they are true or false, decide; where they are absent, the post_processor
- * does. A tokenizer of Llama's class that has neither puts bos_token first, as that class does by itself.
+ * The post_processor decides. Of the classes that do so in Hugging Face's transformers 4 (Llama's, Gemma's, Cohere's),
+ * or where no class is named, `add_bos_token` and `add_eos_token` decide instead where they are true or false. Where
+ * there is no post_processor either, such a class puts bos_token first by itself.
  *
  * @param config The parsed tokenizer_config.json, if there is one.
  * @param specials The model's own bos and eos, for files that name none.
@@ -24,12 +28,14 @@ export interface Around {
 export function parseAround(file: TokenizerFile, config: unknown, specials: { bos?: number; eos?: number }): Around {
   const own = file.postProcessor === null ? undefined : around(file.postProcessor, 'post_processor');
   if (config !== undefined && !isObject(config)) throw new ConfigError('tokenizer_config.json: it is not an object: copy it again');
-  const llama = /^(Code)?LlamaTokenizer(Fast)?$/.test(String(config?.['tokenizer_class'] ?? ''));
+  const name = config?.['tokenizer_class'] ?? null;
+  const flagged = name === null || (typeof name === 'string' && FLAGGED.test(name));
+  const llama = name !== null && flagged;
   const ids = new Map([...file.bpe.vocabulary, ...file.added.map(({ content, id }) => [content, id] as const)]);
   const side = (which: 'bos' | 'eos', otherwise: readonly number[]): readonly number[] => {
     const add = config?.[`add_${which}_token`] ?? null;
     if (add !== null && typeof add !== 'boolean') throw new ConfigError(`tokenizer_config.json: add_${which}_token is ${shown(add)}: it must be true or false`);
-    const wanted = add ?? (which === 'bos' && llama && own === undefined ? true : null);
+    const wanted = (flagged ? add : null) ?? (which === 'bos' && llama && own === undefined ? true : null);
     if (wanted === null) return otherwise;
     if (!wanted) return [];
     const named = special(config!, which, ids);
