@@ -16,7 +16,7 @@ import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/generation-config.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
-import { prefixed, tieHead } from './model/weight-names.ts';
+import { dropOthers, prefixed, tieHead } from './model/weight-names.ts';
 import { expectObject } from './shape.ts';
 import type { NDArray } from './tensor.ts';
 
@@ -84,6 +84,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   const files = { tokenizer: jsonOf(source.tokenizer, 'tokenizer.json'), tokenizerConfig };
   const tokenizer = await tokenizerOf(files, config, options.bos);
   const all = prefixed(decodeShards(source.weights));
+  dropOthers(all);
   await tieHead(config, all, sameArrays);
   const base = [...all].filter(([name]) => !isSuperfluous(name, config) && !adapter?.weights.has(name));
   if (adapter?.baseWeights !== undefined) {

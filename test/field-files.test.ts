@@ -131,6 +131,32 @@ describe('tensors that no model needs', () => {
   });
 });
 
+describe('tensors beside the decoder', () => {
+  const withTensor = (name: string): Uint8Array => {
+    const { tensors } = decodeSafetensors(readFileSync(`${models}llama-grouped/${SINGLE}`));
+    const all = [...tensors].map(([each, { data, shape }]) => [each, { data, shape, dtype: 'F32' as const }] as const);
+    return encodeSafetensors([...all, [name, { data: Float32Array.of(1), shape: [1], dtype: 'F32' }]]);
+  };
+
+  it('such as the head of a reward model are not read, which the folder says', async () => {
+    copy('llama-grouped');
+    const bytes = withTensor('v_head.summary.bias');
+    write(SINGLE, bytes);
+    const { places, notes } = await openModelFolder(folder);
+    expect(places.size).toBe(21);
+    expect(notes).toEqual([expect.stringMatching(/not all tensors belong to the decoder, 1 as 'v_head\.summary\.bias'/)]);
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as unknown;
+    expect((await loadModel({ config, weights: bytes })).weights.size).toBe(21);
+  });
+
+  it.each(['model.layers.0.self_attn.q_proj.bias', 'model.layers.0.self_attn.q_norm.weight', 'lm_head.bias'])(
+    'are refused within it: %s would change what is computed', async (name) => {
+      copy('llama-grouped');
+      write(SINGLE, withTensor(name));
+      await expectRefusal(new RegExp(`"${name}" has no place in this config`));
+    });
+});
+
 describe('model.safetensors beside an index', () => {
   it('is read, as by transformers, and the folder says that the index is not', async () => {
     copy('llama-sharded');

@@ -5,7 +5,7 @@
 import { ConfigError, FileFormatError, StorageError } from '../errors.ts';
 import { checkWeights, isSuperfluous, type ModelConfig } from '../model/config.ts';
 import { HEAD } from '../model/names.ts';
-import { prefixed, tieHead } from '../model/weight-names.ts';
+import { dropOthers, prefixed, tieHead } from '../model/weight-names.ts';
 import type { NDArray } from '../tensor.ts';
 import { fileExists, listFolder } from './files.ts';
 import { otherWeights } from './foreign-files.ts';
@@ -38,9 +38,12 @@ export async function findWeights(
   try {
     const found = prefixed(single ? await placesIn(folder, WEIGHTS, config) : await findShards(folder, config));
     for (const name of more.keys()) found.delete(name);
+    const others = dropOthers(found);
     await tieHead(config, found, sameNumbers);
     checkWeights(config, new Map<string, NDArray | TensorPlace>([...found, ...more]));
-    return { places: found, notes: single && index ? [`${folder}: ${why}`] : [] };
+    const notes = single && index ? [`${folder}: ${why}`] : [];
+    if (others.length > 0) notes.push(`${folder}: not all tensors belong to the decoder, ${others.length} as '${shown(others[0]!)}' are not read`);
+    return { places: found, notes };
   } catch (error) {
     if (!(single && index)) throw error;
     if (error instanceof ConfigError) throw new ConfigError(`${error.message}; ${why}`);

@@ -103,7 +103,8 @@ export function formatPolicy(policy: Policy): string {
  * Reads a config.json.
  *
  * @param json The parsed file. A config as published, without `nats`, gets the policy `full`.
- * @throws {ConfigError} If a field is missing, out of range, asks for what is not supported, or is not known.
+ * @throws {ConfigError} If a field is missing or out of range, asks for what is not supported, or has a name that is
+ *   almost that of a field which is read.
  * @example
  * ```ts
  * import { parseConfig } from 'neural-attention-search';

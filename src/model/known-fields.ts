@@ -22,7 +22,7 @@ const HARMLESS: readonly string[] = [
   'sep_token_id', 'decoder_start_token_id', 'is_decoder', 'tie_encoder_decoder', 'cross_attention_hidden_size',
   'pretraining_tp', // splits sums for a training across devices: transformers has stopped reading it
   'gradient_checkpointing', '_attn_implementation', '_attn_implementation_autoset', 'attn_implementation',
-  '_flash_attn_2_enabled', 'id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task',
+  '_flash_attn_2_enabled', 'unsloth_fixed', 'unsloth_version', 'id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task',
   'task_specific_params', 'tokenizer_class', 'return_dict', 'output_attentions', 'output_hidden_states', 'torchscript',
   'use_bfloat16', 'tf_legacy_loss', 'chunk_size_feed_forward', 'prefix', 'remove_invalid_values', 'model_max_length',
   'exponential_decay_length_penalty', 'max_length', 'min_length', 'do_sample', 'early_stopping', 'num_beams',

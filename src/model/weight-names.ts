@@ -16,6 +16,17 @@ export function prefixed<T>(weights: Map<string, T>): Map<string, T> {
 }
 
 /**
+ * Takes out what is beside the decoder, such as the head of a reward model: transformers does not read it either.
+ *
+ * @returns The names.
+ */
+export function dropOthers(weights: Map<string, unknown>): string[] {
+  const others = [...weights.keys()].filter((name) => !name.startsWith(PREFIX) && name !== HEAD && !name.startsWith('lm_head.'));
+  for (const name of others) weights.delete(name);
+  return others;
+}
+
+/**
  * Leaves the embedding alone in `weights` where the config ties the head to it.
  *
  * @param same Whether two of them hold the same numbers.
