@@ -1,12 +1,23 @@
 /**
- * The tests that run under Deno too (`deno task test`): all but those that are about Node, npm or the command.
- * The runner is the same one, started by Deno; test/deno/runtime.test.ts makes sure that the bodies are too.
+ * The tests that run under Deno too (`deno task test`): all but those that are about Node, npm or the command, and the
+ * long ones. The runner is the same one, started by Deno; test/deno/runtime.test.ts makes sure that the bodies are too.
  * @module
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { configDefaults, defineConfig, type ViteUserConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What starts Node, or a program that does. */
+const STARTS_NODE = /child_process|process\.execPath|support\/(packed|python|chromium)/;
+/** The types that examples need, by Node's tsc; and mathematics in 64 digits, which is no other here. */
+const OTHERS = ['examples.test.ts', 'ruler.test.ts', 'mutants-control.test.ts'];
+
+const suite = readdirSync(`${root}test`).filter((file) => {
+  if (!file.endsWith('.test.ts') || file.endsWith('.long.test.ts') || OTHERS.includes(file)) return false;
+  return !STARTS_NODE.test(readFileSync(`${root}test/${file}`, 'utf8'));
+});
 
 const config: ViteUserConfig = defineConfig({
   root,
@@ -17,8 +28,7 @@ const config: ViteUserConfig = defineConfig({
   },
   test: {
     environment: 'node',
-    include: ['test/*.test.ts', 'test/deno/*.test.ts'],
-    exclude: [...configDefaults.exclude, 'test/{architecture,examples,pack,bench,bundles,gpu-process,cli,cli-*,cli.*,train-cli,finetune-cli,finetune-refusals,recall-cli,hf-cli,vectors-cli,verify-cli,python,mutants,mutants-second,mutants-control,ruler,model-folder}.test.ts'],
+    include: [...suite.map((file) => `test/${file}`), 'test/deno/*.test.ts'],
     // Threads end with a call that Deno does not have.
     pool: 'forks',
     testTimeout: 60_000,
