@@ -96,7 +96,7 @@ describe('loadModel()', () => {
     ['no shards', { config: json, weights: [] }, /weights are missing/],
     ['a config that is no JSON', { config: '{"vocab', weights: bytes }, /config\.json is not valid JSON/],
     ['a config that is no text', { config: Uint8Array.of(255, 254), weights: bytes }, /config\.json is not valid UTF-8/],
-    ['no config', { weights: bytes }, /config\.json is not a JSON object/],
+    ['no config', { weights: bytes }, /config\.json is missing: it must be a JSON object/],
     ['a tokenizer that is no JSON', { config: json, weights: bytes, tokenizer: '{' }, /tokenizer\.json is not valid JSON/],
     ['a number for a tokenizer', { config: json, weights: bytes, tokenizer: 5 }, /tokenizer\.json/],
     ['an address on the web', new URL('https://example.org/model'), /cannot read https:/],

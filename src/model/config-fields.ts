@@ -7,7 +7,7 @@ import { misspelt } from './spelling.ts';
 
 /** Text of a file for a message: quoted, on one line, and not too long. */
 export function shown(value: unknown): string {
-  const text = typeof value === 'number' ? String(value) : JSON.stringify(value); // JSON has no Infinity
+  const text = typeof value === 'number' ? String(value) : JSON.stringify(value) ?? 'missing'; // JSON has no Infinity
   return text.length > 100 ? `${text.slice(0, 100)}...` : text;
 }
 
