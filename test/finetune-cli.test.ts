@@ -156,6 +156,21 @@ describe('natsearch finetune', () => {
     expect(existsSync(`${out}-none`)).toBe(false);
   }, 60_000);
 
+  it('prints and logs the loss on text held out, and extends a finished run whose done steps stay', async () => {
+    const first = await natsearch(finetune(out, '--steps', '2', '--validation', text, '--validation-tokens', '40', '--json'));
+    expect(first.stderr).toMatch(/step 2: validation loss \d+\.\d\d% over 40 tokens, kept \d+\.\d%/);
+    const lines = () => readFileSync(join(out, 'log.jsonl'), 'utf8').trim().split('\n');
+    const done = lines();
+    const { validationLoss, validationRelativeLoss } = JSON.parse(done[1]!) as Record<string, number>;
+    expect([validationLoss, validationRelativeLoss]).toEqual([expect.any(Number), expect.any(Number)]);
+    expect(JSON.parse(first.stdout)).toMatchObject({ step: 2, validationLoss, validationRelativeLoss });
+    const more = await natsearch(finetune(out, '--steps', '4', '--resume'));
+    expect(more.stderr).toMatch(/^natsearch: note: the run was to have 2 steps, has 2, and goes on to 4/);
+    expect(lines().slice(0, 2)).toEqual(done);
+    expect(steps(out)).toEqual([1, 2, 3, 4]);
+    expect(await natsearch(finetune(out, '--steps', '3', '--resume'))).toMatchObject({ code: 1 });
+  }, 60_000);
+
   it('refuses, in one line and before anything is written, what no run can use', async () => {
     const latin = join(root, 'latin1.txt');
     writeFileSync(latin, Buffer.from([0x63, 0x61, 0x66, 0xe9]));

@@ -1,5 +1,5 @@
 /** `natsearch train` as a process: files, threads, Ctrl-C, resuming, full disks. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,6 +126,42 @@ describe('natsearch train', () => {
     }
   });
 
+  it('prints and logs the loss on text held out, and extends a finished run whose done steps stay', async () => {
+    const held = join(root, 'held.md');
+    writeFileSync(held, 'The lazy dog jumps over the quick brown fox. ');
+    const options = ['--batch', '1', '--save-every', '2', '--lambda', '0.002'];
+    const first = await natsearch(train(out, ...options, '--steps', '3', '--validation', held, '--json'));
+    expect(first.stderr).toMatch(/step 2: validation loss \d\.\d{3} nats per token over 46 tokens, kept \d+\.\d%/);
+    expect(first.stderr).toMatch(/step 3: validation loss /);
+    const lines = () => readFileSync(join(out, 'log.jsonl'), 'utf8').trim().split('\n');
+    const done = lines();
+    const losses = done.map((line) => (JSON.parse(line) as { validationLoss?: number }).validationLoss);
+    expect(losses).toEqual([undefined, expect.any(Number), expect.any(Number)]);
+    expect(JSON.parse(first.stdout)).toMatchObject({ step: 3, validationLoss: losses[2], validationKept: expect.any(Number) });
+    // Without --lambda: the run's own.
+    const more = await natsearch(train(out, '--batch', '1', '--steps', '5', '--resume', '--threads', '1'));
+    expect(more.stderr).toMatch(/^natsearch: note: the run was to have 3 steps, has 3, and goes on to 5: [^\n]*differs/);
+    expect(more.code).toBe(0);
+    expect(lines().slice(0, 3)).toEqual(done);
+    expect(steps(out)).toEqual([1, 2, 3, 4, 5]);
+    expect(await natsearch(train(out, '--batch', '1', '--steps', '4', '--resume'))).toMatchObject({
+      code: 1, stderr: expect.stringContaining('the run has 5 steps behind it, more than --steps 4'),
+    });
+    const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as { nats: { lambda: number } };
+    expect(config.nats.lambda).toBe(0.002);
+  }, 60_000);
+
+  it('reads its text from stdin, to the bytes of a run that reads the file', async () => {
+    const options = ['--steps', '1', '--batch', '1', ...SIZES];
+    const piped = spawnSync(process.execPath, [main, 'train', '--text', '-', '--out', out, ...options], { input: readFileSync(text) });
+    expect(piped.status).toBe(0);
+    expect(await natsearch(train(`${out}-file`, '--steps', '1', '--batch', '1'))).toMatchObject({ code: 0 });
+    expect(bytes(out, 'model.safetensors').equals(bytes(`${out}-file`, 'model.safetensors'))).toBe(true);
+    const empty = spawnSync(process.execPath, [main, 'train', '--text', '-', '--out', `${out}-empty`, ...options], { input: '' });
+    expect(empty.stderr.toString()).toMatch(/^natsearch: stdin is empty/);
+    expect([empty.status, existsSync(`${out}-empty`)]).toEqual([1, false]);
+  }, 60_000);
+
   it('leaves the old checkpoint whole where the disk is full', async () => {
     const options = ['--steps', '6', '--batch', '1', '--threads', '1', '--save-every', '2'];
     await natsearch(train(out, ...options), { interruptWhen: () => existsSync(join(out, 'training-state.safetensors')) });
@@ -151,6 +187,7 @@ describe('natsearch train', () => {
       [train(out, '--window', '1.5'), /'--window <tokens>' argument '1\.5' is invalid/, 2],
       [train(out, '--types', 'best'), /policy 'best'/, 2],
       [train(out, '--mask-gradient', 'none'), /argument 'none' is invalid\. Allowed choices are bounded, exact/, 2],
+      [train(out, '--validate-every', '5'), /--validate-every 5 has nothing to validate on: add --validation PATH/, 2],
       [train(out, '--threads', '0'), /'--threads <n>' argument '0' is invalid/, 2],
     ];
     for (const [args, message, exit] of cases) {

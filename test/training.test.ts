@@ -7,7 +7,7 @@ import { createEngine } from '../src/engines.ts';
 import { FileFormatError, StoppedError, ValueError } from '../src/errors.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config.ts';
 import { ByteTokenizer } from '../src/model/tokenizer.ts';
-import { checkSameRun, fingerprint, loadCheckpoint, readLog, saveCheckpoint } from '../src/train/checkpoint.ts';
+import { fingerprint, loadCheckpoint, readLog, resumed, saveCheckpoint } from '../src/train/checkpoint.ts';
 import { tokenizeDocuments } from '../src/train/data.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, learningRateAt, type TrainOptions } from '../src/train/options.ts';
@@ -155,10 +155,10 @@ describe('training', () => {
 describe('a checkpoint', () => {
   it('is refused by a run with other options, which it names', () => {
     const run = { config: configOf('nats'), options: optionsOf(), textHash: 'a' };
-    expect(() => checkSameRun(run, run)).not.toThrow();
-    expect(() => checkSameRun(run, { ...run, options: optionsOf({ seed: 12 }) })).toThrow(/seed = 11, not 12/);
-    expect(() => checkSameRun(run, { ...run, textHash: 'b' })).toThrow(/text \(tokens-fingerprint\) = "a", not "b"/);
-    expect(() => checkSameRun(run, { ...run, config: configOf('nats', 0.5) })).toThrow(ValueError);
+    expect(resumed(run, run, 1)).toEqual({ run });
+    expect(() => resumed(run, { ...run, options: optionsOf({ seed: 12 }) }, 1)).toThrow(/seed = 11, not 12/);
+    expect(() => resumed(run, { ...run, textHash: 'b' }, 1)).toThrow(/text \(tokens-fingerprint\) = "a", not "b"/);
+    expect(() => resumed(run, { ...run, config: configOf('nats', 0.5) }, 1)).toThrow(ValueError);
   });
 
   it('whose file is damaged is refused by name, and a log is cut at its step', async () => {

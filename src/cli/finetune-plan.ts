@@ -12,7 +12,7 @@ import type { ModelFolder } from '../io/model-folder.ts';
 import { folderTokenizer } from '../load.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
-import { checkSameRun, fingerprint } from '../train/checkpoint.ts';
+import { fingerprint, resumed } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { type FinetuneState, searchedConfig } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train/finetune-checkpoint.ts';
@@ -25,12 +25,12 @@ import { UsageError, usage } from './errors.ts';
 import { openFolder } from './open.ts';
 import { isSamePlace, packageRoot } from './paths.ts';
 import { listed, readTokens } from './text.ts';
+import { checkValidation, planValidation, type ValidationFlags, type ValidationPlan } from './validation.ts';
 
 /** The command's options as parsed. */
-export interface FinetuneFlags {
+export interface FinetuneFlags extends ValidationFlags {
   model: string;
   bos: boolean;
-  text: string[];
   out: string;
   resume: boolean;
   force: boolean;
@@ -49,7 +49,6 @@ export interface FinetuneFlags {
   clip: number;
   maskGradient: MaskGradientRule;
   seed: number;
-  saveEvery: number;
   threads: number;
   gpu?: GpuChoice;
   json: boolean;
@@ -61,10 +60,13 @@ export interface FinetunePlan {
   readonly tokenizer: Tokenizer;
   readonly tokens: TokenSource;
   readonly record: FinetuneRecord;
+  readonly validation?: ValidationPlan;
   /** Where to go on from. */
   readonly from?: FinetuneState;
   /** The hash of the base's weights that the checkpoint was made with; those of older versions do not know it. */
   readonly fromBase?: string;
+  /** What to tell the user before. */
+  readonly note?: string;
 }
 
 /** Reads all but the weights, and refuses what no run can use. */
@@ -80,16 +82,21 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
   });
   const saved = await previous(flags);
   const tokenizer = (await folderTokenizer(folder, flags.bos))!; // openFolder saw to it
+  const validation = await planValidation(flags, tokenizer, options.context);
   const tokens = await readTokens(tokenizer, flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const record: FinetuneRecord = {
     baseModel: basename(resolve(flags.model)), config, options, textHash: fingerprint(tokens), packageVersion: version,
   };
-  if (saved) checkSameRun(saved.run, record);
-  if (!saved) return { folder, tokenizer, tokens, record };
+  const plan = { folder, tokenizer, tokens, ...(validation && { validation }) };
+  if (!saved) return { ...plan, record };
+  const { run, note } = resumed(saved.run, record, saved.state.step);
   const { baseWeights: fromBase } = saved.run;
-  return { folder, tokenizer, tokens, record, from: saved.state, ...(fromBase !== undefined && { fromBase }) };
+  return {
+    ...plan, record: run, from: saved.state,
+    ...(note !== undefined && { note }), ...(fromBase !== undefined && { fromBase }),
+  };
 }
 
 /** Refuses to go on with other weights of the base, since the result would be neither's. */
@@ -114,13 +121,15 @@ async function previous(
 }
 
 /** Refuses flags that contradict each other, before anything is read. */
-export function checkFlags({ model, out, keep, lambda }: FinetuneFlags): void {
+export function checkFlags(flags: FinetuneFlags): void {
+  const { model, out, keep, lambda } = flags;
   if (isSamePlace(out, model)) {
     throw new UsageError(`--out ${out} is the model's own folder, which stays as it is: name another`);
   }
   if (keep !== undefined && lambda !== undefined) {
     throw new UsageError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
   }
+  checkValidation(flags);
 }
 
 function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {

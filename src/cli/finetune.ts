@@ -22,10 +22,12 @@ import {
 import { openBase, openEngine } from './open.ts';
 import { bosOption, gpuOption, notNegative, positive, share, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
+import { EXTENDING, Pace, shorterRun } from './pace.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
+import { Trial, validationOptions } from './validation.ts';
 
 /** Of an output folder; the state comes first, as it says whose the folder is. */
 const FILES = [FINETUNE_STATE_FILE, LOG_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
@@ -33,12 +35,12 @@ const FILES = [FINETUNE_STATE_FILE, LOG_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 /** Adds the command. */
 export function registerFinetune(program: Command): void {
   const d = DEFAULT_FINETUNE_OPTIONS;
-  program.command('finetune')
+  const command = program.command('finetune')
     .description('let an existing model learn token types: its weights stay, an adapter is written')
     .requiredOption('--model <dir>', 'model folder, as published on Hugging Face')
     .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the adapter, the checkpoint and the log')
-    .option('--resume', 'go on from the checkpoint in --out', false)
+    .option('--resume', 'go on from the checkpoint in --out; --steps, --save-every, --threads and --validation may be others', false)
     .addOption(forceOption())
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
@@ -48,7 +50,7 @@ export function registerFinetune(program: Command): void {
     .option('--temperature <tau>', 'of the Gumbel-softmax', positive, 1)
     .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1))
     .option('--batch <n>', 'sequences per step', whole(1), d.batch)
-    .option('--steps <n>', 'steps', whole(1), d.steps)
+    .option('--steps <n>', 'steps in all; with --resume, more than before extend a run (see below)', whole(1), d.steps)
     .option('--lr <rate>', 'peak learning rate', positive, d.learningRate)
     .option('--min-lr <rate>', 'learning rate at the end', notNegative, d.minLearningRate)
     .option('--warmup <steps>', 'steps of linear warm-up', whole(0), d.warmup)
@@ -60,7 +62,9 @@ export function registerFinetune(program: Command): void {
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
+    .addHelpText('after', EXTENDING)
     .action(run);
+  for (const option of validationOptions()) command.addOption(option);
 }
 
 async function run(flags: FinetuneFlags): Promise<void> {
@@ -75,6 +79,7 @@ async function run(flags: FinetuneFlags): Promise<void> {
 
 async function runIn(flags: FinetuneFlags): Promise<void> {
   const plan = await planFinetune(flags);
+  if (plan.note !== undefined) process.stderr.write(`natsearch: note: ${plan.note}\n`);
   const engine = await openEngine(flags.gpu);
   const threads = flags.gpu ? 1 : Math.min(flags.threads, flags.batch);
   let pool: Pool | undefined;
@@ -112,28 +117,34 @@ function threaded(pool: Pool): FinetuneSource {
 async function finetune(
   flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource, last?: object,
 ): Promise<void> {
-  const { record, tokens, from } = plan;
+  const { record, tokens, from, validation } = plan;
   const { config, options } = record;
   const finetuner = new Finetuner(model, config.nats, options, tokens, { source, ...(from && { from }) });
   const progress = createProgress({ label: 'finetune', total: options.steps });
   const interrupt = interruptSignal();
   const start = performance.now();
   const seconds = () => Math.round(performance.now() - start) / 1000;
+  const pace = new Pace(options.steps, shorterRun(flags.gpu));
+  const tell = (line: string) => progress.finish(line);
+  const trial = new Trial(validation, options.steps, (held) => finetuner.validate(held), tell);
   const save = () => saveFinetune(flags.out, finetuner, record);
   try {
     await finetuner.run({
       signal: interrupt.signal,
       onStep: async (report) => {
-        last = report;
-        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: seconds() })}\n`);
+        const tooLong = pace.tick(report.step);
+        if (tooLong !== undefined) progress.finish(tooLong);
+        last = { ...report, ...await trial.after(report.step) };
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...last, seconds: seconds() })}\n`);
         progress.update(report.step, lineOf(report));
         if (report.step % flags.saveEvery === 0 && report.step < options.steps) await save();
       },
     });
     const { kept, keptByLayer } = await save();
+    const held = await trial.end();
     progress.finish(`fine-tuned ${options.steps} steps into ${flags.out} in ${formatDuration(seconds())}: keeps ${formatShare(kept)}`);
     if (!flags.json) return;
-    const result = { out: flags.out, ...last, measured: { kept, keptByLayer }, seconds: seconds() };
+    const result = { out: flags.out, ...last, ...held, measured: { kept, keptByLayer }, seconds: seconds() };
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } catch (error) {
     progress.finish();

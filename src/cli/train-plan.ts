@@ -9,7 +9,7 @@ import { fileExists } from '../io/files.ts';
 import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { ByteTokenizer, withoutStarts } from '../model/tokenizer.ts';
-import { checkSameRun, fingerprint, loadCheckpoint, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
+import { fingerprint, loadCheckpoint, resumed, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { unsealedNote } from '../train/state-file.ts';
@@ -17,16 +17,16 @@ import type { TokenSource } from '../train/token-store.ts';
 import type { TrainingState } from '../train/trainer.ts';
 import { usage } from './errors.ts';
 import { listed, readTokens } from './text.ts';
+import { checkValidation, planValidation, type ValidationFlags, type ValidationPlan } from './validation.ts';
 
 /** The command's options as parsed. */
-export interface TrainFlags {
-  text: string[];
+export interface TrainFlags extends ValidationFlags {
   bos: boolean;
   out: string;
   resume: boolean;
   force: boolean;
   types: string;
-  lambda: number;
+  lambda?: number;
   window: number;
   chunk: number;
   temperature: number;
@@ -45,7 +45,6 @@ export interface TrainFlags {
   clip: number;
   maskGradient: MaskGradientRule;
   seed: number;
-  saveEvery: number;
   threads: number;
   gpu?: GpuChoice;
   json: boolean;
@@ -55,27 +54,39 @@ export interface TrainFlags {
 export interface TrainPlan {
   readonly tokens: TokenSource;
   readonly record: RunRecord;
+  readonly validation?: ValidationPlan;
   /** Where to go on from. */
   readonly from?: TrainingState;
+  /** What to tell the user before. */
+  readonly note?: string;
 }
+
+/** nats per token: docs/training.md says how it was chosen. */
+export const DEFAULT_LAMBDA = 0.001;
 
 /** What the flags alone say. */
 export type TrainSettings = Pick<RunRecord, 'config' | 'options'>;
 
 /** @throws {UsageError} If they cannot be, whatever the text. */
-export function trainSettings(flags: TrainFlags): TrainSettings {
-  return usage(() => ({ options: readOptions(flags), config: readConfig(flags) }));
+export function trainSettings(flags: TrainFlags, lambda: number = flags.lambda ?? DEFAULT_LAMBDA): TrainSettings {
+  checkValidation(flags);
+  return usage(() => ({ options: readOptions(flags), config: readConfig(flags, lambda) }));
 }
 
 /** Reads the text and the checkpoint, and refuses what no run can use. */
-export async function planTrain(flags: TrainFlags, { config, options }: TrainSettings): Promise<TrainPlan> {
+export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
   const saved = await previous(flags);
+  const { options, config } = trainSettings(flags, flags.lambda ?? saved?.run.config.nats.lambda);
   const bytes = new ByteTokenizer();
-  const tokens = await readTokens(flags.bos ? bytes : withoutStarts(bytes), flags.text);
+  const tokenizer = flags.bos ? bytes : withoutStarts(bytes);
+  const validation = await planValidation(flags, tokenizer, options.context);
+  const tokens = await readTokens(tokenizer, flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const record: RunRecord = { config, options, textHash: fingerprint(tokens) };
-  if (saved) checkSameRun(saved.run, record);
-  return { tokens, record, ...(saved && { from: saved.state }) };
+  const plan = { tokens, ...(validation && { validation }) };
+  if (!saved) return { ...plan, record };
+  const { run, note } = resumed(saved.run, record, saved.state.step);
+  return { ...plan, record: run, from: saved.state, ...(note !== undefined && { note }) };
 }
 
 /** The checkpoint to go on from, or a refusal to overwrite one. */
@@ -111,7 +122,7 @@ function readOptions(flags: TrainFlags): TrainOptions {
   return options;
 }
 
-function readConfig(flags: TrainFlags): ModelConfig {
+function readConfig(flags: TrainFlags, lambda: number): ModelConfig {
   const tokenizer = new ByteTokenizer();
   const policy = parsePolicy(flags.types);
   const config: ModelConfig = {
@@ -133,7 +144,7 @@ function readConfig(flags: TrainFlags): ModelConfig {
       window: flags.window,
       chunk: flags.chunk,
       pooling: 'mean',
-      lambda: policy.kind === 'nats' ? flags.lambda : 0,
+      lambda: policy.kind === 'nats' ? lambda : 0,
       temperature: flags.temperature,
     },
   };

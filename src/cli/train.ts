@@ -15,26 +15,34 @@ import { batchGradients, type GradientSource, type StepReport, sumInOrder, Train
 import { openEngine } from './open.ts';
 import { bosOption, gpuOption, notNegative, policyName, positive, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
+import { EXTENDING, Pace, shorterRun } from './pace.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
-import { planTrain, type TrainFlags, type TrainSettings, trainSettings } from './train-plan.ts';
+import { DEFAULT_LAMBDA, planTrain, type TrainFlags, trainSettings } from './train-plan.ts';
+import { Trial, validationOptions } from './validation.ts';
 
 /** Of an output folder; the state comes first, as it says whose the folder is. */
 const FILES = [STATE_FILE, LOG_FILE, ...MODEL_FILES];
 
+const LAMBDA = `
+--lambda is what the whole cache may cost in loss. A price above what memory is worth to the text keeps the least there
+is; 0.0001 to 0.003 trade one for the other in models of this size. To find yours: train --types full, and see how
+much loss eval --policy full and window:W differ by; lambda belongs well below that (docs/training.md).
+`;
+
 /** Adds the command. */
 export function registerTrain(program: Command): void {
   const d = DEFAULT_TRAIN_OPTIONS;
-  program.command('train')
+  const command = program.command('train')
     .description('train a model from scratch, searching the type of every token together with the weights')
     .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', 'folder for the model, the checkpoint and the log')
-    .option('--resume', 'go on from the checkpoint in --out', false)
+    .option('--resume', 'go on from the checkpoint in --out; --steps, --save-every, --threads and --validation may be others', false)
     .addOption(forceOption())
     .option('--types <policy>', 'nats (searched), full, window:W or streaming:S+W', policyName, 'nats')
-    .option('--lambda <nats>', 'price of keeping the whole cache, nats per token', notNegative, 0.1)
+    .option('--lambda <nats>', `price of keeping the whole cache, nats per token (default: ${DEFAULT_LAMBDA}, or the run's that goes on); see below`, notNegative)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', whole(0), 32)
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
     .option('--temperature <tau>', 'of the Gumbel-softmax', positive, 1)
@@ -45,7 +53,7 @@ export function registerTrain(program: Command): void {
     .option('--kv-heads <n>', 'key/value heads', whole(1), 2)
     .option('--context <tokens>', 'tokens per sequence', whole(1), d.context)
     .option('--batch <n>', 'sequences per step', whole(1), d.batch)
-    .option('--steps <n>', 'steps', whole(1), d.steps)
+    .option('--steps <n>', 'steps in all; with --resume, more than before extend a run (see below)', whole(1), d.steps)
     .option('--lr <rate>', 'peak learning rate', positive, d.learningRate)
     .option('--min-lr <rate>', 'learning rate at the end', notNegative, d.minLearningRate)
     .option('--warmup <steps>', 'steps of linear warm-up', whole(0), d.warmup)
@@ -58,22 +66,25 @@ export function registerTrain(program: Command): void {
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
+    .addHelpText('after', LAMBDA + EXTENDING)
     .action(train);
+  for (const option of validationOptions()) command.addOption(option);
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  const settings = trainSettings(flags);
+  trainSettings(flags); // refuses wrong flags before anything is touched
   const close = await openOut(flags.out, runFolder('training run', FILES), flags.force || flags.resume);
   try {
-    await trainIn(flags, settings);
+    await trainIn(flags);
   } finally {
     close();
   }
 }
 
-async function trainIn(flags: TrainFlags, settings: TrainSettings): Promise<void> {
-  const { tokens, record, from } = await planTrain(flags, settings);
+async function trainIn(flags: TrainFlags): Promise<void> {
+  const { tokens, record, from, validation, note } = await planTrain(flags);
   const { config, options } = record;
+  if (note !== undefined) process.stderr.write(`natsearch: note: ${note}\n`);
   const { threads, saveEvery } = flags;
   const log = from ? await readLog(flags.out, from.step) : [];
   await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
@@ -92,22 +103,28 @@ async function trainIn(flags: TrainFlags, settings: TrainSettings): Promise<void
   const progress = createProgress({ label: 'train', total: options.steps });
   const interrupt = interruptSignal();
   const meter = new Meter(options);
-  let lastReport: StepReport | undefined = log[log.length - 1];
+  const pace = new Pace(options.steps, shorterRun(flags.gpu));
+  const trial = new Trial(validation, options.steps, (held) => trainer.validate(held), (line) => progress.finish(line));
+  let last: StepReport | undefined = log[log.length - 1];
   const save = async () => saveCheckpoint(flags.out, await trainer.state(), record);
   try {
     await trainer.run({
       signal: interrupt.signal,
       onStep: async (report) => {
-        lastReport = report;
+        const tooLong = pace.tick(report.step);
+        if (tooLong !== undefined) progress.finish(tooLong);
         meter.tick();
-        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...report, seconds: meter.seconds })}\n`);
+        last = { ...report, ...await trial.after(report.step) };
+        meter.skip();
+        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...last, seconds: meter.seconds })}\n`);
         progress.update(report.step, meter.line(report));
         if (report.step % saveEvery === 0 && report.step < options.steps) await save();
       },
     });
     await save();
+    const held = await trial.end();
     progress.finish(`trained ${options.steps} steps into ${flags.out} in ${formatDuration(meter.seconds)}`);
-    if (flags.json) process.stdout.write(`${JSON.stringify({ out: flags.out, ...lastReport, seconds: meter.seconds })}\n`);
+    if (flags.json) process.stdout.write(`${JSON.stringify({ out: flags.out, ...last, ...held, seconds: meter.seconds })}\n`);
   } catch (error) {
     progress.finish();
     if (!(error instanceof StoppedError)) throw error;
@@ -136,6 +153,11 @@ class Meter {
   tick(): void {
     this.#times.push(performance.now());
     if (this.#times.length > 20) this.#times.shift();
+  }
+  /** What happened since tick() was no step. */
+  skip(): void {
+    const lost = performance.now() - this.#times.at(-1)!;
+    this.#times.forEach((time, n) => (this.#times[n] = time + lost));
   }
   line({ loss, kept, typeShares }: StepReport): string {
     const [first, last] = [this.#times[0]!, this.#times[this.#times.length - 1]!];

@@ -7,7 +7,7 @@ import { expectFinite } from '../finite.ts';
 import { fileExists, makeFolder, readText, writeFileAtomic } from '../io/files.ts';
 import { writeModelFolder } from '../io/model-folder.ts';
 import { type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
-import type { TrainOptions } from './options.ts';
+import { learningRateAt, type TrainOptions } from './options.ts';
 import { encodeState, readState } from './state-file.ts';
 import type { TokenSource } from './token-store.ts';
 import type { StepReport, TrainingState } from './trainer.ts';
@@ -23,6 +23,13 @@ export interface RunRecord {
   readonly options: TrainOptions;
   /** A fingerprint of the training tokens. */
   readonly textHash: string;
+  readonly plans?: readonly Plan[];
+}
+
+/** Once a run was given another number of steps: those that it was to have before, and when that ended. */
+export interface Plan {
+  readonly steps: number;
+  readonly until: number;
 }
 
 /**
@@ -34,6 +41,7 @@ export async function saveCheckpoint(folder: string, state: TrainingState, run: 
   expectFinite(state.weights, 'F32', `the model after step ${state.step}`, 'it is not saved, and what was saved before stays; lower the learning rate');
   const bytes = await encodeState(state, {
     config: serializeConfig(run.config), options: JSON.stringify(run.options), text_hash: run.textHash,
+    ...(run.plans && { plans: JSON.stringify(run.plans) }),
   });
   await makeFolder(folder);
   await writeFileAtomic(`${folder}/${STATE_FILE}`, bytes);
@@ -57,6 +65,7 @@ export async function loadCheckpoint(
       config: parseConfig(JSON.parse(metadata['config'] ?? '')),
       options: JSON.parse(metadata['options'] ?? '') as TrainOptions,
       textHash: metadata['text_hash'] ?? '',
+      ...(metadata['plans'] !== undefined && { plans: JSON.parse(metadata['plans']) as Plan[] }),
     };
     return { state, run, sealed };
   } catch (error) {
@@ -64,20 +73,36 @@ export async function loadCheckpoint(
   }
 }
 
-/** Refuses to go on with other options than the run began with, since the result would be neither's. */
-export function checkSameRun(saved: RunRecord, wanted: RunRecord): void {
-  const flat = (run: RunRecord): Record<string, unknown> => {
+/** What a run can go on from, of either kind. */
+type Resumable = Pick<RunRecord, 'config' | 'textHash' | 'plans'> & { readonly options: TrainOptions };
+
+/**
+ * Refuses to go on with other options than the run began with, since the result would be neither's. The number of steps
+ * alone may change, to any that is not behind it: done steps stay, and the learning rate follows the new number.
+ *
+ * @param step Steps done.
+ * @returns The run as it goes on, and a note for people if the number of steps has changed.
+ */
+export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: number): { run: Run; note?: string } {
+  const flat = (run: Run): Record<string, unknown> => {
     const { nats, ...config } = JSON.parse(serializeConfig(run.config)) as { nats: object };
-    return { ...config, ...nats, ...run.options, 'text (tokens-fingerprint)': run.textHash };
+    const { steps: _, ...options } = run.options;
+    return { ...config, ...nats, ...options, 'text (tokens-fingerprint)': run.textHash };
   };
   const [before, now] = [flat(saved), flat(wanted)];
-  for (const key of Object.keys(now)) {
+  for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
     if (JSON.stringify(before[key]) !== JSON.stringify(now[key])) {
       throw new ValueError(
         `the checkpoint was made with ${key} = ${JSON.stringify(before[key])}, not ${JSON.stringify(now[key])}: resume with the same options, or choose another --out`,
       );
     }
   }
+  const [planned, steps] = [saved.options.steps, wanted.options.steps];
+  if (steps < step) throw new ValueError(`the run has ${step} steps behind it, more than --steps ${steps}: pass ${step} or more`);
+  if (steps === planned) return { run: saved.plans ? { ...wanted, plans: saved.plans } : wanted };
+  const rate = learningRateAt(step + 1, wanted.options).toPrecision(3);
+  const note = `the run was to have ${planned} steps, has ${step}, and goes on to ${steps}: from here the learning rate follows the schedule of ${steps} steps (now ${rate}), so the result differs from that of ${steps} steps without this break`;
+  return { run: { ...wanted, plans: [...(saved.plans ?? []), { steps: planned, until: step }] }, note };
 }
 
 /** The log's lines up to `step`; what a killed run wrote beyond its last checkpoint is dropped. */

@@ -7,6 +7,7 @@ import { expectFinite } from '../finite.ts';
 import { type AdapterSettings, baseFields, writeAdapter } from '../io/adapter.ts';
 import { makeFolder, writeFileAtomic } from '../io/files.ts';
 import type { ModelConfig } from '../model/config.ts';
+import type { Plan } from './checkpoint.ts';
 import type { FinetuneState, Finetuner } from './finetune.ts';
 import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';
 import { encodeState, readState } from './state-file.ts';
@@ -26,6 +27,7 @@ export interface FinetuneRecord {
   /** A fingerprint of the training tokens. */
   readonly textHash: string;
   readonly packageVersion: string;
+  readonly plans?: readonly Plan[];
 }
 
 /**

@@ -129,6 +129,25 @@ export async function measureKept(
   }
 }
 
+/** How far the student is from its teacher without noise, as at inference: no gradients. */
+export async function studentAndTeacher(
+  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+): Promise<Pick<FinetuneGradients, 'loss' | 'signal' | 'keptByLayer'>> {
+  const teacher = await teacherStates(engine, config, options, weights, windows);
+  const tape = new Tape(engine, false);
+  try {
+    const search = new Search(tape, config, options, weights, windows.length, windows[0]!.length);
+    const student = await engine.read(run(tape, config, weights, windows, search));
+    const D = config.hiddenSize;
+    return {
+      loss: sumOfSquares(Float64Array.from(student, (x, n) => x - teacher[n]!)) / D, signal: sumOfSquares(teacher) / D,
+      keptByLayer: await search.keptByLayer(),
+    };
+  } finally {
+    tape.dispose();
+  }
+}
+
 /** Final hidden states [B,N,D] under full attention. */
 async function teacherStates(
   engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],

@@ -16,6 +16,7 @@ import { learningRateAt } from './options.ts';
 import { checkState, MomentsOnEngine } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
+import { validateFinetuning, type Validation, validationWindows } from './validation.ts';
 
 /** Everything needed to go on: scorers (`weights`) and their moments, and the price of memory. */
 export interface FinetuneState extends TrainingState {
@@ -178,6 +179,17 @@ export class Finetuner {
       shares.forEach((share, layer) => (sums[layer]! += share));
     }
     return sums.map((share) => share / MEASURED);
+  }
+
+  /**
+   * The distance to the teacher on text held out, with types as at inference. It changes nothing.
+   *
+   * @param tokens At least 2: the first `most` are read, in windows of the context.
+   * @throws {NumericError} If the loss is no number.
+   */
+  async validate(tokens: TokenSource, most?: number): Promise<Validation> {
+    const windows = validationWindows(tokens, this.options.context, most);
+    return validateFinetuning(this.engine, this.config, this.options, this.#weights, windows);
   }
 
   /** Window `n` of `step`, without the target of its last token. */

@@ -14,6 +14,7 @@ import { computeGradients, type Gradients } from './gradients.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
 import { checkState, MomentsOnEngine } from './state.ts';
 import type { TokenSource } from './token-store.ts';
+import { validateTraining, type Validation, validationWindows } from './validation.ts';
 
 /** Everything needed to go on: weights and AdamW's moments after `step` steps, on the host in float64. */
 export interface TrainingState {
@@ -195,6 +196,17 @@ export class Trainer {
    */
   async state(): Promise<TrainingState> {
     return { step: this.#step, ...await this.#on.read(this.#step) };
+  }
+
+  /**
+   * The loss on text held out, with types as at inference. It changes nothing.
+   *
+   * @param tokens At least 2: the first `most` targets are scored, in windows of the context.
+   * @throws {NumericError} If the loss is no number.
+   */
+  async validate(tokens: TokenSource, most?: number): Promise<Validation> {
+    const windows = validationWindows(tokens, this.options.context, most);
+    return validateTraining(this.engine, this.config, this.options, this.#on.weights, windows);
   }
 
   /** Frees weights and moments. Idempotent. */

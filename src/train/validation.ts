@@ -1,0 +1,89 @@
+/**
+ * What a model makes of text that it does not learn from: no noise, no gradients, types as at inference.
+ * @module
+ */
+import type { Engine } from '../engine.ts';
+import { NumericError, ValueError } from '../errors.ts';
+import type { ModelConfig } from '../model/config.ts';
+import { decode, type Weights } from '../model/decoder.ts';
+import { crossEntropy } from '../model/layers.ts';
+import { Tape } from '../tape.ts';
+import { studentAndTeacher } from './finetune-gradients.ts';
+import { Search } from './gradients.ts';
+import type { TrainOptions } from './options.ts';
+import type { TokenSource } from './token-store.ts';
+
+/** A measurement on text held out. */
+export interface Validation {
+  /** Tokens that were scored. */
+  readonly tokens: number;
+  /** Of training: nats per token. Of fine-tuning: the mean squared error of the final hidden states. */
+  readonly loss: number;
+  /** Of fine-tuning: the loss over the mean square of the teacher's hidden states. */
+  readonly relativeLoss?: number;
+  /** Mean kept share of the cache (§7), 0..1. */
+  readonly kept: number;
+}
+
+/** Tokens that a validation scores unless told otherwise. */
+export const VALIDATION_TOKENS = 16_384;
+
+/**
+ * Windows of `context` + 1 tokens one behind the other, each the targets of the one before: the first `most` targets.
+ *
+ * @throws {ValueError} If there are fewer than 2 tokens.
+ */
+export function validationWindows(tokens: TokenSource, context: number, most: number = Infinity): Int32Array[] {
+  if (tokens.length < 2) throw new ValueError(`the text to validate on has ${tokens.length} tokens: it needs 2 or more`);
+  const targets = Math.min(most, tokens.length - 1);
+  const windows: Int32Array[] = [];
+  for (let start = 0; start < targets; start += context) {
+    windows.push(tokens.slice(start, Math.min(start + context, targets) + 1));
+  }
+  return windows;
+}
+
+/** The mean loss over `windows`, one after the other. @throws {NumericError} If it is no number. */
+export async function validateTraining(
+  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
+): Promise<Validation> {
+  let [loss, kept, tokens] = [0, 0, 0];
+  for (const window of windows) {
+    const N = window.length - 1;
+    const tape = new Tape(engine, false);
+    try {
+      const search = new Search(tape, config, options, weights, 1, N);
+      const ids = tape.own(engine.integers(window.subarray(0, N), [1, N]));
+      const positions = Array.from({ length: N }, (_, n) => n);
+      const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
+      const targets = tape.own(engine.integers(window.subarray(1), [1, N]));
+      for (const each of await engine.read(crossEntropy(tape, logits, targets, 1))) loss += each;
+      kept += (await search.summary()).kept * N;
+      tokens += N;
+    } finally {
+      tape.dispose();
+    }
+  }
+  return checked({ tokens, loss: loss / tokens, kept: kept / tokens });
+}
+
+/** The mean distance between student and teacher over `windows`. @throws {NumericError} If it is no number. */
+export async function validateFinetuning(
+  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
+): Promise<Validation> {
+  let [loss, signal, kept, tokens] = [0, 0, 0, 0];
+  for (const each of windows) {
+    const window = each.subarray(0, each.length - 1);
+    const one = await studentAndTeacher(engine, config, options, weights, [window]);
+    loss += one.loss;
+    signal += one.signal;
+    kept += one.keptByLayer.reduce((a, b) => a + b, 0) / one.keptByLayer.length * window.length;
+    tokens += window.length;
+  }
+  return checked({ tokens, loss: loss / tokens, relativeLoss: loss / signal, kept: kept / tokens });
+}
+
+function checked(found: Validation): Validation {
+  if (Number.isFinite(found.loss)) return found;
+  throw new NumericError(`the loss on the text to validate on is ${found.loss}: the weights have run away, go back to a state before, with a lower learning rate`);
+}

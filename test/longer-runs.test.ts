@@ -1,0 +1,136 @@
+/** Runs that go on after their end, are tried on text held out, and take longer than a user may expect. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Pace } from '../src/cli/pace.ts';
+import { createEngine } from '../src/engines.ts';
+import { StoppedError, ValueError } from '../src/errors.ts';
+import { evaluate } from '../src/evaluate/evaluate.ts';
+import { type ModelConfig, parseConfig } from '../src/model/config.ts';
+import { initialWeights } from '../src/model/init.ts';
+import { Model } from '../src/model/model.ts';
+import { ByteTokenizer } from '../src/model/tokenizer.ts';
+import { loadCheckpoint, resumed, type RunRecord, saveCheckpoint } from '../src/train/checkpoint.ts';
+import { tokenizeDocuments } from '../src/train/data.ts';
+import { Finetuner } from '../src/train/finetune.ts';
+import { DEFAULT_TRAIN_OPTIONS, learningRateAt, type TrainOptions } from '../src/train/options.ts';
+import { Trainer } from '../src/train/trainer.ts';
+import { validationWindows } from '../src/train/validation.ts';
+
+const bytes = new ByteTokenizer();
+const tokens = tokenizeDocuments(bytes, ['It was the best of times, it was the worst of times. '.repeat(4)]);
+const held = tokenizeDocuments(bytes, ['it was the age of wisdom']);
+
+const configOf = (policy: string, lambda = 0.001): ModelConfig => parseConfig({
+  vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 2, num_attention_heads: 2,
+  num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: true, bos_token_id: 256, eos_token_id: 257,
+  ...(policy !== 'full' && { nats: { policy, window: 2, lambda } }),
+});
+const optionsOf = (change: Partial<TrainOptions> = {}): TrainOptions =>
+  ({ ...DEFAULT_TRAIN_OPTIONS, seed: 3, batch: 2, context: 24, warmup: 2, steps: 4, ...change });
+
+describe('a finished run', () => {
+  it('goes on to more steps on their schedule, and its own extension can be interrupted to the same bits', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'natsearch-longer-'));
+    try {
+      const config = configOf('nats');
+      const record = (steps: number): RunRecord => ({ config, options: optionsOf({ steps }), textHash: 'a' });
+      const first = new Trainer(createEngine(), config, optionsOf(), tokens);
+      await first.run();
+      await saveCheckpoint(folder, await first.state(), record(4));
+      const { state, run } = await loadCheckpoint(folder);
+      const { run: longer, note } = resumed(run, record(8), state.step);
+      expect(note).toMatch(/was to have 4 steps, has 4, and goes on to 8: from here the learning rate follows/);
+      expect(longer).toEqual({ ...record(8), plans: [{ steps: 4, until: 4 }] });
+      const rates: number[] = [];
+      const whole = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
+      await whole.run({ onStep: ({ learningRate }) => void rates.push(learningRate) });
+      expect(rates).toEqual([5, 6, 7, 8].map((step) => learningRateAt(step, optionsOf({ steps: 8 }))));
+      // The same, stopped after step 6 and resumed from a file.
+      const controller = new AbortController();
+      const onStep = ({ step }: { step: number }) => void (step === 6 && controller.abort());
+      const part = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
+      await expect(part.run({ signal: controller.signal, onStep })).rejects.toThrow(StoppedError);
+      await saveCheckpoint(folder, await part.state(), longer);
+      const again = await loadCheckpoint(folder);
+      expect(again.run.plans).toEqual([{ steps: 4, until: 4 }]);
+      const same = resumed(again.run, record(8), again.state.step);
+      expect(same).toEqual({ run: longer });
+      const rest = new Trainer(createEngine(), config, same.run.options, tokens, { from: again.state });
+      await rest.run();
+      expect(await rest.state()).toEqual(await whole.state());
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it('refuses fewer steps than it has, and every other change', () => {
+    const run: RunRecord = { config: configOf('nats'), options: optionsOf({ steps: 10 }), textHash: 'a' };
+    const wanted = (change: Partial<TrainOptions>) => ({ ...run, options: optionsOf({ steps: 10, ...change }) });
+    expect(() => resumed(run, wanted({ steps: 6 }), 7)).toThrow(/has 7 steps behind it, more than --steps 6/);
+    expect(resumed(run, wanted({ steps: 8 }), 7).note).toMatch(/was to have 10 steps, has 7, and goes on to 8/);
+    expect(() => resumed(run, wanted({ batch: 3 }), 7)).toThrow(/batch = 2, not 3/);
+  });
+});
+
+describe('validation', () => {
+  it('cuts the first tokens into windows whose targets follow one another', () => {
+    const windows = validationWindows(Int32Array.from({ length: 100 }, (_, n) => n), 4, 10);
+    expect(windows.map((window) => [...window])).toEqual([[0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [8, 9, 10]]);
+    expect(() => validationWindows(Int32Array.of(1), 4)).toThrow(ValueError);
+  });
+
+  it.each(['full', 'nats', 'window:2'])('of %s is the loss of decoding through the cache, and changes nothing', async (policy) => {
+    const [config, options, engine] = [configOf(policy), optionsOf({ context: 32 }), createEngine()];
+    const trainer = new Trainer(engine, config, options, tokens);
+    const before = await trainer.state();
+    const { loss, tokens: scored, kept } = await trainer.validate(held);
+    // evaluate() puts bos first itself; the window has it as its first token.
+    const model = new Model(engine, config, initialWeights(config, options.seed), bytes);
+    const decoded = await evaluate(model, held.slice(1), { context: 32 });
+    expect(scored).toBe(held.length - 1);
+    expect(loss).toBeCloseTo(Math.log(decoded.perplexity), 10);
+    if (policy === 'full') expect(kept).toBe(24 / 25); // 2/N^2 a pair and none on the diagonal (§7)
+    else expect(kept).toBeLessThan(1);
+    expect(await trainer.state()).toEqual(before);
+  });
+
+  it('of fine-tuning is what its loss is without noise', async () => {
+    const [config, engine] = [configOf('full'), createEngine()];
+    const base = new Model(engine, config, initialWeights(config, 1), bytes);
+    const options = { ...optionsOf(), keep: 0.5 };
+    const full = new Finetuner(base, { window: 32 }, options, tokens); // a window that hides nothing
+    expect(await full.validate(held)).toMatchObject({ tokens: held.length - 1, loss: 0, relativeLoss: 0 });
+    // Scorers that choose every type: the state of a run whose weights are known.
+    const fresh = await new Finetuner(base, { window: 1 }, options, tokens).state();
+    for (const { data } of fresh.weights.values()) data.forEach((_, n) => (data[n] = Math.sin(12.9898 * (n + 1))));
+    const { loss, relativeLoss, kept } =
+      await new Finetuner(base, { window: 1 }, options, tokens, { from: fresh }).validate(held);
+    expect(loss).toBeGreaterThan(0);
+    expect(relativeLoss! / loss).toBeCloseTo(1, 2); // hidden states after the last norm have a mean square of about 1
+    expect(kept).toBeLessThan(0.9);
+  });
+});
+
+describe('a run that takes longer than a user may expect', () => {
+  const notes = (secondsPerStep: number, total: number): (string | undefined)[] => {
+    let time = 0;
+    const pace = new Pace(total, 'fewer --steps', () => time);
+    return [1, 2, 3, 4, 5, 6].map((step) => {
+      time += 1000 * secondsPerStep;
+      return pace.tick(step);
+    });
+  };
+
+  it('is told of once, with the time left and what to do', () => {
+    const told = notes(2, 500);
+    expect(told.map((note) => note !== undefined)).toEqual([false, false, false, true, false, false]);
+    expect(told[3]).toBe('natsearch: note: a step takes 2.0 s, so the 496 that are left take about 16 min 32 s: fewer --steps would be shorter; Ctrl-C saves, and --resume goes on');
+  });
+
+  it('is told of after its first step if hours are left, and never if it is short', () => {
+    expect(notes(60, 500).map((note) => note !== undefined)).toEqual([true, false, false, false, false, false]);
+    expect(notes(1, 500).every((note) => note === undefined)).toBe(true);
+  });
+});
