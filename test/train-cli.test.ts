@@ -153,11 +153,14 @@ describe('natsearch train', () => {
 
   it('reads its text from stdin, to the bytes of a run that reads the file', async () => {
     const options = ['--steps', '1', '--batch', '1', ...SIZES];
-    const piped = spawnSync(process.execPath, [main, 'train', '--text', '-', '--out', out, ...options], { input: readFileSync(text) });
+    const piped = spawnSync(
+      process.execPath, [main, 'train', '--text', '-', '--out', out, ...options], { input: readFileSync(text) },
+    );
     expect(piped.status).toBe(0);
     expect(await natsearch(train(`${out}-file`, '--steps', '1', '--batch', '1'))).toMatchObject({ code: 0 });
     expect(bytes(out, 'model.safetensors').equals(bytes(`${out}-file`, 'model.safetensors'))).toBe(true);
-    const empty = spawnSync(process.execPath, [main, 'train', '--text', '-', '--out', `${out}-empty`, ...options], { input: '' });
+    const none = [main, 'train', '--text', '-', '--out', `${out}-empty`, ...options];
+    const empty = spawnSync(process.execPath, none, { input: '' });
     expect(empty.stderr.toString()).toMatch(/^natsearch: stdin is empty/);
     expect([empty.status, existsSync(`${out}-empty`)]).toEqual([1, false]);
   }, 60_000);
