@@ -75,7 +75,11 @@ async function findShards(folder: string, config: ModelConfig): Promise<Map<stri
   const found = new Map<string, TensorPlace>();
   for (const [shard, names] of wanted) {
     const file = `${folder}/${shard}`;
-    if (!(await fileExists(file))) throw new StorageError(`${path} names the shard ${shard}, which is missing: copy it beside the index`);
+    if (!(await fileExists(file))) {
+      const half = (await listFolder(folder)).find((each) => each.startsWith(`${shard}.`));
+      const remedy = half === undefined ? 'copy it beside the index' : `${shown(half)} is a download of it that did not end, go on with it`;
+      throw new StorageError(`${path} names the shard ${shard}, which is missing: ${remedy}`);
+    }
     const tensors = await placesIn(folder, shard, config);
     for (const name of names) {
       if (tensors.has(name) || isSuperfluous(name, config)) continue; // some name a tied head that no shard has
