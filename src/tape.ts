@@ -56,6 +56,12 @@ export class Tape {
     return gradient;
   }
 
+  /** Frees intermediates now that nothing needs any more; a tape that records keeps them, to go back. */
+  release(...tensors: readonly Tensor[]): void {
+    if (this.recording) return;
+    for (const tensor of tensors) if (this.#owned.delete(tensor)) tensor.dispose();
+  }
+
   /** Frees every intermediate. Idempotent. */
   dispose(): void {
     for (const tensor of this.#owned) tensor.dispose();

@@ -74,19 +74,33 @@ export function layerStates(
     const project = (part: string, into: number) => {
       const y = linear(tape, hidden, of(`self_attn.${part}`));
       const bias = zero && embedding(tape, weight(`model.layers.${n}.self_attn.${part}.bias`), zero);
-      return splitHeads(tape, bias ? add(tape, y, bias) : y, into);
+      const sum = bias ? add(tape, y, bias) : y;
+      const split = splitHeads(tape, sum, into);
+      tape.release(y, sum, ...(bias ? [bias] : []));
+      return split;
     };
     const turned = (y: Tensor, norm: string) => {
-      return rope(tape, headNorm ? rmsNorm(tape, y, of(`self_attn.${norm}`), epsilon) : y, cos, sin);
+      const normed = headNorm ? rmsNorm(tape, y, of(`self_attn.${norm}`), epsilon) : y;
+      const rotated = rope(tape, normed, cos, sin);
+      tape.release(y, normed);
+      return rotated;
     };
     const q = turned(project('q_proj', heads), 'q_norm');
     const k = turned(project('k_proj', kvHeads), 'k_norm');
     const v = project('v_proj', kvHeads);
     const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
-    x = add(tape, x, linear(tape, attended, of('self_attn.o_proj')));
+    const plus = (y: Tensor) => {
+      const sum = add(tape, x, y);
+      tape.release(x, y);
+      return sum;
+    };
+    x = plus(linear(tape, attended, of('self_attn.o_proj')));
     const normed = rmsNorm(tape, x, of('post_attention_layernorm'), epsilon);
-    const gated = swiglu(tape, linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj')));
-    x = add(tape, x, linear(tape, gated, of('mlp.down_proj')));
+    const [gate, up] = [linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj'))];
+    const gated = swiglu(tape, gate, up);
+    tape.release(attended, normed, gate, up);
+    x = plus(linear(tape, gated, of('mlp.down_proj')));
+    tape.release(gated);
   }
   return x;
 }
