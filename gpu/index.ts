@@ -41,6 +41,7 @@ import { DeviceTensor, float, integer, memoryOf, type TensorOwner } from './tens
 export class GpuEngine implements Engine, TensorOwner {
   readonly name: string;
   readonly precision = 'float32' as const;
+  readonly limits: NonNullable<Engine['limits']>;
   readonly device: Device;
   readonly #queue = new JobQueue();
   /** What caches and pools may ask for. */
@@ -50,6 +51,7 @@ export class GpuEngine implements Engine, TensorOwner {
   constructor(device: Device) {
     this.device = device;
     this.name = device.description;
+    this.limits = { tensorBytes: device.maxLength * 4, name: device.limitName };
     this.#jobs = {
       device,
       assertAlive: () => this.assertAlive(),

@@ -189,6 +189,8 @@ export interface Engine {
   /** For people: 'reference float64', ... */
   readonly name: string;
   readonly precision: 'float64' | 'float32';
+  /** The most bytes that one tensor may have, and what sets this limit; none where memory is the only one. */
+  readonly limits?: { readonly tensorBytes: number; readonly name: string };
 
   // ---- data -------------------------------------------------------------------------------------
   /** Uploads a copy of real numbers; those on shared memory an engine may use where they lie: do not write to them. */

@@ -26,6 +26,8 @@ export type { FinishReason, GeneratedPiece } from './model/sequence.ts';
 export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate-options.ts';
 export type { GenerationDefaults } from './model/generation-config.ts';
 export type { Model } from './model/model.ts';
+export { type MemoryPlan, type PlannedEngine, planMemory, type PlanOptions, type PolicyPlan } from './model/plan.ts';
+export type { KeptShares } from './model/plan-cache.ts';
 export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session.ts';
 export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
