@@ -1,182 +1,23 @@
 /** Folders as downloads leave them: each is read, or refused in one line that says what is there and what to do. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
-import { isNamedError } from '../src/errors.ts';
+import { describe, expect, it, test } from 'vitest';
 import { readAdapter } from '../src/io/adapter.ts';
 import { openModelFolder, readModelFolder } from '../src/io/model-folder.ts';
-import { decodeSafetensors, encodeSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
 import { loadModel } from '../src/load.ts';
-import type { NDArray } from '../src/tensor.ts';
+import {
+  config, copy, edit, expectRefusal, here, INDEX, MODELS, remove, SINGLE, useFolders, write,
+} from './support/field-folder.ts';
 
-const models = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
-const SINGLE = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
-const HEAD = 'lm_head.weight';
-const EMBEDDING = 'model.embed_tokens.weight';
 const POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 269060552\n';
 const PAGE = '\n<!DOCTYPE html>\n<html><head><title>Log in</title></head></html>\n';
 
-let root: string;
-let folder: string;
-beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'natsearch-field-'))));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
-beforeEach(() => void (folder = mkdtempSync(join(root, 'model-'))));
-
-const copy = (name: string): void => cpSync(models + name, folder, { recursive: true });
-const write = (name: string, content: string | Uint8Array): void => writeFileSync(join(folder, name), content);
-const remove = (name: string): void => rmSync(join(folder, name));
-const edit = (file: string, change: (json: Record<string, unknown>) => object): void => {
-  write(file, JSON.stringify(change(JSON.parse(readFileSync(join(folder, file), 'utf8')) as Record<string, unknown>)));
-};
-const numbers = (weights: ReadonlyMap<string, NDArray>): object => {
-  return Object.fromEntries([...weights].map(([name, { data, shape }]) => [name, { data: Array.from(data), shape }]));
-};
-
-async function expectRefusal(...says: RegExp[]): Promise<void> {
-  const error: unknown = await openModelFolder(folder).then(() => undefined, (found: unknown) => found);
-  expect(isNamedError(error)).toBe(true);
-  for (const each of [...says, /^[^\n]+$/]) expect((error as Error).message).toMatch(each);
-  await expect(loadModel(folder)).rejects.toThrow((error as Error).message);
-}
-
-describe('a head that is tied to the embedding', () => {
-  it('loads from an index that names it and shards that lack it, and from a shard that the index does not tell of', async () => {
-    for (const [name, indexed, held] of [['llama-tied-index', true, false], ['qwen3-tied-shard', false, true]] as const) {
-      const { weight_map: map } = JSON.parse(readFileSync(`${models}${name}/${INDEX}`, 'utf8')) as { weight_map: object };
-      const shards = readdirSync(models + name).filter((file) => file.startsWith('model-0'));
-      const names = shards.flatMap((file) => [...decodeSafetensors(readFileSync(`${models}${name}/${file}`)).tensors.keys()]);
-      expect([Object.hasOwn(map, HEAD), names.includes(HEAD)]).toEqual([indexed, held]);
-      const { config, weights } = await readModelFolder(models + name);
-      expect(config.tieWordEmbeddings).toBe(true);
-      expect(weights.has(HEAD)).toBe(false);
-    }
-  });
-
-  const rewritten = (change: (tensors: Map<string, NDArray & { dtype: 'F32' }>) => void): Uint8Array => {
-    const { tensors } = decodeSafetensors(readFileSync(join(folder, SINGLE)));
-    const widened = new Map([...tensors].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' as const }]));
-    change(widened);
-    return encodeSafetensors(widened);
-  };
-  const config = (): unknown => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
-
-  it('loads from a file that holds the matrix under the name of the head alone', async () => {
-    copy('llama-tied-scaled');
-    const { weights } = await readModelFolder(folder);
-    const bytes = rewritten((tensors) => {
-      tensors.set(HEAD, tensors.get(EMBEDDING)!);
-      tensors.delete(EMBEDDING);
-    });
-    write(SINGLE, bytes);
-    expect(numbers((await readModelFolder(folder)).weights)).toEqual(numbers(weights));
-    const model = await loadModel({ config: config(), weights: bytes });
-    expect([...model.weights.keys()].sort()).toEqual([...weights.keys()].sort());
-  });
-
-  it('loads from a model that was saved without its head, whose names have no prefix', async () => {
-    copy('llama-tied-scaled');
-    const { weights } = await readModelFolder(folder);
-    const bytes = rewritten((tensors) => {
-      const all = [...tensors];
-      tensors.clear();
-      for (const [name, each] of all) tensors.set(name.replace(/^model\./, ''), each);
-    });
-    write(SINGLE, bytes);
-    expect(numbers((await readModelFolder(folder)).weights)).toEqual(numbers(weights));
-    const model = await loadModel({ config: config(), weights: bytes });
-    expect([...model.weights.keys()].sort()).toEqual([...weights.keys()].sort());
-  });
-
-  it('is refused where it has other numbers: versions of transformers disagree which count', async () => {
-    copy('llama-tied-scaled');
-    const bytes = rewritten((tensors) => {
-      const { data, shape } = tensors.get(EMBEDDING)!;
-      tensors.set(HEAD, { data: data.map((x, n) => (n === 77 ? x + 1 : x)), shape, dtype: 'F32' });
-    });
-    write(SINGLE, bytes);
-    await expectRefusal(/tie_word_embeddings is true, but 'lm_head\.weight' differs/, /set it to false/);
-    await expect(loadModel({ config: config(), weights: bytes })).rejects.toThrow(/tie_word_embeddings is true/);
-  });
-
-  it('is still missed by a model that is not tied', async () => {
-    copy('llama-tied-scaled');
-    edit('config.json', (json) => ({ ...json, tie_word_embeddings: false }));
-    await expectRefusal(/'lm_head\.weight' is missing/, /set tie_word_embeddings to true/);
-  });
-});
+useFolders();
 
 test('a folder lists the fields of config.json that nobody knows', async () => {
   copy('llama-grouped');
-  edit('config.json', (json) => ({ ...json, is_llama_config: true, use_cache: false, use_mrope: false }));
-  expect((await openModelFolder(folder)).ignored).toEqual(['is_llama_config']);
-});
-
-describe('tensors that no model needs', () => {
-  it('are left out, whatever their dtype: old files hold rotary frequencies and tables', async () => {
-    copy('llama-grouped');
-    const { tensors } = decodeSafetensors(readFileSync(join(folder, SINGLE)));
-    const extra = [
-      ['model.layers.0.self_attn.rotary_emb.inv_freq', { data: Float64Array.of(1, 2), shape: [2], dtype: 'F16' as const }],
-      ['model.layers.1.self_attn.rotary_emb.cos_cached', { data: Int32Array.of(1), shape: [1], dtype: 'I64' as const }],
-    ] as const;
-    const wide = [...tensors].map(([name, { data, shape }]) => {
-      return [name, { data: Float64Array.from(data), shape, dtype: 'F32' as const }] as const;
-    });
-    write(SINGLE, writeSafetensors([...wide, ...extra]));
-    const { weights } = await readModelFolder(folder);
-    expect(numbers(weights)).toEqual(numbers((await readModelFolder(`${models}llama-grouped`)).weights));
-  });
-});
-
-describe('tensors beside the decoder', () => {
-  const withTensor = (name: string): Uint8Array => {
-    const { tensors } = decodeSafetensors(readFileSync(`${models}llama-grouped/${SINGLE}`));
-    const all = [...tensors].map(([each, { data, shape }]) => [each, { data, shape, dtype: 'F32' as const }] as const);
-    return encodeSafetensors([...all, [name, { data: Float32Array.of(1), shape: [1], dtype: 'F32' }]]);
-  };
-
-  it('such as the head of a reward model are not read, which the folder says', async () => {
-    copy('llama-grouped');
-    const bytes = withTensor('v_head.summary.bias');
-    write(SINGLE, bytes);
-    const { places, notes } = await openModelFolder(folder);
-    expect(places.size).toBe(21);
-    expect(notes).toEqual([expect.stringMatching(/not all tensors belong to the decoder, 1 as 'v_head\.summary/)]);
-    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as unknown;
-    expect((await loadModel({ config, weights: bytes })).weights.size).toBe(21);
-  });
-
-  it.each(['model.layers.0.self_attn.q_proj.bias', 'model.layers.0.self_attn.q_norm.weight', 'lm_head.bias'])(
-    'are refused within it: %s would change what is computed', async (name) => {
-      copy('llama-grouped');
-      write(SINGLE, withTensor(name));
-      await expectRefusal(new RegExp(`"${name}" has no place in this config`));
-    });
-});
-
-describe('model.safetensors beside an index', () => {
-  it('is read, as by transformers, and the folder says that the index is not', async () => {
-    copy('llama-sharded');
-    const { weights } = await readModelFolder(folder);
-    const shards = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' as const }] as const);
-    write(SINGLE, encodeSafetensors(shards));
-    const { places, notes } = await openModelFolder(folder);
-    expect([...places.values()].every(({ path }) => path.endsWith(`/${SINGLE}`))).toBe(true);
-    expect(notes).toEqual([expect.stringMatching(/index\.json is not read.*take model\.safetensors away/)]);
-  });
-
-  it('is named where it is a stray one that does not fit', async () => {
-    copy('llama-sharded');
-    cpSync(join(folder, 'model-00002-of-00004.safetensors'), join(folder, SINGLE));
-    await expectRefusal(/weights are missing/, /index\.json is not read/, /take model\.safetensors away/);
-    write(SINGLE, POINTER);
-    await expectRefusal(/Git LFS/, /take model\.safetensors away/);
-    remove(SINGLE);
-    expect((await openModelFolder(folder)).notes).toEqual([]);
-  });
+  edit({ is_llama_config: true, use_cache: false, use_mrope: false });
+  expect((await openModelFolder(here())).ignored).toEqual(['is_llama_config']);
 });
 
 describe('a file that is not what its name says', () => {
@@ -216,7 +57,7 @@ describe('a file that is not what its name says', () => {
   it('though a header may have any length, also one that reads like a mark of another format', async () => {
     for (const length of [0x0280, 0x8b1f]) { // a pickle of PyTorch, gzip
       copy('llama-grouped');
-      const bytes = readFileSync(join(folder, SINGLE));
+      const bytes = readFileSync(join(here(), SINGLE));
       const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE()));
       const data = bytes.subarray(8 + header.length);
       const short = Buffer.from('{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}');
@@ -224,7 +65,7 @@ describe('a file that is not what its name says', () => {
       const start = Buffer.alloc(8);
       start.writeBigUInt64LE(BigInt(length));
       write(SINGLE, Buffer.concat([start, Buffer.from(text.toString().padEnd(length)), rest]));
-      if (rest === data) expect((await readModelFolder(folder)).weights.size).toBe(21);
+      if (rest === data) expect((await readModelFolder(here())).weights.size).toBe(21);
       else await expectRefusal(/weights are missing/);
     }
   });
@@ -237,7 +78,7 @@ describe('a file that is not what its name says', () => {
 
   it('half a file', async () => {
     copy('llama-grouped');
-    truncateSync(join(folder, SINGLE), 100_000);
+    truncateSync(join(here(), SINGLE), 100_000);
     await expectRefusal(/model\.safetensors: .*the file is truncated/);
     copy('llama-grouped');
     write(`${SINGLE}.aria2`, '');
@@ -251,7 +92,7 @@ describe('a file that is not what its name says', () => {
     write(`${shard}.incomplete`, 'x');
     await expectRefusal(/model-00002-of-00004\.safetensors\.incomplete is a download of it that did not end/);
     copy('llama-grouped');
-    truncateSync(join(folder, 'config.json'), 200);
+    truncateSync(join(here(), 'config.json'), 200);
     await expectRefusal(/config\.json is not valid JSON/);
   });
 });
@@ -271,7 +112,7 @@ describe('a folder without model.safetensors', () => {
     ['a variant', ['model.fp16.safetensors'], /model\.fp16\.safetensors, weights under another name/],
     ['an adapter', ['adapter_model.safetensors'], /an adapter without its base.*merge_and_unload/],
   ])('says that it has %s', async (_, files, says) => {
-    cpSync(`${models}llama-grouped/config.json`, join(folder, 'config.json'));
+    cpSync(`${MODELS}llama-grouped/config.json`, join(here(), 'config.json'));
     for (const file of files) write(file, 'x');
     await expectRefusal(says);
   });
@@ -281,15 +122,15 @@ describe('a folder without model.safetensors', () => {
     write('llama.Q4_K_M.gguf', 'GGUF');
     await expectRefusal(/has no config\.json: it holds llama\.Q4_K_M\.gguf, weights of llama\.cpp/);
     remove('llama.Q4_K_M.gguf');
-    mkdirSync(join(folder, 'snapshots'));
+    mkdirSync(join(here(), 'snapshots'));
     await expectRefusal(/has no config\.json: .*a cache of downloads.*snapshots\/REVISION/);
   });
 });
 
 describe('bytes that were fetched', () => {
   it('are named where they are a web page or a pointer, as servers send instead of a file', async () => {
-    const config = JSON.parse(readFileSync(`${models}llama-grouped/config.json`, 'utf8')) as unknown;
-    const fetched = (text: string) => loadModel({ config, weights: new TextEncoder().encode(text) });
+    copy('llama-grouped');
+    const fetched = (text: string) => loadModel({ config: config(), weights: new TextEncoder().encode(text) });
     await expect(fetched(PAGE)).rejects.toThrow(/it is a web page/);
     await expect(fetched(POINTER)).rejects.toThrow(/it is a pointer of Git LFS/);
     await expect(fetched('')).rejects.toThrow(/it is empty/);
@@ -298,30 +139,6 @@ describe('bytes that were fetched', () => {
   it('of an adapter likewise', async () => {
     write('adapter_config.json', POINTER);
     write('adapter_model.safetensors', POINTER);
-    await expect(readAdapter(folder)).rejects.toThrow(/adapter_config\.json: it is a pointer of Git LFS/);
-  });
-});
-
-describe('packed weights', () => {
-  const I32 = { data: Int32Array.of(7), shape: [1], dtype: 'I32' as const };
-  const F16 = { data: Float64Array.of(7), shape: [1], dtype: 'F16' as const };
-
-  it.each<[string, string]>([
-    ['qweight', 'GPTQ or AWQ'], ['weight.absmax', 'bitsandbytes'], ['weight.quant_state.bitsandbytes__nf4', 'bitsandbytes'],
-    ['SCB', 'bitsandbytes'], ['weight_packed', 'compressed-tensors'], ['weight_scale_inv', 'FP8'], ['scales', 'MLX'],
-  ])('show by the name %s that %s made them', async (name, packer) => {
-    copy('llama-grouped');
-    const proj = 'model.layers.0.self_attn.q_proj';
-    const bytes = writeSafetensors([[`${proj}.weight`, I32], [`${proj}.${name}`, F16]]);
-    write(SINGLE, bytes);
-    await expectRefusal(new RegExp(`packed by ${packer} \\('${proj}\\.${name}'\\)`), /in BF16 or F16/);
-    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as unknown;
-    await expect(loadModel({ config, weights: bytes })).rejects.toThrow(`packed by ${packer}`);
-  });
-
-  it('are named by config.json where it tells of them', async () => {
-    copy('llama-grouped');
-    edit('config.json', (json) => ({ ...json, quantization_config: { bits: 4, quant_method: 'awq' } }));
-    await expectRefusal(/quantization_config is .*weights packed by awq are not read, take the model in BF16 or F16/);
+    await expect(readAdapter(here())).rejects.toThrow(/adapter_config\.json: it is a pointer of Git LFS/);
   });
 });
