@@ -13,7 +13,7 @@ import { initialWeights } from '../src/model/init.ts';
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const TEXT = 'It was a damp, drizzly November in my soul; and I quietly took to the ship.\n';
 const ESCAPE = '\u001b';
-const COMMANDS = ['start', 'train', 'finetune', 'export', 'eval', 'generate', 'inspect', 'vectors', 'verify'];
+const COMMANDS = ['start', 'train', 'finetune', 'export', 'eval', 'generate', 'chat', 'inspect', 'vectors', 'verify'];
 
 let folder = '';
 const path = (...names: string[]) => join(folder, ...names);
@@ -119,7 +119,7 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
   });
 
   test('and names a required flag that is missing', () => {
-    return expectRefusal(['generate', '--model', 'models/nats'], 2, /required option '--prompt <text>' not specified/);
+    return expectRefusal(['generate', '--prompt', 'x'], 2, /required option '--model <dir>' not specified/);
   });
 
   test.each([
@@ -141,6 +141,9 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
 
   test.each<[string, string[], RegExp]>([
     ['an empty prompt', ['generate', '--model', 'models/nats', '--prompt', ''], /the prompt is empty: give --prompt/],
+    ['no prompt', ['generate', '--model', 'models/nats'], /no prompt: give --prompt <text>, --prompt-file <path>, or -/],
+    ['two prompts', ['generate', '--model', 'models/nats', '--prompt', 'x', '--prompt-file', 'y'], /both there: give one/],
+    ['log-probabilities in a text', ['generate', '--model', 'models/nats', '--prompt', 'x', '--logprobs', '1'], /needs --json/],
     ['an empty path', ['eval', '--model', '', '--text', 'books'], /option '--model <dir>' is empty: name a file or folder/],
     ['an empty path among others', ['eval', '--model', 'models/nats', '--text', 'books', ''], /'--text <path\.\.\.>' is empty/],
     ['--match among policies without nats', [

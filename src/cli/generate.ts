@@ -4,43 +4,40 @@
  */
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
-import type { GenerateOptions } from '../model/generate-options.ts';
+import { formatPolicy } from '../model/config.ts';
+import type { GeneratedToken, GenerateOptions } from '../model/generate-options.ts';
 import type { Model } from '../model/model.ts';
-import { withStarts } from '../model/tokenizer.ts';
+import type { FinishReason } from '../model/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { bosOption, gpuOption, notNegative, policy as policyOption, whole } from './options.ts';
+import { bosOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
+import { patientProgress, type PromptTokens, readPrompt, tokensOf } from './prompt.ts';
+import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
 import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal, printable } from './terminal.ts';
 
-interface Flags {
+interface Flags extends SamplingFlags {
   model: string;
   adapter?: string;
   bos: boolean;
-  prompt: string;
-  maxNewTokens: number;
-  temperature: number;
-  topK?: number;
-  seed: number;
-  policy?: Policy;
+  prompt?: string;
+  promptFile?: string;
+  logprobs?: number;
   gpu?: GpuChoice;
   json: boolean;
 }
 
 /** Adds the command. */
 export function registerGenerate(program: Command): void {
-  program.command('generate')
+  const command = program.command('generate')
     .description('continue a prompt; text goes to stdout as it comes, the summary to stderr')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .requiredOption('--prompt <text>', 'what to continue')
-    .option('--max-new-tokens <n>', 'most tokens to make', whole(1), 256)
-    .option('--temperature <t>', '0 picks the likeliest token', notNegative, 0.8)
-    .option('--top-k <k>', 'sample among the k likeliest tokens', whole(1))
-    .option('--seed <n>', 'names the random stream', whole(0), 0)
-    .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policyOption)
+    .option('--prompt <text>', 'what to continue, or - to read it from stdin')
+    .option('--prompt-file <path>', 'the file to continue, without the newline at its end');
+  addSamplingOptions(command)
+    .option('--logprobs <n>', 'with --json: log-probabilities of every token and of the n likeliest', whole(0))
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
@@ -48,18 +45,20 @@ export function registerGenerate(program: Command): void {
 }
 
 async function run(flags: Flags): Promise<void> {
-  const { prompt, json } = flags;
-  if (prompt === '') throw new UsageError('the prompt is empty: give --prompt at least one character');
+  const { json, logprobs } = flags;
+  if (logprobs !== undefined && !json) throw new UsageError('--logprobs needs --json, which prints them');
+  if (logprobs !== undefined && logprobs > 100) throw new UsageError(`--logprobs is ${logprobs}: at most 100 tokens are told`);
   checkModelFolder(flags.model);
+  const prompt = await readPrompt(flags);
   const engine = await openEngine(flags.gpu);
   const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {
+    const options = { ...samplingOptions(flags, model), ...(logprobs !== undefined && { logprobs }) };
+    const tokens = tokensOf(model, prompt);
     noteIfRepeated(model.tokenizer, prompt, 'the prompt');
-    warnBeyondTraining(model, prompt, flags.maxNewTokens);
-    const { maxNewTokens, temperature, topK, seed, policy } = flags;
-    const chosen = { maxNewTokens, temperature, seed, ...(topK && { topK }), ...(policy && { policy }) };
-    const report = await continueText(model, prompt, { ...chosen, signal: interrupt.signal }, (text) => {
+    noteBeyondTraining(model, tokens.fed.length, options.maxNewTokens);
+    const report = await continueText(model, tokens, { ...options, signal: interrupt.signal }, (text) => {
       if (!json) process.stdout.write(printable(text, process.stdout));
     });
     if (json) process.stdout.write(`${JSON.stringify({ model: flags.model, prompt, seed: flags.seed, ...report })}\n`);
@@ -75,6 +74,8 @@ async function run(flags: Flags): Promise<void> {
 export interface Continuation {
   readonly policy: string;
   readonly text: string;
+  /** A token that ends texts, a stop, or the most tokens. */
+  readonly finish: FinishReason;
   readonly promptTokens: number;
   readonly newTokens: number;
   /** Time of the prompt and of the tokens after it. */
@@ -83,42 +84,63 @@ export interface Continuation {
   readonly tokensPerSecond: number;
   /** Of the caches at the end. */
   readonly cache: CacheUse;
+  /** Natural log-probabilities by the model's own distribution, if they were asked for. */
+  readonly logprobs?: readonly object[];
 }
 
 /** Continues `prompt`, hands out the pieces, ends the text with a newline, and measures. */
 export async function continueText(
-  model: Model, prompt: string, options: GenerateOptions, onText: (text: string) => void,
+  model: Model, prompt: PromptTokens, options: GenerateOptions, onText: (text: string) => void,
 ): Promise<Continuation> {
-  const tokens = model.tokenizer.encode(prompt);
-  const promptTokens = tokens.length;
-  const fed = withStarts(model.tokenizer, tokens).length;
+  const { fed, own: promptTokens } = prompt;
   const begin = performance.now();
   let [text, newTokens, prefilled, end] = ['', 0, begin, begin];
   let cache: CacheUse = { live: 0, full: 0, bytes: 0, fullBytes: 0 };
+  let finish: FinishReason = 'length';
+  const told: GeneratedToken[] = [];
+  const progress = patientProgress('read the prompt (tokens)');
   try {
-    const pieces = model.generate(prompt, {
+    const pieces = model.generateBatch([fed], {
       ...options,
+      onPrompt: (done, total) => progress.update(done, total),
+      onToken: (token) => {
+        newTokens++;
+        if (options.logprobs !== undefined) told.push(token);
+      },
       onStep: async (session) => {
         end = performance.now();
-        newTokens = session.lengths[0]! - fed + 1; // the newest token is not seen yet
-        if (newTokens === 1) prefilled = end;
-        if (newTokens > 0) cache = cacheUse(await session.stats());
+        if (session.lengths[0]! < fed.length) return;
+        if (session.lengths[0] === fed.length) prefilled = end;
+        cache = cacheUse(await session.stats());
+        progress.finish();
       },
     });
     for await (const piece of pieces) {
-      text += piece;
-      onText(piece);
+      text += piece.text;
+      finish = piece.finish ?? finish;
+      if (piece.text !== '') onText(piece.text);
     }
   } finally {
+    progress.finish();
     if (text !== '' && !text.endsWith('\n')) onText('\n');
   }
   const [prefillSeconds, decodeSeconds] = [(prefilled - begin) / 1000, (end - prefilled) / 1000];
   return {
     policy: formatPolicy(options.policy ?? model.policy),
-    text, promptTokens, newTokens, prefillSeconds, decodeSeconds,
+    text, finish, promptTokens, newTokens, prefillSeconds, decodeSeconds,
     tokensPerSecond: decodeSeconds > 0 ? (newTokens - 1) / decodeSeconds : 0,
     cache,
+    ...(options.logprobs !== undefined && { logprobs: told.map((token) => withTexts(model, token)) }),
   };
+}
+
+/** A token for people: with its text, and with the texts of the likeliest ones. */
+function withTexts({ tokenizer }: Model, { token, logprob, top = [] }: GeneratedToken): object {
+  const textOf = (each: number) => {
+    const decoder = tokenizer.decoder({ specials: true });
+    return decoder.push(each) + decoder.end();
+  };
+  return { token, text: textOf(token), logprob, top: top.map((each) => ({ ...each, text: textOf(each.token) })) };
 }
 
 /** 128 tokens in 2.5 s ... */
@@ -131,11 +153,10 @@ export function summary(continuation: Continuation): string {
 }
 
 /** Positions beyond the trained context still work, but the model has never seen them. */
-function warnBeyondTraining(model: Model, prompt: string, maxNewTokens: number): void {
-  const most = withStarts(model.tokenizer, model.tokenizer.encode(prompt)).length + maxNewTokens;
+function noteBeyondTraining(model: Model, fed: number, maxNewTokens: number | undefined): void {
   const { maxPositions } = model.config;
-  if (most > maxPositions) {
-    const note = `up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond`;
-    process.stderr.write(`natsearch: note: ${note}\n`);
-  }
+  const most = fed + (maxNewTokens ?? model.generationDefaults?.maxNewTokens ?? 0);
+  if (most <= maxPositions) return;
+  const note = `up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond`;
+  process.stderr.write(`natsearch: note: ${note}\n`);
 }

@@ -8,6 +8,7 @@ import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../io/ad
 import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
 import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config.ts';
 import { architectureOf } from '../model/arch/index.ts';
+import type { GenerationDefaults } from '../model/generation-config.ts';
 import { createHfTokenizer } from '../model/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../tensor.ts';
@@ -71,6 +72,10 @@ interface Report {
   readonly notes: readonly string[];
   /** Its tokens; null where the folder has none. */
   readonly tokenizer: { readonly kind: 'tokenizer.json' | 'bytes'; readonly tokens: number } | null;
+  /** What generation_config.json says; null where there is none. */
+  readonly generation: GenerationDefaults | null;
+  /** Whether it reads conversations: with `natsearch chat`. */
+  readonly chatTemplate: boolean;
   /** As measured after fine-tuning, at `context` tokens; null where that is not known. */
   readonly kept: { readonly overall: number; readonly byLayer: readonly number[]; readonly context: number } | null;
   readonly bytesPerToken: number;
@@ -93,6 +98,8 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, number
     ignored: folder.ignored,
     notes: folder.notes,
     tokenizer: await tokenizerOf(folder),
+    generation: folder.generation ?? null,
+    chatTemplate: folder.chatTemplate !== undefined,
     kept: adapter ? { overall: adapter.kept, byLayer: adapter.keptByLayer, context: adapter.context } : null,
     bytesPerToken,
     cache: LENGTHS.flatMap((tokens) => cacheSizes(config, adapter, tokens, entryBytes)),
@@ -144,6 +151,8 @@ function describe(report: Report & { model: string }, dtype: string): string {
   ];
   if (report.ignored.length > 0) lines.push(`  ignored       ${report.ignored.join(', ')}: unknown fields, which change nothing`);
   lines.push(...report.notes.map((note) => `  note          ${note}`));
+  if (report.generation) lines.push(`  generation    ${describeGeneration(report.generation)}`);
+  lines.push(`  conversation  ${report.chatTemplate ? 'by its chat template' : 'no chat template'}`);
   if (kept) {
     lines.push(`  kept          ${formatShare(kept.overall)} at ${kept.context} tokens; by layer ${kept.byLayer.map(formatShare).join(' ')}`);
   }
@@ -157,4 +166,14 @@ function describe(report: Report & { model: string }, dtype: string): string {
   lines.push(table(['cache', ...LENGTHS.map((tokens) => `${tokens / 1024}k tokens`)], rows));
   if (kept) lines.push('', 'nats: the kept share as measured, taken to hold at every length.');
   return lines.join('\n');
+}
+
+/** generation_config.json in one line: how it samples, where it ends, and what of it has no effect. */
+function describeGeneration(generation: GenerationDefaults): string {
+  const { eosTokenIds, unsupported, ...sampling } = generation;
+  const words = (name: string) => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  const parts = Object.entries(sampling).map(([name, value]) => `${words(name)} ${JSON.stringify(value)}`);
+  if (eosTokenIds) parts.push(`ends at ${eosTokenIds.join(', ')}`);
+  if (unsupported.length > 0) parts.push(`without effect: ${unsupported.join(', ')}`);
+  return parts.length > 0 ? parts.join('; ') : 'says nothing';
 }

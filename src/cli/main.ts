@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type Option } from 'commander';
 import { oneLine, report } from './errors.ts';
+import { registerChat } from './chat.ts';
 import { registerEval } from './eval.ts';
 import { registerExport } from './export.ts';
 import { registerFinetune } from './finetune.ts';
@@ -53,8 +54,8 @@ guardStreams();
 endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
-  registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerRecall,
-  registerInspect, registerVectors, registerVerify,
+  registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerChat,
+  registerRecall, registerInspect, registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `
@@ -64,6 +65,7 @@ Examples:
   natsearch finetune --model llama --text books/ --keep 0.25 --out my-adapter
   natsearch eval --model my-model --text book.txt
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
+  natsearch chat --model qwen2.5-0.5b-instruct --system "Answer in one sentence."
   natsearch vectors --out vectors
   natsearch verify vectors/outputs --dtype f16
 

@@ -60,9 +60,13 @@ export async function openFolder(folder: string): Promise<ModelFolder> {
  * Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar.
  *
  * @param bos Whether texts get the tokens that the tokenizer puts before them.
+ * @param check Refuses a folder before its weights are read.
  */
-export async function openModel(folder: string, engine: Engine, adapter?: string, bos = true): Promise<Model> {
-  await openFolder(folder);
+export async function openModel(
+  folder: string, engine: Engine, adapter?: string, bos = true, check?: (folder: ModelFolder) => void,
+): Promise<Model> {
+  const opened = await openFolder(folder);
+  check?.(opened);
   if (adapter !== undefined) checkAdapterFolder(adapter);
   return withLoadProgress((onProgress) => {
     return loadModel(folder, { engine, onProgress, bos, ...(adapter !== undefined && { adapter, onOtherBase }) });

@@ -19,6 +19,7 @@ import { checkModelFolder, shipped } from './paths.ts';
 import {
   colours, createProgress, formatBytes, formatCount, formatShare, interruptSignal, printable, type Progress, table,
 } from './terminal.ts';
+import { tokensOf } from './prompt.ts';
 import { readDocuments } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
 
@@ -80,7 +81,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
     const prompt = promptOf(text);
     say(`\n${heading('The model goes on')}\n${colours(process.stdout).dim(printable(prompt, process.stdout))}`);
     const continuation = await continueText(
-      model, prompt,
+      model, tokensOf(model, prompt),
       { maxNewTokens: flags.maxNewTokens, seed: flags.seed, temperature: 0.7, topK: 40, signal: interrupt.signal },
       (piece) => void (flags.json || process.stdout.write(printable(piece, process.stdout))),
     );

@@ -74,7 +74,8 @@ export function unreadTokens(model: Model, session: Session, { text, tokens }: C
   const { tokenizer } = model;
   const rest = tokenizer.encode(text.slice(read.text.length));
   const border = [read.tokens.at(-1)!, rest[0]!];
-  return border.some((token) => tokenizer.byteLength(token) === 0) ? rest : undefined;
+  const apart = tokenizer instanceof ByteTokenizer || border.some((token) => tokenizer.byteLength(token) === 0);
+  return apart ? rest : undefined;
 }
 
 /** Answers the last message, and remembers what `options.session` has read by then. */

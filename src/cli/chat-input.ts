@@ -1,0 +1,73 @@
+/**
+ * The user's side of a conversation: lines of a terminal or a pipe, and Ctrl-C, which stops an answer.
+ * @module
+ */
+import { constants } from 'node:os';
+import { createInterface, type Interface } from 'node:readline';
+
+/** Reads lines, and hands every answer a signal that Ctrl-C aborts. */
+export class ChatInput {
+  readonly #readline: Interface;
+  readonly #interactive = Boolean(process.stdin.isTTY);
+  #answer: AbortController | undefined;
+  #left = false;
+
+  constructor() {
+    this.#readline = createInterface({
+      input: process.stdin, terminal: this.#interactive, prompt: '> ',
+      ...(this.#interactive && { output: process.stderr }),
+    });
+    this.#readline.on('SIGINT', this.#onInterrupt);
+    process.on('SIGINT', this.#onInterrupt).on('SIGTERM', this.#onEnd).on('SIGHUP', this.#onEnd);
+  }
+
+  /** Lines until the user leaves. */
+  async *lines(): AsyncGenerator<string> {
+    const lines = this.#readline[Symbol.asyncIterator]();
+    for (;;) {
+      if (this.#left) return;
+      if (this.#interactive) this.#readline.prompt();
+      const { value, done } = await lines.next();
+      if (done || this.#left) break;
+      yield value;
+    }
+    if (this.#interactive) process.stderr.write('\n');
+  }
+
+  /** Work that Ctrl-C stops, and that leaves the conversation alive. */
+  async answering<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    this.#answer = new AbortController();
+    try {
+      return await work(this.#answer.signal);
+    } finally {
+      this.#answer = undefined;
+    }
+  }
+
+  /** Ends the lines. */
+  leave(): void {
+    this.#left = true;
+    this.#readline.close();
+  }
+
+  /** Gives stdin and the signals back. */
+  dispose(): void {
+    this.#readline.close();
+    process.off('SIGINT', this.#onInterrupt).off('SIGTERM', this.#onEnd).off('SIGHUP', this.#onEnd);
+  }
+
+  readonly #onInterrupt = (): void => {
+    if (this.#answer && !this.#answer.signal.aborted) {
+      this.#answer.abort(new Error('Ctrl-C'));
+      return;
+    }
+    process.exitCode = 128 + constants.signals.SIGINT;
+    this.leave();
+  };
+
+  readonly #onEnd = (name: NodeJS.Signals): void => {
+    process.exitCode = 128 + constants.signals[name];
+    this.#answer?.abort(new Error(name));
+    this.leave();
+  };
+}

@@ -1,0 +1,100 @@
+/**
+ * What was said in a conversation, and the session that has read it.
+ * @module
+ */
+import { StoppedError } from '../errors.ts';
+import { chat, chatPrompt, type ChatOptions, unreadTokens } from '../model/chat.ts';
+import type { ChatMessage } from '../model/chat-template.ts';
+import { formatPolicy } from '../model/config.ts';
+import type { Model } from '../model/model.ts';
+import type { FinishReason } from '../model/sequence.ts';
+import type { Session } from '../model/session.ts';
+import { cacheUse, type CacheUse } from './open.ts';
+import { patientProgress } from './prompt.ts';
+
+/** An answer, and what it cost. */
+export interface Turn {
+  readonly content: string;
+  readonly finish: FinishReason | 'stopped';
+  /** Tokens that were read for it, and those that the session had read before. */
+  readonly read: number;
+  readonly readBefore: number;
+  /** Whether everything was read again, because it did not go on from what had been read. */
+  readonly again: boolean;
+  readonly newTokens: number;
+  readonly seconds: number;
+  readonly policy: string;
+  readonly cache: CacheUse;
+}
+
+/** Messages and their session. */
+export class Conversation {
+  readonly #model: Model;
+  readonly #options: ChatOptions;
+  readonly #system: readonly ChatMessage[];
+  #messages: ChatMessage[];
+  #session: Session | undefined;
+
+  constructor(model: Model, options: ChatOptions, system: string | undefined) {
+    this.#model = model;
+    this.#options = options;
+    this.#system = system === undefined ? [] : [{ role: 'system', content: system }];
+    this.#messages = [...this.#system];
+  }
+
+  /** Forgets what was said, but for the system's message. */
+  reset(): void {
+    this.#session?.dispose();
+    this.#session = undefined;
+    this.#messages = [...this.#system];
+  }
+
+  /** Answers a message; when `signal` aborts, with what was said until then. */
+  async answer(content: string, signal: AbortSignal, onText: (text: string) => void): Promise<Turn> {
+    const messages = [...this.#messages, { role: 'user', content }];
+    const begin = performance.now();
+    const { session, unread, again } = await this.#sessionFor(messages);
+    const readBefore = session.lengths[0]!;
+    const progress = patientProgress('read (tokens)');
+    let [text, newTokens]: [string, number] = ['', 0];
+    let finish: Turn['finish'] = 'stopped';
+    try {
+      const onPrompt = (done: number, total: number) => progress.update(done, total);
+      const onToken = () => {
+        if (newTokens++ === 0) progress.finish();
+      };
+      const options = { ...this.#options, session, signal, onPrompt, onToken };
+      for await (const piece of chat(this.#model, messages, options)) {
+        text += piece.text;
+        finish = piece.finish ?? finish;
+        if (piece.text !== '') onText(piece.text);
+      }
+    } catch (error) {
+      if (!(error instanceof StoppedError)) throw error;
+    } finally {
+      progress.finish();
+    }
+    this.#messages = [...messages, { role: 'assistant', content: text }];
+    return {
+      content: text, finish, read: unread, readBefore, again, newTokens, seconds: (performance.now() - begin) / 1000,
+      policy: formatPolicy(session.policy), cache: cacheUse(await session.stats()),
+    };
+  }
+
+  /** The session if it can go on with these messages, or a new one. */
+  async #sessionFor(messages: readonly ChatMessage[]): Promise<{ session: Session; unread: number; again: boolean }> {
+    const prompt = await chatPrompt(this.#model, messages, this.#options);
+    const unread = this.#session && unreadTokens(this.#model, this.#session, prompt);
+    if (this.#session && unread) return { session: this.#session, unread: unread.length, again: false };
+    const again = this.#session !== undefined;
+    this.#session?.dispose();
+    const { policy } = this.#options;
+    this.#session = this.#model.session({ ...(policy && { policy }) });
+    return { session: this.#session, unread: prompt.tokens.length, again };
+  }
+
+  /** Frees the session. */
+  dispose(): void {
+    this.#session?.dispose();
+  }
+}
