@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:os';
 import { createInterface, type Interface } from 'node:readline';
+import { conversationSignals } from './signals.ts';
 
 /** Reads lines, and hands every answer a signal that Ctrl-C aborts. */
 export class ChatInput {
@@ -11,6 +12,7 @@ export class ChatInput {
   readonly #interactive = Boolean(process.stdin.isTTY);
   #answer: AbortController | undefined;
   #left = false;
+  readonly #giveBack: () => void;
 
   constructor() {
     this.#readline = createInterface({
@@ -18,7 +20,7 @@ export class ChatInput {
       ...(this.#interactive && { output: process.stderr }),
     });
     this.#readline.on('SIGINT', this.#onInterrupt);
-    process.on('SIGINT', this.#onInterrupt).on('SIGTERM', this.#onEnd).on('SIGHUP', this.#onEnd);
+    this.#giveBack = conversationSignals(this.#onInterrupt, this.#onEnd);
   }
 
   /** Lines until the user leaves. */
@@ -53,7 +55,7 @@ export class ChatInput {
   /** Gives stdin and the signals back. */
   dispose(): void {
     this.#readline.close();
-    process.off('SIGINT', this.#onInterrupt).off('SIGTERM', this.#onEnd).off('SIGHUP', this.#onEnd);
+    this.#giveBack();
   }
 
   readonly #onInterrupt = (): void => {

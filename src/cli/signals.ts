@@ -39,15 +39,32 @@ export function interruptSignal(): Interrupt {
       controller.abort();
     } else if (name !== 'SIGHUP' && performance.now() - first > TOGETHER) process.exit(code);
   };
+  return { signal: controller.signal, dispose: onSignals(listen) };
+}
+
+/** Hands every signal to `listen`; the function that is returned gives them back to the process. */
+function onSignals(listen: (name: NodeJS.Signals) => void): () => void {
   for (const name of SIGNALS) process.on(name, listen);
   listeners++;
-  return {
-    signal: controller.signal,
-    dispose: () => {
-      for (const name of SIGNALS) process.off(name, listen);
-      listeners--;
-    },
+  return () => {
+    for (const name of SIGNALS) process.off(name, listen);
+    listeners--;
   };
+}
+
+/**
+ * For a conversation, which goes on after Ctrl-C: `onInterrupt` is called for every one, `onEnd` for the signals that
+ * end it. The function that is returned gives the signals back.
+ */
+export function conversationSignals(onInterrupt: () => void, onEnd: (name: NodeJS.Signals) => void): () => void {
+  let last = -Infinity;
+  return onSignals((name) => {
+    if (name === 'SIGHUP' && ignoresHangup()) return;
+    if (name !== 'SIGINT') return onEnd(name);
+    const again = performance.now() - last < TOGETHER;
+    last = performance.now();
+    if (!again) onInterrupt();
+  });
 }
 
 /** While no command listens, as before its work has begun: a signal ends the process with a line. */
