@@ -30,8 +30,8 @@ export default defineConfig({
   optimizeDeps: {
     entries: [],
     include: [
-      '@huggingface/tokenizers', 'fast-check', 'gpu.js', 'pure-rand/distribution/uniformFloat64', 'pure-rand/distribution/uniformInt',
-      'pure-rand/generator/xoroshiro128plus',
+      '@huggingface/jinja', '@huggingface/tokenizers', 'fast-check', 'gpu.js', 'pure-rand/distribution/uniformFloat64',
+      'pure-rand/distribution/uniformInt', 'pure-rand/generator/xoroshiro128plus',
     ],
   },
   define: { 'process.env': JSON.stringify({ NATS_STACKS: stacks, NATS_REQUIRE: stacks }) },
