@@ -8,6 +8,7 @@ import { existsSync, readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option } from 'commander';
 import { StorageError } from '../errors.ts';
+import { removeLeftovers } from '../io/atomic.ts';
 import { makeFolder, writeFileAtomic } from '../io/files.ts';
 import { findPlace, type Place } from '../io/place.ts';
 import { lockFolder } from './lock.ts';
@@ -50,6 +51,7 @@ export async function openOut(path: string, kind: OutFolder, force: boolean): Pr
     for (const folder of made) if (!removeIfEmpty(folder)) break;
   };
   try {
+    await removeLeftovers(place.path);
     if (!force) await refuseOthers(path, kind);
     return close;
   } catch (error) {

@@ -3,6 +3,8 @@
  * elsewhere.
  * @module
  */
+import { closeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { oneLine } from './errors.ts';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -25,6 +27,19 @@ export function guardStreams(): void {
     process.stderr.write(`natsearch: ${cannotWriteResults(error)}\n`);
     process.exit(Number(process.exitCode) || 1);
   });
+  // Node restores the terminal at the end, and aborts where it is gone by then: it leaves closed files alone.
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  process.on('exit', () => {
+    for (const fd of terminals) if (!isatty(fd)) close(fd);
+  });
+}
+
+function close(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // It was closed.
+  }
 }
 
 /** What to say when results could not be written to stdout. */

@@ -24,6 +24,7 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
  */
 export async function writeFilesAtomic(files: readonly (readonly [string, Uint8Array | string])[]): Promise<void> {
   const { rename, rm } = builtin('node:fs/promises');
+  const { basename, dirname } = builtin('node:path');
   const written: { path: string; temporary: string; target: string }[] = [];
   let current = '';
   try {
@@ -38,7 +39,7 @@ export async function writeFilesAtomic(files: readonly (readonly [string, Uint8A
         await writeInto(place.path, content);
         continue;
       }
-      await removeLeftovers(place.path);
+      await removeLeftovers(dirname(place.path), basename(place.path));
       const temporary = temporaryName(place.path);
       written.push({ path, temporary, target: place.path });
       await writeTemporary(temporary, content, place);
@@ -77,7 +78,7 @@ async function writeInto(path: string, content: Uint8Array | string): Promise<vo
 
 /** Long after a write has ended, in ms: whose process cannot be asked has left a temporary file of that age behind. */
 const ABANDONED = 86_400_000;
-const TEMPORARY = /^\.([0-9a-f]{8})-(\d+)-[0-9a-z]+\.tmp$/;
+const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-[0-9a-z]+\.tmp$/;
 
 /** A name for a temporary file that no other write, process or machine uses: it says whose it is. */
 export function temporaryName(path: string): string {
@@ -85,14 +86,13 @@ export function temporaryName(path: string): string {
   return `${path}.${hostTag()}-${pid}-${Math.random().toString(36).slice(2)}.tmp`;
 }
 
-/** Removes temporary files of `path` whose writer was killed. */
-export async function removeLeftovers(path: string): Promise<void> {
+/** Removes temporary files in `folder` whose writer was killed: all, or those of the file `name`. */
+export async function removeLeftovers(folder: string, name?: string): Promise<void> {
   const { readdir, rm, stat } = builtin('node:fs/promises');
-  const { basename, dirname, join } = builtin('node:path');
-  const [folder, name] = [dirname(path), basename(path)];
+  const { join } = builtin('node:path');
   for (const other of await readdir(folder).catch(() => [])) {
-    const [, host, pid] = (other.startsWith(name) && TEMPORARY.exec(other.slice(name.length))) || [];
-    if (pid === undefined) continue;
+    const [ending, host, pid] = TEMPORARY.exec(other) ?? [];
+    if (ending === undefined || (name !== undefined && other !== name + ending)) continue;
     const file = join(folder, other);
     const age = await stat(file).then(({ mtimeMs }) => Date.now() - mtimeMs, () => 0);
     if ((host === hostTag() && hasEnded(Number(pid))) || age > ABANDONED) {

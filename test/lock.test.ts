@@ -1,0 +1,134 @@
+/** One process at a time on an --out: who has it is said, and the lock of a killed one is taken over. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { LOCK_FILE, lockFolder } from '../src/cli/lock.ts';
+import { stateOf, thisProcess } from '../src/cli/process-identity.ts';
+import { buildRacer, race } from './support/lock-race.ts';
+import { cases } from './support/thorough.ts';
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const onLinux = existsSync('/proc/self/stat');
+
+let root: string;
+let folder: string;
+beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'natsearch-lock-'))));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+beforeEach(() => void (folder = mkdtempSync(join(root, 'case-'))));
+
+/** The id of a process that has ended. */
+const dead = (): number => Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
+const leave = (holder: object): void => {
+  const all = { id: '0123456789abcdef', ...thisProcess(), since: '2026-01-02T03:04:05.000Z', ...holder };
+  writeFileSync(join(folder, LOCK_FILE), JSON.stringify(all));
+};
+
+describe('the lock of a folder', () => {
+  it('is had once, by a process that is named with host and time, until it is given back', () => {
+    const release = lockFolder(folder, 'my-run');
+    expect(() => lockFolder(folder, 'my-run')).toThrow(
+      new RegExp(`^my-run is in use by process ${process.pid} of ${hostname()} since 20[^ ]+Z: wait for it to end, or choose`),
+    );
+    release();
+    release();
+    expect(readdirSync(folder)).toEqual([]);
+    lockFolder(folder)();
+  });
+
+  it('is taken over from a process that has ended, and nothing is left of it', () => {
+    leave({ pid: dead() });
+    writeFileSync(join(folder, `${LOCK_FILE}.0123456789abcdef`), JSON.stringify({ // killed amid taking over
+      id: 'fedcba9876543210', ...thisProcess(), pid: dead(), since: '2026-01-02T03:04:05.000Z',
+    }));
+    const release = lockFolder(folder);
+    expect(readdirSync(folder)).toEqual([LOCK_FILE]);
+    expect(readFileSync(join(folder, LOCK_FILE), 'utf8')).toContain(`"pid":${process.pid},`);
+    release();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it.runIf(onLinux)('is taken over from an earlier process of the same id, and from before a restart', () => {
+    leave({ began: '1' });
+    lockFolder(folder)();
+    leave({ boot: 'another' });
+    lockFolder(folder)();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('of another machine or container is left alone, with what to delete if its process has ended', () => {
+    for (const holder of [{ host: 'elsewhere', pid: dead() }, ...(onLinux ? [{ namespace: 'pid:[1]', pid: dead() }] : [])]) {
+      leave(holder);
+      const path = join(folder, LOCK_FILE);
+      expect(() => lockFolder(folder)).toThrow(`which cannot be asked from here: if it has ended, delete ${path}; else choose`);
+      expect(existsSync(path)).toBe(true);
+    }
+  });
+
+  it('that is damaged is refused by name', () => {
+    writeFileSync(join(folder, LOCK_FILE), '{"pid": ');
+    expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged, .*: if no natsearch does, delete it$/);
+  });
+
+  it.runIf(onLinux)('is not had by a process that was killed and not yet waited for', () => {
+    // The shell never waits for its child, which becomes a zombie once killed.
+    const script = 'sleep 60 & pid=$!; kill -9 $pid; echo $pid; exec sleep 1';
+    const parent = spawn('sh', ['-c', script]);
+    return new Promise<void>((resolve) => parent.stdout.once('data', (data: Buffer) => setTimeout(() => {
+      const pid = Number(data.toString());
+      expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /);
+      const { began: _, ...own } = thisProcess();
+      expect(stateOf({ ...own, pid })).toBe('ended');
+      parent.kill();
+      resolve();
+    }, 100)));
+  });
+
+  it('goes to one of many that find it stale at the same moment', async () => {
+    const program = await buildRacer(folder);
+    for (let n = 0; n < cases(1, 10); n++) {
+      leave({ pid: dead() });
+      rmSync(join(folder, 'go'), { force: true });
+      const racers = await race(program, folder, 6, { rounds: 3 });
+      for (const { code, stderr } of racers) expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(racers.reduce((sum, { won }) => sum + won, 0)).toBeGreaterThan(0);
+      expect(readdirSync(folder).sort()).toEqual(['go', 'lock-process.mjs']);
+    }
+  });
+});
+
+describe('two trainings of one --out', () => {
+  const sizes = ['--hidden', '8', '--heads', '1', '--kv-heads', '1', '--layers', '1', '--intermediate', '8'];
+  const args = (...more: string[]) => [
+    main, 'train', '--text', join(folder, 'text.txt'), '--out', join(folder, 'out'), '--batch', '1', '--context', '16',
+    '--threads', '1', ...sizes, ...more,
+  ];
+  const ended = (child: ChildProcess): Promise<{ code: number | null; stderr: string }> => {
+    let stderr = '';
+    child.stderr!.on('data', (data: Buffer) => void (stderr += data.toString()));
+    return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })));
+  };
+
+  it('are one that goes on and one that says who has it; after kill -9 the next one takes over', async () => {
+    writeFileSync(join(folder, 'text.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
+    const first = spawn(process.execPath, args('--steps', '1000000', '--save-every', '5'));
+    const over = ended(first);
+    const state = join(folder, 'out', 'training-state.safetensors');
+    while (!existsSync(state) && first.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const more of [[], ['--resume'], ['--force']]) {
+      const { code, stderr } = await ended(spawn(process.execPath, args('--steps', '1', ...more)));
+      expect(stderr).toMatch(new RegExp(`^natsearch: [^\\n]*out is in use by process ${first.pid} of [^\\n]*\\n$`));
+      expect(code).toBe(1);
+    }
+    expect(first.exitCode).toBe(null);
+    first.kill('SIGKILL');
+    await over;
+    expect(readdirSync(join(folder, 'out'))).toContain(LOCK_FILE);
+    const next = await ended(spawn(process.execPath, args('--steps', '1', '--force')));
+    expect(next).toMatchObject({ code: 0 });
+    expect(readdirSync(join(folder, 'out')).sort())
+      .toEqual(['config.json', 'log.jsonl', 'model.safetensors', 'training-state.safetensors']);
+  });
+});

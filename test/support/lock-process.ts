@@ -1,0 +1,40 @@
+/**
+ * A process that takes the lock of a folder, again and again, for tests: bundled, and run by Node.
+ * `node lock-process.mjs FOLDER ROUNDS`: waits for FOLDER/go, then makes a file that only one may have while it holds
+ * the lock. Prints how many rounds it won and lost.
+ * @module
+ */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { lockFolder } from '../../src/cli/lock.ts';
+import { stateOf, thisProcess } from '../../src/cli/process-identity.ts';
+
+const [folder, rounds] = [process.argv[2]!, Number(process.argv[3])];
+const alone = join(folder, 'alone');
+const counts = { won: 0, lost: 0 };
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+while (!existsSync(join(folder, 'go'))) await pause(1);
+for (let round = 0; round < rounds; round++) {
+  let release: () => void;
+  try {
+    release = lockFolder(folder);
+  } catch (error) {
+    if (!/is in use by process \d+ of .* since \d{4}-/.test((error as Error).message)) throw error;
+    counts.lost++;
+    await pause(Math.random() * 4);
+    continue;
+  }
+  counts.won++;
+  if (existsSync(alone)) {
+    const { began: _, ...own } = thisProcess();
+    const pid = Number(readFileSync(alone, 'utf8'));
+    if (stateOf({ ...own, pid }) === 'running') throw new Error(`${pid} has the lock too`);
+    rmSync(alone); // of one that was killed
+  }
+  writeFileSync(alone, String(process.pid), { flag: 'wx' }); // throws where there are two
+  if (Math.random() < 0.5) await pause(Math.random() * 3);
+  rmSync(alone);
+  release();
+}
+process.stdout.write(JSON.stringify(counts));
