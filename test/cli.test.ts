@@ -13,7 +13,9 @@ import { initialWeights } from '../src/model/init.ts';
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const TEXT = 'It was a damp, drizzly November in my soul; and I quietly took to the ship.\n';
 const ESCAPE = '\u001b';
-const COMMANDS = ['start', 'train', 'finetune', 'export', 'eval', 'generate', 'chat', 'inspect', 'vectors', 'verify'];
+const COMMANDS = [
+  'start', 'train', 'finetune', 'export', 'eval', 'generate', 'chat', 'inspect', 'plan', 'vectors', 'verify',
+];
 
 let folder = '';
 const path = (...names: string[]) => join(folder, ...names);

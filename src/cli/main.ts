@@ -13,6 +13,7 @@ import { registerExport } from './export.ts';
 import { registerFinetune } from './finetune.ts';
 import { registerGenerate } from './generate.ts';
 import { registerInspect } from './inspect.ts';
+import { registerPlan } from './plan.ts';
 import { refuseEmptyPaths } from './options.ts';
 import { packageRoot } from './paths.ts';
 import { registerRecall } from './recall.ts';
@@ -55,7 +56,7 @@ endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerChat,
-  registerRecall, registerInspect, registerVectors, registerVerify,
+  registerRecall, registerInspect, registerPlan, registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `

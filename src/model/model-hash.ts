@@ -4,6 +4,7 @@
  */
 import type { Engine } from '../engine.ts';
 import { sha256 } from '../io/sha256.ts';
+import { tensorDigest, weightsHash } from '../io/weights-hash.ts';
 import type { ModelConfig } from './config.ts';
 import type { Weights } from './decoder.ts';
 
@@ -12,13 +13,9 @@ import type { Weights } from './decoder.ts';
  * whatever it holds them in. Reads all of them once.
  */
 export async function modelHash(engine: Engine, config: ModelConfig, weights: Weights): Promise<string> {
-  const lines = [canonical(decisive(config))];
-  for (const name of [...weights.keys()].sort()) {
-    const tensor = weights.get(name)!;
-    const { buffer, byteOffset, byteLength } = Float32Array.from(await engine.read(tensor));
-    lines.push(`${name} [${tensor.shape}] ${await sha256(new Uint8Array(buffer, byteOffset, byteLength))}`);
-  }
-  return sha256(new TextEncoder().encode(lines.join('\n')));
+  const digests = new Map<string, string>();
+  for (const [name, tensor] of weights) digests.set(name, await tensorDigest(await engine.read(tensor)));
+  return sha256(new TextEncoder().encode(`${canonical(decisive(config))}\n${await weightsHash(digests)}`));
 }
 
 /** The config without what changes no logit: which tokens begin and end texts, and how it was trained. */
@@ -28,10 +25,14 @@ function decisive(config: ModelConfig): object {
   return { modelType: 'llama', ...rest, nats: { window, chunk, pooling } };
 }
 
-/** JSON with the keys of every object in order. */
+/**
+ * JSON with the keys of every object in order. What is absent, null or false says the same, so that a later version's
+ * new switches leave old files valid.
+ */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => {
     if (typeof each !== 'object' || each === null || Array.isArray(each)) return each;
-    return Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)));
+    const set = Object.entries(each).filter(([, x]) => x !== null && x !== undefined && x !== false);
+    return Object.fromEntries(set.sort(([a], [b]) => (a < b ? -1 : 1)));
   });
 }

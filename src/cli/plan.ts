@@ -1,0 +1,110 @@
+/**
+ * `natsearch plan`: what a model will take, and whether it fits, from its config.json alone.
+ * @module
+ */
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { createEngine, type GpuChoice } from '../engines.ts';
+import { StorageError } from '../errors.ts';
+import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../io/adapter.ts';
+import { fileExists } from '../io/files.ts';
+import { readJson } from '../io/json-file.ts';
+import { inFolder } from '../io/model-folder.ts';
+import { architectureOf } from '../model/arch/index.ts';
+import { type ModelConfig, parseConfig, type Policy } from '../model/config.ts';
+import { planMemory, usualPolicies } from '../model/plan.ts';
+import { thisMachine } from './machine.ts';
+import { gpuOption, policies, share, whole } from './options.ts';
+import { checkAdapterFolder, find } from './paths.ts';
+import { describePlan, type Report } from './plan-text.ts';
+
+/** What Node and the library take before there is a model. */
+const PROCESS = 128 * 2 ** 20;
+/** What learned types are taken to keep where nobody has measured it. */
+const ASSUMED_KEPT = 0.25;
+/** Bytes of a stored number, by the name that PyTorch gives it. */
+const STORED: Readonly<Record<string, number>> = { float64: 8, float32: 4, float16: 2, bfloat16: 2 };
+
+interface Flags {
+  model: string;
+  adapter?: string;
+  context?: number;
+  policy?: readonly Policy[];
+  keep?: number;
+  gpu?: GpuChoice;
+  json: boolean;
+}
+
+/** Adds the command. */
+export function registerPlan(program: Command): void {
+  program.command('plan')
+    .description('what a model will take and whether it fits here, from its config.json, before any weight is downloaded')
+    .requiredOption('--model <path>', 'model folder, of which only config.json is read, or a config.json')
+    .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .option('--context <n>', 'tokens to plan for (default: 4k, 32k and 128k)', whole(1))
+    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: full, a window, and learned types)', policies)
+    .option('--keep <share>', 'what learned types keep (default: as the adapter measured, or 0.25)', share)
+    .addOption(gpuOption())
+    .option('--json', 'print one JSON document instead', false)
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const { base, dtype } = await readConfig(flags.model);
+  if (flags.adapter !== undefined) checkAdapterFolder(flags.adapter);
+  const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
+  if (adapter) checkAdapter(adapter, base);
+  const report = await plan(flags, adapter ? adaptedConfig(adapter, base) : base, dtype, adapter);
+  process.stdout.write(`${flags.json ? JSON.stringify(report) : describePlan(report)}\n`);
+}
+
+/** The config of a folder or file, and the dtype that it says its weights are stored in. */
+async function readConfig(path: string): Promise<{ base: ModelConfig; dtype: string | undefined }> {
+  const isFolder = find(path, 'folder or file', 'pass a model folder, or a config.json').isDirectory();
+  const file = isFolder ? join(path, 'config.json') : path;
+  if (!(await fileExists(file))) throw new StorageError(`${path} has no config.json: download it, no weights are needed`);
+  const json = await readJson(file);
+  const { torch_dtype: old, dtype = old } = (json ?? {}) as { torch_dtype?: unknown; dtype?: unknown };
+  try {
+    return { base: parseConfig(json), dtype: typeof dtype === 'string' && Object.hasOwn(STORED, dtype) ? dtype : undefined };
+  } catch (error) {
+    throw inFolder(dirname(file), error);
+  }
+}
+
+async function plan(
+  flags: Flags, config: ModelConfig, dtype: string | undefined, adapter: Adapter | undefined,
+): Promise<Report> {
+  const machine = thisMachine();
+  const gpu = flags.gpu === undefined ? null : await gpuLimits(flags.gpu);
+  const kept = flags.keep ?? adapter?.keptByLayer.map((each) => Math.min(each, 1)) ?? ASSUMED_KEPT;
+  const usual = usualPolicies(config);
+  const compared = flags.policy ?? (usual.some(({ kind }) => kind === 'nats') ? usual : [...usual, { kind: 'nats' } as const]);
+  const onHost = gpu === null || gpu.sharesMemory;
+  const tensor = gpu ? { bytes: gpu.tensorBytes, name: gpu.limit } : { bytes: machine.largestArray, name: 'the largest array of Node' };
+  const memory = planMemory(config, {
+    policies: compared, kept, tensor, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32']!,
+    ...(flags.context !== undefined && { contexts: [flags.context] }),
+    ...(onHost && { memory: Math.max(0, machine.memory - PROCESS) }),
+  });
+  return {
+    model: flags.model, ...(adapter && { adapter: flags.adapter }), architecture: architectureOf(config).className,
+    dtype: dtype ?? null, trainedWith: config.maxPositions,
+    kept: {
+      share: kept,
+      source: flags.keep !== undefined ? 'given' : adapter ? 'measured' : 'assumed',
+      ...(adapter && flags.keep === undefined && { context: adapter.context }),
+    },
+    machine: { ...machine, process: PROCESS }, gpu, plan: memory,
+  };
+}
+
+/** What an engine on gpu.js allows, before anything is on it. */
+async function gpuLimits(gpu: GpuChoice): Promise<Report['gpu']> {
+  const engine = await createEngine({ gpu });
+  const { name, limits } = engine;
+  engine.dispose();
+  const tensorBytes = limits?.tensorBytes ?? Number.MAX_SAFE_INTEGER;
+  return { name, tensorBytes, limit: limits?.name ?? 'memory', sharesMemory: gpu === 'cpu' || gpu === 'webasm' };
+}
+
