@@ -33,7 +33,8 @@ export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, wit
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
 export { type KeptOf, matchedPolicies } from './evaluate/match.ts';
 export {
-  measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions, recallText,
+  type Filler, measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions,
+  recallText,
 } from './evaluate/recall.ts';
 export { tokenizeDocuments } from './train/data.ts';
 export type { TokenSource } from './train/token-store.ts';

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listTexts } from '../src/cli/text-files.ts';
-import { readDocuments, readTokens } from '../src/cli/text.ts';
+import { PagedText } from '../src/cli/paged-text.ts';
+import { readDocuments, readPaged, readTokens } from '../src/cli/text.ts';
 import { firstInvalid, Utf8Decoder } from '../src/cli/utf8.ts';
 import { ByteTokenizer, tokenizeDocuments, tokenizeStream } from '../src/index.ts';
 import { TokenStore } from '../src/train/token-store.ts';
@@ -56,6 +57,22 @@ describe('the texts of a folder', () => {
     expect(() => listTexts([path('books/empty.txt')])).toThrow(/empty\.txt is empty/);
     expect(() => listTexts(['-', '-'])).toThrow(/stdin \(-\) is named twice/);
     await expect(readTokens(bytes, [path('only-bom.txt')])).rejects.toThrow(/only-bom\.txt is empty/);
+  });
+});
+
+describe('a text of any length', () => {
+  test('is read like a string, whatever its pieces', () => {
+    fc.assert(fc.property(fc.array(fc.string()), fc.nat(30), fc.nat(30), (pieces, start, length) => {
+      const text = new PagedText();
+      for (const piece of pieces) text.push(piece);
+      expect(text.length).toBe(pieces.join('').length);
+      expect(text.slice(start, start + length)).toBe(pieces.join('').slice(start, start + length));
+    }));
+  });
+
+  test('is that of its documents, one line after the other', async () => {
+    const text = await readPaged([path('books'), path('bom.txt')]);
+    expect(text.slice(0, text.length)).toBe((await readDocuments([path('books'), path('bom.txt')])).join('\n'));
   });
 });
 

@@ -19,7 +19,7 @@ import { checkModelFolder } from './paths.ts';
 import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
 import { QUESTIONS_FILE, readQuestions, RECALL_FOLDER, TEXT_FILE } from './recall-files.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
-import { readDocuments } from './text.ts';
+import { readPaged } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
 
 interface WriteFlags {
@@ -77,7 +77,7 @@ export function registerRecall(program: Command): void {
 }
 
 async function write({ out, filler: paths, tests, force, json, ...options }: WriteFlags): Promise<void> {
-  const filler = paths && (await readDocuments(paths)).join('\n');
+  const filler = paths && await readPaged(paths);
   const documents = options.documents + tests;
   const all = filler === undefined
     ? usage(() => recallDocuments({ ...options, documents }))

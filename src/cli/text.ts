@@ -9,6 +9,7 @@ import type { Tokenizer } from '../model/tokenizer.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { tokenizeStream } from '../train/token-stream.ts';
 import { noteRepeated } from './notes.ts';
+import { PagedText } from './paged-text.ts';
 import { createProgress, type Progress } from './terminal.ts';
 import { isEmpty, listTexts, STDIN, type TextFile } from './text-files.ts';
 import { Utf8Decoder } from './utf8.ts';
@@ -74,6 +75,27 @@ export async function readDocuments(paths: readonly string[]): Promise<string[]>
     meter.finish();
   }
   return documents;
+}
+
+/** The texts under `paths` as one of any length, a line's end between documents; refused like readTokens(). */
+export async function readPaged(paths: readonly string[]): Promise<PagedText> {
+  const files = listTexts(paths);
+  const meter = new ReadMeter(files);
+  const text = new PagedText();
+  try {
+    for (const document of documentsOf(files, (bytes) => meter.add(bytes))) {
+      let begun = false;
+      for await (const piece of document) {
+        if (!begun && text.length > 0) text.push('\n');
+        begun = true;
+        text.push(piece);
+        meter.update(0);
+      }
+    }
+  } finally {
+    meter.finish();
+  }
+  return text;
 }
 
 /** Paths for a message: the first, and how many more. */

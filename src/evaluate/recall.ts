@@ -22,6 +22,12 @@ export interface RecallDocument {
   readonly distance: number;
 }
 
+/** A text, by code units of UTF-16; a string is one. */
+export interface Filler {
+  readonly length: number;
+  slice(start: number, end: number): string;
+}
+
 /** What documents to make. */
 export interface RecallOptions {
   readonly kind: RecallKind;
@@ -31,8 +37,8 @@ export interface RecallOptions {
   /** Facts in a document of `pairs` (default 4). */
   readonly pairs?: number;
   readonly seed?: number;
-  /** Where filler is cut from (default: sentences of random words). */
-  readonly filler?: string;
+  /** Where filler is cut from, a string or what is read like one (default: sentences of random words). */
+  readonly filler?: Filler;
 }
 
 /** What one policy remembers, and what it keeps for that. */
@@ -138,7 +144,7 @@ function sentences(random: Generator, room: number): string {
   return text.slice(0, Math.max(0, text.lastIndexOf('. ', room - 2) + 2));
 }
 
-function piece(random: Generator, filler: string, room: number): string {
+function piece(random: Generator, filler: Filler, room: number): string {
   const begin = random.below(Math.max(1, filler.length - room));
   return filler.slice(begin, begin + room).replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
 }
