@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSafetensors } from '../src/io/safetensors.ts';
 import { type Manifest, openVectors, readManifest, smallSuite, SUITES } from '../src/vectors.ts';
-import { THOROUGH } from './support/thorough.ts';
+import { cases, THOROUGH } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
@@ -116,7 +116,8 @@ describe('natsearch vectors', () => {
     expect(await contents('damaged')).toEqual({ ...(await contents('small')), 'notes.txt': expect.any(String) });
   });
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('leaves whole files when %s stops it, and completes them when run again', async (signal) => {
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+  it.each(signals.slice(0, cases(1, 3)))('leaves whole files when %s stops it, and completes them when run again', async (signal) => {
     const out = `stopped-${signal}`;
     const { stop, result } = start('--out', out, '--suite', 'full');
     while (!existsSync(path(out, 'tile-65.safetensors'))) await new Promise((resolve) => setTimeout(resolve, 2));
