@@ -189,6 +189,8 @@ export interface Engine {
   /** For people: 'reference float64', ... */
   readonly name: string;
   readonly precision: 'float64' | 'float32';
+  /** Prompt tokens per step at which a prompt is read about fastest, where that is not 64. */
+  readonly prefillStep?: number;
   /** The most bytes that one tensor may have, and what sets this limit; none where memory is the only one. */
   readonly limits?: { readonly tensorBytes: number; readonly name: string };
 

@@ -14,6 +14,7 @@ import { chatTemplateOf } from './model/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/generation-config.ts';
+import { expectKnown } from './model/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
 import { dropOthers, prefixed, tieHead } from './model/weight-names.ts';
@@ -74,6 +75,7 @@ export interface LoadOptions {
  */
 export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
   expectObject('options', options);
+  expectKnown('loadModel()', options, ['engine', 'adapter', 'bos', 'onProgress', 'onOtherBase']);
   const adapter = await adapterOf(options.adapter);
   const adapted = adapter && await adaptation(adapter);
   if (typeof source === 'string' || source instanceof URL) return loadFolder(folderOf(source), options, adapter, adapted);

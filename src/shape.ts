@@ -43,36 +43,6 @@ export function expectPositive(name: string, value: number): void {
   if (!(value > 0) || !Number.isFinite(value)) throw new ValueError(`${name} is ${value}: it must be a finite number above 0`);
 }
 
-/**
- * Refuses options that do not exist, such as misspelt ones, and tells the nearest that does.
- *
- * @param what The function that takes them.
- */
-export function expectKnown(what: string, options: unknown, names: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new ValueError(`the options of ${what} are ${options === null ? 'null' : typeof options}: pass an object, or leave them out`);
-  }
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown === undefined) return;
-  const distances = names.map((name) => editDistance(unknown.toLowerCase(), name.toLowerCase()));
-  const least = Math.min(...distances);
-  const near = least <= Math.max(2, unknown.length / 3) ? `did you mean ${names[distances.indexOf(least)]}? ` : '';
-  throw new ValueError(`${what} has no option ${JSON.stringify(unknown.slice(0, 100))}: ${near}its options are ${[...names].sort().join(', ')}`);
-}
-
-/** Letters to insert, take out or exchange to make one word of the other (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, n) => n);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
 /** W and C of §2, and the bound, if there is one. */
 export function checkLifetimeOptions(options: { window: number; chunk: number; bound?: number }): void {
   expectWhole('window', options.window, 0);

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { StoppedError, ValueError } from '../src/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
 import { measureRecall, recallDocuments } from '../src/evaluate/recall.ts';
+import { loadModel } from '../src/load.ts';
 import type { GeneratedToken, GenerateOptions } from '../src/model/generate-options.ts';
 import type { Prompt } from '../src/model/generate.ts';
 import type { GeneratedPiece } from '../src/model/sequence.ts';
@@ -51,6 +52,18 @@ describe('the options of generate()', () => {
     for (const options of [null, 7, []]) {
       await expect(model.generate('a', options as never).next()).rejects.toThrow(/the options of generate\(\) are/);
     }
+  });
+
+  it('of other functions are refused as well where they do not exist', async () => {
+    const refused = (of: string, name: string, near: string) => `${of}() has no option "${name}": did you mean ${near}?`;
+    expect(() => model.session({ polcy: 'full' } as never)).toThrow(refused('session', 'polcy', 'policy'));
+    const tokens = model.tokenizer.encode('some text');
+    const measured = evaluate(model, tokens, { contxt: 8 } as never);
+    await expect(measured).rejects.toThrow(refused('evaluate', 'contxt', 'context'));
+    const asked = { kind: 'passkey', documents: 1, length: 300, sed: 1 } as const;
+    expect(() => recallDocuments(asked as never)).toThrow(refused('recallDocuments', 'sed', 'seed'));
+    await expect(measureRecall(model, [], { steps: 1 } as never)).rejects.toThrow(refused('measureRecall', 'steps', 'step'));
+    await expect(loadModel('models/nats', { engin: 1 } as never)).rejects.toThrow(refused('loadModel', 'engin', 'engine'));
   });
 
   it('take tokens for a prompt, as they are', async () => {
@@ -221,6 +234,17 @@ describe('generate() with a session', () => {
     const wrong = model.generateBatch(['x', 'y'], { session, policy: { kind: 'full' } });
     await expect(wrong.next()).rejects.toThrow(/the policy is full but the session was made with nats/);
     session.dispose();
+  });
+});
+
+describe('repetitionPenalty', () => {
+  it('counts what the session has read before, as it counts the prompt', async () => {
+    const session = model.session();
+    const read = [256, ...model.tokenizer.encode('abcdefgh')];
+    await session.step(read);
+    const { tokens } = await run('ij', { session, temperature: 0, repetitionPenalty: 1e9, maxNewTokens: 60 });
+    session.dispose();
+    expect(new Set([...read, 105, 106, ...tokens]).size).toBe(read.length + 2 + tokens.length);
   });
 });
 

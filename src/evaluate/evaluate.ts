@@ -7,6 +7,7 @@ import { expectGoing, ValueError } from '../errors.ts';
 import { expectResult } from '../finite.ts';
 import type { CacheStats } from '../engine.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
+import { expectKnown } from '../model/known-options.ts';
 import type { Model } from '../model/model.ts';
 import { repeatsStarts } from '../model/tokenizer.ts';
 import { expectWhole } from '../shape.ts';
@@ -76,6 +77,7 @@ export interface Evaluation {
  * ```
  */
 export async function evaluate(model: Model, text: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
+  expectKnown('evaluate()', options, ['policy', 'context', 'step', 'signal', 'onProgress', 'onTypes']);
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
   expectWhole('context', context, 1);
   expectWhole('step', step, 1);

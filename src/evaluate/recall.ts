@@ -5,6 +5,7 @@
 import type { CacheStats } from '../engine.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
+import { expectKnown } from '../model/known-options.ts';
 import type { Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer.ts';
 import { type Generator, generator } from '../random.ts';
@@ -85,6 +86,7 @@ const WORDS = [
  * ```
  */
 export function recallDocuments(options: RecallOptions): RecallDocument[] {
+  expectKnown('recallDocuments()', options, ['kind', 'documents', 'length', 'pairs', 'seed', 'filler']);
   const { kind, documents, length, pairs = 4, seed = 0, filler } = options;
   expectWhole('documents', documents, 1);
   expectWhole('pairs', pairs, 1);
@@ -183,10 +185,12 @@ export function recallText(documents: readonly RecallDocument[]): string {
  */
 export async function measureRecall(
   model: Model, documents: readonly RecallDocument[],
-  { policy = model.policy, step = 64, signal, onProgress }: {
+  options: {
     policy?: Policy; step?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<Recall> {
+  expectKnown('measureRecall()', options, ['policy', 'step', 'signal', 'onProgress']);
+  const { policy = model.policy, step = 64, signal, onProgress } = options;
   expectWhole('step', step, 1);
   if (documents.length === 0) throw new ValueError('there are no documents to ask about: pass at least one');
   let [tokens, rightTokens, inputs, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0, 0];

@@ -3,9 +3,10 @@
  * @module
  */
 import { ValueError } from '../errors.ts';
-import { expectKnown, expectWhole } from '../shape.ts';
+import { expectWhole } from '../shape.ts';
 import { formatPolicy, type Policy } from './config.ts';
 import type { GenerationDefaults } from './generation-config.ts';
+import { expectKnown } from './known-options.ts';
 import type { Sampling } from './sampler.ts';
 import type { Session } from './session.ts';
 

@@ -14,6 +14,7 @@ import type { GenerateOptions } from './generate-options.ts';
 import type { GenerationDefaults } from './generation-config.ts';
 import { modelHash } from './model-hash.ts';
 import { checkPolicy } from './policy.ts';
+import { expectKnown } from './known-options.ts';
 import type { GeneratedPiece } from './sequence.ts';
 import { Session, type SessionModel, type SessionOptions } from './session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
@@ -83,6 +84,7 @@ export class Model {
 
   /** Decoding state for one or more sequences. */
   session(options: SessionOptions = {}): Session {
+    expectKnown('session()', options, ['batch', 'policy', 'blockSize']);
     const policy = options.policy ?? this.policy;
     checkPolicy(policy, this.config, this.weights);
     return new Session(this.#sessionModel, { ...options, policy });

@@ -66,7 +66,7 @@ export class Sequence {
     this.#ends = new Set(model.ends);
     this.#stopTokens = new Set(generation.stop.flatMap((stop) => specialToken(model, stop) ?? []));
     this.#stops = new StopWatch(generation.stop);
-    this.#seen = new Set(tokens);
+    this.#seen = new Set([...session.tokens[n]!, ...tokens]);
   }
 
   /** Tokens that are to be fed yet. */
