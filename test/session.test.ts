@@ -9,6 +9,8 @@ import type { WritableArray } from '../src/io/safetensors.ts';
 import { parsePolicy } from '../src/model/config.ts';
 import type { Model } from '../src/model/model.ts';
 import type { Session } from '../src/model/session.ts';
+import { SNAPSHOT } from './fixtures/session/snapshot.ts';
+import { SAVED_CONFIG, SAVED_STEPS, savedStep } from './fixtures/session/steps.ts';
 import { forEachEngine } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 import { cases, THOROUGH } from './support/thorough.ts';
@@ -132,6 +134,18 @@ describe('the snapshot of a session', () => {
     const { tensors } = await decodeSealedArrays(await (await narrow.restore(file)).snapshot(), 'the file', '');
     expect(tensors.get('layers.0.keys')!.dtype).toBe('F32');
     expect((await decodeSealedArrays(file, 'the file', '')).tensors.get('layers.0.keys')!.dtype).toBe('F64');
+  });
+
+  it('that Node saved goes on in every runtime to the bits of a session that was never saved', async () => {
+    const model = livelyModel(engine, SAVED_CONFIG);
+    const restored = await model.restore(Uint8Array.from(atob(SNAPSHOT), (digit) => digit.charCodeAt(0)));
+    const whole = model.session({ batch: 2 });
+    for (let n = 0; n < SAVED_STEPS; n++) await savedStep(whole, n);
+    expect(restored.tokens).toEqual(whole.tokens);
+    expect(await restored.stats()).toEqual(await whole.stats());
+    for (let n = SAVED_STEPS; n < 12; n++) {
+      expectSameBits(await savedStep(restored, n), await savedStep(whole, n), `step ${n}`);
+    }
   });
 
   it('does not depend on what the config says of ends and of training', async () => {
