@@ -193,6 +193,17 @@ describe('model.chat()', () => {
     expect(told).toEqual(again);
   });
 
+  it('goes on in a session that has read the beginning as tokens, such as a fork of another', async () => {
+    const session = model.session();
+    const { tokens } = await chatPrompt(model, [SYSTEM, USER]);
+    await session.step(tokens.subarray(0, 9));
+    const fork = session.fork();
+    const { read } = await answer([SYSTEM, USER], { session: fork });
+    expect(read).toBe(tokens.length - 9);
+    session.dispose();
+    fork.dispose();
+  });
+
   it('refuses a session that has read something else, and one of several sequences', async () => {
     const session = model.session();
     await answer([USER], { session });

@@ -19,14 +19,8 @@ export interface ChatOptions extends GenerateOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
-/** What a session has read of a conversation. */
-interface Read {
-  readonly tokens: readonly number[];
-  /** The same as a template writes it, special tokens included. */
-  readonly text: string;
-}
-
-const reads = new WeakMap<Session, Read>();
+/** What sessions have read of conversations as templates write it, special tokens included, at a length in tokens. */
+const reads = new WeakMap<Session, { readonly length: number; readonly text: string }>();
 
 /** A conversation as text and as tokens. */
 export interface ChatPrompt {
@@ -65,15 +59,14 @@ function templateOf({ chatTemplate }: Model, template: string | undefined): Chat
  */
 export function unreadTokens(model: Model, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
   if (session.lengths[0] === 0) return tokens;
+  const seen = session.tokens[0]!;
+  if (seen.length < tokens.length && seen.every((token, n) => token === tokens[n])) return tokens.subarray(seen.length);
   const read = reads.get(session);
-  if (!read || read.tokens.length !== session.lengths[0]) return undefined;
-  if (read.tokens.length < tokens.length && read.tokens.every((token, n) => token === tokens[n])) {
-    return tokens.subarray(read.tokens.length);
-  }
+  if (!read || read.length !== seen.length) return undefined;
   if (!text.startsWith(read.text) || text.length === read.text.length) return undefined;
   const { tokenizer } = model;
   const rest = tokenizer.encode(text.slice(read.text.length));
-  const border = [read.tokens.at(-1)!, rest[0]!];
+  const border = [seen.at(-1)!, rest[0]!];
   const apart = tokenizer instanceof ByteTokenizer || border.some((token) => tokenizer.byteLength(token) === 0);
   return apart ? rest : undefined;
 }
@@ -90,6 +83,7 @@ export async function* chat(
   if (!unread) {
     throw new ValueError(`the session has read ${session!.lengths[0]} tokens, which are no beginning of this conversation: pass a new session`);
   }
+  const whole = (session?.lengths[0] ?? 0) + unread.length;
   const picked: number[] = [];
   const onToken = (token: GeneratedToken) => {
     picked.push(token.token);
@@ -98,16 +92,13 @@ export async function* chat(
   try {
     yield* generate(model, [unread], { ...others, onToken });
   } finally {
-    if (session) remember(model, session, prompt, unread, picked);
+    // A prompt that was read in part is no text.
+    if (session?.lengths[0] === whole + picked.length) remember(model, session, prompt, picked);
   }
 }
 
-function remember(model: Model, session: Session, prompt: ChatPrompt, unread: Int32Array, picked: number[]): void {
-  const before = reads.get(session)?.tokens ?? [];
-  const tokens = [...before.slice(0, session.lengths[0]! - unread.length - picked.length), ...unread, ...picked];
-  reads.delete(session);
-  if (tokens.length !== session.lengths[0]) return; // the prompt was read in part
+function remember(model: Model, session: Session, prompt: ChatPrompt, picked: readonly number[]): void {
   const decoder = model.tokenizer.decoder({ specials: true });
   const text = picked.map((token) => decoder.push(token)).join('') + decoder.end();
-  reads.set(session, { tokens, text: prompt.text + text });
+  reads.set(session, { length: session.lengths[0]!, text: prompt.text + text });
 }
