@@ -136,15 +136,19 @@ describe('the snapshot of a session', () => {
     expect((await decodeSealedArrays(file, 'the file', '')).tensors.get('layers.0.keys')!.dtype).toBe('F64');
   });
 
-  it('that Node saved goes on in every runtime to the bits of a session that was never saved', async () => {
+  it('that Node saved is held to the bit in every runtime, and goes on as a session that was never saved', async () => {
     const model = livelyModel(engine, SAVED_CONFIG);
-    const restored = await model.restore(Uint8Array.from(atob(SNAPSHOT), (digit) => digit.charCodeAt(0)));
-    const whole = model.session({ batch: 2 });
+    const file = Uint8Array.from(atob(SNAPSHOT), (digit) => digit.charCodeAt(0));
+    const [restored, again, whole] = [await model.restore(file), await model.restore(file), model.session({ batch: 2 })];
+    expect(await restored.snapshot()).toEqual(file);
     for (let n = 0; n < SAVED_STEPS; n++) await savedStep(whole, n);
     expect(restored.tokens).toEqual(whole.tokens);
     expect(await restored.stats()).toEqual(await whole.stats());
     for (let n = SAVED_STEPS; n < 12; n++) {
-      expectSameBits(await savedStep(restored, n), await savedStep(whole, n), `step ${n}`);
+      const [got, same, expected] = [await savedStep(restored, n), await savedStep(again, n), await savedStep(whole, n)];
+      expectSameBits(got, same, `step ${n}`);
+      // Runtimes differ in the last bit of Math.sin, cos and pow, and so in keys that they compute themselves.
+      for (const [at, x] of Array.from(got).entries()) expect(Math.abs(x - expected[at]!)).toBeLessThan(1e-12);
     }
   });
 

@@ -91,7 +91,7 @@ export class Model {
   }
 
   /**
-   * The session of a snapshot: it goes on where that one was, to the same bits on the same engine.
+   * The session of a snapshot: it goes on where that one was, to the same bits on the same engine and runtime.
    *
    * @param snapshot What `session.snapshot()` gave, in this runtime or in another.
    * @throws {FileFormatError} If it is damaged, of another version, of another model, or no snapshot at all.

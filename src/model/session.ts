@@ -230,8 +230,8 @@ export class Session {
   }
 
   /**
-   * The session as a file: `model.restore()` makes one of it that goes on to the same bits, in this runtime or in
-   * another; on an engine of another precision, within that one's accuracy. The first snapshot of a model hashes its
+   * The session as a file: `model.restore()` makes one of it, in this runtime or in another, that goes on to the same
+   * bits where engine and runtime are the same, else within their accuracy. The first snapshot of a model hashes its
    * weights.
    *
    * @returns The bytes of a safetensors file: some hundred bytes per entry that the caches hold.
