@@ -106,9 +106,9 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, number
   };
 }
 
-async function tokenizerOf({ tokenizer, config }: ModelFolder): Promise<Report['tokenizer']> {
+async function tokenizerOf({ tokenizer, tokenizerConfig, config }: ModelFolder): Promise<Report['tokenizer']> {
   if (tokenizer !== undefined) {
-    return { kind: 'tokenizer.json', tokens: (await createHfTokenizer(tokenizer, config)).vocabSize };
+    return { kind: 'tokenizer.json', tokens: (await createHfTokenizer(tokenizer, config, tokenizerConfig)).vocabSize };
   }
   const bytes = defaultTokenizer(config);
   return bytes ? { kind: 'bytes', tokens: bytes.vocabSize } : null;
