@@ -28,12 +28,7 @@ interface Facts extends Pick<ModelConfig,
 const { models } = json('configs-expected.json') as { models: Record<string, Facts> };
 const files = readdirSync(`${root}configs`).map((file) => file.replace(/\.json$/, ''));
 
-/** A text needs a token to start or end with, which the barest files of Qwen lack. */
-function read(path: string): ModelConfig {
-  const fields = json(path) as Record<string, unknown>;
-  const bare = path.endsWith('-bare.json') && String(fields['model_type']).startsWith('qwen');
-  return parseConfig(bare ? { ...fields, eos_token_id: 2 } : fields);
-}
+const read = (path: string): ModelConfig => parseConfig(json(path));
 
 /** What YaRN multiplies cosines with, which is the cosine at position 0. */
 async function sharpnessOf(config: ModelConfig): Promise<number> {

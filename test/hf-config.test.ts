@@ -79,12 +79,14 @@ describe('a published config.json', () => {
     expect(parseConfig({ ...LLAMA_3, rope_scaling: { ...old, type: rope_type } })).toEqual(parseConfig(LLAMA_3));
   });
 
-  it('may lack the token that starts a text, or the one that ends it, but not both', () => {
+  it('may lack the token that starts a text, the one that ends it, or both', () => {
     expect(parseConfig({ ...QWEN_2, bos_token_id: null })).toMatchObject({ bosTokenId: 151645, eosTokenId: 151645 });
     const endless = parseConfig({ ...MISTRAL, eos_token_id: null });
     expect(endless).toMatchObject({ bosTokenId: 1, eosTokenId: 1, eosTokenIds: [] });
     const neither = { ...MISTRAL, bos_token_id: null, eos_token_id: null };
-    expect(() => parseConfig(neither)).toThrow(/bos_token_id and eos_token_id/);
+    expect(parseConfig(neither)).toMatchObject({ bosTokenId: -1, eosTokenId: -1, eosTokenIds: [] });
+    const again = parseConfig(JSON.parse(serializeConfig(parseConfig(neither))));
+    expect(again).toMatchObject({ bosTokenId: -1, eosTokenId: -1, eosTokenIds: [] });
   });
 
   it.each<[string, object, object]>([

@@ -41,9 +41,9 @@ export interface ModelConfig {
   /** Tokens that a query sees at most, its own counted: the lifetime of every type ends there. */
   readonly slidingWindow?: number;
   readonly tieWordEmbeddings: boolean;
-  /** Starts every text; where the model has none, eosTokenId. */
+  /** Starts texts where the tokenizer says so; where the model has none, eosTokenId, and -1 where it has neither. */
   readonly bosTokenId: number;
-  /** Ends a text; where the model has none, bosTokenId. */
+  /** Ends a text; where the model has none, bosTokenId, and -1 where it has neither. */
   readonly eosTokenId: number;
   /** Every token at which generation stops (default: eosTokenId alone). */
   readonly eosTokenIds?: readonly number[];
@@ -193,7 +193,7 @@ export function serializeConfig(config: ModelConfig): string {
     rms_norm_eps: config.rmsNormEpsilon,
     rope_theta: config.ropeTheta,
     tie_word_embeddings: config.tieWordEmbeddings,
-    bos_token_id: config.bosTokenId,
+    bos_token_id: config.bosTokenId < 0 ? null : config.bosTokenId,
     eos_token_id: ends.length > 1 ? ends : ends[0] ?? null,
     hidden_act: 'silu',
     ...ARCHITECTURES[modelType].write(config.slidingWindow),

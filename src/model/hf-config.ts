@@ -52,10 +52,7 @@ export function parseSpecials(
   const starts = fields.tokens('bos_token_id', bos, vocabSize);
   const eosTokenIds = fields.tokens('eos_token_id', eos, vocabSize);
   if (starts.length > 1) throw new ConfigError(`config.json: bos_token_id is [${starts}]: it must be one token`);
-  // A model without the one starts a text with the other, which is what stood before it in training.
-  const [bosTokenId, eosTokenId] = [starts[0] ?? eosTokenIds[0], eosTokenIds[0] ?? starts[0]];
-  if (bosTokenId === undefined || eosTokenId === undefined) {
-    throw new ConfigError('config.json: bos_token_id and eos_token_id are both missing: a text needs a token to start with');
-  }
+  // A model without the one has the other in its place, or none: whether texts start with it, its tokenizer says.
+  const [bosTokenId, eosTokenId] = [starts[0] ?? eosTokenIds[0] ?? -1, eosTokenIds[0] ?? starts[0] ?? -1];
   return { bosTokenId, eosTokenId, ...(eosTokenIds.length !== 1 && { eosTokenIds }) };
 }

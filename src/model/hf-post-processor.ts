@@ -40,7 +40,7 @@ export function parseAround(file: TokenizerFile, config: unknown, specials: { bo
     if (!wanted) return [];
     const named = special(config!, which, ids);
     const id = named === undefined ? (llama ? ids.get(which === 'bos' ? '<s>' : '</s>') : undefined) ?? specials[which] : named;
-    return id === null || id === undefined ? [] : [id];
+    return id === null || id === undefined || id < 0 ? [] : [id];
   };
   return { starts: side('bos', own?.starts ?? []), ends: side('eos', own?.ends ?? []) };
 }

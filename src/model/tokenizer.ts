@@ -37,7 +37,7 @@ export interface Tokenizer {
   readonly starts: readonly number[];
   /** Tokens that its tokenizer puts behind every whole text; none for most. A prompt, which goes on, has none. */
   readonly ends: readonly number[];
-  /** Ends a document; generation stops at it. */
+  /** Ends a document; generation stops at it. -1 where there is none, as for bos. */
   readonly eos: number;
   /** Tokens of `text`, without starts and ends. */
   encode(text: string, options?: EncodeOptions): Int32Array;

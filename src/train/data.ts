@@ -32,9 +32,9 @@ export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<stri
   return stream;
 }
 
-/** What stands behind a document: what its tokenizer puts there, and eos, once. */
+/** What stands behind a document: what its tokenizer puts there, and eos if there is one, once. */
 export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly number[] {
-  return ends.at(-1) === eos ? ends : [...ends, eos];
+  return eos < 0 || ends.at(-1) === eos ? ends : [...ends, eos];
 }
 
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */
