@@ -1,6 +1,6 @@
 /** Model folders and configs: what is read back, and what is refused before any work starts. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -124,7 +124,7 @@ describe('writeFileAtomic()', () => {
     const said = execFileSync('bash', ['-c', command], { encoding: 'utf8' });
     expect(said).toMatch(/^StorageError: cannot write .*file: [^\n]+\n$/);
     expect(readFileSync(path, 'utf8')).toBe('old');
-    expect(existsSync(`${path}.tmp`)).toBe(false);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
   it('replaces none of several files when one of them cannot be written', async () => {
@@ -140,7 +140,7 @@ describe('writeFileAtomic()', () => {
     await expect(writeFileAtomic(join(folder, 'file', 'below'), 'x')).rejects.toThrow(/is a file, not a folder/);
     await expect(writeFileAtomic(join(folder, 'no', 'where'), 'x')).rejects.toThrow(StorageError);
     await expect(writeFileAtomic(folder, 'x')).rejects.toThrow(StorageError);
-    expect(existsSync(`${folder}.tmp`)).toBe(false);
+    expect(readdirSync(folder)).toEqual(['file']);
   });
 });
 
