@@ -14,7 +14,7 @@ import { cases } from './support/thorough.ts';
 
 const engine = createEngine();
 const DTYPES = ['f32', 'f16', 'bf16'] as const satisfies readonly ClaimedDtype[];
-const CASES = cases(80, 1000);
+const CASES = cases(40, 1000);
 
 /** Any sizes, types and hints that keep it small. */
 function randomRecipe(n: number): Recipe {
