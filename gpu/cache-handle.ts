@@ -2,6 +2,7 @@
  * A cache behind the contract, its work left in the engine's queue.
  * @module
  */
+import { guardCache } from '../src/operations.ts';
 import * as check from '../src/checks.ts';
 import type { Cache, CacheOptions, CacheSnapshot, CacheStats, Tensor } from '../src/engine.ts';
 import { DisposedError } from '../src/errors.ts';
@@ -128,3 +129,5 @@ export class GpuCache implements Cache {
     if (this.#disposed) throw new DisposedError('a cache was used after dispose(): create a new one');
   }
 }
+
+guardCache(GpuCache.prototype);

@@ -14,6 +14,7 @@ import { chunkCount, FOREVER } from '../src/lifetime.ts';
 import {
   attentionSizes, checkTypesShape, checkTypeValues, expectRank, expectShape,
 } from '../src/shape.ts';
+import { guardEngine } from '../src/operations.ts';
 import { ndarray, sizeOf } from '../src/tensor.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
 import { attention, attentionBackward } from './attention.ts';
@@ -430,3 +431,5 @@ export class GpuEngine implements Engine, TensorOwner {
 
 /** float32 counts whole numbers up to here. */
 const MOST_TOKENS = 2 ** 24;
+
+guardEngine(GpuEngine.prototype);

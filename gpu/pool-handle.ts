@@ -2,6 +2,7 @@
  * A chunk pool behind the contract: its state is a tensor, the tokens seen are counted on the host.
  * @module
  */
+import { guardPool } from '../src/operations.ts';
 import * as check from '../src/checks.ts';
 import type { ChunkPool, ChunkPoolSnapshot, Pooling, Tensor } from '../src/engine.ts';
 import { checkCounts, expectRank, expectShape } from '../src/shape.ts';
@@ -78,3 +79,5 @@ export class GpuChunkPool implements ChunkPool {
     this.dispose();
   }
 }
+
+guardPool(GpuChunkPool.prototype);

@@ -3,9 +3,10 @@
  * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
  * @module
  */
+import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../src/arguments.ts';
 import { checkForward } from '../src/checks.ts';
 import { ValueError } from '../src/errors.ts';
-import { type AttentionSizes, attentionSizes, checkTypesShape } from '../src/shape.ts';
+import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 import type { MaskGradientRule } from '../src/engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
@@ -20,6 +21,11 @@ export interface AttentionArguments {
   scale?: number;
 }
 
+/** Keys and values may hold anything where no query sees them. */
+const inputs: Readonly<Record<string, Expected>> =
+  { q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) };
+const FORWARD = record(inputs);
+
 /**
  * Masked attention (§3). For query i of head h, over the keys j of its KV head with j <= i <= last(j):
  *
@@ -33,7 +39,8 @@ export interface AttentionArguments {
  * @param options.last Lifetimes, [B,G,N].
  * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
  * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision.
- * @throws {ShapeError} If shapes disagree or H is not a multiple of G.
+ * @throws {ShapeError} If shapes disagree, with each other or with the data, or H is not a multiple of G.
+ * @throws {ValueError} If an array is of the wrong kind, or q or the scale is not finite.
  * @example
  * ```ts
  * import { attention, lifetime, ndarray } from 'neural-attention-search';
@@ -45,6 +52,12 @@ export interface AttentionArguments {
  * ```
  */
 export function attention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
+  FORWARD('options', options);
+  return maskedAttention(options);
+}
+
+/** The same where queries may be no numbers: what they give is none either. */
+export function maskedAttention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
   const { q, k, v, last } = options;
   const sizes = attentionSizes(q, k, v, last);
   const { B, H, G, N, d } = sizes;
@@ -76,6 +89,11 @@ export function attention(options: AttentionArguments): { out: NDArray; lse: NDA
   return { out: { data: out, shape: [B, H, N, d] }, lse: { data: lse, shape: [B, H, N] } };
 }
 
+const BACKWARD = record({
+  ...inputs, out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
+  window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
+});
+
 /** What the backward needs besides the forward's inputs. */
 export interface AttentionBackwardArguments extends AttentionArguments {
   out: NDArray;
@@ -106,7 +124,8 @@ export interface AttentionBackwardArguments extends AttentionArguments {
  * @param options.rule `bounded` (default) or `exact`.
  * @returns dq [B,H,N,d], dk and dv [B,G,N,d], and dTypes [B,G,Nc,3] = (dg, dl, dw) if types was given.
  * @throws {ShapeError} If shapes disagree.
- * @throws {ValueError} If types is given without a window.
+ * @throws {ValueError} If types is given without a window, an array is of the wrong kind, or q, dOut or a number is not
+ * finite.
  * @example
  * ```ts
  * import { attention, attentionBackward, lifetime, ndarray } from 'neural-attention-search';
@@ -123,6 +142,12 @@ export function attentionBackward(options: AttentionBackwardArguments): {
   dv: NDArray;
   dTypes?: NDArray;
 } {
+  BACKWARD('options', options);
+  return maskedAttentionBackward(options);
+}
+
+/** The same where queries and cotangents may be no numbers. */
+export function maskedAttentionBackward(options: AttentionBackwardArguments): ReturnType<typeof attentionBackward> {
   const { q, k, v, last, lse, dOut, types } = options;
   const sizes = backwardSizes(options);
   const { B, H, G, N, d } = sizes;
@@ -162,6 +187,7 @@ function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32A
   const { window, chunk = 1, bound } = options;
   if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
   checkTypesShape(types, N, { window, chunk, bound });
+  checkTypeValues(types.data);
   const chunks = types.shape[2]!;
   const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
   for (let head = 0; head < B * G; head++) {
@@ -192,6 +218,7 @@ function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32A
  * ```
  */
 export function maskGradient(options: AttentionBackwardArguments): NDArray {
+  BACKWARD('options', options);
   const sizes = backwardSizes(options);
   const { B, G, N } = sizes;
   const dM = zerosLike(options.q.data, B * G * N * N);

@@ -3,7 +3,7 @@
  * @module
  */
 import { FOREVER, TokenType } from '../src/lifetime.ts';
-import { type FloatArray, zerosLike } from '../src/tensor.ts';
+import { type FloatArray, zeros, zerosLike } from '../src/tensor.ts';
 
 /** Room for a fixed number of entries, of which the first `used` are held. */
 export interface Block {
@@ -123,9 +123,9 @@ export class HeadEntries {
       used: 0,
       k: zerosLike(this.#like, size * this.#headDim),
       v: zerosLike(this.#like, size * this.#headDim),
-      position: new Int32Array(size),
-      last: new Int32Array(size),
-      type: new Uint8Array(size),
+      position: zeros(Int32Array, size),
+      last: zeros(Int32Array, size),
+      type: zeros(Uint8Array, size),
     };
   }
 }

@@ -4,13 +4,18 @@
  * @module
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/engine.ts';
+import { finite, floats, integers, list, optional, record, wholeFrom } from '../src/arguments.ts';
 import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/checks.ts';
 import { ValueError } from '../src/errors.ts';
+import { firstNotFinite } from '../src/finite.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkCounts, checkTypeValues } from '../src/shape.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/tensor.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
+
+/** Keys and values may hold anything where no query sees them. */
+const STEP = { k: floats, v: floats, types: integers, counts: optional(list(wholeFrom(0))) };
 
 /** What a step takes; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
 export interface StepInputs {
@@ -54,19 +59,24 @@ export class KVCache {
   constructor(
     options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }, bytesPerNumber = 8,
   ) {
+    record()('options', options);
     this.#bytesPerNumber = bytesPerNumber;
     this.options = { chunk: 1, blockSize: 16, ...options };
     const { batch, kvHeads } = this.options;
     checkCacheOptions(this.options);
-    this.#seen = new Int32Array(batch);
-    this.#peakLive = new Int32Array(batch * kvHeads);
-    this.#visiblePairs = new Float64Array(batch * kvHeads);
+    this.#seen = zeros(Int32Array, batch);
+    this.#peakLive = zeros(Int32Array, batch * kvHeads);
+    this.#visiblePairs = zeros(Float64Array, batch * kvHeads);
     this.clear();
   }
 
   /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
-    checkQueries(inputs.q, inputs.k.shape[2] ?? 0, this.options); // before anything is appended
+    record({ ...STEP, q: floats, scale: optional(finite) })('inputs', inputs);
+    const { q, k, counts } = inputs;
+    const T = k.shape[2] ?? 0;
+    checkQueries(q, T, this.options); // before anything is appended
+    checkFiniteRows(q, checkCounts(counts, this.options.batch, T));
     this.append(inputs);
     const out = this.attend(inputs);
     this.evict();
@@ -77,7 +87,9 @@ export class KVCache {
    * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk touched: row r is chunk
    * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
    */
-  append({ k, v, types, counts }: Omit<StepInputs, 'q'>): void {
+  append(inputs: Omit<StepInputs, 'q'>): void {
+    record(STEP)('inputs', inputs);
+    const { k, v, types, counts } = inputs;
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
     const T = appendedTokens(k, v, types, this.options);
     const rows = types.shape[2]!;
@@ -113,7 +125,9 @@ export class KVCache {
   }
 
   /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
-  attend({ q, scale }: { q: NDArray; scale?: number }): NDArray {
+  attend(inputs: { q: NDArray; scale?: number }): NDArray {
+    record({ q: floats, scale: optional(finite) })('inputs', inputs);
+    const { q, scale } = inputs;
     const { batch, kvHeads: G, headDim: d } = this.options;
     const T = q.shape[2] ?? 0;
     const H = checkQueries(q, T, this.options);
@@ -237,6 +251,17 @@ export class KVCache {
 
   #entries(b: number, g: number): HeadEntries | undefined {
     return this.#heads[headIndex(b, g, this.options)];
+  }
+}
+
+/** Refuses queries [B,H,T,d] that are no numbers, in rows that count. */
+function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): void {
+  const [, H, T, d] = shape as [number, number, number, number];
+  for (let row = 0; row < data.length / d; row++) {
+    const t = row % T;
+    if (t >= counts[Math.floor(row / (H * T))]!) continue;
+    const at = firstNotFinite(data, row * d, (row + 1) * d);
+    if (at >= 0) throw new ValueError(`q holds ${data[at]!} at element ${at}: it must be finite in every row that counts`);
   }
 }
 

@@ -6,7 +6,7 @@ import type { ChunkPoolSnapshot, Pooling } from '../src/engine.ts';
 import { checkChunkPoolSnapshot, checkPooling } from '../src/checks.ts';
 import { chunkCount } from '../src/lifetime.ts';
 import { checkCounts, expectRank, expectShape } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { type NDArray, zeros, zerosLike } from '../src/tensor.ts';
 
 /** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
 export function poolChunks(x: NDArray, chunk: number, pooling: Pooling): NDArray {
@@ -36,8 +36,8 @@ export class RunningPool {
     this.#width = width;
     this.#chunk = chunk;
     this.#pooling = pooling;
-    this.#seen = new Int32Array(batch);
-    this.#state = new Float64Array(batch * width);
+    this.#seen = zeros(Int32Array, batch);
+    this.#state = zeros(Float64Array, batch * width);
   }
 
   /** x [B,T,D] -> [B,floor((T+C-2)/C)+1,D]: row r pools what has arrived of chunk floor(seen_b/C) + r. */

@@ -8,10 +8,11 @@ import type {
   Engine, LifetimeOptions, Pooling, Tensor,
 } from '../src/engine.ts';
 import { DisposedError, ValueError } from '../src/errors.ts';
+import { guardCache, guardEngine, guardPool } from '../src/operations.ts';
 import { expectShape } from '../src/shape.ts';
 import { type FloatArray, type NDArray, ndarray, sizeOf, type TypedArray } from '../src/tensor.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
-import { attention, attentionBackward } from './attention.ts';
+import { maskedAttention, maskedAttentionBackward } from './attention.ts';
 import { KVCache } from './cache.ts';
 import { poolChunks, RunningPool } from './chunks.ts';
 import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
@@ -204,7 +205,7 @@ export class ReferenceEngine implements Engine {
   }
   #pool(running: RunningPool): ChunkPool {
     const pool = new Disposable(this, 'chunk pool', running);
-    return {
+    const made: ChunkPool = {
       push: (x, counts) => this.#wrap(pool.value.push(float(x), counts)),
       fork: () => this.#pool(pool.value.fork()),
       snapshot: async () => pool.value.snapshot(),
@@ -212,6 +213,8 @@ export class ReferenceEngine implements Engine {
       dispose: () => pool.dispose(),
       [Symbol.dispose]: () => pool.dispose(),
     };
+    guardPool(made);
+    return made;
   }
   tokenTypes(
     scores: Tensor, options: { noise?: Tensor; temperature: number; forceGlobal?: Tensor },
@@ -248,12 +251,12 @@ export class ReferenceEngine implements Engine {
 
   // ---- attention and cache ----------------------------------------------------------------------
   attention({ q, k, v, last, scale }: AttentionInputs): { out: Tensor; lse: Tensor } {
-    const { out, lse } = attention({ q: float(q), k: float(k), v: float(v), last: integer(last), scale });
+    const { out, lse } = maskedAttention({ q: float(q), k: float(k), v: float(v), last: integer(last), scale });
     return { out: this.#wrap(out), lse: this.#wrap(lse) };
   }
   attentionBackward(inputs: AttentionBackwardInputs): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor } {
     const { q, k, v, last, scale, out, lse, dOut, types } = inputs;
-    const gradients = attentionBackward({
+    const gradients = maskedAttentionBackward({
       q: float(q), k: float(k), v: float(v), last: integer(last), scale,
       out: float(out), lse: float(lse), dOut: float(dOut),
       ...(types && { ...types, types: integer(types.types) }),
@@ -386,3 +389,6 @@ function integer(tensor: Tensor): NDArray<Int32Array> {
   if (!(data instanceof Int32Array)) throw new ValueError(`a float tensor [${shape}] stands where whole numbers must`);
   return { data, shape };
 }
+
+guardEngine(ReferenceEngine.prototype);
+guardCache(HostCache.prototype);

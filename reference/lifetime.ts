@@ -2,9 +2,10 @@
  * §2: from token types to lifetimes.
  * @module
  */
+import { integers, record } from '../src/arguments.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkTypeValues, checkTypesShape } from '../src/shape.ts';
-import type { NDArray } from '../src/tensor.ts';
+import { type NDArray, zeros } from '../src/tensor.ts';
 
 /**
  * last(j) of every token: the last query that may see its key and value (§2).
@@ -37,11 +38,13 @@ export function lifetime(
   types: NDArray<Int32Array>,
   options: { window: number; chunk?: number; bound?: number; length?: number },
 ): NDArray<Int32Array> {
+  integers('types', types);
+  record()('options', options);
   const { window, chunk = 1, bound, length = (types.shape[2] ?? 0) * chunk } = options;
   checkTypesShape(types, length, { window, chunk, bound });
   checkTypeValues(types.data);
   const [B, G, chunks] = types.shape as [number, number, number];
-  const last = new Int32Array(B * G * length);
+  const last = zeros(Int32Array, B * G * length);
   for (let head = 0; head < B * G; head++) {
     // Backwards, so that the first GLOBAL chunk after the current one is always known.
     let closing = FOREVER;

@@ -2,9 +2,10 @@
  * The mask of §2, its relaxation to real-valued types, and the gradient that flows through it (§5).
  * @module
  */
+import { finiteFloats, integers, record, wholeFrom } from '../src/arguments.ts';
 import { chunkCount, chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
 import { checkLifetimeOptions, expectRank, expectShape } from '../src/shape.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/tensor.ts';
 
 /**
  * The mask M of §2: M[i,j] = 1 if j <= i <= last(j), else 0.
@@ -21,9 +22,10 @@ import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
  * ```
  */
 export function attentionMask(last: NDArray<Int32Array>): NDArray<Uint8Array> {
+  integers('last', last);
   expectRank('last', last, 'B,G,N');
   const [B, G, N] = last.shape as [number, number, number];
-  const mask = new Uint8Array(B * G * N * N);
+  const mask = zeros(Uint8Array, B * G * N * N);
   for (let head = 0; head < B * G; head++) {
     for (let i = 0; i < N; i++) {
       for (let j = 0; j <= i; j++) {
@@ -53,6 +55,8 @@ export function relaxedMask(
   soft: NDArray,
   options: { window: number; chunk?: number; length: number },
 ): NDArray {
+  finiteFloats('soft', soft);
+  record({ length: wholeFrom(0) })('options', options);
   const { window, chunk = 1, length: N } = options;
   checkLifetimeOptions({ window, chunk });
   expectRank('soft', soft, 'B,G,Nc,3');

@@ -2,8 +2,9 @@
  * §7: what keeping a token costs.
  * @module
  */
+import { finite, floats, integers, record } from '../src/arguments.ts';
 import { boundedEnd, chunkCount, TokenType } from '../src/lifetime.ts';
-import { checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
+import { checkTypeValues, checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
 import type { NDArray } from '../src/tensor.ts';
 import { planTypeGradient } from './mask.ts';
 
@@ -22,6 +23,7 @@ import { planTypeGradient } from './mask.ts';
  * ```
  */
 export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
+  integers('last', last);
   expectRank('last', last, 'B,G,N');
   const [B, G, N] = last.shape as [number, number, number];
   const share = new Float64Array(B * G);
@@ -62,8 +64,10 @@ export function addMemoryPrice(options: {
   bound?: number;
   weight: number;
 }): NDArray {
+  record({ dTypes: floats, types: integers, weight: finite })('options', options);
   const { dTypes, types, length: N, window, chunk = 1, bound, weight } = options;
   checkTypesShape(types, N, { window, chunk, bound });
+  checkTypeValues(types.data);
   const [B, G] = types.shape as [number, number, number];
   const chunks = chunkCount(N, chunk);
   expectShape('dTypes', dTypes, [B, G, chunks, 3], `types is [${types.shape}]`);

@@ -2,6 +2,7 @@
  * §6: choosing token types, and the straight-through gradient to their scores.
  * @module
  */
+import { floats, integers, optional, record } from '../src/arguments.ts';
 import { scoresSizes } from '../src/checks.ts';
 import { TokenType } from '../src/lifetime.ts';
 import { checkScores } from '../src/shape.ts';
@@ -33,6 +34,7 @@ export function selectTokenTypes(options: {
   temperature?: number;
   forceGlobal?: NDArray<Int32Array>;
 }): { types: NDArray<Int32Array>; probabilities: NDArray } {
+  record({ scores: floats, noise: optional(floats), forceGlobal: optional(integers) })('options', options);
   const { scores, noise, temperature = 1, forceGlobal } = options;
   const { B, G, chunks } = scoresSizes(scores, noise, temperature, forceGlobal);
   checkScores(scores.data);
@@ -73,6 +75,7 @@ export function tokenTypesBackward(options: {
   temperature?: number;
   forceGlobal?: NDArray<Int32Array>;
 }): NDArray {
+  record({ dTypes: floats, probabilities: floats, forceGlobal: optional(integers) })('options', options);
   const { dTypes, probabilities: y, temperature = 1, forceGlobal } = options;
   const { G, chunks } = scoresSizes(y, dTypes, temperature, forceGlobal);
   const dScores = zerosLike(y.data, y.data.length);

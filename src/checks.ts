@@ -128,10 +128,15 @@ export function checkForward(
   expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
 }
 
+/** More sequences, heads or numbers in a row than any machine serves: a wrong number must not exhaust the memory. */
+const MOST = 2 ** 20;
+
 /** A cache's layout. */
 export function checkCacheOptions(options: CacheOptions): void {
   checkLifetimeOptions(options);
-  for (const name of ['batch', 'kvHeads', 'headDim', 'blockSize'] as const) expectWhole(name, options[name], 1);
+  for (const name of ['batch', 'kvHeads', 'headDim', 'blockSize'] as const) expectWhole(name, options[name], 1, MOST);
+  const heads = options.batch * options.kvHeads;
+  if (heads > MOST) throw new ValueError(`batch ${options.batch} times kvHeads ${options.kvHeads} is ${heads}: a cache has at most ${MOST} heads`);
 }
 
 /** k, v [B,G,T,d] and types [B,G,rows] of a cache's step; returns T. */
@@ -222,8 +227,8 @@ export function checkChunkPoolSnapshot({ seen, state }: ChunkPoolSnapshot, batch
 
 /** The head's index b G + g. */
 export function headIndex(b: number, g: number, { batch, kvHeads }: CacheOptions): number {
-  if (!(b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
-    throw new ValueError(`sequence ${b}, KV head ${g} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
+  if (!(Number.isInteger(b) && Number.isInteger(g) && b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
+    throw new ValueError(`sequence ${String(b)}, KV head ${String(g)} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
   }
   return b * kvHeads + g;
 }

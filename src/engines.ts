@@ -3,6 +3,7 @@
  * @module
  */
 import { ReferenceEngine } from '../reference/index.ts';
+import { oneOf, optional, record } from './arguments.ts';
 import type { Engine } from './engine.ts';
 import { ValueError } from './errors.ts';
 
@@ -42,6 +43,7 @@ export function createEngine(options: GpuEngineOptions): Promise<Engine>;
 export function createEngine(
   options: { precision?: 'float64' | 'float32' } | GpuEngineOptions = {},
 ): Engine | Promise<Engine> {
+  record({ precision: optional(oneOf('float64', 'float32')) })('options', options);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
   return new ReferenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
 }

@@ -2,6 +2,7 @@
  * Loading a model: a folder, or bytes that came from anywhere.
  * @module
  */
+import { record } from './arguments.ts';
 import type { Engine, Tensor } from './engine.ts';
 import { createEngine } from './engines.ts';
 import { ConfigError, FileFormatError, ValueError } from './errors.ts';
@@ -18,7 +19,6 @@ import { expectKnown } from './model/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
 import { dropOthers, prefixed, tieHead } from './model/weight-names.ts';
-import { expectObject } from './shape.ts';
 import type { NDArray } from './tensor.ts';
 
 /**
@@ -74,12 +74,12 @@ export interface LoadOptions {
  * ```
  */
 export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
-  expectObject('options', options);
+  record()('options', options);
   expectKnown('loadModel()', options, ['engine', 'adapter', 'bos', 'onProgress', 'onOtherBase']);
   const adapter = await adapterOf(options.adapter);
   const adapted = adapter && await adaptation(adapter);
   if (typeof source === 'string' || source instanceof URL) return loadFolder(folderOf(source), options, adapter, adapted);
-  expectObject('source', source);
+  record()('source', source);
   const own = parseConfig(jsonOf(source.config, 'config.json'));
   const config = adapted?.(own) ?? own;
   const tokenizerConfig = jsonOf(source.tokenizerConfig, 'tokenizer_config.json');
@@ -164,7 +164,7 @@ async function tokenizerOf(
 async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | undefined> {
   if (adapter === undefined) return undefined;
   if (typeof adapter !== 'string' && !(adapter instanceof URL)) {
-    expectObject('adapter', adapter);
+    record()('adapter', adapter);
     if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter gives');
     return adapter;
   }

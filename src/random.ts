@@ -6,6 +6,8 @@
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
+import { finite, list, wholeFrom } from './arguments.ts';
+import { zeros } from './tensor.ts';
 
 /** What a stream is for; the first number of its name. */
 export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4 } as const;
@@ -44,6 +46,7 @@ export function generator(seed: number, stream: readonly number[]): Generator {
  * @param stream Names the draw within the run, for instance [step, sequence, layer].
  * @param length How many numbers.
  * @returns The noise; the same names give the same numbers.
+ * @throws {ValueError} If the seed is not finite, or the others are no whole numbers from 0.
  * @example
  * ```ts
  * import { gumbelNoise } from 'neural-attention-search';
@@ -51,12 +54,17 @@ export function generator(seed: number, stream: readonly number[]): Generator {
  * ```
  */
 export function gumbelNoise(seed: number, stream: readonly number[], length: number): Float64Array {
+  finite('seed', seed);
+  list(wholeFrom(0))('stream', stream);
+  wholeFrom(0)('length', length);
   const { uniform } = generator(seed, stream);
-  return Float64Array.from({ length }, () => {
+  const noise = zeros(Float64Array, length);
+  for (let n = 0; n < length; n++) {
     let U = uniform();
     while (U === 0) U = uniform();
-    return -Math.log(-Math.log(U));
-  });
+    noise[n] = -Math.log(-Math.log(U));
+  }
+  return noise;
 }
 
 /** Four well-mixed words from the name of a stream (the finaliser of MurmurHash3, chained). */

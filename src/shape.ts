@@ -9,13 +9,6 @@ interface Shaped {
   readonly shape: readonly number[];
 }
 
-/** Refuses an argument that is no object, such as one that was left out. */
-export function expectObject(name: string, value: unknown): asserts value is object {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
-  const what = Array.isArray(value) ? 'an array' : value === null || value === undefined ? String(value) : `a ${typeof value}`;
-  throw new ValueError(`${name} is ${what}: pass an object`);
-}
-
 /** Refuses `x` unless its shape is `expected`. */
 export function expectShape(name: string, x: Shaped, expected: readonly number[], why: string): void {
   if (x.shape.length !== expected.length || x.shape.some((n, axis) => n !== expected[axis])) {
@@ -31,16 +24,17 @@ export function expectRank(name: string, x: Shaped, layout: string): void {
   }
 }
 
-/** Refuses anything but a whole number >= `least`. */
-export function expectWhole(name: string, value: number, least: number): void {
+/** Refuses anything but a whole number >= `least`, and <= `most` where that is given. */
+export function expectWhole(name: string, value: number, least: number, most?: number): void {
   if (!Number.isInteger(value) || value < least) {
-    throw new ValueError(`${name} is ${value}: it must be a whole number, ${least} or more`);
+    throw new ValueError(`${name} is ${String(value)}: it must be a whole number, ${least} or more`);
   }
+  if (most !== undefined && value > most) throw new ValueError(`${name} is ${value}: it must be at most ${most}`);
 }
 
 /** Refuses anything but a finite number > 0. */
 export function expectPositive(name: string, value: number): void {
-  if (!(value > 0) || !Number.isFinite(value)) throw new ValueError(`${name} is ${value}: it must be a finite number above 0`);
+  if (!Number.isFinite(value) || !(value > 0)) throw new ValueError(`${name} is ${String(value)}: it must be a finite number above 0`);
 }
 
 /** W and C of §2, and the bound, if there is one. */

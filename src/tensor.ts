@@ -2,7 +2,7 @@
  * Arrays with a shape: what goes into and comes out of the library.
  * @module
  */
-import { ShapeError } from './errors.ts';
+import { ShapeError, ValueError } from './errors.ts';
 
 /** Real numbers, in either precision. Results keep the precision of their inputs. */
 export type FloatArray = Float64Array | Float32Array;
@@ -27,6 +27,7 @@ export function sizeOf(shape: readonly number[]): number {
  * @param shape Whole numbers >= 0 whose product is `data.length`.
  * @returns The pair.
  * @throws {ShapeError} If the product differs from the length.
+ * @throws {ValueError} If either is no such array.
  * @example
  * ```ts
  * import { ndarray } from 'neural-attention-search';
@@ -34,9 +35,15 @@ export function sizeOf(shape: readonly number[]): number {
  * ```
  */
 export function ndarray<T extends TypedArray>(data: T, shape: readonly number[]): NDArray<T> {
-  if (!shape.every((n) => Number.isInteger(n) && n >= 0) || sizeOf(shape) !== data.length) {
+  if (!ArrayBuffer.isView(data) || data instanceof DataView) throw new ValueError(`data is ${data === null ? 'null' : typeof data}: it must be a typed array`);
+  if (!Array.isArray(shape)) throw new ValueError(`shape is ${shape === null ? 'null' : typeof shape}: it must be an array of whole numbers`);
+  const wrong = shape.find((n) => !Number.isInteger(n) || n < 0);
+  if (wrong !== undefined || shape.includes(undefined as unknown as number)) {
+    throw new ShapeError(`shape holds ${String(wrong)}: it must be whole numbers, 0 or more`);
+  }
+  if (sizeOf(shape) !== data.length) {
     throw new ShapeError(
-      `shape [${shape}] needs ${sizeOf(shape)} elements but the array has ${data.length}: pass a shape whose product is ${data.length}`,
+      `shape [${shape.map(String).join()}] needs ${sizeOf(shape)} elements but the array has ${data.length}: pass a shape whose product is ${data.length}`,
     );
   }
   return { data, shape: [...shape] };
@@ -44,5 +51,14 @@ export function ndarray<T extends TypedArray>(data: T, shape: readonly number[])
 
 /** A new zeroed array of the same kind (Float64Array, Float32Array, ...) as `model`. */
 export function zerosLike<T extends TypedArray>(model: T, length: number): T {
-  return new (model.constructor as new (n: number) => T)(length);
+  return zeros(model.constructor as new (n: number) => T, length);
+}
+
+/** A new zeroed array. @throws {ValueError} If there is no memory for it. */
+export function zeros<T extends TypedArray>(kind: new (n: number) => T, length: number): T {
+  try {
+    return new kind(length);
+  } catch (error) {
+    throw new ValueError(`a result of ${length} numbers needs more memory than there is (${(error as Error).message}): use smaller sizes`);
+  }
 }

@@ -2,13 +2,14 @@
  * Quality and memory of a policy, measured by decoding text through the real evicting cache.
  * @module
  */
+import { expectInt32, optional, record } from '../arguments.ts';
 import { checkIds } from '../checks.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import { expectResult } from '../finite.ts';
 import type { CacheStats } from '../engine.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
+import { expectPolicy, formatPolicy, type Policy } from '../model/config.ts';
 import { expectKnown } from '../model/known-options.ts';
-import type { Model } from '../model/model.ts';
+import { expectModel, type Model } from '../model/model.ts';
 import { repeatsStarts } from '../model/tokenizer.ts';
 import { expectWhole } from '../shape.ts';
 import type { FloatArray } from '../tensor.ts';
@@ -77,6 +78,9 @@ export interface Evaluation {
  * ```
  */
 export async function evaluate(model: Model, text: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
+  expectModel('model', model);
+  expectInt32('text', text);
+  record({ policy: optional(expectPolicy) })('options', options);
   expectKnown('evaluate()', options, ['policy', 'context', 'step', 'signal', 'onProgress', 'onTypes']);
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
   expectWhole('context', context, 1);

@@ -2,6 +2,7 @@
  * Fixed patterns that keep as much as a measured policy: what learned token types are to be compared with.
  * @module
  */
+import { finite, record } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import { expectWhole } from '../shape.ts';
@@ -33,8 +34,10 @@ export interface KeptOf {
  * console.log(patterns.map(formatPolicy).join(' ')); // window:136 streaming:4+132 window:256 streaming:4+252
  * ```
  */
-export function matchedPolicies({ length, meanLiveShare, endShare }: KeptOf, sink = 4): Fixed[] {
-  expectWhole('length', length, 1);
+export function matchedPolicies(kept: KeptOf, sink = 4): Fixed[] {
+  record({ meanLiveShare: finite, endShare: finite })('kept', kept);
+  const { length, meanLiveShare, endShare } = kept;
+  expectWhole('length', length, 1, 2 ** 31 - 1);
   expectWhole('sink', sink, 0);
   for (const share of [meanLiveShare, endShare]) {
     if (!(share >= 0 && share <= 1)) throw new ValueError(`a kept share is ${share}: it must lie between 0 and 1`);

@@ -2,11 +2,12 @@
  * Does a model still know what it read long ago? Perplexity hides forgetting; a pass key in long filler does not.
  * @module
  */
+import { finite, list, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
 import type { CacheStats } from '../engine.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
 import { expectKnown } from '../model/known-options.ts';
-import type { Model } from '../model/model.ts';
+import { expectModel, type Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer.ts';
 import { type Generator, generator } from '../random.ts';
 import { expectWhole } from '../shape.ts';
@@ -86,9 +87,13 @@ const WORDS = [
  * ```
  */
 export function recallDocuments(options: RecallOptions): RecallDocument[] {
+  record({
+    kind: oneOf('passkey', 'pairs'), length: finite, seed: optional(wholeFrom(0)), filler: optional(of('string')),
+  })('options', options);
   expectKnown('recallDocuments()', options, ['kind', 'documents', 'length', 'pairs', 'seed', 'filler']);
   const { kind, documents, length, pairs = 4, seed = 0, filler } = options;
-  expectWhole('documents', documents, 1);
+  expectWhole('documents', documents, 1, 2 ** 24);
+  expectWhole('length', length, 1, 2 ** 29);
   expectWhole('pairs', pairs, 1);
   if (pairs > NAMES.length) throw new ValueError(`pairs is ${pairs}: there are names for at most ${NAMES.length}`);
   const facts = kind === 'passkey' ? 1 : pairs;
@@ -151,6 +156,8 @@ function piece(random: Generator, filler: Filler, room: number): string {
   return filler.slice(begin, begin + room).replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
 }
 
+const DOCUMENTS = list(record({ prompt: of('string'), answer: of('string'), distance: optional(finite) }));
+
 /**
  * The text to learn it from: every prompt with its answer, a line each.
  *
@@ -162,6 +169,7 @@ function piece(random: Generator, filler: Filler, room: number): string {
  * ```
  */
 export function recallText(documents: readonly RecallDocument[]): string {
+  DOCUMENTS('documents', documents);
   return documents.map(({ prompt, answer }) => `${prompt}${answer}.\n`).join('');
 }
 
@@ -189,6 +197,8 @@ export async function measureRecall(
     policy?: Policy; step?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<Recall> {
+  expectModel('model', model);
+  DOCUMENTS('documents', documents);
   expectKnown('measureRecall()', options, ['policy', 'step', 'signal', 'onProgress']);
   const { policy = model.policy, step = 64, signal, onProgress } = options;
   expectWhole('step', step, 1);

@@ -2,6 +2,7 @@
  * Bytes and JSON in whatever form they come: what fetch() gives, what readFile() gives, what another thread shares.
  * @module
  */
+import { described } from '../arguments.ts';
 import { ConfigError, ValueError } from '../errors.ts';
 
 /** Bytes in memory: Node's Buffer and every other view, an ArrayBuffer, or a SharedArrayBuffer. */
@@ -47,12 +48,4 @@ function decoded(bytes: Uint8Array, file: string): string {
   } catch {
     throw new ConfigError(`${file} is not valid UTF-8: copy it again`);
   }
-}
-
-/** What a wrong argument is, for messages. */
-export function described(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value !== 'object') return `a ${typeof value}`;
-  const tag = Object.prototype.toString.call(value).slice(8, -1);
-  return tag === 'Promise' ? 'a Promise, await it first' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`;
 }

@@ -7,7 +7,15 @@ import { misspelt } from './spelling.ts';
 
 /** Text of a file for a message: quoted, on one line, and not too long. */
 export function shown(value: unknown): string {
-  const text = typeof value === 'number' ? String(value) : JSON.stringify(value) ?? 'missing'; // JSON has no Infinity
+  let text: string | undefined = value === undefined ? 'missing' : undefined;
+  if (text === undefined && typeof value !== 'number' && typeof value !== 'bigint') { // JSON has no Infinity
+    try {
+      text = JSON.stringify(value) as string | undefined;
+    } catch {
+      // An object that JSON cannot write.
+    }
+  }
+  text ??= String(value);
   return text.length > 100 ? `${text.slice(0, 100)}...` : text;
 }
 

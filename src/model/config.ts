@@ -3,6 +3,7 @@
  * added.
  * @module
  */
+import { type Expected, of, oneOf, record, wholeFrom } from '../arguments.ts';
 import type { Pooling } from '../engine.ts';
 import { ConfigError, ValueError } from '../errors.ts';
 import { ARCHITECTURES, architectureOf, type ModelType } from './arch/index.ts';
@@ -76,6 +77,7 @@ export interface NatsConfig {
  * ```
  */
 export function parsePolicy(text: string): Policy {
+  of('string')('the policy', text);
   if (text === 'nats' || text === 'full') return { kind: text };
   const window = /^window:(\d{1,9})$/.exec(text);
   if (window) return { kind: 'window', window: Number(window[1]) };
@@ -83,6 +85,14 @@ export function parsePolicy(text: string): Policy {
   if (streaming) return { kind: 'streaming', sink: Number(streaming[1]), window: Number(streaming[2]) };
   throw new ValueError(`the policy '${JSON.stringify(text.slice(0, 100)).slice(1, -1)}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
 }
+
+/** Refuses what is no policy. */
+export const expectPolicy: Expected = (name, policy) => {
+  record({ kind: oneOf('nats', 'full', 'window', 'streaming') })(name, policy);
+  const { kind, sink, window } = policy as { kind: string; sink?: unknown; window?: unknown };
+  if (kind === 'window' || kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.window`, window);
+  if (kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.sink`, sink);
+};
 
 /**
  * The inverse of parsePolicy.
@@ -94,6 +104,7 @@ export function parsePolicy(text: string): Policy {
  * ```
  */
 export function formatPolicy(policy: Policy): string {
+  expectPolicy('the policy', policy);
   if (policy.kind === 'window') return `window:${policy.window}`;
   if (policy.kind === 'streaming') return `streaming:${policy.sink}+${policy.window}`;
   return policy.kind;

@@ -2,10 +2,11 @@
  * A model that is ready to use: configuration, weights on an engine, tokenizer.
  * @module
  */
+import { type Expected, of, optional, record } from '../arguments.ts';
 import type { Engine, Tensor } from '../engine.ts';
 import { ConfigError, DisposedError, ShapeError, ValueError } from '../errors.ts';
 import type { NDArray } from '../tensor.ts';
-import { checkWeights, type ModelConfig, parsePolicy, type Policy } from './config.ts';
+import { checkWeights, expectPolicy, type ModelConfig, parsePolicy, type Policy } from './config.ts';
 import { uploadWeights } from './decoder.ts';
 import { chat, type ChatOptions } from './chat.ts';
 import type { ChatMessage, ChatTemplate } from './chat-template.ts';
@@ -84,6 +85,7 @@ export class Model {
 
   /** Decoding state for one or more sequences. */
   session(options: SessionOptions = {}): Session {
+    record({ policy: optional(expectPolicy) })('options', options);
     expectKnown('session()', options, ['batch', 'policy', 'blockSize']);
     const policy = options.policy ?? this.policy;
     checkPolicy(policy, this.config, this.weights);
@@ -204,6 +206,9 @@ function bytesOf(data: unknown): Uint8Array {
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   throw new ValueError(`a snapshot is a Uint8Array or an ArrayBuffer, not ${data === null ? 'null' : typeof data}: pass what session.snapshot() gave`);
 }
+
+/** Refuses what is no model. */
+export const expectModel: Expected = record({ config: record(), tokenizer: record(), session: of('function') });
 
 /** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */
 export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {

@@ -2,6 +2,7 @@
  * A forward pass that remembers: several sequences, one evicting cache per layer, any split into steps.
  * @module
  */
+import { list, numbers, of, optional, record, wholeFrom } from '../arguments.ts';
 import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../errors.ts';
 import { checkCounts, expectWhole } from '../shape.ts';
@@ -140,8 +141,11 @@ export class Session {
    * @throws {NumericError} If what was asked for holds NaN or an infinity; it says in which layer or weight that began.
    */
   async step(
-    ids: ArrayLike<number>, { counts, onTypes, logits: wanted = 'all' }: StepOptions = {},
+    ids: ArrayLike<number>, options: StepOptions = {},
   ): Promise<Float64Array | Float32Array> {
+    numbers(true)('ids', ids);
+    record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
+    const { counts, onTypes, logits: wanted = 'all' } = options;
     if (wanted !== 'all' && wanted !== 'last' && wanted !== 'none') {
       throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
     }

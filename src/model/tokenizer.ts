@@ -3,6 +3,7 @@
  * @module
  */
 
+import { type Expected, expectIterable, numbers, of, record, wholeFrom } from '../arguments.ts';
 import { expectWhole } from '../shape.ts';
 
 /** How much of a text to encode, and who is told. */
@@ -66,6 +67,8 @@ export interface Tokenizer {
  * ```
  */
 export function withStarts(tokenizer: Pick<Tokenizer, 'starts'>, tokens: ArrayLike<number>): Int32Array {
+  record({ starts: numbers(true) })('tokenizer', tokenizer);
+  numbers(true)('tokens', tokens);
   const starts = repeatsStarts(tokenizer, tokens) ? [] : tokenizer.starts;
   const all = new Int32Array(starts.length + tokens.length);
   all.set(starts);
@@ -91,6 +94,9 @@ export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: Arr
   return starts.length > 0 && starts.every((token, n) => tokens[n] === token);
 }
 
+/** Refuses what is no tokenizer. */
+export const expectTokenizer: Expected = record({ vocabSize: wholeFrom(1), encode: of('function'), decode: of('function') });
+
 /**
  * UTF-8 bytes 0..255, then bos 256 and eos 257.
  *
@@ -109,6 +115,7 @@ export class ByteTokenizer implements Tokenizer {
   readonly eos: number = 257;
 
   encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
+    of('string')('text', text);
     const most = mostTokens(maxTokens);
     const some = text.slice(0, most + 1); // a code unit is at least one byte, a whole character no less than its units
     const bytes = new Int32Array(new TextEncoder().encode(some));
@@ -133,6 +140,7 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   decode(tokens: Iterable<number>): string {
+    expectIterable('tokens', tokens);
     return new TextDecoder().decode(Uint8Array.from([...tokens].filter((token) => token < 256)));
   }
 

@@ -2,8 +2,9 @@
  * Training text: documents become one stream of tokens, batches are random windows of it.
  * @module
  */
+import { expectIterable, of, record, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
-import { type Tokenizer, withStarts } from '../model/tokenizer.ts';
+import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer.ts';
 import { generator, Stream } from '../random.ts';
 import type { TokenSource } from './token-store.ts';
 
@@ -18,8 +19,11 @@ import type { TokenSource } from './token-store.ts';
  * ```
  */
 export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<string>): Int32Array {
+  expectTokenizer('tokenizer', tokenizer);
+  expectIterable('documents', documents);
   const parts: Int32Array[] = [];
   for (const text of documents) {
+    of('string')('a document', text);
     const tokens = tokenizer.encode(text);
     if (tokens.length > 0) parts.push(withStarts(tokenizer, tokens), Int32Array.from(endOf(tokenizer)));
   }
@@ -37,8 +41,15 @@ export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly 
   return eos < 0 || ends.at(-1) === eos ? ends : [...ends, eos];
 }
 
+/** Refuses what no run can use: an engine, a config. */
+export function expectRun(engine: unknown, config: unknown): void {
+  record({ tensor: of('function'), linear: of('function'), adamW: of('function') })('engine', engine);
+  record({ layers: wholeFrom(1), hiddenSize: wholeFrom(1), nats: record({ policy: of('string') }) })('config', config);
+}
+
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */
 export function checkLongEnough(tokens: { readonly length: number }, context: number, text = 'the training text'): void {
+  record({ length: wholeFrom(0), slice: of('function') })('tokens', tokens);
   if (tokens.length === 0) throw new ValueError(`${text} is empty: pass files with text in them`);
   if (tokens.length < context + 1) {
     throw new ValueError(`${text} has ${tokens.length} tokens but a context of ${context} needs ${context + 1}: add text or lower --context`);

@@ -2,6 +2,7 @@
  * What fine-tuning is made of, and how the price of memory is steered towards a kept share.
  * @module
  */
+import { finite } from '../arguments.ts';
 import { NumericError, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
@@ -31,6 +32,7 @@ export function defaultWindow(context: number): number {
 /** Refuses numbers that no run can use. */
 export function checkFinetuneOptions(options: FinetuneOptions): void {
   checkTrainOptions(options);
+  finite('keep', options.keep);
   if (!(options.keep >= 0 && options.keep < 1)) {
     throw new ValueError(`keep is ${options.keep}: it must be a share of the cache between 0 and 1, or 0 for a fixed lambda`);
   }

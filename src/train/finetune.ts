@@ -2,13 +2,14 @@
  * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
  * @module
  */
+import { record } from '../arguments.ts';
 import type { Engine } from '../engine.ts';
 import { expectGoing, NumericError, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../shape.ts';
 import { ndarray, sizeOf } from '../tensor.ts';
-import { checkLongEnough, trainingWindow } from './data.ts';
+import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
 import { checkedNorm, inStep } from './diverged.ts';
 import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
 import { checkFinetuneOptions, checkPrice, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
@@ -86,6 +87,9 @@ export class Finetuner {
     tokens: TokenSource,
     { from, source = oneByOne }: { from?: FinetuneState; source?: FinetuneSource } = {},
   ) {
+    record({ weights: record() })('base', base);
+    expectRun(base.engine, base.config);
+    record()('nats', nats);
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
     this.engine = base.engine;

@@ -2,6 +2,7 @@
  * What a training run is made of, and the checks on it.
  * @module
  */
+import { finite, record } from '../arguments.ts';
 import type { MaskGradientRule } from '../engine.ts';
 import { ValueError } from '../errors.ts';
 import { expectPositive, expectWhole } from '../shape.ts';
@@ -36,6 +37,7 @@ export const DEFAULT_TRAIN_OPTIONS: TrainOptions = {
 
 /** Refuses numbers that no run can use. */
 export function checkTrainOptions(options: TrainOptions): void {
+  record({ minLearningRate: finite, weightDecay: finite, beta1: finite, beta2: finite })('options', options);
   expectWhole('seed', options.seed, 0);
   expectWhole('steps', options.steps, 1);
   expectWhole('batch', options.batch, 1);

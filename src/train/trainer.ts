@@ -8,7 +8,7 @@ import { expectedWeights, type ModelConfig } from '../model/config.ts';
 import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
 import type { NDArray } from '../tensor.ts';
-import { checkLongEnough, trainingWindow } from './data.ts';
+import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
 import { checkedNorm, inStep } from './diverged.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
@@ -119,6 +119,7 @@ export class Trainer {
     tokens: TokenSource,
     { from, source = localGradients(config, options) }: { from?: TrainingState; source?: GradientSource } = {},
   ) {
+    expectRun(engine, config);
     checkTrainOptions(options);
     checkLongEnough(tokens, options.context);
     this.engine = engine;

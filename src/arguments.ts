@@ -1,0 +1,178 @@
+/**
+ * What an argument must be: every public function says it in these words, and refuses the rest by named errors.
+ * @module
+ */
+import { isNamedError, ShapeError, ValueError } from './errors.ts';
+import { firstNotFinite } from './finite.ts';
+import { type NDArray, sizeOf, type TypedArray } from './tensor.ts';
+
+/** Refuses a value that is not as expected. */
+export type Expected = (name: string, value: unknown) => void;
+
+/** What a wrong argument is, for messages. */
+export function described(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'number') return String(value);
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  const tag = tagOf(value);
+  return tag === 'Promise' ? 'a Promise, await it first' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`;
+}
+
+/** 'Float64Array', 'Map', ...: what the object is, in whatever realm it was made. */
+function tagOf(value: object): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** Refuses with what was wanted. */
+function fail(name: string, value: unknown, wanted: string): never {
+  throw new ValueError(`${name} is ${described(value)}: it must be ${wanted}`);
+}
+
+/** Anything of a JavaScript type. */
+export const of = (type: 'boolean' | 'function' | 'number' | 'string'): Expected => (name, value) => {
+  if (typeof value !== type) fail(name, value, `a ${type}`);
+};
+
+/** One of some words. */
+export const oneOf = (...words: readonly string[]): Expected => (name, value) => {
+  if (typeof value === 'string' && words.includes(value)) return;
+  const found = typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : described(value);
+  throw new ValueError(`${name} is ${found}: it must be ${words.map((word) => `'${word}'`).join(' or ')}`);
+};
+
+/** A number other than NaN and the infinities. */
+export const finite: Expected = (name, value) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) fail(name, value, 'a finite number');
+};
+
+/** A whole number from `least` to `most`. */
+export const wholeFrom = (least: number, most: number = Number.MAX_SAFE_INTEGER): Expected => (name, value) => {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return;
+  const range = most === Number.MAX_SAFE_INTEGER ? `, ${least} or more` : ` from ${least} to ${most}`;
+  fail(name, value, `a whole number${range}`);
+};
+
+/** Left out, or as `expected`. */
+export const optional = (expected: Expected): Expected => (name, value) => {
+  if (value !== undefined) expected(name, value);
+};
+
+/** An object whose fields are as expected; there may be others. */
+export const record = (fields: Readonly<Record<string, Expected>> = {}): Expected => (name, value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, value, 'an object');
+  for (const [key, expected] of Object.entries(fields)) {
+    expected(key, (value as Record<string, unknown>)[key]);
+  }
+};
+
+/** A list of what is expected: an array, or anything else of a length that `also` allows. */
+export const list = (expected: Expected): Expected => (name, value) => {
+  if (!Array.isArray(value)) fail(name, value, 'an array');
+  (value as unknown[]).forEach((each, n) => expected(`${name}[${n}]`, each));
+};
+
+/** Something to go through that is no text. */
+export const expectIterable: Expected = (name, value) => {
+  if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) fail(name, value, 'an array or another iterable');
+};
+
+/** Numbers: a typed array, or an array of numbers; `whole` says that they must fit 32-bit integers. */
+export const numbers = (whole: boolean = false): Expected => (name, value) => {
+  const data = value as ArrayLike<number>;
+  if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || /^Big|^DataView$/.test(tagOf(value)))) {
+    fail(name, value, 'numbers, in a typed array or a plain one');
+  }
+  if (whole ? tagOf(data) === 'Int32Array' : !Array.isArray(value)) return;
+  for (let n = 0; n < data.length; n++) {
+    const x: unknown = data[n];
+    if (typeof x !== 'number') fail(`${name}[${n}]`, x, 'a number');
+    if (whole && x !== (x as number | 0)) fail(`${name}[${n}]`, x, 'a whole number of 32 bits');
+  }
+};
+
+/** An Int32Array. */
+export const expectInt32: Expected = (name, value) => {
+  if (typeof value !== 'object' || value === null || tagOf(value) !== 'Int32Array') fail(name, value, 'an Int32Array');
+};
+
+/** The sizes of an array. */
+export const shape: Expected = (name, value) => {
+  list(wholeFrom(0, 2 ** 53 - 1))(name, value);
+};
+
+const FLOATS = ['Float64Array', 'Float32Array'];
+
+function array(kinds: readonly string[], wanted: string): Expected {
+  return (name, value) => {
+    if (typeof value !== 'object' || value === null) fail(name, value, `an array { data, shape } of ${wanted}`);
+    const { data, shape: sizes } = value as Partial<NDArray<TypedArray>>;
+    if (typeof data !== 'object' || !kinds.includes(tagOf(data))) {
+      throw new ValueError(`${name} has ${described(data)} for data: it must be ${wanted}, a ${kinds.join(' or a ')}`);
+    }
+    shape(`the shape of ${name}`, sizes);
+    if (sizeOf(sizes!) !== data.length) {
+      throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes!)}`);
+    }
+  };
+}
+
+/** Real numbers { data, shape }. */
+export const floats: Expected = array(FLOATS, 'real numbers');
+/** Whole numbers { data, shape }. */
+export const integers: Expected = array(['Int32Array'], 'whole numbers');
+
+/** Real numbers without NaN and infinities. */
+export const finiteFloats: Expected = (name, value) => {
+  floats(name, value);
+  const { data } = value as NDArray;
+  const at = firstNotFinite(data);
+  if (at >= 0) throw new ValueError(`${name} holds ${data[at]!} at element ${at}: it must be finite everywhere; look for an overflow before`);
+};
+
+/** A tensor of an engine. */
+export const tensor = (kind: 'float' | 'integer'): Expected => (name, value) => {
+  const { kind: found, shape: sizes, data } = (value ?? {}) as { kind?: unknown; shape?: unknown; data?: unknown };
+  if (typeof value !== 'object' || !Array.isArray(sizes) || (found !== 'float' && found !== 'integer')) {
+    const remedy = ArrayBuffer.isView(data) && found === undefined ? ': upload it with engine.tensor() or engine.integers()' : '';
+    fail(name, value, `a tensor of this engine${remedy}`);
+  }
+  if (found === kind) return;
+  throw new ValueError(kind === 'float'
+    ? `an integer tensor [${String(sizes)}] stands where real numbers must: ${name}`
+    : `a float tensor [${String(sizes)}] stands where whole numbers must: ${name}`);
+};
+
+/** Runs `make`; what there is no memory for is refused by a named error. */
+export function withMemory<T>(what: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (isNamedError(error) || !(error instanceof RangeError)) throw error;
+    throw new ValueError(`${what} needs more memory than there is (${(error as Error).message}): use smaller sizes`);
+  }
+}
+
+/**
+ * Checks the arguments of methods before they run, by position. Those named in `later` give promises, and reject.
+ *
+ * @param methods What each of the object's methods expects, by the names of its arguments.
+ */
+export function guard(
+  object: object, methods: Readonly<Record<string, Readonly<Record<string, Expected>>>>, later: readonly string[] = [],
+): void {
+  for (const [name, expected] of Object.entries(methods)) {
+    const method = Reflect.get(object, name) as ((...given: unknown[]) => unknown) | undefined;
+    if (!method) continue;
+    const list = Object.entries(expected);
+    const checked = function (this: unknown, ...given: unknown[]): unknown {
+      try {
+        list.forEach(([argument, each], n) => each(argument, given[n]));
+        return withMemory(`${name}()`, () => method.apply(this, given));
+      } catch (error) {
+        if (later.includes(name)) return Promise.reject(error as Error);
+        throw error;
+      }
+    };
+    Object.defineProperty(object, name, { value: checked, writable: true, configurable: true });
+  }
+}
