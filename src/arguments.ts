@@ -97,7 +97,11 @@ export const expectInt32: Expected = (name, value) => {
 
 /** The sizes of an array. */
 export const shape: Expected = (name, value) => {
-  list(wholeFrom(0, 2 ** 53 - 1))(name, value);
+  if (!Array.isArray(value)) fail(name, value, 'an array of whole numbers');
+  for (const size of value as unknown[]) {
+    if (typeof size === 'number' && Number.isInteger(size) && size >= 0) continue;
+    throw new ShapeError(`${name} holds ${described(size)}: sizes are whole numbers, 0 or more`);
+  }
 };
 
 const FLOATS = ['Float64Array', 'Float32Array'];
