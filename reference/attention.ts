@@ -5,6 +5,7 @@
  */
 import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../src/arguments.ts';
 import { checkForward } from '../src/checks.ts';
+import { exp, log } from '../src/elementary.ts';
 import { ValueError } from '../src/errors.ts';
 import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
@@ -78,11 +79,11 @@ export function maskedAttention(options: AttentionArguments): { out: NDArray; ls
           if (s > max) max = s;
         }
         let Z = 0;
-        for (let n = 0; n < visible; n++) Z += scores[n] = Math.exp(scores[n]! - max);
+        for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n]! - max);
         for (let n = 0; n < visible; n++) {
           axpy(scores[n]! / Z, v.data, (head * N + live.keys[n]!) * d, out, row * d, d);
         }
-        lse[row] = max + Math.log(Z);
+        lse[row] = max + log(Z);
       }
     }
   }
@@ -164,7 +165,7 @@ export function maskedAttentionBackward(options: AttentionBackwardArguments): Re
         const D = dot(dOut.data, row * d, options.out.data, row * d, d);
         for (let n = 0; n < visible; n++) {
           const key = head * N + live.keys[n]!;
-          const A = Math.exp(scale * dot(q.data, row * d, k.data, key * d, d) - lse.data[row]!);
+          const A = exp(scale * dot(q.data, row * d, k.data, key * d, d) - lse.data[row]!);
           const dS = scale * A * (dot(dOut.data, row * d, v.data, key * d, d) - D);
           axpy(dS, k.data, key * d, dq, row * d, d);
           axpy(dS, q.data, row * d, dk, key * d, d);
@@ -258,7 +259,7 @@ function forEachMaskGradientRow(
         const n = rule === 'exact' ? lse.data[at + r]! : logSumExp(S, r * keys + oldest, i + 1 - oldest, scale);
         for (let j = oldest; j <= i; j++) {
           const pair = r * keys + j;
-          dM[pair] = dM[pair]! + Math.exp(scale * S[pair]! - n) * (P[pair]! - D);
+          dM[pair] = dM[pair]! + exp(scale * S[pair]! - n) * (P[pair]! - D);
         }
       }
     }
@@ -274,8 +275,8 @@ function logSumExp(S: FloatArray, start: number, length: number, scale: number):
   let max = -Infinity;
   for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]!);
   let sum = 0;
-  for (let j = 0; j < length; j++) sum += Math.exp(scale * S[start + j]! - max);
-  return max + Math.log(sum);
+  for (let j = 0; j < length; j++) sum += exp(scale * S[start + j]! - max);
+  return max + log(sum);
 }
 
 /** The keys that query i can see, kept up to date while i grows: the cache in miniature (§8). */

@@ -6,6 +6,7 @@
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/engine.ts';
 import { finite, floats, integers, list, optional, record, wholeFrom } from '../src/arguments.ts';
 import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/checks.ts';
+import { exp } from '../src/elementary.ts';
 import { ValueError } from '../src/errors.ts';
 import { firstNotFinite } from '../src/finite.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
@@ -283,7 +284,7 @@ function attendRow(
     }
   }
   let Z = 0;
-  for (let n = 0; n < visible; n++) Z += scores[n] = Math.exp(scores[n]! - max);
+  for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n]! - max);
   let n = 0;
   for (const { used, position, last, v } of entries.blocks) {
     for (let slot = 0; slot < used; slot++) {

@@ -3,6 +3,7 @@
  * @module
  */
 import { checkTargets, logitsWidth } from '../src/checks.ts';
+import { exp, log } from '../src/elementary.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
 
 /** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
@@ -22,7 +23,7 @@ export function crossEntropyBackward(logits: NDArray, targets: NDArray<Int32Arra
   targets.data.forEach((target, n) => {
     if (target < 0) return;
     const lse = logSumExp(logits.data, n * V, V);
-    for (let v = 0; v < V; v++) dLogits[n * V + v] = weight * Math.exp(logits.data[n * V + v]! - lse);
+    for (let v = 0; v < V; v++) dLogits[n * V + v] = weight * exp(logits.data[n * V + v]! - lse);
     dLogits[n * V + target] = dLogits[n * V + target]! - weight;
   });
   return { data: dLogits, shape: logits.shape };
@@ -32,8 +33,8 @@ function logSumExp(z: FloatArray, start: number, length: number): number {
   let max = -Infinity;
   for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]!);
   let sum = 0;
-  for (let v = 0; v < length; v++) sum += Math.exp(z[start + v]! - max);
-  return max + Math.log(sum);
+  for (let v = 0; v < length; v++) sum += exp(z[start + v]! - max);
+  return max + log(sum);
 }
 
 function vocabulary(logits: NDArray, targets: NDArray<Int32Array>): number {

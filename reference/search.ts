@@ -4,6 +4,7 @@
  */
 import { floats, integers, optional, record } from '../src/arguments.ts';
 import { scoresSizes } from '../src/checks.ts';
+import { exp } from '../src/elementary.ts';
 import { TokenType } from '../src/lifetime.ts';
 import { checkScores } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
@@ -44,7 +45,7 @@ export function selectTokenTypes(options: {
   for (let t = 0; t < types.length; t++) {
     const z = [0, 1, 2].map((c) => scores.data[3 * t + c]! + (noise ? noise.data[3 * t + c]! : 0));
     const best = z[0]! >= z[1]! && z[0]! >= z[2]! ? 0 : z[1]! >= z[2]! ? 1 : 2;
-    const e = z.map((zc) => (zc === z[best]! ? 1 : Math.exp((zc - z[best]!) / temperature)));
+    const e = z.map((zc) => (zc === z[best]! ? 1 : exp((zc - z[best]!) / temperature)));
     const Z = e[0]! + e[1]! + e[2]!;
     for (let c = 0; c < 3; c++) probabilities[3 * t + c] = e[c]! / Z;
     types[t] = isForced(forceGlobal, t, G, chunks) ? TokenType.GLOBAL : best;

@@ -2,6 +2,7 @@
  * SwiGLU (Shazeer, 2020): the gated activation of Llama's feed-forward block.
  * @module
  */
+import { exp } from '../src/elementary.ts';
 import { expectShape } from '../src/shape.ts';
 import { type NDArray, zerosLike } from '../src/tensor.ts';
 
@@ -29,5 +30,5 @@ export function swigluBackward(dOut: NDArray, gate: NDArray, up: NDArray): { dGa
 }
 
 function sigmoid(x: number): number {
-  return 1 / (1 + Math.exp(-x));
+  return 1 / (1 + exp(-x));
 }

@@ -7,6 +7,7 @@ import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
 import { finite, list, wholeFrom } from './arguments.ts';
+import { cosSin, log } from './elementary.ts';
 import { zeros } from './tensor.ts';
 
 /** What a stream is for; the first number of its name. */
@@ -35,7 +36,7 @@ export function generator(seed: number, stream: readonly number[]): Generator {
     uniform,
     below: (n) => uniformInt(rng, 0, n - 1),
     // Box-Muller; 1 - u keeps the logarithm finite.
-    normal: () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+    normal: () => Math.sqrt(-2 * log(1 - uniform())) * cosSin(2 * Math.PI * uniform())[0],
   };
 }
 
@@ -62,7 +63,7 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
   for (let n = 0; n < length; n++) {
     let U = uniform();
     while (U === 0) U = uniform();
-    noise[n] = -Math.log(-Math.log(U));
+    noise[n] = -log(-log(U));
   }
   return noise;
 }

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine, FileFormatError, ShapeError, StorageError, ValueError } from '../src/index.ts';
 import { roundTo, ulp } from '../src/io/rounding.ts';
-import { exp, log } from '../src/oracle/elementary.ts';
+import { exp, log } from '../src/elementary.ts';
 import { inputShapes, outputShapes } from '../src/oracle/shapes.ts';
 import { OUTPUT_ORDER } from '../src/oracle/types.ts';
 import {

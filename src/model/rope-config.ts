@@ -3,6 +3,7 @@
  * `rope_parameters`, as transformers 5 writes them.
  * @module
  */
+import { log } from '../elementary.ts';
 import { ConfigError } from '../errors.ts';
 import { type Fields, shown } from './config-fields.ts';
 
@@ -122,7 +123,7 @@ function parseYarn(rope: Fields, factor: number, originalMaxPositions: number, r
   if (ropeTheta <= 1) throw new ConfigError(`config.json: rope_theta is ${shown(ropeTheta)}: YaRN needs one above 1`);
   // 0 is as good as nothing for transformers.
   const optional = (name: string) => (rope.has(name) ? rope.number(name, 0) : 0);
-  const sharper = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  const sharper = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1);
   const [mscale, mscaleAllDim] = [optional('mscale'), optional('mscale_all_dim')];
   const usual = mscale > 0 && mscaleAllDim > 0 ? sharper(mscale) / sharper(mscaleAllDim) : sharper(1);
   return {

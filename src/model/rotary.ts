@@ -2,6 +2,7 @@
  * Angles of rotary embedding, computed in float64 for every engine alike.
  * @module
  */
+import { cosSin, inversePowers, log } from '../elementary.ts';
 import type { Tensor } from '../engine.ts';
 import type { Tape } from '../tape.ts';
 import type { ModelConfig } from './config.ts';
@@ -10,8 +11,7 @@ import type { Llama3Scaling, YarnScaling } from './rope-config.ts';
 /** Radians per position of each pair, [d/2]: theta^(-2n/d), slower under a scaling. */
 export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling: scaling }: ModelConfig): Float64Array {
   const half = headDim / 2;
-  return Float64Array.from({ length: half }, (_, n) => {
-    const frequency = ropeTheta ** (-n / half);
+  return inversePowers(ropeTheta, half).map((frequency, n) => {
     if (!scaling) return frequency;
     const own = scaling.kind === 'linear' ? 0
       : scaling.kind === 'yarn' ? ownShareOfYarn(n, scaling, headDim, ropeTheta) : ownShareOfLlama3(frequency, scaling);
@@ -33,7 +33,7 @@ function ownShareOfLlama3(frequency: number, scaling: Llama3Scaling): number {
 function ownShareOfYarn(n: number, scaling: YarnScaling, headDim: number, theta: number): number {
   const { originalMaxPositions: original, betaFast, betaSlow, truncate } = scaling;
   // original * theta^(-2n/d) = 2 pi turns, solved for n
-  const pairOf = (turns: number) => (headDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const pairOf = (turns: number) => (headDim * log(original / (turns * 2 * Math.PI))) / (2 * log(theta));
   const [fast, slow] = [pairOf(betaFast), pairOf(betaSlow)];
   const begin = Math.max(truncate ? Math.floor(fast) : fast, 0);
   const end = Math.min(truncate ? Math.ceil(slow) : slow, headDim - 1);
@@ -56,8 +56,9 @@ export function rotaryTables(
   const sin = new Float64Array(B * N * half);
   for (let t = 0; t < B * N; t++) {
     for (let n = 0; n < half; n++) {
-      cos[t * half + n] = sharpness * Math.cos(positions[t]! * frequencies[n]!);
-      sin[t * half + n] = sharpness * Math.sin(positions[t]! * frequencies[n]!);
+      const [c, s] = cosSin(positions[t]! * frequencies[n]!);
+      cos[t * half + n] = sharpness * c;
+      sin[t * half + n] = sharpness * s;
     }
   }
   const shape = [B, N, half];

@@ -5,7 +5,7 @@
  */
 import type { FloatTensor } from '../io/named-tensor.ts';
 import { chunkCount, chunkOf, isVisible, TokenType, windowEnd } from '../lifetime.ts';
-import { exp, log } from './elementary.ts';
+import { exp, log } from '../elementary.ts';
 import { forEachTile, type HeadPairs, pairsOf } from './pairs.ts';
 import { outputShapes } from './shapes.ts';
 import { planOf } from './type-sums.ts';

@@ -7,7 +7,7 @@ import type { FloatTensor, IntegerTensor, NamedTensor } from '../io/named-tensor
 import { chunkCount, chunkEnd, chunkOf, TokenType } from '../lifetime.ts';
 import { sizeOf } from '../tensor.ts';
 import { attentionTruths } from './attention-truths.ts';
-import { exp } from './elementary.ts';
+import { exp } from '../elementary.ts';
 import { bytesPerEntry, type CaseParameters, MOST_MASK_TOKENS, type Tensors } from './types.ts';
 
 const float = (data: ArrayLike<number>, shape: readonly number[]): FloatTensor =>

@@ -41,7 +41,7 @@ export function importsOf(path: string, text: string): Edge[] {
   return edges;
 }
 
-const LEAF = '(arguments|errors|finite|tensor|shape|lifetime|random)';
+const LEAF = '(arguments|elementary|errors|finite|tensor|shape|lifetime|random)';
 const LEAVES = new RegExp(`^src/${LEAF}\\.ts$`);
 /** What engines share. */
 const SHARED = `src/(engine|checks|operations|${LEAF})`;

@@ -1,0 +1,143 @@
+/**
+ * exp, log, sin, cos and powers out of + - * / alone. IEEE 754 fixes those to the last bit, but none of Math.exp,
+ * Math.log, Math.sin, Math.cos and Math.pow: Node, Deno and browsers, and versions of one of them, differ in a tenth of
+ * the results. With these, whatever the reference computes has the same bits everywhere.
+ * @module
+ */
+
+// ln 2 = HIGH + LOW; HIGH has 21 trailing zeros, so that k HIGH is exact for every exponent k.
+const LN2_HIGH = 0.6931471803691238;
+const LN2_LOW = 1.9082149292705877e-10;
+const PER_LN2 = 1 / Math.LN2;
+
+/** 2^k at k + 1074, by doubling: exact, as a power function need not be. */
+const POWERS = new Float64Array(2098);
+POWERS[1074] = 1;
+for (let n = 1075; n < POWERS.length; n++) POWERS[n] = POWERS[n - 1]! * 2;
+for (let n = 1073; n >= 0; n--) POWERS[n] = POWERS[n + 1]! / 2;
+
+/** 1/n!; a factorial up to 18! is exact. */
+const inverseFactorial = (n: number): number => {
+  let factorial = 1;
+  for (let m = 2; m <= n; m++) factorial *= m;
+  return 1 / factorial;
+};
+const [F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F15, F16, F17] =
+  Array.from({ length: 15 }, (_, n) => inverseFactorial(n + 3)) as [
+    number, number, number, number, number, number, number, number, number, number, number, number, number, number,
+    number,
+  ];
+
+/** e^x within 1 ulp; below -745.2 it is 0, above 709.7 Infinity. */
+export function exp(x: number): number {
+  if (x < -745.2) return 0;
+  if (x > 709.7827128933841) return Infinity;
+  if (x !== x) return NaN;
+  const k = Math.floor(x * PER_LN2 + 0.5);
+  const [high, low] = [x - k * LN2_HIGH, k * LN2_LOW];
+  const r = high - low; // |r| <= 0.35, and what its rounding lost:
+  const lost = (high - r) - low;
+  const s = r * r;
+  // Taylor's series to r^14, even and odd terms apart: half as long a chain.
+  const even = 0.5 + s * (F4 + s * (F6 + s * (F8 + s * (F10 + s * (F12 + s * F14)))));
+  const odd = F3 + s * (F5 + s * (F7 + s * (F9 + s * (F11 + s * F13))));
+  const y = 1 + (r + (lost + s * (even + r * odd)));
+  if (k > 1023) return y * 2 * POWERS[1023 + 1074]!;
+  return k < -1074 ? y / 2 * POWERS[0]! : y * POWERS[k + 1074]!;
+}
+
+/** Natural logarithm within 3 ulp. */
+export function log(x: number): number {
+  if (!(x > 0 && x < Infinity)) return x === 0 ? -Infinity : x === Infinity ? x : NaN;
+  let [m, k] = [x, 0];
+  while (m >= Math.SQRT2) {
+    m /= 2;
+    k++;
+  }
+  while (m < Math.SQRT1_2) {
+    m *= 2;
+    k--;
+  }
+  const f = (m - 1) / (m + 1); // log m = 2 artanh f, |f| <= 0.172
+  let p = 0;
+  for (let n = 23; n >= 3; n -= 2) p = f * f * (1 / n + p);
+  return k * LN2_HIGH + (2 * f + (2 * f * p + k * LN2_LOW));
+}
+
+// pi / 2 in three parts of 22 bits or fewer and a rest: k times one of them is exact for whole k below 2^31.
+const PER_QUARTER = 2 / Math.PI;
+const [Q1, Q2, Q3, Q4] = [1.570796012878418, 3.139164164167596e-07, 6.223371969669989e-14, 2.0222662487959506e-21];
+
+/** cos x and sin x within 1 ulp, for |x| below 2^31. */
+export function cosSin(x: number): [cos: number, sin: number] {
+  const k = Math.floor(x * PER_QUARTER + 0.5);
+  const high = (x - k * Q1) - k * Q2; // exact: x has no digit below, and what is above cancels
+  const low = k * Q3;
+  const near = high - low; // and what its rounding lost (Knuth), with the rest of pi / 2:
+  const back = near - high;
+  const rest = ((high - (near - back)) - (low + back)) - k * Q4;
+  const r = near + rest; // |r| <= pi / 4, and what its rounding lost:
+  const lost = (near - r) + rest;
+  const s = r * r;
+  const sine = r + (lost - s * r * (F3 - s * (F5 - s * (F7 - s * (F9 - s * (F11 - s * (F13 - s * (F15 - s * F17))))))));
+  const half = s / 2;
+  const tail = s * s * (F4 - s * (F6 - s * (F8 - s * (F10 - s * (F12 - s * (F14 - s * F16))))));
+  const one = 1 - half; // and what its rounding lost: (1 - one) - half
+  const cosine = one + ((1 - one - half) + (tail - r * lost));
+  const quarter = k - 4 * Math.floor(k / 4);
+  if (quarter === 0) return [cosine, sine];
+  if (quarter === 1) return [-sine, cosine];
+  return quarter === 2 ? [-cosine, -sine] : [sine, -cosine];
+}
+
+/** A sum of two numbers, the second below the last digit of the first: twice the digits. */
+type Double = readonly [high: number, low: number];
+
+function times([a, b]: Double, [c, d]: Double): Double {
+  const product = a * c;
+  const [ah, ch] = [upperHalf(a), upperHalf(c)];
+  const [al, cl] = [a - ah, c - ch];
+  const error = ((ah * ch - product) + ah * cl + al * ch) + al * cl; // exact (Dekker)
+  return sum(product, error + (a * d + b * c));
+}
+
+function sum(a: number, b: number): Double {
+  const high = a + b;
+  return [high, b - (high - a)];
+}
+
+/** The upper 26 bits. */
+function upperHalf(x: number): number {
+  const shifted = 134217729 * x;
+  return shifted - (shifted - x);
+}
+
+function power(base: Double, n: number): Double {
+  let [result, square]: [Double, Double] = [[1, 0], base];
+  for (let rest = n; rest > 0; rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) result = times(result, square);
+    square = times(square, square);
+  }
+  return result;
+}
+
+/**
+ * base^(-n / roots) for n = 0 .. roots - 1, [roots], within 1 ulp: powers of the root, with twice the digits.
+ *
+ * @param base A finite number above 0, between 1e-100 and 1e100.
+ */
+export function inversePowers(base: number, roots: number): Float64Array {
+  let root: Double = [exp(log(base) / roots), 0];
+  for (let n = 0; n < 3; n++) { // Newton's method: each step doubles the digits
+    const [high, low] = power(root, roots);
+    const error = ((high - base) + low) / base / roots;
+    root = sum(root[0], root[1] - root[0] * error);
+  }
+  let at: Double = [1, 0];
+  return Float64Array.from({ length: roots }, () => {
+    const inverse = 1 / at[0];
+    const [high, low] = times([inverse, 0], at); // almost 1
+    at = times(at, root);
+    return inverse - inverse * ((high - 1) + low);
+  });
+}
