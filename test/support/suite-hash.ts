@@ -6,7 +6,7 @@ import { sha256 } from '../../src/io/sha256.ts';
 import { type OracleCase, packCase } from '../../src/vectors.ts';
 
 /** Changes with the suite and with the order in which truths are summed; never with the machine. */
-export const SMALL_SUITE_HASH = 'a907d5589297d9a012cc40a9bccde030d3d8e725b7de521ce7e394c8963acef3';
+export const SMALL_SUITE_HASH = 'aaaf35ae74109c31dc1292ae742677c53db7cfe684e148b005be3703d8c5b53f';
 
 /** SHA-256 of the hashes of the files of `cases`, seed 0, safetensors. */
 export async function suiteHash(cases: readonly OracleCase[]): Promise<string> {
