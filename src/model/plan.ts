@@ -95,7 +95,7 @@ export const POSITIONS: Readonly<Record<PlannedEngine, string>> = {
  *   num_attention_heads: 32, num_key_value_heads: 4, max_position_embeddings: 2048,
  * });
  * const { parameters, policies } = planMemory(config, { memory: 8 * 2 ** 30, contexts: [2048] });
- * console.log(parameters, policies[0]!.policy, policies[0]!.caches[0]!.bytes); // 1100048384 full 186318848
+ * console.log(parameters, policies[0]!.policy, policies[0]!.caches[0]!.bytes); // 1100048384 full 186171392
  * ```
  */
 export function planMemory(config: ModelConfig, options: PlanOptions = {}): MemoryPlan {
