@@ -135,6 +135,7 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     ['--temperature', 'Infinity', 'a number, 0 or more'],
     ['--policy', 'window', 'window'],
     ['--policy', 'streaming:4', 'streaming'],
+    ['--stop', '', 'a text of at least one character'],
   ])('and names flag and value of %s %j', (flag, value, allowed) => {
     const args = ['generate', '--model', 'models/nats', '--prompt', 'x', flag, value];
     const named = `option '${flag} <.*argument '${value.replace('.', '\\.')}' is invalid\\.`;

@@ -71,13 +71,20 @@ describe('a step of decoding', () => {
     }
   });
 
-  it('whose scorer holds NaN says so, where token types would have to be chosen', async () => {
+  it.each([NaN, Infinity, -Infinity])('whose scorer holds %s says so before it takes a token', async (value) => {
     const name = 'model.layers.1.self_attn.proj_layer.weight';
-    const session = modelWith(name, NaN, 'nats').session();
-    const message = /types cannot be chosen: the weight 'model\.layers\.1\.self_attn\.proj_layer\.weight' holds NaN/;
-    await expect(session.step([256, 65, 66])).rejects.toThrow(message);
-    // Layer 0 has taken the step, layer 1 has not: no later step may go on from there.
-    await expect(session.step([67])).rejects.toThrow(message);
+    const message = new RegExp(`types cannot be chosen: the weight 'model\\.layers\\.1\\.self_attn\\.proj_layer\\.weight' holds ${value} at element 3`);
+    for (const engine of [createEngine(), await createEngine({ gpu: 'cpu' })]) {
+      const model = modelWith(name, value, 'nats', engine);
+      const session = model.session();
+      await expect(session.step([256, 65, 66])).rejects.toThrow(NumericError);
+      await expect(session.step([67])).rejects.toThrow(message);
+      expect(session.tokens.map(({ length }) => length)).toEqual([0]);
+      // Without types to choose there is nothing wrong with it.
+      expect((await model.session({ policy: { kind: 'full' } }).step([256])).every(Number.isFinite)).toBe(true);
+      model.dispose();
+      engine.dispose();
+    }
   });
 
   it('that overflows says in which precision, and how large the weights are', async () => {
@@ -117,8 +124,11 @@ describe('a step of decoding', () => {
       },
     });
     const config = configOf('nats');
-    await new Model(counting, config, initialWeights(config, 1)).session().step([256, 65, 66]);
-    expect(reads).toBe(1);
+    const model = new Model(counting, config, initialWeights(config, 1));
+    await model.session().step([256, 65, 66]);
+    expect(reads).toBe(config.layers + 1); // the scorers too, once per model
+    await model.session().step([256, 65, 66]);
+    expect(reads).toBe(config.layers + 2);
   });
 });
 

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { lockFile, lockFolder } from '../src/cli/lock.ts';
 import { openOut, writeOut } from '../src/cli/out.ts';
 import { baseFields, writeAdapter } from '../src/io/adapter.ts';
 import { temporaryName, writeFileAtomic, writeFilesAtomic } from '../src/io/atomic.ts';
@@ -254,6 +255,19 @@ describe('export', () => {
     execFileSync('sh', ['-c', `echo first > kept; ${shell} >> kept 2>/dev/null`, process.execPath, main], { cwd: folder });
     expect(readFileSync(at('kept')).subarray(0, 6).toString()).toBe('first\n');
     expect(decodeSafetensors(readFileSync(at('kept')).subarray(6)).tensors.size).toBe(1);
+  });
+
+  it('is not written, with --force either, while another process writes it or works in its folder', async () => {
+    const write = () => writeOut(at('one'), new Uint8Array(1), { force: true, what: 'export', isOurs: async () => true });
+    const unlock = [lockFolder(folder)];
+    await expect(write()).rejects.toThrow(new RegExp(`^${folder} is in use by process ${process.pid} of `));
+    unlock.pop()!();
+    unlock.push(lockFile(at('one')));
+    await expect(write()).rejects.toThrow(new RegExp(`one is in use by process ${process.pid} of `));
+    await writeOut(at('two'), new Uint8Array(1), { force: false, what: 'export', isOurs: async () => false });
+    unlock.pop()!();
+    expect(await write()).toBe(false);
+    expect(readdirSync(folder).sort()).toEqual(['one', 'two']);
   });
 
   it('names a folder as no file', async () => {

@@ -126,6 +126,16 @@ describe('natsearch train', () => {
     }
   });
 
+  it('leaves a run that it was to start over with --force whole, its log too, where the new one has no checkpoint', async () => {
+    expect(await natsearch(train(out, '--steps', '3', '--batch', '1'))).toMatchObject({ code: 0 });
+    const before = FILES.map((file) => bytes(out, file));
+    const wild = ['--types', 'full', '--lr', '1e30', '--min-lr', '1e30', '--warmup', '0', '--steps', '30'];
+    expect(await natsearch(train(out, ...wild, '--batch', '1', '--force'))).toMatchObject({ code: 1 });
+    expect(FILES.map((file) => bytes(out, file))).toEqual(before);
+    expect(await natsearch(train(out, '--steps', '2', '--batch', '1', '--force'))).toMatchObject({ code: 0 });
+    expect(steps(out)).toEqual([1, 2]);
+  }, 60_000);
+
   it('prints and logs the loss on text held out, and extends a finished run whose done steps stay', async () => {
     const held = join(root, 'held.md');
     writeFileSync(held, 'The lazy dog jumps over the quick brown fox. ');

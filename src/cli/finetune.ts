@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { StoppedError } from '../errors.ts';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../io/adapter.ts';
-import { appendText, writeFileAtomic } from '../io/files.ts';
+import { fileExists } from '../io/files.ts';
 import { expectedWeights } from '../model/config.ts';
 import type { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
@@ -25,6 +25,7 @@ import { forceOption, openOut } from './out.ts';
 import { EXTENDING, Pace, shorterRun } from './pace.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
+import { RunLog } from './run-log.ts';
 import { createProgress, formatDuration, formatShare, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
 import { Trial, validationOptions } from './validation.ts';
@@ -87,7 +88,8 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
   try {
     // What cannot be written to is found out before weights are read, which takes long.
     const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
-    await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const over = !plan.from && await fileExists(`${flags.out}/${FINETUNE_STATE_FILE}`);
+    const runLog = await RunLog.open(flags.out, log, over);
     const base = await openBase(plan.folder, plan.tokenizer, engine, threads > 1);
     model = base.model;
     checkSameBase(plan, base.hash, flags.model);
@@ -99,7 +101,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
     }
     const record = { ...plan.record, baseWeights: base.hash };
     const source = pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne;
-    await finetune(flags, { ...plan, record }, model, source, log.at(-1));
+    await finetune(flags, { ...plan, record }, model, source, runLog, log.at(-1));
   } finally {
     model?.dispose();
     engine.dispose();
@@ -115,7 +117,8 @@ function threaded(pool: Pool): FinetuneSource {
 }
 
 async function finetune(
-  flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource, last?: object,
+  flags: FinetuneFlags, plan: FinetunePlan, model: Model, source: FinetuneSource, runLog: RunLog,
+  last?: object,
 ): Promise<void> {
   const { record, tokens, from, validation } = plan;
   const { config, options } = record;
@@ -127,7 +130,11 @@ async function finetune(
   const pace = new Pace(options.steps, shorterRun(flags.gpu));
   const tell = (line: string) => progress.finish(line);
   const trial = new Trial(validation, options.steps, (held) => finetuner.validate(held), tell);
-  const save = () => saveFinetune(flags.out, finetuner, record);
+  const save = async () => {
+    const settings = await saveFinetune(flags.out, finetuner, record);
+    await runLog.saved();
+    return settings;
+  };
   try {
     await finetuner.run({
       signal: interrupt.signal,
@@ -135,7 +142,7 @@ async function finetune(
         const tooLong = pace.tick(report.step);
         if (tooLong !== undefined) progress.finish(tooLong);
         last = { ...report, ...await trial.after(report.step) };
-        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...last, seconds: seconds() })}\n`);
+        await runLog.add({ ...last, seconds: seconds() });
         progress.update(report.step, lineOf(report));
         if (report.step % flags.saveEvery === 0 && report.step < options.steps) await save();
       },

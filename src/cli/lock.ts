@@ -2,9 +2,9 @@
  * One process at a time on a folder: a lock file says who has it. That of a process that was killed is taken over.
  * @module
  */
-import { linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { StorageError } from '../errors.ts';
 import { temporaryName } from '../io/atomic.ts';
 import { named } from '../io/storage-error.ts';
@@ -32,13 +32,35 @@ const PATIENCE = 10_000;
  * @throws {StorageError} If another process has it, which the message names, or the folder cannot be written.
  */
 export function lockFolder(folder: string, shown: string = folder): () => void {
-  const path = join(folder, LOCK_FILE);
+  return lock(join(folder, LOCK_FILE), shown);
+}
+
+/**
+ * The same for a single file, which need not be there: not two processes at once write it, nor one that has the file's
+ * folder and another.
+ */
+export function lockFile(file: string, shown: string = file): () => void {
+  try {
+    accessSync(dirname(file), constants.W_OK);
+  } catch {
+    return () => undefined; // it cannot be written, which is to be said of the file and not of its lock
+  }
+  const folder = join(dirname(file), LOCK_FILE);
+  const holder = read(folder);
+  if (holder && stateOf(holder) !== 'ended') {
+    throw new StorageError(heldBy(holder, thisProcess(), folder, dirname(shown)));
+  }
+  return lock(join(dirname(file), `.${basename(file)}${LOCK_FILE}`), shown);
+}
+
+function lock(path: string, shown: string): () => void {
   const own: Holder = { id: randomBytes(8).toString('hex'), ...thisProcess(), since: new Date().toISOString() };
   const other = take(path, own);
   if (other) throw new StorageError(heldBy(other, own, path, shown));
   // Lock files of those who took over from the dead and were killed amid that; none of them counts any more.
-  for (const name of readdirSync(folder)) {
-    if (new RegExp(`^\\${LOCK_FILE}(\\.[0-9a-f]{16})+$`).test(name)) rmSync(join(folder, name), { force: true });
+  for (const name of readdirSync(dirname(path))) {
+    const isOfThis = name.startsWith(basename(path)) && /^(\.[0-9a-f]{16})+$/.test(name.slice(basename(path).length));
+    if (isOfThis) rmSync(join(dirname(path), name), { force: true });
   }
   const release = (): void => {
     process.off('exit', release);
@@ -126,7 +148,7 @@ function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-function heldBy(holder: Holder, own: Holder, path: string, shown: string): string {
+function heldBy(holder: Holder, own: ProcessIdentity, path: string, shown: string): string {
   const { pid, host, since } = holder;
   const who = `${shown} is in use by process ${pid} of ${host} since ${since}`;
   if (stateOf(holder, own) === 'running') return `${who}: wait for it to end, or choose another --out`;

@@ -11,7 +11,7 @@ import { StorageError } from '../errors.ts';
 import { removeLeftovers } from '../io/atomic.ts';
 import { makeFolder, writeFileAtomic } from '../io/files.ts';
 import { findPlace, type Place } from '../io/place.ts';
-import { lockFolder } from './lock.ts';
+import { lockFile, lockFolder } from './lock.ts';
 
 /** What a command writes into a folder. */
 export interface OutFolder {
@@ -109,7 +109,8 @@ function removeIfEmpty(folder: string): boolean {
  * @param what As in: the file is there and is no `what`.
  * @param isOurs Whether the file there was written by the same command.
  * @returns Whether it went to stdout.
- * @throws {StorageError} If there is another file and `force` is not set, or it cannot be written.
+ * @throws {StorageError} If there is another file and `force` is not set, another process writes it or works in its
+ * folder, or it cannot be written.
  */
 export async function writeOut(
   path: string, content: Uint8Array,
@@ -123,10 +124,15 @@ export async function writeOut(
     await new Promise((done) => process.stdout.write(content, done)); // src/cli/streams.ts hears of errors
     return true;
   }
-  if (place.kind === 'file' && !force && !(await isOurs(path))) {
-    throw new StorageError(`${path} is there and is no ${what}: choose another name, or pass --force to overwrite it`);
+  const unlock = place.kind === 'stream' ? undefined : lockFile(place.path, path);
+  try {
+    if (place.kind === 'file' && !force && !(await isOurs(path))) {
+      throw new StorageError(`${path} is there and is no ${what}: choose another name, or pass --force to overwrite it`);
+    }
+    await writeFileAtomic(path, content);
+  } finally {
+    unlock?.();
   }
-  await writeFileAtomic(path, content);
   return false;
 }
 

@@ -38,6 +38,12 @@ function upToOne(above: boolean): (text: string) => number {
   };
 }
 
+/** One more text at which to end. */
+function stopTexts(text: string, previous: readonly string[] = []): readonly string[] {
+  if (text === '') throw new InvalidArgumentError('It must be a text of at least one character.');
+  return [...previous, text];
+}
+
 /** Adds the flags. */
 export function addSamplingOptions(command: Command): Command {
   return command
@@ -47,7 +53,7 @@ export function addSamplingOptions(command: Command): Command {
     .option('--top-p <p>', 'sample among the fewest likeliest tokens with this probability (default: *, or 1)', upToOne(true))
     .option('--min-p <p>', 'sample among tokens this likely, as a share of the likeliest (default: *, or 0)', upToOne(false))
     .option('--repetition-penalty <x>', 'make tokens that were there less likely by this factor (default: *, or 1)', positive)
-    .option('--stop <text...>', 'texts at which to end; they are not printed (default: *, or none)')
+    .option('--stop <text...>', 'texts at which to end; they are not printed (default: *, or none)', stopTexts)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
     .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policy)
     .option('--prefill-step <n>', 'prompt tokens to read at once (default: as the engine likes)', whole(1))

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { StoppedError } from '../errors.ts';
-import { appendText, writeFileAtomic } from '../io/files.ts';
+import { fileExists } from '../io/files.ts';
 import { MODEL_FILES } from '../io/model-folder.ts';
 import { expectedWeights } from '../model/config.ts';
 import { LOG_FILE, readLog, saveCheckpoint, STATE_FILE } from '../train/checkpoint.ts';
@@ -18,6 +18,7 @@ import { forceOption, openOut } from './out.ts';
 import { EXTENDING, Pace, shorterRun } from './pace.ts';
 import { WorkerPool } from './pool.ts';
 import { runFolder } from './run-folder.ts';
+import { RunLog } from './run-log.ts';
 import { createProgress, formatDuration, interruptSignal } from './terminal.ts';
 import { TEXT_HELP } from './text-files.ts';
 import { DEFAULT_LAMBDA, planTrain, type TrainFlags, trainSettings } from './train-plan.ts';
@@ -87,7 +88,7 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   if (note !== undefined) process.stderr.write(`natsearch: note: ${note}\n`);
   const { threads, saveEvery } = flags;
   const log = from ? await readLog(flags.out, from.step) : [];
-  await writeFileAtomic(`${flags.out}/${LOG_FILE}`, log.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  const runLog = await RunLog.open(flags.out, log, !from && await fileExists(`${flags.out}/${STATE_FILE}`));
 
   const engine = await openEngine(flags.gpu);
   const pool = !flags.gpu && threads > 1 && options.batch > 1
@@ -106,7 +107,10 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   const pace = new Pace(options.steps, shorterRun(flags.gpu));
   const trial = new Trial(validation, options.steps, (held) => trainer.validate(held), (line) => progress.finish(line));
   let last: StepReport | undefined = log[log.length - 1];
-  const save = async () => saveCheckpoint(flags.out, await trainer.state(), record);
+  const save = async () => {
+    await saveCheckpoint(flags.out, await trainer.state(), record);
+    await runLog.saved();
+  };
   try {
     await trainer.run({
       signal: interrupt.signal,
@@ -116,7 +120,7 @@ async function trainIn(flags: TrainFlags): Promise<void> {
         meter.tick();
         last = { ...report, ...await trial.after(report.step) };
         meter.skip();
-        await appendText(`${flags.out}/${LOG_FILE}`, `${JSON.stringify({ ...last, seconds: meter.seconds })}\n`);
+        await runLog.add({ ...last, seconds: meter.seconds });
         progress.update(report.step, meter.line(report));
         if (report.step % saveEvery === 0 && report.step < options.steps) await save();
       },

@@ -12,7 +12,7 @@ import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, wei
 import { pickRows } from './layers.ts';
 import { checkPolicy, lifetimeOptions } from './policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
-import { fixedTypes, learnedTypes, scorerName } from './step-types.ts';
+import { expectScorers, fixedTypes, learnedTypes, scorerName } from './step-types.ts';
 import { checkRows, Watch } from './watch.ts';
 
 /** How a session keeps its cache. */
@@ -150,6 +150,7 @@ export class Session {
       throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
     }
     this.#assertSound();
+    if (this.policy.kind === 'nats') await expectScorers(this.engine, this.#weights, this.#config.layers);
     const T = ids.length / this.batch;
     if (!Number.isInteger(T) || T < 1) {
       throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);

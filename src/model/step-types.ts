@@ -2,10 +2,13 @@
  * The types of the tokens of a step: learned (no noise, §6) or fixed.
  * @module
  */
-import type { Tensor } from '../engine.ts';
+import type { Engine, Tensor } from '../engine.ts';
+import { NumericError } from '../errors.ts';
+import { firstNotFinite } from '../finite.ts';
 import { chunkOf } from '../lifetime.ts';
 import type { Tape } from '../tape.ts';
 import type { ModelConfig, Policy } from './config.ts';
+import { type Weights, weightOf } from './decoder.ts';
 import { linear, splitHeads } from './layers.ts';
 import { fixedType } from './policy.ts';
 
@@ -19,6 +22,32 @@ interface Step {
 /** The weight that scores the types of a layer's tokens. */
 export function scorerName(layer: number): string {
   return `model.layers.${layer}.self_attn.proj_layer.weight`;
+}
+
+/** What is being found out about the scorers of a model. */
+const checks = new WeakMap<Weights, Promise<void>>();
+
+/**
+ * Refuses scorers that hold NaN or an infinity. Types hide it, unlike logits: an infinite score is the largest or the
+ * least, which gives a type like any other. They are read once per model.
+ *
+ * @throws {NumericError} Naming the weight.
+ */
+export function expectScorers(engine: Engine, weights: Weights, layers: number): Promise<void> {
+  let check = checks.get(weights);
+  if (!check) checks.set(weights, check = readScorers(engine, weights, layers));
+  return check;
+}
+
+async function readScorers(engine: Engine, weights: Weights, layers: number): Promise<void> {
+  for (let layer = 0; layer < layers; layer++) {
+    const name = scorerName(layer);
+    const data = await engine.read(weightOf(weights, name));
+    const at = firstNotFinite(data);
+    if (at >= 0) {
+      throw new NumericError(`token types cannot be chosen: the weight '${name}' holds ${data[at]!} at element ${at}: its file is damaged, or the training that made it diverged`);
+    }
+  }
 }
 
 /** Types [B,G,T] of a fixed pattern. */
