@@ -6,6 +6,7 @@
 import type { Engine } from '../src/engine.ts';
 import { createEngine, type GpuChoice } from '../src/engines.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
+import { withStarts } from '../src/model/tokenizer.ts';
 import { Draw, type Result, SIZES, STACK_CASES } from './stack-cases.ts';
 
 const SEED = 2024;
@@ -144,7 +145,7 @@ async function greedy(source: ModelBytes, engine: Engine): Promise<Generation> {
   const session = model.session();
   const made: number[] = [];
   let lead = Infinity;
-  let ids: ArrayLike<number> = [model.tokenizer.bos, ...model.tokenizer.encode(PROMPT)];
+  let ids: ArrayLike<number> = withStarts(model.tokenizer, model.tokenizer.encode(PROMPT));
   while (made.length < NEW_TOKENS) {
     const logits = await session.step(ids);
     const row = logits.subarray(logits.length - model.config.vocabSize);

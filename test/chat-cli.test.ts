@@ -1,5 +1,5 @@
 /** `natsearch chat`, and the prompts and samplers of `natsearch generate`, as processes. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { initialWeights } from '../src/model/init.ts';
 import { generator } from '../src/random.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const hasPython = spawnSync('python3', ['-c', 'import os, pty; os.waitstatus_to_exitcode']).status === 0;
 let folder = '';
 
 interface Run {
@@ -108,6 +109,37 @@ describe.concurrent('natsearch chat', () => {
     expect((await result).code).toBe(130);
   });
 
+  test.runIf(hasPython)('Ctrl-D in a terminal leaves, also while an answer is being given', async () => {
+    // The second time, the terminal's end of input comes before the answer's.
+    const script = [
+      'import os, pty, sys',
+      'pid, terminal = pty.fork()',
+      'if pid == 0: os.execv(sys.argv[1], sys.argv[1:])',
+      'def until(text):',
+      '  seen = b""',
+      '  while text not in seen: seen += os.read(terminal, 4096)',
+      'until(b"> ")',
+      'os.write(terminal, b"One\\r")',
+      'until(b"One")',
+      'os.write(terminal, b"\\x04")',
+      'try: until(b"no such text")',
+      'except OSError: print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))',
+    ].join('\n');
+    const args = [process.execPath, MAIN, 'chat', '--model', 'chat', '--max-new-tokens', '300'];
+    const child = spawn('python3', ['-c', script, ...args], { cwd: folder, timeout: 30_000 });
+    let stdout = '';
+    child.stdout.on('data', (data: Buffer) => void (stdout += data.toString()));
+    await once(child, 'close');
+    expect(stdout).toBe('0\n');
+  });
+
+  test('puts nothing before a conversation with --no-bos', async () => {
+    const args = ['chat', '--model', 'chat', '--max-new-tokens', '1', '--json'];
+    const answers = await Promise.all([start(args, 'One\n').result, start([...args, '--no-bos'], 'One\n').result]);
+    const [withStart, without] = answers.map(({ stdout }) => (JSON.parse(stdout) as Turn).read);
+    expect(without).toBe(withStart! - 1);
+  });
+
   test('says what to do where there is no chat template, before weights are read, and takes one', async () => {
     const refused = await start(['chat', '--model', 'base'], 'Hello\n').result;
     const said = /^natsearch: base has no chat template, .* give --chat-template, or .* natsearch generate\n$/;
@@ -154,6 +186,12 @@ describe.concurrent('natsearch generate', () => {
       expect(code).toBe(2);
     },
   );
+
+  test('refuses an empty --stop with exit code 2', async () => {
+    const { stderr, code } = await start([...args, '--prompt', 'x', '--stop', '']).result;
+    expect(stderr).toContain('stop holds an empty text');
+    expect(code).toBe(2);
+  });
 });
 
 test('natsearch inspect tells how a model samples, where it ends and whether it talks', async () => {

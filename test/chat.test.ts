@@ -193,6 +193,41 @@ describe('model.chat()', () => {
     expect(told).toEqual(again);
   });
 
+  it('puts no space behind a special token where its tokenizer puts one before a text', async () => {
+    const read = async (name: string) => {
+      return JSON.parse(await readFile(new URL(`./field/tokenizers/mistral-0.3/${name}`, import.meta.url), 'utf8')) as object;
+    };
+    const json = await read('tokenizer.json') as { added_tokens: { id: number; content: string }[] };
+    const end = { ...json.added_tokens[0]!, id: 964, content: '<|im_end|>' };
+    const small = parseConfig({
+      vocab_size: 965, hidden_size: 12, intermediate_size: 10, num_hidden_layers: 1, num_attention_heads: 2,
+      max_position_embeddings: 512, bos_token_id: 1, eos_token_id: 964,
+    });
+    const weights = initialWeights(small, 2);
+    const random = generator(2, [9]);
+    for (const [name, { data, shape }] of weights) {
+      const scale = (n: number) => (name === 'lm_head.weight' && n >= 964 * 12 ? 1.5 : 0.4); // ends soon
+      if (shape.length > 1) data.forEach((_, n) => (data[n] = scale(n) * random.normal()));
+    }
+    const tokenizer = await createHfTokenizer({ ...json, added_tokens: [...json.added_tokens, end] }, small);
+    const template = { template: await templateFile('qwen2.5-instruct'), specials: {} };
+    const other = new Model(createEngine(), small, weights, tokenizer, { chatTemplate: template });
+    const session = other.session();
+    let text = '';
+    for await (const piece of other.chat([USER], { session, maxNewTokens: 400 })) text += piece;
+    const first = [...session.tokens[0]!];
+    expect(first.at(-1)).toBe(964);
+    const messages = [USER, { role: 'assistant', content: text }, MORE];
+    for await (const _ of other.chat(messages, { session, maxNewTokens: 1 })) continue;
+    const whole = [...(await chatPrompt(other, messages)).tokens];
+    expect(whole.slice(0, first.length)).not.toEqual(first); // it picked other tokens of the same text
+    const news = [...session.tokens[0]!].slice(first.length, -1);
+    expect(news).toEqual(whole.slice(whole.length - news.length));
+    expect(whole.at(-news.length - 1)).toBe(964);
+    session.dispose();
+    other.dispose();
+  });
+
   it('goes on in a session that has read the beginning as tokens, such as a fork of another', async () => {
     const session = model.session();
     const { tokens } = await chatPrompt(model, [SYSTEM, USER]);

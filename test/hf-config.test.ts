@@ -79,6 +79,16 @@ describe('a published config.json', () => {
     expect(parseConfig({ ...LLAMA_3, rope_scaling: { ...old, type: rope_type } })).toEqual(parseConfig(LLAMA_3));
   });
 
+  it('rounds the corners of YaRN unless truncate is false, or null, which is false for transformers', () => {
+    const truncates = (more: object): unknown => {
+      const scaling = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32768, ...more };
+      const { ropeScaling } = parseConfig({ ...QWEN_2, rope_scaling: scaling });
+      return ropeScaling?.kind === 'yarn' && ropeScaling.truncate;
+    };
+    const all = [{}, { truncate: true }, { truncate: false }, { truncate: null }];
+    expect(all.map(truncates)).toEqual([true, true, false, false]);
+  });
+
   it('may lack the token that starts a text, the one that ends it, or both', () => {
     expect(parseConfig({ ...QWEN_2, bos_token_id: null })).toMatchObject({ bosTokenId: 151645, eosTokenId: 151645 });
     const endless = parseConfig({ ...MISTRAL, eos_token_id: null });

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { build, preview } from 'vite';
-import { createEngine, lifetime, loadModel, ndarray } from '../../dist/index.js';
+import { createEngine, lifetime, loadModel, ndarray, withStarts } from '../../dist/index.js';
 import { executablePath, flags } from './chromium.mjs';
 
 const PROMPT = 'Fellow-citizens of the Senate: The condition of the country — “all told” — is';
@@ -26,11 +26,11 @@ const count = Number(values.tokens);
 const shots = positionals[0];
 if (shots) mkdirSync(shots, { recursive: true });
 
-/** Greedy, on the reference engine: [bos, prompt, new tokens]. */
+/** Greedy, on the reference engine: [what stands before texts, prompt, new tokens]. */
 async function referenceTokens() {
   const engine = createEngine();
   const model = await loadModel(fileURLToPath(new URL('../../models/nats', import.meta.url)), { engine });
-  const tokens = [model.tokenizer.bos, ...model.tokenizer.encode(PROMPT)];
+  const tokens = [...withStarts(model.tokenizer, model.tokenizer.encode(PROMPT))];
   const session = model.session();
   for (let made = 0, fed = 0; made < count; made++) {
     const logits = await session.step(tokens.slice(fed));

@@ -1,5 +1,5 @@
 /** What the page does with the library: an engine, a model, and a loop of steps. No DOM here. */
-import { createEngine, lifetime, loadModel, ndarray } from 'neural-attention-search';
+import { createEngine, lifetime, loadModel, ndarray, withStarts } from 'neural-attention-search';
 
 /** Prompt tokens per step: the page can show progress between two. */
 const PREFILL_STEP = 64;
@@ -54,7 +54,7 @@ async function download(url, onProgress = () => {}) {
  */
 export async function* run(model, prompt, { maxNewTokens, temperature, signal }) {
   const { layers, kvHeads } = model.config;
-  const pending = [model.tokenizer.bos, ...model.tokenizer.encode(prompt)];
+  const pending = [...withStarts(model.tokenizer, model.tokenizer.encode(prompt))];
   const session = model.session();
   try {
     for (let made = 0; made < maxNewTokens && !signal.aborted;) {

@@ -12,6 +12,8 @@ export class ChatInput {
   readonly #interactive = Boolean(process.stdin.isTTY);
   #answer: AbortController | undefined;
   #left = false;
+  /** Whether the user has ended the input, as Ctrl-D does, also while an answer is being given. */
+  #ended = false;
   readonly #giveBack: () => void;
 
   constructor() {
@@ -19,7 +21,7 @@ export class ChatInput {
       input: process.stdin, terminal: this.#interactive, prompt: '> ',
       ...(this.#interactive && { output: process.stderr }),
     });
-    this.#readline.on('SIGINT', this.#onInterrupt);
+    this.#readline.on('SIGINT', this.#onInterrupt).on('close', () => void (this.#ended = true));
     this.#giveBack = conversationSignals(this.#onInterrupt, this.#onEnd);
   }
 
@@ -28,7 +30,8 @@ export class ChatInput {
     const lines = this.#readline[Symbol.asyncIterator]();
     for (;;) {
       if (this.#left) return;
-      if (this.#interactive) this.#readline.prompt();
+      // To ask once more would open stdin again, and nothing would close it.
+      if (this.#interactive && !this.#ended) this.#readline.prompt();
       const { value, done } = await lines.next();
       if (done || this.#left) break;
       yield value;

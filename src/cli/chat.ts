@@ -10,7 +10,7 @@ import { Conversation, type Turn } from './conversation.ts';
 import { UsageError } from './errors.ts';
 import { ChatInput } from './chat-input.ts';
 import { openEngine, openModel } from './open.ts';
-import { gpuOption } from './options.ts';
+import { bosOption, gpuOption } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
 import { colours, formatBytes, formatCount, formatDuration, formatShare, printable } from './terminal.ts';
@@ -20,6 +20,7 @@ interface Flags extends SamplingFlags {
   adapter?: string;
   system?: string;
   chatTemplate?: string;
+  bos: boolean;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -40,6 +41,7 @@ export function registerChat(program: Command): void {
     .option('--system <text>', 'what the model is told beforehand')
     .option('--chat-template <file>', 'a Jinja template instead of the model\'s own');
   addSamplingOptions(command)
+    .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print every answer as one line of JSON', false)
     .addHelpText('after', `\nIn the conversation:\n${HELP}`)
@@ -51,7 +53,7 @@ async function run(flags: Flags): Promise<void> {
   if (flags.system === '') throw new UsageError('--system is empty: give it at least one character, or leave it out');
   const template = flags.chatTemplate === undefined ? undefined : await readTemplate(flags.chatTemplate);
   const engine = await openEngine(flags.gpu);
-  const model = await openModel(flags.model, engine, flags.adapter, true, ({ chatTemplate }) => {
+  const model = await openModel(flags.model, engine, flags.adapter, flags.bos, ({ chatTemplate }) => {
     if (chatTemplate || template !== undefined) return;
     throw new ConfigError(`${flags.model} has no chat template, in tokenizer_config.json or chat_template.jinja: take a model that was made for conversations, give --chat-template, or continue text with natsearch generate`);
   });

@@ -64,10 +64,18 @@ export function unreadTokens(model: Model, session: Session, { text, tokens }: C
   const read = reads.get(session);
   if (!read || read.length !== seen.length) return undefined;
   if (!text.startsWith(read.text) || text.length === read.text.length) return undefined;
-  const { tokenizer } = model;
-  const rest = tokenizer.encode(text.slice(read.text.length));
-  const border = [seen.at(-1)!, rest[0]!];
-  const apart = tokenizer instanceof ByteTokenizer || border.some((token) => tokenizer.byteLength(token) === 0);
+  return splitApart(model, seen.at(-1)!, text.slice(read.text.length));
+}
+
+/** The tokens of a text that stands behind `last`; undefined where the two might have become one token. */
+function splitApart({ tokenizer }: Model, last: number, text: string): Int32Array | undefined {
+  if (tokenizer.byteLength(last) === 0) {
+    // Split along with the special token: alone, the text would be a beginning, where some tokenizers put a space.
+    const [special, ...rest] = tokenizer.encode(tokenizer.decoder({ specials: true }).push(last) + text);
+    if (special === last) return Int32Array.from(rest);
+  }
+  const rest = tokenizer.encode(text);
+  const apart = tokenizer instanceof ByteTokenizer || tokenizer.byteLength(rest[0]!) === 0;
   return apart ? rest : undefined;
 }
 

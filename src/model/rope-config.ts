@@ -132,7 +132,7 @@ function parseYarn(rope: Fields, factor: number, originalMaxPositions: number, r
     originalMaxPositions,
     betaFast: optional('beta_fast') || 32,
     betaSlow: optional('beta_slow') || 1,
-    truncate: rope.boolean('truncate', true),
+    truncate: !rope.isNull('truncate') && rope.boolean('truncate', true), // null is false for transformers
     attentionFactor: rope.positive('attention_factor', usual),
   };
 }

@@ -78,6 +78,7 @@ export function withStarts(tokenizer: Pick<Tokenizer, 'starts'>, tokens: ArrayLi
 
 /** The same tokenizer, but it puts nothing before texts. */
 export function withoutStarts(tokenizer: Tokenizer): Tokenizer {
+  if (tokenizer instanceof ByteTokenizer) return new ByteTokenizer({ bos: false });
   const { vocabSize, bos, ends, eos } = tokenizer;
   return {
     vocabSize, bos, ends, eos, starts: [],
@@ -110,9 +111,14 @@ export const expectTokenizer: Expected = record({ vocabSize: wholeFrom(1), encod
 export class ByteTokenizer implements Tokenizer {
   readonly vocabSize: number = 258;
   readonly bos: number = 256;
-  readonly starts: readonly number[] = [256];
+  readonly starts: readonly number[];
   readonly ends: readonly number[] = [];
   readonly eos: number = 257;
+
+  /** @param options.bos Whether bos stands before every text (default true). */
+  constructor({ bos = true }: { bos?: boolean } = {}) {
+    this.starts = bos ? [this.bos] : [];
+  }
 
   encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
     of('string')('text', text);
