@@ -36,6 +36,32 @@ export function likeliest(logits: FloatArray): number {
   throw new NumericError(`the largest of ${logits.length} logits is ${best < 0 ? 'no finite number' : value}: the weights or the activations are too large`);
 }
 
+/** The first of the order, in it. For a count that is small: an insertion is rare then. */
+export function likeliestTokens(logits: FloatArray, count: number): Int32Array {
+  const most = Math.min(count, logits.length);
+  const tokens = new Int32Array(most);
+  const values = new Float64Array(most);
+  let [length, least] = [0, -Infinity];
+  for (let token = 0; token < logits.length && most > 0; token++) {
+    const value = logits[token]!;
+    if (length === most && !(value > least)) continue;
+    let place = length < most ? length++ : most - 1;
+    for (; place > 0 && value > values[place - 1]!; place--) {
+      values[place] = values[place - 1]!;
+      tokens[place] = tokens[place - 1]!;
+    }
+    values[place] = value;
+    tokens[place] = token;
+    least = values[length - 1]!;
+  }
+  return tokens;
+}
+
+/** The sum of exp(logit - best) over all tokens, of which `best` is the likeliest. */
+export function totalWeight(logits: FloatArray, best: number): number {
+  return scratchFor(logits.length).total(logits, logits[best]!);
+}
+
 /** Weights exp((logit - best) / temperature) in their order. */
 export class Ranking {
   readonly #logits: FloatArray;
@@ -45,10 +71,9 @@ export class Ranking {
 
   /** Takes `logits`, whose likeliest token is `best`; answers hold until the next ranking is made. */
   constructor(logits: FloatArray, best: number, temperature: number) {
-    if (!scratch || scratch.weights.length < logits.length) scratch = createScratch(logits.length);
     this.#logits = logits;
-    this.#scratch = scratch;
-    this.whole = { weight: scratch.weigh(logits, logits[best]!, temperature), last: -1 };
+    this.#scratch = scratchFor(logits.length);
+    this.whole = { weight: this.#scratch.weigh(logits, logits[best]!, temperature), last: -1 };
   }
 
   /** The first `count` tokens; more of those whose weight is 0 may be left in. */
@@ -161,6 +186,10 @@ type Scratch = ReturnType<typeof createScratch>;
 /** Shared by all rankings, since picking a token is one synchronous call. */
 let scratch: Scratch | undefined;
 
+function scratchFor(size: number): Scratch {
+  return scratch && scratch.weights.length >= size ? scratch : (scratch = createScratch(size));
+}
+
 /**
  * The loops over all tokens. They close over their arrays and over numbers written out, which the compiler then takes
  * for constants: that halves their time.
@@ -169,14 +198,32 @@ function createScratch(size: number): {
   readonly weights: Float64Array;
   readonly sums: Float64Array;
   weigh(logits: FloatArray, top: number, temperature: number): number;
+  total(logits: FloatArray, top: number): number;
   count(size: number): Int32Array;
   tokensOf(bucket: number, size: number): Int32Array;
 } {
   const weights = new Float64Array(size);
   const bucketOf = new Uint16Array(size);
+  const found = new Int32Array(size);
   const sums = new Float64Array(4097);
   const counts = new Int32Array(4097);
   const powers = Float64Array.from({ length: 4096 }, (_, n) => Math.exp(-n / 64));
+
+  /** exp(-distance) of a distance from 0 to 64. */
+  function weightAt(distance: number): number {
+    const n = (distance * 64) | 0;
+    const r = n * (1 / 64) - distance; // from -1/64 to 0: these terms of the series are exact to a rounding
+    return powers[n]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720)))))));
+  }
+
+  function total(logits: FloatArray, top: number): number {
+    let sum = 0;
+    for (let token = 0; token < logits.length; token++) {
+      const distance = top - logits[token]!;
+      if (distance < 64) sum += weightAt(distance);
+    }
+    return sum;
+  }
 
   /** Weights and buckets; tokens at a distance of 64 count as 0: exp(-64) is 2e-28, a uniform number has 53 bits. */
   function weigh(logits: FloatArray, top: number, temperature: number): number {
@@ -192,9 +239,7 @@ function createScratch(size: number): {
       let weight = 0;
       let bucket = 4096;
       if (distance < 64) {
-        const n = (distance * 64) | 0;
-        const r = n * (1 / 64) - distance; // from -1/64 to 0: these terms of the series are exact to a rounding
-        weight = powers[n]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720)))))));
+        weight = weightAt(distance);
         bucket = (distance * scale) | 0;
       }
       weights[token] = weight;
@@ -223,14 +268,14 @@ function createScratch(size: number): {
     return counts;
   }
 
+  /** Valid until it is asked for again. */
   function tokensOf(bucket: number, length: number): Int32Array {
-    const tokens = new Int32Array(length);
     let n = 0;
     for (let token = 0; token < length; token++) {
-      if (bucketOf[token] === bucket) tokens[n++] = token;
+      if (bucketOf[token] === bucket) found[n++] = token;
     }
-    return tokens.subarray(0, n);
+    return found.subarray(0, n);
   }
 
-  return { weights, sums, weigh, count, tokensOf };
+  return { weights, sums, weigh, total, count, tokensOf };
 }
