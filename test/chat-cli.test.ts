@@ -189,7 +189,7 @@ describe.concurrent('natsearch generate', () => {
 
   test('refuses an empty --stop with exit code 2', async () => {
     const { stderr, code } = await start([...args, '--prompt', 'x', '--stop', '']).result;
-    expect(stderr).toContain('stop holds an empty text');
+    expect(stderr).toContain('a text of at least one character');
     expect(code).toBe(2);
   });
 });

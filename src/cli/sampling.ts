@@ -4,7 +4,7 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Policy } from '../model/config.ts';
-import { checkGenerateOptions, fillOptions, type GenerateOptions } from '../model/generate-options.ts';
+import { fillOptions, type GenerateOptions } from '../model/generate-options.ts';
 import type { GenerationDefaults } from '../model/generation-config.ts';
 import type { Model } from '../model/model.ts';
 import { usage } from './errors.ts';
@@ -67,10 +67,7 @@ export function samplingOptions(flags: SamplingFlags, { generationDefaults }: Mo
     Object.entries({ maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, prefillStep, policy })
       .filter(([, value]) => value !== undefined),
   ) as GenerateOptions;
-  const { sampling } = usage(() => {
-    checkGenerateOptions(given);
-    return fillOptions(given, generationDefaults, OTHERWISE);
-  });
+  const { sampling } = usage(() => fillOptions(given, generationDefaults, OTHERWISE));
   const most = generationDefaults?.maxNewTokens ?? generationDefaults?.maxLength;
   for (const note of notesOn(given, generationDefaults)) process.stderr.write(`natsearch: note: ${note}\n`);
   return {

@@ -2,6 +2,7 @@
  * Log-probabilities of a row of logits.
  * @module
  */
+import { log } from '../elementary.ts';
 import type { FloatArray } from '../tensor.ts';
 import type { TokenLogprob } from './generate-options.ts';
 import { likeliest, likeliestTokens, totalWeight } from './ranking.ts';
@@ -10,7 +11,7 @@ import { likeliest, likeliestTokens, totalWeight } from './ranking.ts';
 export function logprobsOf(logits: FloatArray, token: number, count: number): { logprob: number; top: TokenLogprob[] } {
   const top = likeliestTokens(logits, count);
   const best = likeliest(logits);
-  const normaliser = logits[best]! + Math.log(totalWeight(logits, best));
+  const normaliser = logits[best]! + log(totalWeight(logits, best));
   return {
     logprob: logits[token]! - normaliser,
     top: Array.from(top, (each) => ({ token: each, logprob: logits[each]! - normaliser })),

@@ -4,6 +4,7 @@
  * and there by selection.
  * @module
  */
+import { exp } from '../elementary.ts';
 import { NumericError } from '../errors.ts';
 import type { FloatArray } from '../tensor.ts';
 
@@ -207,7 +208,7 @@ function createScratch(size: number): {
   const found = new Int32Array(size);
   const sums = new Float64Array(4097);
   const counts = new Int32Array(4097);
-  const powers = Float64Array.from({ length: 4096 }, (_, n) => Math.exp(-n / 64));
+  const powers = Float64Array.from({ length: 4096 }, (_, n) => exp(-n / 64));
 
   /** exp(-distance) of a distance from 0 to 64. */
   function weightAt(distance: number): number {

@@ -2,6 +2,7 @@
  * Picking the next token from a row of logits.
  * @module
  */
+import { exp } from '../elementary.ts';
 import type { Generator } from '../random.ts';
 import type { FloatArray } from '../tensor.ts';
 import { likeliest, likeliestTokens, type Prefix, Ranking } from './ranking.ts';
@@ -62,7 +63,7 @@ function pickOfFew(
   uniform: number,
 ): number {
   const tokens = likeliestTokens(row, topK);
-  let weights = Float64Array.from(tokens, (token) => Math.exp((row[token]! - row[tokens[0]!]!) / temperature));
+  let weights = Float64Array.from(tokens, (token) => exp((row[token]! - row[tokens[0]!]!) / temperature));
   if (topP < 1) weights = weights.subarray(0, prefix(weights, topP * sumOf(weights), (sum, goal) => sum >= goal));
   if (minP > 0) weights = weights.filter((weight) => weight >= minP);
   return tokens[prefix(weights, uniform * sumOf(weights), (sum, goal) => sum > goal) - 1]!;
