@@ -12,7 +12,7 @@ import { executablePath, flags } from '../../examples/browser/chromium.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const stacks = process.env['NATS_STACKS'] ?? 'webgl2,webgpu';
 
-/** Not over engines: the rule that they all share, functions with the same bits everywhere, and models as published, which pages fetch. */
+/** Not over engines: what they all share, and models as published, which pages fetch. */
 const others = ['elementary.test.ts', 'lifetime.test.ts', 'hf-tokenizer.test.ts', 'hf-text.test.ts'];
 
 /** Whatever takes the engine as a parameter, and needs no Node; and the others. */
