@@ -76,6 +76,12 @@ export const expectIterable: Expected = (name, value) => {
   if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) fail(name, value, 'an array or another iterable');
 };
 
+/** The same, or what has to be waited for. */
+export const expectPieces: Expected = (name, value) => {
+  if (typeof value === 'object' && value !== null && Symbol.asyncIterator in value) return;
+  expectIterable(name, value);
+};
+
 /** Numbers: a typed array, or an array of numbers; `whole` says that they must fit 32-bit integers. */
 export const numbers = (whole: boolean = false): Expected => (name, value) => {
   const data = value as ArrayLike<number>;

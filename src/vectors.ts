@@ -3,9 +3,11 @@
  * `neural-attention-search/vectors`. Everything is plain objects and bytes, in Node, Deno and browsers.
  * @module
  */
+import { of, optional, record, wholeFrom } from './arguments.ts';
 import type { Engine } from './engine.ts';
 import { createEngine } from './engines.ts';
 import { diagnose } from './oracle/diagnose.ts';
+import { expectCase, expectGiven, expectRecipe, expectTensors, expectVerify } from './oracle/expected.ts';
 import { caseOf as solveCase, makeCase as drawCase } from './oracle/make-case.ts';
 import { SUITES } from './oracle/suites.ts';
 import type { Recipe } from './oracle/recipes.ts';
@@ -37,6 +39,8 @@ export interface CaseOptions {
  * ```
  */
 export async function makeCase(recipe: Recipe, options: CaseOptions = {}): Promise<OracleCase> {
+  expectRecipe('recipe', recipe);
+  record({ seed: optional(wholeFrom(0)) })('options', options);
   return withEngine(options, (engine) => drawCase(engine, recipe, options.seed));
 }
 
@@ -70,6 +74,8 @@ export async function caseOf(
   given: { name: string; why: string; parameters: CaseParameters; inputs: Tensors },
   options: Pick<CaseOptions, 'engine'> = {},
 ): Promise<OracleCase> {
+  expectGiven('given', given);
+  record()('options', options);
   return withEngine(options, (engine) => solveCase(engine, given));
 }
 
@@ -85,6 +91,7 @@ export async function caseOf(
  * ```
  */
 export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[]> {
+  record({ seed: optional(wholeFrom(0)) })('options', options);
   return withEngine(options, async (engine) => {
     const cases: OracleCase[] = [];
     for (const recipe of SUITES.small) cases.push(await drawCase(engine, recipe, options.seed));
@@ -113,10 +120,14 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
  * ```
  */
 export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: VerifyOptions = {}): CaseReport {
+  expectCase('the case', oracleCase);
+  expectTensors('outputs', outputs);
+  expectVerify('options', options);
   return judge(oracleCase, outputs, { diagnose, ...options });
 }
 
 async function withEngine<T>({ engine }: CaseOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
+  optional(record({ attention: of('function') }))('engine', engine);
   if (engine) return use(engine);
   const own = createEngine();
   try {

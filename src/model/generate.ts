@@ -2,6 +2,7 @@
  * Sampling: prompts in, pieces of text out, one readback per step.
  * @module
  */
+import { type Expected, list, numbers } from '../arguments.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import type { FloatArray } from '../tensor.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
@@ -19,11 +20,16 @@ const PREFILL_STEP = 64;
 /** A prompt: text, or tokens, which are fed as they are. */
 export type Prompt = string | ArrayLike<number>;
 
+const PROMPT: Expected = (name, value) => {
+  if (typeof value !== 'string') numbers()(name, value);
+};
+
 /** Continues every prompt until it ends or has maxNewTokens more tokens. */
 export async function* generate(
   model: Model, prompts: readonly Prompt[], options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
   checkGenerateOptions(options);
+  list(PROMPT)('prompts', prompts);
   if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
   const { session: given, signal, onStep, onPrompt } = options;
   const prefillStep = options.prefillStep ?? model.engine.prefillStep ?? PREFILL_STEP;

@@ -3,7 +3,7 @@
  * @module
  */
 import { generator, Stream } from '../random.ts';
-import { type NDArray, ndarray, sizeOf } from '../tensor.ts';
+import { type NDArray, ndarray, sizeOf, zeros } from '../tensor.ts';
 import { expectedWeights, type ModelConfig } from './config.ts';
 
 /**
@@ -14,7 +14,7 @@ export function initialWeights(config: ModelConfig, seed: number): Map<string, N
   const weights = new Map<string, NDArray>();
   let index = 0;
   for (const [name, shape] of expectedWeights(config)) {
-    const data = new Float64Array(sizeOf(shape));
+    const data = zeros(Float64Array, sizeOf(shape));
     const random = generator(seed, [Stream.WEIGHTS, index++]);
     if (name.endsWith('.bias')) data.fill(0);
     else if (shape.length === 1) data.fill(1);

@@ -2,6 +2,7 @@
  * What a model takes before any of its weights is there: from its config alone, by the formulas of the engines.
  * @module
  */
+import { list, of, optional, record, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { expectWhole } from '../shape.ts';
 import { sizeOf } from '../tensor.ts';
@@ -99,6 +100,11 @@ export const POSITIONS: Readonly<Record<PlannedEngine, string>> = {
  * ```
  */
 export function planMemory(config: ModelConfig, options: PlanOptions = {}): MemoryPlan {
+  record({
+    vocabSize: wholeFrom(1), hiddenSize: wholeFrom(1), intermediateSize: wholeFrom(1), layers: wholeFrom(1, 10_000),
+    heads: wholeFrom(1), kvHeads: wholeFrom(1), headDim: wholeFrom(1), nats: record({ policy: of('string') }),
+  })('config', config);
+  record({ engine: optional(of('string')), contexts: optional(list(wholeFrom(1))) })('options', options);
   const { engine = 'reference', batch = 1, prefillStep = 64, blockSize = 16, contexts = [4096, 32_768, 131_072] } = options;
   for (const [name, value] of Object.entries({ batch, prefillStep, blockSize })) expectWhole(name, value, 1);
   for (const context of contexts) expectWhole('a context', context, 1);

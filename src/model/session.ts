@@ -93,7 +93,7 @@ export class Session {
   constructor(model: SessionModel, options: SessionOptions & { policy: Policy }, inherited?: Inherited) {
     const { batch = 1, policy, blockSize = 16 } = options;
     const { engine, config, weights } = model;
-    expectWhole('batch', batch, 1);
+    expectWhole('batch', batch, 1, 2 ** 20);
     expectWhole('blockSize', blockSize, 1);
     if (blockSize > MAX_BLOCK) throw new ValueError(`blockSize is ${blockSize}: it must be at most ${MAX_BLOCK}, since a head takes a whole block at least`);
     this.engine = engine;

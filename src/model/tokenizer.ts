@@ -147,7 +147,9 @@ export class ByteTokenizer implements Tokenizer {
 
   decode(tokens: Iterable<number>): string {
     expectIterable('tokens', tokens);
-    return new TextDecoder().decode(Uint8Array.from([...tokens].filter((token) => token < 256)));
+    const ids = [...tokens];
+    numbers(true)('tokens', ids);
+    return new TextDecoder().decode(Uint8Array.from(ids.filter((token) => token < 256)));
   }
 
   decoder(): { push(token: number): string; end(): string } {

@@ -2,6 +2,7 @@
  * manifest.json: what a folder of vectors holds (docs/vectors.md describes it field by field).
  * @module
  */
+import { list, of, record } from '../arguments.ts';
 import { FileFormatError } from '../errors.ts';
 import { BYTES, type FloatDtype, type NamedTensor } from '../io/named-tensor.ts';
 import { checkParameters } from './recipes.ts';
@@ -75,6 +76,11 @@ export const DTYPES: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', 
  * ```
  */
 export function formatManifest(manifest: Manifest): string {
+  const word = of('string');
+  record({
+    format: word, version: of('number'), suite: word, seed: of('number'), fileFormat: word, dtype: word, complete: of('boolean'),
+    cases: list(record({ name: word, file: word, sha256: word, parameters: record() })),
+  })('manifest', manifest);
   const { cases, ...heading } = manifest;
   const head = JSON.stringify(heading, null, 2).slice(0, -2);
   return `${head},\n  "cases": [${cases.map((entry) => `\n    ${JSON.stringify(entry)}`).join(',')}\n  ]\n}\n`;
@@ -96,6 +102,8 @@ export function formatManifest(manifest: Manifest): string {
  * ```
  */
 export function readManifest(text: string, file: string = MANIFEST_FILE): Manifest {
+  of('string')('file', file);
+  of('string')(file, text);
   let value: Manifest;
   try {
     value = JSON.parse(text) as Manifest;

@@ -2,12 +2,15 @@
  * Cases as files of tensors, and folders of them.
  * @module
  */
+import { of, record } from '../arguments.ts';
 import { FileFormatError, isNamedError, StorageError } from '../errors.ts';
+import { type Bytes, bytesOf } from '../io/bytes.ts';
 import type { NamedTensor } from '../io/named-tensor.ts';
 import { readNpz, writeNpz } from '../io/npz.ts';
 import { roundArray } from '../io/rounding.ts';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import { sha256 } from '../io/sha256.ts';
+import { expectCase, expectPacking } from './expected.ts';
 import {
   type CaseEntry, DTYPES, EXPECTED, type FileFormat, type Heading, type Manifest, MANIFEST_FILE, readManifest,
   type TensorEntry,
@@ -28,9 +31,12 @@ import type { OracleCase, Tensors } from './types.ts';
  * ```
  */
 export async function packCase(
-  { name, why, parameters, inputs, expected, notCompared }: OracleCase,
-  { fileFormat, dtype }: Pick<Heading, 'fileFormat' | 'dtype'>,
+  oracleCase: OracleCase, options: Pick<Heading, 'fileFormat' | 'dtype'>,
 ): Promise<{ entry: CaseEntry; bytes: Uint8Array }> {
+  expectCase('the case', oracleCase);
+  expectPacking('options', options);
+  const { name, why, parameters, inputs, expected, notCompared } = oracleCase;
+  const { fileFormat, dtype } = options;
   const wanted = DTYPES[dtype];
   const stored = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => {
     if (tensor.data instanceof Int32Array) return [key, tensor];
@@ -95,17 +101,24 @@ export interface Vectors {
  * console.log((await read(manifest.cases[0]!)).inputs.q!.shape); // [1,2,1,4]
  * ```
  */
-export async function openVectors(read: (file: string) => Promise<Uint8Array>): Promise<Vectors> {
-  const bytesOf = (file: string): Promise<Uint8Array> => read(file).catch((error: unknown) => {
-    if (isNamedError(error)) throw error;
-    throw new StorageError(`cannot read ${file} (${String(error)}): write the vectors again`);
-  });
-  const manifest = readManifest(new TextDecoder().decode(await bytesOf(MANIFEST_FILE)));
+export async function openVectors(read: (file: string) => Promise<Bytes>): Promise<Vectors> {
+  of('function')('read', read);
+  const given = async (file: string): Promise<Bytes> => {
+    try {
+      return await read(file);
+    } catch (error) {
+      if (isNamedError(error)) throw error;
+      throw new StorageError(`cannot read ${file} (${String(error)}): write the vectors again`);
+    }
+  };
+  const contents = async (file: string): Promise<Uint8Array> => bytesOf(await given(file), file).slice();
+  const manifest = readManifest(new TextDecoder().decode(await contents(MANIFEST_FILE)));
   if (!manifest.complete) fail(`${MANIFEST_FILE} has ${manifest.cases.length} cases and is not complete: run natsearch vectors again`);
   return {
     manifest,
     read: async (entry) => {
-      const bytes = await bytesOf(entry.file);
+      record({ name: of('string'), file: of('string'), sha256: of('string') })('entry', entry);
+      const bytes = await contents(entry.file);
       if (await sha256(bytes) !== entry.sha256) fail(`${entry.file} is not the file that the manifest was written with: write the vectors again`);
       return unpackCase(entry, bytes, manifest.fileFormat);
     },

@@ -2,6 +2,7 @@
  * What many cases say together.
  * @module
  */
+import { expectReports } from './expected.ts';
 import type { CaseReport } from './types.ts';
 
 /** A name, and how much speaks for it. */
@@ -31,6 +32,7 @@ export interface Verdict {
  * ```
  */
 export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
+  expectReports('reports', reports);
   const counts = new Map<string, { cases: number; first: number }>();
   for (const { diagnosis } of reports) {
     for (const name of diagnosis?.candidates ?? []) {

@@ -2,7 +2,7 @@
  * Training text: documents become one stream of tokens, batches are random windows of it.
  * @module
  */
-import { expectIterable, of, record, wholeFrom } from '../arguments.ts';
+import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer.ts';
 import { generator, Stream } from '../random.ts';
@@ -44,7 +44,11 @@ export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly 
 /** Refuses what no run can use: an engine, a config. */
 export function expectRun(engine: unknown, config: unknown): void {
   record({ tensor: of('function'), linear: of('function'), adamW: of('function') })('engine', engine);
-  record({ layers: wholeFrom(1), hiddenSize: wholeFrom(1), nats: record({ policy: of('string') }) })('config', config);
+  const size = wholeFrom(1, 2 ** 31 - 1);
+  record({
+    vocabSize: size, hiddenSize: size, intermediateSize: size, layers: wholeFrom(1, 10_000), heads: size, kvHeads: size,
+    headDim: size, modelType: optional(oneOf('llama', 'mistral', 'qwen2', 'qwen3')), nats: record({ policy: of('string') }),
+  })('config', config);
 }
 
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */

@@ -2,7 +2,7 @@
  * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
  * @module
  */
-import { record } from '../arguments.ts';
+import { of, record } from '../arguments.ts';
 import type { Engine } from '../engine.ts';
 import { expectGoing, NumericError, ValueError } from '../errors.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -85,13 +85,16 @@ export class Finetuner {
     nats: Partial<ModelConfig['nats']> & { readonly window: number },
     options: FinetuneOptions,
     tokens: TokenSource,
-    { from, source = oneByOne }: { from?: FinetuneState; source?: FinetuneSource } = {},
+    more: { from?: FinetuneState; source?: FinetuneSource } = {},
   ) {
     record({ weights: record() })('base', base);
     expectRun(base.engine, base.config);
     record()('nats', nats);
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
+    record()('more', more);
+    const { from, source = oneByOne } = more;
+    of('function')('source', source);
     this.engine = base.engine;
     this.config = searchedConfig(base.config, nats);
     this.options = options;
@@ -236,7 +239,7 @@ export function searchedConfig(
   const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;
   expectWhole('chunk', all.chunk, 1);
   expectPositive('temperature', all.temperature);
-  if (!(all.lambda >= 0) || !Number.isFinite(all.lambda)) throw new ValueError(`lambda is ${all.lambda}: it must be a finite number, 0 or more`);
+  if (!Number.isFinite(all.lambda) || !(all.lambda >= 0)) throw new ValueError(`lambda is ${String(all.lambda)}: it must be a finite number, 0 or more`);
   if (all.pooling !== 'mean' && all.pooling !== 'max') throw new ValueError(`pooling is ${String(all.pooling)}: it must be 'mean' or 'max'`);
   return { ...config, nats: all };
 }

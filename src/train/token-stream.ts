@@ -2,8 +2,9 @@
  * Documents that come in pieces become tokens as they come: no text is ever held whole.
  * @module
  */
+import { expectPieces, of, record } from '../arguments.ts';
 import { StoppedError } from '../errors.ts';
-import { repeatsStarts, type Tokenizer } from '../model/tokenizer.ts';
+import { expectTokenizer, repeatsStarts, type Tokenizer } from '../model/tokenizer.ts';
 import { endOf } from './data.ts';
 import { type TokenSource, TokenStore } from './token-store.ts';
 
@@ -43,6 +44,9 @@ export async function tokenizeStream(
   documents: Iterable<DocumentPieces> | AsyncIterable<DocumentPieces>,
   options: TokenizeOptions = {},
 ): Promise<TokenSource> {
+  expectTokenizer('tokenizer', tokenizer);
+  expectPieces('documents', documents);
+  record()('options', options);
   const { maxTokens = Infinity, bare = false, signal, onProgress, onRepeatedStarts } = options;
   const store = new TokenStore();
   const push = (tokens: ArrayLike<number>): void => {
@@ -51,6 +55,7 @@ export async function tokenizeStream(
   };
   let documentsDone = 0;
   for await (const document of documents) {
+    expectPieces('a document', document);
     const encoder = tokenizer.encoder();
     let begun = false;
     const take = (tokens: Int32Array): void => {
@@ -63,6 +68,7 @@ export async function tokenizeStream(
       push(tokens);
     };
     for await (const piece of document) {
+      of('string')('a piece of a document', piece);
       for (const part of parts(piece, () => maxTokens - store.length)) {
         if (signal?.aborted) throw new StoppedError(`reading was stopped after ${store.length} tokens`);
         take(encoder.push(part));

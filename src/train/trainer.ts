@@ -2,6 +2,7 @@
  * The training loop: batches, gradients, AdamW. It writes no files and draws no progress bars; callbacks do.
  * @module
  */
+import { of, record } from '../arguments.ts';
 import type { Engine, Tensor } from '../engine.ts';
 import { expectGoing } from '../errors.ts';
 import { expectedWeights, type ModelConfig } from '../model/config.ts';
@@ -117,11 +118,14 @@ export class Trainer {
     config: ModelConfig,
     options: TrainOptions,
     tokens: TokenSource,
-    { from, source = localGradients(config, options) }: { from?: TrainingState; source?: GradientSource } = {},
+    more: { from?: TrainingState; source?: GradientSource } = {},
   ) {
     expectRun(engine, config);
     checkTrainOptions(options);
     checkLongEnough(tokens, options.context);
+    record()('more', more);
+    const { from, source = localGradients(config, options) } = more;
+    of('function')('source', source?.compute);
     this.engine = engine;
     this.config = config;
     this.options = options;
