@@ -24,6 +24,7 @@ export class GpuCache implements Cache {
     this.options = cache.options;
     this.#engine = engine;
     this.#cache = cache;
+    guardCache(this);
   }
 
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
@@ -129,5 +130,3 @@ export class GpuCache implements Cache {
     if (this.#disposed) throw new DisposedError('a cache was used after dispose(): create a new one');
   }
 }
-
-guardCache(GpuCache.prototype);

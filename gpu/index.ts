@@ -52,6 +52,7 @@ export class GpuEngine implements Engine, TensorOwner {
   constructor(device: Device) {
     this.device = device;
     this.name = device.description;
+    guardEngine(this);
     this.limits = { tensorBytes: device.maxLength * 4, name: device.limitName };
     this.#jobs = {
       device,
@@ -431,5 +432,3 @@ export class GpuEngine implements Engine, TensorOwner {
 
 /** float32 counts whole numbers up to here. */
 const MOST_TOKENS = 2 ** 24;
-
-guardEngine(GpuEngine.prototype);

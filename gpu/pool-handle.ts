@@ -30,6 +30,7 @@ export class GpuChunkPool implements ChunkPool {
     this.#sizes = sizes;
     this.#state = state;
     this.#seen = seen ? [...seen] : new Array<number>(sizes.batch).fill(0);
+    guardPool(this);
   }
 
   push(x: Tensor, counts?: readonly number[]): Tensor {
@@ -79,5 +80,3 @@ export class GpuChunkPool implements ChunkPool {
     this.dispose();
   }
 }
-
-guardPool(GpuChunkPool.prototype);

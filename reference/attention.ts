@@ -23,9 +23,9 @@ export interface AttentionArguments {
 }
 
 /** Keys and values may hold anything where no query sees them. */
-const inputs: Readonly<Record<string, Expected>> =
-  { q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) };
-const FORWARD = record(inputs);
+const inputs = (): Record<string, Expected> =>
+  ({ q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) });
+const FORWARD: Expected = (name, value) => record(inputs())(name, value);
 
 /**
  * Masked attention (§3). For query i of head h, over the keys j of its KV head with j <= i <= last(j):
@@ -90,10 +90,10 @@ export function maskedAttention(options: AttentionArguments): { out: NDArray; ls
   return { out: { data: out, shape: [B, H, N, d] }, lse: { data: lse, shape: [B, H, N] } };
 }
 
-const BACKWARD = record({
-  ...inputs, out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
+const BACKWARD: Expected = (name, value) => record({
+  ...inputs(), out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
   window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
-});
+})(name, value);
 
 /** What the backward needs besides the forward's inputs. */
 export interface AttentionBackwardArguments extends AttentionArguments {

@@ -16,7 +16,7 @@ import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
 
 /** Keys and values may hold anything where no query sees them. */
-const STEP = { k: floats, v: floats, types: integers, counts: optional(list(wholeFrom(0))) };
+const step = () => ({ k: floats, v: floats, types: integers, counts: optional(list(wholeFrom(0))) });
 
 /** What a step takes; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
 export interface StepInputs {
@@ -73,7 +73,7 @@ export class KVCache {
 
   /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
-    record({ ...STEP, q: floats, scale: optional(finite) })('inputs', inputs);
+    record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, counts } = inputs;
     const T = k.shape[2] ?? 0;
     checkQueries(q, T, this.options); // before anything is appended
@@ -89,7 +89,7 @@ export class KVCache {
    * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
    */
   append(inputs: Omit<StepInputs, 'q'>): void {
-    record(STEP)('inputs', inputs);
+    record(step())('inputs', inputs);
     const { k, v, types, counts } = inputs;
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
     const T = appendedTokens(k, v, types, this.options);

@@ -71,6 +71,7 @@ export class ReferenceEngine implements Engine {
   constructor(precision: 'float64' | 'float32' = 'float64') {
     this.precision = precision;
     this.name = `reference ${precision}`;
+    guardEngine(this);
   }
 
   /** Throws DisposedError once dispose() was called. */
@@ -297,6 +298,7 @@ class HostCache implements Cache {
     this.#engine = engine;
     this.#cache = new Disposable(engine, 'cache', cache);
     this.#wrap = wrap;
+    guardCache(this);
   }
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
     this.#cache.value.append({ k: float(k), v: float(v), types: integer(types), ...(counts && { counts }) });
@@ -389,6 +391,3 @@ function integer(tensor: Tensor): NDArray<Int32Array> {
   if (!(data instanceof Int32Array)) throw new ValueError(`a float tensor [${shape}] stands where whole numbers must`);
   return { data, shape };
 }
-
-guardEngine(ReferenceEngine.prototype);
-guardCache(HostCache.prototype);

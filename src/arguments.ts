@@ -1,5 +1,6 @@
 /**
  * What an argument must be: every public function says it in these words, and refuses the rest by named errors.
+ * Nothing here, nor what is made of it elsewhere, is called while modules load: bundlers drop what is not used.
  * @module
  */
 import { isNamedError, ShapeError, ValueError } from './errors.ts';
@@ -112,24 +113,22 @@ export const shape: Expected = (name, value) => {
 
 const FLOATS = ['Float64Array', 'Float32Array'];
 
-function array(kinds: readonly string[], wanted: string): Expected {
-  return (name, value) => {
-    if (typeof value !== 'object' || value === null) fail(name, value, `an array { data, shape } of ${wanted}`);
-    const { data, shape: sizes } = value as Partial<NDArray<TypedArray>>;
-    if (typeof data !== 'object' || !kinds.includes(tagOf(data))) {
-      throw new ValueError(`${name} has ${described(data)} for data: it must be ${wanted}, a ${kinds.join(' or a ')}`);
-    }
-    shape(`the shape of ${name}`, sizes);
-    if (sizeOf(sizes!) !== data.length) {
-      throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes!)}`);
-    }
-  };
+function array(kinds: readonly string[], wanted: string, name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) fail(name, value, `an array { data, shape } of ${wanted}`);
+  const { data, shape: sizes } = value as Partial<NDArray<TypedArray>>;
+  if (typeof data !== 'object' || !kinds.includes(tagOf(data))) {
+    throw new ValueError(`${name} has ${described(data)} for data: it must be ${wanted}, a ${kinds.join(' or a ')}`);
+  }
+  shape(`the shape of ${name}`, sizes);
+  if (sizeOf(sizes!) !== data.length) {
+    throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes!)}`);
+  }
 }
 
 /** Real numbers { data, shape }. */
-export const floats: Expected = array(FLOATS, 'real numbers');
+export const floats: Expected = (name, value) => array(FLOATS, 'real numbers', name, value);
 /** Whole numbers { data, shape }. */
-export const integers: Expected = array(['Int32Array'], 'whole numbers');
+export const integers: Expected = (name, value) => array(['Int32Array'], 'whole numbers', name, value);
 
 /** Real numbers without NaN and infinities. */
 export const finiteFloats: Expected = (name, value) => {

@@ -184,12 +184,12 @@ const CALLS: readonly Call[] = [
   { name: 'isNamedError', given: [new Error('a')], call: library.isNamedError },
   {
     name: 'Trainer', given: [engine, config, training, tokens, {}],
-    call: (...given: never[]) => void new (library.Trainer as unknown as new (...given: never[]) => unknown)(...given),
+    call: (...given: never[]) => void Reflect.construct(library.Trainer, given),
   },
   {
     name: 'Finetuner',
     given: [dense, { window: 2, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0 }, finetuning, tokens, {}],
-    call: (...given: never[]) => void new (library.Finetuner as unknown as new (...given: never[]) => unknown)(...given),
+    call: (...given: never[]) => void Reflect.construct(library.Finetuner, given),
   },
   { name: 'ByteTokenizer.encode', given: ['text'], call: (text: never) => new library.ByteTokenizer().encode(text) },
   { name: 'ByteTokenizer.decode', given: [[65, 66]], call: (ids: never) => new library.ByteTokenizer().decode(ids) },

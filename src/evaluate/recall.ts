@@ -2,7 +2,7 @@
  * Does a model still know what it read long ago? Perplexity hides forgetting; a pass key in long filler does not.
  * @module
  */
-import { finite, list, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
+import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
 import type { CacheStats } from '../engine.ts';
 import { expectGoing, ValueError } from '../errors.ts';
 import { formatPolicy, type Policy } from '../model/config.ts';
@@ -156,7 +156,9 @@ function piece(random: Generator, filler: Filler, room: number): string {
   return filler.slice(begin, begin + room).replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
 }
 
-const DOCUMENTS = list(record({ prompt: of('string'), answer: of('string'), distance: optional(finite) }));
+const DOCUMENTS: Expected = (name, value) => {
+  list(record({ prompt: of('string'), answer: of('string'), distance: optional(finite) }))(name, value);
+};
 
 /**
  * The text to learn it from: every prompt with its answer, a line each.

@@ -208,7 +208,9 @@ function bytesOf(data: unknown): Uint8Array {
 }
 
 /** Refuses what is no model. */
-export const expectModel: Expected = record({ config: record(), tokenizer: record(), session: of('function') });
+export const expectModel: Expected = (name, model) => {
+  record({ config: record(), tokenizer: record(), session: of('function') })(name, model);
+};
 
 /** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */
 export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {

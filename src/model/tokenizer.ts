@@ -96,7 +96,9 @@ export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: Arr
 }
 
 /** Refuses what is no tokenizer. */
-export const expectTokenizer: Expected = record({ vocabSize: wholeFrom(1), encode: of('function'), decode: of('function') });
+export const expectTokenizer: Expected = (name, value) => {
+  record({ vocabSize: wholeFrom(1), encode: of('function'), decode: of('function') })(name, value);
+};
 
 /**
  * UTF-8 bytes 0..255, then bos 256 and eos 257.

@@ -15,7 +15,7 @@ import type { OracleCase } from './types.ts';
 /** No case has more of anything. */
 const size = wholeFrom(1, 2 ** 20);
 const text = of('string');
-const steps = list(wholeFrom(1, 2 ** 20));
+const steps = list(finite);
 const rule = oneOf('bounded', 'exact');
 
 /** Types as letters, or as scores to draw. */
@@ -49,20 +49,27 @@ const expectTensor: Expected = (name, value) => {
   if (!(data instanceof Float64Array) && !(data instanceof Int32Array)) {
     throw new ValueError(`${name} has ${described(data)} for data: it must be a Float64Array or an Int32Array`);
   }
-  if (sizeOf(sizes) !== data.length) throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes)}`);
+  checkLength(name, sizes, data);
+};
+
+/** Refuses data that is not as long as its shape says. */
+export function checkLength(name: string, sizes: readonly number[], data: ArrayLike<number>): void {
+  if (sizeOf(sizes) === data.length) return;
+  throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes)}`);
+}
+
+/** Things by name. */
+const each = (expected: Expected): Expected => (name, value) => {
+  record()(name, value);
+  for (const [key, tensor] of Object.entries(value as object)) expected(`${name}.${key}`, tensor);
 };
 
 /** Tensors by name. */
-export const expectTensors: Expected = (name, value) => {
-  record()(name, value);
-  for (const [key, tensor] of Object.entries(value as object)) {
-    expectTensor(`${name}.${key}`, tensor);
-  }
-};
+export const expectTensors: Expected = each(expectTensor);
 
 /** What caseOf() takes. */
 export const expectGiven: Expected = record({
-  name: text, why: text, parameters: expectParameters, inputs: expectTensors,
+  name: text, why: text, parameters: expectParameters, inputs: each(record({ dtype: text, shape, data: record() })),
 });
 
 /** A case whose tensors have the shapes that its parameters say. */

@@ -8,6 +8,7 @@ import type { FloatTensor, IntegerTensor } from '../io/named-tensor.ts';
 import { isVisible } from '../lifetime.ts';
 import { expectShape } from '../shape.ts';
 import { drawInputs } from './draw.ts';
+import { checkLength } from './expected.ts';
 import { checkParameters, parametersOf, type Recipe } from './recipes.ts';
 import { inputShapes } from './shapes.ts';
 import { solve } from './solve.ts';
@@ -58,8 +59,9 @@ function checkInputs(parameters: CaseParameters, inputs: Tensors): void {
   for (const [name, tensor] of Object.entries(inputs)) {
     if (!Object.hasOwn(shapes, name)) throw new ShapeError(`an input is named ${name}: use ${Object.keys(shapes).join(', ')}`);
     expectShape(name, tensor, shapes[name]!, 'the parameters say so');
+    checkLength(name, tensor.shape, tensor.data);
     const whole = name === 'types' || name === 'forced';
-    if (whole !== tensor.data instanceof Int32Array) {
+    if (!(tensor.data instanceof (whole ? Int32Array : Float64Array))) {
       throw new ValueError(`${name} is ${tensor.dtype}: it must be ${whole ? 'whole numbers' : 'reals'}`);
     }
   }

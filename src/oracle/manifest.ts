@@ -3,7 +3,7 @@
  * @module
  */
 import { list, of, record } from '../arguments.ts';
-import { FileFormatError } from '../errors.ts';
+import { FileFormatError, ValueError } from '../errors.ts';
 import { BYTES, type FloatDtype, type NamedTensor } from '../io/named-tensor.ts';
 import { checkParameters } from './recipes.ts';
 import { inputShapes, outputShapes } from './shapes.ts';
@@ -76,14 +76,14 @@ export const DTYPES: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', 
  * ```
  */
 export function formatManifest(manifest: Manifest): string {
-  const word = of('string');
-  record({
-    format: word, version: of('number'), suite: word, seed: of('number'), fileFormat: word, dtype: word, complete: of('boolean'),
-    cases: list(record({ name: word, file: word, sha256: word, parameters: record() })),
-  })('manifest', manifest);
+  record({ cases: list(() => undefined) })('manifest', manifest);
   const { cases, ...heading } = manifest;
-  const head = JSON.stringify(heading, null, 2).slice(0, -2);
-  return `${head},\n  "cases": [${cases.map((entry) => `\n    ${JSON.stringify(entry)}`).join(',')}\n  ]\n}\n`;
+  try {
+    const head = JSON.stringify(heading, null, 2).slice(0, -2);
+    return `${head},\n  "cases": [${cases.map((entry) => `\n    ${JSON.stringify(entry)}`).join(',')}\n  ]\n}\n`;
+  } catch (error) {
+    throw new ValueError(`the manifest holds what JSON cannot write: ${(error as Error).message}`);
+  }
 }
 
 /**
