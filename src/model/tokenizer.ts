@@ -118,7 +118,9 @@ export class ByteTokenizer implements Tokenizer {
   readonly eos: number = 257;
 
   /** @param options.bos Whether bos stands before every text (default true). */
-  constructor({ bos = true }: { bos?: boolean } = {}) {
+  constructor(options: { bos?: boolean } = {}) {
+    record()('options', options);
+    const { bos = true } = options;
     this.starts = bos ? [this.bos] : [];
   }
 
