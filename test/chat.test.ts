@@ -258,6 +258,9 @@ describe('model.chat()', () => {
     await expect(base.chat([USER]).next()).rejects.toThrow(/no chat template .*: take a model .* or give a template/);
     const { text } = await chatPrompt(base, [USER], { template: 'Q: {{ messages[0].content }}\nA:' });
     expect(text).toBe('Q: What is a whale?\nA:');
+    for (const variables of [5, null, 'x']) {
+      await expect(base.chat([USER], { template: 'Q', variables } as never).next()).rejects.toThrow(/variables is /);
+    }
     base.dispose();
   });
 });

@@ -70,7 +70,9 @@ describe('the options of generate()', () => {
     const text = await run('Call me', { seed: 3 });
     expect(await run([256, ...model.tokenizer.encode('Call me')], { seed: 3 })).toEqual(text);
     expect((await run(model.tokenizer.encode('Call me'), { seed: 3 })).tokens).not.toEqual(text.tokens); // without bos
-    for (const wrong of [[258], [-1], [1.5], [NaN], []]) await expect(run(wrong)).rejects.toThrow(ValueError);
+    for (const wrong of [[258], [-1], [1.5], [NaN], [], null, undefined, 5, {}]) {
+      await expect(run(wrong as never), String(wrong)).rejects.toThrow(ValueError);
+    }
   });
 
   it('sample as the seed says, and penalise what was seen', async () => {
@@ -217,6 +219,24 @@ describe('generate() with a session', () => {
     const rest = await run('', { ...options, maxNewTokens: 3 });
     expect([...told, ...rest.tokens]).toEqual(await greedy([256, ...bytes('Leave')], told.length + 3));
     session.dispose();
+  });
+
+  it('is refused where it is none, is that of another model, or is fed by something else meanwhile', async () => {
+    const other = tinyModel(2);
+    const session = other.session();
+    await expect(run('x', { session })).rejects.toThrow(/the session is one of another model/);
+    for (const wrong of [null, {}, 5]) {
+      await expect(run('x', { session: wrong as never })).rejects.toThrow(/session is no Session: pass what model\.session/);
+    }
+    const ours = model.session();
+    const both = await Promise.allSettled([run('abc', { session: ours }), run('def', { session: ours })]);
+    const failed = both.filter((each) => each.status === 'rejected');
+    expect(failed.length).toBeGreaterThan(0);
+    for (const { reason } of failed) {
+      expect(reason).toBeInstanceOf(ValueError);
+      expect((reason as Error).message).toMatch(/something else feeds it meanwhile; .* fork\(\)/);
+    }
+    for (const each of [session, ours, other]) each.dispose();
   });
 
   it('goes on in every sequence of a batch, and refuses another batch or policy', async () => {

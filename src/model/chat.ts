@@ -38,6 +38,9 @@ export async function chatPrompt(
   model: Model, messages: readonly ChatMessage[], { template, variables }: ChatOptions = {},
 ): Promise<ChatPrompt> {
   const { tokenizer } = model;
+  if (variables !== undefined && (typeof variables !== 'object' || variables === null)) {
+    throw new ValueError(`variables is ${variables === null ? 'null' : `a ${typeof variables}`}: pass an object of what the template may see`);
+  }
   const text = await renderChat(templateOf(model, template), messages, { ...(variables && { variables }) });
   const starts = tokenizer instanceof ByteTokenizer ? tokenizer.starts : [];
   return { text, tokens: Int32Array.from([...starts, ...tokenizer.encode(text)]) };

@@ -8,7 +8,7 @@ import type { FloatArray } from '../tensor.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
 import type { Model } from './model.ts';
 import { type GeneratedPiece, Sequence } from './sequence.ts';
-import type { Session } from './session.ts';
+import { Session } from './session.ts';
 import { withStarts } from './tokenizer.ts';
 
 /**
@@ -32,6 +32,7 @@ export async function* generate(
   list(PROMPT)('prompts', prompts);
   if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
   const { session: given, signal, onStep, onPrompt } = options;
+  if (given !== undefined) checkSession(given, model);
   const prefillStep = options.prefillStep ?? model.engine.prefillStep ?? PREFILL_STEP;
   if (given && given.batch !== prompts.length) {
     throw new ValueError(`${prompts.length} prompts for a session of ${given.batch} sequences: pass a prompt for each`);
@@ -43,12 +44,16 @@ export async function* generate(
   const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
   const longest = Math.max(...tokens.map((each) => each.length));
   let failed = false;
+  const read = [...session.lengths]; // and what is fed from here on
   try {
     if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));
     for (let done = 0; sequences.some(({ left }) => left > 0);) {
       expectGoing(signal, () => `generation was stopped after ${Math.max(...sequences.map(({ made }) => made))} tokens`);
       failed = true;
+      if (given) expectUntouched(given, read);
+      const left = sequences.map((each) => each.left);
       const rows = await feed(session, sequences, prefillStep);
+      for (const each of sequences) read[each.n]! += left[each.n]! - each.left;
       failed = false;
       await onStep?.(session);
       if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
@@ -59,8 +64,24 @@ export async function* generate(
     }
   } finally {
     if (!given) session.dispose();
-    else if (!failed) await settle(session, sequences);
+    else if (!failed && isUntouched(given, read)) await settle(session, sequences);
   }
+}
+
+/** Refuses a session that is none, or one of another model, whose weights would answer in place of this one's. */
+function checkSession(session: unknown, model: Model): void {
+  if (!(session instanceof Session)) throw new ValueError('session is no Session: pass what model.session() or model.restore() gave, or leave it out');
+  if (!session.isOf(model)) throw new ValueError('the session is one of another model: pass one that this model made');
+}
+
+/** Refuses to go on in a session that somebody else has fed meanwhile: two texts would be mixed into one. */
+function expectUntouched(session: Session, read: readonly number[]): void {
+  if (isUntouched(session, read)) return;
+  throw new ValueError(`the session has read ${session.lengths.join(', ')} tokens, which should be ${read.join(', ')}: something else feeds it meanwhile; generate one after the other, or in a fork() each`);
+}
+
+function isUntouched({ lengths }: Session, read: readonly number[]): boolean {
+  return lengths.every((length, n) => length === read[n]);
 }
 
 /** What is fed for a prompt. */
@@ -71,6 +92,9 @@ function promptTokens(
     const tokens = model.tokenizer.encode(prompt);
     if (tokens.length > 0) return seen === 0 ? withStarts(model.tokenizer, tokens) : tokens;
   } else {
+    if (typeof (prompt as ArrayLike<number> | null | undefined)?.length !== 'number') {
+      throw new ValueError(`prompt ${n} is ${prompt === null ? 'null' : `a value of type ${typeof prompt}`}: pass a text, or a list of tokens`);
+    }
     const { vocabSize } = model.config;
     const wrong = Array.from(prompt).find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
     if (wrong !== undefined) {

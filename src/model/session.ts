@@ -123,6 +123,11 @@ export class Session {
     return this.#tokens.map((ids) => Int32Array.from(ids));
   }
 
+  /** Whether it was made by this model. */
+  isOf({ weights }: Pick<SessionModel, 'weights'>): boolean {
+    return this.#weights === weights;
+  }
+
   get #seen(): number[] {
     return this.#tokens.map((ids) => ids.length);
   }
