@@ -8,7 +8,7 @@ import { exp } from '../elementary.ts';
 import { NumericError } from '../errors.ts';
 import type { FloatArray } from '../tensor.ts';
 
-/** The most buckets of a row; the one of this index is for what is too far to be drawn. */
+/** Buckets of a row; one more, of this index, is for what is too far to be drawn. */
 const BUCKETS = 4096;
 
 /** The first tokens of the order. */
@@ -123,10 +123,9 @@ export class Ranking {
   /** The shortest prefix of which `enough` is true; if of none, all that can be drawn. Without counts, they are 0. */
   #until(enough: (count: number, weight: number) => boolean, counts?: Int32Array): Prefix {
     const { sums } = this.#scratch;
-    const buckets = Math.min(BUCKETS, this.#logits.length);
     let [count, weight] = [0, 0];
     let start = { bucket: 0, count, weight };
-    for (let bucket = 0; bucket < buckets; bucket++) {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
       if (sums[bucket] === 0) continue; // a weight of a token that is not far is above 0
       start = { bucket, count, weight };
       count += counts?.[bucket] ?? 0;
@@ -210,53 +209,41 @@ function createScratch(size: number): {
   const counts = new Int32Array(4097);
   const powers = Float64Array.from({ length: 4096 }, (_, n) => exp(-n / 64));
 
-  /** exp(-distance) of a distance from 0 to 64. */
-  function weightAt(distance: number): number {
-    const n = (distance * 64) | 0;
-    const r = n * (1 / 64) - distance; // from -1/64 to 0: these terms of the series are exact to a rounding
-    return powers[n]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r * (1 / 720)))))));
-  }
-
   function total(logits: FloatArray, top: number): number {
     let sum = 0;
     for (let token = 0; token < logits.length; token++) {
-      const distance = top - logits[token]!;
-      if (distance < 64) sum += weightAt(distance);
+      const x = (top - logits[token]!) * 64;
+      if (x < 4095.5) {
+        const n = (x + 0.5) | 0;
+        const r = (n - x) * (1 / 64);
+        sum += powers[n]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
+      }
     }
     return sum;
   }
 
-  /** Weights and buckets; tokens at a distance of 64 count as 0: exp(-64) is 2e-28, a uniform number has 53 bits. */
+  /**
+   * Weights, and their sums over buckets of 1/64 each. Tokens at a distance of 64 count as 0: exp(-64) is 2e-28, and a
+   * uniform number has 53 bits.
+   */
   function weigh(logits: FloatArray, top: number, temperature: number): number {
-    let least = Infinity;
+    const scale = 64 / temperature;
+    sums.fill(0);
     for (let token = 0; token < logits.length; token++) {
-      if (logits[token]! < least) least = logits[token]!;
-    }
-    const range = Math.min(64, (top - least) / temperature);
-    const buckets = Math.min(4096, logits.length);
-    const scale = range > 0 ? (buckets - 0.001) / range : 0; // the buckets share the range that there is
-    for (let token = 0; token < logits.length; token++) {
-      const distance = (top - logits[token]!) / temperature;
+      const x = (top - logits[token]!) * scale;
       let weight = 0;
       let bucket = 4096;
-      if (distance < 64) {
-        weight = weightAt(distance);
-        bucket = (distance * scale) | 0;
+      if (x < 4095.5) {
+        bucket = (x + 0.5) | 0;
+        const r = (bucket - x) * (1 / 64); // within 1/128: these terms of the series leave an error of 3e-16
+        weight = powers[bucket]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
       }
       weights[token] = weight;
       bucketOf[token] = bucket;
-    }
-    return sumBuckets(logits.length, buckets);
-  }
-
-  function sumBuckets(length: number, buckets: number): number {
-    sums.fill(0, 0, buckets);
-    for (let token = 0; token < length; token++) {
-      const bucket = bucketOf[token]!;
-      sums[bucket] = sums[bucket]! + weights[token]!;
+      sums[bucket] = sums[bucket]! + weight;
     }
     let total = 0;
-    for (let bucket = 0; bucket < buckets; bucket++) total += sums[bucket]!;
+    for (let bucket = 0; bucket < 4096; bucket++) total += sums[bucket]!;
     return total;
   }
 
