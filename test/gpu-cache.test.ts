@@ -133,11 +133,13 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     const session = model.session({ policy: parsePolicy(policy) });
     let token = model.tokenizer.bos;
     const at = new Map<number, typeof counts & typeof device.live>();
+    // Before the first step, a model reads its scorers once, to see that they are numbers.
+    const scorers = policy === 'nats' ? model.config.layers : 0;
     for (let step = 1; step <= 250; step++) {
       const logits = await session.step([token]);
       token = logits.indexOf(Math.max(...logits));
-      expect(counts.maps).toBe(step);
-      expect(device.reads).toBe(step);
+      expect(counts.maps).toBe(scorers + step);
+      expect(device.reads).toBe(scorers + step);
       at.set(step, { ...counts, ...device.live });
     }
     const [before, after] = [at.get(50)!, at.get(250)!];

@@ -2,7 +2,7 @@
  * One process at a time on a folder: a lock file says who has it. That of a process that was killed is taken over.
  * @module
  */
-import { accessSync, constants, linkSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, linkSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { StorageError } from '../errors.ts';
@@ -125,7 +125,8 @@ function create(path: string, own: Holder): boolean {
 function read(path: string, emptyIsDamaged = false): Holder | undefined {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    // A pipe of that name would be waited on for ever, deaf to every signal.
+    text = lstatSync(path).isFile() ? readFileSync(path, 'utf8') : 'no regular file';
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : named('read', path)(error);
   }
