@@ -2,6 +2,7 @@
  * The checks of the operations' inputs, one per family: every engine refuses the same input with the same words.
  * @module
  */
+import { numbers } from './arguments.ts';
 import type { AdamWOptions, CacheOptions, CacheSnapshot, ChunkPoolSnapshot, Pooling } from './engine.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { boundedEnd, chunkOf, FOREVER } from './lifetime.ts';
@@ -170,6 +171,7 @@ export function checkStep(counts: readonly number[], T: number): void {
 
 /** Refuses an array of another length. */
 function expectLength(name: string, array: ArrayLike<number>, length: number, why: string): void {
+  numbers()(`the snapshot's ${name}`, array);
   if (array.length !== length) throw new ShapeError(`the snapshot's ${name} has ${array.length} elements but must have ${length}: ${why}`);
 }
 

@@ -72,6 +72,11 @@ describe('the lock of a folder', () => {
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged, .*: if no natsearch does, delete it$/);
   });
 
+  it.runIf(onLinux)('that is a pipe is refused too, and not waited on', () => {
+    execFileSync('mkfifo', [join(folder, LOCK_FILE)]);
+    expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged/);
+  });
+
   it.runIf(onLinux)('is not had by a process that was killed and not yet waited for', () => {
     // The shell never waits for its child, which becomes a zombie once killed.
     const script = 'sleep 60 & pid=$!; kill -9 $pid; echo $pid; exec sleep 1';

@@ -2,6 +2,7 @@
  * Conversations: messages through the model's chat template to tokens, of which a session reads only the new ones.
  * @module
  */
+import { record } from '../arguments.ts';
 import { ConfigError, ValueError } from '../errors.ts';
 import { type ChatMessage, type ChatTemplate, renderChat } from './chat-template.ts';
 import { generate } from './generate.ts';
@@ -86,6 +87,7 @@ function splitApart({ tokenizer }: Model, last: number, text: string): Int32Arra
 export async function* chat(
   model: Model, messages: readonly ChatMessage[], options: ChatOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
+  record()('options', options);
   const { template: _, variables: __, ...others } = options;
   const { session } = options;
   if (session && session.batch !== 1) throw new ValueError(`the session has ${session.batch} sequences: a conversation is one`);

@@ -3,6 +3,7 @@
  * are translated by `@huggingface/tokenizers`, which is loaded only when a file is there; all else is done here.
  * @module
  */
+import { of, record } from '../arguments.ts';
 import { ConfigError, ValueError } from '../errors.ts';
 import { shown } from './config-fields.ts';
 import type { ModelConfig } from './config.ts';
@@ -104,6 +105,8 @@ export class HfTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
+    of('string')('text', text);
+    record()('options', options);
     return this.#encoder.encode(text, options);
   }
 

@@ -124,8 +124,9 @@ export class Session {
   }
 
   /** Whether it was made by this model. */
-  isOf({ weights }: Pick<SessionModel, 'weights'>): boolean {
-    return this.#weights === weights;
+  isOf(model: Pick<SessionModel, 'weights'>): boolean {
+    record()('model', model);
+    return this.#weights === model.weights;
   }
 
   get #seen(): number[] {

@@ -124,8 +124,10 @@ export class ByteTokenizer implements Tokenizer {
     this.starts = bos ? [this.bos] : [];
   }
 
-  encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
+  encode(text: string, options: EncodeOptions = {}): Int32Array {
     of('string')('text', text);
+    record()('options', options);
+    const { maxTokens, onProgress } = options;
     const most = mostTokens(maxTokens);
     const some = text.slice(0, most + 1); // a code unit is at least one byte, a whole character no less than its units
     const bytes = new Int32Array(new TextEncoder().encode(some));
@@ -165,6 +167,7 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   byteLength(token: number): number {
+    of('number')('token', token);
     return token < 256 ? 1 : 0;
   }
 }
