@@ -124,9 +124,13 @@ function power(base: Double, n: number): Double {
 /**
  * base^(-n / roots) for n = 0 .. roots - 1, [roots], within 1 ulp: powers of the root, with twice the digits.
  *
- * @param base A finite number above 0, between 1e-100 and 1e100.
+ * @param base A finite number above 0; beyond 1e100 and below 1e-100, where products with twice the digits would
+ *   overflow, hundreds of ulp.
  */
 export function inversePowers(base: number, roots: number): Float64Array {
+  if (base > 1e100 || base < 1e-100) {
+    return Float64Array.from({ length: roots }, (_, n) => exp(-log(base) * (n / roots)));
+  }
   let root: Double = [exp(log(base) / roots), 0];
   for (let n = 0; n < 3; n++) { // Newton's method: each step doubles the digits
     const [high, low] = power(root, roots);

@@ -53,6 +53,13 @@ describe('elementary functions', () => {
     }
   });
 
+  it('inversePowers() of the largest and smallest bases are finite, and near', () => {
+    for (const base of [1e308, 1.7e308, 1e101, 1e-101, 1e-300]) {
+      const powers = inversePowers(base, 64);
+      expect(powers.every((x, n) => Math.abs(x / base ** (-n / 64) - 1) < 1e-12), `${base}`).toBe(true);
+    }
+  });
+
   it('have the bits that they have in every other runtime', () => {
     const values = Array.from({ length: 500 }, (_, n) => (n + 0.5) / 500.25).flatMap((u) => [
       exp(-30 * u), exp(u), log(u), log(1 + u), ...cosSin(5000 * u), ...cosSin(u), ...inversePowers(1 + 1e6 * u, 7),
