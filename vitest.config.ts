@@ -21,7 +21,8 @@ const config: ViteUserConfigFnObject = defineConfig(({ mode }) => {
       include: ['test/**/*.test.ts'],
       exclude: [...configDefaults.exclude, 'test/deno/**', ...(all ? [] : ['test/**/*.long.test.ts'])],
       globalSetup: ['test/global-setup.ts'],
-      testTimeout: 30_000,
+      maxWorkers: '100%', // by default all cores but one, which of two is half
+    testTimeout: 30_000,
       hookTimeout: 30_000,
     },
   };
