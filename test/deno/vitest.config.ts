@@ -11,8 +11,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What starts Node, or a program that does. */
 const STARTS_NODE = /child_process|process\.execPath|support\/(packed|python|chromium)/;
-/** The types that examples need, by Node's tsc; and mathematics in 64 digits, which is no other here. */
-const OTHERS = ['examples.test.ts', 'ruler.test.ts', 'mutants-control.test.ts'];
+/** The types that examples need, by Node's tsc. */
+const OTHERS = ['examples.test.ts'];
 
 const suite = readdirSync(`${root}test`).filter((file) => {
   if (!file.endsWith('.test.ts') || file.endsWith('.long.test.ts') || OTHERS.includes(file)) return false;
