@@ -26,7 +26,7 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts', 'reference/**/*.ts'],
-    ignores: ['src/cli/**', 'src/io/builtin.ts'], // which names types of theirs only
+    ignores: ['src/cli/**', 'src/files/builtin.ts'], // which names types of theirs only
     rules: {
       'no-restricted-imports': ['error', {
         paths: builtins.map((name) => ({ name, message: 'src/ and reference/ run in Deno and browsers too.' })),

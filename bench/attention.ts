@@ -3,8 +3,8 @@
  * product, the unit in which everything else can be thought of.
  * @module
  */
-import type { Engine, Tensor } from '../src/engine.ts';
-import { generator } from '../src/random.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
+import { generator } from '../src/core/random.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 
 const [HEADS, HEAD_DIM] = [4, 64];

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parsePolicy } from '../src/index.ts';
-import type { Session } from '../src/model/session.ts';
+import type { Session } from '../src/model/session/session.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedModel } from './models.ts';
 

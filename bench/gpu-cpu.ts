@@ -4,7 +4,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import type { Engine } from '../src/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
 import { createEngine as createReference } from '../src/engines.ts';
 import { attentionRuns } from './attention.ts';
 import { feed } from './decode.ts';

@@ -4,9 +4,9 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import type { Engine, Tensor } from '../src/engine.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
 import { ByteTokenizer, DEFAULT_TRAIN_OPTIONS, tokenizeDocuments, Trainer } from '../src/index.ts';
-import { generator } from '../src/random.ts';
+import { generator } from '../src/core/random.ts';
 import { batchGradients } from '../src/train/trainer.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedConfig } from './models.ts';

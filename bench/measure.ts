@@ -2,7 +2,7 @@
  * What a case is handed and returns, and how time is taken.
  * @module
  */
-import type { Engine } from '../src/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
 
 /** One number; with a target, the most it should be. */
 export interface Measurement {

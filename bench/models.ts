@@ -3,7 +3,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import type { Engine } from '../src/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
 import { loadModel, type ModelConfig, parseConfig } from '../src/index.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';

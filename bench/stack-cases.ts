@@ -3,11 +3,11 @@
  * numbers, so that an engine in float32 and one in float64 are asked the same question.
  * @module
  */
-import type { Engine, Tensor } from '../src/engine.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
 import { createEngine } from '../src/engines.ts';
-import { chunkCount } from '../src/lifetime.ts';
-import { generator } from '../src/random.ts';
-import { sizeOf } from '../src/tensor.ts';
+import { chunkCount } from '../src/core/lifetime.ts';
+import { generator } from '../src/core/random.ts';
+import { sizeOf } from '../src/core/tensor.ts';
 
 /** One result of an operation. `exact`: whole numbers, which must be the same on every engine. */
 export interface Result {

@@ -3,10 +3,10 @@
  * Runs wherever engines run: Node, Deno, a page in a browser.
  * @module
  */
-import type { Engine } from '../src/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
 import { createEngine, type GpuChoice } from '../src/engines.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
-import { withStarts } from '../src/model/tokenizer.ts';
+import { withStarts } from '../src/model/tokenizer/tokenizer.ts';
 import { Draw, type Result, SIZES, STACK_CASES } from './stack-cases.ts';
 
 const SEED = 2024;

@@ -4,7 +4,7 @@
  * @module
  */
 import { lifetime } from '../reference/lifetime.ts';
-import { FOREVER, isEvictable, isVisible } from '../src/lifetime.ts';
+import { FOREVER, isEvictable, isVisible } from '../src/core/lifetime.ts';
 
 /** The example of section 2, and four tokens more. */
 export const EXAMPLE: { types: string; window: number } = { types: 'GLLWGLWWLGWL', window: 2 };

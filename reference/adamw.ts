@@ -2,9 +2,9 @@
  * AdamW (Loshchilov & Hutter, 2019) with clipping by global norm.
  * @module
  */
-import type { AdamWOptions } from '../src/engine.ts';
-import { checkAdamW } from '../src/checks.ts';
-import type { NDArray } from '../src/tensor.ts';
+import type { AdamWOptions } from '../src/core/engine.ts';
+import { checkAdamW } from '../src/core/checks.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
 
 /** Sum of squares over all tensors, [1]. */

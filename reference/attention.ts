@@ -3,13 +3,13 @@
  * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
  * @module
  */
-import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../src/arguments.ts';
-import { checkForward } from '../src/checks.ts';
-import { exp, log } from '../src/elementary.ts';
-import { ValueError } from '../src/errors.ts';
-import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/shape.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
-import type { MaskGradientRule } from '../src/engine.ts';
+import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../src/core/arguments.ts';
+import { checkForward } from '../src/core/checks.ts';
+import { exp, log } from '../src/core/elementary.ts';
+import { ValueError } from '../src/core/errors.ts';
+import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/core/shape.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
+import type { MaskGradientRule } from '../src/core/engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 

@@ -2,8 +2,8 @@
  * Storage of one KV head of a cache: entries (key, value, position, last, type) in blocks of fixed size.
  * @module
  */
-import { FOREVER, TokenType } from '../src/lifetime.ts';
-import { type FloatArray, zeros, zerosLike } from '../src/tensor.ts';
+import { FOREVER, TokenType } from '../src/core/lifetime.ts';
+import { type FloatArray, zeros, zerosLike } from '../src/core/tensor.ts';
 
 /** Room for a fixed number of entries, of which the first `used` are held. */
 export interface Block {

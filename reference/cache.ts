@@ -3,15 +3,15 @@
  * freed, survivors keep their positions.
  * @module
  */
-import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/engine.ts';
-import { finite, floats, integers, list, optional, record, wholeFrom } from '../src/arguments.ts';
-import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/checks.ts';
-import { exp } from '../src/elementary.ts';
-import { ValueError } from '../src/errors.ts';
-import { firstNotFinite } from '../src/finite.ts';
-import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
-import { checkCounts, checkTypeValues } from '../src/shape.ts';
-import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/tensor.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/core/engine.ts';
+import { finite, floats, integers, list, optional, record, wholeFrom } from '../src/core/arguments.ts';
+import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/core/checks.ts';
+import { exp } from '../src/core/elementary.ts';
+import { ValueError } from '../src/core/errors.ts';
+import { firstNotFinite } from '../src/core/finite.ts';
+import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/core/lifetime.ts';
+import { checkCounts, checkTypeValues } from '../src/core/shape.ts';
+import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
 

@@ -2,11 +2,11 @@
  * §2, C > 1: the hidden states of a chunk become one before they are scored.
  * @module
  */
-import type { ChunkPoolSnapshot, Pooling } from '../src/engine.ts';
-import { checkChunkPoolSnapshot, checkPooling } from '../src/checks.ts';
-import { chunkCount } from '../src/lifetime.ts';
-import { checkCounts, expectRank, expectShape } from '../src/shape.ts';
-import { type NDArray, zeros, zerosLike } from '../src/tensor.ts';
+import type { ChunkPoolSnapshot, Pooling } from '../src/core/engine.ts';
+import { checkChunkPoolSnapshot, checkPooling } from '../src/core/checks.ts';
+import { chunkCount } from '../src/core/lifetime.ts';
+import { checkCounts, expectRank, expectShape } from '../src/core/shape.ts';
+import { type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 
 /** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
 export function poolChunks(x: NDArray, chunk: number, pooling: Pooling): NDArray {

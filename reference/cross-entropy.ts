@@ -2,9 +2,9 @@
  * Cross-entropy of the next token, in nats.
  * @module
  */
-import { checkTargets, logitsWidth } from '../src/checks.ts';
-import { exp, log } from '../src/elementary.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/tensor.ts';
+import { checkTargets, logitsWidth } from '../src/core/checks.ts';
+import { exp, log } from '../src/core/elementary.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
 export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>): NDArray {

@@ -2,9 +2,9 @@
  * Embedding: one row of the table per token.
  * @module
  */
-import { checkIds, checkRows, pickedRows } from '../src/checks.ts';
-import { expectRank, expectShape } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { checkIds, checkRows, pickedRows } from '../src/core/checks.ts';
+import { expectRank, expectShape } from '../src/core/shape.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { axpy } from './matmul.ts';
 
 /** y_n = weight[ids_n]: weight [V,D], ids [...] -> [...,D]. */

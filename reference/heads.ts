@@ -2,9 +2,9 @@
  * Between [B,N,heads*d], as linear layers see tokens, and [B,heads,N,d], as attention does.
  * @module
  */
-import { splitWidth } from '../src/checks.ts';
-import { expectRank } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { splitWidth } from '../src/core/checks.ts';
+import { expectRank } from '../src/core/shape.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** [B,N,heads*d] -> [B,heads,N,d]; its backward is mergeHeads. */
 export function splitHeads(x: NDArray, heads: number): NDArray {

@@ -1,16 +1,16 @@
 /**
- * The reference engine: the contract of src/engine.ts over the plain functions of this folder.
+ * The reference engine: the contract of src/core/engine.ts over the plain functions of this folder.
  * float64 is the ruler; float32 stores every result rounded, which is what a float32 engine is held to.
  * @module
  */
 import type {
   AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
   Engine, LifetimeOptions, Pooling, Tensor,
-} from '../src/engine.ts';
-import { DisposedError, ValueError } from '../src/errors.ts';
-import { guardCache, guardEngine, guardPool } from '../src/operations.ts';
-import { expectShape } from '../src/shape.ts';
-import { type FloatArray, type NDArray, ndarray, sizeOf, type TypedArray } from '../src/tensor.ts';
+} from '../src/core/engine.ts';
+import { DisposedError, ValueError } from '../src/core/errors.ts';
+import { guardCache, guardEngine, guardPool } from '../src/core/operations.ts';
+import { expectShape } from '../src/core/shape.ts';
+import { type FloatArray, type NDArray, ndarray, sizeOf, type TypedArray } from '../src/core/tensor.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
 import { maskedAttention, maskedAttentionBackward } from './attention.ts';
 import { KVCache } from './cache.ts';

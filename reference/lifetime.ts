@@ -2,10 +2,10 @@
  * §2: from token types to lifetimes.
  * @module
  */
-import { integers, record } from '../src/arguments.ts';
-import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/lifetime.ts';
-import { checkTypeValues, checkTypesShape } from '../src/shape.ts';
-import { type NDArray, zeros } from '../src/tensor.ts';
+import { integers, record } from '../src/core/arguments.ts';
+import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/core/lifetime.ts';
+import { checkTypeValues, checkTypesShape } from '../src/core/shape.ts';
+import { type NDArray, zeros } from '../src/core/tensor.ts';
 
 /**
  * last(j) of every token: the last query that may see its key and value (§2).

@@ -2,9 +2,9 @@
  * Linear layers without bias.
  * @module
  */
-import { linearGradientSizes, rowsOf } from '../src/checks.ts';
-import { expectRank } from '../src/shape.ts';
-import type { NDArray } from '../src/tensor.ts';
+import { linearGradientSizes, rowsOf } from '../src/core/checks.ts';
+import { expectRank } from '../src/core/shape.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import { matmulNT, transpose } from './matmul.ts';
 
 /** y = x Wᵀ: x [...,K], weight [M,K] -> [...,M]. */

@@ -2,10 +2,10 @@
  * The mask of §2, its relaxation to real-valued types, and the gradient that flows through it (§5).
  * @module
  */
-import { finiteFloats, integers, record, wholeFrom } from '../src/arguments.ts';
-import { chunkCount, chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/lifetime.ts';
-import { checkLifetimeOptions, expectRank, expectShape } from '../src/shape.ts';
-import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/tensor.ts';
+import { finiteFloats, integers, record, wholeFrom } from '../src/core/arguments.ts';
+import { chunkCount, chunkEnd, chunkOf, isVisible, TokenType, windowEnd } from '../src/core/lifetime.ts';
+import { checkLifetimeOptions, expectRank, expectShape } from '../src/core/shape.ts';
+import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 
 /**
  * The mask M of §2: M[i,j] = 1 if j <= i <= last(j), else 0.

@@ -2,7 +2,7 @@
  * The one helper that is written for speed: dot products, and the matrix product in 4 x 4 register tiles.
  * @module
  */
-import { type FloatArray, zerosLike } from '../src/tensor.ts';
+import { type FloatArray, zerosLike } from '../src/core/tensor.ts';
 
 /** sum_n a[aStart + n] * b[bStart + n]. */
 export function dot(a: FloatArray, aStart: number, b: FloatArray, bStart: number, length: number): number {

@@ -2,10 +2,10 @@
  * §7: what keeping a token costs.
  * @module
  */
-import { finite, floats, integers, record } from '../src/arguments.ts';
-import { boundedEnd, chunkCount, TokenType } from '../src/lifetime.ts';
-import { checkTypeValues, checkTypesShape, expectRank, expectShape } from '../src/shape.ts';
-import type { NDArray } from '../src/tensor.ts';
+import { finite, floats, integers, record } from '../src/core/arguments.ts';
+import { boundedEnd, chunkCount, TokenType } from '../src/core/lifetime.ts';
+import { checkTypeValues, checkTypesShape, expectRank, expectShape } from '../src/core/shape.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import { planTypeGradient } from './mask.ts';
 
 /**

@@ -2,9 +2,9 @@
  * RMSNorm (Zhang & Sennrich, 2019).
  * @module
  */
-import { normWidth } from '../src/checks.ts';
-import { expectShape } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { normWidth } from '../src/core/checks.ts';
+import { expectShape } from '../src/core/shape.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon): x [...,D], weight [D]. */

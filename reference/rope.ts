@@ -2,8 +2,8 @@
  * Rotary position embedding (Su et al., 2021) in the half-split layout of Llama checkpoints.
  * @module
  */
-import { ropeSizes } from '../src/checks.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { ropeSizes } from '../src/core/checks.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /**
  * With x = (a, b) halves: (a cos - b sin, b cos + a sin). x [B,heads,N,d], cos and sin [B,N,d/2].

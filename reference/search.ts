@@ -2,12 +2,12 @@
  * §6: choosing token types, and the straight-through gradient to their scores.
  * @module
  */
-import { floats, integers, optional, record } from '../src/arguments.ts';
-import { scoresSizes } from '../src/checks.ts';
-import { exp } from '../src/elementary.ts';
-import { TokenType } from '../src/lifetime.ts';
-import { checkScores } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { floats, integers, optional, record } from '../src/core/arguments.ts';
+import { scoresSizes } from '../src/core/checks.ts';
+import { exp } from '../src/core/elementary.ts';
+import { TokenType } from '../src/core/lifetime.ts';
+import { checkScores } from '../src/core/shape.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /**
  * Chooses a type per token (or chunk) and KV head: types = argmax_c (scores + noise), ties to the lowest

@@ -2,9 +2,9 @@
  * SwiGLU (Shazeer, 2020): the gated activation of Llama's feed-forward block.
  * @module
  */
-import { exp } from '../src/elementary.ts';
-import { expectShape } from '../src/shape.ts';
-import { type NDArray, zerosLike } from '../src/tensor.ts';
+import { exp } from '../src/core/elementary.ts';
+import { expectShape } from '../src/core/shape.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** y = gate sigmoid(gate) up, same shapes. */
 export function swiglu(gate: NDArray, up: NDArray): NDArray {

@@ -3,9 +3,9 @@
  * @module
  */
 import { ReferenceEngine } from '../reference/index.ts';
-import { oneOf, optional, record } from './arguments.ts';
-import type { Engine } from './engine.ts';
-import { ValueError } from './errors.ts';
+import { oneOf, optional, record } from './core/arguments.ts';
+import type { Engine } from './core/engine.ts';
+import { ValueError } from './core/errors.ts';
 
 /** The backends of gpu.js, or true for the best GPU present. */
 export type GpuChoice = true | 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
@@ -50,7 +50,7 @@ export function createEngine(
 
 async function createGpuEngine(options: GpuEngineOptions): Promise<Engine> {
   if ('precision' in options) throw new ValueError('precision was given with gpu: gpu.js computes in float32 only, leave it out');
-  const { openEngine } = await import('../gpu/open.ts');
+  const { openEngine } = await import('../gpu/gpujs/open.ts');
   return openEngine(options);
 }
 

@@ -8,7 +8,7 @@ export { createEngine, type GpuChoice, type GpuEngineOptions } from './engines.t
 export { loadModel, type LoadOptions, type ModelBytes } from './load.ts';
 
 // Token types and what follows from them (§2, §5, §6, §7)
-export { FOREVER, TOKEN_TYPE_NAMES, TokenType } from './lifetime.ts';
+export { FOREVER, TOKEN_TYPE_NAMES, TokenType } from './core/lifetime.ts';
 export {
   addMemoryPrice, attentionMask, keptShare, lifetime, relaxedMask, selectTokenTypes, tokenTypesBackward,
 } from './engines.ts';
@@ -18,18 +18,18 @@ export { attention, attentionBackward, KVCache, maskGradient } from './engines.t
 export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from './engines.ts';
 
 // Models: reading, decoding, measuring, training
-export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config.ts';
-export type { ChatOptions } from './model/chat.ts';
-export type { ChatMessage, ChatTemplate } from './model/chat-template.ts';
-export type { Prompt } from './model/generate.ts';
-export type { FinishReason, GeneratedPiece } from './model/sequence.ts';
-export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate-options.ts';
-export type { GenerationDefaults } from './model/generation-config.ts';
+export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config/config.ts';
+export type { ChatOptions } from './model/generate/chat.ts';
+export type { ChatMessage, ChatTemplate } from './model/generate/chat-template.ts';
+export type { Prompt } from './model/generate/generate.ts';
+export type { FinishReason, GeneratedPiece } from './model/generate/sequence.ts';
+export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate/generate-options.ts';
+export type { GenerationDefaults } from './model/config/generation-config.ts';
 export type { Model } from './model/model.ts';
 export { type MemoryPlan, type PlannedEngine, planMemory, type PlanOptions, type PolicyPlan } from './model/plan.ts';
 export type { KeptShares } from './model/plan-cache.ts';
-export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session.ts';
-export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer.ts';
+export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session/session.ts';
+export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
 export { type KeptOf, matchedPolicies } from './evaluate/match.ts';
 export {
@@ -45,13 +45,13 @@ export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
 export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';
 
 // Arrays, randomness, errors, the contract of engines
-export { type FloatArray, ndarray, type NDArray, type TypedArray } from './tensor.ts';
-export { gumbelNoise } from './random.ts';
+export { type FloatArray, ndarray, type NDArray, type TypedArray } from './core/tensor.ts';
+export { gumbelNoise } from './core/random.ts';
 export {
   ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError, StoppedError,
   StorageError, ValueError,
-} from './errors.ts';
+} from './core/errors.ts';
 export type {
   AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
   ChunkPoolSnapshot, Engine, LifetimeOptions, MaskGradientRule, Pooling, Tensor,
-} from './engine.ts';
+} from './core/engine.ts';

@@ -2,24 +2,24 @@
  * Loading a model: a folder, or bytes that came from anywhere.
  * @module
  */
-import { record } from './arguments.ts';
-import type { Engine, Tensor } from './engine.ts';
+import { record } from './core/arguments.ts';
+import type { Engine, Tensor } from './core/engine.ts';
 import { createEngine } from './engines.ts';
-import { ConfigError, FileFormatError, ValueError } from './errors.ts';
-import type { Adapter } from './io/adapter.ts';
-import { type Bytes, bytesOf, jsonOf } from './io/bytes.ts';
-import type { ModelFolder } from './io/model-folder.ts';
-import { decodeSafetensors } from './io/safetensors.ts';
-import { tensorDigest, weightsHash } from './io/weights-hash.ts';
-import { chatTemplateOf } from './model/chat-template.ts';
-import { isSuperfluous, type ModelConfig, parseConfig } from './model/config.ts';
+import { ConfigError, FileFormatError, ValueError } from './core/errors.ts';
+import type { Adapter } from './model/folder/adapter.ts';
+import { type Bytes, bytesOf, jsonOf } from './formats/bytes.ts';
+import type { ModelFolder } from './model/folder/model-folder.ts';
+import { decodeSafetensors } from './formats/safetensors.ts';
+import { tensorDigest, weightsHash } from './formats/weights-hash.ts';
+import { chatTemplateOf } from './model/generate/chat-template.ts';
+import { isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
 import { uploadWeight } from './model/decoder.ts';
-import { parseGenerationConfig } from './model/generation-config.ts';
-import { expectKnown } from './model/known-options.ts';
+import { parseGenerationConfig } from './model/config/generation-config.ts';
+import { expectKnown } from './model/config/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
-import { type Tokenizer, withoutStarts } from './model/tokenizer.ts';
-import { dropOthers, prefixed, tieHead } from './model/weight-names.ts';
-import type { NDArray } from './tensor.ts';
+import { type Tokenizer, withoutStarts } from './model/tokenizer/tokenizer.ts';
+import { dropOthers, prefixed, tieHead } from './model/folder/weight-names.ts';
+import type { NDArray } from './core/tensor.ts';
 
 /**
  * A model that is in memory already: config.json, one safetensors file or all shards of one, and tokenizer.json and
@@ -107,8 +107,8 @@ async function loadFolder(
   path: string, options: LoadOptions, adapter?: Adapter, adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
   const { engine = createEngine(), onProgress, bos } = options;
-  const { openModelFolder } = await import('./io/model-folder.ts');
-  const { readTensors } = await import('./io/safetensors-file.ts');
+  const { openModelFolder } = await import('./model/folder/model-folder.ts');
+  const { readTensors } = await import('./files/safetensors-file.ts');
   const more = adapter?.weights;
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
   const tokenizer = await folderTokenizer(folder, bos); // before the weights, which take long
@@ -132,7 +132,7 @@ async function loadFolder(
 async function checkBase(
   adapter: Adapter, digests: ReadonlyMap<string, string>, { onOtherBase }: LoadOptions,
 ): Promise<void> {
-  const { otherWeights } = await import('./io/adapter.ts');
+  const { otherWeights } = await import('./model/folder/adapter.ts');
   const warning = otherWeights(adapter, await weightsHash(digests));
   if (warning === undefined) return;
   if (!onOtherBase) throw new ConfigError(`${warning}: use the model that it was fine-tuned on, or pass onOtherBase to be warned only`);
@@ -147,7 +147,7 @@ async function checkBase(
 export async function folderTokenizer(
   { path, config, ...files }: Pick<ModelFolder, 'path' | 'config' | 'tokenizer' | 'tokenizerConfig'>, bos?: boolean,
 ): Promise<Tokenizer | undefined> {
-  const { inFolder } = await import('./io/model-folder.ts');
+  const { inFolder } = await import('./model/folder/model-folder.ts');
   return tokenizerOf(files, config, bos).catch((error: unknown) => {
     throw inFolder(path, error);
   });
@@ -157,7 +157,7 @@ async function tokenizerOf(
   { tokenizer: json, tokenizerConfig }: Pick<ModelBytes, 'tokenizer' | 'tokenizerConfig'>, config: ModelConfig, bos = true,
 ): Promise<Tokenizer | undefined> {
   const made = json === undefined ? defaultTokenizer(config)
-    : await (await import('./model/hf-tokenizer.ts')).createHfTokenizer(json, config, tokenizerConfig);
+    : await (await import('./model/tokenizer/hf-tokenizer.ts')).createHfTokenizer(json, config, tokenizerConfig);
   return made && !bos ? withoutStarts(made) : made;
 }
 
@@ -168,13 +168,13 @@ async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | und
     if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter gives');
     return adapter;
   }
-  const { readAdapter } = await import('./io/adapter.ts');
+  const { readAdapter } = await import('./model/folder/adapter.ts');
   return readAdapter(folderOf(adapter));
 }
 
 /** The config of a base with the adapter's types, if it is the adapter's base. */
 async function adaptation(adapter: Adapter): Promise<(config: ModelConfig) => ModelConfig> {
-  const { adaptedConfig, checkAdapter } = await import('./io/adapter.ts');
+  const { adaptedConfig, checkAdapter } = await import('./model/folder/adapter.ts');
   return (config) => {
     checkAdapter(adapter, config);
     return adaptedConfig(adapter, config);

@@ -3,16 +3,16 @@
  * `neural-attention-search/vectors`. Everything is plain objects and bytes, in Node, Deno and browsers.
  * @module
  */
-import { of, optional, record, wholeFrom } from './arguments.ts';
-import type { Engine } from './engine.ts';
+import { of, optional, record, wholeFrom } from './core/arguments.ts';
+import type { Engine } from './core/engine.ts';
 import { createEngine } from './engines.ts';
-import { diagnose } from './oracle/diagnose.ts';
-import { expectCase, expectGiven, expectRecipe, expectTensors, expectVerify } from './oracle/expected.ts';
-import { caseOf as solveCase, makeCase as drawCase } from './oracle/make-case.ts';
-import { SUITES } from './oracle/suites.ts';
-import type { Recipe } from './oracle/recipes.ts';
+import { diagnose } from './oracle/diagnose/diagnose.ts';
+import { expectCase, expectGiven, expectRecipe, expectTensors, expectVerify } from './oracle/cases/expected.ts';
+import { caseOf as solveCase, makeCase as drawCase } from './oracle/cases/make-case.ts';
+import { SUITES } from './oracle/cases/suites.ts';
+import type { Recipe } from './oracle/cases/recipes.ts';
 import type { CaseParameters, CaseReport, OracleCase, Tensors } from './oracle/types.ts';
-import { verifyCase as judge, type VerifyOptions } from './oracle/verify.ts';
+import { verifyCase as judge, type VerifyOptions } from './oracle/judge/verify.ts';
 
 /** How cases are made. */
 export interface CaseOptions {
@@ -137,18 +137,18 @@ async function withEngine<T>({ engine }: CaseOptions, use: (engine: Engine) => P
   }
 }
 
-export { SUITES, type SuiteName } from './oracle/suites.ts';
-export type { GivenTypes, Logits, Poison, Recipe, ScoredTypes } from './oracle/recipes.ts';
+export { SUITES, type SuiteName } from './oracle/cases/suites.ts';
+export type { GivenTypes, Logits, Poison, Recipe, ScoredTypes } from './oracle/cases/recipes.ts';
 export {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
   readManifest, type TensorEntry,
-} from './oracle/manifest.ts';
-export { openVectors, packCase, type Vectors } from './oracle/vector-files.ts';
-export type { VerifyOptions } from './oracle/verify.ts';
-export { type Verdict, verdictsOf } from './oracle/verdict.ts';
-export { DIAGNOSES, type DiagnosisName } from './oracle/diagnoses.ts';
+} from './oracle/cases/manifest.ts';
+export { openVectors, packCase, type Vectors } from './oracle/cases/vector-files.ts';
+export type { VerifyOptions } from './oracle/judge/verify.ts';
+export { type Verdict, verdictsOf } from './oracle/judge/verdict.ts';
+export { DIAGNOSES, type DiagnosisName } from './oracle/diagnose/diagnoses.ts';
 export type {
   CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, TensorReport,
   Tensors,
 } from './oracle/types.ts';
-export type { FloatTensor, IntegerTensor, NamedTensor } from './io/named-tensor.ts';
+export type { FloatTensor, IntegerTensor, NamedTensor } from './formats/named-tensor.ts';

@@ -1,8 +1,8 @@
 /** AdamW (Loshchilov & Hutter, 2019) over every engine: a known answer, an independent transcription, clipping. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { AdamWOptions, Engine } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import type { AdamWOptions, Engine } from '../src/core/engine.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { seeds } from './support/arbitraries.ts';
 import { draw } from './support/draw.ts';
 import { describeEngines, scoped } from './support/engines.ts';

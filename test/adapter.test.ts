@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ConfigError, FileFormatError, StorageError } from '../src/errors.ts';
+import { ConfigError, FileFormatError, StorageError } from '../src/core/errors.ts';
 import {
   type Adapter, adaptedConfig, baseFields, checkAdapter, encodeScorers, parseAdapter, readAdapter, writeAdapter,
-} from '../src/io/adapter.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
-import { checkWeights, type ModelConfig, parseConfig } from '../src/model/config.ts';
+} from '../src/model/folder/adapter.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
+import { checkWeights, type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { type NDArray, ndarray } from '../src/tensor.ts';
+import { type NDArray, ndarray } from '../src/core/tensor.ts';
 
 const LLAMA = {
   model_type: 'llama', vocab_size: 258, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2,

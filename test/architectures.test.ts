@@ -1,13 +1,13 @@
 /** Training through what each architecture has of its own: biases, norms of heads, windows, scaled rotary embedding. */
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
-import type { Engine } from '../src/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
 import { ARCHITECTURES } from '../src/model/arch/index.ts';
-import { type ModelConfig, parseConfig } from '../src/model/config.ts';
+import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { generator, Stream } from '../src/random.ts';
-import type { NDArray } from '../src/tensor.ts';
+import { generator, Stream } from '../src/core/random.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
 import { ENGINES } from './support/engines.ts';

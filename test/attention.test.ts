@@ -1,7 +1,7 @@
 /** §3 over every engine: values, what is hidden, and what is refused. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { ShapeError } from '../src/errors.ts';
+import { ShapeError } from '../src/core/errors.ts';
 import { type AttentionProblem, attentionProblem, long, type Sizes, sizes } from './support/arbitraries.ts';
 import { boundedAttention } from './support/bounded.ts';
 import { denseMask, FOREVER, mathjsAttention } from './support/dense.ts';

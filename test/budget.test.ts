@@ -1,14 +1,14 @@
 /** The oracle's budgets: honest kernels stay within them, and they are no wider than rounding makes them. */
 import { describe, expect, it } from 'vitest';
 import { createEngine } from '../src/index.ts';
-import { roundArray, roundTo } from '../src/io/rounding.ts';
-import { headBudgets, problemOf, roundoffs } from '../src/oracle/budget.ts';
-import { makeCase } from '../src/oracle/make-case.ts';
-import type { Logits, Recipe } from '../src/oracle/recipes.ts';
-import { SUITES } from '../src/oracle/suites.ts';
+import { roundArray, roundTo } from '../src/formats/rounding.ts';
+import { headBudgets, problemOf, roundoffs } from '../src/oracle/judge/budget.ts';
+import { makeCase } from '../src/oracle/cases/make-case.ts';
+import type { Logits, Recipe } from '../src/oracle/cases/recipes.ts';
+import { SUITES } from '../src/oracle/cases/suites.ts';
 import type { ClaimedDtype, OracleCase, Tensors } from '../src/oracle/types.ts';
-import { verifyCase } from '../src/oracle/verify.ts';
-import { generator } from '../src/random.ts';
+import { verifyCase } from '../src/oracle/judge/verify.ts';
+import { generator } from '../src/core/random.ts';
 import { type Honest, honestOutputs, ORDERS } from './support/honest.ts';
 import { cases } from './support/thorough.ts';
 

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { generator } from '../src/random.ts';
+import { generator } from '../src/core/random.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const hasPython = spawnSync('python3', ['-c', 'import os, pty; os.waitstatus_to_exitcode']).status === 0;

@@ -2,16 +2,16 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
-import { ConfigError, ValueError } from '../src/errors.ts';
-import { type ChatMessage, chatTemplateOf, formatTime, renderChat } from '../src/model/chat-template.ts';
-import { chat, chatPrompt } from '../src/model/chat.ts';
-import { parseConfig } from '../src/model/config.ts';
-import type { GeneratedToken } from '../src/model/generate-options.ts';
-import { createHfTokenizer } from '../src/model/hf-tokenizer.ts';
+import { ConfigError, ValueError } from '../src/core/errors.ts';
+import { type ChatMessage, chatTemplateOf, formatTime, renderChat } from '../src/model/generate/chat-template.ts';
+import { chat, chatPrompt } from '../src/model/generate/chat.ts';
+import { parseConfig } from '../src/model/config/config.ts';
+import type { GeneratedToken } from '../src/model/generate/generate-options.ts';
+import { createHfTokenizer } from '../src/model/tokenizer/hf-tokenizer.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';
-import type { Session } from '../src/model/session.ts';
-import { generator } from '../src/random.ts';
+import type { Session } from '../src/model/session/session.ts';
+import { generator } from '../src/core/random.ts';
 import { tokenizerJson } from './support/hf-tokenizers.ts';
 
 const templateFile = (name: string) => {

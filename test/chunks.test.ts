@@ -1,8 +1,8 @@
 /** Pooling of hidden states over chunks (§2, C > 1), at once and in steps of any size. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { DisposedError, ShapeError, ValueError } from '../src/errors.ts';
-import type { ChunkPool, Pooling, Tensor } from '../src/engine.ts';
+import { DisposedError, ShapeError, ValueError } from '../src/core/errors.ts';
+import type { ChunkPool, Pooling, Tensor } from '../src/core/engine.ts';
 import { seeds } from './support/arbitraries.ts';
 import { draw } from './support/draw.ts';
 import { describeEngines } from './support/engines.ts';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evaluate, loadModel, parsePolicy, tokenizeDocuments } from '../src/index.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import type { ModelConfig } from '../src/model/config.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import type { ModelConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

@@ -1,8 +1,8 @@
 /** The loss over every engine: against its formula, its backward against central differences. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Tensor } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import type { Tensor } from '../src/core/engine.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { count, leading, seeds } from './support/arbitraries.ts';
 import { logSumExp } from './support/bounded.ts';
 import { differencesOf, ruler, widened } from './support/differences.ts';

@@ -1,11 +1,11 @@
 /** The diagnosis in words: what it says, to whom it points, and that it does not invent. */
 import { describe, expect, it } from 'vitest';
-import type { FloatTensor, IntegerTensor, NamedTensor } from '../src/io/named-tensor.ts';
-import { roundArray } from '../src/io/rounding.ts';
+import type { FloatTensor, IntegerTensor, NamedTensor } from '../src/formats/named-tensor.ts';
+import { roundArray } from '../src/formats/rounding.ts';
 import {
   caseOf, type CaseReport, DIAGNOSES, makeCase, type OracleCase, type Recipe, type Tensors, verdictsOf, verifyCase,
 } from '../src/vectors.ts';
-import { generator } from '../src/random.ts';
+import { generator } from '../src/core/random.ts';
 
 const GROUPED = { queryHeads: 4, kvHeads: 2, tokens: 40, headDim: 6, window: 4 };
 

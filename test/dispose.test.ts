@@ -1,7 +1,7 @@
 /** What holds memory ends with the block of a `using`, may be disposed of twice, and refuses to be used afterwards. */
 import { expect, it } from 'vitest';
-import type { Engine } from '../src/engine.ts';
-import { DisposedError } from '../src/errors.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { DisposedError } from '../src/core/errors.ts';
 import { Finetuner } from '../src/train/finetune.ts';
 import { Trainer } from '../src/train/trainer.ts';
 import { forEachEngine } from './support/engines.ts';

@@ -1,8 +1,8 @@
 /** exp, log, sin, cos and powers from arithmetic alone: near the truth, and the same bits in every runtime. */
 import { all, type BigNumber, create } from 'mathjs';
 import { describe, expect, it } from 'vitest';
-import { cosSin, exp, inversePowers, log } from '../src/elementary.ts';
-import { generator } from '../src/random.ts';
+import { cosSin, exp, inversePowers, log } from '../src/core/elementary.ts';
+import { generator } from '../src/core/random.ts';
 import { cases } from './support/thorough.ts';
 
 const math = create(all!, { number: 'BigNumber', precision: 90 });

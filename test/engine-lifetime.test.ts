@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { lifetime } from '../reference/lifetime.ts';
-import type { Engine } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
-import { FOREVER } from '../src/lifetime.ts';
-import { ndarray } from '../src/tensor.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
+import { FOREVER } from '../src/core/lifetime.ts';
+import { ndarray } from '../src/core/tensor.ts';
 import { sizes, type Sizes } from './support/arbitraries.ts';
 import { denseLifetime } from './support/dense.ts';
 import { draw } from './support/draw.ts';

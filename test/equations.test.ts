@@ -13,7 +13,7 @@ import { createMathematics } from '../docs/mathematics.ts';
 import { expressionTex } from '../docs/tex.ts';
 import { attention } from '../reference/attention.ts';
 import { crossEntropy } from '../reference/cross-entropy.ts';
-import { ndarray } from '../src/tensor.ts';
+import { ndarray } from '../src/core/tensor.ts';
 import { checks } from './support/equation-checks.ts';
 import { drawFrom } from './support/equation-draw.ts';
 import { layerChecks } from './support/layer-checks.ts';

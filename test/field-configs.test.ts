@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
 import { architectureOf } from '../src/model/arch/index.ts';
-import { expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../src/model/config.ts';
+import { expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { rotaryFrequencies, rotaryTables } from '../src/model/rotary.ts';
-import { Tape } from '../src/tape.ts';
+import { Tape } from '../src/core/tape.ts';
 
 const root = fileURLToPath(new URL('./field/', import.meta.url));
 const json = (path: string): unknown => JSON.parse(readFileSync(root + path, 'utf8'));

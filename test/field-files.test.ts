@@ -2,8 +2,8 @@
 import { cpSync, mkdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, test } from 'vitest';
-import { readAdapter } from '../src/io/adapter.ts';
-import { openModelFolder, readModelFolder } from '../src/io/model-folder.ts';
+import { readAdapter } from '../src/model/folder/adapter.ts';
+import { openModelFolder, readModelFolder } from '../src/model/folder/model-folder.ts';
 import { loadModel } from '../src/load.ts';
 import {
   config, copy, edit, expectRefusal, here, INDEX, MODELS, remove, SINGLE, useFolders, write,

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createHfTokenizer, type HfTokenizer } from '../src/model/hf-tokenizer.ts';
-import { withStarts } from '../src/model/tokenizer.ts';
+import { createHfTokenizer, type HfTokenizer } from '../src/model/tokenizer/hf-tokenizer.ts';
+import { withStarts } from '../src/model/tokenizer/tokenizer.ts';
 import { cases } from './support/thorough.ts';
 
 const root = fileURLToPath(new URL('./field/tokenizers/', import.meta.url));

@@ -2,10 +2,10 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openModelFolder, readModelFolder } from '../src/io/model-folder.ts';
-import { decodeSafetensors, encodeSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
+import { openModelFolder, readModelFolder } from '../src/model/folder/model-folder.ts';
+import { decodeSafetensors, encodeSafetensors, writeSafetensors } from '../src/formats/safetensors.ts';
 import { loadModel } from '../src/load.ts';
-import type { NDArray } from '../src/tensor.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import {
   config, copy, edit, expectRefusal, here, INDEX, MODELS, numbers, remove, SINGLE, useFolders, write,
 } from './support/field-folder.ts';

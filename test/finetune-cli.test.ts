@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { checkAdapter, readAdapter } from '../src/io/adapter.ts';
-import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { checkAdapter, readAdapter } from '../src/model/folder/adapter.ts';
+import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

@@ -7,11 +7,11 @@
  */
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
-import type { Engine } from '../src/engine.ts';
-import { parseConfig } from '../src/model/config.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { generator, Stream } from '../src/random.ts';
+import { generator, Stream } from '../src/core/random.ts';
 import { finetuneGradients, scorerNames } from '../src/train/finetune-gradients.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 import { ENGINES } from './support/engines.ts';

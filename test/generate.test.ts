@@ -1,15 +1,15 @@
 /** Continuing prompts: options, stops, log-probabilities, sessions that go on, and how it ends. */
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { StoppedError, ValueError } from '../src/errors.ts';
+import { StoppedError, ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
 import { measureRecall, recallDocuments } from '../src/evaluate/recall.ts';
 import { loadModel } from '../src/load.ts';
-import type { GeneratedToken, GenerateOptions } from '../src/model/generate-options.ts';
-import type { Prompt } from '../src/model/generate.ts';
-import type { GeneratedPiece } from '../src/model/sequence.ts';
-import type { Session } from '../src/model/session.ts';
-import { StopWatch } from '../src/model/stops.ts';
+import type { GeneratedToken, GenerateOptions } from '../src/model/generate/generate-options.ts';
+import type { Prompt } from '../src/model/generate/generate.ts';
+import type { GeneratedPiece } from '../src/model/generate/sequence.ts';
+import type { Session } from '../src/model/session/session.ts';
+import { StopWatch } from '../src/model/generate/stops.ts';
 import { tinyModel } from './support/tiny-model.ts';
 
 const model = tinyModel(10);

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, FileFormatError } from '../src/errors.ts';
+import { ConfigError, FileFormatError } from '../src/core/errors.ts';
 import { loadModel } from '../src/load.ts';
-import { fillOptions } from '../src/model/generate-options.ts';
-import { parseGenerationConfig } from '../src/model/generation-config.ts';
+import { fillOptions } from '../src/model/generate/generate-options.ts';
+import { parseGenerationConfig } from '../src/model/config/generation-config.ts';
 import { tinyModel } from './support/tiny-model.ts';
 
 const NONE = { unsupported: [] };

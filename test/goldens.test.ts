@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine } from '../src/index.ts';
-import type { FloatTensor } from '../src/io/named-tensor.ts';
-import { readSafetensors } from '../src/io/safetensors.ts';
+import type { FloatTensor } from '../src/formats/named-tensor.ts';
+import { readSafetensors } from '../src/formats/safetensors.ts';
 import { makeCase, type OracleCase, SUITES } from '../src/vectors.ts';
 import { engineOutputs } from './support/engine-outputs.ts';
 

@@ -1,15 +1,15 @@
 /** Long runs on gpu.js: nothing grows, nothing drifts, and a decoded token is read back once. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { TUNING } from '../gpu/device.ts';
-import { HostDevice } from '../gpu/device-host.ts';
-import { WebGPUDevice } from '../gpu/device-webgpu.ts';
-import { GpuEngine } from '../gpu/index.ts';
-import { loadLibrary } from '../gpu/library.ts';
-import { FOREVER } from '../src/lifetime.ts';
+import { TUNING } from '../gpu/gpujs/device.ts';
+import { HostDevice } from '../gpu/gpujs/host.ts';
+import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
+import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { loadLibrary } from '../gpu/gpujs/library.ts';
+import { FOREVER } from '../src/core/lifetime.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
-import { parsePolicy } from '../src/model/config.ts';
-import { generator } from '../src/random.ts';
+import { parsePolicy } from '../src/model/config/config.ts';
+import { generator } from '../src/core/random.ts';
 import { boundedAttention } from './support/bounded.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { type Bounded, expectSameBits, expectWithin, Rounding } from './support/tolerance.ts';

@@ -1,15 +1,15 @@
 /** Bad input and bad luck on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/device.ts';
-import { HostDevice } from '../gpu/device-host.ts';
-import { rendererName, WebGL2Device } from '../gpu/device-webgl2.ts';
-import { adapterName, WebGPUDevice } from '../gpu/device-webgpu.ts';
-import { GpuEngine } from '../gpu/index.ts';
-import { type Library, loadLibrary } from '../gpu/library.ts';
-import { openEngine } from '../gpu/open.ts';
-import type { Cache, Engine, Tensor } from '../src/engine.ts';
+import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/gpujs/device.ts';
+import { HostDevice } from '../gpu/gpujs/host.ts';
+import { rendererName, WebGL2Device } from '../gpu/gpujs/webgl2.ts';
+import { adapterName, WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
+import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { type Library, loadLibrary } from '../gpu/gpujs/library.ts';
+import { openEngine } from '../gpu/gpujs/open.ts';
+import type { Cache, Engine, Tensor } from '../src/core/engine.ts';
 import { createEngine, type GpuEngineOptions } from '../src/engines.ts';
-import { DeviceError, DisposedError, ValueError } from '../src/errors.ts';
+import { DeviceError, DisposedError, ValueError } from '../src/core/errors.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 

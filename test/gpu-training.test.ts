@@ -17,12 +17,12 @@
  * gradient is as small as its rounding, AdamW makes a step of it.
  */
 import { describe, expect, it } from 'vitest';
-import type { DeviceMode } from '../gpu/device.ts';
-import { openEngine } from '../gpu/open.ts';
-import type { Engine } from '../src/engine.ts';
+import type { DeviceMode } from '../gpu/gpujs/device.ts';
+import { openEngine } from '../gpu/gpujs/open.ts';
+import type { Engine } from '../src/core/engine.ts';
 import { createEngine } from '../src/engines.ts';
-import { type ModelConfig, parseConfig } from '../src/model/config.ts';
-import { ByteTokenizer } from '../src/model/tokenizer.ts';
+import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
+import { ByteTokenizer } from '../src/model/tokenizer/tokenizer.ts';
 import { tokenizeDocuments } from '../src/train/data.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../src/train/options.ts';
 import { batchGradients, Trainer } from '../src/train/trainer.ts';

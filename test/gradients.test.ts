@@ -1,9 +1,9 @@
 /** §4 and §5 over every engine: every gradient against central differences of an independent evaluation. */
 import { expect, it } from 'vitest';
 import { attention, maskGradient } from '../reference/attention.ts';
-import type { Engine, MaskGradientRule } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
-import { ndarray } from '../src/tensor.ts';
+import type { Engine, MaskGradientRule } from '../src/core/engine.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
+import { ndarray } from '../src/core/tensor.ts';
 import { type AttentionProblem, attentionProblem, long, sizes } from './support/arbitraries.ts';
 import { boundedAttention, boundedBackward, boundedTypeGradient } from './support/bounded.ts';
 import { denseLoss, denseMask, oneHot, relaxedMask } from './support/dense.ts';

@@ -5,9 +5,9 @@ import { KVCache } from '../reference/cache.ts';
 import { lifetime } from '../reference/lifetime.ts';
 import { addMemoryPrice, keptShare } from '../reference/price.ts';
 import { relaxedMask } from '../reference/mask.ts';
-import { ValueError } from '../src/errors.ts';
-import { generator } from '../src/random.ts';
-import { ndarray, type NDArray } from '../src/tensor.ts';
+import { ValueError } from '../src/core/errors.ts';
+import { generator } from '../src/core/random.ts';
+import { ndarray, type NDArray } from '../src/core/tensor.ts';
 
 const [N, d] = [13, 4];
 const random = generator(5, [1]);

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { loadModel } from '../src/load.ts';
-import { expectedWeights, parseConfig } from '../src/model/config.ts';
+import { expectedWeights, parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { ndarray, sizeOf } from '../src/tensor.ts';
+import { ndarray, sizeOf } from '../src/core/tensor.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const fixtures = fileURLToPath(new URL('./fixtures/hf/', import.meta.url));

@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { ConfigError } from '../src/errors.ts';
-import { expectedWeights, parseConfig, serializeConfig } from '../src/model/config.ts';
-import { ignoredFields } from '../src/model/known-fields.ts';
+import { ConfigError } from '../src/core/errors.ts';
+import { expectedWeights, parseConfig, serializeConfig } from '../src/model/config/config.ts';
+import { ignoredFields } from '../src/model/config/known-fields.ts';
 import { rotaryFrequencies } from '../src/model/rotary.ts';
 import { cases } from './support/thorough.ts';
 

@@ -1,7 +1,7 @@
 /** Tokenizers as published: ids and text as transformers makes them, and streams of whole characters. */
 import { describe, expect, it } from 'vitest';
-import { ConfigError } from '../src/errors.ts';
-import { createHfTokenizer } from '../src/model/hf-tokenizer.ts';
+import { ConfigError } from '../src/core/errors.ts';
+import { createHfTokenizer } from '../src/model/tokenizer/hf-tokenizer.ts';
 import { expectedTokens, tokenizerJson } from './support/hf-tokenizers.ts';
 
 const config = { vocabSize: 1056, bosTokenId: 1, eosTokenId: 2 };

@@ -3,11 +3,11 @@
  * is replaced by what does not belong there.
  */
 import { describe, expect, it } from 'vitest';
-import { isNamedError } from '../src/errors.ts';
+import { isNamedError } from '../src/core/errors.ts';
 import * as library from '../src/index.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';
-import { sizeOf } from '../src/tensor.ts';
+import { sizeOf } from '../src/core/tensor.ts';
 import * as vectors from '../src/vectors.ts';
 
 const { createEngine, ndarray, parseConfig } = library;

@@ -1,7 +1,7 @@
 /** The model's layers over every engine: forwards against their formulas, backwards against central differences. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { count, leading, seeds } from './support/arbitraries.ts';
 import { differencesOf, ruler, widened } from './support/differences.ts';
 import { draw } from './support/draw.ts';

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { lifetime } from '../reference/lifetime.ts';
 import { attentionMask } from '../reference/mask.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
-import { FOREVER } from '../src/lifetime.ts';
-import { ndarray, type NDArray } from '../src/tensor.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
+import { FOREVER } from '../src/core/lifetime.ts';
+import { ndarray, type NDArray } from '../src/core/tensor.ts';
 import { ends } from './support/arbitraries.ts';
 import { oneHotMaskByMathjs, rowsOf, type Sequence as Unbounded } from './support/mathjs.ts';
 

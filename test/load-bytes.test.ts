@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, isNamedError, ValueError } from '../src/errors.ts';
-import { type Adapter, baseFields, parseAdapter, readAdapter, writeAdapter } from '../src/io/adapter.ts';
-import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
-import { encodeSafetensors } from '../src/io/safetensors.ts';
-import { BLOCK, tensorDigest, weightsHash } from '../src/io/weights-hash.ts';
+import { ConfigError, isNamedError, ValueError } from '../src/core/errors.ts';
+import { type Adapter, baseFields, parseAdapter, readAdapter, writeAdapter } from '../src/model/folder/adapter.ts';
+import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { encodeSafetensors } from '../src/formats/safetensors.ts';
+import { BLOCK, tensorDigest, weightsHash } from '../src/formats/weights-hash.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
-import { parseConfig, serializeConfig } from '../src/model/config.ts';
+import { parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { scorerNames } from '../src/train/finetune-gradients.ts';
 
@@ -183,8 +183,8 @@ describe('the hash of weights', () => {
   });
 
   it('is the same of a folder in any dtype that holds the numbers, and in shards or not', async () => {
-    const { readTensors } = await import('../src/io/safetensors-file.ts');
-    const { openModelFolder } = await import('../src/io/model-folder.ts');
+    const { readTensors } = await import('../src/files/safetensors-file.ts');
+    const { openModelFolder } = await import('../src/model/folder/model-folder.ts');
     const root = mkdtempSync(join(tmpdir(), 'natsearch-hash-'));
     try {
       await writeModelFolder(join(root, 'half'), config, weights, { dtype: 'F16' });

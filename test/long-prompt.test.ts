@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { tokenizerJson } from './support/hf-tokenizers.ts';
 

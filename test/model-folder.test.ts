@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ConfigError, FileFormatError, StorageError, ValueError } from '../src/errors.ts';
-import { appendText, fileExists, writeFileAtomic, writeFilesAtomic } from '../src/io/files.ts';
-import { readModelFolder, writeModelFolder } from '../src/io/model-folder.ts';
-import { encodeSafetensors } from '../src/io/safetensors.ts';
+import { ConfigError, FileFormatError, StorageError, ValueError } from '../src/core/errors.ts';
+import { appendText, fileExists, writeFileAtomic, writeFilesAtomic } from '../src/files/files.ts';
+import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { encodeSafetensors } from '../src/formats/safetensors.ts';
 import {
   expectedWeights, formatPolicy, type ModelConfig, parseConfig, parsePolicy, serializeConfig,
-} from '../src/model/config.ts';
+} from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const LLAMA = {
@@ -112,7 +112,7 @@ describe('writeFileAtomic()', () => {
     const path = join(folder, 'file');
     writeFileSync(path, 'old');
     // A limit on the size of files stands in for a full disk: the write fails half-way.
-    const script = `import { fileExists, writeFileAtomic, writeFilesAtomic } from ${JSON.stringify(fileURLToPath(new URL('../src/io/files.ts', import.meta.url)))};
+    const script = `import { fileExists, writeFileAtomic, writeFilesAtomic } from ${JSON.stringify(fileURLToPath(new URL('../src/files/files.ts', import.meta.url)))};
       process.on('SIGXFSZ', () => {});
       await writeFileAtomic(${JSON.stringify(path)}, new Uint8Array(1 << 20)).catch((e) => console.log(e.name + ': ' + e.message));`;
     writeFileSync(join(folder, 'write.mts'), script);

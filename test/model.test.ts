@@ -1,19 +1,19 @@
 /** The whole model: its gradient against differences, its decoding against its training pass. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Engine, Tensor } from '../src/engine.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
 import { createEngine } from '../src/engines.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
-import { type ModelConfig, parseConfig, parsePolicy } from '../src/model/config.ts';
+import { type ModelConfig, parseConfig, parsePolicy } from '../src/model/config/config.ts';
 import { decode, uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { linear, splitHeads } from '../src/model/layers.ts';
 import { Model } from '../src/model/model.ts';
 import { fixedType, lifetimeOptions } from '../src/model/policy.ts';
-import { generator } from '../src/random.ts';
-import { Tape } from '../src/tape.ts';
-import type { NDArray } from '../src/tensor.ts';
+import { generator } from '../src/core/random.ts';
+import { Tape } from '../src/core/tape.ts';
+import type { NDArray } from '../src/core/tensor.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
 

@@ -1,7 +1,7 @@
 /** The kernel that the mutants break is right when nothing is broken; the set that nobody fits is caught whole. */
 import { beforeAll, expect, it } from 'vitest';
-import { type HeadBudgets, headBudgets, problemOf } from '../src/oracle/budget.ts';
-import { verifyCase as judge } from '../src/oracle/verify.ts';
+import { type HeadBudgets, headBudgets, problemOf } from '../src/oracle/judge/budget.ts';
+import { verifyCase as judge } from '../src/oracle/judge/verify.ts';
 import { type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, type Tensors, verifyCase } from '../src/vectors.ts';
 import { HELD_OUT } from './mutants/held-out/index.ts';
 import { narrow } from './mutants/held-out/parts.ts';

@@ -1,13 +1,13 @@
 /** The .npy and .npz readers and writers: NumPy's own files, round trips, and ten thousand files that lie. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FileFormatError, ValueError } from '../src/errors.ts';
-import type { NamedTensor } from '../src/io/named-tensor.ts';
-import { readNpy, writeNpy } from '../src/io/npy.ts';
-import { readNpz, writeNpz } from '../src/io/npz.ts';
-import { roundArray } from '../src/io/rounding.ts';
-import { readSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
-import { crc32, listZip, writeZip } from '../src/io/zip.ts';
+import { FileFormatError, ValueError } from '../src/core/errors.ts';
+import type { NamedTensor } from '../src/formats/named-tensor.ts';
+import { readNpy, writeNpy } from '../src/formats/npy.ts';
+import { readNpz, writeNpz } from '../src/formats/npz.ts';
+import { roundArray } from '../src/formats/rounding.ts';
+import { readSafetensors, writeSafetensors } from '../src/formats/safetensors.ts';
+import { crc32, listZip, writeZip } from '../src/formats/zip.ts';
 import { cases, THOROUGH } from './support/thorough.ts';
 
 /**

@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { lockFile, lockFolder } from '../src/cli/lock.ts';
 import { openOut, writeOut } from '../src/cli/out.ts';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { temporaryName, writeFileAtomic, writeFilesAtomic } from '../src/io/atomic.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { decodeSafetensors } from '../src/io/safetensors.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { temporaryName, writeFileAtomic, writeFilesAtomic } from '../src/files/atomic.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { decodeSafetensors } from '../src/formats/safetensors.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { thisMachine } from '../src/cli/machine.ts';
 import { describePlan, type Report } from '../src/cli/plan-text.ts';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { parseConfig } from '../src/model/config.ts';
-import { ndarray } from '../src/tensor.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { parseConfig } from '../src/model/config/config.ts';
+import { ndarray } from '../src/core/tensor.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 /** TinyLlama's sizes, as published. */

@@ -1,15 +1,15 @@
 /** Plans of memory, held against what the engines allocate, and what limits then do. */
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
-import type { Engine, Tensor } from '../src/engine.ts';
-import { DeviceError, ValueError } from '../src/errors.ts';
-import type { ModelConfig } from '../src/model/config.ts';
-import { parsePolicy } from '../src/model/config.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
+import { DeviceError, ValueError } from '../src/core/errors.ts';
+import type { ModelConfig } from '../src/model/config/config.ts';
+import { parsePolicy } from '../src/model/config/config.ts';
 import { planMemory } from '../src/model/plan.ts';
-import { HostDevice } from '../gpu/device-host.ts';
-import { TEST_TUNING } from '../gpu/device.ts';
-import { GpuEngine } from '../gpu/index.ts';
-import { loadLibrary } from '../gpu/library.ts';
+import { HostDevice } from '../gpu/gpujs/host.ts';
+import { TEST_TUNING } from '../gpu/gpujs/device.ts';
+import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
 

@@ -1,7 +1,7 @@
 /** §7 over every engine: the kept share and the price of memory. */
 import { expect, it } from 'vitest';
-import type { Engine } from '../src/engine.ts';
-import { ShapeError } from '../src/errors.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { ShapeError } from '../src/core/errors.ts';
 import { drawTypes, type Sizes, sizes } from './support/arbitraries.ts';
 import { denseLifetime } from './support/dense.ts';
 import { draw } from './support/draw.ts';

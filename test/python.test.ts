@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { makeCase, readManifest, SUITES, verifyCase } from '../src/vectors.ts';
-import { readNpz } from '../src/io/npz.ts';
+import { readNpz } from '../src/formats/npz.ts';
 import { describePython, natsearch, runExample } from './support/python.ts';
 
 const SCRIPT = 'numpy_attention.py';

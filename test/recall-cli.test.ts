@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel, measureRecall, parsePolicy, type Recall, type RecallDocument } from '../src/index.ts';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

@@ -1,7 +1,7 @@
 /** Rounding to narrower floats and their spacing, against lists of every value that they have. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decode16, encode16, roundArray, roundTo, ulp } from '../src/io/rounding.ts';
+import { decode16, encode16, roundArray, roundTo, ulp } from '../src/formats/rounding.ts';
 
 /** From the definition of the formats; `bias` is also the exponent of the largest numbers. */
 const FORMATS = [

@@ -1,10 +1,10 @@
 /** The safetensors reader and writer: round trips, and ten thousand files that lie. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FileFormatError, ValueError } from '../src/errors.ts';
-import { fromBfloat16, fromFloat16, toFloat16 } from '../src/io/float16.ts';
-import { parseHeader } from '../src/io/safetensors-header.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/io/safetensors.ts';
+import { FileFormatError, ValueError } from '../src/core/errors.ts';
+import { fromBfloat16, fromFloat16, toFloat16 } from '../src/formats/float16.ts';
+import { parseHeader } from '../src/formats/safetensors-header.ts';
+import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
 
 /** A file from its header, as text or as an object, and its data. */
 function file(header: unknown, data: Uint8Array = new Uint8Array(0), announced?: bigint): Uint8Array {

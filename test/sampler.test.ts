@@ -1,9 +1,9 @@
 /** Picking a token, held against sorts of all: the algorithm of before, and Hugging Face's definitions of warpers. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { NumericError } from '../src/errors.ts';
-import { Sampler, type Sampling } from '../src/model/sampler.ts';
-import { type Generator, generator } from '../src/random.ts';
+import { NumericError } from '../src/core/errors.ts';
+import { Sampler, type Sampling } from '../src/model/generate/sampler.ts';
+import { type Generator, generator } from '../src/core/random.ts';
 import { cases } from './support/thorough.ts';
 
 type Candidate = readonly [token: number, logit: number];

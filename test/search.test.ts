@@ -1,9 +1,9 @@
 /** §6 over every engine: choosing types, and the straight-through gradient. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Engine } from '../src/engine.ts';
-import { ShapeError, ValueError } from '../src/errors.ts';
-import { gumbelNoise, Stream } from '../src/random.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { ShapeError, ValueError } from '../src/core/errors.ts';
+import { gumbelNoise, Stream } from '../src/core/random.ts';
 import { seeds } from './support/arbitraries.ts';
 import { centralDifferences, ruler, widened } from './support/differences.ts';
 import { draw } from './support/draw.ts';

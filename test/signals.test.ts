@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { loadModel } from '../src/index.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { loadCheckpoint } from '../src/train/checkpoint.ts';
 

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { encodeSafetensors } from '../src/io/safetensors.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { encodeSafetensors } from '../src/formats/safetensors.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { THOROUGH } from './support/thorough.ts';
 

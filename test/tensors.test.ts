@@ -1,7 +1,7 @@
 /** What every engine promises of its handles: copies, precision, and refusal after dispose(). */
 import { expect, it } from 'vitest';
-import type { Engine, Tensor } from '../src/engine.ts';
-import { DisposedError, ShapeError } from '../src/errors.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
+import { DisposedError, ShapeError } from '../src/core/errors.ts';
 import { describeEngines, forEachEngine, scoped } from './support/engines.ts';
 
 describeEngines('tensors', ({ precision, engine }) => {

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, isNamedError, ValueError } from '../src/errors.ts';
-import { createHfTokenizer } from '../src/model/hf-tokenizer.ts';
-import { generator } from '../src/random.ts';
+import { ConfigError, isNamedError, ValueError } from '../src/core/errors.ts';
+import { createHfTokenizer } from '../src/model/tokenizer/hf-tokenizer.ts';
+import { generator } from '../src/core/random.ts';
 import { mutated } from './support/mutate-json.ts';
 import { cases } from './support/thorough.ts';
 

@@ -1,7 +1,7 @@
 /** The tokenizer of bytes, and what stands before a text. */
 import { describe, expect, it } from 'vitest';
-import { ValueError } from '../src/errors.ts';
-import { ByteTokenizer, repeatsStarts, withStarts } from '../src/model/tokenizer.ts';
+import { ValueError } from '../src/core/errors.ts';
+import { ByteTokenizer, repeatsStarts, withStarts } from '../src/model/tokenizer/tokenizer.ts';
 
 const tokenizer = new ByteTokenizer();
 const TEXTS = ['', 'a', 'naïve', '👍', 'a👍b', '👩‍👩‍👧‍👦🇫🇷', '\ud83d', 'x\udc4dy', '\ud83d\ud83d\udc4d'];

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readSafetensors } from '../src/io/safetensors.ts';
+import { readSafetensors } from '../src/formats/safetensors.ts';
 import { type Manifest, openVectors, readManifest, smallSuite, SUITES } from '../src/vectors.ts';
 import { cases, THOROUGH } from './support/thorough.ts';
 

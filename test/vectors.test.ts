@@ -1,9 +1,9 @@
 /** The oracle's cases: that the suite covers what it must, and that its truths are true by other means. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine, FileFormatError, ShapeError, StorageError, ValueError } from '../src/index.ts';
-import { roundTo, ulp } from '../src/io/rounding.ts';
-import { exp, log } from '../src/elementary.ts';
-import { inputShapes, outputShapes } from '../src/oracle/shapes.ts';
+import { roundTo, ulp } from '../src/formats/rounding.ts';
+import { exp, log } from '../src/core/elementary.ts';
+import { inputShapes, outputShapes } from '../src/oracle/cases/shapes.ts';
 import { OUTPUT_ORDER } from '../src/oracle/types.ts';
 import {
   caseOf, formatManifest, makeCase, type Manifest, openVectors, type OracleCase, packCase, readManifest, type Recipe,

@@ -1,12 +1,12 @@
 /** verifyCase(): what passes, what never does, and what the report says. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine, ValueError } from '../src/index.ts';
-import type { FloatTensor, NamedTensor } from '../src/io/named-tensor.ts';
-import { roundArray } from '../src/io/rounding.ts';
-import { makeCase } from '../src/oracle/make-case.ts';
-import { maskGradientRowSums } from '../src/oracle/pairs.ts';
+import type { FloatTensor, NamedTensor } from '../src/formats/named-tensor.ts';
+import { roundArray } from '../src/formats/rounding.ts';
+import { makeCase } from '../src/oracle/cases/make-case.ts';
+import { maskGradientRowSums } from '../src/oracle/cases/pairs.ts';
 import { type OracleCase, OUTPUT_ORDER, type TensorReport, type Tensors } from '../src/oracle/types.ts';
-import { ORIGINS, verifyCase } from '../src/oracle/verify.ts';
+import { ORIGINS, verifyCase } from '../src/oracle/judge/verify.ts';
 import { honestOutputs } from './support/honest.ts';
 
 const engine = createEngine();

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError } from '../core/errors.ts';
 import { Conversation, type Turn } from './conversation.ts';
 import { UsageError } from './errors.ts';
 import { ChatInput } from './chat-input.ts';

@@ -2,13 +2,13 @@
  * What was said in a conversation, and the session that has read it.
  * @module
  */
-import { StoppedError } from '../errors.ts';
-import { chat, chatPrompt, type ChatOptions, unreadTokens } from '../model/chat.ts';
-import type { ChatMessage } from '../model/chat-template.ts';
-import { formatPolicy } from '../model/config.ts';
+import { StoppedError } from '../core/errors.ts';
+import { chat, chatPrompt, type ChatOptions, unreadTokens } from '../model/generate/chat.ts';
+import type { ChatMessage } from '../model/generate/chat-template.ts';
+import { formatPolicy } from '../model/config/config.ts';
 import type { Model } from '../model/model.ts';
-import type { FinishReason } from '../model/sequence.ts';
-import type { Session } from '../model/session.ts';
+import type { FinishReason } from '../model/generate/sequence.ts';
+import type { Session } from '../model/session/session.ts';
 import { cacheUse, type CacheUse } from './open.ts';
 import { patientProgress } from './prompt.ts';
 

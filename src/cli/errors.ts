@@ -4,7 +4,7 @@
  * @module
  */
 import { CommanderError } from 'commander';
-import { isNamedError, StoppedError } from '../errors.ts';
+import { isNamedError, StoppedError } from '../core/errors.ts';
 
 /** Options that are wrong in themselves or contradict each other, whatever the files say: exit code 2. */
 export class UsageError extends Error {

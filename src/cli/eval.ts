@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
-import { formatPolicy } from '../model/config.ts';
+import { formatPolicy } from '../model/config/config.ts';
 import { openEngine, openModel } from './open.ts';
 import { bosOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';

@@ -3,11 +3,11 @@
  * @module
  */
 import { type Command, Option } from 'commander';
-import { isNamedError } from '../errors.ts';
-import { encodeScorers, readAdapter } from '../io/adapter.ts';
-import { openFile } from '../io/files.ts';
-import { announcedLength } from '../io/safetensors.ts';
-import { parseHeader } from '../io/safetensors-header.ts';
+import { isNamedError } from '../core/errors.ts';
+import { encodeScorers, readAdapter } from '../model/folder/adapter.ts';
+import { openFile } from '../files/files.ts';
+import { announcedLength } from '../formats/safetensors.ts';
+import { parseHeader } from '../formats/safetensors-header.ts';
 import { forceOption, writeOut } from './out.ts';
 import { checkAdapterFolder } from './paths.ts';
 

@@ -4,14 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { MaskGradientRule, Pooling } from '../engine.ts';
+import type { MaskGradientRule, Pooling } from '../core/engine.ts';
 import type { GpuChoice } from '../engines.ts';
-import { ValueError } from '../errors.ts';
-import { fileExists } from '../io/files.ts';
-import type { ModelFolder } from '../io/model-folder.ts';
+import { ValueError } from '../core/errors.ts';
+import { fileExists } from '../files/files.ts';
+import type { ModelFolder } from '../model/folder/model-folder.ts';
 import { folderTokenizer } from '../load.ts';
-import type { ModelConfig } from '../model/config.ts';
-import type { Tokenizer } from '../model/tokenizer.ts';
+import type { ModelConfig } from '../model/config/config.ts';
+import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { fingerprint, resumed } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { type FinetuneState, searchedConfig } from '../train/finetune.ts';

@@ -4,10 +4,10 @@
  */
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
-import { StoppedError } from '../errors.ts';
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../io/adapter.ts';
-import { fileExists } from '../io/files.ts';
-import { expectedWeights } from '../model/config.ts';
+import { StoppedError } from '../core/errors.ts';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../model/folder/adapter.ts';
+import { fileExists } from '../files/files.ts';
+import { expectedWeights } from '../model/config/config.ts';
 import type { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
 import { Finetuner, type FinetuneReport } from '../train/finetune.ts';

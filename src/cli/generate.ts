@@ -4,10 +4,10 @@
  */
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { formatPolicy } from '../model/config.ts';
-import type { GeneratedToken, GenerateOptions } from '../model/generate-options.ts';
+import { formatPolicy } from '../model/config/config.ts';
+import type { GeneratedToken, GenerateOptions } from '../model/generate/generate-options.ts';
 import type { Model } from '../model/model.ts';
-import type { FinishReason } from '../model/sequence.ts';
+import type { FinishReason } from '../model/generate/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';

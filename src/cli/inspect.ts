@@ -3,15 +3,15 @@
  * @module
  */
 import { type Command, Option } from 'commander';
-import { ConfigError } from '../errors.ts';
-import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../io/adapter.ts';
-import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
-import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config.ts';
+import { ConfigError } from '../core/errors.ts';
+import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model/folder/adapter.ts';
+import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
+import { expectedWeights, formatPolicy, type ModelConfig } from '../model/config/config.ts';
 import { architectureOf } from '../model/arch/index.ts';
-import type { GenerationDefaults } from '../model/generation-config.ts';
-import { createHfTokenizer } from '../model/hf-tokenizer.ts';
+import type { GenerationDefaults } from '../model/config/generation-config.ts';
+import { createHfTokenizer } from '../model/tokenizer/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
-import { sizeOf } from '../tensor.ts';
+import { sizeOf } from '../core/tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 

@@ -5,9 +5,9 @@
 import { accessSync, constants, linkSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { StorageError } from '../errors.ts';
-import { temporaryName } from '../io/atomic.ts';
-import { named } from '../io/storage-error.ts';
+import { StorageError } from '../core/errors.ts';
+import { temporaryName } from '../files/atomic.ts';
+import { named } from '../files/storage-error.ts';
 import { type ProcessIdentity, stateOf, thisProcess } from './process-identity.ts';
 
 /** The lock within its folder. */

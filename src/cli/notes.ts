@@ -2,7 +2,7 @@
  * What commands say on stderr although nothing is wrong.
  * @module
  */
-import { repeatsStarts, type Tokenizer } from '../model/tokenizer.ts';
+import { repeatsStarts, type Tokenizer } from '../model/tokenizer/tokenizer.ts';
 
 /** Says that `what` begins with what its tokenizer puts before every text. */
 export function noteRepeated(what: string): void {

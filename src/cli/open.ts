@@ -3,16 +3,16 @@
  * @module
  */
 import { createEngine, type GpuChoice } from '../engines.ts';
-import type { CacheStats, Engine, Tensor } from '../engine.ts';
-import { type ModelFolder, openModelFolder } from '../io/model-folder.ts';
-import { readTensors } from '../io/safetensors-file.ts';
-import { weightsHash } from '../io/weights-hash.ts';
+import type { CacheStats, Engine, Tensor } from '../core/engine.ts';
+import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
+import { readTensors } from '../files/safetensors-file.ts';
+import { weightsHash } from '../formats/weights-hash.ts';
 import { loadModel } from '../load.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
+import { formatPolicy, type Policy } from '../model/config/config.ts';
 import { uploadWeight } from '../model/decoder.ts';
 import { defaultTokenizer, Model, noTokenizer } from '../model/model.ts';
-import type { Tokenizer } from '../model/tokenizer.ts';
-import type { NDArray } from '../tensor.ts';
+import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
+import type { NDArray } from '../core/tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 

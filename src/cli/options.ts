@@ -4,8 +4,8 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { isNamedError } from '../errors.ts';
-import { formatPolicy, parsePolicy, type Policy } from '../model/config.ts';
+import { isNamedError } from '../core/errors.ts';
+import { formatPolicy, parsePolicy, type Policy } from '../model/config/config.ts';
 import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;

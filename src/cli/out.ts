@@ -7,10 +7,10 @@
 import { existsSync, readdirSync, rmdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option } from 'commander';
-import { StorageError } from '../errors.ts';
-import { removeLeftovers } from '../io/atomic.ts';
-import { makeFolder, writeFileAtomic } from '../io/files.ts';
-import { findPlace, type Place } from '../io/place.ts';
+import { StorageError } from '../core/errors.ts';
+import { removeLeftovers } from '../files/atomic.ts';
+import { makeFolder, writeFileAtomic } from '../files/files.ts';
+import { findPlace, type Place } from '../files/place.ts';
 import { lockFile, lockFolder } from './lock.ts';
 
 /** What a command writes into a folder. */

@@ -2,8 +2,8 @@
  * Shows a text with the type of every token: by colour, or by a line of letters below each line.
  * @module
  */
-import { TOKEN_TYPE_NAMES } from '../lifetime.ts';
-import type { Tokenizer } from '../model/tokenizer.ts';
+import { TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
+import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { colours, formatShare, type Output, printable, wantsColour } from './terminal.ts';
 
 /** Without colour, what stands below a character of each type. */

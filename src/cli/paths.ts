@@ -5,8 +5,8 @@
 import { existsSync, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { StorageError } from '../errors.ts';
-import { editDistance } from '../model/spelling.ts';
+import { StorageError } from '../core/errors.ts';
+import { editDistance } from '../model/config/spelling.ts';
 
 /** The folder of this package: the nearest one above this file that has a package.json. */
 export function packageRoot(): string {

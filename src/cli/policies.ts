@@ -3,9 +3,9 @@
  * @module
  */
 import { Option } from 'commander';
-import { ValueError } from '../errors.ts';
+import { ValueError } from '../core/errors.ts';
 import { type KeptOf, matchedPolicies } from '../evaluate/match.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
+import { formatPolicy, type Policy } from '../model/config/config.ts';
 import type { Model } from '../model/model.ts';
 import { checkPolicy } from '../model/policy.ts';
 import { comparedPolicies } from './open.ts';

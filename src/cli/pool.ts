@@ -4,11 +4,11 @@
  * @module
  */
 import { Worker } from 'node:worker_threads';
-import type { Engine } from '../engine.ts';
-import { errorAgain } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
+import type { Engine } from '../core/engine.ts';
+import { errorAgain } from '../core/errors.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
-import { type NDArray, sizeOf } from '../tensor.ts';
+import { type NDArray, sizeOf } from '../core/tensor.ts';
 import type { Gradients } from '../train/gradients.ts';
 import type { TrainOptions } from '../train/options.ts';
 

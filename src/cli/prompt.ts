@@ -2,9 +2,9 @@
  * The prompt of `generate`: from the command line, a file or stdin, and its tokens.
  * @module
  */
-import { ValueError } from '../errors.ts';
+import { ValueError } from '../core/errors.ts';
 import type { Model } from '../model/model.ts';
-import { withStarts } from '../model/tokenizer.ts';
+import { withStarts } from '../model/tokenizer/tokenizer.ts';
 import { UsageError } from './errors.ts';
 import { createProgress, type Progress } from './terminal.ts';
 import { STDIN } from './text-files.ts';

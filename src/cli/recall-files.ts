@@ -3,9 +3,9 @@
  * @module
  */
 import { join } from 'node:path';
-import { FileFormatError, isNamedError } from '../errors.ts';
+import { FileFormatError, isNamedError } from '../core/errors.ts';
 import type { RecallDocument } from '../evaluate/recall.ts';
-import { readText } from '../io/files.ts';
+import { readText } from '../files/files.ts';
 import type { OutFolder } from './out.ts';
 import { find } from './paths.ts';
 

@@ -8,8 +8,8 @@ import type { GpuChoice } from '../engines.ts';
 import {
   measureRecall, type Recall, recallDocuments, type RecallKind, recallText,
 } from '../evaluate/recall.ts';
-import { writeFilesAtomic } from '../io/files.ts';
-import { formatPolicy } from '../model/config.ts';
+import { writeFilesAtomic } from '../files/files.ts';
+import { formatPolicy } from '../model/config/config.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';

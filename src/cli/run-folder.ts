@@ -3,7 +3,7 @@
  * @module
  */
 import { join } from 'node:path';
-import { readText } from '../io/files.ts';
+import { readText } from '../files/files.ts';
 import { LOG_FILE } from '../train/checkpoint.ts';
 import type { OutFolder } from './out.ts';
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from 'node:path';
-import { appendText, writeFileAtomic } from '../io/files.ts';
+import { appendText, writeFileAtomic } from '../files/files.ts';
 import { LOG_FILE } from '../train/checkpoint.ts';
 
 /** Where the steps of a run are told. */

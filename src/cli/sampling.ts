@@ -3,9 +3,9 @@
  * @module
  */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Policy } from '../model/config.ts';
-import { fillOptions, type GenerateOptions } from '../model/generate-options.ts';
-import type { GenerationDefaults } from '../model/generation-config.ts';
+import type { Policy } from '../model/config/config.ts';
+import { fillOptions, type GenerateOptions } from '../model/generate/generate-options.ts';
+import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import type { Model } from '../model/model.ts';
 import { usage } from './errors.ts';
 import { notNegative, policy, positive, whole } from './options.ts';

@@ -4,7 +4,7 @@
  */
 import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { StorageError, ValueError } from '../errors.ts';
+import { StorageError, ValueError } from '../core/errors.ts';
 import { UsageError } from './errors.ts';
 import { find } from './paths.ts';
 

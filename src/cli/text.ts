@@ -4,8 +4,8 @@
  */
 import { constants } from 'node:buffer';
 import { createReadStream } from 'node:fs';
-import { StorageError, ValueError } from '../errors.ts';
-import type { Tokenizer } from '../model/tokenizer.ts';
+import { StorageError, ValueError } from '../core/errors.ts';
+import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { tokenizeStream } from '../train/token-stream.ts';
 import { noteRepeated } from './notes.ts';

@@ -2,13 +2,13 @@
  * What `natsearch train` is about to do: every refusal comes from here, before a file is written.
  * @module
  */
-import type { MaskGradientRule } from '../engine.ts';
+import type { MaskGradientRule } from '../core/engine.ts';
 import type { GpuChoice } from '../engines.ts';
-import { ValueError } from '../errors.ts';
-import { fileExists } from '../io/files.ts';
-import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config.ts';
+import { ValueError } from '../core/errors.ts';
+import { fileExists } from '../files/files.ts';
+import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
-import { ByteTokenizer, withoutStarts } from '../model/tokenizer.ts';
+import { ByteTokenizer, withoutStarts } from '../model/tokenizer/tokenizer.ts';
 import { fingerprint, loadCheckpoint, resumed, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';

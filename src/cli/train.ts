@@ -4,10 +4,10 @@
  */
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
-import { StoppedError } from '../errors.ts';
-import { fileExists } from '../io/files.ts';
-import { MODEL_FILES } from '../io/model-folder.ts';
-import { expectedWeights } from '../model/config.ts';
+import { StoppedError } from '../core/errors.ts';
+import { fileExists } from '../files/files.ts';
+import { MODEL_FILES } from '../model/folder/model-folder.ts';
+import { expectedWeights } from '../model/config/config.ts';
 import { LOG_FILE, readLog, saveCheckpoint, STATE_FILE } from '../train/checkpoint.ts';
 import type { Gradients } from '../train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';

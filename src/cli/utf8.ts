@@ -2,7 +2,7 @@
  * UTF-8 that comes in chunks. What is invalid is refused with its place; a byte order mark is not part of the text.
  * @module
  */
-import { FileFormatError } from '../errors.ts';
+import { FileFormatError } from '../core/errors.ts';
 
 /** Decodes one text; pieces end between characters, wherever chunks end. */
 export class Utf8Decoder {

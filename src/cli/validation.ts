@@ -3,7 +3,7 @@
  * @module
  */
 import { Option } from 'commander';
-import type { Tokenizer } from '../model/tokenizer.ts';
+import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { VALIDATION_TOKENS, type Validation, validationWindows } from '../train/validation.ts';
 import { UsageError } from './errors.ts';

@@ -3,9 +3,9 @@
  * @module
  */
 import { Worker } from 'node:worker_threads';
-import { errorAgain, StoppedError } from '../errors.ts';
-import type { CaseEntry, Heading } from '../oracle/manifest.ts';
-import type { SuiteName } from '../oracle/suites.ts';
+import { errorAgain, StoppedError } from '../core/errors.ts';
+import type { CaseEntry, Heading } from '../oracle/cases/manifest.ts';
+import type { SuiteName } from '../oracle/cases/suites.ts';
 
 /** The case to make. */
 export interface MakeRequest {

@@ -4,9 +4,9 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { createEngine } from '../engines.ts';
-import { makeCase } from '../oracle/make-case.ts';
-import { SUITES } from '../oracle/suites.ts';
-import { packCase } from '../oracle/vector-files.ts';
+import { makeCase } from '../oracle/cases/make-case.ts';
+import { SUITES } from '../oracle/cases/suites.ts';
+import { packCase } from '../oracle/cases/vector-files.ts';
 import type { MakeReply, MakeRequest } from './vectors-maker.ts';
 
 const port = parentPort!;

@@ -5,14 +5,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { FileFormatError, StoppedError, StorageError, ValueError } from '../errors.ts';
-import { readFileBytes, readText, writeFilesAtomic } from '../io/files.ts';
-import { sha256 } from '../io/sha256.ts';
+import { FileFormatError, StoppedError, StorageError, ValueError } from '../core/errors.ts';
+import { readFileBytes, readText, writeFilesAtomic } from '../files/files.ts';
+import { sha256 } from '../formats/sha256.ts';
 import {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
   readManifest,
-} from '../oracle/manifest.ts';
-import { type SuiteName, SUITES } from '../oracle/suites.ts';
+} from '../oracle/cases/manifest.ts';
+import { type SuiteName, SUITES } from '../oracle/cases/suites.ts';
 import type { ClaimedDtype } from '../oracle/types.ts';
 import { whole } from './options.ts';
 import { forceOption, openOut, type OutFolder } from './out.ts';

@@ -4,14 +4,14 @@
  */
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { StorageError, ValueError } from '../errors.ts';
-import { readFileBytes } from '../io/files.ts';
-import { readNpz } from '../io/npz.ts';
-import { readSafetensors } from '../io/safetensors.ts';
-import { MANIFEST_FILE } from '../oracle/manifest.ts';
+import { StorageError, ValueError } from '../core/errors.ts';
+import { readFileBytes } from '../files/files.ts';
+import { readNpz } from '../formats/npz.ts';
+import { readSafetensors } from '../formats/safetensors.ts';
+import { MANIFEST_FILE } from '../oracle/cases/manifest.ts';
 import type { Tensors } from '../oracle/types.ts';
-import { openVectors, type Vectors } from '../oracle/vector-files.ts';
-import { editDistance } from '../model/spelling.ts';
+import { openVectors, type Vectors } from '../oracle/cases/vector-files.ts';
+import { editDistance } from '../model/config/spelling.ts';
 import { find } from './paths.ts';
 
 const SUFFIX = /\.(safetensors|npz)$/;

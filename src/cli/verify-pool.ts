@@ -4,9 +4,9 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { type HeadBudgets, headBudgets, type HeadProblem, problemOf } from '../oracle/budget.ts';
+import { type HeadBudgets, headBudgets, type HeadProblem, problemOf } from '../oracle/judge/budget.ts';
 import type { ClaimedDtype, OracleCase } from '../oracle/types.ts';
-import { pairCount } from '../oracle/verify.ts';
+import { pairCount } from '../oracle/judge/verify.ts';
 
 /** One head to analyse. */
 export interface BudgetRequest {

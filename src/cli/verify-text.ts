@@ -2,10 +2,10 @@
  * What `natsearch verify` prints.
  * @module
  */
-import { roundoffs } from '../oracle/budget.ts';
-import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnoses.ts';
+import { roundoffs } from '../oracle/judge/budget.ts';
+import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnose/diagnoses.ts';
 import { type CaseReport, type Divergence, OUTPUT_ORDER, type TensorReport } from '../oracle/types.ts';
-import type { Verdict } from '../oracle/verdict.ts';
+import type { Verdict } from '../oracle/judge/verdict.ts';
 import { colours, table } from './terminal.ts';
 
 const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));

@@ -3,7 +3,7 @@
  * @module
  */
 import { parentPort } from 'node:worker_threads';
-import { headBudgets } from '../oracle/budget.ts';
+import { headBudgets } from '../oracle/judge/budget.ts';
 import type { BudgetReply, BudgetRequest } from './verify-pool.ts';
 
 const port = parentPort!;

@@ -3,13 +3,13 @@
  * @module
  */
 import { type Command, Option } from 'commander';
-import { isNamedError, StoppedError, ValueError } from '../errors.ts';
-import { diagnose } from '../oracle/diagnose.ts';
-import { claimOf, outputNames } from '../oracle/outputs.ts';
-import type { CaseEntry } from '../oracle/manifest.ts';
+import { isNamedError, StoppedError, ValueError } from '../core/errors.ts';
+import { diagnose } from '../oracle/diagnose/diagnose.ts';
+import { claimOf, outputNames } from '../oracle/judge/outputs.ts';
+import type { CaseEntry } from '../oracle/cases/manifest.ts';
 import type { CaseReport, ClaimedDtype } from '../oracle/types.ts';
-import { verdictsOf } from '../oracle/verdict.ts';
-import { pairCount, verifyCase } from '../oracle/verify.ts';
+import { verdictsOf } from '../oracle/judge/verdict.ts';
+import { pairCount, verifyCase } from '../oracle/judge/verify.ts';
 import { oneLine, UsageError } from './errors.ts';
 import { createProgress } from './terminal.ts';
 import { findOutputs, readOutputs } from './verify-paths.ts';

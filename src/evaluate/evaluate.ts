@@ -2,17 +2,17 @@
  * Quality and memory of a policy, measured by decoding text through the real evicting cache.
  * @module
  */
-import { expectInt32, optional, record } from '../arguments.ts';
-import { checkIds } from '../checks.ts';
-import { expectGoing, ValueError } from '../errors.ts';
-import { expectResult } from '../finite.ts';
-import type { CacheStats } from '../engine.ts';
-import { expectPolicy, formatPolicy, type Policy } from '../model/config.ts';
-import { expectKnown } from '../model/known-options.ts';
+import { expectInt32, optional, record } from '../core/arguments.ts';
+import { checkIds } from '../core/checks.ts';
+import { expectGoing, ValueError } from '../core/errors.ts';
+import { expectResult } from '../core/finite.ts';
+import type { CacheStats } from '../core/engine.ts';
+import { expectPolicy, formatPolicy, type Policy } from '../model/config/config.ts';
+import { expectKnown } from '../model/config/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
-import { repeatsStarts } from '../model/tokenizer.ts';
-import { expectWhole } from '../shape.ts';
-import type { FloatArray } from '../tensor.ts';
+import { repeatsStarts } from '../model/tokenizer/tokenizer.ts';
+import { expectWhole } from '../core/shape.ts';
+import type { FloatArray } from '../core/tensor.ts';
 
 /** How to evaluate. */
 export interface EvaluateOptions {

@@ -2,10 +2,10 @@
  * Fixed patterns that keep as much as a measured policy: what learned token types are to be compared with.
  * @module
  */
-import { finite, record } from '../arguments.ts';
-import { ValueError } from '../errors.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
-import { expectWhole } from '../shape.ts';
+import { finite, record } from '../core/arguments.ts';
+import { ValueError } from '../core/errors.ts';
+import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { expectWhole } from '../core/shape.ts';
 
 /** A window, or StreamingLLM's: sinks and a window. */
 type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;

@@ -2,15 +2,15 @@
  * Does a model still know what it read long ago? Perplexity hides forgetting; a pass key in long filler does not.
  * @module
  */
-import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
-import type { CacheStats } from '../engine.ts';
-import { expectGoing, ValueError } from '../errors.ts';
-import { formatPolicy, type Policy } from '../model/config.ts';
-import { expectKnown } from '../model/known-options.ts';
+import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import type { CacheStats } from '../core/engine.ts';
+import { expectGoing, ValueError } from '../core/errors.ts';
+import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { expectKnown } from '../model/config/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
-import { withStarts } from '../model/tokenizer.ts';
-import { type Generator, generator } from '../random.ts';
-import { expectWhole } from '../shape.ts';
+import { withStarts } from '../model/tokenizer/tokenizer.ts';
+import { type Generator, generator } from '../core/random.ts';
+import { expectWhole } from '../core/shape.ts';
 
 /** One number to remember, or a name's number among several. */
 export type RecallKind = 'passkey' | 'pairs';

@@ -3,14 +3,14 @@
  * how a layer's attention is served.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { ConfigError } from '../errors.ts';
-import type { Tape } from '../tape.ts';
-import type { NDArray } from '../tensor.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { ConfigError } from '../core/errors.ts';
+import type { Tape } from '../core/tape.ts';
+import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
-import type { ModelConfig } from './config.ts';
+import type { ModelConfig } from './config/config.ts';
 import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
-import { EMBEDDING, HEAD } from './names.ts';
+import { EMBEDDING, HEAD } from './config/names.ts';
 import { rotaryTables } from './rotary.ts';
 
 /** Weights by Hugging Face name, on an engine. */

@@ -2,9 +2,9 @@
  * Weights to start training from.
  * @module
  */
-import { generator, Stream } from '../random.ts';
-import { type NDArray, ndarray, sizeOf, zeros } from '../tensor.ts';
-import { expectedWeights, type ModelConfig } from './config.ts';
+import { generator, Stream } from '../core/random.ts';
+import { type NDArray, ndarray, sizeOf, zeros } from '../core/tensor.ts';
+import { expectedWeights, type ModelConfig } from './config/config.ts';
 
 /**
  * Normal(0, 0.02) matrices, those that write into the residual stream scaled by 1/sqrt(2 layers)

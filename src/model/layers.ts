@@ -2,9 +2,9 @@
  * The contract's layers on a tape: each forward recorded together with its backward.
  * @module
  */
-import type { Tensor } from '../engine.ts';
-import { ValueError } from '../errors.ts';
-import type { Tape } from '../tape.ts';
+import type { Tensor } from '../core/engine.ts';
+import { ValueError } from '../core/errors.ts';
+import type { Tape } from '../core/tape.ts';
 
 /** Rows of the table picked by ids. */
 export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {

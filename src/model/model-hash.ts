@@ -2,10 +2,10 @@
  * What makes two models the same to a session: every number of the config that a logit rests on, and the weights.
  * @module
  */
-import type { Engine } from '../engine.ts';
-import { sha256 } from '../io/sha256.ts';
-import { tensorDigest, weightsHash } from '../io/weights-hash.ts';
-import type { ModelConfig } from './config.ts';
+import type { Engine } from '../core/engine.ts';
+import { sha256 } from '../formats/sha256.ts';
+import { tensorDigest, weightsHash } from '../formats/weights-hash.ts';
+import type { ModelConfig } from './config/config.ts';
 import type { Weights } from './decoder.ts';
 
 /**

@@ -2,23 +2,23 @@
  * A model that is ready to use: configuration, weights on an engine, tokenizer.
  * @module
  */
-import { type Expected, of, optional, record } from '../arguments.ts';
-import type { Engine, Tensor } from '../engine.ts';
-import { ConfigError, DisposedError, ShapeError, ValueError } from '../errors.ts';
-import type { NDArray } from '../tensor.ts';
-import { checkWeights, expectPolicy, type ModelConfig, parsePolicy, type Policy } from './config.ts';
+import { type Expected, of, optional, record } from '../core/arguments.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { ConfigError, DisposedError, ShapeError, ValueError } from '../core/errors.ts';
+import type { NDArray } from '../core/tensor.ts';
+import { checkWeights, expectPolicy, type ModelConfig, parsePolicy, type Policy } from './config/config.ts';
 import { uploadWeights } from './decoder.ts';
-import { chat, type ChatOptions } from './chat.ts';
-import type { ChatMessage, ChatTemplate } from './chat-template.ts';
-import { generate, type Prompt } from './generate.ts';
-import type { GenerateOptions } from './generate-options.ts';
-import type { GenerationDefaults } from './generation-config.ts';
+import { chat, type ChatOptions } from './generate/chat.ts';
+import type { ChatMessage, ChatTemplate } from './generate/chat-template.ts';
+import { generate, type Prompt } from './generate/generate.ts';
+import type { GenerateOptions } from './generate/generate-options.ts';
+import type { GenerationDefaults } from './config/generation-config.ts';
 import { modelHash } from './model-hash.ts';
 import { checkPolicy } from './policy.ts';
-import { expectKnown } from './known-options.ts';
-import type { GeneratedPiece } from './sequence.ts';
-import { Session, type SessionModel, type SessionOptions } from './session.ts';
-import { ByteTokenizer, type Tokenizer } from './tokenizer.ts';
+import { expectKnown } from './config/known-options.ts';
+import type { GeneratedPiece } from './generate/sequence.ts';
+import { Session, type SessionModel, type SessionOptions } from './session/session.ts';
+import { ByteTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A decoder as of Llama, Mistral, Qwen2 or Qwen3 with learned token types. Make one with `loadModel`. */
 export class Model {

@@ -2,8 +2,8 @@
  * How many entries a cache holds once a text is read, and how long a text may be.
  * @module
  */
-import { ValueError } from '../errors.ts';
-import type { ModelConfig, Policy } from './config.ts';
+import { ValueError } from '../core/errors.ts';
+import type { ModelConfig, Policy } from './config/config.ts';
 
 /** The share of a full cache that is kept: over all layers, or of each. */
 export type KeptShares = number | readonly number[];

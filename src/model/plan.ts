@@ -2,11 +2,11 @@
  * What a model takes before any of its weights is there: from its config alone, by the formulas of the engines.
  * @module
  */
-import { list, of, optional, record, wholeFrom } from '../arguments.ts';
-import { ValueError } from '../errors.ts';
-import { expectWhole } from '../shape.ts';
-import { sizeOf } from '../tensor.ts';
-import { expectedWeights, formatPolicy, type ModelConfig, type Policy } from './config.ts';
+import { list, of, optional, record, wholeFrom } from '../core/arguments.ts';
+import { ValueError } from '../core/errors.ts';
+import { expectWhole } from '../core/shape.ts';
+import { sizeOf } from '../core/tensor.ts';
+import { expectedWeights, formatPolicy, type ModelConfig, type Policy } from './config/config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
 
 /** How an engine holds numbers: the reference computes in float64 and holds matrices in float32, gpu.js float32 all. */

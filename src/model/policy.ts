@@ -3,10 +3,10 @@
  * types that are not learned (§8). A model's own sliding window bounds them all.
  * @module
  */
-import type { LifetimeOptions } from '../engine.ts';
-import { ValueError } from '../errors.ts';
-import { TokenType } from '../lifetime.ts';
-import type { ModelConfig, Policy } from './config.ts';
+import type { LifetimeOptions } from '../core/engine.ts';
+import { ValueError } from '../core/errors.ts';
+import { TokenType } from '../core/lifetime.ts';
+import type { ModelConfig, Policy } from './config/config.ts';
 
 /** W, C and the model's bound under a policy. Fixed patterns go token by token. */
 export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOptions {

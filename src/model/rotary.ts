@@ -2,11 +2,11 @@
  * Angles of rotary embedding, computed in float64 for every engine alike.
  * @module
  */
-import { cosSin, inversePowers, log } from '../elementary.ts';
-import type { Tensor } from '../engine.ts';
-import type { Tape } from '../tape.ts';
-import type { ModelConfig } from './config.ts';
-import type { Llama3Scaling, YarnScaling } from './rope-config.ts';
+import { cosSin, inversePowers, log } from '../core/elementary.ts';
+import type { Tensor } from '../core/engine.ts';
+import type { Tape } from '../core/tape.ts';
+import type { ModelConfig } from './config/config.ts';
+import type { Llama3Scaling, YarnScaling } from './config/rope-config.ts';
 
 /** Radians per position of each pair, [d/2]: theta^(-2n/d), slower under a scaling. */
 export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling: scaling }: ModelConfig): Float64Array {

@@ -17,8 +17,8 @@
  *              cache_bytes [R,B,G]: bytes resident after step r                §8
  * @module
  */
-import type { MaskGradientRule } from '../engine.ts';
-import type { NamedTensor } from '../io/named-tensor.ts';
+import type { MaskGradientRule } from '../core/engine.ts';
+import type { NamedTensor } from '../formats/named-tensor.ts';
 
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, NamedTensor>>;

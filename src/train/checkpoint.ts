@@ -2,11 +2,11 @@
  * Checkpoints of a run: one state file to resume from bit for bit, and the model folder made from it.
  * @module
  */
-import { FileFormatError, ValueError } from '../errors.ts';
-import { expectFinite } from '../finite.ts';
-import { fileExists, makeFolder, readText, writeFileAtomic } from '../io/files.ts';
-import { writeModelFolder } from '../io/model-folder.ts';
-import { type ModelConfig, parseConfig, serializeConfig } from '../model/config.ts';
+import { FileFormatError, ValueError } from '../core/errors.ts';
+import { expectFinite } from '../core/finite.ts';
+import { fileExists, makeFolder, readText, writeFileAtomic } from '../files/files.ts';
+import { writeModelFolder } from '../model/folder/model-folder.ts';
+import { type ModelConfig, parseConfig, serializeConfig } from '../model/config/config.ts';
 import { learningRateAt, type TrainOptions } from './options.ts';
 import { encodeState, readState } from './state-file.ts';
 import type { TokenSource } from './token-store.ts';

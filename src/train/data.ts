@@ -2,10 +2,10 @@
  * Training text: documents become one stream of tokens, batches are random windows of it.
  * @module
  */
-import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../arguments.ts';
-import { ValueError } from '../errors.ts';
-import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer.ts';
-import { generator, Stream } from '../random.ts';
+import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import { ValueError } from '../core/errors.ts';
+import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer/tokenizer.ts';
+import { generator, Stream } from '../core/random.ts';
 import type { TokenSource } from './token-store.ts';
 
 /**

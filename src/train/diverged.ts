@@ -2,9 +2,9 @@
  * What to say where a step gave no numbers: before weights or moments are touched.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { NumericError } from '../errors.ts';
-import { firstNotFinite } from '../finite.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { NumericError } from '../core/errors.ts';
+import { firstNotFinite } from '../core/finite.ts';
 import { learningRateAt, type TrainOptions } from './options.ts';
 
 /** Rethrows what a step threw; of numbers, with the step and the learning rate that led there. */

@@ -2,11 +2,11 @@
  * Checkpoints of fine-tuning: one state file to resume from bit for bit, and the adapter made from it.
  * @module
  */
-import { FileFormatError } from '../errors.ts';
-import { expectFinite } from '../finite.ts';
-import { type AdapterSettings, baseFields, writeAdapter } from '../io/adapter.ts';
-import { makeFolder, writeFileAtomic } from '../io/files.ts';
-import type { ModelConfig } from '../model/config.ts';
+import { FileFormatError } from '../core/errors.ts';
+import { expectFinite } from '../core/finite.ts';
+import { type AdapterSettings, baseFields, writeAdapter } from '../model/folder/adapter.ts';
+import { makeFolder, writeFileAtomic } from '../files/files.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import type { Plan } from './checkpoint.ts';
 import type { FinetuneState, Finetuner } from './finetune.ts';
 import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';

@@ -3,13 +3,13 @@
  * attention (teacher) and under searched types (student), and the price of memory. Only scorers get gradients.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { firstNotFinite } from '../finite.ts';
-import type { ModelConfig } from '../model/config.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { firstNotFinite } from '../core/finite.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import { hiddenStates, type Weights } from '../model/decoder.ts';
-import { Watch } from '../model/watch.ts';
-import { Tape } from '../tape.ts';
-import type { FloatArray } from '../tensor.ts';
+import { Watch } from '../model/session/watch.ts';
+import { Tape } from '../core/tape.ts';
+import type { FloatArray } from '../core/tensor.ts';
 import { FrozenTape } from './finetune-tape.ts';
 import { type Draw, type Gradients, Search, type SearchOptions } from './gradients.ts';
 

@@ -2,9 +2,9 @@
  * What fine-tuning is made of, and how the price of memory is steered towards a kept share.
  * @module
  */
-import { finite } from '../arguments.ts';
-import { NumericError, ValueError } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
+import { finite } from '../core/arguments.ts';
+import { NumericError, ValueError } from '../core/errors.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
 
 /** Everything that decides the result of fine-tuning, besides base, W, C, pooling, tau and the text. */

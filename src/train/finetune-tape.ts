@@ -2,8 +2,8 @@
  * A tape for models of which little is trained: the gradients of frozen weights are never computed.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { Tape } from '../tape.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { Tape } from '../core/tape.ts';
 
 /** Stands for a gradient until somebody wants it. */
 class Deferred implements Tensor {

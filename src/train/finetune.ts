@@ -2,13 +2,13 @@
  * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
  * @module
  */
-import { of, record } from '../arguments.ts';
-import type { Engine } from '../engine.ts';
-import { expectGoing, NumericError, ValueError } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
+import { of, record } from '../core/arguments.ts';
+import type { Engine } from '../core/engine.ts';
+import { expectGoing, NumericError, ValueError } from '../core/errors.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
-import { expectPositive, expectWhole } from '../shape.ts';
-import { ndarray, sizeOf } from '../tensor.ts';
+import { expectPositive, expectWhole } from '../core/shape.ts';
+import { ndarray, sizeOf } from '../core/tensor.ts';
 import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
 import { checkedNorm, inStep } from './diverged.ts';
 import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';

@@ -3,16 +3,16 @@
  * price of memory (§7).
  * @module
  */
-import type { Engine, LifetimeOptions, Tensor } from '../engine.ts';
-import { chunkCount } from '../lifetime.ts';
-import type { ModelConfig } from '../model/config.ts';
-import { parsePolicy } from '../model/config.ts';
+import type { Engine, LifetimeOptions, Tensor } from '../core/engine.ts';
+import { chunkCount } from '../core/lifetime.ts';
+import type { ModelConfig } from '../model/config/config.ts';
+import { parsePolicy } from '../model/config/config.ts';
 import { decode, type LayerInputs, type Weights, weightOf } from '../model/decoder.ts';
 import { crossEntropy, linear, splitHeads } from '../model/layers.ts';
 import { fixedType, lifetimeOptions } from '../model/policy.ts';
-import { Watch } from '../model/watch.ts';
-import { gumbelNoise, Stream } from '../random.ts';
-import { Tape } from '../tape.ts';
+import { Watch } from '../model/session/watch.ts';
+import { gumbelNoise, Stream } from '../core/random.ts';
+import { Tape } from '../core/tape.ts';
 import type { TrainOptions } from './options.ts';
 
 /** What one call of computeGradients found, summed over its sequences. */

@@ -2,10 +2,10 @@
  * What a training run is made of, and the checks on it.
  * @module
  */
-import { finite, record } from '../arguments.ts';
-import type { MaskGradientRule } from '../engine.ts';
-import { ValueError } from '../errors.ts';
-import { expectPositive, expectWhole } from '../shape.ts';
+import { finite, record } from '../core/arguments.ts';
+import type { MaskGradientRule } from '../core/engine.ts';
+import { ValueError } from '../core/errors.ts';
+import { expectPositive, expectWhole } from '../core/shape.ts';
 
 /** Everything that decides the result of a run, besides the model's config and the text. */
 export interface TrainOptions {

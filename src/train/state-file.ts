@@ -2,11 +2,11 @@
  * The file that a run goes on from: weights and AdamW's moments in float64, under a seal.
  * @module
  */
-import { FileFormatError } from '../errors.ts';
-import { expectFinite } from '../finite.ts';
-import { readFileBytes } from '../io/files.ts';
-import { decodeSealed, encodeSealed } from '../io/sealed.ts';
-import type { NDArray } from '../tensor.ts';
+import { FileFormatError } from '../core/errors.ts';
+import { expectFinite } from '../core/finite.ts';
+import { readFileBytes } from '../files/files.ts';
+import { decodeSealed, encodeSealed } from '../formats/sealed.ts';
+import type { NDArray } from '../core/tensor.ts';
 import { type Moments, PARTS, tensorsOf } from './state.ts';
 
 const AGAIN = 'copy it again, or start again without --resume';

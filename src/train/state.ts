@@ -2,12 +2,12 @@
  * What a run goes on from, and the checks on it.
  * @module
  */
-import type { Engine, Tensor } from '../engine.ts';
-import { ConfigError, NumericError, ValueError } from '../errors.ts';
-import { expectFinite } from '../finite.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { ConfigError, NumericError, ValueError } from '../core/errors.ts';
+import { expectFinite } from '../core/finite.ts';
 import { uploadWeights } from '../model/decoder.ts';
-import { expectWhole } from '../shape.ts';
-import type { NDArray } from '../tensor.ts';
+import { expectWhole } from '../core/shape.ts';
+import type { NDArray } from '../core/tensor.ts';
 
 /** Weights and AdamW's moments, by name. */
 export interface Moments {

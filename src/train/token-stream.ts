@@ -2,9 +2,9 @@
  * Documents that come in pieces become tokens as they come: no text is ever held whole.
  * @module
  */
-import { expectPieces, of, record } from '../arguments.ts';
-import { StoppedError } from '../errors.ts';
-import { expectTokenizer, repeatsStarts, type Tokenizer } from '../model/tokenizer.ts';
+import { expectPieces, of, record } from '../core/arguments.ts';
+import { StoppedError } from '../core/errors.ts';
+import { expectTokenizer, repeatsStarts, type Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { endOf } from './data.ts';
 import { type TokenSource, TokenStore } from './token-store.ts';
 

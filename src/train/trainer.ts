@@ -2,13 +2,13 @@
  * The training loop: batches, gradients, AdamW. It writes no files and draws no progress bars; callbacks do.
  * @module
  */
-import { of, record } from '../arguments.ts';
-import type { Engine, Tensor } from '../engine.ts';
-import { expectGoing } from '../errors.ts';
-import { expectedWeights, type ModelConfig } from '../model/config.ts';
+import { of, record } from '../core/arguments.ts';
+import type { Engine, Tensor } from '../core/engine.ts';
+import { expectGoing } from '../core/errors.ts';
+import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
-import type { NDArray } from '../tensor.ts';
+import type { NDArray } from '../core/tensor.ts';
 import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
 import { checkedNorm, inStep } from './diverged.ts';
 import { computeGradients, type Gradients } from './gradients.ts';

@@ -2,12 +2,12 @@
  * What a model makes of text that it does not learn from: no noise, no gradients, types as at inference.
  * @module
  */
-import type { Engine } from '../engine.ts';
-import { NumericError, ValueError } from '../errors.ts';
-import type { ModelConfig } from '../model/config.ts';
+import type { Engine } from '../core/engine.ts';
+import { NumericError, ValueError } from '../core/errors.ts';
+import type { ModelConfig } from '../model/config/config.ts';
 import { decode, type Weights } from '../model/decoder.ts';
 import { crossEntropy } from '../model/layers.ts';
-import { Tape } from '../tape.ts';
+import { Tape } from '../core/tape.ts';
 import { studentAndTeacher } from './finetune-gradients.ts';
 import { Search } from './gradients.ts';
 import type { TrainOptions } from './options.ts';

@@ -2,7 +2,7 @@
  * Wrong forwards, backwards and precisions.
  * @module
  */
-import { roundTo } from '../../src/io/rounding.ts';
+import { roundTo } from '../../src/formats/rounding.ts';
 import { type Hooks, online, type RowOf, type Weights } from './kernel.ts';
 import { type Mutant, mutant } from './mutant.ts';
 

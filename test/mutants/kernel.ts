@@ -3,7 +3,7 @@
  * right: every sum in float32, keys in tiles of 16 by an online softmax, gradients recomputed from lse, a real cache.
  * @module
  */
-import type { NamedTensor } from '../../src/io/named-tensor.ts';
+import type { NamedTensor } from '../../src/formats/named-tensor.ts';
 import type { CaseParameters, OracleCase, Tensors } from '../../src/oracle/types.ts';
 
 const f = Math.fround;

@@ -2,7 +2,7 @@
  * What a mutant is.
  * @module
  */
-import type { DiagnosisName } from '../../src/oracle/diagnoses.ts';
+import type { DiagnosisName } from '../../src/oracle/diagnose/diagnoses.ts';
 import type { ClaimedDtype, OracleCase, Tensors } from '../../src/oracle/types.ts';
 import { type Hooks, run } from './kernel.ts';
 

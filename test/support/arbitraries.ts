@@ -3,7 +3,7 @@
  * @module
  */
 import fc from 'fast-check';
-import type { Engine } from '../../src/engine.ts';
+import type { Engine } from '../../src/core/engine.ts';
 import { denseLifetime } from './dense.ts';
 import { type Draw, draw } from './draw.ts';
 

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { Engine } from '../../src/engine.ts';
+import type { Engine } from '../../src/core/engine.ts';
 import { ends } from './arbitraries.ts';
 import { CacheModel, type CacheSizes, type System, typeRows } from './cache-model.ts';
 import { Twins } from './cache-twins.ts';

@@ -3,7 +3,7 @@
  * outputs, live positions and counts from full masked attention over the whole history.
  * @module
  */
-import type { CacheOptions, CacheStats, Engine } from '../../src/engine.ts';
+import type { CacheOptions, CacheStats, Engine } from '../../src/core/engine.ts';
 import { boundedAttention } from './bounded.ts';
 import { denseLifetime, denseMask } from './dense.ts';
 import { draw } from './draw.ts';

@@ -3,7 +3,7 @@
  * @module
  */
 import { expect } from 'vitest';
-import type { CacheStats } from '../../src/engine.ts';
+import type { CacheStats } from '../../src/core/engine.ts';
 import type { System } from './cache-model.ts';
 import { expectSameBits } from './tolerance.ts';
 

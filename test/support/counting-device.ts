@@ -2,8 +2,8 @@
  * A device that counts: what the engine allocates of another one, and gives back.
  * @module
  */
-import type { CopyRange, Device, DeviceMode, LateRead, Memory, Size, Tuning } from '../../gpu/device.ts';
-import type { Kernel } from '../../gpu/kernel.ts';
+import type { CopyRange, Device, DeviceMode, LateRead, Memory, Size, Tuning } from '../../gpu/gpujs/device.ts';
+import type { Kernel } from '../../gpu/gpujs/kernel.ts';
 
 export class CountingDevice implements Device {
   readonly mode: DeviceMode;

@@ -3,7 +3,7 @@
  * no code with the model, the tape or an engine.
  * @module
  */
-import type { ModelConfig } from '../../src/model/config.ts';
+import type { ModelConfig } from '../../src/model/config/config.ts';
 import { relaxedMask } from './dense.ts';
 
 type Matrix = readonly (readonly number[])[];

@@ -4,7 +4,7 @@
  */
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
-import type { Engine } from '../../src/engine.ts';
+import type { Engine } from '../../src/core/engine.ts';
 
 export interface Draw {
   /** Real numbers in [low, high), rounded to the engine's precision so that uploading them is exact. */

@@ -2,7 +2,7 @@
  * An engine's own outputs for an oracle's case.
  * @module
  */
-import type { Engine, Tensor } from '../../src/engine.ts';
+import type { Engine, Tensor } from '../../src/core/engine.ts';
 import type { OracleCase } from '../../src/oracle/types.ts';
 
 /** Every real that the engine makes of a case, by the names of its truths; dm_rows and the cache's apart. */

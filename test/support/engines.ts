@@ -4,10 +4,10 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe } from 'vitest';
-import type { DeviceMode } from '../../gpu/device.ts';
-import { openEngine } from '../../gpu/open.ts';
+import type { DeviceMode } from '../../gpu/gpujs/device.ts';
+import { openEngine } from '../../gpu/gpujs/open.ts';
 import { ReferenceEngine } from '../../reference/index.ts';
-import type { Engine } from '../../src/engine.ts';
+import type { Engine } from '../../src/core/engine.ts';
 import { cases } from './thorough.ts';
 
 export interface EngineCase {

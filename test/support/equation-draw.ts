@@ -9,8 +9,8 @@
 import fc, { type GeneratorValue } from 'fast-check';
 import { expect } from 'vitest';
 import { lifetime } from '../../reference/lifetime.ts';
-import { FOREVER } from '../../src/lifetime.ts';
-import { ndarray, type NDArray } from '../../src/tensor.ts';
+import { FOREVER } from '../../src/core/lifetime.ts';
+import { ndarray, type NDArray } from '../../src/core/tensor.ts';
 import type { Scope } from './mathjs.ts';
 
 /** A sequence of N tokens (types t per chunk of C, lifetimes), head size d. */

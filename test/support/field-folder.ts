@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
-import { isNamedError } from '../../src/errors.ts';
-import { openModelFolder } from '../../src/io/model-folder.ts';
+import { isNamedError } from '../../src/core/errors.ts';
+import { openModelFolder } from '../../src/model/folder/model-folder.ts';
 import { loadModel } from '../../src/load.ts';
-import type { NDArray } from '../../src/tensor.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
 
 /** Folder of the models that test/fixtures/hf/make.py made. */
 export const MODELS: string = fileURLToPath(new URL('../fixtures/hf/models/', import.meta.url));

@@ -2,10 +2,10 @@
  * A small model as published, made anew on every platform: shards in half precision, and a tokenizer of its own.
  * @module
  */
-import { encodeSafetensors } from '../../src/io/safetensors.ts';
-import { parseConfig } from '../../src/model/config.ts';
+import { encodeSafetensors } from '../../src/formats/safetensors.ts';
+import { parseConfig } from '../../src/model/config/config.ts';
 import { initialWeights } from '../../src/model/init.ts';
-import type { NDArray } from '../../src/tensor.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
 import { tokenizerJson } from './hf-tokenizers.ts';
 
 /** Its config.json. */

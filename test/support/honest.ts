@@ -3,8 +3,8 @@
  * They accumulate in f32 (f64 for f64); P, dS, o and results are stored in the dtype claimed.
  * @module
  */
-import type { FloatDtype, NamedTensor } from '../../src/io/named-tensor.ts';
-import { roundArray, roundTo } from '../../src/io/rounding.ts';
+import type { FloatDtype, NamedTensor } from '../../src/formats/named-tensor.ts';
+import { roundArray, roundTo } from '../../src/formats/rounding.ts';
 import type { ClaimedDtype, OracleCase, Tensors } from '../../src/oracle/types.ts';
 
 export const ORDERS = ['ascending', 'descending', 'pairwise', 'online-1', 'online-16', 'online-64'] as const;

@@ -41,54 +41,47 @@ export function importsOf(path: string, text: string): Edge[] {
   return edges;
 }
 
-const LEAF = '(arguments|elementary|errors|finite|tensor|shape|lifetime|random)';
-const LEAVES = new RegExp(`^src/${LEAF}\\.ts$`);
-/** What engines share. */
-const SHARED = `src/(engine|checks|operations|${LEAF})`;
+/** Who may import what is built into Node. */
 const NODE_ALLOWED = /^src\/cli\//;
 /** Names the types of the built-ins that it asks Node for at run time. */
-const NODE_TYPES_ALLOWED = /^src\/io\/builtin\.ts$/;
+const NODE_TYPES_ALLOWED = /^src\/files\/builtin\.ts$/;
 const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
-  [/^src\/random\.ts$/, /^pure-rand(\/|$)/],
-  [/^src\/model\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
-  [/^src\/model\/chat-template\.ts$/, /^@huggingface\/jinja$/],
-  [/^gpu\/library\.ts$/, /^gpu\.js$/],
+  [/^src\/core\/random\.ts$/, /^pure-rand(\/|$)/],
+  [/^src\/model\/tokenizer\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
+  [/^src\/model\/generate\/chat-template\.ts$/, /^@huggingface\/jinja$/],
+  [/^gpu\/gpujs\/library\.ts$/, /^gpu\.js$/],
   // The optional package `webgpu`: its name is computed, so that bundlers leave it to who has it.
-  [/^gpu\/open\.ts$/, /^\(computed\)$/],
+  [/^gpu\/gpujs\/open\.ts$/, /^\(computed\)$/],
 ];
 
-/** Which files of src/, reference/ and gpu/ each part may import; the first rule that fits the importer holds. */
-const RULES: readonly { readonly from: RegExp; readonly to: RegExp; readonly says: string }[] = [
-  { from: LEAVES, to: LEAVES, says: 'leaves import only leaves' },
-  {
-    from: /^src\/checks\.ts$/, to: new RegExp(`^src/(engine|${LEAF})\\.ts$`),
-    says: 'checks know leaves and the contract',
-  },
-  { from: /^src\/(engine|operations)\.ts$/, to: LEAVES, says: 'the contract knows nothing but leaves' },
-  {
-    from: /^reference\//, to: new RegExp(`^(reference/.*|${SHARED}\\.ts)$`),
-    says: 'reference/ imports only leaves, the contract and itself',
-  },
-  {
-    from: /^gpu\//, to: new RegExp(`^(gpu/.*|${SHARED}\\.ts)$`),
-    says: 'gpu/ imports only leaves, the contract and itself',
-  },
-  {
-    from: /^src\/engines\.ts$/,
-    to: new RegExp(`^((reference|gpu)/.*|${SHARED}\\.ts)$`),
-    says: 'the composition root imports the engines and what they share',
-  },
-  { from: /^src\/cli\//, to: /^src\//, says: 'the commands reach an engine through src/engines.ts' },
-  {
-    from: /^src\/(index|load|vectors)\.ts$/, to: /^src\/(?!cli\/)/,
-    says: 'the library reaches an engine through src/engines.ts, and needs no command',
-  },
-  {
-    from: /^src\//, to: /^src\/(?!cli\/|index\.ts|load\.ts|vectors\.ts|engines\.ts)/,
-    says: 'what is written once never imports an engine, the entry points or a command',
-  },
-];
+/** Which folders of the repository each one may import besides itself; each line names only folders above it. */
+const FLOORS: Readonly<Record<string, readonly string[]>> = {
+  'src/core': [],
+  'src/formats': ['src/core'],
+  'src/files': ['src/core', 'src/formats'],
+  'src/model': ['src/core', 'src/formats', 'src/files'],
+  'src/train': ['src/core', 'src/formats', 'src/files', 'src/model'],
+  'src/evaluate': ['src/core', 'src/formats', 'src/files', 'src/model'],
+  'src/oracle': ['src/core', 'src/formats'],
+  reference: ['src/core'],
+  'gpu/device': ['src/core'],
+  'gpu/gpujs': ['src/core', 'gpu/device'],
+  'src/engines.ts': ['src/core', 'reference', 'gpu/gpujs'],
+  'src/load.ts': ['src/core', 'src/formats', 'src/files', 'src/model', 'src/engines.ts'],
+  'src/vectors.ts': ['src/core', 'src/formats', 'src/oracle', 'src/engines.ts'],
+  'src/index.ts': [
+    'src/core', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/engines.ts', 'src/load.ts',
+  ],
+  'src/cli': [
+    'src/core', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/oracle', 'src/engines.ts',
+    'src/load.ts', 'src/index.ts', 'src/vectors.ts',
+  ],
+};
+
+/** The line of FLOORS that a file is on. */
+const floorOf = (path: string): string | undefined =>
+  Object.keys(FLOORS).find((floor) => path === floor || path.startsWith(`${floor}/`));
 
 /** One sentence per edge that the architecture forbids. */
 export function forbidden(edges: readonly Edge[]): string[] {
@@ -103,15 +96,16 @@ function whyForbidden({ from, to, kind }: Edge): string | undefined {
   if (to === '(computed)') return known && kind === 'lazy' ? undefined : 'import() of a computed name';
   if (isBuiltin(to)) {
     if (NODE_ALLOWED.test(from) || (kind === 'type' && NODE_TYPES_ALLOWED.test(from))) return undefined;
-    return 'only src/cli/ imports what is built into Node; others ask src/io/builtin.ts';
+    return 'only src/cli/ imports what is built into Node; others ask src/files/builtin.ts';
   }
   if (!to.includes('/') || !/\.[cm]?[jt]s$/.test(to)) {
     return known ? undefined : 'no such dependency is foreseen there';
   }
   if (to.startsWith('gpu/') && !from.startsWith('gpu/') && kind === 'static') return 'the GPU engine is loaded lazily';
-  const rule = RULES.find((candidate) => candidate.from.test(from));
-  if (rule === undefined) return 'a file that no rule knows';
-  return rule.to.test(to) ? undefined : rule.says;
+  const [floor, target] = [floorOf(from), floorOf(to)];
+  if (floor === undefined) return 'a file that no rule knows';
+  if (target === floor || (target !== undefined && FLOORS[floor]!.includes(target))) return undefined;
+  return `${floor} imports only itself${FLOORS[floor]!.map((name) => `, ${name}`).join('')}`;
 }
 
 /** Cycles that remain once types are erased, each as the files on it; one per edge that closes one. */

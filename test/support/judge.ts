@@ -2,7 +2,7 @@
  * What `natsearch verify` says of broken kernels, and the page about it.
  * @module
  */
-import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/budget.ts';
+import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/judge/budget.ts';
 import {
   type CaseReport, type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, verdictsOf, verifyCase,
 } from '../../src/vectors.ts';

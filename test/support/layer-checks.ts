@@ -8,7 +8,7 @@ import { linear } from '../../reference/linear.ts';
 import { rmsNorm, rmsNormBackward } from '../../reference/rmsnorm.ts';
 import { rope } from '../../reference/rope.ts';
 import { swiglu, swigluBackward } from '../../reference/swiglu.ts';
-import { ndarray, type NDArray } from '../../src/tensor.ts';
+import { ndarray, type NDArray } from '../../src/core/tensor.ts';
 import { agree, type Draw, row } from './equation-draw.ts';
 import { evaluateEquation, rowsOf, type Scope } from './mathjs.ts';
 

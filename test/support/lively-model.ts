@@ -2,12 +2,12 @@
  * Small models whose weights are large enough that attention is not flat and types differ.
  * @module
  */
-import type { Engine } from '../../src/engine.ts';
-import { type ModelConfig, parseConfig } from '../../src/model/config.ts';
+import type { Engine } from '../../src/core/engine.ts';
+import { type ModelConfig, parseConfig } from '../../src/model/config/config.ts';
 import { initialWeights } from '../../src/model/init.ts';
 import { Model } from '../../src/model/model.ts';
-import { generator } from '../../src/random.ts';
-import type { NDArray } from '../../src/tensor.ts';
+import { generator } from '../../src/core/random.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
 
 /** Two layers, two KV heads, a vocabulary of 31 tokens. */
 export function livelyConfig(policy: string, nats: object = {}, fields: object = {}): ModelConfig {

@@ -2,7 +2,7 @@
  * Files of JSON that are wrong somewhere.
  * @module
  */
-import type { Generator } from '../../src/random.ts';
+import type { Generator } from '../../src/core/random.ts';
 
 const VALUES: readonly unknown[] = [
   null, -1, 0.5, 1e10, 2147483648, 0, 1, '', 'x', '▁', [], {}, true, false, [[]], ['a', 'b'], { type: 'Sequence' }, 'a b c',

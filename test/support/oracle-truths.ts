@@ -3,8 +3,8 @@
  * differences of the relaxed mask, and a replay through a cache.
  * @module
  */
-import type { Engine } from '../../src/engine.ts';
-import type { NamedTensor } from '../../src/io/named-tensor.ts';
+import type { Engine } from '../../src/core/engine.ts';
+import type { NamedTensor } from '../../src/formats/named-tensor.ts';
 import type { CaseParameters, OracleCase } from '../../src/oracle/types.ts';
 import type { AttentionProblem } from './arbitraries.ts';
 import { boundedAttention, boundedBackward, boundedTypeGradient } from './bounded.ts';

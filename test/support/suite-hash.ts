@@ -2,7 +2,7 @@
  * What the small suite is, in every runtime.
  * @module
  */
-import { sha256 } from '../../src/io/sha256.ts';
+import { sha256 } from '../../src/formats/sha256.ts';
 import { type OracleCase, packCase } from '../../src/vectors.ts';
 
 /** Changes with the suite and with the order in which truths are summed; never with the machine. */

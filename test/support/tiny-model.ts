@@ -3,11 +3,11 @@
  * @module
  */
 import { createEngine } from '../../src/engines.ts';
-import { parseConfig } from '../../src/model/config.ts';
-import type { GenerationDefaults } from '../../src/model/generation-config.ts';
+import { parseConfig } from '../../src/model/config/config.ts';
+import type { GenerationDefaults } from '../../src/model/config/generation-config.ts';
 import { initialWeights } from '../../src/model/init.ts';
 import { Model } from '../../src/model/model.ts';
-import { generator } from '../../src/random.ts';
+import { generator } from '../../src/core/random.ts';
 
 /** The model; `generation` is what its generation_config.json would say. */
 export function tinyModel(seed: number, policy = 'nats', generation?: GenerationDefaults): Model {

@@ -17,7 +17,7 @@
  * u is 2^-24 for float32 and 2^-53 for float64, plus 2^-53 because the truth is itself evaluated in float64.
  * @module
  */
-import type { Engine } from '../../src/engine.ts';
+import type { Engine } from '../../src/core/engine.ts';
 
 /** A number and how far from it a correctly rounding engine may land. */
 export interface Bounded {

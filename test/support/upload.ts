@@ -2,7 +2,7 @@
  * Attention problems as tensors of an engine.
  * @module
  */
-import type { AttentionInputs, Engine, Tensor } from '../../src/engine.ts';
+import type { AttentionInputs, Engine, Tensor } from '../../src/core/engine.ts';
 import type { AttentionProblem } from './arbitraries.ts';
 
 /** The inputs of attention(). */

@@ -2,7 +2,7 @@
  * What one architecture has of its own. Everything else is common to all of them: src/model/decoder.ts.
  * @module
  */
-import type { Fields } from '../config-fields.ts';
+import type { Fields } from '../config/config-fields.ts';
 
 /** A decoder as transformers implements it, by what sets it apart from the others. */
 export interface Architecture {

@@ -2,7 +2,7 @@
  * Qwen2 and Qwen2.5 (Yang et al., 2024): Llama with biases of queries, keys and values.
  * @module
  */
-import type { Fields } from '../config-fields.ts';
+import type { Fields } from '../config/config-fields.ts';
 import { type Architecture, expectLayerTypes } from './architecture.ts';
 
 /** Biases whatever `attention_bias` says; a window on all layers or on none. */

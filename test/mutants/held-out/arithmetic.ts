@@ -2,7 +2,7 @@
  * Wrong sums, in other words or other places than those of ../arithmetic.ts.
  * @module
  */
-import type { NamedTensor } from '../../../src/io/named-tensor.ts';
+import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
 import {
   chunkEnd, chunkOf, ending, GLOBAL, LOCAL, rightDg, rightLast, rightScores, run, softmax, type Sums, WINDOW,
 } from '../kernel.ts';

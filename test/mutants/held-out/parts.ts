@@ -2,8 +2,8 @@
  * What the held-out mutants share: written without sight of the diagnosis, never used to improve it.
  * @module
  */
-import type { NamedTensor } from '../../../src/io/named-tensor.ts';
-import { roundArray, roundTo } from '../../../src/io/rounding.ts';
+import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
+import { roundArray, roundTo } from '../../../src/formats/rounding.ts';
 import type { OracleCase, Tensors } from '../../../src/oracle/types.ts';
 import { type Hooks, type RowOf, run, type Weights } from '../kernel.ts';
 import type { Mutant } from '../mutant.ts';

@@ -1,0 +1,119 @@
+/**
+ * Finding a device, and making an engine on it.
+ * @module
+ */
+import { DeviceError, ValueError } from '../../src/core/errors.ts';
+import { type Device, type DeviceMode, TEST_TUNING, type Tuning, TUNING } from './device.ts';
+import { HostDevice } from './host.ts';
+import { WebGL2Device } from './webgl2.ts';
+import { WebGPUDevice } from './webgpu.ts';
+import { GpuEngine } from './index.ts';
+import { type Library, loadLibrary } from './library.ts';
+
+/** What openEngine takes. */
+export interface OpenOptions {
+  /** A backend, or true for the best GPU present. */
+  readonly gpu: boolean | DeviceMode;
+  /** A GPUDevice of the application's, which dispose() leaves alone. */
+  readonly gpuDevice?: object;
+  /** For tests: fills memory with NaN before it is used, and cuts attention into small tiles. */
+  readonly testing?: boolean;
+  /** Node: switches for Dawn, such as 'enable-dawn-features=allow_unsafe_apis'. */
+  readonly dawn?: readonly string[];
+}
+
+/** Opens the backend asked for; never falls back to another one. */
+export async function openEngine(options: OpenOptions): Promise<GpuEngine> {
+  return new GpuEngine(await openDevice(options));
+}
+
+/** What browsers have; Node has no canvas at all, Deno one without WebGL. */
+const hasWebGL2 = (): boolean => typeof WebGL2RenderingContext !== 'undefined';
+
+async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOptions): Promise<Device> {
+  checkOptions(gpu, gpuDevice);
+  const library = await loadLibrary();
+  const common = { poison: testing, tuning: testing ? TEST_TUNING : TUNING };
+  if (gpu === 'cpu' || gpu === 'webasm') return new HostDevice(library, gpu, common);
+  if (gpu === 'webgl2') return openWebGL2(library, common);
+  if (gpuDevice) return new WebGPUDevice(library, gpuDevice as GPUDevice, null, { ...common, owned: false });
+  try {
+    const adapter = await requestAdapter(dawn);
+    return new WebGPUDevice(library, await requestDevice(adapter), adapter, { ...common, owned: true });
+  } catch (error) {
+    // The best GPU present: in a browser that may be one that only WebGL2 reaches.
+    if (gpu !== true || !hasWebGL2()) throw error;
+    return openOther(library, common, error);
+  }
+}
+
+function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined): void {
+  if (gpu !== true && !['webgpu', 'webgl2', 'webasm', 'cpu'].includes(String(gpu))) {
+    throw new ValueError(`gpu is '${String(gpu)}': use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
+  }
+  if (gpuDevice === undefined) return;
+  if (gpu !== true && gpu !== 'webgpu') {
+    throw new ValueError(`gpuDevice is a WebGPU device but gpu is '${String(gpu)}': use gpu: 'webgpu'`);
+  }
+  if (typeof (gpuDevice as Partial<GPUDevice> | null)?.createBuffer !== 'function') {
+    throw new ValueError('gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to');
+  }
+}
+
+function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning }): Device {
+  if (!hasWebGL2()) throw new DeviceError('WebGL2 is there in browsers only: use gpu: \'webgpu\' here, or leave gpu out to run on the CPU');
+  return new WebGL2Device(library, options);
+}
+
+/** For who takes any GPU: `failure` says why there is no WebGPU. */
+function openOther(library: Library, options: { poison: boolean; tuning: Tuning }, failure: unknown): Device {
+  try {
+    return openWebGL2(library, options);
+  } catch (error) {
+    // Without their remedies: each names the other one's backend.
+    const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]!);
+    throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU`);
+  }
+}
+
+/** An instance of Dawn must outlive its devices. */
+let dawnInstance: GPU | undefined;
+
+async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> {
+  const builtIn = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  const gpu = builtIn ?? (dawnInstance ??= await loadDawn(switches));
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) {
+    throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU');
+  }
+  return adapter;
+}
+
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  try {
+    return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
+  } catch (error) {
+    throw new DeviceError(`the GPU adapter gave no device (${reasonOf(error)}): update the driver, or leave --gpu out to run on the CPU`);
+  }
+}
+
+/** What went wrong; its first line, since Node lists how it came to require a module. */
+function reasonOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+}
+
+async function loadDawn(switches: readonly string[]): Promise<GPU> {
+  if (typeof process === 'undefined' || !process.versions?.node) {
+    throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
+  }
+  // Optional: only who wants a GPU in Node installs it. Bundlers fold constants, and would look for a plain 'webgpu'.
+  const name = new URL('package:webgpu').pathname;
+  try {
+    const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+    const { create } = dawn as { create(options: string[]): GPU };
+    return create([...switches]);
+  } catch (error) {
+    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Safetensors files that notice when a bit of them has changed. The first entry of their metadata is the SHA-256 of
+ * the whole file as it is with 64 zeros in that entry's place.
+ * @module
+ */
+import { FileFormatError } from '../core/errors.ts';
+import {
+  decodeArrays, decodeSafetensors, encodeSafetensors, type StoredTensor, type WritableArray,
+} from './safetensors.ts';
+import { sha256 } from './sha256.ts';
+
+const KEY = 'sha256';
+/** Says that there is a seal, should the seal's own name be damaged. */
+const MARK = 'sealed';
+const NONE = '0'.repeat(64);
+/** What a sealed file has from its ninth byte on; the hash follows. */
+const BEGIN = `{"__metadata__":{"${KEY}":"`;
+const PLACE = 8 + BEGIN.length;
+
+/**
+ * Writes a safetensors file with a seal.
+ *
+ * @param metadata Strings by name, other than `sha256` and `sealed`.
+ */
+export async function encodeSealed(
+  tensors: Iterable<readonly [string, WritableArray]>,
+  metadata: Readonly<Record<string, string>>,
+): Promise<Uint8Array> {
+  const bytes = encodeSafetensors(tensors, { [KEY]: NONE, [MARK]: '1', ...metadata });
+  write(bytes, await sha256(bytes));
+  return bytes;
+}
+
+/**
+ * Reads a safetensors file, and checks its seal if it has one.
+ *
+ * @param bytes The whole file.
+ * @param file What to call it in errors.
+ * @param remedy What to do about a broken seal.
+ * @returns Tensors and metadata; `sealed` is false where the file was written without a seal.
+ * @throws {FileFormatError} If a byte differs from what was written.
+ */
+export async function decodeSealed(bytes: Uint8Array, file: string, remedy: string): Promise<{
+  tensors: Map<string, StoredTensor>; metadata: Record<string, string>; sealed: boolean;
+}> {
+  const sealed = await checkSeal(bytes, file, remedy);
+  const { tensors, metadata } = decodeSafetensors(bytes, file);
+  checkMarks(metadata, sealed, file, remedy);
+  return { tensors, metadata, sealed };
+}
+
+/**
+ * The same of a file that was never written without a seal, and that may hold whole numbers.
+ *
+ * @throws {FileFormatError} If it has no seal, too.
+ */
+export async function decodeSealedArrays(
+  bytes: Uint8Array, file: string, remedy: string,
+): Promise<ReturnType<typeof decodeArrays>> {
+  const sealed = await checkSeal(bytes, file, remedy);
+  const decoded = decodeArrays(bytes, file);
+  checkMarks(decoded.metadata, sealed, file, remedy);
+  if (!sealed) throw new FileFormatError(`${file} has no checksum, so nothing vouches for it: ${remedy}`);
+  return decoded;
+}
+
+/** Whether there is a seal, which then holds. */
+async function checkSeal(bytes: Uint8Array, file: string, remedy: string): Promise<boolean> {
+  const found = new TextDecoder('latin1').decode(bytes.subarray(8, PLACE + 64));
+  const sealed = bytes.length >= PLACE + NONE.length && found.startsWith(BEGIN);
+  if (sealed) {
+    const written = found.slice(BEGIN.length);
+    const zeroed = bytes.slice();
+    write(zeroed, NONE);
+    const actual = await sha256(zeroed);
+    if (actual !== written) throw new FileFormatError(`${file} is not as it was written (its SHA-256 is ${actual}, not ${written}): ${remedy}`);
+  }
+  return sealed;
+}
+
+/** Where there is a mark but no seal, the seal was damaged. */
+function checkMarks(metadata: Readonly<Record<string, string>>, sealed: boolean, file: string, remedy: string): void {
+  if (!sealed && (KEY in metadata || MARK in metadata)) {
+    throw new FileFormatError(`${file} is not as it was written (its seal is damaged): ${remedy}`);
+  }
+}
+
+function write(bytes: Uint8Array, hash: string): void {
+  bytes.set(new TextEncoder().encode(hash), PLACE);
+}

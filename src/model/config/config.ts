@@ -1,0 +1,279 @@
+/**
+ * A model's configuration: Hugging Face's config.json of a Llama, Mistral, Qwen2 or Qwen3 model, with one `nats` object
+ * added.
+ * @module
+ */
+import { type Expected, of, oneOf, record, wholeFrom } from '../../core/arguments.ts';
+import type { Pooling } from '../../core/engine.ts';
+import { ConfigError, ValueError } from '../../core/errors.ts';
+import { ARCHITECTURES, architectureOf, type ModelType } from '../arch/index.ts';
+import { Fields, shown } from './config-fields.ts';
+import { parseModelType, parseSpecials } from './hf-config.ts';
+import { refuseForeignFields } from './known-fields.ts';
+import { HEAD } from './names.ts';
+import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
+
+/** Far more than any model has; a wrong number must not become a wait without end. */
+const MAX_LAYERS = 10_000;
+
+/** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
+export type Policy =
+  | { readonly kind: 'nats' }
+  | { readonly kind: 'full' }
+  | { readonly kind: 'window'; readonly window: number }
+  | { readonly kind: 'streaming'; readonly sink: number; readonly window: number };
+
+/** Sizes and constants of a model. */
+export interface ModelConfig {
+  /** Default 'llama'. */
+  readonly modelType?: ModelType;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Tokens of context that it was trained with. */
+  readonly maxPositions: number;
+  readonly rmsNormEpsilon: number;
+  readonly ropeTheta: number;
+  readonly ropeScaling?: RopeScaling;
+  /** Tokens that a query sees at most, its own counted: the lifetime of every type ends there. */
+  readonly slidingWindow?: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Starts texts where the tokenizer says so; where the model has none, eosTokenId, and -1 where it has neither. */
+  readonly bosTokenId: number;
+  /** Ends a text; where the model has none, bosTokenId, and -1 where it has neither. */
+  readonly eosTokenId: number;
+  /** Every token at which generation stops (default: eosTokenId alone). */
+  readonly eosTokenIds?: readonly number[];
+  readonly nats: NatsConfig;
+}
+
+/** What NAtS adds. */
+export interface NatsConfig {
+  /** What it was trained with: 'nats', 'full', 'window:W' or 'streaming:S+W'. */
+  readonly policy: string;
+  /** W of §2, tokens. */
+  readonly window: number;
+  /** C of §2, tokens. */
+  readonly chunk: number;
+  readonly pooling: Pooling;
+  /** Price of keeping the whole cache while training, nats per token (§7). */
+  readonly lambda: number;
+  /** tau of §6. */
+  readonly temperature: number;
+}
+
+/**
+ * Reads 'nats', 'full', 'window:W' or 'streaming:S+W'.
+ *
+ * @throws {ValueError} If it is none of these.
+ * @example
+ * ```ts
+ * import { parsePolicy } from 'neural-attention-search';
+ * console.log(parsePolicy('streaming:4+32')); // {"kind":"streaming","sink":4,"window":32}
+ * ```
+ */
+export function parsePolicy(text: string): Policy {
+  of('string')('the policy', text);
+  if (text === 'nats' || text === 'full') return { kind: text };
+  const window = /^window:(\d{1,9})$/.exec(text);
+  if (window) return { kind: 'window', window: Number(window[1]) };
+  const streaming = /^streaming:(\d{1,9})\+(\d{1,9})$/.exec(text);
+  if (streaming) return { kind: 'streaming', sink: Number(streaming[1]), window: Number(streaming[2]) };
+  throw new ValueError(`the policy '${JSON.stringify(text.slice(0, 100)).slice(1, -1)}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
+}
+
+/** Refuses what is no policy. */
+export const expectPolicy: Expected = (name, policy) => {
+  record({ kind: oneOf('nats', 'full', 'window', 'streaming') })(name, policy);
+  const { kind, sink, window } = policy as { kind: string; sink?: unknown; window?: unknown };
+  if (kind === 'window' || kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.window`, window);
+  if (kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.sink`, sink);
+};
+
+/**
+ * The inverse of parsePolicy.
+ *
+ * @example
+ * ```ts
+ * import { formatPolicy } from 'neural-attention-search';
+ * console.log(formatPolicy({ kind: 'window', window: 64 })); // window:64
+ * ```
+ */
+export function formatPolicy(policy: Policy): string {
+  expectPolicy('the policy', policy);
+  if (policy.kind === 'window') return `window:${policy.window}`;
+  if (policy.kind === 'streaming') return `streaming:${policy.sink}+${policy.window}`;
+  return policy.kind;
+}
+
+/**
+ * Reads a config.json.
+ *
+ * @param json The parsed file. A config as published, without `nats`, gets the policy `full`.
+ * @throws {ConfigError} If a field is missing or out of range, asks for what is not supported, or has a name that is
+ *   almost that of a field which is read.
+ * @example
+ * ```ts
+ * import { parseConfig } from 'neural-attention-search';
+ * const config = parseConfig({
+ *   vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 2,
+ *   max_position_embeddings: 64, nats: { policy: 'nats', window: 16 },
+ * });
+ * console.log(config.headDim, config.nats.chunk); // 4 1
+ * ```
+ */
+export function parseConfig(json: unknown): ModelConfig {
+  const fields = new Fields('config.json', json);
+  const modelType = parseModelType(fields);
+  const architecture = ARCHITECTURES[modelType];
+  const { absent } = architecture;
+  const heads = fields.whole('num_attention_heads', 1);
+  const hiddenSize = fields.whole('hidden_size', 1);
+  const kvHeads = fields.whole('num_key_value_heads', 1, fields.lacks('num_key_value_heads') ? absent.kvHeads ?? heads : heads);
+  const headDim = fields.whole('head_dim', 1, absent.headDim ?? hiddenSize / heads);
+  const layers = fields.whole('num_hidden_layers', 1, undefined, MAX_LAYERS);
+  if (heads % kvHeads !== 0) {
+    throw new ConfigError(`config.json: num_attention_heads (${heads}) must be a multiple of num_key_value_heads (${kvHeads})`);
+  }
+  if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding turns pairs`);
+  const vocabSize = fields.whole('vocab_size', 1);
+  const maxPositions = fields.whole('max_position_embeddings', 1, absent.maxPositions);
+  const slidingWindow = architecture.window(fields, layers);
+  refuseForeignFields(fields);
+  return {
+    modelType,
+    vocabSize,
+    hiddenSize,
+    intermediateSize: fields.whole('intermediate_size', 1),
+    layers,
+    heads,
+    kvHeads,
+    headDim,
+    maxPositions,
+    rmsNormEpsilon: fields.positive('rms_norm_eps', 1e-6),
+    ...parseRope(fields, maxPositions),
+    ...(slidingWindow !== undefined && { slidingWindow }),
+    tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
+    ...parseSpecials(fields, absent, vocabSize),
+    nats: parseNats(fields.object('nats')),
+  };
+}
+
+function parseNats(fields: Fields | undefined): NatsConfig {
+  if (!fields) return { policy: 'full', window: 0, chunk: 1, pooling: 'mean', lambda: 0, temperature: 1 };
+  fields.only(['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature']);
+  const policy = fields.text('policy', 'nats');
+  let parsed: Policy;
+  try {
+    parsed = parsePolicy(policy);
+  } catch (error) {
+    throw new ConfigError(`config.json: nats.policy: ${(error as Error).message}`);
+  }
+  // Learned types mean nothing without the W they were learned with; fixed ones bring their own.
+  const ownWindow = parsed.kind === 'nats' ? undefined : parsed.kind === 'full' ? 0 : parsed.window;
+  const pooling = fields.text('pooling', 'mean');
+  if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);
+  return {
+    policy,
+    pooling,
+    window: fields.whole('window', 0, ownWindow),
+    chunk: fields.whole('chunk', 1, 1),
+    lambda: fields.number('lambda', 0, 0),
+    temperature: fields.positive('temperature', 1),
+  };
+}
+
+/** Writes a config.json that parseConfig and Hugging Face's transformers read. */
+export function serializeConfig(config: ModelConfig): string {
+  const { modelType = 'llama', ropeScaling: scaling, eosTokenIds: ends = [config.eosTokenId] } = config;
+  const json = {
+    architectures: [ARCHITECTURES[modelType].className],
+    model_type: modelType,
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    num_hidden_layers: config.layers,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.kvHeads,
+    head_dim: config.headDim,
+    max_position_embeddings: config.maxPositions,
+    rms_norm_eps: config.rmsNormEpsilon,
+    rope_theta: config.ropeTheta,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    bos_token_id: config.bosTokenId < 0 ? null : config.bosTokenId,
+    eos_token_id: ends.length > 1 ? ends : ends[0] ?? null,
+    hidden_act: 'silu',
+    ...ARCHITECTURES[modelType].write(config.slidingWindow),
+    ...(scaling && { rope_scaling: writeRopeScaling(scaling) }),
+    torch_dtype: 'float32',
+    nats: config.nats,
+  };
+  return `${JSON.stringify(json, null, 2)}\n`;
+}
+
+/** Every weight that a config asks for, by Hugging Face name, with its shape. */
+export function expectedWeights(config: ModelConfig): Map<string, readonly number[]> {
+  const { vocabSize: V, hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
+  const [Q, KV] = [heads * headDim, kvHeads * headDim];
+  const { projectionBias, headNorm } = architectureOf(config);
+  const weights = new Map<string, readonly number[]>([['model.embed_tokens.weight', [V, D]]]);
+  for (let n = 0; n < config.layers; n++) {
+    const add = (name: string, shape: readonly number[]) => weights.set(`model.layers.${n}.${name}.weight`, shape);
+    add('input_layernorm', [D]);
+    for (const [part, rows] of [['q_proj', Q], ['k_proj', KV], ['v_proj', KV]] as const) {
+      add(`self_attn.${part}`, [rows, D]);
+      if (projectionBias) weights.set(`model.layers.${n}.self_attn.${part}.bias`, [rows]);
+    }
+    if (headNorm) for (const part of ['q_norm', 'k_norm']) add(`self_attn.${part}`, [headDim]);
+    add('self_attn.o_proj', [D, Q]);
+    if (config.nats.policy === 'nats') add('self_attn.proj_layer', [3 * kvHeads, D]); // §6: rows [kv head][type]
+    add('post_attention_layernorm', [D]);
+    add('mlp.gate_proj', [F, D]);
+    add('mlp.up_proj', [F, D]);
+    add('mlp.down_proj', [D, F]);
+  }
+  weights.set('model.norm.weight', [D]);
+  if (!config.tieWordEmbeddings) weights.set(HEAD, [V, D]);
+  return weights;
+}
+
+/** A tensor of a file or of an engine, as far as a config can contradict it. */
+interface Shaped {
+  readonly shape: readonly number[];
+  /** Of the file that holds it. */
+  readonly path?: string;
+}
+
+/**
+ * Refuses weights that are missing, of another shape, or that the config has no place for. A bias may be a table
+ * [1,M], as engines hold it.
+ */
+export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, Shaped>): void {
+  const expected = expectedWeights(config);
+  const missing = [...expected.keys()].filter((name) => !weights.has(name));
+  if (missing.length === 1 && missing[0] === HEAD) {
+    throw new ConfigError(`config contradicts weights: '${HEAD}' is missing: set tie_word_embeddings to true if the head is the embedding, or use the config.json that belongs to these weights`);
+  }
+  if (missing.length > 0) {
+    throw new ConfigError(`config contradicts weights: ${missing.length} weights are missing, first '${missing[0]}': use the config.json that belongs to these weights`);
+  }
+  for (const [name, { shape, path }] of weights) {
+    const wanted = expected.get(name);
+    const remedy = `use the config.json that belongs to ${path ?? 'these weights'}`;
+    if (!wanted) {
+      if (isSuperfluous(name, config)) continue;
+      throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: ${remedy}`);
+    }
+    const fits = String(shape) === String(wanted) || (name.endsWith('.bias') && String(shape) === `1,${wanted}`);
+    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]: ${remedy}`);
+  }
+}
+
+/** Tensors that some files hold and no model needs: they follow from the config or from other weights. */
+export function isSuperfluous(name: string, config: ModelConfig): boolean {
+  return /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/.test(name) || (name === HEAD && config.tieWordEmbeddings);
+}

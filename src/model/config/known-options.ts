@@ -1,0 +1,25 @@
+/**
+ * Options by name: those that do not exist are refused, not ignored.
+ * @module
+ */
+import { ValueError } from '../../core/errors.ts';
+import { editDistance } from './spelling.ts';
+
+/**
+ * Refuses options that do not exist, such as misspelt ones, and tells the nearest that does.
+ *
+ * @param what The function that takes them.
+ */
+export function expectKnown(what: string, options: unknown, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    const kind = options === null ? 'null' : Array.isArray(options) ? 'a list' : `a ${typeof options}`;
+    throw new ValueError(`the options of ${what} are ${kind}: pass an object, or leave them out`);
+  }
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown === undefined) return;
+  const distances = names.map((name) => editDistance(unknown.toLowerCase(), name.toLowerCase()));
+  const least = Math.min(...distances);
+  const near = least <= Math.max(2, unknown.length / 3) ? `did you mean ${names[distances.indexOf(least)]}? ` : '';
+  const all = [...names].sort().join(', ');
+  throw new ValueError(`${what} has no option ${JSON.stringify(unknown.slice(0, 100))}: ${near}its options are ${all}`);
+}

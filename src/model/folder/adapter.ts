@@ -1,0 +1,254 @@
+/**
+ * Adapters: the token-type scorers that an existing model learned, in a folder of their own.
+ * adapter_config.json says what they belong to; adapter_model.safetensors holds them.
+ * @module
+ */
+import type { Pooling } from '../../core/engine.ts';
+import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
+import { expectFinite } from '../../core/finite.ts';
+import type { ModelConfig } from '../config/config.ts';
+import type { NDArray } from '../../core/tensor.ts';
+import { type Bytes, bytesOf, jsonOf } from '../../formats/bytes.ts';
+import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from '../../files/files.ts';
+import { readJson } from '../../files/json-file.ts';
+import { decodeSafetensors, encodeSafetensors } from '../../formats/safetensors.ts';
+import { sha256 } from '../../formats/sha256.ts';
+
+/** Within an adapter's folder. */
+export const ADAPTER_CONFIG = 'adapter_config.json';
+/** Beside it. */
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
+
+const FORMAT = 'natsearch-adapter';
+const VERSION = 1;
+
+/** How an adapter's types mean and were learned: adapter_config.json without the base. */
+export interface AdapterSettings {
+  /** W of §2, tokens. */
+  readonly window: number;
+  /** C of §2, tokens. */
+  readonly chunk: number;
+  readonly pooling: Pooling;
+  /** tau of §6. */
+  readonly temperature: number;
+  /** Price of memory at the end (§7). */
+  readonly lambda: number;
+  /** Kept share that lambda was steered towards, 0 if it was fixed. */
+  readonly targetKeep: number;
+  /** Kept share as measured at `context` tokens, over all layers and of each. */
+  readonly kept: number;
+  readonly keptByLayer: readonly number[];
+  /** Tokens per sequence while fine-tuning. */
+  readonly context: number;
+  readonly steps: number;
+  readonly seed: number;
+  /** Of this package. */
+  readonly packageVersion: string;
+}
+
+/** What the base computes with: every field of its config that changes a number. */
+export type BaseFields = Readonly<Record<string, unknown>>;
+
+/** An adapter in memory. */
+export interface Adapter extends AdapterSettings {
+  /** Of the base, for people. */
+  readonly baseModel: string;
+  readonly base: BaseFields;
+  /** SHA-256 of the base's weights, see weightsHash(); adapters of older versions have none. */
+  readonly baseWeights?: string;
+  /** Scorers by Hugging Face name, [3G, D] each, rows ordered [kv head][type]. */
+  readonly weights: ReadonlyMap<string, NDArray>;
+}
+
+/** NAtS's own, token ids and the training context: no number of a forward pass depends on them. */
+const BOOKKEEPING: readonly string[] =
+  ['nats', 'maxPositions', 'bosTokenId', 'eosTokenId', 'eosTokenIds'] satisfies (keyof ModelConfig)[];
+
+/** Fields of `config` that change a number. */
+export function baseFields(config: ModelConfig): BaseFields {
+  return counting(JSON.parse(JSON.stringify(config)) as BaseFields);
+}
+
+/**
+ * What counts of the fields that an adapter of any age holds. What is absent, null or false says the same, and no type
+ * is Llama: a later version's new switches leave old adapters valid.
+ */
+function counting(fields: BaseFields): BaseFields {
+  const all: BaseFields = { modelType: 'llama', ...fields };
+  const set = Object.entries(all)
+    .filter(([name, value]) => value !== null && value !== false && !BOOKKEEPING.includes(name));
+  return Object.fromEntries(set.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** SHA-256 of the fields, in hexadecimal. */
+function hashOf(base: BaseFields): Promise<string> {
+  return sha256(new TextEncoder().encode(JSON.stringify(base)));
+}
+
+/**
+ * Refuses a base that the adapter was not made for.
+ *
+ * @throws {ConfigError} If a field that changes what the model computes differs; the message names each.
+ */
+export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, config: ModelConfig): void {
+  const [theirs, ours] = [counting(adapter.base), baseFields(config)];
+  const names = [...new Set([...Object.keys(theirs), ...Object.keys(ours)])].sort();
+  const text = (value: unknown) => (value === undefined ? 'nothing' : JSON.stringify(value));
+  const different = names.filter((name) => text(theirs[name]) !== text(ours[name]));
+  if (different.length === 0) return;
+  const list = different.map((name) => `${name} ${text(theirs[name])}, here ${text(ours[name])}`).join('; ');
+  throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on`);
+}
+
+/**
+ * What is wrong with weights of the right shapes, if something is: the types were learned for other numbers.
+ *
+ * @param hash Of the base at hand, see weightsHash().
+ */
+export function otherWeights(
+  { baseModel, baseWeights }: Pick<Adapter, 'baseModel' | 'baseWeights'>, hash: string,
+): string | undefined {
+  if (baseWeights === undefined || baseWeights === hash) return undefined;
+  return `the adapter was made for ${JSON.stringify(baseModel)} with other weights of the same shapes (SHA-256 ${baseWeights.slice(0, 12)}..., here ${hash.slice(0, 12)}...)`;
+}
+
+/**
+ * Writes an adapter's two files, by rename once both are on the disk. Scorers are rounded to float32.
+ *
+ * @throws {StorageError} If a file cannot be written.
+ * @throws {NumericError} If a scorer holds NaN or an infinity; nothing is written then.
+ */
+export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
+  const { weights, base, baseModel, baseWeights, ...settings } = adapter;
+  expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
+  const json = {
+    format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base,
+    ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }), ...settings,
+  };
+  await makeFolder(folder);
+  await writeFilesAtomic([
+    [`${folder}/${ADAPTER_WEIGHTS}`, encodeScorers(weights)],
+    [`${folder}/${ADAPTER_CONFIG}`, `${JSON.stringify(json, null, 2)}\n`],
+  ]);
+}
+
+/** A safetensors file of scorers in float32, under the names that Hugging Face and the authors' code use. */
+export function encodeScorers(
+  weights: ReadonlyMap<string, NDArray>, metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const tensors = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }] as const);
+  return encodeSafetensors(tensors, { format: 'pt', ...metadata });
+}
+
+/**
+ * Reads an adapter's folder.
+ *
+ * @throws {StorageError} If a file is missing.
+ * @throws {FileFormatError} If a file is truncated, of another version, or contradicts itself.
+ */
+export async function readAdapter(folder: string): Promise<Adapter> {
+  for (const name of [ADAPTER_CONFIG, ADAPTER_WEIGHTS]) {
+    if (await fileExists(`${folder}/${name}`)) continue;
+    throw new StorageError(`${folder} has no ${name}: name a folder that natsearch finetune wrote`);
+  }
+  const path = `${folder}/${ADAPTER_CONFIG}`;
+  const json = await readJson(path);
+  const weights = await readFileBytes(`${folder}/${ADAPTER_WEIGHTS}`);
+  return parseAdapter(json, weights, { config: path, weights: `${folder}/${ADAPTER_WEIGHTS}` });
+}
+
+/**
+ * The same from memory, for browsers.
+ *
+ * @param json adapter_config.json: parsed, text, or bytes.
+ * @param bytes adapter_model.safetensors: an ArrayBuffer, as fetch() gives, or any view.
+ * @param files What to call them in errors.
+ * @throws {FileFormatError} If something is missing, out of range, or contradicts the rest.
+ */
+export async function parseAdapter(
+  json: unknown, bytes: Bytes,
+  files: { config: string; weights: string } = { config: ADAPTER_CONFIG, weights: ADAPTER_WEIGHTS },
+): Promise<Adapter> {
+  const fail = (what: string): never => {
+    throw new FileFormatError(`${files.config} ${what}: copy the adapter again, or fine-tune again`);
+  };
+  const parsed = jsonOf(json, files.config);
+  const fields = isRecord(parsed) ? parsed : fail('is not a JSON object');
+  if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
+  if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, this reads ${VERSION}`);
+  const number = (name: string, fits: (value: number) => boolean, must: string): number => {
+    const value = fields[name];
+    return typeof value === 'number' && fits(value) ? value : fail(`: ${name} is ${shown(value)}, not ${must}`);
+  };
+  const whole = (name: string, least: number) =>
+    number(name, (x) => Number.isInteger(x) && x >= least && x < 2 ** 31, `a whole number from ${least}`);
+  const share = (name: string) => number(name, (x) => x >= 0 && x <= 1, 'a share from 0 to 1');
+  const text = (name: string): string => {
+    const value = fields[name];
+    return typeof value === 'string' ? value : fail(`: ${name} is ${shown(value)}, not a string`);
+  };
+  const keptByLayer = fields['keptByLayer'];
+  if (!Array.isArray(keptByLayer) || !keptByLayer.every((x) => typeof x === 'number' && x >= 0)) {
+    return fail(': keptByLayer is no list of shares');
+  }
+  const pooling = text('pooling');
+  if (pooling !== 'mean' && pooling !== 'max') return fail(`: pooling is ${shown(pooling)}, not mean or max`);
+  const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
+  if (text('base_sha256') !== await hashOf(base)) fail('was changed: base_sha256 is not the hash of base');
+  const baseWeights = fields['base_weights_sha256'] === undefined ? undefined : text('base_weights_sha256');
+  if (baseWeights !== undefined && !/^[0-9a-f]{64}$/.test(baseWeights)) fail(`: base_weights_sha256 is ${shown(baseWeights)}, not a SHA-256`);
+  const { tensors } = decodeSafetensors(bytesOf(bytes, files.weights), files.weights);
+  checkScorers(tensors, base, keptByLayer.length, files.weights);
+  return {
+    baseModel: text('base_model'),
+    base,
+    ...(baseWeights !== undefined && { baseWeights }),
+    window: whole('window', 0),
+    chunk: whole('chunk', 1),
+    pooling,
+    temperature: number('temperature', (x) => x > 0, 'a number above 0'),
+    lambda: number('lambda', (x) => x >= 0, 'a number, 0 or more'),
+    targetKeep: share('targetKeep'),
+    kept: share('kept'),
+    keptByLayer: keptByLayer as number[],
+    context: whole('context', 1),
+    steps: whole('steps', 0),
+    seed: number('seed', (x) => Number.isSafeInteger(x) && x >= 0, 'a whole number from 0'),
+    packageVersion: text('packageVersion'),
+    weights: new Map([...tensors].map(([name, { data, shape }]) => [name, { data, shape }])),
+  };
+}
+
+/** Refuses weights other than one scorer [3G, D] per layer, all of them numbers. */
+function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, shares: number, file: string): void {
+  const { layers, kvHeads, hiddenSize } = base as Record<string, number>;
+  const fail = (what: string): never => {
+    throw new FileFormatError(`${file} ${what}: copy the adapter again, or fine-tune again`);
+  };
+  if (tensors.size !== layers || shares !== layers) {
+    fail(`holds ${tensors.size} scorers and ${ADAPTER_CONFIG} ${shares} kept shares for the base's ${layers} layers`);
+  }
+  for (let n = 0; n < layers!; n++) {
+    const name = `model.layers.${n}.self_attn.proj_layer.weight`;
+    const tensor = tensors.get(name) ?? fail(`lacks '${name}'`);
+    if (String(tensor.shape) !== String([3 * kvHeads!, hiddenSize])) {
+      fail(`holds '${name}' as [${tensor.shape}], but the base makes it [${3 * kvHeads!},${hiddenSize}]`);
+    }
+    const wrong = tensor.data.findIndex((x) => !Number.isFinite(x));
+    if (wrong >= 0) fail(`holds '${name}' with ${tensor.data[wrong]} at ${wrong}, which is no score`);
+  }
+}
+
+/** The base's config with the adapter's types, for a model that holds both. */
+export function adaptedConfig(adapter: AdapterSettings, config: ModelConfig): ModelConfig {
+  const { window, chunk, pooling, lambda, temperature } = adapter;
+  return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature } };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 100);
+}

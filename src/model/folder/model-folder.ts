@@ -1,0 +1,148 @@
+/**
+ * Model folders as Hugging Face lays them out: config.json beside model.safetensors, or beside shards and
+ * their index.
+ * @module
+ */
+import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
+import { expectFinite } from '../../core/finite.ts';
+import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../config/config.ts';
+import { ignoredFields } from '../config/known-fields.ts';
+import { type ChatTemplate, chatTemplateOf } from '../generate/chat-template.ts';
+import { type GenerationDefaults, parseGenerationConfig } from '../config/generation-config.ts';
+import type { NDArray } from '../../core/tensor.ts';
+import { fileExists, listFolder, makeFolder, readText, writeFilesAtomic } from '../../files/files.ts';
+import { otherWeights } from '../../formats/foreign-files.ts';
+import { readJson } from '../../files/json-file.ts';
+import { readTensors, type TensorPlace } from '../../files/safetensors-file.ts';
+import { encodeSafetensors } from '../../formats/safetensors.ts';
+import { findWeights, WEIGHTS } from './weight-files.ts';
+
+const CONFIG = 'config.json';
+/** What writeModelFolder() writes. */
+export const MODEL_FILES: readonly string[] = [CONFIG, WEIGHTS];
+const TOKENIZER = 'tokenizer.json';
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
+const GENERATION = 'generation_config.json';
+const CHAT_TEMPLATE = 'chat_template.jinja';
+
+/** A folder whose files agree with each other; no weight is read yet. */
+export interface ModelFolder {
+  readonly path: string;
+  readonly config: ModelConfig;
+  /** The weights that the config asks for, by name, in the order of the files. */
+  readonly places: ReadonlyMap<string, TensorPlace>;
+  /** Fields of config.json that are not known here; they change nothing. */
+  readonly ignored: readonly string[];
+  /** What else of the folder is not read, and why: whole sentences. */
+  readonly notes: readonly string[];
+  /** tokenizer.json, parsed; undefined where there is none. */
+  readonly tokenizer: unknown;
+  /** tokenizer_config.json, parsed; undefined where there is none. */
+  readonly tokenizerConfig: unknown;
+  /** What generation_config.json says; undefined where there is none. */
+  readonly generation: GenerationDefaults | undefined;
+  /** Of chat_template.jinja or tokenizer_config.json; undefined where neither has one. */
+  readonly chatTemplate: ChatTemplate | undefined;
+}
+
+/**
+ * Reads all of a model folder but the weights, and checks that config and headers agree.
+ *
+ * @param options.adapted Gives the config under which weights from elsewhere, by name and shape, count as well.
+ * @throws {StorageError} If the folder or a file in it is missing.
+ * @throws {FileFormatError} If a file is truncated or is not what it should be.
+ * @throws {ConfigError} If the config is incomplete or contradicts the weights.
+ */
+export async function openModelFolder(
+  folder: string, options: { adapted?: (config: ModelConfig) => ModelConfig; more?: ReadonlyMap<string, NDArray> } = {},
+): Promise<ModelFolder> {
+  if (!(await fileExists(folder))) throw new StorageError(`there is no model folder ${folder}: check the path`);
+  if (!(await fileExists(`${folder}/${CONFIG}`))) {
+    const instead = otherWeights(await listFolder(folder)) ?? 'name a folder that holds config.json and model.safetensors';
+    throw new StorageError(`${folder} has no ${CONFIG}: ${instead}`);
+  }
+  const json = await readJson(`${folder}/${CONFIG}`);
+  const own = parseConfigIn(folder, json);
+  const config = options.adapted?.(own) ?? own;
+  const { places, notes } = await findWeights(folder, config, options.more).catch((error: unknown) => {
+    throw inFolder(folder, error);
+  });
+  const tokenizer = await readIfThere(`${folder}/${TOKENIZER}`);
+  const tokenizerConfig = await readIfThere(`${folder}/${TOKENIZER_CONFIG}`);
+  const isObject = typeof tokenizerConfig === 'object' && tokenizerConfig !== null && !Array.isArray(tokenizerConfig);
+  if (tokenizerConfig !== undefined && !isObject) {
+    throw new FileFormatError(`${folder}/${TOKENIZER_CONFIG} is not an object: copy it again`);
+  }
+  const jinja = `${folder}/${CHAT_TEMPLATE}`;
+  const template = await fileExists(jinja) ? await readText(jinja) : undefined;
+  const generation = await readIfThere(`${folder}/${GENERATION}`);
+  try {
+    return {
+      path: folder, config, places, ignored: ignoredFields(json), notes, tokenizer, tokenizerConfig,
+      generation: generation === undefined ? undefined : parseGenerationConfig(generation, config.vocabSize),
+      chatTemplate: chatTemplateOf(tokenizerConfig, template),
+    };
+  } catch (error) {
+    throw inFolder(folder, error);
+  }
+}
+
+async function readIfThere(path: string): Promise<unknown> {
+  return await fileExists(path) ? readJson(path) : undefined;
+}
+
+function parseConfigIn(folder: string, json: unknown): ModelConfig {
+  try {
+    return parseConfig(json);
+  } catch (error) {
+    throw inFolder(folder, error);
+  }
+}
+
+/** The refusal of a file by its name, with the folder in front. */
+export function inFolder(folder: string, error: unknown): unknown {
+  const files = /^(config|tokenizer|tokenizer_config|generation_config)\.json\b/;
+  const byName = error instanceof ConfigError && files.test(error.message);
+  return byName ? new ConfigError(`${folder}/${error.message}`) : error;
+}
+
+/**
+ * Reads a model folder whole.
+ *
+ * @throws As openModelFolder does.
+ */
+export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
+  const { config, places } = await openModelFolder(folder);
+  const weights = new Map<string, NDArray>();
+  for await (const [name, tensor] of readTensors(places)) weights.set(name, tensor);
+  return { config, weights };
+}
+
+/**
+ * Writes config.json and model.safetensors, by rename once both are on the disk.
+ *
+ * @param options.dtype F32 (default), F16 or F64.
+ * @throws {ConfigError} If the weights contradict the config; nothing is written then.
+ * @throws {NumericError} If a weight is NaN or infinite, or becomes so in `dtype`; nothing is written then.
+ * @throws {StorageError} If a file cannot be written.
+ */
+export async function writeModelFolder(
+  folder: string,
+  config: ModelConfig,
+  weights: ReadonlyMap<string, NDArray>,
+  options: { dtype?: 'F64' | 'F32' | 'F16'; metadata?: Readonly<Record<string, string>> } = {},
+): Promise<void> {
+  const { dtype = 'F32', metadata } = options;
+  checkWeights(config, weights);
+  if (weights.size === 0) throw new ConfigError('there are no weights to write');
+  expectFinite(weights, dtype, 'the model', 'it is not written; the training that made it diverged, or choose a wider dtype');
+  await makeFolder(folder);
+  const shapes = expectedWeights(config); // a bias may come as a table [1,M]
+  const tensors = [...weights].map(([name, { data, shape }]) => {
+    return [name, { data, shape: shapes.get(name) ?? shape, dtype }] as const;
+  });
+  await writeFilesAtomic([
+    [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face wants a format
+    [`${folder}/${CONFIG}`, serializeConfig(config)],
+  ]);
+}

@@ -1,0 +1,137 @@
+/**
+ * Sampling: prompts in, pieces of text out, one readback per step.
+ * @module
+ */
+import { type Expected, list, numbers } from '../../core/arguments.ts';
+import { expectGoing, ValueError } from '../../core/errors.ts';
+import type { FloatArray } from '../../core/tensor.ts';
+import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
+import type { Model } from '../model.ts';
+import { type GeneratedPiece, Sequence } from './sequence.ts';
+import { Session } from '../session/session.ts';
+import { withStarts } from '../tokenizer/tokenizer.ts';
+
+/**
+ * Prompt tokens fed per step where neither the caller nor the engine says how many. The reference takes as much work
+ * per token from 64 to 512, and 2.4 times as much at 1; gpu.js on the CPU takes the same at 64 and 256.
+ */
+const PREFILL_STEP = 64;
+
+/** A prompt: text, or tokens, which are fed as they are. */
+export type Prompt = string | ArrayLike<number>;
+
+const PROMPT: Expected = (name, value) => {
+  if (typeof value !== 'string') numbers()(name, value);
+};
+
+/** Continues every prompt until it ends or has maxNewTokens more tokens. */
+export async function* generate(
+  model: Model, prompts: readonly Prompt[], options: GenerateOptions = {},
+): AsyncGenerator<GeneratedPiece> {
+  checkGenerateOptions(options);
+  list(PROMPT)('prompts', prompts);
+  if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
+  const { session: given, signal, onStep, onPrompt } = options;
+  if (given !== undefined) checkSession(given, model);
+  const prefillStep = options.prefillStep ?? model.engine.prefillStep ?? PREFILL_STEP;
+  if (given && given.batch !== prompts.length) {
+    throw new ValueError(`${prompts.length} prompts for a session of ${given.batch} sequences: pass a prompt for each`);
+  }
+  const kept = given && rowsOf(given);
+  const tokens = prompts.map((prompt, n) => promptTokens(model, prompt, n, given?.lengths[n] ?? 0, kept));
+  const session = given ?? model.session({ batch: prompts.length, ...(options.policy && { policy: options.policy }) });
+  const generation = fillOptions(options, model.generationDefaults);
+  const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
+  const longest = Math.max(...tokens.map((each) => each.length));
+  let failed = false;
+  const read = [...session.lengths]; // and what is fed from here on
+  try {
+    if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));
+    for (let done = 0; sequences.some(({ left }) => left > 0);) {
+      expectGoing(signal, () => `generation was stopped after ${Math.max(...sequences.map(({ made }) => made))} tokens`);
+      failed = true;
+      if (given) expectUntouched(given, read);
+      const left = sequences.map((each) => each.left);
+      const rows = await feed(session, sequences, prefillStep);
+      for (const each of sequences) read[each.n]! += left[each.n]! - each.left;
+      failed = false;
+      await onStep?.(session);
+      if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
+      for (const each of sequences) {
+        const row = rows[each.n];
+        if (row) yield* each.take(row);
+      }
+    }
+  } finally {
+    if (!given) session.dispose();
+    else if (!failed && isUntouched(given, read)) await settle(session, sequences);
+  }
+}
+
+/** Refuses a session that is none, or one of another model, whose weights would answer in place of this one's. */
+function checkSession(session: unknown, model: Model): void {
+  if (!(session instanceof Session)) throw new ValueError('session is no Session: pass what model.session() or model.restore() gave, or leave it out');
+  if (!session.isOf(model)) throw new ValueError('the session is one of another model: pass one that this model made');
+}
+
+/** Refuses to go on in a session that somebody else has fed meanwhile: two texts would be mixed into one. */
+function expectUntouched(session: Session, read: readonly number[]): void {
+  if (isUntouched(session, read)) return;
+  throw new ValueError(`the session has read ${session.lengths.join(', ')} tokens, which should be ${read.join(', ')}: something else feeds it meanwhile; generate one after the other, or in a fork() each`);
+}
+
+function isUntouched({ lengths }: Session, read: readonly number[]): boolean {
+  return lengths.every((length, n) => length === read[n]);
+}
+
+/** What is fed for a prompt. */
+function promptTokens(
+  model: Model, prompt: Prompt, n: number, seen: number, kept?: readonly unknown[],
+): Int32Array {
+  if (typeof prompt === 'string') {
+    const tokens = model.tokenizer.encode(prompt);
+    if (tokens.length > 0) return seen === 0 ? withStarts(model.tokenizer, tokens) : tokens;
+  } else {
+    if (typeof (prompt as ArrayLike<number> | null | undefined)?.length !== 'number') {
+      throw new ValueError(`prompt ${n} is ${prompt === null ? 'null' : `a value of type ${typeof prompt}`}: pass a text, or a list of tokens`);
+    }
+    const { vocabSize } = model.config;
+    const wrong = Array.from(prompt).find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+    if (wrong !== undefined) {
+      throw new ValueError(`prompt ${n} holds ${String(wrong)}: a token is a whole number from 0 to ${vocabSize - 1}`);
+    }
+    if (prompt.length > 0) return Int32Array.from(prompt);
+  }
+  if (kept?.[n] === undefined) throw new ValueError(`prompt ${n} has no tokens: give it at least one character`);
+  return new Int32Array(0);
+}
+
+/** One step over all sequences; the logits of those that have no token left to feed. */
+async function feed(
+  session: Session, sequences: readonly Sequence[], most: number,
+): Promise<(FloatArray | undefined)[]> {
+  const T = Math.min(most, Math.max(...sequences.map(({ left }) => left)));
+  const ids = new Int32Array(sequences.length * T);
+  const counts = sequences.map((each) => each.next(ids.subarray(each.n * T, (each.n + 1) * T)));
+  const through = sequences.map(({ left }, n) => counts[n]! > 0 && left === 0);
+  const logits = await session.step(ids, { counts, logits: through.includes(true) ? 'last' : 'none' });
+  const V = logits.length / sequences.length;
+  const rows = through.map((wanted, n) => (wanted ? logits.subarray(n * V, (n + 1) * V) : undefined));
+  for (const each of sequences) each.row = rows[each.n] ?? each.row;
+  return rows;
+}
+
+/** Rows of logits after the last tokens of sessions that generate() was given, for as long as nothing else is fed. */
+const lastRows = new WeakMap<Session, { lengths: readonly number[]; rows: (FloatArray | undefined)[] }>();
+
+function rowsOf(session: Session): readonly (FloatArray | undefined)[] | undefined {
+  const found = lastRows.get(session);
+  return found?.lengths.every((length, n) => length === session.lengths[n]) ? found.rows : undefined;
+}
+
+/** Lets a session read the tokens that were picked, so that nothing which was said is lost. */
+async function settle(session: Session, sequences: readonly Sequence[]): Promise<void> {
+  for (const each of sequences) each.leavePrompt();
+  if (sequences.some(({ left }) => left > 0)) await feed(session, sequences, 1);
+  lastRows.set(session, { lengths: session.lengths, rows: sequences.map(({ row }) => row) });
+}

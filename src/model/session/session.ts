@@ -1,0 +1,301 @@
+/**
+ * A forward pass that remembers: several sequences, one evicting cache per layer, any split into steps.
+ * @module
+ */
+import { list, numbers, of, optional, record, wholeFrom } from '../../core/arguments.ts';
+import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../../core/engine.ts';
+import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
+import { checkCounts, expectWhole } from '../../core/shape.ts';
+import { Tape } from '../../core/tape.ts';
+import type { ModelConfig, Policy } from '../config/config.ts';
+import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, weightOf } from '../decoder.ts';
+import { pickRows } from '../layers.ts';
+import { checkPolicy, lifetimeOptions } from '../policy.ts';
+import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
+import { expectScorers, fixedTypes, learnedTypes, scorerName } from './step-types.ts';
+import { checkRows, Watch } from './watch.ts';
+
+/** How a session keeps its cache. */
+export interface SessionOptions {
+  /** Sequences served at once (default 1). */
+  readonly batch?: number;
+  /** What the cache keeps (default: what the model was trained with). */
+  readonly policy?: Policy;
+  /** Entries per allocation block (default 16). */
+  readonly blockSize?: number;
+}
+
+/**
+ * Which logits a step computes: those of all its tokens, those of the last token that each sequence took, or none.
+ * What is not asked for costs nothing: the head is the largest product of a small model.
+ */
+export type LogitsWanted = 'all' | 'last' | 'none';
+
+/** How to feed tokens. */
+export interface StepOptions {
+  /** Sequence b uses its first counts[b] tokens (default: all T). */
+  readonly counts?: readonly number[];
+  /** Called per layer with the types chosen, integer [batch,G,nc], before they are freed. */
+  readonly onTypes?: (layer: number, types: Int32Array) => void;
+  /** Which logits to compute (default 'all'). */
+  readonly logits?: LogitsWanted;
+}
+
+/** What a session needs of the model that makes it. */
+export interface SessionModel {
+  readonly engine: Engine;
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+  /** The model's hash, for snapshots. */
+  hash(): Promise<string>;
+}
+
+/** What a new session takes over from another one. */
+interface Inherited {
+  readonly caches: Cache[];
+  readonly pools: ChunkPool[];
+  readonly tokens: number[][];
+}
+
+/**
+ * Decoding state of `batch` sequences. Dispose it when done.
+ *
+ * @example
+ * ```ts
+ * import { loadModel } from 'neural-attention-search';
+ * const model = await loadModel('models/nats');
+ * const session = model.session();
+ * await session.step(model.tokenizer.encode('We the people'), { logits: 'none' });
+ * const other = session.fork(); // both go on from here, each its own way
+ * const file = await session.snapshot(); // bytes to keep
+ * const again = await model.restore(file);
+ * console.log(other.lengths, again.lengths); // [13] [13]
+ * for (const each of [session, other, again]) each.dispose();
+ * model.dispose();
+ * ```
+ */
+export class Session {
+  readonly engine: Engine;
+  readonly policy: Policy;
+  readonly batch: number;
+  readonly blockSize: number;
+  readonly #model: SessionModel;
+  readonly #config: ModelConfig;
+  readonly #weights: Weights;
+  readonly #caches: Cache[];
+  readonly #pools: ChunkPool[];
+  /** The ids that each sequence has read. */
+  readonly #tokens: number[][];
+  /** Why no step can follow: some layers' caches took a step that the others did not. */
+  #failure: unknown;
+  #disposed = false;
+
+  constructor(model: SessionModel, options: SessionOptions & { policy: Policy }, inherited?: Inherited) {
+    const { batch = 1, policy, blockSize = 16 } = options;
+    const { engine, config, weights } = model;
+    expectWhole('batch', batch, 1, 2 ** 20);
+    expectWhole('blockSize', blockSize, 1);
+    if (blockSize > MAX_BLOCK) throw new ValueError(`blockSize is ${blockSize}: it must be at most ${MAX_BLOCK}, since a head takes a whole block at least`);
+    this.engine = engine;
+    this.policy = policy;
+    this.batch = batch;
+    this.blockSize = blockSize;
+    this.#model = model;
+    this.#config = config;
+    this.#weights = weights;
+    const { kvHeads, headDim, hiddenSize } = config;
+    const lifetimes = lifetimeOptions(policy, config);
+    const perLayer = { length: config.layers };
+    this.#tokens = inherited?.tokens ?? Array.from({ length: batch }, () => []);
+    this.#caches = inherited?.caches ??
+      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
+    this.#pools = inherited?.pools ?? (lifetimes.chunk === 1 ? [] :
+      Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, lifetimes.chunk, config.nats.pooling)));
+  }
+
+  /** Tokens each sequence has seen. */
+  get lengths(): readonly number[] {
+    return this.#seen;
+  }
+
+  /** The ids that each sequence has read. */
+  get tokens(): readonly Int32Array[] {
+    return this.#tokens.map((ids) => Int32Array.from(ids));
+  }
+
+  /** Whether it was made by this model. */
+  isOf(model: Pick<SessionModel, 'weights'>): boolean {
+    record()('model', model);
+    return this.#weights === model.weights;
+  }
+
+  get #seen(): number[] {
+    return this.#tokens.map((ids) => ids.length);
+  }
+
+  /**
+   * Feeds the next tokens and reads the logits that are wanted.
+   *
+   * @param ids Row-major [batch, T]; sequence b uses its first counts[b] (default T) tokens.
+   * @param options.counts Tokens taken by each sequence, 0 to T (default: T).
+   * @param options.onTypes Called per layer with the types chosen, integer [batch,G,nc], before they are freed.
+   * @param options.logits 'all' (default), 'last' or 'none'.
+   * @returns Logits, row-major. 'all': [batch, T, V], where rows beyond counts[b] mean nothing. 'last': [batch, V],
+   *   row b that of token counts[b] - 1, to the bit on the reference; it means nothing where counts[b] is 0.
+   *   'none': an empty array, once the step has been computed.
+   * @throws {ShapeError} If the rows are of unequal length. @throws {ValueError} If counts or a token are out of range.
+   * @throws {NumericError} If what was asked for holds NaN or an infinity; it says in which layer or weight that began.
+   */
+  async step(
+    ids: ArrayLike<number>, options: StepOptions = {},
+  ): Promise<Float64Array | Float32Array> {
+    numbers(true)('ids', ids);
+    record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
+    const { counts, onTypes, logits: wanted = 'all' } = options;
+    if (wanted !== 'all' && wanted !== 'last' && wanted !== 'none') {
+      throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
+    }
+    this.#assertSound();
+    if (this.policy.kind === 'nats') await expectScorers(this.engine, this.#weights, this.#config.layers);
+    const T = ids.length / this.batch;
+    if (!Number.isInteger(T) || T < 1) {
+      throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
+    }
+    const taken = checkCounts(counts, this.batch, T);
+    const seen = this.#seen;
+    const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)]! + (n % T));
+    const tape = new Tape(this.engine, false);
+    const watch = new Watch(this.engine, this.#weights, taken);
+    const chosen: Tensor[] = [];
+    const reached = { layers: false, end: false };
+    try {
+      const tokens = tape.own(this.engine.integers(ids, [this.batch, T]));
+      const x = layerStates(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
+        reached.layers = true;
+        watch.see(layer, inputs);
+        const types = this.#types(tape, layer, inputs, T, taken);
+        chosen.push(types);
+        const cache = this.#caches[layer]!;
+        cache.append(inputs.k, inputs.v, types, taken);
+        const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
+        cache.evict();
+        watch.attended(layer, out);
+        return out;
+      });
+      for (const [b, count] of taken.entries()) {
+        for (let t = 0; t < count; t++) this.#tokens[b]!.push(ids[b * T + t]!);
+      }
+      reached.end = true;
+      if (onTypes) {
+        for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
+      }
+      const rows = wanted === 'all' ? x : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
+      if (wanted === 'none') {
+        // One row waits for all the work of the step, and fails where any of it failed.
+        const read = await this.engine.read(rows);
+        await checkRows('hidden states', read, 'last', { taken, T, positions }, watch);
+        return read.subarray(0, 0);
+      }
+      const final = finalNorm(tape, this.#config, this.#weights, rows);
+      const logits = await this.engine.read(headLogits(tape, this.#config, this.#weights, final));
+      await checkRows('logits', logits, wanted, { taken, T, positions }, watch);
+      return logits;
+    } catch (error) {
+      const known = await watch.explain(error);
+      if (reached.layers && !reached.end) this.#failure = known;
+      throw known;
+    } finally {
+      tape.dispose();
+    }
+  }
+
+  /** Types of the chunks this step touches, [B,G,nc]. */
+  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor {
+    const { policy } = this;
+    const step = { config: this.#config, seen: this.#seen, T };
+    if (policy.kind !== 'nats') return fixedTypes(tape, policy, step);
+    const pool = this.#pools[layer];
+    const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
+    return learnedTypes(tape, pooled, weightOf(this.#weights, scorerName(layer)), step);
+  }
+
+  /** What each layer's cache holds and has served. */
+  async stats(): Promise<CacheStats[]> {
+    this.#assertSound();
+    return Promise.all(this.#caches.map((cache) => cache.stats()));
+  }
+
+  /**
+   * A session of its own that goes on as this one does, to the bit, whatever becomes of this one.
+   *
+   * @throws {DisposedError} If this one was disposed of.
+   */
+  fork(): Session {
+    this.#assertSound();
+    const { batch, policy, blockSize } = this;
+    return new Session(this.#model, { batch, policy, blockSize }, {
+      caches: this.#caches.map((cache) => cache.fork()),
+      pools: this.#pools.map((pool) => pool.fork()),
+      tokens: this.#tokens.map((ids) => [...ids]),
+    });
+  }
+
+  /**
+   * The session as a file: `model.restore()` makes one of it, in this runtime or in another, that goes on to the same
+   * bits where engine and runtime are the same, else within their accuracy. The first snapshot of a model hashes its
+   * weights.
+   *
+   * @returns The bytes of a safetensors file: some hundred bytes per entry that the caches hold.
+   * @throws {NumericError} If a cache holds what is no number.
+   * @throws {DisposedError} If the session was disposed of.
+   */
+  async snapshot(): Promise<Uint8Array> {
+    this.#assertSound();
+    const tokens = this.tokens;
+    const parts = Promise.all([
+      Promise.all(this.#caches.map((cache) => cache.snapshot())),
+      Promise.all(this.#pools.map((pool) => pool.snapshot())),
+    ]);
+    const [[caches, pools], model] = await Promise.all([parts, this.#model.hash()]);
+    const { policy, blockSize } = this;
+    return encodeSession({ policy, blockSize, tokens, caches, pools }, model, this.engine.name);
+  }
+
+  /** The session of a snapshot, with every number checked and on the engine. */
+  static async restore(model: SessionModel, bytes: Uint8Array): Promise<Session> {
+    const { caches, pools, tokens, ...options } = await decodeSession(bytes, model.config, () => model.hash());
+    checkPolicy(options.policy, model.config, model.weights);
+    const session = new Session(model, { ...options, batch: tokens.length });
+    try {
+      for (const [n, cache] of caches.entries()) session.#caches[n]!.restore(cache);
+      for (const [n, pool] of pools.entries()) session.#pools[n]!.restore(pool);
+      for (const [b, ids] of tokens.entries()) session.#tokens[b] = Array.from(ids);
+      await session.stats(); // a device may find that it lacks the memory
+      return session;
+    } catch (error) {
+      session.dispose();
+      throw error;
+    }
+  }
+
+  #assertSound(): void {
+    if (this.#disposed) throw new DisposedError('a session was used after dispose(): make a new one, or fork() it before');
+    if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  /** Frees the caches. Idempotent. */
+  dispose(): void {
+    this.#disposed = true;
+    for (const cache of this.#caches) cache.dispose();
+    for (const pool of this.#pools) pool.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The row of [batch * T] in which each sequence's last token stands; the first where it took none. */
+function lastRows(taken: readonly number[], T: number): number[] {
+  return taken.map((count, b) => b * T + Math.max(count - 1, 0));
+}

@@ -1,0 +1,74 @@
+/**
+ * The types of the tokens of a step: learned (no noise, §6) or fixed.
+ * @module
+ */
+import type { Engine, Tensor } from '../../core/engine.ts';
+import { NumericError } from '../../core/errors.ts';
+import { firstNotFinite } from '../../core/finite.ts';
+import { chunkOf } from '../../core/lifetime.ts';
+import type { Tape } from '../../core/tape.ts';
+import type { ModelConfig, Policy } from '../config/config.ts';
+import { type Weights, weightOf } from '../decoder.ts';
+import { linear, splitHeads } from '../layers.ts';
+import { fixedType } from '../policy.ts';
+
+/** T more tokens for sequences that have seen some. */
+interface Step {
+  readonly config: ModelConfig;
+  readonly seen: readonly number[];
+  readonly T: number;
+}
+
+/** The weight that scores the types of a layer's tokens. */
+export function scorerName(layer: number): string {
+  return `model.layers.${layer}.self_attn.proj_layer.weight`;
+}
+
+/** What is being found out about the scorers of a model. */
+const checks = new WeakMap<Weights, Promise<void>>();
+
+/**
+ * Refuses scorers that hold NaN or an infinity. Types hide it, unlike logits: an infinite score is the largest or the
+ * least, which gives a type like any other. They are read once per model.
+ *
+ * @throws {NumericError} Naming the weight.
+ */
+export function expectScorers(engine: Engine, weights: Weights, layers: number): Promise<void> {
+  let check = checks.get(weights);
+  if (!check) checks.set(weights, check = readScorers(engine, weights, layers));
+  return check;
+}
+
+async function readScorers(engine: Engine, weights: Weights, layers: number): Promise<void> {
+  for (let layer = 0; layer < layers; layer++) {
+    const name = scorerName(layer);
+    const data = await engine.read(weightOf(weights, name));
+    const at = firstNotFinite(data);
+    if (at >= 0) {
+      throw new NumericError(`token types cannot be chosen: the weight '${name}' holds ${data[at]!} at element ${at}: its file is damaged, or the training that made it diverged`);
+    }
+  }
+}
+
+/** Types [B,G,T] of a fixed pattern. */
+export function fixedTypes(
+  tape: Tape, policy: Exclude<Policy, { kind: 'nats' }>, { config: { kvHeads: G }, seen, T }: Step,
+): Tensor {
+  const types = Int32Array.from({ length: seen.length * G * T }, (_, n) => {
+    return fixedType(policy, seen[Math.floor(n / (G * T))]! + (n % T));
+  });
+  return tape.own(tape.engine.integers(types, [seen.length, G, T]));
+}
+
+/** Types [B,G,nc] that `scorer` gives to hidden states [B,nc,D], one row per chunk that the step touches. */
+export function learnedTypes(tape: Tape, pooled: Tensor, scorer: Tensor, { config, seen }: Step): Tensor {
+  const rows = pooled.shape[1]!;
+  const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
+  const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
+    return chunkOf(seen[Math.floor(n / rows)]!, config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
+  });
+  const forceGlobal = tape.own(tape.engine.integers(first, [seen.length, rows]));
+  const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
+  tape.own(probabilities);
+  return tape.own(types);
+}

@@ -1,0 +1,226 @@
+/**
+ * Wrong gradients of attention (§4): dv, dq, dk, and dM's row sums.
+ * @module
+ */
+import { roundTo } from '../../formats/rounding.ts';
+import type { DiagnosisName } from './diagnoses.ts';
+import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { lives } from './lifetimes-seen.ts';
+import { MOST_KEPT, type RowOptions, type Scene, type Sees } from './scene.ts';
+
+/** What of §4 is wrong; what is absent is right. */
+export interface Change {
+  readonly name: DiagnosisName;
+  readonly sees?: Sees;
+  /** In the place of A, of a pair with this S. */
+  readonly weight?: (query: number, S: number) => number;
+  /** In the place of P' - D. */
+  readonly change?: (query: number, key: number) => number;
+  /** Of query heads 0..R-1 of the group, those that count. */
+  readonly counts?: (r: number) => boolean;
+  /** Number of all query heads h = r' whose h mod G is the KV head, in the place of the group. */
+  readonly modulo?: boolean;
+  readonly factor?: number;
+  /** KV head that is read. */
+  readonly from?: (head: number, query: number) => number;
+  readonly scale?: number;
+}
+
+function* changes(scene: Scene): Generator<Change> {
+  const { scale, headDim: d, kvHeads: G, queryHeads: H } = scene.parameters;
+  const { R } = scene;
+  const causal: Sees = (_, i, j) => j <= i;
+  const small = scene.N <= MOST_KEPT; // a forward that nobody asked about takes O(N^2 d)
+  if (R > 1) {
+    yield { name: 'group-first', counts: (r) => r === 0 };
+    yield { name: 'group-last', counts: (r) => r === R - 1 };
+    yield { name: 'group-mean', factor: 1 / R };
+    yield { name: 'gqa-modulo', modulo: true };
+  }
+  yield { name: 'gradient-unscaled', factor: 1 / scale };
+  yield { name: 'gradient-scale-twice', factor: scale };
+  yield { name: 'd-missing', change: (query, key) => scene.gain(query, key) };
+  const unnormalised = (query: number): number => scene.D(query) * Math.exp(scene.lse(query) - scene.shift(query));
+  yield { name: 'd-unnormalised', change: (query, key) => scene.gain(query, key) - unnormalised(query) };
+  yield {
+    name: 'd-from-value',
+    change: (query, key) => scene.gain(query, key) - scene.gain(query, scene.headOf(query) * scene.N + query % scene.N),
+  };
+  yield { name: 'ds-without-a', weight: () => 1 };
+  yield { name: 'weights-unnormalised', weight: (query, S) => Math.exp(S - scene.shift(query)) };
+  yield { name: 'backward-unmasked', sees: causal };
+  const causalShift = (query: number): number => scene.causalLse(query);
+  yield { name: 'backward-unmasked', sees: causal, weight: (query, S) => Math.exp(S - causalShift(query)) };
+  for (const { name, sees } of lives(scene)) {
+    if (name !== 'mask-ignored') yield { name, sees };
+    if (small) yield { name, sees, ...ownForward(scene, { sees }) };
+  }
+  yield { name: 'normalised-by-all', weight: (query, S) => Math.exp(S - causalShift(query)) };
+  if (G > 1) {
+    yield { name: 'gqa-modulo', from: (head, query) => head - head % G + Math.floor(query / scene.N) % H % G };
+    yield { name: 'kv-reversed', from: (head) => head - head % G + G - 1 - head % G };
+    yield { name: 'kv-first', from: (head) => head - head % G };
+  }
+  const scales = [
+    ['scale-own', 1 / Math.sqrt(d)], ['scale-forgotten', 1], ['scale-twice', scale * scale], ['scale-inverted', 1 / scale],
+  ] as const;
+  for (const [name, other] of scales) {
+    yield { name, scale: other };
+    if (!small) continue;
+    const own = ownForward(scene, { scale: other });
+    for (const factor of [other / scale, 1]) yield { name, scale: other, factor, ...own };
+  }
+  for (const [dtype, name] of [['F16', 'probabilities-f16'], ['BF16', 'probabilities-bf16']] as const) {
+    yield { name, weight: (query, S) => roundTo(Math.exp(S - scene.lse(query)), dtype) };
+  }
+}
+
+/** Weights and P' - D of a forward with the same mistake. */
+function ownForward(scene: Scene, options: RowOptions): Required<Pick<Change, 'weight' | 'change'>> {
+  const known = new Map<number, { lse: number; D: number }>();
+  const forward = (query: number): { lse: number; D: number } => {
+    let made = known.get(query);
+    if (!made) {
+      const row = scene.row(query, options);
+      const m = Math.max(...row.S);
+      const lse = m + Math.log(row.S.reduce((sum, x) => sum + Math.exp(x - m), 0));
+      const gain = (j: number): number => scene.gain(query, row.from * scene.N + j);
+      const D = row.keys.reduce((sum, j, n) => sum + Math.exp(row.S[n]! - lse) * gain(j), 0);
+      known.set(query, made = { lse, D });
+    }
+    return made;
+  };
+  return {
+    weight: (query, S) => Math.exp(S - forward(query).lse),
+    change: (query, key) => scene.gain(query, key) - forward(query).D,
+  };
+}
+
+export const backwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { N, d, q, k, dout } = scene;
+  const { scale } = scene.parameters;
+  for (const made of changes(scene)) {
+    const { name, sees = scene.sees, factor = 1 } = made;
+    const seen = made.sees && { sees: made.sees };
+    if (output === 'dq') {
+      if (name.startsWith('group')) continue;
+      yield { name, ...seen, predict: (query) => {
+        const head = scene.headOf(query);
+        const out = new Float64Array(d);
+        const from = made.from?.(head, query) ?? head;
+        for (let j = 0; j < N; j++) {
+          if (!sees(head, query % N, j)) continue;
+          const key = from * N + j;
+          axpy(factor * scale * slope(scene, made, query, key), k, key, out, d);
+        }
+        return out;
+      } };
+      continue;
+    }
+    const changesS = (made.change !== undefined && !made.weight) || name.startsWith('gradient') || name === 'ds-without-a';
+    if (output === 'dv' && changesS) continue;
+    yield { name, ...seen, predict: (key) => {
+      const [head, j] = [Math.floor(key / N), key % N];
+      const out = new Float64Array(d);
+      for (const first of groupOf(scene, made, head)) {
+        for (let i = 0; i < N; i++) {
+          if (!sees(head, i, j)) continue;
+          const query = first * N + i;
+          if (output === 'dv') axpy(factor * weightOf(scene, made, query, key), dout, query, out, d);
+          else axpy(factor * scale * slope(scene, made, query, key), q, query, out, d);
+        }
+      }
+      return out;
+    } };
+  }
+};
+
+/** Numbers b H + h of the query heads that count for KV head `head`. */
+function groupOf(scene: Scene, { counts, modulo }: Change, head: number): number[] {
+  const { kvHeads: G, queryHeads: H } = scene.parameters;
+  const [b, g] = [Math.floor(head / G), head % G];
+  if (modulo) return Array.from({ length: H }, (_, h) => h).filter((h) => h % G === g).map((h) => b * H + h);
+  return Array.from({ length: scene.R }, (_, r) => r).filter((r) => counts?.(r) ?? true).map((r) => head * scene.R + r);
+}
+
+function weightOf(
+  scene: Scene, { weight, scale = scene.parameters.scale }: Change, query: number, key: number,
+): number {
+  const S = scale * scene.product(query, key);
+  return weight ? weight(query, S) : Math.exp(S - scene.lse(query));
+}
+
+/** dS of a pair. */
+function slope(scene: Scene, made: Change, query: number, key: number): number {
+  const change = made.change ? made.change(query, key) : scene.gain(query, key) - scene.D(query);
+  return weightOf(scene, made, query, key) * change;
+}
+
+function axpy(a: number, x: Float64Array, row: number, y: Float64Array, d: number): void {
+  for (let c = 0; c < d; c++) y[c] = y[c]! + a * x[row * d + c]!;
+}
+
+/** Wrong dM of one pair, summed over the group: [head, i, j]. */
+export interface WrongPair {
+  readonly name: DiagnosisName;
+  readonly at: (head: number, i: number, j: number) => number;
+}
+
+/** dM of §4, summed over the query heads of the group. */
+export function rightPair(scene: Scene): WrongPair['at'] {
+  const exact = scene.parameters.rule === 'exact';
+  return pairs(scene, (query, S) => Math.exp(S - (exact ? scene.lse(query) : scene.causalLse(query))));
+}
+
+function pairs(
+  scene: Scene, weight: (query: number, S: number, head: number, j: number) => number,
+  change: (query: number, key: number) => number = (query, key) => scene.gain(query, key) - scene.D(query),
+  counts: (r: number) => boolean = () => true,
+): WrongPair['at'] {
+  return (head, i, j) => {
+    let total = 0;
+    scene.queriesOf(head, i).forEach((query, r) => {
+      if (!counts(r)) return;
+      const S = scene.parameters.scale * scene.product(query, head * scene.N + j);
+      total += weight(query, S, head, j) * change(query, head * scene.N + j);
+    });
+    return total;
+  };
+}
+
+/** Wrong dM. */
+export function* wrongPairs(scene: Scene): Generator<WrongPair> {
+  const { scale, rule } = scene.parameters;
+  const { R } = scene;
+  const exact = (query: number, S: number): number => Math.exp(S - scene.lse(query));
+  const bounded = (query: number, S: number): number => Math.exp(S - scene.causalLse(query));
+  const weight = rule === 'exact' ? exact : bounded;
+  const right = rightPair(scene);
+  yield rule === 'exact' ? { name: 'rule-bounded', at: pairs(scene, bounded) } : { name: 'rule-exact', at: pairs(scene, exact) };
+  yield { name: 'dm-visible', at: (head, i, j) => (scene.sees(head, i, j) ? right(head, i, j) : 0) };
+  yield { name: 'dm-visible', at: (head, i, j) => (scene.sees(head, i, j) ? pairs(scene, exact)(head, i, j) : 0) };
+  yield { name: 'dm-without-d', at: pairs(scene, weight, (query, key) => scene.gain(query, key)) };
+  yield { name: 'dm-scaled', at: (head, i, j) => scale * right(head, i, j) };
+  yield { name: 'sign', at: (head, i, j) => -right(head, i, j) };
+  yield { name: 'ds-without-a', at: pairs(scene, () => 1) };
+  yield { name: 'weights-unnormalised', at: pairs(scene, (query, S) => Math.exp(S - scene.shift(query))) };
+  const unnormalised = (query: number): number => scene.D(query) * Math.exp(scene.lse(query) - scene.shift(query));
+  yield { name: 'd-unnormalised', at: pairs(scene, weight, (query, key) => scene.gain(query, key) - unnormalised(query)) };
+  if (R > 1) {
+    yield { name: 'group-first', at: pairs(scene, weight, undefined, (r) => r === 0) };
+    yield { name: 'group-last', at: pairs(scene, weight, undefined, (r) => r === R - 1) };
+    yield { name: 'group-mean', at: (head, i, j) => right(head, i, j) / R };
+  }
+}
+
+/** dM's row sums. */
+export const rowSumHypotheses: Hypotheses = function* (scene): Generator<Hypothesis> {
+  for (const { name, at } of wrongPairs(scene)) {
+    yield { name, predict: (row) => {
+      const [head, i] = [Math.floor(row / scene.N), row % scene.N];
+      let total = 0;
+      for (let j = 0; j <= i; j++) total += at(head, i, j);
+      return [total];
+    } };
+  }
+};

@@ -1,0 +1,294 @@
+/**
+ * Wrong forwards (§3): out, lse, and the cache's out.
+ * @module
+ */
+import { roundTo } from '../../formats/rounding.ts';
+import type { DiagnosisName } from './diagnoses.ts';
+import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
+import { lives } from './lifetimes-seen.ts';
+import type { Row, RowOptions, Scene } from './scene.ts';
+
+/** A hypothesis about rows, given what it makes of each. */
+type By = (name: DiagnosisName, make: (query: number) => Made) => Hypothesis;
+
+/** What a wrong softmax makes of a row. */
+interface Made {
+  readonly out: ArrayLike<number>;
+  readonly lse: number;
+}
+
+/** What a right softmax makes of a row, and the parts of it. */
+interface Parts extends Made {
+  readonly m: number;
+  readonly E: readonly number[];
+  readonly Z: number;
+}
+
+const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
+
+/** §3 of a row. */
+function attend(scene: Scene, row: Row, values?: Float64Array): Parts {
+  const m = Math.max(...row.S);
+  const E = row.S.map((x) => scene.exp(x - m));
+  const Z = sum(E);
+  return { m, E, Z, out: scene.weigh(row, E.map((x) => x / Z), values), lse: m + Math.log(Z) };
+}
+
+export const forwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const pick = output === 'lse' ? ({ lse }: Made) => [lse] : ({ out }: Made) => out;
+  const by: By = (name, make) => ({ name, predict: (query) => pick(make(query)) });
+  const changed = (name: DiagnosisName, options: (head: number, query: number) => RowOptions): Hypothesis =>
+    by(name, (query) => attend(scene, scene.row(query, options(scene.headOf(query), query))));
+  for (const { name, sees } of lives(scene)) yield { ...changed(name, () => ({ sees })), sees };
+  yield* wrongHeads(scene, changed);
+  const { scale, headDim: d } = scene.parameters;
+  yield changed('scale-own', () => ({ scale: 1 / Math.sqrt(d) }));
+  yield changed('scale-forgotten', () => ({ scale: 1 }));
+  yield changed('scale-twice', () => ({ scale: scale * scale }));
+  yield changed('scale-inverted', () => ({ scale: 1 / scale }));
+  yield* wrongLse(scene, by);
+  yield* wrongOnline(scene, by);
+  yield* notFinite(scene, by);
+  yield* wrongSoftmax(scene, by);
+  for (const width of [2, 4, 8, 16, 32]) {
+    const dims = d - d % width;
+    if (dims === d) continue;
+    yield changed('dim-tail', () => ({ dims }));
+    yield by('dim-tail', (query) => {
+      const { out, lse } = attend(scene, scene.row(query, { dims }));
+      return { out: Array.from(out, (x, c) => (c < dims ? x : 0)), lse };
+    });
+    yield by('dim-tail', (query) => {
+      const { out, lse } = attend(scene, scene.row(query));
+      return { out: Array.from(out, (x, c) => (c < dims ? x : 0)), lse };
+    });
+  }
+  yield* wrongNumbers(scene, by);
+};
+
+function* wrongHeads(
+  scene: Scene, changed: (name: DiagnosisName, options: (head: number, query: number) => RowOptions) => Hypothesis,
+): Generator<Hypothesis> {
+  const { batch: B, kvHeads: G, queryHeads: H } = scene.parameters;
+  const others: readonly (readonly [DiagnosisName, (head: number, query: number) => number])[] = [
+    ['gqa-modulo', (head, query) => head - head % G + Math.floor(query / scene.N) % H % G],
+    ['kv-reversed', (head) => head - head % G + G - 1 - head % G],
+    ['kv-first', (head) => head - head % G],
+    ['batch-mixed', (head) => (head + G) % (B * G)],
+    ['batch-mixed', (head) => head % G],
+  ];
+  for (const [name, other] of others) {
+    yield changed(name, (head, query) => ({ from: other(head, query) }));
+    yield changed(name, (head, query) => {
+      const from = other(head, query);
+      return { from, sees: (_, i, j) => scene.sees(from, i, j) };
+    });
+  }
+}
+
+function* wrongLse(scene: Scene, by: By): Generator<Hypothesis> {
+  const lse = (name: DiagnosisName, of: (parts: Parts) => number): Hypothesis => by(name, (query) => {
+    const parts = attend(scene, scene.row(query));
+    return { out: parts.out, lse: of(parts) };
+  });
+  yield lse('lse-no-log', ({ m, Z }) => m + Z);
+  yield lse('lse-no-log', ({ Z }) => Z);
+  yield lse('lse-no-log', (parts) => Math.exp(parts.lse));
+  yield lse('lse-base-2', (parts) => parts.lse * Math.LOG2E);
+  yield lse('lse-base-2', ({ m, Z }) => m + Math.log2(Z));
+  yield lse('lse-no-max', ({ Z }) => Math.log(Z));
+  yield lse('lse-max-only', ({ m }) => m);
+}
+
+function* wrongOnline(scene: Scene, by: By): Generator<Hypothesis> {
+  for (const tile of [...TILES, 1, 4, 2]) {
+    for (const name of ['online-output', 'online-sum', 'online-stale'] as const) {
+      for (const later of name === 'online-stale' ? [false, true] : [false]) {
+        yield by(name, (query) => online(scene, scene.row(query), name, tile, later));
+      }
+    }
+  }
+}
+
+/** Tiles of keys, ascending, with one rescaling forgotten. @param later Whether a stale maximum rescales later. */
+function online(
+  scene: Scene, row: Row, name: 'online-output' | 'online-sum' | 'online-stale', tile: number, later: boolean,
+): Made {
+  let [m, Z] = [-Infinity, 0];
+  const o = new Float64Array(scene.d);
+  for (let at = 0; at < row.keys.length;) {
+    const t = Math.floor(row.keys[at]! / tile);
+    let end = at;
+    while (end < row.keys.length && Math.floor(row.keys[end]! / tile) === t) end++;
+    const part = { ...row, keys: row.keys.slice(at, end), S: row.S.slice(at, end) };
+    const top = Math.max(m, ...part.S);
+    const alpha = m === -Infinity ? 0 : scene.exp(m - top);
+    const weigh = name === 'online-stale' && m !== -Infinity ? m : top;
+    const E = part.S.map((x) => scene.exp(x - weigh));
+    const kept = later && name === 'online-stale' ? 1 : alpha;
+    Z = Z * (name === 'online-sum' ? 1 : kept) + sum(E);
+    scene.weigh(part, E).forEach((x, c) => (o[c] = o[c]! * (name === 'online-output' ? 1 : kept) + x));
+    m = later && name === 'online-stale' && m !== -Infinity ? m : top;
+    at = end;
+  }
+  return { out: o.map((x) => x / Z), lse: m + Math.log(Z) };
+}
+
+/** Rows with hidden keys, and which of them are seen. */
+function wideRows(scene: Scene): { rows: readonly ((query: number) => Row)[]; seen: (row: Row) => boolean[] } {
+  const causal = (query: number): Row => scene.row(query, { sees: (_, i, j) => j <= i });
+  const all = (query: number): Row => scene.row(query, { sees: () => true });
+  return { rows: [causal, all], seen: (row) => row.keys.map((j) => scene.sees(row.head, row.i, j)) };
+}
+
+function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
+  const { rows, seen } = wideRows(scene);
+  yield by('max-missing', (query) => {
+    const row = scene.row(query);
+    const E = row.S.map((x) => scene.exp(x));
+    const Z = Math.fround(sum(E));
+    return { out: scene.weigh(row, E.map(Math.fround)).map((x) => Math.fround(x) / Z), lse: Math.log(Z) };
+  });
+  for (const wide of rows) {
+    yield by('max-causal', (query) => {
+      const row = scene.row(query);
+      const m = Math.max(...wide(query).S);
+      const E = row.S.map((x) => scene.exp(x - m));
+      const Z = sum(E);
+      return { out: scene.weigh(row, E).map((x) => x / Z), lse: m + Math.log(Z) };
+    });
+    for (const low of [1e4, 1e3, 1e2, 1e9]) {
+      yield by('finite-mask', (query) => {
+        const row = wide(query);
+        const see = seen(row);
+        return attend(scene, { ...row, S: row.S.map((x, n) => (see[n] ? x : -low)) });
+      });
+      yield by('finite-mask', (query) => {
+        const row = wide(query);
+        const see = seen(row);
+        return attend(scene, { ...row, S: row.S.map((x, n) => (see[n] ? x : x - low)) });
+      });
+    }
+    yield by('mask-times-logits', (query) => {
+      const row = wide(query);
+      const see = seen(row);
+      return attend(scene, { ...row, S: row.S.map((x, n) => (see[n] ? x : 0)) });
+    });
+    yield by('normalised-by-all', (query) => {
+      const row = wide(query);
+      const see = seen(row);
+      const { E, Z, lse } = attend(scene, row);
+      return { out: scene.weigh(row, E.map((x, n) => (see[n] ? x / Z : 0))), lse };
+    });
+  }
+  yield by('not-normalised', (query) => {
+    const row = scene.row(query);
+    const { E, lse } = attend(scene, row);
+    return { out: scene.weigh(row, E), lse };
+  });
+  yield by('values-from-keys', (query) => attend(scene, scene.row(query), scene.k));
+}
+
+/** What is not finite, and -infinity minus -infinity. */
+function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
+  const { N } = scene;
+  const { rows, seen } = wideRows(scene);
+  const nothing = { out: new Float64Array(scene.d).fill(NaN), lse: NaN };
+  for (const wide of rows) {
+    yield by('nan-leak', (query) => {
+      const row = wide(query);
+      const see = seen(row);
+      const right = attend(scene, scene.row(query));
+      const weights = row.S.map((x, n) => (see[n] ? Math.exp(x - right.lse) : 0));
+      return { out: scene.weigh(row, weights), lse: right.lse };
+    });
+    for (const reaches of [(x: number) => !Number.isFinite(x), (x: number) => !(x < Infinity)]) {
+      yield by('nan-leak', (query) => (wide(query).S.some(reaches) ? nothing : attend(scene, scene.row(query))));
+      yield by('nan-leak', (query) => {
+        const row = wide(query);
+        const value = (j: number): Float64Array => {
+          const at = (row.from * N + j) * scene.d;
+          return scene.v.subarray(at, at + scene.d);
+        };
+        const poisoned = row.keys.some((j, n) => reaches(row.S[n]!) || value(j).some((x) => !Number.isFinite(x)));
+        return poisoned ? nothing : attend(scene, scene.row(query));
+      });
+    }
+  }
+  for (const tile of [...TILES, 1, 4]) {
+    for (const skips of [false, true]) {
+      yield by('empty-tile', (query) => {
+        const row = scene.row(query);
+        const before = Math.floor(row.keys[0]! / tile);
+        const met = Array.from({ length: before }, (_, t) => t)
+          .some((t) => !skips || blockSees(scene, row, t, tile));
+        return met ? nothing : attend(scene, row);
+      });
+      yield by('empty-tile', (query) => {
+        const row = scene.row(query);
+        const tiles = new Set(row.keys.map((j) => Math.floor(j / tile)));
+        const met = Array.from({ length: Math.floor(row.i / tile) + 1 }, (_, t) => t)
+          .some((t) => !tiles.has(t) && (!skips || blockSees(scene, row, t, tile)));
+        return met ? nothing : attend(scene, row);
+      });
+    }
+  }
+}
+
+/** Does any query of the row's tile see a key of tile t? */
+function blockSees(scene: Scene, { head, i }: Row, t: number, tile: number): boolean {
+  const first = i - i % tile;
+  for (let other = first; other < Math.min(first + tile, scene.N); other++) {
+    for (let j = t * tile; j < Math.min((t + 1) * tile, scene.N); j++) if (scene.sees(head, other, j)) return true;
+  }
+  return false;
+}
+
+/** Too little precision, in orders that kernels have. */
+function* wrongNumbers(scene: Scene, by: By): Generator<Hypothesis> {
+  const names = [
+    ['F16', 'probabilities-f16', 'accumulated-f16'], ['BF16', 'probabilities-bf16', 'accumulated-bf16'],
+  ] as const;
+  for (const [dtype, probabilities, accumulated] of names) {
+    const round = (x: number): number => roundTo(x, dtype);
+    yield by(probabilities, (query) => {
+      const row = scene.row(query);
+      const { E, Z, lse } = attend(scene, row);
+      return { out: scene.weigh(row, E.map((x) => round(x) / Z)), lse };
+    });
+    yield by(probabilities, (query) => {
+      const row = scene.row(query);
+      const E = attend(scene, row).E.map(round);
+      const Z = sum(E);
+      return { out: scene.weigh(row, E.map((x) => x / Z)), lse: Math.max(...row.S) + Math.log(Z) };
+    });
+    yield by(probabilities, (query) => {
+      const row = scene.row(query);
+      const { E, Z, lse } = attend(scene, row);
+      return { out: scene.weigh(row, E.map((x) => round(x / Z))), lse };
+    });
+    for (const [ofS, ofOut] of [[true, false], [false, true], [true, true]] as const) {
+      yield by(accumulated, (query) => accumulate(scene, query, round, ofS, ofOut));
+    }
+  }
+}
+
+function accumulate(scene: Scene, query: number, round: (x: number) => number, ofS: boolean, ofOut: boolean): Made {
+  const { d, N, q, k, v } = scene;
+  let row = scene.row(query);
+  if (ofS) {
+    const S = row.keys.map((j) => {
+      let total = 0;
+      for (let c = 0; c < d; c++) total = round(total + round(q[query * d + c]! * k[(row.from * N + j) * d + c]!));
+      return scene.parameters.scale * total;
+    });
+    row = { ...row, S };
+  }
+  const { E, Z, out, lse } = attend(scene, row);
+  if (!ofOut) return { out, lse };
+  const total = new Float64Array(d);
+  row.keys.forEach((j, n) => {
+    for (let c = 0; c < d; c++) total[c] = round(total[c]! + round(E[n]! * v[(row.from * N + j) * d + c]!));
+  });
+  return { out: total.map((x) => x / Z), lse };
+}

@@ -1,0 +1,115 @@
+/**
+ * Wrong lifetimes and masks (§2).
+ * @module
+ */
+import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
+import type { DiagnosisName } from './diagnoses.ts';
+import { TILES } from './hypothesis.ts';
+import type { Plan, Scene, Sees } from './scene.ts';
+
+/** A mask that someone might have in the place of §2's; `last` if it is a lifetime. */
+export interface Life {
+  readonly name: DiagnosisName;
+  readonly sees: Sees;
+  /** last(j) of KV head b G + g. */
+  readonly last?: (head: number, j: number) => number;
+}
+
+const { GLOBAL, LOCAL, WINDOW } = TokenType;
+
+/** Wrong masks, the likelier first. */
+export function* lives(scene: Scene): Generator<Life> {
+  const { N, chunks, parameters: { chunk: C, window: W, kvHeads: G } } = scene;
+  const life = (name: DiagnosisName, change: (head: number, j: number, type: number, c: number) => number): Life => {
+    const made: Int32Array[] = [];
+    const last = (head: number, j: number): number => {
+      made[head] ??= Int32Array.from({ length: N }, (_, t) => {
+        const c = chunkOf(t, C);
+        return Math.min(change(head, t, scene.plan(head).own[c]!, c), FOREVER);
+      });
+      return made[head][j]!;
+    };
+    return { name, last, sees: (head, i, j) => j <= i && i <= last(head, j) };
+  };
+  const right = (head: number, j: number): number => scene.last[head * N + j]!;
+  const ofType = (wanted: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number): Life =>
+    life(name, (head, j, type, c) => (type === wanted ? change(head, j, c) : right(head, j)));
+
+  yield ofType(WINDOW, 'window-long', (head, j) => right(head, j) + 1);
+  yield ofType(WINDOW, 'window-short', (head, j) => right(head, j) - 1);
+  yield ofType(LOCAL, 'local-late', (head, j) => right(head, j) + 1);
+  yield ofType(LOCAL, 'local-early', (head, j) => (right(head, j) === FOREVER ? FOREVER : right(head, j) - 1));
+  yield ofType(LOCAL, 'local-never', () => FOREVER);
+  yield ofType(LOCAL, 'local-by-itself', (_, j) => j);
+  yield ofType(LOCAL, 'local-by-itself', (_, _j, c) => chunkEnd(c, C));
+  yield ofType(LOCAL, 'local-by-local', (head, _, c) => closer(scene.plan(head), c, C, (type) => type !== WINDOW));
+  yield ofType(LOCAL, 'local-by-local', (head, _, c) => closer(scene.plan(head), c, C, (type) => type === LOCAL));
+  yield ofType(LOCAL, 'local-by-any', (head, _, c) => closer(scene.plan(head), c, C, (type) => type !== LOCAL));
+  yield ofType(LOCAL, 'local-by-any', (_, _j, c) => chunkEnd(c + 1, C));
+  yield ofType(LOCAL, 'local-chunk-first', (head, j) => (right(head, j) === FOREVER ? FOREVER : right(head, j) - C + 1));
+  yield ofType(LOCAL, 'local-by-last-global', (head, _, c) => {
+    const after = scene.plan(head).own.lastIndexOf(GLOBAL);
+    return after > c ? chunkEnd(after, C) : FOREVER;
+  });
+  if (C > 1) {
+    yield ofType(WINDOW, 'window-from-token', (_, j) => j + W);
+    yield ofType(WINDOW, 'window-from-chunk-start', (_, j, c) => Math.max(j, c * C + W));
+    yield ofType(WINDOW, 'window-from-chunk-start', (_, _j, c) => c * C + W);
+  }
+  yield ofType(WINDOW, 'window-forever', () => FOREVER);
+  for (const tile of [C, ...TILES]) {
+    yield ofType(GLOBAL, 'global-chunk-edge', (_, j) => (Math.floor(j / tile) + 1) * tile - 1);
+    yield ofType(GLOBAL, 'global-chunk-edge', (_, j) => (Math.floor(j / tile) + 1) * tile);
+  }
+  yield ofType(GLOBAL, 'global-by-global', (head, _, c) => closer(scene.plan(head), c, C, (type) => type === GLOBAL));
+  yield ofType(GLOBAL, 'sink-forgotten', (_, _j, c) => (c === 0 ? chunkEnd(c, C) + W : FOREVER));
+  yield life('last-excluded', (head, j) => (right(head, j) === FOREVER ? FOREVER : right(head, j) - 1));
+  yield life('last-excluded', (head, j) => (right(head, j) === FOREVER ? FOREVER : Math.max(j, right(head, j) - 1)));
+  yield life('types-of-first-head', (head, j) => right(head - head % G, j));
+  yield life('types-of-first-batch', (head, j) => right(head % G, j));
+  const given = scene.types;
+  yield life('unfinished-chunk', (head, _j, _, c) => {
+    const type = given[head * chunks + c]!;
+    const own = given.subarray(head * chunks, (head + 1) * chunks);
+    return type === GLOBAL ? FOREVER : type === WINDOW ? chunkEnd(c, C) + W
+      : closer({ own } as unknown as Plan, c, C, (each) => each === GLOBAL);
+  });
+
+  const mask = (name: DiagnosisName, sees: Sees): Life => ({ name, sees });
+  yield mask('causal-missing', (head, i, j) => i <= right(head, j));
+  yield mask('causal-missing', (head, i, j) => i <= right(head, j) && i <= j + W || j <= i && scene.sees(head, i, j));
+  yield mask('causal-missing', (head, i, j) => j > i || scene.sees(head, i, j));
+  yield mask('causal-late', (head, i, j) => j <= i + 1 && i <= right(head, j));
+  yield mask('diagonal-hidden', (head, i, j) => j < i && i <= right(head, j));
+  yield mask('diagonal-hidden', (head, i, j) => (j < i || i === 0) && scene.sees(head, i, j));
+  yield mask('mask-ignored', (_, i, j) => j <= i);
+  yield mask('mask-transposed', (head, i, j) => scene.sees(head, j, i));
+  for (const tile of TILES) {
+    const tileOf = (n: number): number => Math.floor(n / tile);
+    const partial = Math.floor(N / tile);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0));
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i));
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1);
+    yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j) && scene.sees(head, i, tileOf(j) * tile));
+    for (const row of [(i: number) => tileOf(i) * tile, (i: number) => Math.min(tileOf(i) * tile + tile, N) - 1]) {
+      yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j)
+        && (tileOf(j) === tileOf(i) || scene.sees(head, row(i), tileOf(j) * tile)));
+    }
+    const anySeen = (head: number, i: number, t: number): boolean => {
+      for (let j = t * tile; j < Math.min(N, (t + 1) * tile); j++) if (scene.sees(head, i, j)) return true;
+      return false;
+    };
+    yield mask('tile-whole', (head, i, j) => j <= i && anySeen(head, i, tileOf(j)));
+    yield mask('tile-whole', (head, i, j) => j <= i && (tileOf(j) === tileOf(i) ? scene.sees(head, i, j)
+      : anySeen(head, i, tileOf(j))));
+  }
+}
+
+/** The end of the first chunk after c whose type closes. */
+function closer({ own }: Pick<Plan, 'own'>, c: number, C: number, closes: (type: number) => boolean): number {
+  for (let n = c + 1; n < own.length; n++) if (closes(own[n]!)) return chunkEnd(n, C);
+  return FOREVER;
+}

@@ -1,0 +1,284 @@
+/**
+ * How far honest outputs may lie from the truth: an a-priori rounding analysis, with nothing measured or tuned.
+ *
+ * Every rounding below gets the bound of its kind (u for an f32 operation, n u for a sum of n terms in any order:
+ * Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1 and §4.2; products of roundings beyond the
+ * first order are left out, except under exp, where they are kept). Per pair only norms of rows are used.
+ *
+ *     u     2^-24 (f64: 2^-53), and 2^-53 because the truth is itself computed in float64
+ *     s     where P, dS, o and results may be stored: 2^-11 f16, 2^-8 bf16, else u
+ *     tiny  what may vanish: spacing of f16's subnormals; else the smallest normal, which may be flushed to 0
+ *     exp   (6 + 4|x|) u, log 6 u relative or 8 u absolute, division 5 u: WGSL's, the weakest of the languages
+ *
+ * With n_i the visible keys of row i, m_i their maximum, x = m_i - S, L = log Z:
+ *
+ *     S      (d + 5) u |scale| |q||k|: d for the product, 5 for a scale that is rounded, and folded with log2(e)
+ *     E      lambda = S's + u (|m| + 11 |x| + 6 + 7 rho), the error of its logarithm: rounding m folded, x twice (once
+ *            for exp, once for the rescalings on the way from an older maximum) and exp, and each of rho rescalings.
+ *            rho: new maxima in the order of keys, or against it, or visible keys, at most one per tile of 16
+ *     Z      log(sum A e^lambda) =: Lambda, by the first row alone (Jensen: also a bound downwards)
+ *     lse    l = Lambda + u (n + 14 + 15 L + 4 |m| + 2 |lse|)
+ *     A      r = e^(lambda + l) - 1, relative: recomputed from lse as the backward does, or E / Z
+ *     out    sum_j A max|v_j| (r + s + (n + 6) u) + tiny sum_j max|v_j|
+ *     P'     d u |do||v|         D   |do| (sum_j A |v_j| (r + 2 s + (n + 6 + d) u) + tiny sum_j |v_j|), o stored
+ *     dS     A ((1 + r) (P' + D) + |P' - D| (r + s + 4 u)) + tiny
+ *     dv_j   sum_i max|do_i| (A (r + s + n u) + tiny)
+ *     dq_i   |scale| sum_j max|k_j| (dS's + |dS| (n + 4) u)        dk_j likewise over i, and max|q_i|
+ *     dM     as dS without s, its weight from lse over the visible or (`bounded`) over all keys
+ *     dm_rows, dg, dl, dw    sums of dM's and of |dM| n u, over the pairs of §5, subtracted ones included
+ *     dscores  y's relative error by the same rules, s for y stored, and the budgets of dg, dl, dw as stored
+ *
+ * To each value compare.ts adds the rounding of its own storage.
+ * @module
+ */
+import type { IntegerTensor } from '../../formats/named-tensor.ts';
+import { forEachTile, type HeadPairs, pairsOf } from '../cases/pairs.ts';
+import { typeSums } from '../cases/type-sums.ts';
+import type { ClaimedDtype, OracleCase } from '../types.ts';
+
+/** The roundoffs of a claim, see above. */
+export interface Roundoffs {
+  readonly u: number;
+  readonly s: number;
+  readonly tiny: number;
+}
+
+/** Roundoff of each dtype's storage. */
+export const STORAGE: Readonly<Record<ClaimedDtype, number>> = {
+  f64: 2 ** -53, f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8,
+};
+
+/** The roundoffs that `dtype` claims. */
+export function roundoffs(dtype: ClaimedDtype): Roundoffs {
+  const u = (dtype === 'f64' ? 2 ** -53 : 2 ** -24) + 2 ** -53;
+  const tiny = { f64: 2 ** -1022, f32: 2 ** -126, bf16: 2 ** -126, f16: 2 ** -24 }[dtype];
+  return { u, s: Math.max(u, STORAGE[dtype]), tiny };
+}
+
+/** One KV head to analyse. */
+export interface HeadProblem {
+  readonly pairs: HeadPairs;
+  /** last [N] and types [Nc] of this head. */
+  readonly last: Int32Array;
+  readonly types: Int32Array;
+  readonly window: number;
+  readonly chunk: number;
+}
+
+/** Budgets of one KV head by output, one per row, before storage: out, lse, dq [R,N]; dv, dk, dm_rows [N]; d* [Nc]. */
+export type HeadBudgets = Readonly<Partial<Record<
+  'out' | 'lse' | 'dv' | 'dq' | 'dk' | 'dm_rows' | 'dw' | 'dl' | 'dg', Float64Array
+>>>;
+
+/** KV head `head` = b G + g of a case whose last() is known. */
+export function problemOf({ parameters, inputs, expected }: OracleCase, head: number): HeadProblem {
+  const { tokens: N, window, chunk } = parameters;
+  const cut = (name: string, length: number): Int32Array =>
+    ((expected[name] ?? inputs[name]) as IntegerTensor).data.subarray(head * length, (head + 1) * length);
+  return {
+    pairs: pairsOf(parameters, inputs, head), last: cut('last', N), types: cut('types', Math.ceil(N / chunk)), window, chunk,
+  };
+}
+
+/** e^x - 1 from above, cheap for small x. */
+const grown = (x: number): number => (x < 1 ? x + x * x : Math.expm1(x));
+
+/**
+ * The budgets of one KV head: the pass over all its pairs.
+ *
+ * @param onProgress Told the pairs of each tile as it is done.
+ */
+export function headBudgets(
+  problem: HeadProblem, dtype: ClaimedDtype, onProgress: (pairs: number) => void = () => undefined,
+): HeadBudgets {
+  const { pairs, last } = problem;
+  const { queryHeads: R, tokens: N, headDim: d, rule, q, k, v, dout } = pairs;
+  const { u, s, tiny } = roundoffs(dtype);
+  const flushed = dtype === 'f64' ? 2 ** -1022 : 2 ** -126;
+  const scale = Math.abs(pairs.scale);
+  const [Q, K, V] = [norms(q, d), norms(k, d), norms(v, d)];
+  const dO = dout && norms(dout, d);
+  const [out, lse, dq] = [new Float64Array(R * N), new Float64Array(R * N), new Float64Array(R * N)];
+  // Per key: errors, magnitudes and visible queries, turned into budgets at the end.
+  const [dv, dvSize, dk, dkSize, dkTiny, seen, dm] = Array.from({ length: 7 }, () => new Float64Array(N)) as
+    [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+  const sums = dO && typeSums(problem.types, N, problem);
+  const [visible, causal] = [new RowLogSum(N, u), new RowLogSum(N, u)];
+  const all = Int32Array.from({ length: N }, (_, j) => j);
+  const keys = new Int32Array(N);
+  const [errors, sizes] = [new Float64Array(N), new Float64Array(N)];
+  const tinyS = tiny * Math.max(1, scale);
+
+  forEachTile(pairs, ({ h, first, rows, stride, S, P }) => {
+    for (let r = 0; r < rows; r++) {
+      const i = first + r;
+      const row = h * N + i;
+      const start = r * stride;
+      let n = 0;
+      for (let j = 0; j <= i; j++) if (last[j]! >= i) keys[n++] = j;
+      const unitS = (d + 5) * u * scale * Q.length[row]!;
+      visible.solve(S, start, keys, n, i, unitS, K.length);
+      const { A, relative } = visible;
+      lse[row] = visible.error;
+      let [o, oTiny, length, error, lengths, D] = [0, 0, 0, 0, 0, 0];
+      for (let at = 0; at < n; at++) {
+        const j = keys[at]!;
+        const a = A[at]!;
+        o += a * V.largest[j]! * relative[at]!;
+        length += a * V.largest[j]!;
+        oTiny += V.largest[j]!;
+      }
+      out[row] = o + length * (s + (n + 6) * u) + tiny * oTiny;
+      if (!dO) continue;
+      length = 0;
+      for (let at = 0; at < n; at++) {
+        const j = keys[at]!;
+        const a = A[at]!;
+        D += a * P[start + j]!;
+        error += a * V.length[j]! * relative[at]!;
+        length += a * V.length[j]!;
+        lengths += V.length[j]!;
+      }
+      const doLength = dO.length[row]!;
+      const doMost = dO.largest[row]!;
+      const errorD = doLength * (error + length * (2 * s + (n + 6 + d) * u) + tiny * lengths);
+      const unitP = d * u * doLength;
+      let [dqError, dqSize, dqTiny] = [0, 0, 0];
+      const qMost = Q.largest[row]!;
+      for (let at = 0; at < n; at++) {
+        const j = keys[at]!;
+        const a = A[at]!;
+        const e = relative[at]!;
+        const size = a * Math.abs(P[start + j]! - D);
+        const errorS = a * (1 + e) * (unitP * V.length[j]! + errorD) + size * (e + s + 4 * u);
+        dqError += errorS * K.largest[j]!;
+        dqSize += size * K.largest[j]!;
+        dqTiny += K.largest[j]!;
+        dk[j] = dk[j]! + errorS * qMost;
+        dkSize[j] = dkSize[j]! + size * qMost;
+        dkTiny[j] = dkTiny[j]! + qMost;
+        dv[j] = dv[j]! + doMost * (a * (e + s) + tiny);
+        dvSize[j] = dvSize[j]! + doMost * a;
+        seen[j] = seen[j]! + 1;
+      }
+      dq[row] = scale * (dqError + dqSize * (n + 4) * u) + tinyS * dqTiny;
+      // dM: all causal keys.
+      causal.solve(S, start, all, i + 1, i, unitS, K.length);
+      if (rule === 'exact') causal.weighBy(visible, i + 1, unitS, K.length);
+      let [rowError, rowSize] = [0, 0];
+      for (let j = 0; j <= i; j++) {
+        const a = causal.A[j]!;
+        const e = causal.relative[j]!;
+        const difference = Math.abs(P[start + j]! - D);
+        const size = a * difference;
+        sizes[j] = size;
+        errors[j] = a * (1 + e) * (unitP * V.length[j]! + errorD) + size * (e + 4 * u) + flushed * (1 + difference);
+        rowError += errors[j]!;
+        rowSize += size;
+      }
+      dm[i] = dm[i]! + rowError + rowSize * (i + 1) * R * u;
+      sums!.addRow(i, errors, sizes);
+    }
+    onProgress(rows * (first + (rows + 1) / 2));
+  });
+
+  if (!sums) return { out, lse };
+  for (let j = 0; j < N; j++) {
+    dv[j] = dv[j]! + dvSize[j]! * seen[j]! * u;
+    dk[j] = scale * (dk[j]! + dkSize[j]! * (seen[j]! + 4) * u) + tinyS * dkTiny[j]!;
+  }
+  const of = (which: number): Float64Array => Float64Array.from({ length: sums.count.length / 3 }, (_, c) => {
+    const at = 3 * c + which;
+    return sums.first[at]! + sums.second[at]! * sums.count[at]! * u;
+  });
+  return { out, lse, dv, dq, dk, dm_rows: dm, dw: of(2), dl: of(1), dg: of(0) };
+}
+
+/** Length and largest magnitude of each row of x [...,d]. */
+function norms(x: Float64Array, d: number): { readonly length: Float64Array; readonly largest: Float64Array } {
+  const [length, largest] = [new Float64Array(x.length / d), new Float64Array(x.length / d)];
+  for (let row = 0; row < length.length; row++) {
+    let [sum, most] = [0, 0];
+    for (let n = row * d; n < (row + 1) * d; n++) {
+      sum += x[n]! * x[n]!;
+      most = Math.max(most, Math.abs(x[n]!));
+    }
+    length[row] = Math.sqrt(sum);
+    largest[row] = most;
+  }
+  return { length, largest };
+}
+
+/** Softmax of one row over some keys, and what rounding does to it. */
+class RowLogSum {
+  /** A and its relative error r, in the order of the keys. */
+  readonly A: Float64Array;
+  readonly relative: Float64Array;
+  /** Error of lse: l. */
+  error = 0;
+  #lse = 0;
+  #x: Float64Array;
+  #max = 0;
+  #rho = 0;
+  readonly #u: number;
+
+  constructor(N: number, u: number) {
+    [this.A, this.relative, this.#x] = [new Float64Array(N), new Float64Array(N), new Float64Array(N)];
+    this.#u = u;
+  }
+
+  /** Keys keys[0..n-1] of query i; S of key j at start + j; `unit` times kLength[j] bounds its error. */
+  solve(
+    S: Float64Array, start: number, keys: Int32Array, n: number, i: number, unit: number, kLength: Float64Array,
+  ): void {
+    const { A, relative } = this;
+    const x = this.#x;
+    const u = this.#u;
+    let [max, up] = [-Infinity, 0];
+    for (let at = 0; at < n; at++) {
+      const value = S[start + keys[at]!]!;
+      x[at] = value;
+      if (value > max) {
+        max = value;
+        up++;
+      }
+    }
+    let [top, down] = [-Infinity, 0];
+    for (let at = n - 1; at >= 0 && top < max; at--) {
+      if (x[at]! > top) {
+        top = x[at]!;
+        down++;
+      }
+    }
+    const rho = Math.max(up, down, Math.min(n, Math.ceil((i + 1) / 16)));
+    let Z = 0;
+    for (let at = 0; at < n; at++) {
+      x[at] = max - x[at]!;
+      Z += A[at] = Math.exp(-x[at]!);
+    }
+    const base = u * (Math.abs(max) + 6 + 7 * rho);
+    let growth = 0;
+    for (let at = 0; at < n; at++) {
+      A[at] = A[at]! / Z;
+      const lambda = base + unit * kLength[keys[at]!]! + 11 * u * x[at]!;
+      relative[at] = lambda;
+      growth += A[at]! * grown(lambda);
+    }
+    const log = Math.log(Z);
+    const lse = max + log;
+    const error = Math.log1p(growth) + u * (n + 14 + 15 * log + 4 * Math.abs(max) + 2 * Math.abs(lse));
+    for (let at = 0; at < n; at++) relative[at] = grown(relative[at]! + error);
+    [this.error, this.#lse, this.#max, this.#rho] = [error, lse, max, rho];
+  }
+
+  /** Weighs this row's keys 0..n-1, already solved, by the lse of `visible` instead: rule `exact`. */
+  weighBy(visible: RowLogSum, n: number, unit: number, kLength: Float64Array): void {
+    const u = this.#u;
+    const base = visible.error + u * (Math.abs(visible.#max) + 6 + 7 * visible.#rho);
+    for (let j = 0; j < n; j++) {
+      const S = this.#max - this.#x[j]!;
+      this.A[j] = Math.exp(S - visible.#lse);
+      this.relative[j] = grown(base + unit * kLength[j]! + 11 * u * Math.abs(visible.#max - S));
+    }
+  }
+}

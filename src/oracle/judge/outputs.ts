@@ -1,0 +1,74 @@
+/**
+ * What a kernel's author may hand in: names, groups of names, and the arithmetic it claims.
+ * @module
+ */
+import { ValueError } from '../../core/errors.ts';
+import {
+  type ClaimedDtype, type Divergence, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
+} from '../types.ts';
+
+/** Groups of outputs, as in types.ts. */
+export const OUTPUT_GROUPS: Readonly<Record<string, readonly OutputName[]>> = {
+  search: ['types'],
+  life: ['last', 'mask'],
+  forward: ['out', 'lse'],
+  backward: ['dv', 'dq', 'dk'],
+  types: ['types', 'dm_rows', 'dw', 'dl', 'dg', 'dscores'],
+  cache: ['cache_closed_by', 'cache_evicted_at', 'cache_live', 'cache_out', 'cache_bytes'],
+};
+
+/**
+ * The outputs that names and groups of them mean, in the order of the algorithm.
+ *
+ * @throws {ValueError} If one is neither.
+ */
+export function outputNames(names: readonly string[]): readonly OutputName[] {
+  const wanted = new Set<string>();
+  for (const name of names) {
+    const group = Object.hasOwn(OUTPUT_GROUPS, name) ? OUTPUT_GROUPS[name] : undefined;
+    if (!group && !(OUTPUT_ORDER as readonly string[]).includes(name)) {
+      const known = [...Object.keys(OUTPUT_GROUPS), ...OUTPUT_ORDER.filter((each) => each !== 'types')];
+      throw new ValueError(`there is no output '${name}': name some of ${known.join(', ')}`);
+    }
+    for (const each of group ?? [name]) wanted.add(each);
+  }
+  return OUTPUT_ORDER.filter((name) => wanted.has(name));
+}
+
+/** What outputs claim if nobody says: the dtype that holds `out`, if it is 16 bits wide, else f32. */
+export function claimOf(outputs: Tensors): ClaimedDtype {
+  const dtype = outputs.out?.dtype;
+  return dtype === 'F16' ? 'f16' : dtype === 'BF16' ? 'bf16' : 'f32';
+}
+
+type Axis = 'batch' | 'head' | 'kvHead' | 'query' | 'key' | 'step' | 'other';
+const QUERIES = ['batch', 'head', 'query', 'other'] as const;
+const KEYS = ['batch', 'kvHead', 'key', 'other'] as const;
+/** What the axes of an output count. */
+const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
+  types: KEYS, last: KEYS, mask: ['batch', 'kvHead', 'query', 'key'], out: QUERIES, lse: QUERIES,
+  dv: KEYS, dq: QUERIES, dk: KEYS, dm_rows: ['batch', 'kvHead', 'query'], dw: KEYS, dl: KEYS, dg: KEYS, dscores: KEYS,
+  cache_closed_by: KEYS, cache_evicted_at: KEYS, cache_live: ['step', 'batch', 'kvHead', 'key'], cache_out: QUERIES,
+  cache_bytes: ['step', 'batch', 'kvHead'],
+};
+
+/** The first failing element of the first failing output, if any; `key` is a chunk where the output has chunks. */
+export function divergenceOf(
+  expected: Tensors, outputs: Tensors, reports: readonly TensorReport[],
+): Divergence | undefined {
+  const report = reports.find(({ status, first }) => status === 'fail' && first !== undefined);
+  if (!report) return undefined;
+  const { name, first: at } = report;
+  const truth = expected[name]!;
+  let rest = at!;
+  const index = truth.shape.toReversed().map((size) => {
+    const n = rest % size;
+    rest = (rest - n) / size;
+    return n;
+  }).reverse();
+  const named = index.map((n, axis) => [AXES[name as OutputName][axis]!, n] as const)
+    .filter(([axis]) => axis !== 'other');
+  return {
+    tensor: name, index, ...Object.fromEntries(named), expected: truth.data[at!]!, actual: outputs[name]!.data[at!]!,
+  };
+}
