@@ -11,7 +11,7 @@ const [HEADS, HEAD_DIM] = [4, 64];
 
 /** Waits for `results` and frees them. */
 export async function finish(engine: Engine, results: readonly Tensor[]): Promise<void> {
-  await engine.read(results[0]!);
+  await engine.read(results[0]);
   for (const result of results) result.dispose();
 }
 

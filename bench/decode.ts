@@ -13,8 +13,8 @@ const [PREFILL, WARM_UP, TIMED] = [64, 32, 200];
 /** Reads the next `count` tokens of `text`, over and over, as many at once as `generate` reads of a prompt. */
 export async function feed(session: Session, text: Int32Array, count: number): Promise<void> {
   for (let left = count; left > 0; left -= PREFILL) {
-    const seen = session.lengths[0]!;
-    await session.step(Int32Array.from({ length: Math.min(PREFILL, left) }, (_, n) => text[(seen + n) % text.length]!));
+    const seen = session.lengths[0];
+    await session.step(Int32Array.from({ length: Math.min(PREFILL, left) }, (_, n) => text[(seen + n) % text.length]));
   }
 }
 
@@ -38,10 +38,10 @@ export async function decodeCase({ quick, model: folder, createEngine }: Setting
     const live = await Promise.all(sessions.map(liveEntries));
     sessions.forEach((session) => session.dispose());
     lengths.forEach((length, n) => measured.push({
-      what: `${policy}: ms per token after ${length}, ${live[n]} entries live`, value: times[n]!, unit: 'ms',
+      what: `${policy}: ms per token after ${length}, ${live[n]} entries live`, value: times[n], unit: 'ms',
     }));
     measured.push({
-      what: `${policy}: after ${lengths[1]} / after ${lengths[0]}`, value: times[1]! / times[0]!, unit: '',
+      what: `${policy}: after ${lengths[1]} / after ${lengths[0]}`, value: times[1] / times[0], unit: '',
       ...(policy.startsWith('streaming') && { target: 1.3 }), // the one whose live set is bounded by its definition
     });
   }

@@ -46,11 +46,11 @@ export async function hostAttentionCase(settings: Settings): Promise<Measurement
   const visible: Measurement[] = [];
   for (const N of settings.quick ? [64, 256] : [64, 256, 1024, 2048]) {
     const each = await Promise.all(engines.map((engine) => attentionRuns(engine, N)));
-    visible.push({ what: `visible pairs of the sparse pattern, N = ${N}`, value: 100 * each[0]!.visible, unit: '%' });
+    visible.push({ what: `visible pairs of the sparse pattern, N = ${N}`, value: 100 * each[0].visible, unit: '%' });
     const rounds = roundsOf(N, settings);
-    for (const job of Object.keys(each[0]!.runs)) {
+    for (const job of Object.keys(each[0].runs)) {
       // Sizes grow, and the code is warm after the first.
-      const ms = await timeInTurns(each.map(({ runs }) => runs[job]!), { rounds, warmUp: N === 64 ? 1 : 0 });
+      const ms = await timeInTurns(each.map(({ runs }) => runs[job]), { rounds, warmUp: N === 64 ? 1 : 0 });
       timed.push({ job, size: N, rounds, ms });
     }
   }
@@ -101,11 +101,11 @@ async function openEngines({ createEngine, openEngine }: Settings): Promise<Engi
 
 async function loadModels({ model: folder }: Settings, engines: readonly Engine[]) {
   const models = await Promise.all(engines.map((engine) => shippedModel(folder, engine)));
-  return { models, text: models[0]!.tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')) };
+  return { models, text: models[0].tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')) };
 }
 
 function roundsOf(size: number, { repeats }: Settings): number {
-  return Math.ceil(repeats * ROUNDS[size]!);
+  return Math.ceil(repeats * ROUNDS[size]);
 }
 
 /** All numbers of a case, its crossovers last; frees the engines. */
@@ -122,9 +122,9 @@ function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Words)
   const names = engines.map(shortName);
   return [
     ...ms.map((time, n) => tokens
-      ? cell(names[n]!, (1000 * tokens(size)) / time, 'tokens/s')
-      : cell(names[n]!, time, 'ms')),
-    ...ms.slice(0, -1).map((time, n) => cell(`time / ${names[n]!}`, ms[ms.length - 1]! / time, '')),
+      ? cell(names[n], (1000 * tokens(size)) / time, 'tokens/s')
+      : cell(names[n], time, 'ms')),
+    ...ms.slice(0, -1).map((time, n) => cell(`time / ${names[n]}`, ms[ms.length - 1] / time, '')),
     cell('rounds', rounds, ''),
   ];
 }
@@ -138,9 +138,9 @@ function crossovers(timed: readonly Timed[], engines: readonly Engine[]): Measur
   const gpu = names.length - 1;
   return [...new Set(timed.map(({ job }) => job))].flatMap((job) => {
     const sizes = timed.filter((one) => one.job === job);
-    const measured = `${sizes[0]!.size} to ${sizes[sizes.length - 1]!.size} measured`;
+    const measured = `${sizes[0].size} to ${sizes[sizes.length - 1].size} measured`;
     return names.slice(0, gpu).map((name, n) => {
-      const slower = sizes.map(({ ms }) => ms[gpu]! >= ms[n]!).lastIndexOf(true);
+      const slower = sizes.map(({ ms }) => ms[gpu] >= ms[n]).lastIndexOf(true);
       return {
         what: `${job}: tokens from which on ${names[gpu]} is faster than ${name} (${measured})`,
         value: sizes[slower + 1]?.size ?? Infinity, unit: '',

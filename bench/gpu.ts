@@ -25,7 +25,7 @@ async function finished(engine: Engine): Promise<void> {
 function reals(seed: number, length: number): Float32Array {
   const { normal } = generator(seed, [0]);
   const block = Float32Array.from({ length: Math.min(length, 2 ** 18) }, normal);
-  return Float32Array.from({ length }, (_, n) => block[n % block.length]!);
+  return Float32Array.from({ length }, (_, n) => block[n % block.length]);
 }
 
 /** 10% GLOBAL, 30% LOCAL, 60% WINDOW(256). */
@@ -47,12 +47,12 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
     const data = [QUERY_HEADS, KV_HEADS, KV_HEADS].map((heads, n) => reals(n + 1, heads * N * HEAD_DIM));
     await finished(engine);
     const begin = performance.now();
-    const [q, k, v] = [engine.tensor(data[0]!, queries), engine.tensor(data[1]!, keys), engine.tensor(data[2]!, keys)];
+    const [q, k, v] = [engine.tensor(data[0], queries), engine.tensor(data[1], keys), engine.tensor(data[2], keys)];
     await finished(engine);
     const upload = performance.now() - begin;
     const patterns = [new Int32Array(KV_HEADS * N), mixedTypes(KV_HEADS * N)].map((types) =>
       engine.lifetime(engine.integers(types, [1, KV_HEADS, N]), N, { window: WINDOW, chunk: 1 }));
-    const lives = await engine.readIntegers(patterns[1]!);
+    const lives = await engine.readIntegers(patterns[1]);
     const visible = lives.reduce((pairs, last, n) => pairs + Math.min(last, N - 1) - (n % N) + 1, 0);
     const times = await timeInTurns(patterns.map((last) => async () => {
       const { out, lse } = engine.attention({ q, k, v, last, scale: SCALE });
@@ -60,7 +60,7 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
       out.dispose();
       lse.dispose();
     }), { rounds: repeats });
-    const { out } = engine.attention({ q, k, v, last: patterns[0]!, scale: SCALE });
+    const { out } = engine.attention({ q, k, v, last: patterns[0], scale: SCALE });
     await finished(engine);
     const start = performance.now();
     await engine.read(out);
@@ -146,11 +146,11 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
       times.push(time);
       found.push(
         { what: `${name}: token after ${mark} seen`, value: time, unit: 'ms' },
-        { what: `${name}: live entries per head`, value: live[0]!, unit: '' },
+        { what: `${name}: live entries per head`, value: live[0], unit: '' },
         { what: `${name}: cache of the layer`, value: bytes.reduce((a, b) => a + b, 0) / 2 ** 20, unit: 'MiB' },
       );
     }
-    found.push({ what: `${name}: longest / shortest`, value: times[times.length - 1]! / times[0]!, unit: '' });
+    found.push({ what: `${name}: longest / shortest`, value: times[times.length - 1] / times[0], unit: '' });
     cache.dispose();
   }
   engine.dispose();

@@ -34,7 +34,7 @@ export interface Case {
 
 /** The upper median. */
 export function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
 /**
@@ -49,7 +49,7 @@ export async function timeInTurns(
     for (const [n, run] of functions.entries()) {
       const start = performance.now();
       await run();
-      if (round >= 0) times[n]!.push(performance.now() - start);
+      if (round >= 0) times[n].push(performance.now() - start);
     }
   }
   return times.map(median);

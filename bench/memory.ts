@@ -11,7 +11,7 @@ const BLOCK = 16;
 /** Decodes in a process of its own, which nothing else has grown and whose garbage can be collected on demand. */
 export async function memoryCase(settings: Settings): Promise<Measurement[]> {
   if (globalThis.gc) return measureHere(settings, globalThis.gc);
-  const args = ['--expose-gc', process.argv[1]!, '--only', 'memory', '--json', ...(settings.quick ? ['--quick'] : [])];
+  const args = ['--expose-gc', process.argv[1], '--only', 'memory', '--json', ...(settings.quick ? ['--quick'] : [])];
   const printed = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   return (JSON.parse(printed) as { measured: Measurement[] }).measured;
 }
@@ -22,12 +22,12 @@ async function measureHere({ quick, createEngine }: Settings, collect: () => unk
   const session = model.session({ blockSize: BLOCK });
   const [early, late] = quick ? [2_000, 10_000] as const : [10_000, 50_000] as const;
   const decodeTo = async (tokens: number) => {
-    while (session.lengths[0]! < tokens) await session.step([session.lengths[0]! % 256]);
+    while (session.lengths[0] < tokens) await session.step([session.lengths[0] % 256]);
     collect();
     const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
-    const { live, bytes, entryBytes } = (await session.stats())[0]!;
-    const inBlocks = Math.ceil(live[0]! / BLOCK) * BLOCK * entryBytes;
-    return { live: live[0]!, bytes: bytes[0]!, inBlocks, used: heapUsed + arrayBuffers, rss };
+    const { live, bytes, entryBytes } = (await session.stats())[0];
+    const inBlocks = Math.ceil(live[0] / BLOCK) * BLOCK * entryBytes;
+    return { live: live[0], bytes: bytes[0], inBlocks, used: heapUsed + arrayBuffers, rss };
   };
   const [before, after] = [await decodeTo(early), await decodeTo(late)];
   session.dispose();

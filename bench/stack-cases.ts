@@ -75,25 +75,25 @@ async function rounded(ask: (engine: Engine) => Tensor): Promise<Float32Array> {
 }
 
 const elementwise: StackCase = async (engine, draw, size) => {
-  const shape = [...ROWS[size]!, WIDTHS[size]!];
+  const shape = [...ROWS[size], WIDTHS[size]];
   const [a, b, sum] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, shape)];
   engine.accumulate(sum, a);
   return read(engine, { add: engine.add(a, b), accumulate: sum });
 };
 
 const embedding: StackCase = async (engine, draw, size) => {
-  const [V, D] = [17, WIDTHS[size]!];
-  const ids = whole(engine, draw, ROWS[size]!, V);
+  const [V, D] = [17, WIDTHS[size]];
+  const ids = whole(engine, draw, ROWS[size], V);
   return read(engine, {
     embedding: engine.embedding(real(engine, draw, [V, D]), ids),
-    embeddingBackward: engine.embeddingBackward(real(engine, draw, [...ROWS[size]!, D]), ids, V),
+    embeddingBackward: engine.embeddingBackward(real(engine, draw, [...ROWS[size], D]), ids, V),
   });
 };
 
 const linear: StackCase = async (engine, draw, size) => {
-  const [K, M] = [WIDTHS[size]!, WIDTHS[2 - size]!];
-  const x = real(engine, draw, [...ROWS[size]!, K]);
-  const dOut = real(engine, draw, [...ROWS[size]!, M]);
+  const [K, M] = [WIDTHS[size], WIDTHS[2 - size]];
+  const x = real(engine, draw, [...ROWS[size], K]);
+  const dOut = real(engine, draw, [...ROWS[size], M]);
   const weight = real(engine, draw, [M, K]);
   return read(engine, {
     linear: engine.linear(x, weight),
@@ -103,8 +103,8 @@ const linear: StackCase = async (engine, draw, size) => {
 };
 
 const rmsNorm: StackCase = async (engine, draw, size) => {
-  const shape = [...ROWS[size]!, WIDTHS[size]!];
-  const [x, dOut, weight] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, [WIDTHS[size]!])];
+  const shape = [...ROWS[size], WIDTHS[size]];
+  const [x, dOut, weight] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, [WIDTHS[size]])];
   const { dx, dWeight } = engine.rmsNormBackward(dOut, x, weight, EPSILON);
   return read(engine, {
     rmsNorm: engine.rmsNorm(x, weight, EPSILON), 'rmsNormBackward dx': dx, 'rmsNormBackward dWeight': dWeight,
@@ -112,27 +112,27 @@ const rmsNorm: StackCase = async (engine, draw, size) => {
 };
 
 const swiglu: StackCase = async (engine, draw, size) => {
-  const shape = [...ROWS[size]!, WIDTHS[size]!];
+  const shape = [...ROWS[size], WIDTHS[size]];
   const [gate, up, dOut] = [real(engine, draw, shape, 4), real(engine, draw, shape), real(engine, draw, shape)];
   const { dGate, dUp } = engine.swigluBackward(dOut, gate, up);
   return read(engine, { swiglu: engine.swiglu(gate, up), 'swigluBackward dGate': dGate, 'swigluBackward dUp': dUp });
 };
 
 const heads: StackCase = async (engine, draw, size) => {
-  const [[B, N], H, d] = [ROWS[size]!, 3, [2, 6, 20][size]!];
+  const [[B, N], H, d] = [ROWS[size], 3, [2, 6, 20][size]];
   const angles = draw.reals([B, N, d / 2], 50);
   const x = real(engine, draw, [B, H, N, d]);
   const [cos, sin] = [Math.cos, Math.sin].map((of) => engine.tensor(angles.map((a) => of(a)), [B, N, d / 2]));
   return read(engine, {
     splitHeads: engine.splitHeads(real(engine, draw, [B, N, H * d]), H), mergeHeads: engine.mergeHeads(x),
-    rope: engine.rope(x, cos!, sin!), 'rope inverse': engine.rope(x, cos!, sin!, true),
+    rope: engine.rope(x, cos, sin), 'rope inverse': engine.rope(x, cos, sin, true),
   });
 };
 
 const crossEntropy: StackCase = async (engine, draw, size) => {
-  const V = WIDTHS[size]!;
-  const logits = real(engine, draw, [...ROWS[size]!, V], 5);
-  const targets = engine.integers(draw.whole(ROWS[size]!, V + 1).map((target) => target - 1), ROWS[size]!);
+  const V = WIDTHS[size];
+  const logits = real(engine, draw, [...ROWS[size], V], 5);
+  const targets = engine.integers(draw.whole(ROWS[size], V + 1).map((target) => target - 1), ROWS[size]);
   return read(engine, {
     crossEntropy: engine.crossEntropy(logits, targets),
     crossEntropyBackward: engine.crossEntropyBackward(logits, targets, 2 ** -5),
@@ -140,7 +140,7 @@ const crossEntropy: StackCase = async (engine, draw, size) => {
 };
 
 const adamW: StackCase = async (engine, draw, size) => {
-  const shape = [ROWS[size]![1], WIDTHS[size]!];
+  const shape = [ROWS[size][1], WIDTHS[size]];
   const [parameter, gradient, m] = [0, 1, 2].map(() => real(engine, draw, shape)) as [Tensor, Tensor, Tensor];
   const v = engine.tensor(draw.reals(shape).map((x) => x * x), shape);
   const squaredNorm = engine.sumOfSquares([gradient, m]);
@@ -152,7 +152,7 @@ const adamW: StackCase = async (engine, draw, size) => {
 };
 
 const chunks: StackCase = async (engine, draw, size) => {
-  const [[B, N], D, C] = [ROWS[size]!, WIDTHS[size]!, 4];
+  const [[B, N], D, C] = [ROWS[size], WIDTHS[size], 4];
   const x = real(engine, draw, [B, N, D]);
   const pool = engine.createChunkPool(B, D, C, 'mean');
   const pushed: number[] = [];
@@ -167,40 +167,40 @@ const chunks: StackCase = async (engine, draw, size) => {
 };
 
 const search: StackCase = async (engine, draw, size) => {
-  const [[B, N], G, temperature] = [ROWS[size]!, 2, 0.5];
+  const [[B, N], G, temperature] = [ROWS[size], 2, 0.5];
   const shape = [B, G, N, 3];
   const [scores, noise, dTypes] = [0, 1, 2].map(() => draw.reals(shape));
   const force = draw.whole([B, N], 2);
-  const y = await rounded((one) => one.tokenTypes(one.tensor(scores!, shape), {
-    noise: one.tensor(noise!, shape), temperature, forceGlobal: one.integers(force, [B, N]),
+  const y = await rounded((one) => one.tokenTypes(one.tensor(scores, shape), {
+    noise: one.tensor(noise, shape), temperature, forceGlobal: one.integers(force, [B, N]),
   }).probabilities);
   const forceGlobal = engine.integers(force, [B, N]);
-  const chosen = engine.tokenTypes(engine.tensor(scores!, shape), {
-    noise: engine.tensor(noise!, shape), temperature, forceGlobal,
+  const chosen = engine.tokenTypes(engine.tensor(scores, shape), {
+    noise: engine.tensor(noise, shape), temperature, forceGlobal,
   });
   return read(engine, {
     tokenTypes: chosen.types, 'tokenTypes probabilities': chosen.probabilities,
     tokenTypesBackward: engine.tokenTypesBackward(
-      engine.tensor(dTypes!, shape), engine.tensor(y, shape), { temperature, forceGlobal },
+      engine.tensor(dTypes, shape), engine.tensor(y, shape), { temperature, forceGlobal },
     ),
   });
 };
 
 const lifetime: StackCase = async (engine, draw, size) => {
-  const [[B, N], G, chunk] = [[ROWS[size]![0], [9, 50, 301][size]!], 2, size + 1];
-  const Nc = chunkCount(N!, chunk);
-  const types = whole(engine, draw, [B!, G, Nc], 3);
+  const [[B, N], G, chunk] = [[ROWS[size][0], [9, 50, 301][size]], 2, size + 1];
+  const Nc = chunkCount(N, chunk);
+  const types = whole(engine, draw, [B, G, Nc], 3);
   const options = { window: 5, chunk };
-  const last = engine.lifetime(types, N!, options);
-  const dTypes = real(engine, draw, [B!, G, Nc, 3]);
+  const last = engine.lifetime(types, N, options);
+  const dTypes = real(engine, draw, [B, G, Nc, 3]);
   return read(engine, {
     lifetime: last, keptShare: engine.keptShare(last),
-    addMemoryPrice: engine.addMemoryPrice(dTypes, types, N!, { ...options, weight: 2 ** -6 }),
+    addMemoryPrice: engine.addMemoryPrice(dTypes, types, N, { ...options, weight: 2 ** -6 }),
   });
 };
 
 const attention: StackCase = async (engine, draw, size) => {
-  const [B, H, G, N, d] = ([[1, 2, 1, 7, 3], [2, 4, 2, 33, 8], [1, 6, 2, 130, 20]] as const)[size]!;
+  const [B, H, G, N, d] = ([[1, 2, 1, 7, 3], [2, 4, 2, 33, 8], [1, 6, 2, 130, 20]] as const)[size];
   const options = { window: 5, chunk: size + 1 };
   const [queries, keys] = [[B, H, N, d], [B, G, N, d]];
   const [qs, ks, vs, dOuts] = [queries, keys, keys, queries].map((shape) => draw.reals(shape));
@@ -209,7 +209,7 @@ const attention: StackCase = async (engine, draw, size) => {
   const upload = (to: Engine) => {
     const types = to.integers(kinds, [B, G, chunkCount(N, options.chunk)]);
     return {
-      types, q: to.tensor(qs!, queries), k: to.tensor(ks!, keys), v: to.tensor(vs!, keys),
+      types, q: to.tensor(qs, queries), k: to.tensor(ks, keys), v: to.tensor(vs, keys),
       last: to.lifetime(types, N, options), scale,
     };
   };
@@ -219,7 +219,7 @@ const attention: StackCase = async (engine, draw, size) => {
   const { out, lse } = engine.attention(inputs);
   const backward = (rule: 'exact' | 'bounded') => engine.attentionBackward({
     ...inputs, out: engine.tensor(outs, queries), lse: engine.tensor(lses, [B, H, N]),
-    dOut: engine.tensor(dOuts!, queries), types: { types, rule, ...options },
+    dOut: engine.tensor(dOuts, queries), types: { types, rule, ...options },
   });
   const { dq, dk, dv, dTypes } = backward('bounded');
   return read(engine, {
@@ -230,7 +230,7 @@ const attention: StackCase = async (engine, draw, size) => {
 };
 
 const cache: StackCase = async (engine, draw, size) => {
-  const [B, H, G, d] = ([[1, 1, 1, 3], [2, 4, 2, 8], [1, 6, 2, 20]] as const)[size]!;
+  const [B, H, G, d] = ([[1, 1, 1, 3], [2, 4, 2, 8], [1, 6, 2, 20]] as const)[size];
   const cache = engine.createCache({
     batch: B, kvHeads: G, headDim: d, window: 6, chunk: 1, blockSize: 4,
   });

@@ -87,7 +87,7 @@ export async function measureOperations(engine: Engine): Promise<OperationError[
       const expected = await run(truth, new Draw(SEED, [n, size]), size);
       const actual = await scoped(engine, (inner) => run(inner, new Draw(SEED, [n, size]), size));
       expected.forEach((result, at) => {
-        const one = compare(result, actual[at]!);
+        const one = compare(result, actual[at]);
         const before = found.get(result.name);
         found.set(result.name, before ? worse(before, one) : one);
       });
@@ -105,13 +105,13 @@ function compare(truth: Result, { values }: Result): OperationError {
     return { operation: truth.name, elements, wrong: indices.filter((n) => values[n] !== truth.values[n]).length };
   }
   // Smaller true values are less than half an ULP of the largest: what is left of their summands is rounding.
-  const smallest = 2 ** -24 * indices.reduce((most, n) => Math.max(most, Math.abs(truth.values[n]!)), 0);
+  const smallest = 2 ** -24 * indices.reduce((most, n) => Math.max(most, Math.abs(truth.values[n])), 0);
   let [maxError, maxUlps] = [0, 0];
   for (const n of indices) {
-    const error = Math.abs(values[n]! - truth.values[n]!);
+    const error = Math.abs(values[n] - truth.values[n]);
     if (Number.isNaN(error)) throw new Error(`${truth.name}[${n}] is ${values[n]}, not ${truth.values[n]}`);
     maxError = Math.max(maxError, error);
-    if (Math.abs(truth.values[n]!) >= smallest) maxUlps = Math.max(maxUlps, error / ulp(truth.values[n]!));
+    if (Math.abs(truth.values[n]) >= smallest) maxUlps = Math.max(maxUlps, error / ulp(truth.values[n]));
   }
   return { operation: truth.name, elements, maxError, maxUlps };
 }
@@ -150,7 +150,7 @@ async function greedy(source: ModelBytes, engine: Engine): Promise<Generation> {
     const logits = await session.step(ids);
     const row = logits.subarray(logits.length - model.config.vocabSize);
     const best = row.indexOf(Math.max(...row)); // ties: the lowest
-    lead = Math.min(lead, row[best]! - Math.max(...row.filter((_, n) => n !== best)));
+    lead = Math.min(lead, row[best] - Math.max(...row.filter((_, n) => n !== best)));
     made.push(best);
     ids = [best];
   }

@@ -22,7 +22,7 @@ export async function trainingCase({ quick, repeats, model, createEngine }: Sett
     trainer.dispose();
     engine.dispose();
     return [
-      { what: `${policy}: context ${options.context}, one thread`, value: (options.batch * options.context * 1000) / times[n]!, unit: 'tokens/s' },
+      { what: `${policy}: context ${options.context}, one thread`, value: (options.batch * options.context * 1000) / times[n], unit: 'tokens/s' },
       { what: `${policy}: kept share in the last of these steps`, value: 100 * kept, unit: '%' },
     ];
   });

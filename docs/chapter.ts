@@ -79,7 +79,7 @@ function excerptOf(e: Equation, lines: string[]): string[] {
   }
   const depth = (line: string): number => line.search(/\S/);
   let end = last + 1;
-  while (/^\s*\}\)?;?$/.test(lines[end]!) && depth(lines[end]!) >= depth(lines[first]!)) end++;
+  while (/^\s*\}\)?;?$/.test(lines[end]) && depth(lines[end]) >= depth(lines[first])) end++;
   const shown = lines.slice(first, end);
   if (shown.length > MOST_LINES) {
     throw new RangeError(`the excerpt of ${e.id} has ${shown.length} lines: show at most ${MOST_LINES}`);

@@ -106,7 +106,7 @@ export const EQUATIONS: readonly Equation[] = [
       'dM[i, j] = exp(S[i, j] - norm[i]) * (P[i, j] - D[i])',
     ],
     given: 'j <= i',
-    excerpt: ['const S = matmulNT', 'dM[pair] = dM[pair]!'],
+    excerpt: ['const S = matmulNT', 'dM[pair] = dM[pair]'],
     file: 'reference/attention.ts', function: 'maskGradient',
   },
   {

@@ -23,7 +23,7 @@ const text = (x: number, y: number, content: string, attributes = ''): string =>
 
 /** A token: colour, outline and letter all say its type. */
 function token(x: number, y: number, type: number, label: string, leaving = false): string {
-  const { fill, text: ink, radius } = STYLES[type]!;
+  const { fill, text: ink, radius } = STYLES[type];
   const paint = leaving ? `fill="#ffffff" stroke="#555555" stroke-dasharray="3 2"` : `fill="${fill}" stroke="#333333"`;
   return `<rect x="${x + 1.5}" y="${y + 1.5}" width="${CELL - 3}" height="${CELL - 3}" rx="${radius}" ${paint}/>` +
     text(x + CELL / 2, y + CELL / 2 + 4.5, label, `class="m" fill="${leaving ? '#1a1a1a' : ink}"`);
@@ -62,14 +62,14 @@ export function maskFigure(example: { types: string; window: number } = EXAMPLE)
     parts.push(text(LEFT - 12, y + CELL / 2 + 4.5, String(i), 'class="e"'));
     for (let j = 0; j <= i; j++) {
       const x = LEFT + j * CELL;
-      parts.push(isVisible(i, j, last[j]!) ? token(x, y, types[j]!, example.types[j]!) : hidden(x, y));
+      parts.push(isVisible(i, j, last[j]) ? token(x, y, types[j], example.types[j]) : hidden(x, y));
     }
     const held = keysSeenBy(i, last);
     held.forEach((j, n) => {
-      const leaving = isEvictable(last[j]!, i + 1);
-      parts.push(token(cacheLeft + n * CELL, y, types[j]!, `${example.types[j]}${j}`, leaving));
+      const leaving = isEvictable(last[j], i + 1);
+      parts.push(token(cacheLeft + n * CELL, y, types[j], `${example.types[j]}${j}`, leaving));
     });
-    const stay = held.filter((j) => !isEvictable(last[j]!, i + 1)).length;
+    const stay = held.filter((j) => !isEvictable(last[j], i + 1)).length;
     parts.push(text(cacheLeft + most * CELL + 14, y + CELL / 2 + 4.5, `${stay} of ${i + 1}`));
   }
   parts.push(...legend(TOP + N * CELL + 24));
@@ -86,7 +86,7 @@ export function maskFigure(example: { types: string; window: number } = EXAMPLE)
 }
 
 function keysSeenBy(i: number, last: Int32Array): number[] {
-  return Array.from({ length: i + 1 }, (_, j) => j).filter((j) => isVisible(i, j, last[j]!));
+  return Array.from({ length: i + 1 }, (_, j) => j).filter((j) => isVisible(i, j, last[j]));
 }
 
 function hidden(x: number, y: number): string {

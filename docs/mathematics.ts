@@ -31,7 +31,7 @@ export interface Definitions {
 /** A mathjs instance that knows the functions above. `digits` switches to BigNumber arithmetic. */
 export function createMathematics(digits?: number): MathJsInstance {
   // Comparisons are exact: mathjs would call numbers equal that agree to 12 digits, which hides ties.
-  const math = create(all!, {
+  const math = create(all, {
     relTol: 1e-300, absTol: 0, ...(digits ? { number: 'BigNumber', precision: digits } : {}),
   }) as MathJsInstance;
   const compiled = new WeakMap<MathNode, EvalFunction>();
@@ -42,7 +42,7 @@ export function createMathematics(digits?: number): MathJsInstance {
   /** The body's values over all admitted values of the index. */
   function* over(args: MathNode[], scope: Map<string, Value>): Generator<{ at: number; value: Value }> {
     const index = (args[0] as SymbolNode).name;
-    const [condition, body] = args.length === 3 ? [args[1], args[2]!] : [undefined, args[1]!];
+    const [condition, body] = args.length === 3 ? [args[1], args[2]] : [undefined, args[1]];
     const inner = new Map(scope);
     const bound = Number(run(math.parse((scope.get('ranges') as Record<string, string>)[index] ?? 'N'), scope));
     for (let at = 0; at < bound; at++) {
@@ -96,9 +96,9 @@ export function evaluateDefinitions(math: MathJsInstance, definitions: Definitio
     const names = index ? index.dimensions.map((n) => (n as unknown as SymbolNode).name) : [];
     const fill = (depth: number): Value => {
       if (depth < names.length) {
-        const bound = Number(math.evaluate(ranges[names[depth]!] ?? 'N', values));
+        const bound = Number(math.evaluate(ranges[names[depth]] ?? 'N', values));
         return Array.from({ length: bound }, (_, at) => {
-          values.set(names[depth]!, at);
+          values.set(names[depth], at);
           return fill(depth + 1);
         });
       }

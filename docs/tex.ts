@@ -36,7 +36,7 @@ export function symbolTex(name: string): string {
  */
 export function definitionsTex(expressions: readonly string[], given?: string): string {
   const condition = given ? ` \\qquad \\left( ${expressionTex(given)} \\right)` : '';
-  if (expressions.length === 1) return expressionTex(expressions[0]!) + condition;
+  if (expressions.length === 1) return expressionTex(expressions[0]) + condition;
   const rows = expressions.map((e) => `  ${expressionTex(e).replace(' = ', ' &= ')}`);
   return `\\begin{aligned}\n${rows.join(' \\\\[2pt]\n')}${condition}\n\\end{aligned}`;
 }
@@ -106,7 +106,7 @@ function bare(node: MathNode): MathNode {
 }
 
 function chainTex({ conditionals, params }: { conditionals: string[]; params: MathNode[] }): string {
-  return params.map((p, n) => n === 0 ? tex(p) : `${RELATIONS[conditionals[n - 1]!]} ${tex(p)}`).join(' ');
+  return params.map((p, n) => n === 0 ? tex(p) : `${RELATIONS[conditionals[n - 1]]} ${tex(p)}`).join(' ');
 }
 
 function casesTex(node: ConditionalNode): string {

@@ -28,15 +28,15 @@ export function adamW(
 ): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip } = options;
   checkAdamW(parameter, { gradient, m, v }, options);
-  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0]!)) : 1;
+  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0])) : 1;
   const correct1 = 1 - beta1 ** step;
   const correct2 = 1 - beta2 ** step;
   const theta = parameter.data;
   for (let n = 0; n < theta.length; n++) {
-    const g = factor * gradient.data[n]!;
-    const mean = (m.data[n] = beta1 * m.data[n]! + (1 - beta1) * g);
-    const square = (v.data[n] = beta2 * v.data[n]! + (1 - beta2) * g * g);
-    const update = mean / correct1 / (Math.sqrt(square / correct2) + epsilon) + weightDecay * theta[n]!;
-    theta[n] = theta[n]! - learningRate * update;
+    const g = factor * gradient.data[n];
+    const mean = (m.data[n] = beta1 * m.data[n] + (1 - beta1) * g);
+    const square = (v.data[n] = beta2 * v.data[n] + (1 - beta2) * g * g);
+    const update = mean / correct1 / (Math.sqrt(square / correct2) + epsilon) + weightDecay * theta[n];
+    theta[n] = theta[n] - learningRate * update;
   }
 }

@@ -74,14 +74,14 @@ export function maskedAttention(options: AttentionArguments): { out: NDArray; ls
         const row = queryRow(sizes, head, h, i);
         let max = -Infinity;
         for (let n = 0; n < visible; n++) {
-          const s = scale * dot(q.data, row * d, k.data, (head * N + live.keys[n]!) * d, d);
+          const s = scale * dot(q.data, row * d, k.data, (head * N + live.keys[n]) * d, d);
           scores[n] = s;
           if (s > max) max = s;
         }
         let Z = 0;
-        for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n]! - max);
+        for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n] - max);
         for (let n = 0; n < visible; n++) {
-          axpy(scores[n]! / Z, v.data, (head * N + live.keys[n]!) * d, out, row * d, d);
+          axpy(scores[n] / Z, v.data, (head * N + live.keys[n]) * d, out, row * d, d);
         }
         lse[row] = max + log(Z);
       }
@@ -164,8 +164,8 @@ export function maskedAttentionBackward(options: AttentionBackwardArguments): Re
         const row = queryRow(sizes, head, h, i);
         const D = dot(dOut.data, row * d, options.out.data, row * d, d);
         for (let n = 0; n < visible; n++) {
-          const key = head * N + live.keys[n]!;
-          const A = exp(scale * dot(q.data, row * d, k.data, key * d, d) - lse.data[row]!);
+          const key = head * N + live.keys[n];
+          const A = exp(scale * dot(q.data, row * d, k.data, key * d, d) - lse.data[row]);
           const dS = scale * A * (dot(dOut.data, row * d, v.data, key * d, d) - D);
           axpy(dS, k.data, key * d, dq, row * d, d);
           axpy(dS, q.data, row * d, dk, key * d, d);
@@ -189,7 +189,7 @@ function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32A
   if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
   checkTypesShape(types, N, { window, chunk, bound });
   checkTypeValues(types.data);
-  const chunks = types.shape[2]!;
+  const chunks = types.shape[2];
   const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
   for (let head = 0; head < B * G; head++) {
     const plan = planTypeGradient(types.data, head * chunks, N, { window, chunk });
@@ -256,10 +256,10 @@ function forEachMaskGradientRow(
         const D = dot(dOut.data, (at + r) * d, out.data, (at + r) * d, d);
         const i = first + r;
         const oldest = Math.max(0, i - bound);
-        const n = rule === 'exact' ? lse.data[at + r]! : logSumExp(S, r * keys + oldest, i + 1 - oldest, scale);
+        const n = rule === 'exact' ? lse.data[at + r] : logSumExp(S, r * keys + oldest, i + 1 - oldest, scale);
         for (let j = oldest; j <= i; j++) {
           const pair = r * keys + j;
-          dM[pair] = dM[pair]! + exp(scale * S[pair]! - n) * (P[pair]! - D);
+          dM[pair] = dM[pair] + exp(scale * S[pair] - n) * (P[pair] - D);
         }
       }
     }
@@ -273,9 +273,9 @@ const QUERY_BLOCK = 32;
 /** log sum over `length` keys of exp(scale * S), whether visible or not. */
 function logSumExp(S: FloatArray, start: number, length: number, scale: number): number {
   let max = -Infinity;
-  for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]!);
+  for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]);
   let sum = 0;
-  for (let j = 0; j < length; j++) sum += exp(scale * S[start + j]! - max);
+  for (let j = 0; j < length; j++) sum += exp(scale * S[start + j] - max);
   return max + log(sum);
 }
 
@@ -297,8 +297,8 @@ class LiveKeys {
     this.keys[this.#count++] = i;
     let kept = 0;
     for (let n = 0; n < this.#count; n++) {
-      const j = this.keys[n]!;
-      if (this.#last[this.#start + j]! >= i) this.keys[kept++] = j;
+      const j = this.keys[n];
+      if (this.#last[this.#start + j] >= i) this.keys[kept++] = j;
     }
     this.#count = kept;
     return kept;

@@ -47,7 +47,7 @@ export class HeadEntries {
   ): void {
     const d = this.#headDim;
     if (this.count === this.#blocks.length * this.blockSize) this.#blocks.push(this.#newBlock());
-    const block = this.#blocks[this.#blocks.length - 1]!;
+    const block = this.#blocks[this.#blocks.length - 1];
     const slot = block.used++;
     block.k.set(k.subarray(start, start + d), slot * d);
     block.v.set(v.subarray(start, start + d), slot * d);
@@ -61,7 +61,7 @@ export class HeadEntries {
   setLifetime(from: number, type: number, last: number): void {
     for (let n = this.count - 1; n >= 0; n--) {
       const { block, slot } = this.#at(n);
-      if (block.position[slot]! < from) return;
+      if (block.position[slot] < from) return;
       block.type[slot] = type;
       block.last[slot] = last;
     }
@@ -83,12 +83,12 @@ export class HeadEntries {
     for (const block of this.#blocks) {
       const { used, last, position } = block;
       for (let slot = 0; slot < used; slot++) {
-        if (!keep(last[slot]!, position[slot]!)) continue;
+        if (!keep(last[slot], position[slot])) continue;
         if (kept === this.blockSize) {
           target++;
           kept = 0;
         }
-        this.#move(block, slot, this.#blocks[target]!, kept++);
+        this.#move(block, slot, this.#blocks[target], kept++);
       }
     }
     this.count = target * this.blockSize + kept;
@@ -100,12 +100,12 @@ export class HeadEntries {
     if (from === to && fromSlot === toSlot) return;
     const d = this.#headDim;
     for (let n = 0; n < d; n++) {
-      to.k[toSlot * d + n] = from.k[fromSlot * d + n]!;
-      to.v[toSlot * d + n] = from.v[fromSlot * d + n]!;
+      to.k[toSlot * d + n] = from.k[fromSlot * d + n];
+      to.v[toSlot * d + n] = from.v[fromSlot * d + n];
     }
-    to.position[toSlot] = from.position[fromSlot]!;
-    to.last[toSlot] = from.last[fromSlot]!;
-    to.type[toSlot] = from.type[fromSlot]!;
+    to.position[toSlot] = from.position[fromSlot];
+    to.last[toSlot] = from.last[fromSlot];
+    to.type[toSlot] = from.type[fromSlot];
   }
 
   /** Positions held, ascending. */
@@ -114,7 +114,7 @@ export class HeadEntries {
   }
 
   #at(n: number): { block: Block; slot: number } {
-    return { block: this.#blocks[Math.floor(n / this.blockSize)]!, slot: n % this.blockSize };
+    return { block: this.#blocks[Math.floor(n / this.blockSize)], slot: n % this.blockSize };
   }
 
   #newBlock(): Block {

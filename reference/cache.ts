@@ -93,27 +93,27 @@ export class KVCache {
     const { k, v, types, counts } = inputs;
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
     const T = appendedTokens(k, v, types, this.options);
-    const rows = types.shape[2]!;
+    const rows = types.shape[2];
     checkTypeValues(types.data);
     this.#counts = checkCounts(counts, batch, T);
     this.#bytesPerNumber = k.data.BYTES_PER_ELEMENT;
     for (let b = 0; b < batch; b++) {
-      const seen = this.#seen[b]!;
-      if (seen + this.#counts[b]! >= FOREVER) throw new ValueError(`sequence ${b} would reach ${FOREVER} tokens: clear() the cache`);
+      const seen = this.#seen[b];
+      if (seen + this.#counts[b] >= FOREVER) throw new ValueError(`sequence ${b} would reach ${FOREVER} tokens: clear() the cache`);
       for (let g = 0; g < kvHeads; g++) {
         const head = b * kvHeads + g;
         const entries = (this.#heads[head] ??= new HeadEntries(headDim, blockSize, k.data));
-        for (let t = 0; t < this.#counts[b]!; t++) {
+        for (let t = 0; t < this.#counts[b]; t++) {
           const position = seen + t;
           const c = chunkOf(position, chunk);
           entries.push(k.data, v.data, (head * T + t) * headDim, position);
           // A chunk's type takes effect when its last token arrives; until then it counts as GLOBAL.
           if (position === chunkEnd(c, chunk)) {
-            this.#settle(entries, c, types.data[head * rows + c - chunkOf(seen, chunk)]!);
+            this.#settle(entries, c, types.data[head * rows + c - chunkOf(seen, chunk)]);
           }
         }
       }
-      this.#seen[b] = seen + this.#counts[b]!;
+      this.#seen[b] = seen + this.#counts[b];
     }
   }
 
@@ -139,14 +139,14 @@ export class KVCache {
       const b = Math.floor(head / G);
       const count = this.#counts[b] ?? 0;
       for (let t = 0; t < count; t++) {
-        const i = this.#seen[b]! - count + t;
+        const i = this.#seen[b] - count + t;
         let visible = 0;
         for (let h = 0; h < H / G; h++) {
           const row = (b * H + (head % G) * (H / G) + h) * T + t;
-          visible = attendRow(q.data, row * d, this.#heads[head]!, i, factor, out, d, this.options.bound);
+          visible = attendRow(q.data, row * d, this.#heads[head], i, factor, out, d, this.options.bound);
         }
-        this.#visiblePairs[head] = this.#visiblePairs[head]! + visible;
-        this.#peakLive[head] = Math.max(this.#peakLive[head]!, visible);
+        this.#visiblePairs[head] = this.#visiblePairs[head] + visible;
+        this.#peakLive[head] = Math.max(this.#peakLive[head], visible);
       }
     }
     return { data: out, shape: q.shape };
@@ -155,7 +155,7 @@ export class KVCache {
   /** Step 3: frees every entry that the next query cannot see, and the blocks this empties. */
   evict(): void {
     this.#heads.forEach((entries, head) => {
-      const next = this.#seen[Math.floor(head / this.options.kvHeads)]!;
+      const next = this.#seen[Math.floor(head / this.options.kvHeads)];
       entries.keepIf((last, position) => !isEvictable(boundedEnd(last, position, this.options.bound), next));
     });
   }
@@ -190,8 +190,8 @@ export class KVCache {
       keys.set(block.k.subarray(0, block.used * d), at * d);
       values.set(block.v.subarray(0, block.used * d), at * d);
       for (let slot = 0; slot < block.used; slot++, at++) {
-        positions[at] = block.position[slot]!;
-        last[at] = boundedEnd(block.last[slot]!, block.position[slot]!, bound);
+        positions[at] = block.position[slot];
+        last[at] = boundedEnd(block.last[slot], block.position[slot], bound);
         open[at] = block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER ? 1 : 0;
       }
     }
@@ -217,11 +217,11 @@ export class KVCache {
     live.forEach((count, head) => {
       const entries = (this.#heads[head] = new HeadEntries(d, blockSize, keys));
       // Other engines may hold them in another order.
-      const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x]! - positions[y]!);
+      const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x] - positions[y]);
       for (const n of ascending) {
         const local = open[n] === 1;
         const type = local ? TokenType.LOCAL : TokenType.GLOBAL; // what is closed has its lifetime, whatever its type
-        entries.push(keys, values, n * d, positions[n]!, type, local ? FOREVER : last[n]!);
+        entries.push(keys, values, n * d, positions[n], type, local ? FOREVER : last[n]);
       }
       at += count;
     });
@@ -260,9 +260,9 @@ function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): v
   const [, H, T, d] = shape as [number, number, number, number];
   for (let row = 0; row < data.length / d; row++) {
     const t = row % T;
-    if (t >= counts[Math.floor(row / (H * T))]!) continue;
+    if (t >= counts[Math.floor(row / (H * T))]) continue;
     const at = firstNotFinite(data, row * d, (row + 1) * d);
-    if (at >= 0) throw new ValueError(`q holds ${data[at]!} at element ${at}: it must be finite in every row that counts`);
+    if (at >= 0) throw new ValueError(`q holds ${data[at]} at element ${at}: it must be finite in every row that counts`);
   }
 }
 
@@ -277,18 +277,18 @@ function attendRow(
   let max = -Infinity;
   for (const { used, position, last, k } of entries.blocks) {
     for (let slot = 0; slot < used; slot++) {
-      if (!sees(position[slot]!, last[slot]!)) continue;
+      if (!sees(position[slot], last[slot])) continue;
       const s = scale * dot(q, qStart, k, slot * d, d);
       scores[visible++] = s;
       if (s > max) max = s;
     }
   }
   let Z = 0;
-  for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n]! - max);
+  for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n] - max);
   let n = 0;
   for (const { used, position, last, v } of entries.blocks) {
     for (let slot = 0; slot < used; slot++) {
-      if (sees(position[slot]!, last[slot]!)) axpy(scores[n++]! / Z, v, slot * d, out, qStart, d);
+      if (sees(position[slot], last[slot])) axpy(scores[n++] / Z, v, slot * d, out, qStart, d);
     }
   }
   return visible;

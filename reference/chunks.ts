@@ -14,7 +14,7 @@ export function poolChunks(x: NDArray, chunk: number, pooling: Pooling): NDArray
   const [B, N, D] = x.shape as [number, number, number];
   const pooled = new RunningPool(B, D, chunk, pooling).push(x);
   const chunks = chunkCount(N, chunk);
-  const rows = pooled.shape[1]!;
+  const rows = pooled.shape[1];
   const out = zerosLike(x.data, B * chunks * D);
   for (let b = 0; b < B; b++) out.set(pooled.data.subarray(b * rows * D, (b * rows + chunks) * D), b * chunks * D);
   return { data: out, shape: [B, chunks, D] };
@@ -44,19 +44,19 @@ export class RunningPool {
   push(x: NDArray, counts?: readonly number[]): NDArray {
     const [B, D, C] = [this.#batch, this.#width, this.#chunk];
     expectRank('x', x, 'B,T,D');
-    const T = x.shape[1]!;
+    const T = x.shape[1];
     expectShape('x', x, [B, T, D], 'the pool was made with this batch and width');
     const taken = checkCounts(counts, B, T);
     const rows = Math.floor((T + C - 2) / C) + 1;
     const out = zerosLike(x.data, B * rows * D);
     for (let b = 0; b < B; b++) {
-      const first = Math.floor(this.#seen[b]! / C);
-      for (let t = 0; t < taken[b]!; t++) {
-        const position = this.#seen[b]! + t;
+      const first = Math.floor(this.#seen[b] / C);
+      for (let t = 0; t < taken[b]; t++) {
+        const position = this.#seen[b] + t;
         const row = (b * rows + Math.floor(position / C) - first) * D;
         this.#take(x.data.subarray((b * T + t) * D, (b * T + t + 1) * D), b, position % C, out.subarray(row, row + D));
       }
-      this.#seen[b] = this.#seen[b]! + taken[b]!;
+      this.#seen[b] = this.#seen[b] + taken[b];
     }
     return { data: out, shape: [B, rows, D] };
   }
@@ -84,10 +84,10 @@ export class RunningPool {
   #take(token: NDArray['data'], b: number, n: number, row: NDArray['data']): void {
     const state = this.#state.subarray(b * this.#width, (b + 1) * this.#width);
     for (let column = 0; column < state.length; column++) {
-      const value = token[column]!;
-      const before = state[column]!;
+      const value = token[column];
+      const before = state[column];
       state[column] = n === 0 ? value : this.#pooling === 'mean' ? before + value : Math.max(before, value);
-      row[column] = this.#pooling === 'mean' ? state[column]! / (n + 1) : state[column]!;
+      row[column] = this.#pooling === 'mean' ? state[column] / (n + 1) : state[column];
     }
   }
 }

@@ -11,7 +11,7 @@ export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>): NDA
   const V = vocabulary(logits, targets);
   const loss = zerosLike(logits.data, targets.data.length);
   targets.data.forEach((target, n) => {
-    if (target >= 0) loss[n] = logSumExp(logits.data, n * V, V) - logits.data[n * V + target]!;
+    if (target >= 0) loss[n] = logSumExp(logits.data, n * V, V) - logits.data[n * V + target];
   });
   return { data: loss, shape: targets.shape };
 }
@@ -23,17 +23,17 @@ export function crossEntropyBackward(logits: NDArray, targets: NDArray<Int32Arra
   targets.data.forEach((target, n) => {
     if (target < 0) return;
     const lse = logSumExp(logits.data, n * V, V);
-    for (let v = 0; v < V; v++) dLogits[n * V + v] = weight * exp(logits.data[n * V + v]! - lse);
-    dLogits[n * V + target] = dLogits[n * V + target]! - weight;
+    for (let v = 0; v < V; v++) dLogits[n * V + v] = weight * exp(logits.data[n * V + v] - lse);
+    dLogits[n * V + target] = dLogits[n * V + target] - weight;
   });
   return { data: dLogits, shape: logits.shape };
 }
 
 function logSumExp(z: FloatArray, start: number, length: number): number {
   let max = -Infinity;
-  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]!);
+  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]);
   let sum = 0;
-  for (let v = 0; v < length; v++) sum += exp(z[start + v]! - max);
+  for (let v = 0; v < length; v++) sum += exp(z[start + v] - max);
   return max + log(sum);
 }
 

@@ -28,7 +28,7 @@ export function pickRows(x: NDArray, rows: NDArray<Int32Array>): NDArray {
 
 /** dWeight[v] = sum of dy_n over the n with ids_n = v: dOut [...,D] -> [V,D]. */
 export function embeddingBackward(dOut: NDArray, ids: NDArray<Int32Array>, vocabulary: number): NDArray {
-  const D = dOut.shape[dOut.shape.length - 1]!;
+  const D = dOut.shape[dOut.shape.length - 1];
   expectShape('dOut', dOut, [...ids.shape, D], `ids is [${ids.shape}]`);
   const dWeight = zerosLike(dOut.data, vocabulary * D);
   checkIds(ids.data, vocabulary);

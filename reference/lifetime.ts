@@ -50,7 +50,7 @@ export function lifetime(
     let closing = FOREVER;
     for (let c = chunks - 1; c >= 0; c--) {
       const full = chunkEnd(c, chunk) < length;
-      const type = full ? types.data[head * chunks + c]! : TokenType.GLOBAL;
+      const type = full ? types.data[head * chunks + c] : TokenType.GLOBAL;
       const isGlobal = type === TokenType.GLOBAL;
       const end = isGlobal ? FOREVER : type === TokenType.LOCAL ? closing : windowEnd(c, chunk, window);
       const start = head * length;
@@ -67,6 +67,6 @@ export function tokenTypesOfHead(
 ): Int32Array {
   return Int32Array.from({ length }, (_, j) => {
     const c = chunkOf(j, chunk);
-    return chunkEnd(c, chunk) < length ? types[start + c]! : TokenType.GLOBAL;
+    return chunkEnd(c, chunk) < length ? types[start + c] : TokenType.GLOBAL;
   });
 }

@@ -29,7 +29,7 @@ export function attentionMask(last: NDArray<Int32Array>): NDArray<Uint8Array> {
   for (let head = 0; head < B * G; head++) {
     for (let i = 0; i < N; i++) {
       for (let j = 0; j <= i; j++) {
-        if (isVisible(i, j, last.data[head * N + j]!)) mask[(head * N + i) * N + j] = 1;
+        if (isVisible(i, j, last.data[head * N + j])) mask[(head * N + i) * N + j] = 1;
       }
     }
   }
@@ -65,7 +65,7 @@ export function relaxedMask(
   expectShape('soft', soft, [B, G, chunks, 3], `${N} tokens in chunks of ${chunk} need ${chunks} triples`);
   const mask = zerosLike(soft.data, B * G * N * N);
   for (let head = 0; head < B * G; head++) {
-    const type = (c: number, which: TokenType) => soft.data[(head * chunks + c) * 3 + which]!;
+    const type = (c: number, which: TokenType) => soft.data[(head * chunks + c) * 3 + which];
     for (let j = 0; j < N; j++) {
       const c = chunkOf(j, chunk);
       let open = 1; // prod (1 - g_n) over the chunks strictly between j's and i's
@@ -128,18 +128,18 @@ export function addTypeGradientRow(
 ): void {
   const { closing, previousGlobal, types, chunk, window } = plan;
   const r = chunkOf(i, chunk);
-  const p = previousGlobal[r]!; // only GLOBAL chunk p and the chunks after it can still close something at i
-  const oldest = p < 0 ? 0 : previousGlobal[p]! + 1;
+  const p = previousGlobal[r]; // only GLOBAL chunk p and the chunks after it can still close something at i
+  const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
   let openLocal = 0; // sum of dM[i,k] over LOCAL k since the GLOBAL before c
   for (let c = 0; c <= r; c++) {
     let sum = 0;
-    for (let j = c * chunk, end = Math.min((c + 1) * chunk, i + 1); j < end; j++) sum += row[j]!;
+    for (let j = c * chunk, end = Math.min((c + 1) * chunk, i + 1); j < end; j++) sum += row[j];
     const at = start + 3 * c;
-    dTypes[at] = dTypes[at]! + sum;
-    if (i <= closing[c]!) dTypes[at + 1] = dTypes[at + 1]! + sum;
-    if (i <= windowEnd(c, chunk, window)) dTypes[at + 2] = dTypes[at + 2]! + sum;
+    dTypes[at] = dTypes[at] + sum;
+    if (i <= closing[c]) dTypes[at + 1] = dTypes[at + 1] + sum;
+    if (i <= windowEnd(c, chunk, window)) dTypes[at + 2] = dTypes[at + 2] + sum;
     if (c < oldest) continue;
-    if (c >= p && c < r) dTypes[at] = dTypes[at]! - openLocal;
+    if (c >= p && c < r) dTypes[at] = dTypes[at] - openLocal;
     if (types[c] === TokenType.GLOBAL) openLocal = 0;
     else if (types[c] === TokenType.LOCAL) openLocal += sum;
   }

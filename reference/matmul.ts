@@ -10,10 +10,10 @@ export function dot(a: FloatArray, aStart: number, b: FloatArray, bStart: number
   let odd = 0;
   let n = 0;
   for (; n + 1 < length; n += 2) {
-    even += a[aStart + n]! * b[bStart + n]!;
-    odd += a[aStart + n + 1]! * b[bStart + n + 1]!;
+    even += a[aStart + n] * b[bStart + n];
+    odd += a[aStart + n + 1] * b[bStart + n + 1];
   }
-  if (n < length) even += a[aStart + n]! * b[bStart + n]!;
+  if (n < length) even += a[aStart + n] * b[bStart + n];
   return even + odd;
 }
 
@@ -21,13 +21,13 @@ export function dot(a: FloatArray, aStart: number, b: FloatArray, bStart: number
 export function axpy(
   alpha: number, x: FloatArray, xStart: number, y: FloatArray, yStart: number, length: number,
 ): void {
-  for (let n = 0; n < length; n++) y[yStart + n] = y[yStart + n]! + alpha * x[xStart + n]!;
+  for (let n = 0; n < length; n++) y[yStart + n] = y[yStart + n] + alpha * x[xStart + n];
 }
 
 /** The transpose [columns, rows] of x [rows, columns]. */
 export function transpose<T extends FloatArray>(x: T, rows: number, columns: number): T {
   const out = zerosLike(x, x.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = x[r * columns + c]!;
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = x[r * columns + c];
   return out;
 }
 
@@ -66,8 +66,8 @@ function tileRow(
     const b3 = b2 + K;
     let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (let k = 0; k < K; k++) {
-      const x = A[a + k]!;
-      s0 += x * B[b0 + k]!; s1 += x * B[b1 + k]!; s2 += x * B[b2 + k]!; s3 += x * B[b3 + k]!;
+      const x = A[a + k];
+      s0 += x * B[b0 + k]; s1 += x * B[b1 + k]; s2 += x * B[b2 + k]; s3 += x * B[b3 + k];
     }
     const c = r * N + n;
     C[c] = s0; C[c + 1] = s1; C[c + 2] = s2; C[c + 3] = s3;
@@ -77,7 +77,7 @@ function tileRow(
 
 function dotInOrder(a: FloatArray, aStart: number, b: FloatArray, bStart: number, length: number): number {
   let sum = 0;
-  for (let n = 0; n < length; n++) sum += a[aStart + n]! * b[bStart + n]!;
+  for (let n = 0; n < length; n++) sum += a[aStart + n] * b[bStart + n];
   return sum;
 }
 
@@ -104,8 +104,8 @@ function tileRows(
     let s20 = 0, s21 = 0, s22 = 0, s23 = 0;
     let s30 = 0, s31 = 0, s32 = 0, s33 = 0;
     for (let k = 0; k < K; k++) {
-      const x0 = A[a0 + k]!, x1 = A[a1 + k]!, x2 = A[a2 + k]!, x3 = A[a3 + k]!;
-      const y0 = B[b0 + k]!, y1 = B[b1 + k]!, y2 = B[b2 + k]!, y3 = B[b3 + k]!;
+      const x0 = A[a0 + k], x1 = A[a1 + k], x2 = A[a2 + k], x3 = A[a3 + k];
+      const y0 = B[b0 + k], y1 = B[b1 + k], y2 = B[b2 + k], y3 = B[b3 + k];
       s00 += x0 * y0; s01 += x0 * y1; s02 += x0 * y2; s03 += x0 * y3;
       s10 += x1 * y0; s11 += x1 * y1; s12 += x1 * y2; s13 += x1 * y3;
       s20 += x2 * y0; s21 += x2 * y1; s22 += x2 * y2; s23 += x2 * y3;

@@ -29,7 +29,7 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
   const share = new Float64Array(B * G);
   for (let head = 0; head < B * G; head++) {
     let kept = 0;
-    for (let j = 0; j < N; j++) kept += Math.min(last.data[head * N + j]!, N - 1) - j;
+    for (let j = 0; j < N; j++) kept += Math.min(last.data[head * N + j], N - 1) - j;
     share[head] = N > 0 ? (kept * 2) / (N * N) : 0;
   }
   return { data: share, shape: [B, G] };
@@ -79,9 +79,9 @@ export function addMemoryPrice(options: {
       const end = Math.min((c + 1) * chunk, N);
       for (let j = c * chunk; j < end; j++) {
         const price = (last: number): number => weight * (boundedEnd(last, j, bound) - j);
-        data[at + TokenType.GLOBAL] = data[at + TokenType.GLOBAL]! + price(N - 1);
-        data[at + TokenType.LOCAL] = data[at + TokenType.LOCAL]! + price(closing[c]!);
-        data[at + TokenType.WINDOW] = data[at + TokenType.WINDOW]! +
+        data[at + TokenType.GLOBAL] = data[at + TokenType.GLOBAL] + price(N - 1);
+        data[at + TokenType.LOCAL] = data[at + TokenType.LOCAL] + price(closing[c]);
+        data[at + TokenType.WINDOW] = data[at + TokenType.WINDOW] +
           price(Math.min((c + 1) * chunk - 1 + window, N - 1));
       }
     }

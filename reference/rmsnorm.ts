@@ -13,7 +13,7 @@ export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
   const out = zerosLike(x.data, x.data.length);
   for (let at = 0; at < out.length; at += D) {
     const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
-    for (let n = 0; n < D; n++) out[at + n] = x.data[at + n]! * r * weight.data[n]!;
+    for (let n = 0; n < D; n++) out[at + n] = x.data[at + n] * r * weight.data[n];
   }
   return { data: out, shape: x.shape };
 }
@@ -29,11 +29,11 @@ export function rmsNormBackward(
   for (let at = 0; at < dx.length; at += D) {
     const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
     let mean = 0;
-    for (let n = 0; n < D; n++) mean += (dOut.data[at + n]! * weight.data[n]! * x.data[at + n]!) / D;
+    for (let n = 0; n < D; n++) mean += (dOut.data[at + n] * weight.data[n] * x.data[at + n]) / D;
     for (let n = 0; n < D; n++) {
-      const dy = dOut.data[at + n]!;
-      dx[at + n] = r * dy * weight.data[n]! - x.data[at + n]! * r * r * r * mean;
-      dWeight[n] = dWeight[n]! + dy * x.data[at + n]! * r;
+      const dy = dOut.data[at + n];
+      dx[at + n] = r * dy * weight.data[n] - x.data[at + n] * r * r * r * mean;
+      dWeight[n] = dWeight[n] + dy * x.data[at + n] * r;
     }
   }
   return { dx: { data: dx, shape: x.shape }, dWeight: { data: dWeight, shape: [D] } };

@@ -18,10 +18,10 @@ export function rope(x: NDArray, cos: NDArray, sin: NDArray, inverse = false): N
     const b = Math.floor(row / (heads * N));
     const angle = (b * N + (row % N)) * half;
     for (let n = 0; n < half; n++) {
-      const c = cos.data[angle + n]!;
-      const s = sign * sin.data[angle + n]!;
-      const first = x.data[row * d + n]!;
-      const second = x.data[row * d + half + n]!;
+      const c = cos.data[angle + n];
+      const s = sign * sin.data[angle + n];
+      const first = x.data[row * d + n];
+      const second = x.data[row * d + half + n];
       out[row * d + n] = first * c - second * s;
       out[row * d + half + n] = second * c + first * s;
     }

@@ -43,11 +43,11 @@ export function selectTokenTypes(options: {
   const types = new Int32Array(B * G * chunks);
   const probabilities = zerosLike(scores.data, scores.data.length);
   for (let t = 0; t < types.length; t++) {
-    const z = [0, 1, 2].map((c) => scores.data[3 * t + c]! + (noise ? noise.data[3 * t + c]! : 0));
-    const best = z[0]! >= z[1]! && z[0]! >= z[2]! ? 0 : z[1]! >= z[2]! ? 1 : 2;
-    const e = z.map((zc) => (zc === z[best]! ? 1 : exp((zc - z[best]!) / temperature)));
-    const Z = e[0]! + e[1]! + e[2]!;
-    for (let c = 0; c < 3; c++) probabilities[3 * t + c] = e[c]! / Z;
+    const z = [0, 1, 2].map((c) => scores.data[3 * t + c] + (noise ? noise.data[3 * t + c] : 0));
+    const best = z[0] >= z[1] && z[0] >= z[2] ? 0 : z[1] >= z[2] ? 1 : 2;
+    const e = z.map((zc) => (zc === z[best] ? 1 : exp((zc - z[best]) / temperature)));
+    const Z = e[0] + e[1] + e[2];
+    for (let c = 0; c < 3; c++) probabilities[3 * t + c] = e[c] / Z;
     types[t] = isForced(forceGlobal, t, G, chunks) ? TokenType.GLOBAL : best;
   }
   return { types: { data: types, shape: [B, G, chunks] }, probabilities: { data: probabilities, shape: scores.shape } };
@@ -83,8 +83,8 @@ export function tokenTypesBackward(options: {
   for (let t = 0; t < y.data.length / 3; t++) {
     if (isForced(forceGlobal, t, G, chunks)) continue;
     let mean = 0;
-    for (let c = 0; c < 3; c++) mean += y.data[3 * t + c]! * dTypes.data[3 * t + c]!;
-    for (let n = 3 * t; n < 3 * t + 3; n++) dScores[n] = y.data[n]! * (dTypes.data[n]! - mean) / temperature;
+    for (let c = 0; c < 3; c++) mean += y.data[3 * t + c] * dTypes.data[3 * t + c];
+    for (let n = 3 * t; n < 3 * t + 3; n++) dScores[n] = y.data[n] * (dTypes.data[n] - mean) / temperature;
   }
   return { data: dScores, shape: y.shape };
 }

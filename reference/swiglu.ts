@@ -10,7 +10,7 @@ import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 export function swiglu(gate: NDArray, up: NDArray): NDArray {
   expectShape('up', up, gate.shape, 'gate and up must have the same shape');
   const out = zerosLike(gate.data, gate.data.length);
-  for (let n = 0; n < out.length; n++) out[n] = gate.data[n]! * sigmoid(gate.data[n]!) * up.data[n]!;
+  for (let n = 0; n < out.length; n++) out[n] = gate.data[n] * sigmoid(gate.data[n]) * up.data[n];
   return { data: out, shape: gate.shape };
 }
 
@@ -21,10 +21,10 @@ export function swigluBackward(dOut: NDArray, gate: NDArray, up: NDArray): { dGa
   const dGate = zerosLike(gate.data, gate.data.length);
   const dUp = zerosLike(gate.data, gate.data.length);
   for (let n = 0; n < dGate.length; n++) {
-    const x = gate.data[n]!;
+    const x = gate.data[n];
     const s = sigmoid(x);
-    dGate[n] = dOut.data[n]! * up.data[n]! * s * (1 + x * (1 - s));
-    dUp[n] = dOut.data[n]! * x * s;
+    dGate[n] = dOut.data[n] * up.data[n] * s * (1 + x * (1 - s));
+    dUp[n] = dOut.data[n] * x * s;
   }
   return { dGate: { data: dGate, shape: gate.shape }, dUp: { data: dUp, shape: gate.shape } };
 }

@@ -27,7 +27,7 @@ const UNUSED = new Set(['browser']);
 const require = createRequire(import.meta.url);
 
 function partOf(module: string): string {
-  const found = Object.keys(PARTS).find((part) => PARTS[part]!.test(module));
+  const found = Object.keys(PARTS).find((part) => PARTS[part].test(module));
   if (found === undefined) throw new Error(`no part of gpu.js is to hold ${module}: scripts/gpu-js-parts.ts`);
   return found;
 }
@@ -40,7 +40,7 @@ function sharedModules(root: string): ReadonlyMap<string, ReadonlySet<string>> {
     const from = file.slice(0, -3).replaceAll(sep, '/');
     if (UNUSED.has(from)) continue;
     for (const [, name] of readFileSync(join(root, file), 'utf8').matchAll(/require\('([^']+)'\)/g)) {
-      const to = moduleNamed(from, name!);
+      const to = moduleNamed(from, name);
       if (to !== undefined && partOf(to) !== partOf(from)) shared.get(partOf(to))!.add(to);
     }
   }

@@ -59,7 +59,7 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
         budget.step(exact(g), options, R);
         const errors = [budget.theta, budget.m, budget.v];
         for (const [n, x] of [theta, m, v].entries()) {
-          const truth = [{ value: byHand[n]!, error: errors[n]!.error }];
+          const truth = [{ value: byHand[n], error: errors[n].error }];
           expectWithin(await engine.read(x), truth, `${['theta', 'm', 'v'][n]} of step ${step}`);
         }
       };
@@ -84,7 +84,7 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
           const g = data.real(length, 0.25, 2).map((x, n) => ((n + step) % 3 ? x : -x));
           const gradient = engine.tensor(g, [length]);
           engine.adamW(parameter, gradient, m, v, { ...numbers, step });
-          truth.forEach((each, n) => each.step(exact(g[n]!), numbers, R));
+          truth.forEach((each, n) => each.step(exact(g[n]), numbers, R));
           expect([...await engine.read(gradient)]).toEqual([...g]);
         }
         expectWithin(await engine.read(parameter), truth.map((each) => each.theta), 'parameter');
@@ -124,11 +124,11 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
         one.step(R.multiply(exact(x), R.divide(exact(1), norm)), noMomentum, R);
         return { value: x / 5, error: one.m.error };
       });
-      expectWithin(long!, clipped, 'clipped');
+      expectWithin(long, clipped, 'clipped');
       const [short] = await clippedStep(engine, Float64Array.of(3, 4), 10);
-      expect([...Array.from(short!)]).toEqual([3, 4]);
+      expect([...Array.from(short)]).toEqual([3, 4]);
       const [none, still] = await clippedStep(engine, Float64Array.of(0, 0), 1);
-      expect([...Array.from(none!), ...Array.from(still!, (x) => x + 0)]).toEqual([0, 0, 0, 0]);
+      expect([...Array.from(none), ...Array.from(still, (x) => x + 0)]).toEqual([0, 0, 0, 0]);
     }));
 
   it('clips by the norm over all tensors together', () =>

@@ -63,7 +63,7 @@ describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
       const h = 2e-4;
       const slope = async (by: number): Promise<number> => (await moved(by) - await moved(-by)) / (2 * by);
       const difference = (4 * await slope(h) - await slope(2 * h)) / 3; // wrong by h⁴
-      expect(Math.abs(gradients.get(name)![at]! - difference), name).toBeLessThan(1e-7);
+      expect(Math.abs(gradients.get(name)![at] - difference), name).toBeLessThan(1e-7);
     }
   });
 
@@ -83,7 +83,7 @@ describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
       for (const [name, want] of wanted) {
         const got = gradients.get(name)!;
         const size = Math.max(...Array.from(want, Math.abs));
-        const gap = Math.max(...Array.from(want, (x, n) => Math.abs(got[n]! - x)));
+        const gap = Math.max(...Array.from(want, (x, n) => Math.abs(got[n] - x)));
         expect(gap, name).toBeLessThan(1e-4 * size + 1e-7);
       }
       engine.dispose();

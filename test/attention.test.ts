@@ -13,7 +13,7 @@ import { forwardAndBackward, upload } from './support/upload.ts';
 
 /** mathjs's values with the running error analysis's bounds. */
 function around(values: Float64Array, budget: readonly Bounded[]): Bounded[] {
-  return budget.map(({ error }, n) => ({ value: values[n]!, error }));
+  return budget.map(({ error }, n) => ({ value: values[n], error }));
 }
 
 describeEngines('attention()', ({ precision, holds, engine }) => {
@@ -84,15 +84,15 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       for (let row = 0; row < B * H * N; row++) {
         if (reach.queries[headOf(row)]) continue;
         for (const name of ['out', 'dq'] as const) {
-          const part = (x: ArrayLike<number>): number[] => Array.from({ length: d }, (_, n) => x[row * d + n]!);
+          const part = (x: ArrayLike<number>): number[] => Array.from({ length: d }, (_, n) => x[row * d + n]);
           expectSameBits(part(dirty[name]), part(clean[name]), `${name} of query row ${row}`);
         }
-        expectSameBits([dirty.lse[row]!], [clean.lse[row]!], `lse of query row ${row}`);
+        expectSameBits([dirty.lse[row]], [clean.lse[row]], `lse of query row ${row}`);
       }
       for (let row = 0; row < B * G * N; row++) {
         if (reach.keys[row]) continue;
         for (const name of ['dk', 'dv'] as const) {
-          const part = (x: ArrayLike<number>): number[] => Array.from({ length: d }, (_, n) => x[row * d + n]!);
+          const part = (x: ArrayLike<number>): number[] => Array.from({ length: d }, (_, n) => x[row * d + n]);
           expectSameBits(part(dirty[name]), part(clean[name]), `${name} of key row ${row}`);
         }
       }
@@ -119,22 +119,22 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       const grid = (x: number): number => Math.round(16 * x) / 16;
       const p = { ...drawn, k: drawn.k.map(grid) };
       const c = draw(size.seed + 2, precision).real(p.d, -3, 3).map(grid);
-      const shifted = { ...p, k: p.k.map((x, n) => x + c[n % p.d]!) };
+      const shifted = { ...p, k: p.k.map((x, n) => x + c[n % p.d]) };
       const before = boundedAttention(p, R);
       const after = boundedAttention(shifted, R);
       const { out, lse } = engine.attention(upload(engine, shifted));
       expectWithin(
         await engine.read(out),
-        before.out.map(({ value, error }, n) => ({ value, error: error + after.out[n]!.error })),
+        before.out.map(({ value, error }, n) => ({ value, error: error + after.out[n].error })),
         'out',
       );
       expectWithin(
         await engine.read(lse),
         before.lse.map(({ value, error }, row) => {
           const added = R.multiply(R.constant(p.scale), R.sum(
-            Array.from(c, (cx, x) => R.multiply(exact(p.q[row * p.d + x]!), exact(cx))),
+            Array.from(c, (cx, x) => R.multiply(exact(p.q[row * p.d + x]), exact(cx))),
           ));
-          return { value: value + added.value, error: error + after.lse[row]!.error + added.error };
+          return { value: value + added.value, error: error + after.lse[row].error + added.error };
         }),
         'lse',
       );
@@ -169,7 +169,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       const copy = <T extends Float64Array | Int32Array>(x: T, width: number): number[] =>
         Array.from({ length: B * H * width }, (_, n) => {
           const bh = Math.floor(n / width);
-          return x[(Math.floor(bh / H) * G + Math.floor((bh % H) / (H / G))) * width + (n % width)]!;
+          return x[(Math.floor(bh / H) * G + Math.floor((bh % H) / (H / G))) * width + (n % width)];
         });
       const shared = engine.attention(upload(engine, p));
       const copied = engine.attention(upload(engine, {
@@ -220,7 +220,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
   });
 
   it('refuses a backward whose out, lse or dOut is not shaped like the forward', () => {
-    const size = fc.sample(sizes({ N: 5 }), { numRuns: 1, seed: 1 })[0]!;
+    const size = fc.sample(sizes({ N: 5 }), { numRuns: 1, seed: 1 })[0];
     const p = attentionProblem({ ...size, N: 5 }, precision);
     const inputs = upload(engine(), p);
     const { out, lse } = engine().attention(inputs);
@@ -246,9 +246,9 @@ function causal(p: AttentionProblem, R: Rounding): Bounded[] {
     let sum = 0;
     for (let j = 0; j <= i; j++) {
       let s = 0;
-      for (let y = 0; y < d; y++) s += p.q[(bh * N + i) * d + y]! * p.k[(head * N + j) * d + y]!;
+      for (let y = 0; y < d; y++) s += p.q[(bh * N + i) * d + y] * p.k[(head * N + j) * d + y];
       Z += Math.exp(s * p.scale);
-      sum += Math.exp(s * p.scale) * p.v[(head * N + j) * d + x]!;
+      sum += Math.exp(s * p.scale) * p.v[(head * N + j) * d + x];
     }
     return { value: sum / Z, error };
   });

@@ -48,7 +48,7 @@ async function* randomCases(count: number): AsyncGenerator<OracleCase> {
   }
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 const failures = (oracleCase: OracleCase, how: Honest): string[] =>
   verifyCase(oracleCase, honestOutputs(oracleCase, how), { dtype: how.dtype }).tensors
     .filter(({ status }) => status === 'fail').map(({ name }) => name);
@@ -61,14 +61,14 @@ describe('honest kernels', () => {
     for await (const oracleCase of randomCases(CASES)) {
       n++;
       for (const [m, dtype] of DTYPES.entries()) {
-        const order = ORDERS[(n + m) % ORDERS.length]!;
+        const order = ORDERS[(n + m) % ORDERS.length];
         const how = { dtype, order, expUlps: n % 2 === 0 ? 0 : 100, narrow: n % 3 === 0 };
         const outputs = honestOutputs(oracleCase, how);
         const report = verifyCase(oracleCase, outputs, { dtype });
         for (const { name, status, failed: count, worst } of report.tensors) {
           if (status !== 'pass') failed.push(`${oracleCase.name} ${JSON.stringify(how)}: ${name} ${status} ${count}`);
           // What is stored finer than claimed has room that it does not use.
-          if (worst && worst.budget > 0 && outputs[name]!.dtype === dtype.toUpperCase()) (ratios[`${dtype} ${name}`] ??= []).push(worst.ratio);
+          if (worst && worst.budget > 0 && outputs[name].dtype === dtype.toUpperCase()) (ratios[`${dtype} ${name}`] ??= []).push(worst.ratio);
         }
       }
     }
@@ -84,7 +84,7 @@ describe('honest kernels', () => {
 
   it('pass the small suite in f64 too', { timeout: 60_000 }, async () => {
     for (const [n, recipe] of SUITES.small.filter(({ tokens }) => tokens < 100).entries()) {
-      const order = ORDERS[n % ORDERS.length]!;
+      const order = ORDERS[n % ORDERS.length];
       expect(failures(await makeCase(engine, recipe), { dtype: 'f64', order }), recipe.name).toEqual([]);
     }
   });
@@ -131,8 +131,8 @@ describe('headBudgets()', () => {
     const [f64, f32, f16, bf16] = (['f64', 'f32', 'f16', 'bf16'] as const)
       .map((dtype) => headBudgets(problemOf(oracleCase, 0), dtype));
     for (const name of ['out', 'lse', 'dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg'] as const) {
-      for (let n = 0; n < f32![name]!.length; n++) {
-        const all = [f64![name]![n]!, f32![name]![n]!, f16![name]![n]!, bf16![name]![n]!];
+      for (let n = 0; n < f32[name]!.length; n++) {
+        const all = [f64[name]![n], f32[name]![n], f16[name]![n], bf16[name]![n]];
         expect(all.every((x) => x > 0 && Number.isFinite(x)), `${name} ${n}`).toBe(true);
         expect(all, `${name} ${n}`).toEqual(all.toSorted((a, b) => a - b));
       }

@@ -40,17 +40,17 @@ const scripts = (out: string) => readdirSync(join(app, out), { recursive: true, 
 describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
   const out = `out-${QUICK.indexOf(name)}`;
   it('bundles lifetime() alone without a warning, into less than 5 kB', async () => {
-    expect(await BUNDLERS[name]!(app, 'small.mjs', `${out}/small`)).toEqual([]);
+    expect(await BUNDLERS[name](app, 'small.mjs', `${out}/small`)).toEqual([]);
     const [code, ...more] = scripts(`${out}/small`);
     expect(more).toEqual([]);
-    expect(code!.length).toBeLessThan(5_000);
+    expect(code.length).toBeLessThan(5_000);
     if (name === 'Vite') return;
     await import(/* @vite-ignore */ pathToFileURL(join(app, out, 'small/main.js')).href);
     expect((globalThis as { result?: unknown }).result).toBe(LIFETIME_RESULT);
   });
 
   it('bundles a model, its generation and gpu.js without a warning, nor a name that only Node knows', async () => {
-    expect(await BUNDLERS[name]!(app, 'whole.mjs', `${out}/whole`)).toEqual([]);
+    expect(await BUNDLERS[name](app, 'whole.mjs', `${out}/whole`)).toEqual([]);
     const all = scripts(`${out}/whole`).join('\n');
     expect(all.includes('WebAssemblyKernel')).toBe(true);
     const names = /(\bfrom|\bimport\(?)\s*["'`](node:|fs\b|os\b|path\b|worker_threads|webgpu)/g;
@@ -74,8 +74,8 @@ describe('require()', () => {
 
 describe('a program on gpu.js', () => {
   it.each(['esbuild for any platform', 'Vite for libraries'])('prints the same bits, minified by %s', async (name) => {
-    const out = name.split(' ')[0]!;
-    expect(await BUNDLERS[name]!(app, 'program.mjs', out)).toEqual([]);
+    const out = name.split(' ')[0];
+    expect(await BUNDLERS[name](app, 'program.mjs', out)).toEqual([]);
     expect(scripts(out).join('\n').includes(LOCAL_NAME)).toBe(false);
     expect(await output(`${out}/main.js`)).toBe(expected);
   });
@@ -84,7 +84,7 @@ it('computes finite numbers, through the cache too, and what both backends agree
     const found = JSON.parse(expected) as Record<'cpu' | 'webasm', Record<string, number[]>>;
     for (const results of Object.values(found)) {
       expect(Object.values(results).flat().every(Number.isFinite)).toBe(true);
-      expect(results['cached']!.every((x, n) => Math.abs(x - results['out']![n]!) < 1e-5)).toBe(true);
+      expect(results['cached'].every((x, n) => Math.abs(x - results['out'][n]) < 1e-5)).toBe(true);
     }
     expect(found.webasm['last']).toEqual(found.cpu['last']);
     expect(found.webasm['positions']).toEqual(found.cpu['positions']);

@@ -106,11 +106,11 @@ describeEngines('the cache', ({ precision, engine }) => {
         if (move) {
           const snapshot = await cache.snapshot();
           cache.dispose();
-          cache = engines[at = 1 - at]!.createCache(sizes);
+          cache = engines[at = 1 - at].createCache(sizes);
           cache.restore(snapshot);
         }
-        const system = engineSystem(engines[at]!, sizes, cache);
-        const counts = model.seen.map((_, b) => T - (lacks[b]! % (T + 1)));
+        const system = engineSystem(engines[at], sizes, cache);
+        const counts = model.seen.map((_, b) => T - (lacks[b] % (T + 1)));
         const { k, v, q, types, out } = model.step(T, counts, n);
         system.append(k, v, types, T, counts);
         expectWithin(await system.attend(q, T), out, 'out');
@@ -140,7 +140,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       ['a position twice', { positions: good.positions.map(() => 1) }, ValueError],
       ['a position that was not seen', { positions: good.positions.map((j) => j + 4) }, ValueError],
       ['a negative position', { positions: good.positions.map((j) => j - 1) }, ValueError],
-      ['a life that ends before it begins', { last: good.last.map((_, n) => good.positions[n]! - 1) }, ValueError],
+      ['a life that ends before it begins', { last: good.last.map((_, n) => good.positions[n] - 1) }, ValueError],
       ['a mark that is neither 0 nor 1', { open: good.open.map(() => 2) }, ValueError],
       ['an open entry whose life ends', { last: good.last.map(() => 9) }, ValueError],
     ];
@@ -176,7 +176,7 @@ describeEngines('the cache', ({ precision, engine }) => {
           cache.append(engine.tensor(x, shape), engine.tensor(x, shape), engine.integers(types, [1, 1, types.length]));
           const q = engine.tensor(x.map((n) => (Number.isFinite(n) ? n : 1)), shape);
           const out = await engine.read(cache.attend(q, 1));
-          types.forEach((type, t) => type !== 2 && outputs.push(out[2 * t]!, out[2 * t + 1]!));
+          types.forEach((type, t) => type !== 2 && outputs.push(out[2 * t], out[2 * t + 1]));
           if (types.length === 1) cache.evict();
         }
         return outputs;
@@ -197,7 +197,7 @@ describeEngines('the cache', ({ precision, engine }) => {
         cache.attend(x, 1).dispose();
         cache.evict();
         type.dispose();
-        if (i === 39 || i === 399) bytes.push((await cache.stats()).bytes[0]!);
+        if (i === 39 || i === 399) bytes.push((await cache.stats()).bytes[0]);
       }
       // Token 0 and the three that query 400 still sees (W = 3) fill one block of four.
       expect([...await cache.positions(0, 0)]).toEqual([0, 397, 398, 399]);

@@ -82,8 +82,8 @@ describe.concurrent('natsearch chat', () => {
     const turns = json.stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as Turn);
     expect(turns).toHaveLength(3);
     expect(turns.map(({ readBefore }) => readBefore > 0)).toEqual([false, true, false]);
-    expect(turns[1]!.readBefore).toBe(turns[0]!.read + turns[0]!.newTokens);
-    expect(turns[2]).toMatchObject({ content: turns[0]!.content, read: turns[0]!.read }); // as before
+    expect(turns[1].readBefore).toBe(turns[0].read + turns[0].newTokens);
+    expect(turns[2]).toMatchObject({ content: turns[0].content, read: turns[0].read }); // as before
     expect(plain.code).toBe(0);
     expect(plain.stdout.endsWith('\n')).toBe(true);
     expect(plain.stderr).toMatch(/from generation_config\.json: --temperature 1\.5, --top-k 200\n/);
@@ -137,7 +137,7 @@ describe.concurrent('natsearch chat', () => {
     const args = ['chat', '--model', 'chat', '--max-new-tokens', '1', '--json'];
     const answers = await Promise.all([start(args, 'One\n').result, start([...args, '--no-bos'], 'One\n').result]);
     const [withStart, without] = answers.map(({ stdout }) => (JSON.parse(stdout) as Turn).read);
-    expect(without).toBe(withStart! - 1);
+    expect(without).toBe(withStart - 1);
   });
 
   test('says what to do where there is no chat template, before weights are read, and takes one', async () => {
@@ -197,7 +197,7 @@ describe.concurrent('natsearch generate', () => {
 test('natsearch inspect tells how a model samples, where it ends and whether it talks', async () => {
   const [chat, base] = await Promise.all(['chat', 'base'].map((model) => start(['inspect', '--model', model]).result));
   const line = /generation +temperature 1\.5; top k 200; ends at 257; without effect: num_beams is 2\n/;
-  expect(chat!.stdout).toMatch(line);
-  expect(chat!.stdout).toMatch(/conversation +by its chat template\n/);
-  expect(base!.stdout).toMatch(/conversation +no chat template\n/);
+  expect(chat.stdout).toMatch(line);
+  expect(chat.stdout).toMatch(/conversation +by its chat template\n/);
+  expect(base.stdout).toMatch(/conversation +no chat template\n/);
 });

@@ -68,7 +68,7 @@ describe('a chat template', () => {
     const end = `\n\nBe brief.<|eot_id|>${header('user')}What is a whale?<|eot_id|>`;
     const options = { addGenerationPrompt: false, variables: { date_string: '26 Jul 2024' } };
     expect(await renderChat(source, [SYSTEM, USER], options)).toBe(`${begin}Today Date: 26 Jul 2024${end}`);
-    const today = /Today Date: (\d\d [A-Z][a-z][a-z] \d{4})\n/.exec(await renderChat(source, [USER]))![1]!;
+    const today = /Today Date: (\d\d [A-Z][a-z][a-z] \d{4})\n/.exec(await renderChat(source, [USER]))![1];
     expect(Math.abs(Date.parse(today) - Date.now())).toBeLessThan(2 * 86_400_000);
   });
 
@@ -140,8 +140,8 @@ describe('model.chat()', () => {
   ): Promise<{ text: string; read: number; tokens: number }> {
     let [text, read, tokens, before] = ['', 0, 0, 0];
     const onStep = ({ lengths }: Session) => {
-      if (tokens === 0) read += lengths[0]! - before;
-      before = lengths[0]!;
+      if (tokens === 0) read += lengths[0] - before;
+      before = lengths[0];
     };
     const { session } = options as { session?: Session };
     before = session?.lengths[0] ?? 0;
@@ -166,7 +166,7 @@ describe('model.chat()', () => {
     const whole: number[] = [];
     for (let turn = 0; turn < 4; turn++) {
       const { tokens: all } = await chatPrompt(model, messages);
-      const before = session.lengths[0]!;
+      const before = session.lengths[0];
       const { text, read, tokens } = await answer(messages, { session, seed: turn });
       expect(session.lengths[0]).toBe(before + read + tokens); // nothing twice, the last token too
       if (turn === 0) expect(read).toBe(all.length);
@@ -174,7 +174,7 @@ describe('model.chat()', () => {
       whole.push(read);
       messages.push({ role: 'assistant', content: text }, { role: 'user', content: `And ${turn}?` });
     }
-    expect(whole[0]).toBeGreaterThan(whole[1]!);
+    expect(whole[0]).toBeGreaterThan(whole[1]);
     session.dispose();
   });
 
@@ -198,7 +198,7 @@ describe('model.chat()', () => {
       return JSON.parse(await readFile(new URL(`./field/tokenizers/mistral-0.3/${name}`, import.meta.url), 'utf8')) as object;
     };
     const json = await read('tokenizer.json') as { added_tokens: { id: number; content: string }[] };
-    const end = { ...json.added_tokens[0]!, id: 964, content: '<|im_end|>' };
+    const end = { ...json.added_tokens[0], id: 964, content: '<|im_end|>' };
     const small = parseConfig({
       vocab_size: 965, hidden_size: 12, intermediate_size: 10, num_hidden_layers: 1, num_attention_heads: 2,
       max_position_embeddings: 512, bos_token_id: 1, eos_token_id: 964,
@@ -215,13 +215,13 @@ describe('model.chat()', () => {
     const session = other.session();
     let text = '';
     for await (const piece of other.chat([USER], { session, maxNewTokens: 400 })) text += piece;
-    const first = [...session.tokens[0]!];
+    const first = [...session.tokens[0]];
     expect(first.at(-1)).toBe(964);
     const messages = [USER, { role: 'assistant', content: text }, MORE];
     for await (const _ of other.chat(messages, { session, maxNewTokens: 1 })) continue;
     const whole = [...(await chatPrompt(other, messages)).tokens];
     expect(whole.slice(0, first.length)).not.toEqual(first); // it picked other tokens of the same text
-    const news = [...session.tokens[0]!].slice(first.length, -1);
+    const news = [...session.tokens[0]].slice(first.length, -1);
     expect(news).toEqual(whole.slice(whole.length - news.length));
     expect(whole.at(-news.length - 1)).toBe(964);
     session.dispose();

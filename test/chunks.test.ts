@@ -17,7 +17,7 @@ const drawn = fc.record({
 /** Mean or maximum of columns of the given rows of x [.., D]. */
 function pool(x: ArrayLike<number>, rows: readonly number[], D: number, pooling: Pooling, R: Rounding): Bounded[] {
   return Array.from({ length: D }, (_, c) => {
-    const column = rows.map((row) => exact(x[row * D + c]!));
+    const column = rows.map((row) => exact(x[row * D + c]));
     return pooling === 'max' ? R.max(column) : R.divide(R.sum(column), exact(rows.length));
   });
 }
@@ -69,19 +69,19 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       const history: number[][] = range(0, B).map(() => []); // [tokens * D] of each sequence
       for (const { T, lacks, ragged } of pushes) {
         const x = numbers.real(B * T * D);
-        const counts = range(0, B).map((b) => (ragged ? T - (lacks[b]! % (T + 1)) : T));
+        const counts = range(0, B).map((b) => (ragged ? T - (lacks[b] % (T + 1)) : T));
         const rows = Math.floor((T + chunk - 2) / chunk) + 1;
         const truth: Bounded[] = [];
         for (let b = 0; b < B; b++) {
-          const seen = history[b]!.length / D;
-          history[b]!.push(...x.subarray(b * T * D, (b * T + counts[b]!) * D));
-          const now = seen + counts[b]!;
+          const seen = history[b].length / D;
+          history[b].push(...x.subarray(b * T * D, (b * T + counts[b]) * D));
+          const now = seen + counts[b];
           const first = Math.floor(seen / chunk);
           for (let c = first; c < first + rows; c++) {
             // A row that this push reached: some token of it is new.
             const reached = now > Math.max(seen, c * chunk);
             const tokens = range(c * chunk, Math.min(now, (c + 1) * chunk));
-            truth.push(...(reached ? pool(history[b]!, tokens, D, pooling, R) : range(0, D).map(() => exact(0))));
+            truth.push(...(reached ? pool(history[b], tokens, D, pooling, R) : range(0, D).map(() => exact(0))));
           }
         }
         const got = chunkPool.push(engine.tensor(x, [B, T, D]), ragged ? counts : undefined);
@@ -103,7 +103,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
         const part = range(0, B).flatMap((b) => [...x.subarray((b * N + at) * D, (b * N + at + T) * D)]);
         const y = chunkPool.push(engine.tensor(part, [B, T, D]));
         const values = await engine.read(y);
-        const rows = y.shape[1]!;
+        const rows = y.shape[1];
         for (let b = 0; b < B; b++) {
           for (let c = Math.floor(at / chunk); c <= Math.floor((at + T - 1) / chunk); c++) {
             const row = (b * rows + c - Math.floor(at / chunk)) * D;
@@ -115,7 +115,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       const budget = range(0, B).flatMap((b) => range(0, chunks).flatMap((c) =>
         pool(x, range(b * N + c * chunk, b * N + Math.min(N, (c + 1) * chunk)), D, pooling, R)));
       // Two engine results, each within its budget of the truth.
-      expectWithin(gathered, budget.map(({ error }, n) => ({ value: whole[n]!, error: 2 * error })), 'gathered');
+      expectWithin(gathered, budget.map(({ error }, n) => ({ value: whole[n], error: 2 * error })), 'gathered');
     }));
 
   it('goes on to the same bits in a fork and in what is restored from its snapshot', () =>
@@ -123,19 +123,19 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       const numbers = draw(seed, precision);
       const push = (pools: readonly ChunkPool[], { T, lacks, ragged }: typeof before[number]): Tensor[] => {
         const x = engine.tensor(numbers.real(B * T * D), [B, T, D]);
-        const counts = range(0, B).map((b) => (ragged ? T - (lacks[b]! % (T + 1)) : T));
+        const counts = range(0, B).map((b) => (ragged ? T - (lacks[b] % (T + 1)) : T));
         return pools.map((pool) => pool.push(x, counts));
       };
       const first = engine.createChunkPool(B, D, chunk, pooling);
       for (const each of before) push([first], each);
       const restored = engine.createChunkPool(B, D, chunk, pooling);
-      push([restored], before[0]!);
+      push([restored], before[0]);
       restored.restore(await first.snapshot());
       const pools = [first, first.fork(), restored];
-      push([first.fork()], before[0]!); // which the original must not notice
+      push([first.fork()], before[0]); // which the original must not notice
       for (const each of after) {
         const [truth, ...others] = await Promise.all(push(pools, each).map((rows) => engine.read(rows)));
-        for (const other of others) expectSameBits(other, truth!, 'pooled');
+        for (const other of others) expectSameBits(other, truth, 'pooled');
       }
     }, cases(15, 60)));
 

@@ -299,7 +299,7 @@ describe('natsearch start', () => {
       continuation: { newTokens: number; tokensPerSecond: number };
     };
     expect(document.results.map(({ policy }) => policy)).toEqual(['nats', 'full', 'full']);
-    expect(document.results[1]!.live).toEqual([[32], [32]]);
+    expect(document.results[1].live).toEqual([[32], [32]]);
     expect(document.types.tokens).toHaveLength(TEXT.length);
     expect(document.types.tokens.filter((type) => type === null)).toHaveLength(3); // the last token of 3 contexts
     expect(document.types.shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);

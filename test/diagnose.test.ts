@@ -20,7 +20,7 @@ function narrow(tensors: Tensors): Record<string, NamedTensor> {
 
 /** What is right up to `first`, and from there on that of the case with other inputs or parameters. */
 function mixed(right: OracleCase, wrong: OracleCase, kept: readonly string[]): Tensors {
-  return narrow({ ...wrong.expected, ...Object.fromEntries(kept.map((name) => [name, right.expected[name]!])) });
+  return narrow({ ...wrong.expected, ...Object.fromEntries(kept.map((name) => [name, right.expected[name]])) });
 }
 
 const otherWindow = async (each: OracleCase, window: number): Promise<OracleCase> =>
@@ -45,7 +45,7 @@ describe('diagnose()', () => {
   it('finds the mask from the numbers of out alone', async () => {
     const each = await makeCase(recipe());
     const { out, lse } = narrow((await otherWindow(each, 5)).expected);
-    const report = verifyCase(each, { out: out!, lse: lse! }, { tensors: ['forward'] });
+    const report = verifyCase(each, { out: out, lse: lse }, { tensors: ['forward'] });
     expect(words(report)).toBe(
       'batch 0, KV head 0, query 6 still sees key 1: WINDOW (last = 5). Looks like: a window of one token too many');
     expect(report.diagnosis).toMatchObject({ cause: 'mask', name: 'window-long' });
@@ -57,12 +57,12 @@ describe('diagnose()', () => {
     const right = narrow(each.expected);
     const judge = (changes: Tensors): CaseReport => verifyCase(each, { ...right, ...changes }, { dtype: 'f32' });
     const real = (name: string, change: (x: number, n: number) => number): Tensors =>
-      ({ [name]: { ...right[name]!, data: (right[name] as FloatTensor).data.map(change) } as FloatTensor });
+      ({ [name]: { ...right[name], data: (right[name] as FloatTensor).data.map(change) } as FloatTensor });
     expect(judge(mixed(each, await otherWindow(each, 3), ['last', 'mask'])).diagnosis!.cause).toBe('mask');
     expect(judge(real('lse', (x) => x * Math.LOG2E)).diagnosis).toMatchObject({ cause: 'arithmetic', name: 'lse-base-2' });
     const noise = generator(1, [2]);
     expect(judge(real('out', (x) => x * (1 + 2 ** -10 * noise.uniform()))).diagnosis!.cause).toBe('rounding');
-    expect(judge({ out: { ...right.out!, data: roundArray(right.out!.data, 'F16') } as FloatTensor }).diagnosis)
+    expect(judge({ out: { ...right.out, data: roundArray(right.out.data, 'F16') } as FloatTensor }).diagnosis)
       .toMatchObject({ cause: 'rounding', name: 'stored-f16' });
     expect(judge(real('dq', () => NaN)).diagnosis!.cause).toBe('nan');
     expect(judge(real('dq', (x) => -x)).diagnosis).toMatchObject({ cause: 'arithmetic', name: 'sign' });
@@ -73,8 +73,8 @@ describe('diagnose()', () => {
     const right = narrow(each.expected);
     for (const name of ['out', 'lse', 'dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg', 'last', 'mask']) {
       const { below } = generator(7, [name.length]);
-      const data = right[name]!.data.map(() => (name === 'mask' ? below(2) : below(9))) as Float64Array;
-      const report = verifyCase(each, { ...right, [name]: { ...right[name]!, data } as NamedTensor });
+      const data = right[name].data.map(() => (name === 'mask' ? below(2) : below(9))) as Float64Array;
+      const report = verifyCase(each, { ...right, [name]: { ...right[name], data } as NamedTensor });
       expect([name, report.diagnosis!.name]).toEqual([name, 'unknown']);
     }
   });
@@ -83,7 +83,7 @@ describe('diagnose()', () => {
     const each = await makeCase(recipe());
     const { lse, ...others } = narrow(each.expected);
     expect(verifyCase(each, others).diagnosis).toMatchObject({ cause: 'unusable', name: 'missing' });
-    const flat = { ...lse!, shape: [lse!.data.length] } as NamedTensor;
+    const flat = { ...lse, shape: [lse.data.length] } as NamedTensor;
     const { diagnosis } = verifyCase(each, { ...others, lse: flat });
     expect(diagnosis!.words).toMatch(/^lse: it is \[160\] and must be \[1,4,40\]/);
   });
@@ -91,9 +91,9 @@ describe('diagnose()', () => {
   it('shows types by name with their scores', async () => {
     const each = await makeCase(recipe({ types: { scores: 'tied', noise: false } }));
     const types = each.expected.types as IntegerTensor;
-    const scores = each.inputs.scores!.data;
+    const scores = each.inputs.scores.data;
     const highest = types.data.map((_, t) => {
-      const own = [0, 1, 2].map((n) => scores[3 * t + n]!);
+      const own = [0, 1, 2].map((n) => scores[3 * t + n]);
       return own.lastIndexOf(Math.max(...own));
     });
     const report = verifyCase(each, { ...narrow(each.expected), types: { ...types, data: highest } });

@@ -5,7 +5,7 @@ import { cosSin, exp, inversePowers, log } from '../src/core/elementary.ts';
 import { generator } from '../src/core/random.ts';
 import { cases } from './support/thorough.ts';
 
-const math = create(all!, { number: 'BigNumber', precision: 90 });
+const math = create(all, { number: 'BigNumber', precision: 90 });
 
 /** x as it is: mathjs itself would take the 17 digits that are printed. */
 function big(x: number): BigNumber {

@@ -30,7 +30,7 @@ describe('every equation of the chapter', () => {
   });
 
   it.each(EQUATIONS.map((e) => [e.id]))('%s: mathjs and the function it names agree on random inputs', (id) => {
-    fc.assert(fc.property(fc.gen(), (gen) => all[id]!(drawFrom(gen))), { numRuns: 40 });
+    fc.assert(fc.property(fc.gen(), (gen) => all[id](drawFrom(gen))), { numRuns: 40 });
   });
 
   it.each(EQUATIONS.map((e) => [e.id, e]))('%s names a file and a function that it exports', async (_, e: Equation) => {
@@ -65,7 +65,7 @@ describe('the ruler of the ruler: 64 decimal digits', () => {
       const scores = evaluateEquation('scores', { ...scope, scale: digits.bignumber(0.5) }, digits);
       const masked = evaluateEquation('attention', { ...scores, ...evaluateEquation('mask', scope, digits) }, digits);
       const o = masked['o'] as BigNumber[][];
-      expect(o[0]![0]!.precision(true)).toBeGreaterThan(0); // a BigNumber, not a float64 in disguise
+      expect(o[0][0].precision(true)).toBeGreaterThan(0); // a BigNumber, not a float64 in disguise
       expectClose(out.data, o.flat().map(Number), Math.max(...v.map(Math.abs), 1) * d * 16);
       expectClose(lse.data, (masked['lse'] as BigNumber[]).map(Number), d * 16);
     }), { numRuns: 15 });
@@ -100,7 +100,7 @@ describe('the chapter on disk', () => {
 
   it('links to files that exist', async () => {
     const text = await read('docs/algorithm.md');
-    const targets = [...text.matchAll(/\]\(([^)#]+)\)/g)].map((match) => match[1]!);
+    const targets = [...text.matchAll(/\]\(([^)#]+)\)/g)].map((match) => match[1]);
     const links = targets.filter((link) => !link.includes('://'));
     expect(links.length).toBeGreaterThan(EQUATIONS.length);
     for (const link of new Set(links)) await access(new URL(link, new URL('docs/', root)));
@@ -128,5 +128,5 @@ describe('expressionTex()', () => {
 /** Each number within 64 roundings of the largest magnitude that went into it. */
 function expectClose(actual: ArrayLike<number>, expected: readonly number[], magnitude: number): void {
   expect(actual.length).toBe(expected.length);
-  expected.forEach((x, n) => expect(Math.abs(actual[n]! - x)).toBeLessThanOrEqual(64 * 2 ** -53 * magnitude));
+  expected.forEach((x, n) => expect(Math.abs(actual[n] - x)).toBeLessThanOrEqual(64 * 2 ** -53 * magnitude));
 }

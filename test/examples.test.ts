@@ -42,7 +42,7 @@ describe('the example', () => {
     const { claims } = instrument(example);
     expect(claims.length, 'console.log(...); // what it prints').toBeGreaterThan(0);
     const calls: string[][] = claims.map(() => []);
-    const remember = (claim: number) => (...args: unknown[]) => void calls[claim]!.push(printed(args));
+    const remember = (claim: number) => (...args: unknown[]) => void calls[claim].push(printed(args));
     Object.assign(globalThis, { [PRINTED]: remember });
     try {
       await import(/* @vite-ignore */ `${example.path}.run.ts`);
@@ -51,7 +51,7 @@ describe('the example', () => {
     }
     const said = claims.map(({ line, expected }) => `${example.file}:${line}: ${normalized(expected)}`);
     // A line that prints several times says all of it, separated by commas.
-    expect(claims.map(({ line }, n) => `${example.file}:${line}: ${normalized(calls[n]!.join(', '))}`)).toEqual(said);
+    expect(claims.map(({ line }, n) => `${example.file}:${line}: ${normalized(calls[n].join(', '))}`)).toEqual(said);
   }, 60_000);
 
   it('of README.md is there', () => {
@@ -110,8 +110,8 @@ describe('the runner of examples', () => {
   it('finds the block of a docstring and its claims, with their lines', () => {
     const [example] = examplesOf('x.ts', text);
     expect(example).toMatchObject({ file: 'x.ts', line: 4 });
-    expect(example!.code).toMatch(/^const a = \{\n {2}b: 1,\n\};\nconsole\.log\(a\); \/\/ \{ b: 1 \}\n/);
-    expect(instrument(example!).claims).toEqual([{ line: 7, expected: '{ b: 1 }' }, { line: 10, expected: '{"b":1}' }]);
+    expect(example.code).toMatch(/^const a = \{\n {2}b: 1,\n\};\nconsole\.log\(a\); \/\/ \{ b: 1 \}\n/);
+    expect(instrument(example).claims).toEqual([{ line: 7, expected: '{ b: 1 }' }, { line: 10, expected: '{"b":1}' }]);
   });
 
   it('gives a claim to the call on its own line only', () => {

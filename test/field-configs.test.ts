@@ -35,7 +35,7 @@ async function sharpnessOf(config: ModelConfig): Promise<number> {
   const engine = new ReferenceEngine();
   const tape = new Tape(engine, false);
   const { cos } = rotaryTables(tape, config, [0], 1, 1);
-  return (await engine.read(cos))[0]!;
+  return (await engine.read(cos))[0];
 }
 
 describe.each(['configs', 'configs-5'])('of test/field/%s,', (folder) => {
@@ -46,13 +46,13 @@ describe.each(['configs', 'configs-5'])('of test/field/%s,', (folder) => {
 
   it.each(files)('%s is read, and means what transformers says', async (name) => {
     const config = read(`${folder}/${name}.json`);
-    const facts = models[name]!;
+    const facts = models[name];
     const { frequencies, sharpness, weights, bos, eos, class: className, ...same } = facts;
     expect({ slidingWindow: null, ...config }).toMatchObject(same);
     expect(architectureOf(config).className).toBe(className);
     const own = rotaryFrequencies(config);
     expect(own.length).toBe(frequencies.length);
-    const gaps = frequencies.map((frequency, n) => Math.abs(own[n]! / frequency - 1));
+    const gaps = frequencies.map((frequency, n) => Math.abs(own[n] / frequency - 1));
     expect(Math.max(...gaps)).toBeLessThan(1e-14);
     expect(await sharpnessOf(config)).toBeCloseTo(sharpness, 14);
     expect(Object.fromEntries(expectedWeights({ ...config, layers: 1 }))).toEqual(weights);

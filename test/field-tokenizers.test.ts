@@ -32,7 +32,7 @@ function streamed(tokenizer: HfTokenizer, text: string, lengths: readonly number
   const stream = tokenizer.encoder();
   const ids: number[] = [];
   for (let at = 0, n = 0; at < text.length; n++) {
-    const length = lengths[n % lengths.length]!;
+    const length = lengths[n % lengths.length];
     ids.push(...stream.push(text.slice(at, at + length)));
     at += length;
   }
@@ -82,7 +82,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
     const ids = tokenizer.encode(text, { onProgress: (done, total) => void calls.push([done, total]) });
     expect(same(ids, streamed(tokenizer, text, [30_000]))).toBe(true);
     expect(calls.at(-1)).toEqual([text.length, text.length]);
-    expect(calls.every(([done], n) => n === 0 || done >= calls[n - 1]![0])).toBe(true);
+    expect(calls.every(([done], n) => n === 0 || done >= calls[n - 1][0])).toBe(true);
     expect(calls.length).toBeGreaterThan(1);
   });
 

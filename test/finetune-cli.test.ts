@@ -161,7 +161,7 @@ describe('natsearch finetune', () => {
     expect(first.stderr).toMatch(/step 2: validation loss \d+\.\d\d% over 40 tokens, kept \d+\.\d%/);
     const lines = () => readFileSync(join(out, 'log.jsonl'), 'utf8').trim().split('\n');
     const done = lines();
-    const { validationLoss, validationRelativeLoss } = JSON.parse(done[1]!) as Record<string, number>;
+    const { validationLoss, validationRelativeLoss } = JSON.parse(done[1]) as Record<string, number>;
     expect([validationLoss, validationRelativeLoss]).toEqual([expect.any(Number), expect.any(Number)]);
     expect(JSON.parse(first.stdout)).toMatchObject({ step: 2, validationLoss, validationRelativeLoss });
     const more = await natsearch(finetune(out, '--steps', '4', '--resume'));

@@ -55,14 +55,14 @@ async function gradientOf(engine: Engine, chunk: number, sliding: number | null)
 
 /** Root mean square of the differences of two tensors. */
 function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]!) ** 2, 0) / a.length);
+  return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]) ** 2, 0) / a.length);
 }
 
 /** Layers whose scorer's gradient lies further from the truth than rounding explains. */
 function beyond(found: Found, truth: Found, rounded: Found): number[] {
   return truth.scorers.flatMap((expected, layer) => {
-    const budget = WORST_OPERATION * distance(rounded.scorers[layer]!, expected);
-    return distance(found.scorers[layer]!, expected) <= budget ? [] : [layer]; // NaN is beyond, too
+    const budget = WORST_OPERATION * distance(rounded.scorers[layer], expected);
+    return distance(found.scorers[layer], expected) <= budget ? [] : [layer]; // NaN is beyond, too
   });
 }
 

@@ -86,7 +86,7 @@ describe('the gradient of the scorers', () => {
     denseHidden(config, dense, ids, (layer, normed) => {
       const pooled = Array.from({ length: chunks }, (_, c) => {
         const rows = normed.slice(c * chunk, (c + 1) * chunk);
-        return rows[0]!.map((_, n) => rows.reduce((sum, row) => sum + row[n]!, 0) / rows.length);
+        return rows[0].map((_, n) => rows.reduce((sum, row) => sum + row[n], 0) / rows.length);
       });
       const scorer = dense(`model.layers.${layer}.self_attn.proj_layer.weight`);
       const noise = gumbelNoise(options.seed, [Stream.NOISE, 4, 0, layer], G * chunks * 3);
@@ -96,10 +96,10 @@ describe('the gradient of the scorers', () => {
         for (let c = 0; c < chunks; c++) {
           const at = (g * chunks + c) * 3;
           const z = [0, 1, 2].map((t) => {
-            const score = pooled[c]!.reduce((sum, x, n) => sum + x * scorer[(g * 3 + t) * D + n]!, 0);
-            return Math.exp((score + noise[at + t]!) / temperature);
+            const score = pooled[c].reduce((sum, x, n) => sum + x * scorer[(g * 3 + t) * D + n], 0);
+            return Math.exp((score + noise[at + t]) / temperature);
           });
-          const total = z[0]! + z[1]! + z[2]!;
+          const total = z[0] + z[1] + z[2];
           z.forEach((value, t) => (probabilities[at + t] = value / total));
           types[at + (forced(c) ? 0 : z.indexOf(Math.max(...z)))] = 1;
         }
@@ -110,19 +110,19 @@ describe('the gradient of the scorers', () => {
       return types;
     });
     const loss = (layer: number, soft: Float64Array) => {
-      const student = denseHidden(config, dense, ids, (n) => (n === layer ? soft : hard[n]!));
-      const squares = student.flatMap((row, i) => row.map((x, n) => (x - teacher[i]![n]!) ** 2));
+      const student = denseHidden(config, dense, ids, (n) => (n === layer ? soft : hard[n]));
+      const squares = student.flatMap((row, i) => row.map((x, n) => (x - teacher[i][n]) ** 2));
       return squares.reduce((a, b) => a + b, 0) / (N * D);
     };
-    const value = loss(0, hard[0]!);
+    const value = loss(0, hard[0]);
     expect(value).toBeGreaterThan(1e-3); // the types matter
     expect(Math.abs(got.loss / N - value)).toBeLessThan(1e-12);
     let largest = 0;
     for (let layer = 0; layer < layers; layer++) {
-      const differences = centralDifferences((soft) => loss(layer, soft), hard[layer]!, 1e-13);
+      const differences = centralDifferences((soft) => loss(layer, soft), hard[layer], 1e-13);
       const life = { window, chunk, bound: (sliding ?? Infinity) - 1 };
-      const price = priceOf(hard[layer]!, { G, N, chunks, ...life }, lambda / layers);
-      const dt = differences.map((d, n) => ({ value: d.value + price[n]!, error: d.error }));
+      const price = priceOf(hard[layer], { G, N, chunks, ...life }, lambda / layers);
+      const dt = differences.map((d, n) => ({ value: d.value + price[n], error: d.error }));
       const scorer = await engine.read(got.gradients.get(`model.layers.${layer}.self_attn.proj_layer.weight`)!);
       for (let row = 0; row < 3 * G; row++) {
         for (let n = 0; n < D; n++) {
@@ -131,12 +131,12 @@ describe('the gradient of the scorers', () => {
           for (let c = 0; c < chunks; c++) {
             if (forced(c)) continue;
             const at = (g * chunks + c) * 3;
-            const mean = [0, 1, 2].reduce((sum, u) => sum + y[layer]![at + u]! * dt[at + u]!.value, 0);
-            const factor = (y[layer]![at + t]! * inputs[layer]![c]![n]!) / temperature;
-            expected += factor * (dt[at + t]!.value - mean);
-            error += 2 * Math.abs(factor) * Math.max(...[0, 1, 2].map((u) => dt[at + u]!.error));
+            const mean = [0, 1, 2].reduce((sum, u) => sum + y[layer][at + u] * dt[at + u].value, 0);
+            const factor = (y[layer][at + t] * inputs[layer][c][n]) / temperature;
+            expected += factor * (dt[at + t].value - mean);
+            error += 2 * Math.abs(factor) * Math.max(...[0, 1, 2].map((u) => dt[at + u].error));
           }
-          expect(Math.abs(scorer[row * D + n]! - expected), `layer ${layer} [${row},${n}]`).toBeLessThanOrEqual(error);
+          expect(Math.abs(scorer[row * D + n] - expected), `layer ${layer} [${row},${n}]`).toBeLessThanOrEqual(error);
           largest = Math.max(largest, Math.abs(expected) / error);
         }
       }
@@ -155,12 +155,12 @@ describe('the gradient of the scorers', () => {
     ];
     for (const field of ['loss', 'signal', 'kept'] as const) expect(parts[field]).toBeCloseTo(whole[field], 10);
     expect(parts.typeCounts).toEqual(whole.typeCounts);
-    parts.keptByLayer.forEach((share, n) => expect(share).toBeCloseTo(whole.keptByLayer[n]!, 10));
+    parts.keptByLayer.forEach((share, n) => expect(share).toBeCloseTo(whole.keptByLayer[n], 10));
     for (const name of scorerNames(config)) {
       const [a, b] = [await engine.read(parts.gradients.get(name)!), await engine.read(whole.gradients.get(name)!)];
       const size = Math.max(...a.map(Math.abs));
       expect(size).toBeGreaterThan(0);
-      a.forEach((x, n) => expect(Math.abs(x - b[n]!)).toBeLessThan(1e-12 * size));
+      a.forEach((x, n) => expect(Math.abs(x - b[n])).toBeLessThan(1e-12 * size));
     }
   });
 });
@@ -181,7 +181,7 @@ function priceOf(
         });
         const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk, bound });
         for (let j = c * chunk; j < Math.min(N, (c + 1) * chunk); j++) {
-          price[(g * chunks + c) * 3 + type]! += (lambda * 2 * (Math.min(last[j]!, N - 1) - j)) / (G * N * N);
+          price[(g * chunks + c) * 3 + type] += (lambda * 2 * (Math.min(last[j], N - 1) - j)) / (G * N * N);
         }
       }
     }
@@ -223,7 +223,7 @@ describe('the base', () => {
     expect(count('adamW')).toBe(2);
     await finetuner.run();
     expect(await bytes(model.weights.values())).toEqual(before);
-    expect(model.weights.has(scorerNames(model.config)[0]!)).toBe(false);
+    expect(model.weights.has(scorerNames(model.config)[0])).toBe(false);
     finetuner.dispose();
     expect(await bytes(model.weights.values())).toEqual(before); // still there
   });

@@ -141,15 +141,15 @@ describe('logprobs', () => {
     session.dispose();
     const rows = told.map((_, n) => logits.subarray((3 + n) * 258, (4 + n) * 258));
     for (const [n, { token, logprob, top }] of told.entries()) {
-      const normaliser = Math.log(rows[n]!.reduce((sum, z) => sum + Math.exp(z), 0));
-      expect(logprob).toBeCloseTo(rows[n]![token]! - normaliser, 10);
-      const sorted = [...rows[n]!.keys()].sort((a, b) => rows[n]![b]! - rows[n]![a]! || a - b).slice(0, 4);
+      const normaliser = Math.log(rows[n].reduce((sum, z) => sum + Math.exp(z), 0));
+      expect(logprob).toBeCloseTo(rows[n][token] - normaliser, 10);
+      const sorted = [...rows[n].keys()].sort((a, b) => rows[n][b] - rows[n][a] || a - b).slice(0, 4);
       expect(top!.map((each) => each.token)).toEqual(sorted);
-      top!.forEach((each) => expect(each.logprob).toBeCloseTo(rows[n]![each.token]! - normaliser, 10));
+      top!.forEach((each) => expect(each.logprob).toBeCloseTo(rows[n][each.token] - normaliser, 10));
     }
     expect(told.length).toBe(12);
     expect((await run('Log', { logprobs: 0 })).told[0]).toMatchObject({ top: [], logprob: expect.any(Number) as number });
-    expect(Object.keys((await run('Log')).told[0]!)).toEqual(['sequence', 'token']);
+    expect(Object.keys((await run('Log')).told[0])).toEqual(['sequence', 'token']);
   });
 });
 
@@ -174,8 +174,8 @@ describe('generate() with a session', () => {
     const fed: number[] = [];
     let before = 0;
     const onStep = ({ lengths }: Session) => {
-      fed.push(lengths[0]! - before);
-      before = lengths[0]!;
+      fed.push(lengths[0] - before);
+      before = lengths[0];
     };
     const options = { session, onStep, temperature: 0, maxNewTokens: 5 };
     const one = await run(prefix, options);
@@ -242,14 +242,14 @@ describe('generate() with a session', () => {
   it('goes on in every sequence of a batch, and refuses another batch or policy', async () => {
     const session = model.session({ batch: 2 });
     const tokens: number[][] = [[], []];
-    const onToken = ({ sequence, token }: GeneratedToken) => void tokens[sequence]!.push(token);
+    const onToken = ({ sequence, token }: GeneratedToken) => void tokens[sequence].push(token);
     const options = { session, temperature: 0, maxNewTokens: 4, onToken };
     for (const prompts of [['One', 'Another'], ['', 'more']]) {
       for await (const piece of model.generateBatch(prompts, options)) expect(piece.sequence).toBeLessThan(2);
     }
     expect(tokens[0]).toEqual(await greedy([256, ...bytes('One')], 8));
-    const first = tokens[1]!.slice(0, 4);
-    expect(tokens[1]!.slice(4)).toEqual(await greedy([256, ...bytes('Another'), ...first, ...bytes('more')], 4));
+    const first = tokens[1].slice(0, 4);
+    expect(tokens[1].slice(4)).toEqual(await greedy([256, ...bytes('Another'), ...first, ...bytes('more')], 4));
     await expect(run('x', { session })).rejects.toThrow(/1 prompts for a session of 2/);
     const wrong = model.generateBatch(['x', 'y'], { session, policy: { kind: 'full' } });
     await expect(wrong.next()).rejects.toThrow(/the policy is full but the session was made with nats/);

@@ -12,7 +12,7 @@ import { engineOutputs } from './support/engine-outputs.ts';
 
 const file = 'test/fixtures/goldens/autograd.safetensors';
 const { tensors, metadata } = readSafetensors(readFileSync(new URL(`../${file}`, import.meta.url)), file);
-const names = [...new Set([...tensors.keys()].map((name) => name.split('.')[0]!))];
+const names = [...new Set([...tensors.keys()].map((name) => name.split('.')[0]))];
 const GRADIENTS = ['dq', 'dk', 'dv', 'dg', 'dl', 'dw'];
 
 const cases = new Map<string, OracleCase>();
@@ -32,10 +32,10 @@ function expectGolden(name: string, got: Readonly<Record<string, ArrayLike<numbe
   const scored = cases.get(name)!.inputs.scores ? ['dscores'] : [];
   expect(goldens.map(([key]) => key).sort()).toEqual([...GRADIENTS, ...scored].sort());
   for (const [key, { data, shape }] of goldens) {
-    expect(shape, key).toEqual(cases.get(name)!.expected[key]!.shape);
+    expect(shape, key).toEqual(cases.get(name)!.expected[key].shape);
     const largest = data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
     expect(largest, key).toBeGreaterThan(1e-2); // there is something to agree on
-    const errors = Array.from(data, (x, n) => Math.abs(got[key]![n]! - x));
+    const errors = Array.from(data, (x, n) => Math.abs(got[key][n] - x));
     expect(Math.max(...errors) / largest, `${name}: ${key}`).toBeLessThan(1e-10);
   }
 }

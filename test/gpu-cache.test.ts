@@ -38,7 +38,7 @@ function truth(text: readonly Token[], N: number): Bounded[] {
   const gathered = (pick: (token: Token) => Float32Array, heads: number) =>
     Float64Array.from({ length: heads * N * WIDTH }, (_, n) => {
       const [head, step] = [Math.floor(n / (N * WIDTH)), Math.floor(n / WIDTH) % N];
-      return pick(text[step % PERIOD]!)[head * WIDTH + n % WIDTH]!;
+      return pick(text[step % PERIOD])[head * WIDTH + n % WIDTH];
     });
   const last = Int32Array.from({ length: KV_HEADS * N }, (_, n) => (n % N === 0 ? FOREVER : n % N + WINDOW));
   return boundedAttention({
@@ -61,7 +61,7 @@ describe('a cache on gpu.js cpu', () => {
     const outputs: ArrayLike<number>[] = [];
     const live = new Set<string>();
     for (let step = 0; step < STEPS; step++) {
-      const { q, k, v } = text[step % PERIOD]!;
+      const { q, k, v } = text[step % PERIOD];
       const type = engine.integers(new Int32Array(KV_HEADS).fill(step === 0 ? 0 : 2), [1, KV_HEADS, 1]);
       const [keys, values, queries] = [engine.tensor(k, key), engine.tensor(v, key), engine.tensor(q, query)];
       cache.append(keys, values, type);
@@ -73,10 +73,10 @@ describe('a cache on gpu.js cpu', () => {
       if (step < settled) {
         const row = (head: number) => (head * settled + step) * WIDTH;
         const rows = [0, 1].flatMap((head) => expected.slice(row(head), row(head) + WIDTH));
-        expectWithin(outputs[step]!, rows, `step ${step}`);
+        expectWithin(outputs[step], rows, `step ${step}`);
       } else {
         expect([...held.live]).toEqual([WINDOW + 1, WINDOW + 1]); // the sink, and what the next query sees
-        expectSameBits(outputs[step]!, outputs[step - PERIOD]!, `step ${step}`);
+        expectSameBits(outputs[step], outputs[step - PERIOD], `step ${step}`);
         live.add(JSON.stringify(device.live));
       }
     }

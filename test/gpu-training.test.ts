@@ -84,10 +84,10 @@ async function trained(engine: Engine, change: Partial<TrainOptions> = {}): Prom
 /** Root mean square of the differences of two tensors. */
 function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   expect(a.length).toBe(b.length);
-  return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]!) ** 2, 0) / a.length);
+  return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]) ** 2, 0) / a.length);
 }
 
-const lossDistance = (a: Run, b: Run): number => Math.max(...a.losses.map((loss, n) => Math.abs(loss - b.losses[n]!)));
+const lossDistance = (a: Run, b: Run): number => Math.max(...a.losses.map((loss, n) => Math.abs(loss - b.losses[n])));
 
 /** The two runs that everything is measured by, computed when first asked for. */
 let reference: Promise<{ truth: Run; rounded: Run }> | undefined;

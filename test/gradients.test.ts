@@ -19,7 +19,7 @@ const RULES: readonly MaskGradientRule[] = ['exact', 'bounded'];
 function noiseOf(p: AttentionProblem): number {
   const { out } = boundedAttention(p, ruler);
   // Twice: the perturbed points lie beside p, not on it.
-  return 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n]!)))).error;
+  return 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n])))).error;
 }
 
 /**
@@ -29,7 +29,7 @@ function noiseOf(p: AttentionProblem): number {
 function maskStep(p: AttentionProblem): number {
   const { lse } = boundedAttention(p, ruler);
   const hidden = boundedAttention({ ...p, last: p.last.map(() => 2 ** 31 - 1) }, ruler).lse; // of all keys j <= i
-  return 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(hidden[row]!.value - value)));
+  return 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(hidden[row].value - value)));
 }
 
 async function typeGradient(engine: Engine, p: AttentionProblem, rule: MaskGradientRule): Promise<ArrayLike<number>> {
@@ -112,8 +112,8 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
       const budgets = RULES.map((rule) => boundedTypeGradient(dM[rule], p, R));
       const byExact = await typeGradient(engine, p, 'exact');
       const byBounded = await typeGradient(engine, p, 'bounded');
-      expectWithin(byBounded, budgets[0]!.map(({ error }, n) => ({
-        value: byExact[n]!, error: error + budgets[1]![n]!.error,
+      expectWithin(byBounded, budgets[0].map(({ error }, n) => ({
+        value: byExact[n], error: error + budgets[1][n].error,
       })), '(dg, dl, dw)');
     }));
 

@@ -23,7 +23,7 @@ describe.each([
   const [free, last] = [lifetime(types, options), lifetime(types, { ...options, bound })];
   /** Both heads' types of `count` chunks. */
   const typesOf = (count: number, chunkOf: (row: number) => number): NDArray<Int32Array> => ndarray(
-    Int32Array.from({ length: 2 * count }, (_, n) => types.data[Math.floor(n / count) * chunks + chunkOf(n % count)]!),
+    Int32Array.from({ length: 2 * count }, (_, n) => types.data[Math.floor(n / count) * chunks + chunkOf(n % count)]),
     [1, 2, count],
   );
   const [q, k, v, dOut] = [draw(1, 4, N, d), draw(1, 2, N, d), draw(1, 2, N, d), draw(1, 4, N, d)];
@@ -37,7 +37,7 @@ describe.each([
   it.each([[[N]], [[1]], [[4, 1]]])('is kept by the cache in steps of %j: the same outputs, nothing held beyond', (sizes) => {
     const cache = new KVCache({ batch: 1, kvHeads: 2, headDim: d, window: 3, chunk, bound, blockSize: 2 });
     for (let at = 0, step = 0; at < N; step++) {
-      const T = Math.min(sizes[step % sizes.length]!, N - at);
+      const T = Math.min(sizes[step % sizes.length], N - at);
       const part = (x: NDArray, heads: number): NDArray => {
         const from = (head: number) => (head * N + at) * d;
         const rows = Array.from({ length: heads }, (_, head) => [...x.data.subarray(from(head), from(head) + T * d)]);
@@ -55,7 +55,7 @@ describe.each([
       }
       if (chunk === 1) {
         const want = part(out, 4);
-        expect(Math.max(...got.data.map((x, n) => Math.abs(x - want.data[n]!)))).toBeLessThan(1e-12);
+        expect(Math.max(...got.data.map((x, n) => Math.abs(x - want.data[n])))).toBeLessThan(1e-12);
       }
       at += T;
     }
@@ -73,18 +73,18 @@ describe.each([
         let sum = 0;
         for (const [pair, m] of mask.entries()) {
           const [i, j] = [Math.floor(pair / N) % N, pair % N];
-          if (i - j <= bound && j <= i) sum += m * dM[pair]!;
+          if (i - j <= bound && j <= i) sum += m * dM[pair];
         }
         return sum;
       };
       const { data } = attentionBackward({ ...backward, rule }).dTypes!;
       const differences = soft.map((_, n) => {
         const [up, down] = [soft.slice(), soft.slice()];
-        up[n] = up[n]! + 1e-3;
-        down[n] = down[n]! - 1e-3;
+        up[n] = up[n] + 1e-3;
+        down[n] = down[n] - 1e-3;
         return (value(up) - value(down)) / 2e-3;
       });
-      expect(Math.max(...data.map((x, n) => Math.abs(x - differences[n]!)))).toBeLessThan(1e-9);
+      expect(Math.max(...data.map((x, n) => Math.abs(x - differences[n])))).toBeLessThan(1e-9);
     }
   });
 
@@ -94,13 +94,13 @@ describe.each([
     const share = [0, 1].map((g) => {
       let sum = 0;
       for (let c = 0; c < chunks; c++) {
-        const type = (c + 1) * chunk <= N && (c + 1) * chunk - 1 < N ? types.data[g * chunks + c]! : 0;
-        sum += data[(g * chunks + c) * 3 + type]!;
+        const type = (c + 1) * chunk <= N && (c + 1) * chunk - 1 < N ? types.data[g * chunks + c] : 0;
+        sum += data[(g * chunks + c) * 3 + type];
       }
       return sum;
     });
-    expect(share[0]).toBeCloseTo(keptShare(last).data[0]!, 12);
-    expect(share[1]).toBeCloseTo(keptShare(last).data[1]!, 12);
+    expect(share[0]).toBeCloseTo(keptShare(last).data[0], 12);
+    expect(share[1]).toBeCloseTo(keptShare(last).data[1], 12);
   });
 });
 

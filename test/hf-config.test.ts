@@ -49,9 +49,9 @@ describe('a published config.json', () => {
     expect(config).toMatchObject({ modelType: 'llama', headDim: 128, kvHeads: 8, ropeTheta: 5e5, eosTokenId: 128001 });
     expect(config.eosTokenIds).toEqual([128001, 128008, 128009]);
     const [plain, scaled] = [parseConfig({ ...LLAMA_3, rope_scaling: null }), config].map(rotaryFrequencies);
-    expect(scaled![0]).toBe(plain![0]); // the shortest wave
-    expect(scaled![63]).toBe(plain![63]! / 8); // the longest
-    expect(scaled!.every((x, n) => x <= plain![n]! && x >= plain![n]! / 8)).toBe(true);
+    expect(scaled[0]).toBe(plain[0]); // the shortest wave
+    expect(scaled[63]).toBe(plain[63] / 8); // the longest
+    expect(scaled.every((x, n) => x <= plain[n] && x >= plain[n] / 8)).toBe(true);
   });
 
   it('of Mistral has a window, and none where it says null', () => {

@@ -34,8 +34,8 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let [gap, size] = [0, 0];
   for (let n = 0; n < b.length; n++) {
     if (!Number.isFinite(a[n])) return NaN;
-    gap = Math.max(gap, Math.abs(a[n]! - b[n]!));
-    size = Math.max(size, Math.abs(b[n]!));
+    gap = Math.max(gap, Math.abs(a[n] - b[n]));
+    size = Math.max(size, Math.abs(b[n]));
   }
   return gap / size;
 }
@@ -73,8 +73,8 @@ async function logitsInSteps(
   const V = model.config.vocabSize;
   try {
     for (let at = 0, step = 0; at < N; step++) {
-      const T = Math.min(sizes[step % sizes.length]!, N - at);
-      const rows = Int32Array.from({ length: 2 * T }, (_, n) => ids[Math.floor(n / T) * N + at + (n % T)]!);
+      const T = Math.min(sizes[step % sizes.length], N - at);
+      const rows = Int32Array.from({ length: 2 * T }, (_, n) => ids[Math.floor(n / T) * N + at + (n % T)]);
       const read = await session.step(rows);
       for (const b of [0, 1]) logits.set(read.subarray(b * T * V, (b + 1) * T * V), (b * N + at) * V);
       at += T;
@@ -93,15 +93,15 @@ async function greedy(model: Model, ids: Int32Array, prefill: number, count: num
   const made: number[][] = [[], []];
   try {
     let rows = [0, 1].map((b) => [...ids.subarray(b * N, (b + 1) * N)]);
-    while (made[0]!.length < count) {
-      const T = Math.min(prefill, rows[0]!.length);
+    while (made[0].length < count) {
+      const T = Math.min(prefill, rows[0].length);
       const logits = await session.step(rows.flatMap((row) => row.slice(0, T)));
       rows = rows.map((row) => row.slice(T));
-      if (rows[0]!.length > 0) continue;
+      if (rows[0].length > 0) continue;
       rows = [0, 1].map((b) => {
         const last = logits.subarray((b * T + T - 1) * V, (b + 1) * T * V);
         const token = last.indexOf(Math.max(...last));
-        made[b]!.push(token);
+        made[b].push(token);
         return [token];
       });
     }
@@ -144,7 +144,7 @@ describe.each(names)('%s', (name) => {
     expect([...weights.values()].every(({ data }) => data instanceof Float32Array)).toBe(true);
     const wide = new Map([...weights].map(([key, { data, shape }]) => [key, { data: Float64Array.from(data), shape }]));
     const [a, b] = [weights, wide].map((each) => new Model(new ReferenceEngine(), config, each));
-    expect((await logitsInSteps(a!, ids, [5])).logits).toEqual((await logitsInSteps(b!, ids, [5])).logits);
+    expect((await logitsInSteps(a, ids, [5])).logits).toEqual((await logitsInSteps(b, ids, [5])).logits);
   });
 
   const engines = ENGINES.filter(({ precision, name: engine }) => {

@@ -10,7 +10,7 @@ import { type Bounded, exact, expectSameBits, expectWithin, Rounding } from './s
 
 function dots(x: ArrayLike<number>, W: ArrayLike<number>, rows: number, M: number, K: number, R: Rounding): Bounded[] {
   return Array.from({ length: rows * M }, (_, n) => R.sum(Array.from({ length: K }, (_, k) =>
-    R.multiply(exact(x[Math.floor(n / M) * K + k]!), exact(W[(n % M) * K + k]!)))));
+    R.multiply(exact(x[Math.floor(n / M) * K + k]), exact(W[(n % M) * K + k])))));
 }
 
 describeEngines('add() and accumulate()', ({ precision, holds, engine }) => {
@@ -19,7 +19,7 @@ describeEngines('add() and accumulate()', ({ precision, holds, engine }) => {
       const R = new Rounding(precision);
       const numbers = draw(seed, precision);
       const [a, b] = [numbers.real(count(shape)), numbers.real(count(shape))];
-      const truth = Array.from(a, (x, n) => R.add(exact(x), exact(b[n]!)));
+      const truth = Array.from(a, (x, n) => R.add(exact(x), exact(b[n])));
       const [left, right] = [engine.tensor(a, shape), engine.tensor(b, shape)];
       expectWithin(await engine.read(engine.add(left, right)), truth, 'a + b');
       expectSameBits(await engine.read(left), a, 'a after add()');
@@ -53,7 +53,7 @@ describeEngines('embedding()', ({ precision, holds, engine }) => {
       const dWeight = engine.embeddingBackward(engine.tensor(dy, [...shape, D]), engine.integers(ids, shape), V);
       expect(dWeight.shape).toEqual([V, D]);
       const truth = Array.from(weight, (_, n) => R.sum(
-        [...ids.keys()].filter((t) => ids[t] === Math.floor(n / D)).map((t) => exact(dy[t * D + (n % D)]!)),
+        [...ids.keys()].filter((t) => ids[t] === Math.floor(n / D)).map((t) => exact(dy[t * D + (n % D)])),
       ));
       expectWithin(await engine.read(dWeight), truth, 'dWeight');
     }));
@@ -103,7 +103,7 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
       expect(y.shape).toEqual([...shape, M]);
       expectWithin(await engine.read(y), dots(x, W, rows, M, K, R), 'y');
       const transposed = (a: Float64Array, r: number, c: number): Float64Array =>
-        a.map((_, n) => a[(n % r) * c + Math.floor(n / r)]!);
+        a.map((_, n) => a[(n % r) * c + Math.floor(n / r)]);
       const dx = engine.linearBackwardInput(tdy, tW);
       expect(dx.shape).toEqual([...shape, K]);
       const dxTruth = dots(dy, transposed(W, M, K), rows, K, M, R);
@@ -144,13 +144,13 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
   });
   /** 1 / sqrt(mean(x²) + epsilon) of the row of element n. */
   const inverse = (x: ArrayLike<number>, row: number, D: number, epsilon: number, A: Rounding): Bounded => {
-    const squares = Array.from({ length: D }, (_, c) => A.multiply(exact(x[row * D + c]!), exact(x[row * D + c]!)));
+    const squares = Array.from({ length: D }, (_, c) => A.multiply(exact(x[row * D + c]), exact(x[row * D + c])));
     return A.divide(exact(1), A.sqrt(A.add(A.divide(A.sum(squares), exact(D)), A.constant(epsilon))));
   };
   const forward = (x: ArrayLike<number>, w: ArrayLike<number>, epsilon: number, A: Rounding): Bounded[] =>
     Array.from({ length: x.length }, (_, n) => {
       const r = inverse(x, Math.floor(n / w.length), w.length, epsilon, A);
-      return A.multiply(A.multiply(exact(x[n]!), r), exact(w[n % w.length]!));
+      return A.multiply(A.multiply(exact(x[n]), r), exact(w[n % w.length]));
     });
 
   it('divides by the root of the mean square, and its backward equals central differences', () =>
@@ -168,14 +168,14 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
       const dxTruth = Array.from(x, (_, n) => {
         const row = Math.floor(n / D);
         const r = inverse(x, row, D, epsilon, R);
-        const u = (c: number): Bounded => R.multiply(exact(dy[row * D + c]!), exact(w[c]!));
-        const products = Array.from({ length: D }, (_, c) => R.multiply(u(c), exact(x[row * D + c]!)));
+        const u = (c: number): Bounded => R.multiply(exact(dy[row * D + c]), exact(w[c]));
+        const products = Array.from({ length: D }, (_, c) => R.multiply(u(c), exact(x[row * D + c])));
         const mean = R.divide(R.sum(products), exact(D));
-        const cubed = R.multiply(R.multiply(R.multiply(r, r), r), R.multiply(exact(x[n]!), mean));
+        const cubed = R.multiply(R.multiply(R.multiply(r, r), r), R.multiply(exact(x[n]), mean));
         return R.subtract(R.multiply(r, u(n % D)), cubed);
       });
       const dwTruth = Array.from(w, (_, c) => R.sum(Array.from({ length: x.length / D }, (_, row) =>
-        R.multiply(R.multiply(exact(dy[row * D + c]!), exact(x[row * D + c]!)), inverse(x, row, D, epsilon, R)))));
+        R.multiply(R.multiply(exact(dy[row * D + c]), exact(x[row * D + c])), inverse(x, row, D, epsilon, R)))));
       const byDifferences = {
         dx: differencesOf((moved) => forward(moved, w, epsilon, ruler), x, dy),
         dWeight: differencesOf((moved) => forward(x, moved, epsilon, ruler), w, dy),
@@ -200,7 +200,7 @@ describeEngines('swiglu()', ({ precision, holds, engine }) => {
   const sigmoid = (x: number, A: Rounding): Bounded => A.divide(exact(1), A.add(exact(1), A.exp(exact(-x))));
   const forward = (gate: ArrayLike<number>, up: ArrayLike<number>, A: Rounding): Bounded[] =>
     Array.from({ length: gate.length }, (_, n) =>
-      A.multiply(A.multiply(exact(gate[n]!), sigmoid(gate[n]!, A)), exact(up[n]!)));
+      A.multiply(A.multiply(exact(gate[n]), sigmoid(gate[n], A)), exact(up[n])));
 
   it('is gate * sigmoid(gate) * up, and its backward equals central differences', () =>
     holds(fc.record({ shape: leading, seed: seeds }), async ({ shape, seed }, engine) => {
@@ -214,8 +214,8 @@ describeEngines('swiglu()', ({ precision, holds, engine }) => {
         const s = sigmoid(x, R);
         const slope = R.multiply(s, R.add(exact(1), R.multiply(exact(x), R.subtract(exact(1), s))));
         return {
-          gate: R.multiply(R.multiply(exact(dy[n]!), exact(up[n]!)), slope),
-          up: R.multiply(exact(dy[n]!), R.multiply(exact(x), s)),
+          gate: R.multiply(R.multiply(exact(dy[n]), exact(up[n])), slope),
+          up: R.multiply(exact(dy[n]), R.multiply(exact(x), s)),
         };
       });
       const byGate = differencesOf((moved) => forward(moved, up, ruler), gate, dy);
@@ -249,7 +249,7 @@ describeEngines('splitHeads() and mergeHeads()', ({ precision, holds, engine }) 
       const expected = Array.from(x, (_, at) => {
         const [c, n, bh] = [at % d, Math.floor(at / d) % N, Math.floor(at / (d * N))];
         const [h, b] = [bh % heads, Math.floor(bh / heads)];
-        return x[(b * N + n) * heads * d + h * d + c]!;
+        return x[(b * N + n) * heads * d + h * d + c];
       });
       expectSameBits(await engine.read(split), expected, 'split');
       const merged = engine.mergeHeads(split);
@@ -282,8 +282,8 @@ describeEngines('rope()', ({ precision, holds, engine }) => {
     Array.from({ length: x.length }, (_, at) => {
       const [c, row] = [at % (2 * half), Math.floor(at / (2 * half))];
       const angle = (Math.floor(row / (N * heads)) * N + (row % N)) * half + (c % half);
-      const partner = exact((c < half ? -sign : sign) * x[c < half ? at + half : at - half]!);
-      return A.sum([A.multiply(exact(x[at]!), cos[angle]!), A.multiply(partner, sin[angle]!)]);
+      const partner = exact((c < half ? -sign : sign) * x[c < half ? at + half : at - half]);
+      return A.sum([A.multiply(exact(x[at]), cos[angle]), A.multiply(partner, sin[angle])]);
     });
 
   it('rotates each half-split pair by its own sequence\'s angle, and the inverse is the backward', () =>
@@ -319,7 +319,7 @@ describeEngines('rope()', ({ precision, holds, engine }) => {
           angles.map((angle) => ({ value: f(angle), error: angle * 2 ** -51 + 2 ** -52 + R.u }));
         const bounds = rotate(x, { cos: known(Math.cos), sin: known(Math.sin) }, { heads: 1, N: 2, half }, 1, R);
         return ruler.sum(Array.from({ length: 2 * half }, (_, c) => ruler.multiply(
-          { value: y[c]!, error: bounds[c]!.error }, { value: y[2 * half + c]!, error: bounds[2 * half + c]!.error },
+          { value: y[c], error: bounds[c].error }, { value: y[2 * half + c], error: bounds[2 * half + c].error },
         )));
       };
       const [here, there] = [await score(0), await score(shift)];

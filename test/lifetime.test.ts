@@ -52,8 +52,8 @@ describe('lifetime()', () => {
     fc.assert(fc.property(sequences.filter((s) => s.chunk === 1), ({ types, ...sequence }) => {
       lastOf(types, sequence).forEach((last, j) => {
         const next = types.findIndex((type, n) => n > j && type === 0);
-        const expected = [Infinity, next < 0 ? Infinity : next, j + sequence.window][types[j]!];
-        expect(last).toBe(Math.min(expected!, j + (sequence.bound ?? Infinity)));
+        const expected = [Infinity, next < 0 ? Infinity : next, j + sequence.window][types[j]];
+        expect(last).toBe(Math.min(expected, j + (sequence.bound ?? Infinity)));
       });
     }));
   });
@@ -128,7 +128,7 @@ describe('attentionMask()', () => {
       const full = maskOf(types, sequence);
       for (let length = 1; length <= sequence.length; length++) {
         const prefix = maskOf(types.slice(0, Math.ceil(length / sequence.chunk)), { ...sequence, length });
-        expect(prefix[length - 1]).toEqual(full[length - 1]!.slice(0, length));
+        expect(prefix[length - 1]).toEqual(full[length - 1].slice(0, length));
       }
     }));
   });

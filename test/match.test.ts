@@ -12,7 +12,7 @@ async function measured(policy: Exclude<Policy, { kind: 'nats' }>, length: numbe
   const types = ndarray(Int32Array.from({ length }, (_, n) => fixedType(policy, n)), [1, 1, length]);
   cache.step({ q: one(), k: one(), v: one(), types });
   const { live, visiblePairs } = cache.stats();
-  return { mean: visiblePairs[0]! / (length * (length + 1) / 2), end: live[0]! / length };
+  return { mean: visiblePairs[0] / (length * (length + 1) / 2), end: live[0] / length };
 }
 
 describe('matchedPolicies()', () => {
@@ -32,7 +32,7 @@ describe('matchedPolicies()', () => {
       const end = Math.round(endShare * length);
       const wanted = patterns.filter((one) => one.kind === 'window' && one.window === end);
       expect(wanted).toHaveLength(1);
-      expect(Math.abs((await measured(wanted[0]!, length)).end - endShare)).toBeLessThanOrEqual(0.5 / length + 1e-12);
+      expect(Math.abs((await measured(wanted[0], length)).end - endShare)).toBeLessThanOrEqual(0.5 / length + 1e-12);
     }), { numRuns: 60 });
   });
 

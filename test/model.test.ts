@@ -69,12 +69,12 @@ describe('the gradient of the whole model', () => {
         return [name, Float64Array.from(data, () => (name.endsWith('proj_layer.weight') ? 0 : random.normal()))];
       }));
       const slope = [...along].reduce((sum, [name, d]) => {
-        return sum + d.reduce((s, x, n) => s + x * base.gradients.get(name)![n]!, 0);
+        return sum + d.reduce((s, x, n) => s + x * base.gradients.get(name)![n], 0);
       }, 0);
       const difference = async (h: number) => {
         const at = async (step: number) => {
           const result = await run(new Map([...weights].map(([name, { data, shape }]) => {
-            return [name, { shape, data: Float64Array.from(data, (x, n) => x + step * along.get(name)![n]!) }];
+            return [name, { shape, data: Float64Array.from(data, (x, n) => x + step * along.get(name)![n]) }];
           })));
           expect(result.typeCounts, 'the step is too small to flip a type').toEqual(base.typeCounts);
           return result.mean;
@@ -124,7 +124,7 @@ async function maskedLogits(
       const pooled = engine.poolChunks(hidden, lifetimes.chunk, config.nats.pooling);
       const scorer = uploaded.get(`model.layers.${n}.self_attn.proj_layer.weight`)!;
       const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
-      const force = Int32Array.from({ length: pooled.shape[1]! }, (_, c) => (c === 0 ? 1 : 0));
+      const force = Int32Array.from({ length: pooled.shape[1] }, (_, c) => (c === 0 ? 1 : 0));
       const forceGlobal = engine.integers(force, [1, force.length]);
       ({ types } = engine.tokenTypes(scores, { temperature: 1, forceGlobal }));
     } else {
@@ -158,20 +158,20 @@ describe('a session', () => {
         // The plan first, then one token at a time until every text is through.
         const rest = Array.from({ length: 11 }, () => [1, 1, 1]);
         for (const wanted of [...plan, ...rest]) {
-          const counts = wanted.map((n, b) => Math.min(n, lengths[b]! - done[b]!));
+          const counts = wanted.map((n, b) => Math.min(n, lengths[b] - done[b]));
           const T = Math.max(...counts);
           if (T === 0) continue;
           const ids = new Int32Array(3 * T);
-          counts.forEach((count, b) => ids.set(texts[b]!.subarray(done[b], done[b]! + count), b * T));
+          counts.forEach((count, b) => ids.set(texts[b].subarray(done[b], done[b] + count), b * T));
           const logits = await session.step(ids, { counts });
           counts.forEach((count, b) => {
             for (let t = 0; t < count; t++) {
               for (let v = 0; v < V; v++) {
-                const [truth, got] = [truths[b]![(done[b]! + t) * V + v]!, logits[(b * T + t) * V + v]!];
-                if (!(Math.abs(truth - got) <= 1e-10 * (1 + Math.abs(truth)))) expect(got, `${b} ${done[b]! + t}`).toBe(truth);
+                const [truth, got] = [truths[b][(done[b] + t) * V + v], logits[(b * T + t) * V + v]];
+                if (!(Math.abs(truth - got) <= 1e-10 * (1 + Math.abs(truth)))) expect(got, `${b} ${done[b] + t}`).toBe(truth);
               }
             }
-            done[b] = done[b]! + count;
+            done[b] = done[b] + count;
           });
         }
         expect(session.lengths).toEqual(lengths);
@@ -193,7 +193,7 @@ describe('a session', () => {
       for (const [b, count] of counts.entries()) {
         if (count === 0) continue;
         const row = (b * T + count - 1) * V;
-        expect(read[1]!.subarray(b * V, (b + 1) * V)).toEqual(read[0]!.subarray(row, row + V));
+        expect(read[1].subarray(b * V, (b + 1) * V)).toEqual(read[0].subarray(row, row + V));
       }
     }
     const stats = await Promise.all(sessions.map(({ session }) => session.stats()));
@@ -226,8 +226,8 @@ describe('evaluate()', () => {
       const targets = text.slice(start, start + 8);
       const logits = await maskedLogits(config, weights, Int32Array.of(256, ...targets.slice(0, -1)));
       targets.forEach((target, n) => {
-        const row = Array.from({ length: 258 }, (_, v) => logits[n * 258 + v]!);
-        loss += Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[target]!;
+        const row = Array.from({ length: 258 }, (_, v) => logits[n * 258 + v]);
+        loss += Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[target];
       });
     }
     for (const step of [1, 3, 8]) {

@@ -157,7 +157,7 @@ describe('files by NumPy', () => {
     expect([...read]).toEqual(names.map((name) => [name, ARRAYS[name]]));
     for (const { name, packed } of listZip(fixture('stored'), Infinity)) {
       const key = name.replace('.npy', '');
-      if (key !== 'big' && key !== 'fortran') expect(writeNpy(ARRAYS[key]!)).toEqual(packed);
+      if (key !== 'big' && key !== 'fortran') expect(writeNpy(ARRAYS[key])).toEqual(packed);
     }
   });
 
@@ -252,8 +252,8 @@ describe('readSafetensors() after writeSafetensors()', () => {
       const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as Record<string, never>;
       const width = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, U8: 1, BOOL: 1 };
       for (const [name, { dtype }] of list) {
-        const entry: { data_offsets: number[] } = header[name]!;
-        expect((8 + length + entry.data_offsets[0]!) % width[dtype]).toBe(0);
+        const entry: { data_offsets: number[] } = header[name];
+        expect((8 + length + entry.data_offsets[0]) % width[dtype]).toBe(0);
       }
     }));
   });
@@ -295,7 +295,7 @@ describe('readNpy()', () => {
     fc.assert(fc.property(shapes, (shape) => {
       // Element [i, j, k] is 100i + 10j + k, written with the first index fastest.
       const places = (axes: readonly number[]): number[][] => axes.length === 0 ? [[]]
-        : places(axes.slice(1)).flatMap((rest) => Array.from({ length: axes[0]! }, (_, n) => [n, ...rest]));
+        : places(axes.slice(1)).flatMap((rest) => Array.from({ length: axes[0] }, (_, n) => [n, ...rest]));
       const value = (index: readonly number[]) => index.reduce((sum, n) => 4 * sum + n, 0);
       const data = Uint8Array.from(places(shape), value);
       const text = `(${shape.map((n) => `${n},`).join(' ')})`;
@@ -316,7 +316,7 @@ describe('readNpy()', () => {
 
   const bytes = new Uint8Array(8);
   const good = npy(dictionary("'<f8'", '()'), bytes);
-  const changed = (at: number, ...values: number[]) => good.with(at, values[0]!).map((x, n) => values[n - at] ?? x);
+  const changed = (at: number, ...values: number[]) => good.with(at, values[0]).map((x, n) => values[n - at] ?? x);
   const large = '9007199254740991,';
   const cases: readonly [string, Uint8Array, RegExp][] = [
     ['an empty file', new Uint8Array(0), /does not begin as a \.npy file/],
@@ -587,7 +587,7 @@ const EXTREMES = [0, 1, 7, 8, 15, 16, 31, 32, 53, 63, 64].flatMap((bit) => [2n *
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   { weight: 3, arbitrary: fc.nat(7).map((bit): Mutation => (bytes, at) => {
     const copy = bytes.slice();
-    copy[at()]! ^= 1 << bit;
+    copy[at()] ^= 1 << bit;
     return copy;
   }) },
   { weight: 1, arbitrary: fc.constant<Mutation>((bytes, at) => bytes.slice(0, at())) },
@@ -628,7 +628,7 @@ function mutated(original: Uint8Array, list: readonly [Mutation, boolean, number
     const places = aimed ? placesOf(bytes) : undefined;
     let n = 0;
     return mutate(bytes, () => {
-      const part = drawn[n++]! / 2 ** 24;
+      const part = drawn[n++] / 2 ** 24;
       return places?.[Math.floor(part * places.length)] ?? Math.floor(part * bytes.length);
     });
   }, original);
@@ -650,7 +650,7 @@ const MUTATED = cases(200, 10_000);
 
 describe(`${MUTATED} mutated files`, () => {
   it('.npz are read, or refused by name, within 1 MiB for a file of up to 8 KiB', async () => {
-    const small = writeNpy(ARRAYS['f4']!);
+    const small = writeNpy(ARRAYS['f4']);
     const archives = [
       fixture('compressed'), fixture('stored'), fixture('streamed'), fixture('zip64'),
       writeZip([['a.npy', small], ['ö.npy', small]], 1), writeNpz(Object.entries(ARRAYS)),
@@ -663,7 +663,7 @@ describe(`${MUTATED} mutated files`, () => {
       },
       // The CRC-32 of the archive is right, so that the .npy file alone has to be refused.
       fc.tuple(fc.constantFrom('f4', 'fortran', 'b1', 'scalar', 'i8'), mutations)
-        .map(([name, list]) => writeZip([['a.npy', mutated(writeNpy(ARRAYS[name]!), list)]])),
+        .map(([name, list]) => writeZip([['a.npy', mutated(writeNpy(ARRAYS[name]), list)]])),
       // Sizes of a deflated member lie within what deflate could yield.
       fc.tuple(fc.nat(1032 * packed.length), mutations).map(([size, list]) => {
         return archive([{ name: 'a.npy', packed: mutated(packed, list), method: 8, size, crc: crc32(small) }]);

@@ -194,7 +194,7 @@ describe('training', () => {
             if (which === 'loss') return { ...found, loss: NaN };
             const name = 'lm_head.weight';
             const { shape } = weights.get(name)!;
-            found.gradients.set(name, engine.tensor(new Float64Array(shape[0]! * shape[1]!).fill(Infinity), shape));
+            found.gradients.set(name, engine.tensor(new Float64Array(shape[0] * shape[1]).fill(Infinity), shape));
             return found;
           },
         },
@@ -288,9 +288,9 @@ describe('--resume', () => {
     for (let at = header; at < bytes.length; at += 997) places.push(at);
     for (const at of [...places, bytes.length - 1]) {
       const bit = 1 << (at % 8);
-      bytes[at]! ^= bit;
+      bytes[at] ^= bit;
       await expect(decodeState(bytes, 'state', 'training'), `byte ${at}`).rejects.toThrow(FileFormatError);
-      bytes[at]! ^= bit;
+      bytes[at] ^= bit;
     }
     for (const rest of [bytes.subarray(0, -8), Uint8Array.from([...bytes, 0])]) {
       await expect(decodeState(rest, 'state', 'training')).rejects.toThrow(FileFormatError);

@@ -98,7 +98,7 @@ describe('the tarball', () => {
       if (loaded.has(name)) return;
       loaded.add(name);
       const text = readFileSync(`${root}dist/${name}`, 'utf8');
-      for (const [, path] of text.matchAll(/^(?:import|export)\b[^;]*?['"]\.\/([^'"]+)['"]/gm)) load(path!);
+      for (const [, path] of text.matchAll(/^(?:import|export)\b[^;]*?['"]\.\/([^'"]+)['"]/gm)) load(path);
     };
     load('index.js');
     const code = [...loaded].map((name) => readFileSync(`${root}dist/${name}`, 'utf8')).join('');
@@ -132,7 +132,7 @@ describe('the tarball', () => {
 
   it('holds what README.md links to; its other links point to the repository, the paper and gpu.js', () => {
     const text = readFileSync(`${root}README.md`, 'utf8');
-    const links = [...text.matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(([, one, two]) => (one ?? two)!);
+    const links = [...text.matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(([, one, two]) => (one ?? two));
     expect(links.length).toBeGreaterThan(20);
     const site = manifest.homepage.replace('#readme', '');
     const known = (link: string): boolean => {
@@ -140,7 +140,7 @@ describe('the tarball', () => {
         return [`${site}/`, 'https://arxiv.org/', 'https://gpu.rocks'].some((start) => link.startsWith(start));
       }
       const [path, anchor] = link.split('#');
-      return paths.includes(path!) && (anchor === undefined || anchorsOf(path!).includes(anchor));
+      return paths.includes(path) && (anchor === undefined || anchorsOf(path).includes(anchor));
     };
     expect(links.filter((link) => !known(link))).toEqual([]);
     const inside = links.filter((link) => link.startsWith(`${site}/tree/main/`)).map((link) => link.slice(site.length + 11));
@@ -151,7 +151,7 @@ describe('the tarball', () => {
 /** Anchors of headings, as GitHub makes them. */
 function anchorsOf(path: string): string[] {
   return [...readFileSync(root + path, 'utf8').matchAll(/^#+ (.+)$/gm)]
-    .map(([, title]) => title!.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'));
+    .map(([, title]) => title.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'));
 }
 
 describe('the place of the repository', () => {

@@ -59,7 +59,7 @@ describe('natsearch plan', () => {
       });
       expect(report.plan.policies.map(({ policy }) => policy)).toEqual(['full', 'window:256', 'nats']);
       const entries = 88 * 4096;
-      expect(report.plan.policies[0]!.caches[0]).toMatchObject({ tokens: 4096, entries, bytes: entries * 1033 });
+      expect(report.plan.policies[0].caches[0]).toMatchObject({ tokens: 4096, entries, bytes: entries * 1033 });
     }
   });
 
@@ -73,8 +73,8 @@ describe('natsearch plan', () => {
     expect(report.gpu).toMatchObject({ tensorBytes: 2 ** 30, sharesMemory: true });
     const entries = 4 * 11 * (160 + 480);
     const [nats, full] = report.plan.policies;
-    expect(nats!.caches).toMatchObject([{ tokens: 1600, entries, bytes: entries * (2 * 64 * 4 + 9) }]);
-    expect(full!.caches).toMatchObject([{ tokens: 1600, entries: 88 * 1600 }]);
+    expect(nats.caches).toMatchObject([{ tokens: 1600, entries, bytes: entries * (2 * 64 * 4 + 9) }]);
+    expect(full.caches).toMatchObject([{ tokens: 1600, entries: 88 * 1600 }]);
     expect(report.plan.parameters).toBe(PARAMETERS + 22 * 12 * 2048);
   });
 

@@ -89,14 +89,14 @@ describe('planMemory()', () => {
     for (const policy of ['full', 'window:3', 'streaming:2+4', 'window:40'].map(parsePolicy)) {
       const contexts = [1, 2, 5, 8, 9, 17, 30];
       const plan = planMemory(config, { policies: [policy], contexts, blockSize: 4 });
-      for (const { tokens, entries, bytes } of plan.policies[0]!.caches) {
+      for (const { tokens, entries, bytes } of plan.policies[0].caches) {
         const session = model.session({ policy, blockSize: 4 });
         await session.step(livelyIds(1, tokens), { logits: 'none' });
         const stats = await session.stats();
         const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
         expect([tokens, entries]).toEqual([tokens, sum(stats.map(({ live }) => sum(live)))]);
         expect([tokens, bytes]).toEqual([tokens, sum(stats.map((layer) => sum(layer.bytes)))]);
-        expect(plan.entryBytes).toBe(stats[0]!.entryBytes);
+        expect(plan.entryBytes).toBe(stats[0].entryBytes);
         session.dispose();
       }
     }
@@ -118,7 +118,7 @@ describe('planMemory()', () => {
   it('takes learned types at their measured share, layer by layer, and refuses to guess it', () => {
     const config = livelyConfig('nats');
     const { policies } = planMemory(config, { kept: [0.1, 0.5], contexts: [1000], blockSize: 1 });
-    const nats = policies.find(({ policy }) => policy === 'nats')!.caches[0]!;
+    const nats = policies.find(({ policy }) => policy === 'nats')!.caches[0];
     expect(nats.entries).toBe(2 * (100 + 500));
     expect(nats.bytes).toBe(2 * 600 * (2 * 4 * 8 + 9));
     expect(() => planMemory(config)).toThrow(ValueError);
@@ -134,18 +134,18 @@ describe('planMemory()', () => {
       { tokens: 2 ** 31 - 2, limit: 'positions of 32 bits' }, { tokens: 2 ** 31 - 2, limit: 'positions of 32 bits' },
     ]);
     for (const memory of [free.weights + free.step + 100_000, free.weights + free.step + 1_000_000]) {
-      const { longest } = planMemory(config, { memory }).policies[0]!;
+      const { longest } = planMemory(config, { memory }).policies[0];
       expect(longest.limit).toBe('memory');
-      const at = (tokens: number) => planMemory(config, { memory, contexts: [tokens] }).policies[0]!.caches[0]!;
+      const at = (tokens: number) => planMemory(config, { memory, contexts: [tokens] }).policies[0].caches[0];
       expect(at(longest.tokens).exceeds).toBeUndefined();
       expect(at(longest.tokens).total).toBeLessThanOrEqual(memory);
       expect(at(longest.tokens + 1)).toMatchObject({ exceeds: 'memory' });
       // A window stops growing.
-      expect(planMemory(config, { memory }).policies[1]!.longest.limit).toBe('positions of 32 bits');
+      expect(planMemory(config, { memory }).policies[1].longest.limit).toBe('positions of 32 bits');
     }
     const none = planMemory(config, { memory: free.weights, contexts: [1] });
     const [{ caches, longest }] = none.policies as [typeof none.policies[0]];
-    expect([none.exceeds, caches[0]!.exceeds, longest]).toEqual(['memory', 'memory', { tokens: 0, limit: 'memory' }]);
+    expect([none.exceeds, caches[0].exceeds, longest]).toEqual(['memory', 'memory', { tokens: 0, limit: 'memory' }]);
     const large = planMemory(config, { tensor: { bytes: free.largest.bytes - 1, name: 'maxBufferSize' } });
     expect([large.largest.name, large.exceeds]).toEqual(['model.embed_tokens.weight', 'maxBufferSize']);
   });
@@ -177,7 +177,7 @@ describe('planMemory() for an engine on gpu.js', () => {
     await session.step(livelyIds(1, 17), { logits: 'none' });
     const stats = await session.stats();
     const bytes = stats.flatMap((layer) => [...layer.bytes]).reduce((a, b) => a + b);
-    expect(full!.caches[0]!.bytes).toBe(bytes);
+    expect(full.caches[0].bytes).toBe(bytes);
     const pools = device.live.elements * 4 - weights;
     const rows = bytes * (2 * 4 * 4) / (2 * 4 * 4 + 9); // without what the host keeps of an entry
     expect(pools).toBeGreaterThanOrEqual(rows);
@@ -190,7 +190,7 @@ describe('planMemory() for an engine on gpu.js', () => {
     const model = livelyModel(engine, config);
     const { tensorBytes, name } = engine.limits;
     const plan = planMemory(config, { engine: 'gpu', tensor: { bytes: tensorBytes, name }, blockSize: 8, prefillStep: 1 });
-    const { tokens, limit } = plan.policies[0]!.longest;
+    const { tokens, limit } = plan.policies[0].longest;
     expect([plan.exceeds, limit]).toEqual([undefined, name]);
     const session = model.session({ blockSize: 8 });
     for (let done = 0; done < tokens; done += 8) {

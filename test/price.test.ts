@@ -20,7 +20,7 @@ function problem(size: Sizes, precision: Engine['precision']): Problem {
 /** min(last(j), N-1) - j of every token of one head: queries after its own that a token is kept for. */
 function queriesKept(p: Problem, types: ArrayLike<number>, head: number): number[] {
   const last = denseLifetime(types, p);
-  return Array.from({ length: p.N }, (_, j) => Math.min(last[head * p.N + j]!, p.N - 1) - j);
+  return Array.from({ length: p.N }, (_, j) => Math.min(last[head * p.N + j], p.N - 1) - j);
 }
 
 function total(numbers: readonly number[]): number {
@@ -109,8 +109,8 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
         const at = (head * p.chunks + c) * 3;
         for (const type of [1, 2]) {
           expectWithin(
-            [slopes[at]! - slopes[at + type]!],
-            [{ value: shares[0]![head]! - shares[type]![head]!, error: 2 * share.error + 2 * slope.error }],
+            [slopes[at] - slopes[at + type]],
+            [{ value: shares[0][head] - shares[type][head], error: 2 * share.error + 2 * slope.error }],
             `GLOBAL minus type ${type}`,
           );
         }
@@ -131,7 +131,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       const alone = await price(engine, p, 0.5);
       // One token after another, or the chunk's price at once.
       const truth = Array.from(dTypes, (x, n) => R.sum(
-        [exact(x), ...Array.from({ length: p.chunk }, () => exact(alone[n]! / p.chunk))],
+        [exact(x), ...Array.from({ length: p.chunk }, () => exact(alone[n] / p.chunk))],
       ));
       expectWithin(await engine.read(priced), truth, 'dTypes');
     }));

@@ -78,8 +78,8 @@ describe('natsearch recall', () => {
     model.dispose();
     const [nats, , ...matched] = results;
     const near = (a: number, b: number) => expect(Math.abs(a - b)).toBeLessThan(0.02);
-    for (const { meanLiveShare } of matched.slice(0, 2)) near(meanLiveShare, nats!.meanLiveShare);
-    for (const { residentShare } of matched.slice(2)) near(residentShare, nats!.residentShare);
+    for (const { meanLiveShare } of matched.slice(0, 2)) near(meanLiveShare, nats.meanLiveShare);
+    for (const { residentShare } of matched.slice(2)) near(residentShare, nats.residentShare);
     const rows = /^base: 2 questions\n\npolicy +right +tokens right +at \d+ .*\n-[- ]+\nnats +\d+\.\d% /;
     expect(text.stdout).toMatch(rows);
     expect([json.code, text.code]).toEqual([0, 0]);

@@ -66,7 +66,7 @@ describe('recallDocuments()', () => {
   it('cuts filler from a text, and refuses what does not fit', () => {
     const filler = 'It was so. '.repeat(100);
     const [first] = recallDocuments({ kind: 'passkey', documents: 1, length: 300, filler });
-    expect(first!.prompt).toMatch(/was so\. /);
+    expect(first.prompt).toMatch(/was so\. /);
     const make = (changes: object) => () => recallDocuments({ kind: 'pairs', documents: 1, length: 400, ...changes });
     expect(make({ filler: 'short' })).toThrow(/the filler has 5 characters: documents of 400/);
     expect(make({ length: 100 })).toThrow(/no room for 4 facts: make it 300 or more/);
@@ -78,7 +78,7 @@ describe('recallDocuments()', () => {
     const documents = recallDocuments({ kind: 'passkey', documents: 3, length: 200 });
     const lines = recallText(documents).split('\n');
     expect(lines).toHaveLength(4);
-    expect(lines[1]).toBe(`${documents[1]!.prompt}${documents[1]!.answer}.`);
+    expect(lines[1]).toBe(`${documents[1].prompt}${documents[1].answer}.`);
   });
 });
 
@@ -96,8 +96,8 @@ describe('measureRecall()', () => {
       expect(near.accuracy).toBeLessThan(1);
       const distances = near.byDistance.map(({ distance }) => distance);
       expect(distances).toEqual(distances.toSorted((a, b) => a - b));
-      expect(near.byDistance[0]!.accuracy).toBe(1);
-      expect(near.byDistance[3]!.accuracy).toBe(0);
+      expect(near.byDistance[0].accuracy).toBe(1);
+      expect(near.byDistance[3].accuracy).toBe(0);
     }
   }, 60_000);
 
@@ -112,7 +112,7 @@ describe('measureRecall()', () => {
     expect(await ask({ kind: 'full' })).toMatchObject({ meanLiveShare: 1, residentShare: 1, policy: 'full' });
     const { residentShare, meanLiveShare } = await ask({ kind: 'window', window: 9 });
     const lengths = documents.map(({ prompt, answer }) => prompt.length + answer.length); // bos in, last digit out
-    expect(residentShare).toBeCloseTo(2 * 9 / (lengths[0]! + lengths[1]!), 12);
+    expect(residentShare).toBeCloseTo(2 * 9 / (lengths[0] + lengths[1]), 12);
     expect(meanLiveShare).toBeLessThan(0.12);
     model.dispose();
   });

@@ -38,8 +38,8 @@ function worst(got: ArrayLike<number>, { value, size }: Exact, skip: ReadonlySet
   let most = 0;
   value.forEach((x, n) => {
     if (skip.has(n)) return;
-    const error = Math.abs(Number(x.minus(big(got[n]!))));
-    most = Math.max(most, error / Math.max(size[n]!, TINY)); // NaN stays, and is no number below the bound
+    const error = Math.abs(Number(x.minus(big(got[n]))));
+    most = Math.max(most, error / Math.max(size[n], TINY)); // NaN stays, and is no number below the bound
   });
   return most;
 }
@@ -50,7 +50,7 @@ class Table {
 
   add(name: string, { each, exact }: { each: OracleCase; exact: ExactTruths }, got: ArrayLike<number>): void {
     const skip = new Set(each.notCompared[name]);
-    const error = worst(got, exact.reals[name]!, skip);
+    const error = worst(got, exact.reals[name], skip);
     const row = this.rows.get(name) ?? { error: 0, at: '', count: 0 };
     const count = row.count + got.length - skip.size;
     this.rows.set(name, !(error <= row.error) ? { error, at: each.name, count } : { ...row, count });
@@ -75,16 +75,16 @@ function expectBelow({ rows }: Table, names: readonly string[]): void {
 describe('against 64 digits, on every case of the small suite', () => {
   it('types and last are the same numbers', () => {
     for (const { each: { name, inputs, expected, parameters: { tokens: N } }, exact } of found.values()) {
-      expect([...(inputs.types ?? expected.types!).data], name).toEqual(exact.types);
+      expect([...(inputs.types ?? expected.types).data], name).toEqual(exact.types);
       const within = (last: Iterable<number>): number[] => [...last].map((x) => Math.min(x, N - 1));
-      expect(within(expected.last!.data as Int32Array), name).toEqual(within(exact.last));
+      expect(within(expected.last.data as Int32Array), name).toEqual(within(exact.last));
     }
   });
 
   it('the truths are right to 1e-12, relative', () => {
     const table = new Table();
     for (const one of found.values()) {
-      for (const name of Object.keys(one.exact.reals)) table.add(name, one, one.each.expected[name]!.data);
+      for (const name of Object.keys(one.exact.reals)) table.add(name, one, one.each.expected[name].data);
     }
     console.log(`Truths of the small suite against 64 digits, largest relative error:\n${table.toString()}`);
     expectBelow(table, REALS);
@@ -113,12 +113,12 @@ describe('the loops in 64 digits', () => {
     for (let head = 0; head < B * G; head++) {
       const truth = byEquations(each, head);
       for (const [tensor, values] of Object.entries(truth)) {
-        const all = exact.reals[tensor]!;
+        const all = exact.reals[tensor];
         const at = head * values.length;
         expect(all.value.length).toBe(B * G * values.length);
         values.forEach((x, n) => {
-          const error = Math.abs(Number(all.value[at + n]!.minus(x)));
-          expect(error, `${tensor} ${n}`).toBeLessThanOrEqual(1e-55 * Math.max(all.size[at + n]!, 1e-9));
+          const error = Math.abs(Number(all.value[at + n].minus(x)));
+          expect(error, `${tensor} ${n}`).toBeLessThanOrEqual(1e-55 * Math.max(all.size[at + n], 1e-9));
         });
       }
     }
@@ -129,14 +129,14 @@ describe('the loops in 64 digits', () => {
     const { queryHeads: H, kvHeads: G, tokens: N, headDim: d, window: W, rule, scale, temperature, price } = parameters;
     const evaluate = (id: string, scope: Scope): Scope => evaluateEquation(id, scope, digits);
     const R = H / G;
-    const bigs = (name: string): BigNumber[] => [...inputs[name]!.data].map(big);
+    const bigs = (name: string): BigNumber[] => [...inputs[name].data].map(big);
     const rows = (name: string, n: number): BigNumber[][] => rowsOf(bigs(name), d).slice(n * N, (n + 1) * N);
     const triples = (name: string): BigNumber[][] | undefined => inputs[name] && rowsOf(bigs(name), 3);
     const zero = [big(0), big(0), big(0)];
     const y: BigNumber[][] = [];
     const t = Array.from({ length: N }, (_, j) => {
       const n = head * N + j;
-      if (inputs.types) return inputs.types.data[n]!;
+      if (inputs.types) return inputs.types.data[n];
       const given = { s: triples('scores')![n], u: triples('noise')?.[n] ?? zero, tau: big(temperature) };
       const chosen = evaluate('types', given);
       y.push(chosen['y'] as BigNumber[]);
@@ -152,9 +152,9 @@ describe('the loops in 64 digits', () => {
       let scope: Scope = { ...base, q: rows('q', h), do: rows('dout', h) };
       const ids = ['scores', 'mask', 'attention', 'attention-backward', `mask-gradient-${rule}`];
       for (const id of ids) scope = evaluate(id, scope);
-      results['out']!.push(...(scope['o'] as BigNumber[][]).flat());
-      results['lse']!.push(...scope['lse'] as BigNumber[]);
-      results['dq']!.push(...(scope['dq'] as BigNumber[][]).flat());
+      results['out'].push(...(scope['o'] as BigNumber[][]).flat());
+      results['lse'].push(...scope['lse'] as BigNumber[]);
+      results['dq'].push(...(scope['dq'] as BigNumber[][]).flat());
       for (const name of ['dk', 'dv', 'dM']) add(name, scope[name]);
     }
     for (const name of ['dk', 'dv']) results[name] = (sums[name] as BigNumber[][]).flat();
@@ -168,7 +168,7 @@ describe('the loops in 64 digits', () => {
     results['dscores'] = y.flatMap((p, j) => {
       if (inputs.forced?.data[Math.floor(head / G) * N + j] === 1) return zero;
       const dt = ['g', 'l', 'w'].map((c) =>
-        digits.add((gradient[`d${c}`] as BigNumber[])[j]!, (Kdt[`K${c}`] as BigNumber[])[j]!));
+        digits.add((gradient[`d${c}`] as BigNumber[])[j], (Kdt[`K${c}`] as BigNumber[])[j]));
       return evaluate('types-backward', { y: p, dt, tau: big(temperature) })['ds'] as BigNumber[];
     });
     return results;

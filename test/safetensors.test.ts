@@ -80,11 +80,11 @@ function nearestHalf(x: number): number {
   let [low, high] = [0, HALVES.length - 1];
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (HALVES[middle]! <= size) low = middle;
+    if (HALVES[middle] <= size) low = middle;
     else high = middle;
   }
-  const [down, up] = [size - HALVES[low]!, HALVES[high]! - size];
-  return sign * HALVES[down < up || (down === up && low % 2 === 0) ? low : high]!;
+  const [down, up] = [size - HALVES[low], HALVES[high] - size];
+  return sign * HALVES[down < up || (down === up && low % 2 === 0) ? low : high];
 }
 
 describe('half precision', () => {

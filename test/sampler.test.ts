@@ -17,13 +17,13 @@ function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: readonl
   });
   left.sort(([a, x], [b, y]) => y - x || a - b);
   if (topK !== undefined) left = left.slice(0, topK);
-  const total = () => left.reduce((sum, [, z]) => sum + Math.exp(z - left[0]![1]), 0);
+  const total = () => left.reduce((sum, [, z]) => sum + Math.exp(z - left[0][1]), 0);
   if (topP !== undefined && topP < 1) {
     // Hugging Face goes up from the least likely and removes those whose sum stays within 1 - topP, but never the best.
     const all = total();
     let [sum, kept] = [0, left.length];
     while (kept > 1) {
-      sum += Math.exp(left[kept - 1]![1] - left[0]![1]) / all;
+      sum += Math.exp(left[kept - 1][1] - left[0][1]) / all;
       if (sum > 1 - topP) break;
       kept--;
     }
@@ -31,10 +31,10 @@ function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: readonl
   }
   if (minP !== undefined) {
     const all = total();
-    const probability = (z: number) => Math.exp(z - left[0]![1]) / all;
-    left = left.filter(([, z], n) => n === 0 || probability(z) >= minP * probability(left[0]![1]));
+    const probability = (z: number) => Math.exp(z - left[0][1]) / all;
+    left = left.filter(([, z], n) => n === 0 || probability(z) >= minP * probability(left[0][1]));
   }
-  return left.map(([token, z]): Candidate => [token, Math.exp(z - left[0]![1])]);
+  return left.map(([token, z]): Candidate => [token, Math.exp(z - left[0][1])]);
 }
 
 /** The draw of before. */
@@ -44,7 +44,7 @@ function drawn(from: readonly Candidate[], uniform: number): number {
     rest -= weight;
     if (rest < 0) return token;
   }
-  return from[0]![0];
+  return from[0][0];
 }
 
 /** Whether a draw at `uniform` falls on `token`, but for the roundings of the sums. */
@@ -102,7 +102,7 @@ describe('picking a token', () => {
           .map((shift) => (shift === 0 ? sampling : { ...sampling, topP: sampling.topP! + shift }))
           .map((each) => candidates(row, each, seen));
         const fits = sets.some((set) => isDrawn(set, picked, uniform));
-        expect(fits, `${picked}, not ${drawn(sets[0]!, uniform)}`).toBe(true);
+        expect(fits, `${picked}, not ${drawn(sets[0], uniform)}`).toBe(true);
       }
     }), { numRuns: cases(100, 2000) });
   });
@@ -125,11 +125,11 @@ describe('picking a token', () => {
     const sampler = new Sampler({ temperature: 1, topK: 3 });
     const counts = [0, 0, 0, 0];
     const draws = 20_000;
-    for (let n = 0; n < draws; n++) counts[sampler.pick(logits, random)]!++;
+    for (let n = 0; n < draws; n++) counts[sampler.pick(logits, random)]++;
     expect(counts[2]).toBe(0);
     const chiSquared = [0, 1, 3].reduce((sum, token, n) => {
-      const expected = (draws * [1, 2, 4][n]!) / 7;
-      return sum + (counts[token]! - expected) ** 2 / expected;
+      const expected = (draws * [1, 2, 4][n]) / 7;
+      return sum + (counts[token] - expected) ** 2 / expected;
     }, 0);
     expect(chiSquared).toBeLessThan(13.8); // 0.1% point of chi-squared with 2 degrees of freedom
   });
@@ -185,7 +185,7 @@ describe('picking a token', () => {
       return Math.min(...all);
     };
     const seen = new Set(Array.from({ length: 20_000 }, () => random.below(row.length)));
-    const sort = time(() => void Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b), 1);
+    const sort = time(() => void Array.from(row.keys()).sort((a, b) => row[b] - row[a] || a - b), 1);
     for (const sampling of [
       { temperature: 0 }, { temperature: 1 }, { temperature: 0.7, topK: 50 }, { temperature: 0.7, topP: 0.9 },
       { temperature: 0.8, topK: 50, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 },

@@ -40,7 +40,7 @@ function softmax(R: Rounding, z: readonly Bounded[], tau: number): Bounded[] {
 }
 
 function triples(x: ArrayLike<number>): number[][] {
-  return Array.from({ length: x.length / 3 }, (_, t) => [x[3 * t]!, x[3 * t + 1]!, x[3 * t + 2]!]);
+  return Array.from({ length: x.length / 3 }, (_, t) => [x[3 * t], x[3 * t + 1], x[3 * t + 2]]);
 }
 
 // Quantiles 0.999 of the chi-squared distribution with 2 and with 31 degrees of freedom.
@@ -48,14 +48,14 @@ const CHI_SQUARED_2 = 13.816;
 const CHI_SQUARED_31 = 61.098;
 
 function chiSquared(counts: readonly number[], expected: readonly number[]): number {
-  return counts.reduce((sum, n, bin) => sum + (n - expected[bin]!) ** 2 / expected[bin]!, 0);
+  return counts.reduce((sum, n, bin) => sum + (n - expected[bin]) ** 2 / expected[bin], 0);
 }
 
 describe('gumbelNoise()', () => {
   /** Counts of 32 bins of exp(-exp(-u)), which is uniform if u is Gumbel(0,1). */
   const bins = (noise: Iterable<number>): number[] => {
     const counts = new Array<number>(32).fill(0);
-    for (const u of noise) counts[Math.floor(32 * Math.exp(-Math.exp(-u)))]!++;
+    for (const u of noise) counts[Math.floor(32 * Math.exp(-Math.exp(-u)))]++;
     return counts;
   };
   const even = (draws: number): number[] => new Array<number>(32).fill(draws / 32);
@@ -67,8 +67,8 @@ describe('gumbelNoise()', () => {
   });
 
   it('does so across streams of consecutive names and across seeds, too', () => {
-    const streams = Array.from({ length: 16_000 }, (_, step) => gumbelNoise(1, [Stream.NOISE, step], 1)[0]!);
-    const seeded = Array.from({ length: 16_000 }, (_, seed) => gumbelNoise(seed, [Stream.NOISE, 0], 1)[0]!);
+    const streams = Array.from({ length: 16_000 }, (_, step) => gumbelNoise(1, [Stream.NOISE, step], 1)[0]);
+    const seeded = Array.from({ length: 16_000 }, (_, seed) => gumbelNoise(seed, [Stream.NOISE, 0], 1)[0]);
     expect(chiSquared(bins(streams), even(16_000))).toBeLessThan(CHI_SQUARED_31);
     expect(chiSquared(bins(seeded), even(16_000))).toBeLessThan(CHI_SQUARED_31);
   });
@@ -100,7 +100,7 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
     holds(problems, async (p, engine) => {
       const x = fill(p, precision);
       const { types } = run(engine, p, x);
-      const expected = triples(x.scores.map((s, n) => s + x.noise[n]!))
+      const expected = triples(x.scores.map((s, n) => s + x.noise[n]))
         .map((z, t) => (x.isForced(t) ? 0 : z.indexOf(Math.max(...z))));
       expect(types.shape).toEqual([p.B, p.G, p.chunks]);
       expect([...await engine.readIntegers(types)]).toEqual(expected);
@@ -110,7 +110,7 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
     holds(problems, async (p, engine) => {
       const x = fill(p, precision);
       const { probabilities } = run(engine, p, x);
-      const truth = triples(x.scores.map((s, n) => s + x.noise[n]!))
+      const truth = triples(x.scores.map((s, n) => s + x.noise[n]))
         .flatMap((z) => softmax(R, z.map(exact), p.temperature));
       expectWithin(await engine.read(probabilities), truth, 'probabilities');
     }));
@@ -120,13 +120,13 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
     const scores = [0.5, -1, 1.25];
     const noise = gumbelNoise(20250713, [Stream.NOISE, 1], 3 * draws);
     const exps = scores.map(Math.exp);
-    const sum = exps[0]! + exps[1]! + exps[2]!;
+    const sum = exps[0] + exps[1] + exps[2];
     await scoped(engine(), async (engine) => {
       const shape = [1, 1, draws, 3];
-      const repeated = engine.tensor(Float64Array.from({ length: 3 * draws }, (_, n) => scores[n % 3]!), shape);
+      const repeated = engine.tensor(Float64Array.from({ length: 3 * draws }, (_, n) => scores[n % 3]), shape);
       const { types } = engine.tokenTypes(repeated, { noise: engine.tensor(noise, shape), temperature: 0.3 });
       const counts = [0, 0, 0];
-      for (const type of await engine.readIntegers(types)) counts[type]!++;
+      for (const type of await engine.readIntegers(types)) counts[type]++;
       expect(chiSquared(counts, exps.map((e) => draws * e / sum))).toBeLessThan(CHI_SQUARED_2);
     });
   });
@@ -137,24 +137,24 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
       const got = await engine.read(run(engine, p, x).backward());
       const loss = (scores: Float64Array): number => {
         let sum = 0;
-        triples(scores.map((s, n) => s + x.noise[n]!)).forEach((z, t) => {
+        triples(scores.map((s, n) => s + x.noise[n])).forEach((z, t) => {
           if (x.isForced(t)) return;
           const most = Math.max(...z);
           const e = z.map((zc) => Math.exp((zc - most) / p.temperature));
-          e.forEach((ec, c) => (sum += x.dTypes[3 * t + c]! * ec / (e[0]! + e[1]! + e[2]!)));
+          e.forEach((ec, c) => (sum += x.dTypes[3 * t + c] * ec / (e[0] + e[1] + e[2])));
         });
         return sum;
       };
       // Every summand is a probability (known to `ruler`) times a cotangent.
-      const noisy = triples(x.scores.map((s, n) => s + x.noise[n]!));
+      const noisy = triples(x.scores.map((s, n) => s + x.noise[n]));
       const y = (R: Rounding) => noisy.flatMap((z) => softmax(R, z.map(exact), p.temperature));
-      const noise = 2 * ruler.sum(y(ruler).map((yc, n) => ruler.multiply(yc, exact(x.dTypes[n]!)))).error;
+      const noise = 2 * ruler.sum(y(ruler).map((yc, n) => ruler.multiply(yc, exact(x.dTypes[n])))).error;
       const differences = centralDifferences(loss, x.scores, noise);
       const yR = y(R);
       const budget = yR.map((yc, n) => {
         const t = Math.floor(n / 3);
-        const mean = R.sum([0, 1, 2].map((c) => R.multiply(yR[3 * t + c]!, exact(x.dTypes[3 * t + c]!))));
-        return R.divide(R.multiply(yc, R.subtract(exact(x.dTypes[n]!), mean)), exact(p.temperature));
+        const mean = R.sum([0, 1, 2].map((c) => R.multiply(yR[3 * t + c], exact(x.dTypes[3 * t + c]))));
+        return R.divide(R.multiply(yc, R.subtract(exact(x.dTypes[n]), mean)), exact(p.temperature));
       });
       expectWithin(got, widened(differences, budget), 'dscores');
       expectSameBits(

@@ -26,35 +26,35 @@ const COUNTS = [[5, 2, 0], [1, 1, 1], [3, 4, 1], [1, 1, 1], [0, 1, 2]] as const;
 
 /** Feeds step n; the logits of the last rows that count. */
 async function feed(session: Session, n: number): Promise<number[]> {
-  const counts = COUNTS[n % COUNTS.length]!;
+  const counts = COUNTS[n % COUNTS.length];
   const T = Math.max(...counts);
   const logits = await session.step(livelyIds(n, 3 * T), { counts, logits: 'last' });
   const V = logits.length / 3;
-  return [...logits].filter((_, at) => counts[Math.floor(at / V)]! > 0);
+  return [...logits].filter((_, at) => counts[Math.floor(at / V)] > 0);
 }
 
 forEachEngine('a session', ({ name, create }) => {
   // Building kernels takes gpu.js a second for each; the laws of its caches have a test of their own.
-  const kinds = THOROUGH || name.startsWith('reference') ? KINDS : [KINDS[1]!, KINDS[5]!];
+  const kinds = THOROUGH || name.startsWith('reference') ? KINDS : [KINDS[1], KINDS[5]];
   it.each(kinds)('of %s %j %j goes on to the same bits in a fork and from its snapshot, after any step', async (policy, nats, fields) => {
     const engine = await create();
     const model = livelyModel(engine, livelyConfig(policy, nats, fields));
     const sessions = [model.session({ batch: 3, blockSize: 2 })];
     for (let n = 0; n < 12; n++) {
       if (n === 0 || n === 3 || n === 8) {
-        sessions.push(sessions[0]!.fork(), await model.restore(await sessions[sessions.length - 1]!.snapshot()));
-        const stray = sessions[0]!.fork(); // which the others must not notice
+        sessions.push(sessions[0].fork(), await model.restore(await sessions[sessions.length - 1].snapshot()));
+        const stray = sessions[0].fork(); // which the others must not notice
         await feed(stray, n + 1);
         stray.dispose();
       }
       const [first, ...others] = await Promise.all(sessions.map((session) => feed(session, n)));
-      for (const other of others) expectSameBits(other, first!, `step ${n}`);
+      for (const other of others) expectSameBits(other, first, `step ${n}`);
       const [stats, ...same] = await Promise.all(sessions.map((session) => session.stats()));
       for (const each of same) expect(each).toEqual(stats);
     }
     for (const { lengths, tokens } of sessions) {
-      expect(lengths).toEqual(sessions[0]!.lengths);
-      expect(tokens).toEqual(sessions[0]!.tokens);
+      expect(lengths).toEqual(sessions[0].lengths);
+      expect(tokens).toEqual(sessions[0].tokens);
     }
     for (const session of sessions) session.dispose();
     engine.dispose();
@@ -72,7 +72,7 @@ forEachEngine('a session', ({ name, create }) => {
       for (let n = 0; n < 6; n++) {
         // Numbers of order 1 through two layers of width 12: a thousand roundings of float32 are far below this.
         const [expected, got] = [await feed(truth, n), await feed(moving, n)];
-        got.forEach((x, at) => expect(Math.abs(x - expected[at]!)).toBeLessThan(1e-3));
+        got.forEach((x, at) => expect(Math.abs(x - expected[at])).toBeLessThan(1e-3));
         const next = await (n % 2 === 0 ? there : here).restore(await moving.snapshot());
         moving.dispose();
         moving = next;
@@ -178,7 +178,7 @@ describe('the snapshot of a session', () => {
     for (let n = 0; n < cases(60, 600); n++) {
       const damaged = file.slice();
       const bit = (n * 7919) % (file.length * 8);
-      damaged[bit >> 3]! ^= 1 << (bit & 7);
+      damaged[bit >> 3] ^= 1 << (bit & 7);
       await expect(model.restore(damaged), `bit ${bit}`).rejects.toThrow(FileFormatError);
     }
   });

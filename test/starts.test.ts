@@ -46,7 +46,7 @@ async function meanLoss(model: Model, tokens: readonly number[], from: number): 
   const V = model.config.vocabSize;
   const losses = tokens.slice(from).map((token, n) => {
     const row = Array.from(logits.subarray((from + n - 1) * V, (from + n) * V));
-    return Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[token]!;
+    return Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[token];
   });
   return losses.reduce((a, b) => a + b) / losses.length;
 }
@@ -69,7 +69,7 @@ describe('a model whose tokenizer puts one token before texts', () => {
     const llama = await loadModel(join(root, 'llama-2'));
     const fed: number[] = [];
     for (const prompt of ['the', '<s>the']) {
-      const onStep = (session: { lengths: readonly number[] }): void => void fed.push(session.lengths[0]!);
+      const onStep = (session: { lengths: readonly number[] }): void => void fed.push(session.lengths[0]);
       for await (const _ of llama.generate(prompt, { maxNewTokens: 1, temperature: 0, onStep })) continue;
     }
     expect(fed).toEqual([1 + llama.tokenizer.encode('the').length, 1 + llama.tokenizer.encode('the').length]);

@@ -68,7 +68,7 @@ describe('createProgress()', () => {
     const [, first, second, gone] = stream.text.split('\r');
     expect(first).toBe('train [#####...............] 25%  1/4  loss 1.234\u001b[K');
     expect(second).toMatch(/^train \[#{15}\.{5}\] 75% {2}3\/4 {2}loss 1\.234 and much.*\u001b\[K$/);
-    expect(second!.replace('\u001b[K', '')).toHaveLength(59);
+    expect(second.replace('\u001b[K', '')).toHaveLength(59);
     expect(gone).toBe('\u001b[Kdone\n');
   });
 

@@ -34,7 +34,7 @@ function natsearch(
   const command = limit === undefined
     ? [process.execPath, main, ...args]
     : ['bash', '-c', `ulimit -f ${limit}; exec "$@"`, 'bash', process.execPath, main, ...args];
-  const child = spawn(command[0]!, command.slice(1), { env: { ...process.env, NO_COLOR: '1' } });
+  const child = spawn(command[0], command.slice(1), { env: { ...process.env, NO_COLOR: '1' } });
   const ended: Ended = { code: null, stdout: '', stderr: '' };
   child.stdout.on('data', (data: Buffer) => void (ended.stdout += data.toString()));
   child.stderr.on('data', (data: Buffer) => void (ended.stderr += data.toString()));
@@ -118,7 +118,7 @@ describe('natsearch train', () => {
     expect(ended).toMatchObject({ code: 1, stdout: '' });
     expect(ended.stderr).not.toMatch(/trained 30 steps/);
     expect(ended.stderr.trim().split('\n').at(-1)).toMatch(/^natsearch: .* after step \d+ holds .* lower the learning rate$|^natsearch: step \d+: /);
-    if (existsSync(join(out, FILES[3]!))) {
+    if (existsSync(join(out, FILES[3]))) {
       const { state } = await loadCheckpoint(out);
       const model = await loadModel(out);
       for (const [, { data }] of state.weights) expect(data.every((x) => Number.isFinite(Math.fround(x)))).toBe(true);

@@ -96,8 +96,8 @@ describe('training', () => {
         .run({ onStep: (report) => void shares.push(report.kept) });
       kept.push(shares.slice(-10).reduce((a, b) => a + b) / 10);
     }
-    expect(kept[1]).toBeLessThan(kept[0]! - 0.02);
-    expect(kept[2]).toBeLessThan(kept[1]! - 0.02);
+    expect(kept[1]).toBeLessThan(kept[0] - 0.02);
+    expect(kept[2]).toBeLessThan(kept[1] - 0.02);
   }, 60_000);
 
   it('sums the gradients of parts into the gradient of the whole batch', async () => {
@@ -115,8 +115,8 @@ describe('training', () => {
       const expected = await engine.read(gradient);
       const read = await Promise.all(parts.map(({ gradients }) => engine.read(gradients.get(name)!)));
       expected.forEach((x, n) => {
-        const size = read.reduce((sum, part) => sum + Math.abs(part[n]!), 0);
-        expect(Math.abs(read.reduce((sum, part) => sum + part[n]!, 0) - x)).toBeLessThanOrEqual(1e-10 * (size + 1e-6));
+        const size = read.reduce((sum, part) => sum + Math.abs(part[n]), 0);
+        expect(Math.abs(read.reduce((sum, part) => sum + part[n], 0) - x)).toBeLessThanOrEqual(1e-10 * (size + 1e-6));
       });
     }
   });

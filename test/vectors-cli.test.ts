@@ -36,7 +36,7 @@ const vectors = (...args: string[]): Promise<Result> => start(...args).result;
 async function contents(name: string): Promise<Record<string, string>> {
   const names = (await readdir(path(name))).sort();
   const bytes = await Promise.all(names.map((file) => readFile(path(name, file), 'base64')));
-  return Object.fromEntries(names.map((file, n) => [file, bytes[n]!]));
+  return Object.fromEntries(names.map((file, n) => [file, bytes[n]]));
 }
 const manifestOf = async (name: string): Promise<Manifest> =>
   readManifest(await readFile(path(name, 'manifest.json'), 'utf8'));
@@ -95,7 +95,7 @@ describe('natsearch vectors', () => {
     expect((await vectors('--out', 'npz', '--format', 'npz', '--dtype', 'f16')).code).toBe(0);
     const { manifest, read } = await openVectors((file) => readFile(path('npz', file)));
     expect(manifest).toMatchObject({ fileFormat: 'npz', dtype: 'f16' });
-    expect((await read(manifest.cases[0]!)).expected.out!.dtype).toBe('F16');
+    expect((await read(manifest.cases[0])).expected.out.dtype).toBe('F16');
   });
 
   it('leaves a complete folder as it is', async () => {

@@ -30,7 +30,7 @@ const filter = (keep: (recipe: Recipe) => boolean): string[] => SUITES.small.fil
 function expectTrue(each: OracleCase, name: string, truth: readonly Bounded[], got?: ArrayLike<number>): void {
   const skip = new Set(each.notCompared[name]);
   const kept = (_: unknown, n: number): boolean => !skip.has(n);
-  const values = Array.from(got ?? each.expected[name]!.data).filter(kept);
+  const values = Array.from(got ?? each.expected[name].data).filter(kept);
   expect(values.length).toBeGreaterThan(0);
   expectWithin(values, truth.filter(kept), `${each.name}: ${name}`);
 }
@@ -45,7 +45,7 @@ describe('the small suite', () => {
   const word = (pattern: RegExp) => (each: OracleCase): boolean => words(each).some((text) => pattern.test(text));
   const scores = (each: OracleCase): number[] => {
     const p = problemOf(each);
-    return Array.from(each.expected.lse!.data).map(Math.abs).concat(p.scale);
+    return Array.from(each.expected.lse.data).map(Math.abs).concat(p.scale);
   };
   const cuts = ({ parameters: { steps } }: OracleCase): number[] => {
     let at = 0;
@@ -83,25 +83,25 @@ describe('the small suite', () => {
     ['scores apart whose float32 probabilities tie', (each) => typesOf(each).some((type, t) => {
       const [a, b] = sums(each)[t] ?? [0, 0];
       const f = Math.fround;
-      const probability = f(Math.exp(f(f(b! - a!) / each.parameters.temperature)));
+      const probability = f(Math.exp(f(f(b - a) / each.parameters.temperature)));
       return type !== 0 && a !== b && probability === 1;
     })],
     ['logits of 1e4', (each) => Math.max(...scores(each)) > 1e4],
     ['rows at 1e4 that differ by 1e-3', (each) => {
       const { q, k, scale, d } = problemOf(each);
-      const S = (j: number): number => scale * q.subarray(0, d).reduce((sum, x, c) => sum + x * k[j * d + c]!, 0);
+      const S = (j: number): number => scale * q.subarray(0, d).reduce((sum, x, c) => sum + x * k[j * d + c], 0);
       const rest = Array.from({ length: each.parameters.tokens - 1 }, (_, j) => Math.abs(S(j + 1) - S(0)));
       return Math.abs(S(0)) > 9999 && Math.max(...rest) < 1 && rest.some((x) => x > 0 && x < 2e-3);
     }],
-    ['NaN in keys', ({ inputs }) => inputs.k!.data.some(Number.isNaN)],
-    ['infinities in values', ({ inputs }) => inputs.v!.data.some((x) => Math.abs(x) === Infinity)],
+    ['NaN in keys', ({ inputs }) => inputs.k.data.some(Number.isNaN)],
+    ['infinities in values', ({ inputs }) => inputs.v.data.some((x) => Math.abs(x) === Infinity)],
     ['a step that begins inside a LOCAL segment', (each) => {
       const closed = closers(each);
       return cuts(each).some((at) => closed.some((p, j) => p > at && j % each.parameters.tokens < at));
     }],
     ['a step that begins inside a window', (each) => {
       const { last, N } = problemOf(each);
-      return cuts(each).some((at) => typesOf(each).some((type, j) => type === 2 && j % N < at && last[j]! > at));
+      return cuts(each).some((at) => typesOf(each).some((type, j) => type === 2 && j % N < at && last[j] > at));
     }],
     ['a step that begins inside a chunk', (each) => cuts(each).some((at) => at % each.parameters.chunk !== 0)],
     ['heads of very different live sizes', ({ expected, parameters: { kvHeads, steps } }) => {
@@ -139,7 +139,7 @@ describe('the small suite', () => {
     expect(Object.keys(each.expected)).toEqual(order);
     const { scores: s, noise } = each.inputs;
     const exact = Object.values(each.inputs).flatMap(({ data }) => [...data]);
-    if (noise) exact.push(...noise.data.map((x, n) => x + s!.data[n]!));
+    if (noise) exact.push(...noise.data.map((x, n) => x + s.data[n]));
     expect(exact.filter((x) => !Object.is(roundTo(x, 'F16'), x) || !Object.is(roundTo(x, 'BF16'), x))).toEqual([]);
   });
 
@@ -157,9 +157,9 @@ describe('the truths of the small suite', () => {
   it.each(names)('%s: types, last, mask, out and lse follow from the definitions', (name) => {
     const each = named(name);
     const p = problemOf(each);
-    if (each.inputs.scores) expectSameBits(each.expected.types!.data, typesOf(each), 'types');
-    expectSameBits(each.expected.last!.data, denseLifetime(p.types, p), 'last');
-    expectSameBits(each.expected.mask!.data, denseMask(p.last, p), 'mask');
+    if (each.inputs.scores) expectSameBits(each.expected.types.data, typesOf(each), 'types');
+    expectSameBits(each.expected.last.data, denseLifetime(p.types, p), 'last');
+    expectSameBits(each.expected.mask.data, denseMask(p.last, p), 'mask');
     const { out, lse } = boundedAttention(p, R);
     expectTrue(each, 'out', out);
     expectTrue(each, 'lse', lse);
@@ -193,16 +193,16 @@ describe('the truths of the small suite', () => {
     const engine = createEngine();
     const { live, out } = await replay(engine, each);
     engine.dispose();
-    expectSameBits(expected.cache_live!.data, live, 'cache_live');
-    expectSameBits(expected.cache_closed_by!.data, closers(each), 'cache_closed_by');
+    expectSameBits(expected.cache_live.data, live, 'cache_live');
+    expectSameBits(expected.cache_closed_by.data, closers(each), 'cache_closed_by');
     const evicted = Array.from({ length: B * G * N }, (_, at) => {
       let seen = 0;
       return steps.findIndex((T, r) => (seen += T) > at % N && live[r * B * G * N + at] === 0);
     });
-    expectSameBits(expected.cache_evicted_at!.data, evicted, 'cache_evicted_at');
+    expectSameBits(expected.cache_evicted_at.data, evicted, 'cache_evicted_at');
     const held = Array.from({ length: steps.length * B * G }, (_, n) =>
       live.subarray(n * N, (n + 1) * N).reduce((sum, x) => sum + x, 0));
-    expectSameBits(expected.cache_bytes!.data, held.map((n) => n * headDim * 8), 'cache_bytes');
+    expectSameBits(expected.cache_bytes.data, held.map((n) => n * headDim * 8), 'cache_bytes');
     const bounds = boundedAttention(problemOf(each), R).out;
     expectTrue(each, 'cache_out', bounds);
     expectTrue(each, 'cache_out', bounds, out);
@@ -211,11 +211,11 @@ describe('the truths of the small suite', () => {
   it.each(['hidden-nan', 'hidden-infinity'])('%s: only rows that see what is not finite are left out', (name) => {
     const each = named(name);
     const { B, H, G, N, d, last } = problemOf(each);
-    const k = each.inputs.k!.data;
+    const k = each.inputs.k.data;
     const rows = Array.from({ length: B * H * N }, (_, row) => row).filter((row) => {
       const base = (Math.floor(row / (H * N)) * G + Math.floor((Math.floor(row / N) % H) / (H / G))) * N;
       return Array.from({ length: (row % N) + 1 }, (_, j) => j)
-        .some((j) => !Number.isFinite(k[(base + j) * d]) && (row % N) <= last[base + j]!);
+        .some((j) => !Number.isFinite(k[(base + j) * d]) && (row % N) <= last[base + j]);
     });
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.every((row) => row < 2 * N), 'of batch 0, KV head 0').toBe(true);
@@ -224,8 +224,8 @@ describe('the truths of the small suite', () => {
     expect(each.notCompared.out).toEqual(rows.flatMap((row) => Array.from({ length: d }, (_, c) => row * d + c)));
     expect(each.notCompared.cache_out).toEqual(each.notCompared.out);
     const nan = new Uint8Array(Float64Array.of(NaN).buffer); // one of the many, whatever the processor computes
-    for (const n of each.notCompared.out!) {
-      expect(new Uint8Array(each.expected.out!.data.slice(n, n + 1).buffer)).toEqual(nan);
+    for (const n of each.notCompared.out) {
+      expect(new Uint8Array(each.expected.out.data.slice(n, n + 1).buffer)).toEqual(nan);
     }
     expect(Object.keys(each.expected).filter((key) => key.startsWith('d'))).toEqual([]);
   });
@@ -233,7 +233,7 @@ describe('the truths of the small suite', () => {
   it('of the two rules differ in dM alone', () => {
     const [exact, bounded] = [named('rule-exact'), named('rule-bounded')];
     for (const [key, tensor] of tensorsOf(exact)) {
-      const other = { ...bounded.inputs, ...bounded.expected }[key]!;
+      const other = { ...bounded.inputs, ...bounded.expected }[key];
       const same = tensor.data.every((x, n) => Object.is(x, other.data[n]));
       expect({ key, same }).toEqual({ key, same: !['dm_rows', 'dg', 'dl', 'dw'].includes(key) });
     }
@@ -268,9 +268,9 @@ describe('makeCase and caseOf', () => {
     const one = await makeCase(recipe);
     const [again, other] = [await makeCase(recipe, { seed: 0 }), await makeCase(recipe, { seed: 1 })];
     expect(one).toEqual(again);
-    expect(one.inputs.q!.data).not.toEqual(other.inputs.q!.data);
-    expect((await makeCase({ ...recipe, name: 'yours' })).inputs.q!.data).not.toEqual(one.inputs.q!.data);
-    expect((await makeCase({ ...recipe, name: 'yours', draws: 'mine' })).inputs.q!.data).toEqual(one.inputs.q!.data);
+    expect(one.inputs.q.data).not.toEqual(other.inputs.q.data);
+    expect((await makeCase({ ...recipe, name: 'yours' })).inputs.q.data).not.toEqual(one.inputs.q.data);
+    expect((await makeCase({ ...recipe, name: 'yours', draws: 'mine' })).inputs.q.data).toEqual(one.inputs.q.data);
   });
 
   it('give the same truths for inputs that are drawn and for the same inputs given', async () => {
@@ -302,9 +302,9 @@ describe('makeCase and caseOf', () => {
     const give = (changed: OracleCase['inputs']): Promise<OracleCase> => caseOf({ name, why, parameters, inputs: changed });
     const { q, ...noQ } = inputs;
     await expect(give(noQ)).rejects.toThrow(new ShapeError('q is missing: add it to the inputs'));
-    const short = give({ ...inputs, q: { ...q!, shape: [1, 2, 4, 2] } as never });
+    const short = give({ ...inputs, q: { ...q, shape: [1, 2, 4, 2] } as never });
     await expect(short).rejects.toThrow(/q is \[1,2,4,2\] but must be \[1,2,5,2\]/);
-    await expect(give({ ...inputs, last: inputs.types! })).rejects.toThrow(/an input is named last: use q, k/);
+    await expect(give({ ...inputs, last: inputs.types })).rejects.toThrow(/an input is named last: use q, k/);
     const { types: _, ...noTypes } = inputs;
     await expect(give(noTypes)).rejects.toThrow(/types and scores are both given or both missing/);
     const real = { dtype: 'F64', shape: [1, 1, 5], data: new Float64Array(5) } as const;
@@ -328,11 +328,11 @@ describe('vectors as files', () => {
       const files: Record<string, Uint8Array> = {
         'manifest.json': new TextEncoder().encode(manifestOf([entry], { fileFormat, dtype })), [entry.file]: bytes,
       };
-      const { manifest, read } = await openVectors(async (file) => files[file]!);
-      const back = await read(manifest.cases[0]!);
+      const { manifest, read } = await openVectors(async (file) => files[file]);
+      const back = await read(manifest.cases[0]);
       expect({ ...back, inputs: 0, expected: 0 }).toEqual({ ...each, inputs: 0, expected: 0 });
       for (const [key, { dtype: kind, shape, data }] of tensorsOf(each)) {
-        const got = { ...back.inputs, ...back.expected }[key]!;
+        const got = { ...back.inputs, ...back.expected }[key];
         if (kind !== 'F64') expect(got).toEqual({ dtype: kind, shape, data });
         else {
           expect(got.shape).toEqual(shape);
@@ -412,7 +412,7 @@ describe('vectors as files', () => {
         };
         const { manifest, read } = await openVectors((name) =>
           files[name] ? Promise.resolve(files[name]) : Promise.reject(new TypeError('404')));
-        return read(manifest.cases[0]!);
+        return read(manifest.cases[0]);
       };
       const good = manifestOf([entry]);
       expect((await open(good, bytes)).name).toBe('hidden-nan');
@@ -421,9 +421,9 @@ describe('vectors as files', () => {
       await expect(open(good)).rejects.toThrow(StorageError);
       await expect(open(good)).rejects.toThrow(/cannot read hidden-nan\.safetensors/);
       await expect(open(good, bytes.slice(0, -1))).rejects.toThrow(/is not the file that the manifest was written/);
-      const renamed = manifestOf([{ ...entry, inputs: { ...entry.inputs, dout: entry.inputs.q! } }]);
+      const renamed = manifestOf([{ ...entry, inputs: { ...entry.inputs, dout: entry.inputs.q } }]);
       await expect(open(renamed, bytes)).rejects.toThrow(/there is no dout, which the manifest promises/);
-      const retyped = manifestOf([{ ...entry, inputs: { ...entry.inputs, q: { ...entry.inputs.q!, dtype: 'F32' } } }]);
+      const retyped = manifestOf([{ ...entry, inputs: { ...entry.inputs, q: { ...entry.inputs.q, dtype: 'F32' } } }]);
       await expect(open(retyped, bytes)).rejects.toThrow(/q is F64 .*, the manifest says F32/);
     });
   });

@@ -28,12 +28,12 @@ const verify = (...args: string[]): { status: number | null; stdout: string; std
 
 const save = (file: string, tensors: Tensors): void =>
   writeFileSync(path(file), file.endsWith('.npz') ? writeNpz(Object.entries(tensors)) : writeSafetensors(Object.entries(tensors)));
-const honest = (n: number): Tensors => honestOutputs(cases[n]!, { dtype: 'f32', order: 'online-16' });
+const honest = (n: number): Tensors => honestOutputs(cases[n], { dtype: 'f32', order: 'online-16' });
 
 /** Outputs of the first case with one number of `name` changed. */
 function broken(name: string, at: number, value: number): Tensors {
   const outputs = honest(0);
-  const data = outputs[name]!.data.slice();
+  const data = outputs[name].data.slice();
   data[at] = value;
   return { ...outputs, [name]: { ...outputs[name], data } as NamedTensor };
 }
@@ -121,7 +121,7 @@ describe('natsearch verify', () => {
   it('fails a tensor of a wrong kind or one that is missing, each by its name, and judges the rest', () => {
     const { lse: _, ...rest } = honest(0);
     mkdirSync(path('odd'));
-    save('odd/first.npz', { ...rest, out: { ...rest['out']!, dtype: 'I32', data: Int32Array.from(rest['out']!.data) } as NamedTensor });
+    save('odd/first.npz', { ...rest, out: { ...rest['out'], dtype: 'I32', data: Int32Array.from(rest['out'].data) } as NamedTensor });
     save('odd/second.npz', honest(1));
     const { status, stdout } = verify('odd', '--vectors', 'vectors');
     expect(stdout).toMatch(/\nout +wrong dtype +it is I32: store reals/);
@@ -172,7 +172,7 @@ describe('natsearch verify', () => {
     const { reports, ...totals } = JSON.parse(stdout) as { reports: (CaseReport & { missing?: true })[] };
     const likeliest = [{ name: 'nan', cases: 1, first: 1 }];
     expect(totals).toEqual({ pass: false, cases: 2, passed: 0, failed: 1, missing: 1, likeliest });
-    expect(reports[0]!.tensors.find(({ name }) => name === 'out')).toMatchObject({ status: 'fail', maxAbsolute: 'Infinity' });
+    expect(reports[0].tensors.find(({ name }) => name === 'out')).toMatchObject({ status: 'fail', maxAbsolute: 'Infinity' });
     expect(reports[1]).toEqual({ case: 'second', pass: false, missing: true });
     expect(status).toBe(1);
     save('wrong/first.safetensors', broken('dq', 9, 1e3));

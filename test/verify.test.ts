@@ -25,7 +25,7 @@ beforeAll(async () => {
 /** The report on one output after `change`. */
 function after(name: string, change: (tensor: NamedTensor) => NamedTensor | undefined): TensorReport {
   const changed: Record<string, NamedTensor> = { ...outputs };
-  const tensor = change(changed[name]!);
+  const tensor = change(changed[name]);
   if (tensor) changed[name] = tensor;
   else delete changed[name];
   const report = verifyCase(oracleCase, changed, { dtype: 'f32' });
@@ -38,7 +38,7 @@ function after(name: string, change: (tensor: NamedTensor) => NamedTensor | unde
 function put(at: number, value: number | ((x: number) => number)): (tensor: NamedTensor) => NamedTensor {
   return (tensor) => {
     const data = tensor.data.slice();
-    data[at] = typeof value === 'number' ? value : value(data[at]!);
+    data[at] = typeof value === 'number' ? value : value(data[at]);
     return { ...tensor, data } as NamedTensor;
   };
 }
@@ -53,7 +53,7 @@ describe('verifyCase()', () => {
     expect(report.divergence).toBeUndefined();
     expect(report.tensors.map(({ name }) => name)).toEqual([...OUTPUT_ORDER]);
     for (const { name, compared, failed, budget, worst } of report.tensors) {
-      expect(compared).toBe(oracleCase.expected[name]!.data.length);
+      expect(compared).toBe(oracleCase.expected[name].data.length);
       expect(failed).toBe(0);
       expect(budget).toBe(ORIGINS[name as keyof typeof ORIGINS]);
       expect(worst!.ratio).toBeLessThanOrEqual(1);
@@ -64,8 +64,8 @@ describe('verifyCase()', () => {
     expect(after(name, put(5, NaN))).toMatchObject({ status: 'fail', failed: 1, nan: 1, first: 5 });
     expect(after(name, put(5, Infinity))).toMatchObject({ status: 'fail', failed: 1, nan: 0, first: 5 });
     expect(after(name, put(5, -Infinity))).toMatchObject({ status: 'fail', failed: 1 });
-    const truth = oracleCase.expected[name]!.data[5]!;
-    const exact = after(name, (tensor) => ({ ...tensor, dtype: 'F64', data: Float64Array.from(oracleCase.expected[name]!.data) }) as NamedTensor);
+    const truth = oracleCase.expected[name].data[5];
+    const exact = after(name, (tensor) => ({ ...tensor, dtype: 'F64', data: Float64Array.from(oracleCase.expected[name].data) }) as NamedTensor);
     expect(exact).toMatchObject({ status: 'pass', maxAbsolute: 0, maxUlps: 0 });
     // One element alone is off, so the worst ratio is its own.
     const base = after(name, put(5, truth + 1)).worst!;
@@ -86,19 +86,19 @@ describe('verifyCase()', () => {
     expect(after(name, () => undefined).status).toBe('missing');
     const reshaped = after(name, (tensor) => ({ ...tensor, shape: [tensor.data.length] }) as NamedTensor);
     expect(reshaped.status).toBe('wrong shape');
-    expect(reshaped.note).toContain(`[${oracleCase.expected[name]!.shape}]`);
+    expect(reshaped.note).toContain(`[${oracleCase.expected[name].shape}]`);
   });
 
   it('fails whole numbers where reals belong, and names what a missing output may be misspelt as', () => {
     const whole = after('out', ({ shape, data }) => ({ dtype: 'I32', shape, data: Int32Array.from(data) }));
     expect(whole.status).toBe('wrong dtype');
     const { dq, ...rest } = outputs;
-    const report = verifyCase(oracleCase, { ...rest, dQ: dq! });
+    const report = verifyCase(oracleCase, { ...rest, dQ: dq });
     expect(report.tensors.find(({ name }) => name === 'dq')).toMatchObject({ status: 'missing', note: expect.stringContaining('dQ') });
   });
 
   it('takes any end beyond the last token as forever', () => {
-    const last = oracleCase.expected.last!.data;
+    const last = oracleCase.expected.last.data;
     const at = last.indexOf(0x7fffffff);
     expect(after('last', put(at, tokens - 1)).status).toBe('pass');
     expect(after('last', put(at, tokens + 5)).status).toBe('pass');
@@ -106,28 +106,28 @@ describe('verifyCase()', () => {
   });
 
   it('takes cache_bytes from the bare entries to whole blocks, in the dtype claimed', () => {
-    const bytes = oracleCase.expected.cache_bytes!.data;
-    const entries = bytes[0]! / (2 * 4 * 4);
-    expect(after('cache_bytes', put(0, bytes[0]!)).status).toBe('pass');
-    expect(after('cache_bytes', put(0, bytes[0]! - 1)).status).toBe('fail');
+    const bytes = oracleCase.expected.cache_bytes.data;
+    const entries = bytes[0] / (2 * 4 * 4);
+    expect(after('cache_bytes', put(0, bytes[0])).status).toBe('pass');
+    expect(after('cache_bytes', put(0, bytes[0] - 1)).status).toBe('fail');
     expect(after('cache_bytes', put(0, (Math.ceil(entries / 64) + 1) * 64 * (32 + 16))).status).toBe('pass');
     expect(after('cache_bytes', put(0, (Math.ceil(entries / 64) + 1) * 64 * (32 + 16) + 1)).status).toBe('fail');
-    const report = verifyCase(oracleCase, { ...outputs, cache_bytes: put(0, bytes[0]! / 2)(outputs.cache_bytes!) }, { dtype: 'f16' });
+    const report = verifyCase(oracleCase, { ...outputs, cache_bytes: put(0, bytes[0] / 2)(outputs.cache_bytes) }, { dtype: 'f16' });
     expect(report.tensors.find(({ name }) => name === 'cache_bytes')!.status).toBe('pass');
   });
 
   it('skips only what was not asked for, and says so', () => {
-    const report = verifyCase(oracleCase, { lse: outputs.lse!, out: outputs.out! }, { tensors: ['forward'] });
+    const report = verifyCase(oracleCase, { lse: outputs.lse, out: outputs.out }, { tensors: ['forward'] });
     expect(report.pass).toBe(true);
     const skipped = report.tensors.filter(({ status }) => status === 'skipped').map(({ name }) => name);
     expect(skipped).toEqual(OUTPUT_ORDER.filter((name) => name !== 'out' && name !== 'lse'));
-    expect(verifyCase(oracleCase, { out: outputs.out! }, { tensors: ['forward'] }).pass).toBe(false);
+    expect(verifyCase(oracleCase, { out: outputs.out }, { tensors: ['forward'] }).pass).toBe(false);
     expect(() => verifyCase(oracleCase, outputs, { tensors: ['dQ'] })).toThrow(ValueError);
   });
 
   it('takes the claim from the dtype of out, f32 if that says nothing', () => {
     for (const [dtype, claim] of [['F16', 'f16'], ['BF16', 'bf16'], ['F32', 'f32'], ['F64', 'f32']] as const) {
-      const out: NamedTensor = { dtype, shape: outputs.out!.shape, data: roundArray(outputs.out!.data, dtype) };
+      const out: NamedTensor = { dtype, shape: outputs.out.shape, data: roundArray(outputs.out.data, dtype) };
       expect(verifyCase(oracleCase, { ...outputs, out }).dtype).toBe(claim);
     }
   });
@@ -140,17 +140,17 @@ describe('verifyCase()', () => {
 
   it('forgives the rounding of truths that were written rounded', () => {
     const expected = { ...oracleCase.expected };
-    for (const name of REALS) expected[name] = { ...expected[name]!, data: roundArray(expected[name]!.data, 'BF16') } as NamedTensor;
+    for (const name of REALS) expected[name] = { ...expected[name], data: roundArray(expected[name].data, 'BF16') } as NamedTensor;
     expect(verifyCase({ ...oracleCase, expected }, outputs, { dtype: 'f32' }).pass).toBe(false);
     expect(verifyCase({ ...oracleCase, expected }, outputs, { dtype: 'f32', truths: 'bf16' }).pass).toBe(true);
   });
 
   it('takes an infinity where the dtype has nothing larger, of the right sign alone', () => {
-    const dv = oracleCase.expected.dv!;
+    const dv = oracleCase.expected.dv;
     const huge = put(7, 7e4)(dv);
     const changed = { ...oracleCase, expected: { ...oracleCase.expected, dv: huge } };
     const status = (value: number, dtype: 'f16' | 'f32') => verifyCase(
-      changed, { dv: put(7, value)(outputs.dv!) }, { dtype, tensors: ['dv'] },
+      changed, { dv: put(7, value)(outputs.dv) }, { dtype, tensors: ['dv'] },
     ).tensors.find(({ name }) => name === 'dv')!.status;
     expect(status(Infinity, 'f16')).toBe('pass');
     expect(status(-Infinity, 'f16')).toBe('fail');
@@ -168,7 +168,7 @@ describe('verifyCase()', () => {
     expect(poisoned.notCompared).toMatchObject({ lse: rows, out: at });
     const { out } = poisoned.expected;
     for (const [n, fails] of [[4, false], [7, false], [8, true], [3, true]] as const) {
-      const { tensors } = verifyCase(poisoned, { ...poisoned.expected, out: put(n, NaN)(out!) }, { dtype: 'f64', tensors: ['out'] });
+      const { tensors } = verifyCase(poisoned, { ...poisoned.expected, out: put(n, NaN)(out) }, { dtype: 'f64', tensors: ['out'] });
       expect(tensors.find(({ name }) => name === 'out')).toMatchObject({ status: fails ? 'fail' : 'pass', compared: 14 });
     }
   });
@@ -176,11 +176,11 @@ describe('verifyCase()', () => {
   it('names the first divergence in the order of the algorithm, by its place', () => {
     const at = ((1 * 4 + 2) * tokens + 17) * 4 + 3;
     const report = verifyCase(oracleCase, {
-      ...outputs, dk: put(0, 1e3)(outputs.dk!), dq: put(at, 1e3)(outputs.dq!), cache_out: put(0, 9)(outputs.cache_out!),
+      ...outputs, dk: put(0, 1e3)(outputs.dk), dq: put(at, 1e3)(outputs.dq), cache_out: put(0, 9)(outputs.cache_out),
     });
     expect(report.divergence).toEqual({
       tensor: 'dq', index: [1, 2, 17, 3], batch: 1, head: 2, query: 17,
-      expected: oracleCase.expected.dq!.data[at], actual: 1e3,
+      expected: oracleCase.expected.dq.data[at], actual: 1e3,
     });
   });
 
@@ -192,7 +192,7 @@ describe('verifyCase()', () => {
       return { diagnosis };
     };
     expect(verifyCase(oracleCase, outputs, { diagnose }).diagnosis).toBeUndefined();
-    const wrong = { ...outputs, out: put(0, NaN)(outputs.out!) };
+    const wrong = { ...outputs, out: put(0, NaN)(outputs.out) };
     expect(verifyCase(oracleCase, wrong, { diagnose }).diagnosis).toEqual(diagnosis);
     expect(seen).toEqual([OUTPUT_ORDER.length]);
   });
@@ -214,11 +214,11 @@ describe('maskGradientRowSums()', () => {
         types: { pattern: ['W'] },
       });
       const { out, lse } = expected as Record<string, FloatTensor>;
-      const rows = maskGradientRowSums(parameters, inputs, { out: out!, lse: lse! }).data;
+      const rows = maskGradientRowSums(parameters, inputs, { out: out, lse: lse }).data;
       // All keys of a window beyond N count in dw: its total is that of the rows.
       const total = (data: ArrayLike<number>): number => Array.from(data).reduce((a, b) => a + b, 0);
       const size = Array.from(rows).reduce((a, b) => a + Math.abs(b), 1);
-      expect(Math.abs(total(rows) - total(expected.dw!.data))).toBeLessThan(1e-10 * size * 70);
+      expect(Math.abs(total(rows) - total(expected.dw.data))).toBeLessThan(1e-10 * size * 70);
     }
   });
 });

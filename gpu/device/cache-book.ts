@@ -91,7 +91,7 @@ export class HeadBook {
 
   /** Where slot `slot` lies in the pool, in entries. */
   place(slot: number): number {
-    return this.blocks[Math.floor(slot / this.#blockSize)]! * this.#blockSize + (slot % this.#blockSize);
+    return this.blocks[Math.floor(slot / this.#blockSize)] * this.#blockSize + (slot % this.#blockSize);
   }
 
   /** Takes a slot for the token at `position`, GLOBAL until settle() says otherwise; returns its place. */
@@ -112,8 +112,8 @@ export class HeadBook {
 
   /** The entry lives until `last`, or as long as the bound lets it. */
   #endAt(slot: number, last: number): void {
-    this.last[slot] = boundedEnd(last, this.position[slot]!, this.#bound);
-    this.#safe = Math.min(this.#safe, this.last[slot]!);
+    this.last[slot] = boundedEnd(last, this.position[slot], this.#bound);
+    this.#safe = Math.min(this.#safe, this.last[slot]);
   }
 
   /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
@@ -127,8 +127,8 @@ export class HeadBook {
       }
     }
     for (; this.#typed < this.#untyped.length; this.#typed++) {
-      const slot = this.#untyped[this.#typed]!;
-      if (this.position[slot]! > end) break;
+      const slot = this.#untyped[this.#typed];
+      if (this.position[slot] > end) break;
       this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
       this.#endAt(slot, last);
       if (type === TokenType.LOCAL) this.#open++;
@@ -141,15 +141,15 @@ export class HeadBook {
     const end = first + counts.length;
     const change = new Float64Array(counts.length + 1);
     for (let slot = 0; slot < this.count; slot++) {
-      const [from, until] = [Math.max(this.position[slot]!, first), Math.min(this.last[slot]! + 1, end)];
+      const [from, until] = [Math.max(this.position[slot], first), Math.min(this.last[slot] + 1, end)];
       if (until <= from) continue;
-      change[from - first] = change[from - first]! + 1;
-      change[until - first] = change[until - first]! - 1;
+      change[from - first] = change[from - first] + 1;
+      change[until - first] = change[until - first] - 1;
     }
     let visible = 0;
     for (let n = 0; n < counts.length; n++) {
-      visible += change[n]!;
-      counts[n] = counts[n]! + visible;
+      visible += change[n];
+      counts[n] = counts[n] + visible;
     }
   }
 
@@ -170,13 +170,13 @@ export class HeadBook {
       this.#safe = FOREVER;
       this.#forgetUntyped(next);
       for (let slot = 0; slot < this.count; slot++) {
-        if (this.last[slot]! >= next) {
-          this.#safe = Math.min(this.#safe, this.last[slot]!);
+        if (this.last[slot] >= next) {
+          this.#safe = Math.min(this.#safe, this.last[slot]);
         } else if (places.length < tokens) {
           this.#put(slot, first + places.length);
           places.push(this.place(slot));
         } else {
-          while (this.count - 1 > slot && this.last[this.count - 1]! < next) this.count--;
+          while (this.count - 1 > slot && this.last[this.count - 1] < next) this.count--;
           this.count--;
           if (this.count > slot) this.#move(this.count, slot, moves);
         }
@@ -190,17 +190,17 @@ export class HeadBook {
 
   /** A bound may end tokens before their chunk is full. */
   #forgetUntyped(next: number): void {
-    const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot]! >= next);
+    const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot] >= next);
     this.#untyped.length = this.#typed = 0;
     this.#untyped.push(...alive);
   }
 
   #move(from: number, to: number, moves: Move[]): void {
     moves.push({ from: this.place(from), to: this.place(to) });
-    this.position[to] = this.position[from]!;
-    this.last[to] = this.last[from]!;
-    this.#local[to] = this.#local[from]!;
-    this.#safe = Math.min(this.#safe, this.last[to]!);
+    this.position[to] = this.position[from];
+    this.last[to] = this.last[from];
+    this.#local[to] = this.#local[from];
+    this.#safe = Math.min(this.#safe, this.last[to]);
     const untyped = this.#untyped.indexOf(from, this.#typed);
     if (untyped >= 0) this.#untyped[untyped] = to;
   }
@@ -250,13 +250,13 @@ export class HeadBook {
     const places = Array.from(positions, (position) => this.push(position));
     const waiting: number[] = [];
     for (let slot = 0; slot < places.length; slot++) {
-      if (positions[slot]! >= untyped) waiting.push(slot);
-      else this.#endAt(slot, last[slot]!);
-      this.#local[slot] = open[slot]!;
-      this.#open += open[slot]!;
+      if (positions[slot] >= untyped) waiting.push(slot);
+      else this.#endAt(slot, last[slot]);
+      this.#local[slot] = open[slot];
+      this.#open += open[slot];
     }
     this.#typed = 0;
-    this.#untyped = waiting.sort((x, y) => positions[x]! - positions[y]!);
+    this.#untyped = waiting.sort((x, y) => positions[x] - positions[y]);
     return places;
   }
 

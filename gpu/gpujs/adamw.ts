@@ -30,7 +30,7 @@ export async function sumOfSquares(
 ): Promise<Memory> {
   let lanes = scope.upload(new Float32Array(LANES));
   for (const [n, x] of vectors.entries()) {
-    const length = lengths[n]!;
+    const length = lengths[n];
     if (length === 0) continue;
     const sum = await scope.run(SQUARES, [LANES], [x, lanes], [length, Math.ceil(length / LANES), LANES]);
     scope.free(lanes);

@@ -32,12 +32,12 @@ export class GpuCache implements Cache {
     const T = check.appendedTokens(k, v, types, this.options);
     const taken = checkCounts(counts, this.options.batch, T);
     const inputs = [float(k), float(v), integer(types)];
-    const { host } = inputs[2]!;
+    const { host } = inputs[2];
     if (host) checkTypeValues(host);
     this.#counts = taken;
     this.#job(async () => {
       const [keys, values, kinds] = inputs.map(memoryOf);
-      await this.#cache.append(keys!, values!, kinds!, host, T, taken);
+      await this.#cache.append(keys, values, kinds, host, T, taken);
     });
   }
   attend(q: Tensor, scale: number): Tensor {
@@ -47,8 +47,8 @@ export class GpuCache implements Cache {
     check.checkStep(this.#counts, T);
     return this.#engine.call([float(q)], [q.shape], async (scope, [queries]) => {
       if (this.#failure) throw this.#failure;
-      return [await this.#cache.attend(scope, queries!, H, T, scale)];
-    })[0]!;
+      return [await this.#cache.attend(scope, queries, H, T, scale)];
+    })[0];
   }
   evict(): void {
     this.#assertAlive();

@@ -62,8 +62,8 @@ export class DeviceCache {
     const { batch: B, kvHeads: G, chunk } = this.options;
     await this.settle();
     for (let b = 0; b < B; b++) {
-      if (this.#seen[b]! + counts[b]! > MOST_TOKENS) {
-        throw new DeviceError(`sequence ${b} would reach ${this.#seen[b]! + counts[b]!} tokens, but float32 counts positions to ${MOST_TOKENS} only: clear() the cache`);
+      if (this.#seen[b] + counts[b] > MOST_TOKENS) {
+        throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + counts[b]} tokens, but float32 counts positions to ${MOST_TOKENS} only: clear() the cache`);
       }
     }
     const before = Array.from(this.#seen);
@@ -71,7 +71,7 @@ export class DeviceCache {
     const moves: Move[] = [];
     this.#heads.forEach((head, n) => {
       const b = Math.floor(n / G);
-      const made = head.replace(this.#evicts ? before[b]! : -1, before[b]!, counts[b]!);
+      const made = head.replace(this.#evicts ? before[b] : -1, before[b], counts[b]);
       moves.push(...made.moves);
       made.places.forEach((place, t) => ranges.push({ from: n * T + t, to: place, length: 1 }));
     });
@@ -80,9 +80,9 @@ export class DeviceCache {
     this.#pool.write(k, v, ranges);
     this.#pool.shrink(this.#heads);
     this.#counts = counts;
-    counts.forEach((count, b) => (this.#seen[b] = before[b]! + count));
+    counts.forEach((count, b) => (this.#seen[b] = before[b] + count));
     const width = Math.floor((T + chunk - 2) / chunk) + 1;
-    if (counts.every((count, b) => chunkOf(before[b]! + count, chunk) === chunkOf(before[b]!, chunk))) return;
+    if (counts.every((count, b) => chunkOf(before[b] + count, chunk) === chunkOf(before[b], chunk))) return;
     const step = { rows: width, before, counts };
     if (known) {
       this.#apply(step, known);
@@ -114,9 +114,9 @@ export class DeviceCache {
     // Every token is in the book already: what is settled after it must leave younger chunks alone.
     this.#heads.forEach((head, n) => {
       const b = Math.floor(n / G);
-      const first = chunkOf(before[b]!, chunk);
-      for (let c = first; chunkEnd(c, chunk) < before[b]! + counts[b]!; c++) {
-        const type = types[n * rows + c - first]!;
+      const first = chunkOf(before[b], chunk);
+      for (let c = first; chunkEnd(c, chunk) < before[b] + counts[b]; c++) {
+        const type = types[n * rows + c - first];
         if (type !== 0 && type !== 1 && type !== 2) {
           throw new ValueError(`the type of chunk ${c} is ${type}: it must be 0, 1 or 2; a NaN score has none`);
         }
@@ -130,7 +130,7 @@ export class DeviceCache {
   async attend(scope: Scope, q: Memory, H: number, T: number, scale: number): Promise<Memory> {
     const { batch: B, kvHeads: G, headDim: d } = this.options;
     const counts = Array.from({ length: B }, (_, b) => this.#counts[b] ?? 0);
-    const first = counts.map((count, b) => this.#seen[b]! - count);
+    const first = counts.map((count, b) => this.#seen[b] - count);
     this.#countVisible(first, counts);
     const [keys, values] = this.#pool.memories;
     if (!keys || !values) {
@@ -138,7 +138,7 @@ export class DeviceCache {
       return scope.adopt(none);
     }
     const call: CachedAttention = { q, k: keys, v: values, B, H, G, d, scale };
-    const all = this.#heads.every((head, n) => head.allOutlive(first[Math.floor(n / G)]!));
+    const all = this.#heads.every((head, n) => head.allOutlive(first[Math.floor(n / G)]));
     if (T === 1 && all) {
       const entries = this.#heads.map((head) => head.count);
       return attendAll(scope, call, ...this.#pageTable(), this.options.blockSize, entries, counts);
@@ -147,10 +147,10 @@ export class DeviceCache {
     const most = Math.max(1, ...this.#heads.map((head) => head.count));
     const elements = Math.min(TILE_ELEMENTS, this.#device.maxLength);
     const step = Math.max(1, Math.min(T, this.#device.tuning.tileRows, Math.floor(elements / (B * H * most))));
-    const meta = counts.flatMap((count, b) => [first[b]!, count]);
+    const meta = counts.flatMap((count, b) => [first[b], count]);
     for (let t = 0; t < T; t += step) {
       const rows = Math.min(step, T - t);
-      const lists = this.#heads.map((head, n) => this.#listed(head, first[Math.floor(n / G)]! + t, rows));
+      const lists = this.#heads.map((head, n) => this.#listed(head, first[Math.floor(n / G)] + t, rows));
       const tile = await attendSome(scope, call, lists, meta, T, t, rows);
       this.#device.copy(tile, out, Array.from({ length: B * H }, (_, head) =>
         ({ from: head * rows * d, to: (head * T + t) * d, length: rows * d })));
@@ -163,7 +163,7 @@ export class DeviceCache {
   #listed(head: HeadBook, i: number, rows: number): ListedEntry[] {
     const list: ListedEntry[] = [];
     for (let slot = 0; slot < head.count; slot++) {
-      const [from, until] = [head.position[slot]!, head.last[slot]!];
+      const [from, until] = [head.position[slot], head.last[slot]];
       if (from < i + rows && until >= i) list.push({ place: head.place(slot), from, until });
     }
     return list;
@@ -185,11 +185,11 @@ export class DeviceCache {
   #countVisible(first: readonly number[], counts: readonly number[]): void {
     this.#heads.forEach((head, n) => {
       const b = Math.floor(n / this.options.kvHeads);
-      const visible = new Float64Array(counts[b]!);
-      head.countVisible(first[b]!, visible);
+      const visible = new Float64Array(counts[b]);
+      head.countVisible(first[b], visible);
       for (const count of visible) {
-        this.#visiblePairs[n] = this.#visiblePairs[n]! + count;
-        this.#peakLive[n] = Math.max(this.#peakLive[n]!, count);
+        this.#visiblePairs[n] = this.#visiblePairs[n] + count;
+        this.#peakLive[n] = Math.max(this.#peakLive[n], count);
       }
     });
   }
@@ -204,7 +204,7 @@ export class DeviceCache {
     if (!this.#evicts) return;
     this.#evicts = false;
     const moves = this.#heads.flatMap((head, n) => {
-      const seen = this.#seen[Math.floor(n / this.options.kvHeads)]!;
+      const seen = this.#seen[Math.floor(n / this.options.kvHeads)];
       return head.replace(seen, seen, 0).moves;
     });
     this.#pool.move(moves);
@@ -239,7 +239,7 @@ export class DeviceCache {
 
   async positions(b: number, g: number): Promise<Int32Array> {
     await this.#evictNow();
-    return this.#heads[b * this.options.kvHeads + g]!.positions();
+    return this.#heads[b * this.options.kvHeads + g].positions();
   }
 
   /** Becomes a copy of another cache, whose types are settled. */
@@ -263,8 +263,8 @@ export class DeviceCache {
     for (const head of this.#heads) {
       for (let slot = 0; slot < head.count; slot++) {
         const n = places.length;
-        positions[n] = head.position[slot]!;
-        last[n] = head.last[slot]!;
+        positions[n] = head.position[slot];
+        last[n] = head.last[slot];
         open[n] = head.isOpen(slot) ? 1 : 0;
         places.push(head.place(slot));
       }
@@ -285,8 +285,8 @@ export class DeviceCache {
     this.#visiblePairs.set(snapshot.visiblePairs);
     let at = 0;
     const places = this.#heads.flatMap((head, n) => {
-      const tokens = this.#seen[Math.floor(n / G)]!;
-      const [from, to] = [at, (at += snapshot.live[n]!)];
+      const tokens = this.#seen[Math.floor(n / G)];
+      const [from, to] = [at, (at += snapshot.live[n])];
       const part = <T extends Int32Array | Uint8Array>(x: T): T => x.subarray(from, to) as T;
       const entries = [part(snapshot.positions), part(snapshot.last), part(snapshot.open)] as const;
       return head.restore(...entries, chunkOf(tokens, chunk) * chunk);

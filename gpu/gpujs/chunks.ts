@@ -94,7 +94,7 @@ export async function pushChunks(
   },
 ): Promise<[rows: Memory, state: Memory]> {
   const { B, T, D, C, largest, used, counts } = step;
-  const meta = scope.upload(counts.flatMap((count, b) => [used[b]!, count]));
+  const meta = scope.upload(counts.flatMap((count, b) => [used[b], count]));
   const rows = Math.floor((T + C - 2) / C) + 1;
   return [
     await scope.run(PUSH, [D, rows, B], [x, state, meta], [T, D, C, largest ? 1 : 0, 1]),

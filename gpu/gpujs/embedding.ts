@@ -29,13 +29,13 @@ export function embeddingBackward(
   scope: Scope, dOut: Memory, ids: Int32Array, vocabulary: number, width: number,
 ): Promise<Memory> {
   const starts = new Float32Array(vocabulary + 1);
-  for (const id of ids) starts[id + 1] = starts[id + 1]! + 1;
-  for (let id = 0; id < vocabulary; id++) starts[id + 1] = starts[id + 1]! + starts[id]!;
+  for (const id of ids) starts[id + 1] = starts[id + 1] + 1;
+  for (let id = 0; id < vocabulary; id++) starts[id + 1] = starts[id + 1] + starts[id];
   const next = starts.slice();
   const order = new Float32Array(Math.max(ids.length, 1));
   ids.forEach((id, n) => {
-    order[next[id]!] = n;
-    next[id] = next[id]! + 1;
+    order[next[id]] = n;
+    next[id] = next[id] + 1;
   });
   return scope.run(EMBEDDING_BACKWARD, [width, vocabulary], [dOut, scope.upload(starts), scope.upload(order)], [width]);
 }

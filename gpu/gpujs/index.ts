@@ -154,7 +154,7 @@ export class GpuEngine implements Engine, TensorOwner {
     if (length <= maxLength) return;
     // Activations are [B,N,D] or [B,H,N,d]; what has fewer axes is a weight or a list.
     const axis = Math.max(0, shape.length - 2);
-    const fits = Math.floor(maxLength / (length / shape[axis]!));
+    const fits = Math.floor(maxLength / (length / shape[axis]));
     const what = shape.length > 2 ? 'tokens' : 'rows';
     const remedy = fits > 0 ? `at most ${fits} instead of ${shape[axis]} ${what} fit` :
       `not one of its ${shape[axis]} ${what} fits, use a smaller ${shape.length > 2 ? 'batch' : 'model'}`;
@@ -185,18 +185,18 @@ export class GpuEngine implements Engine, TensorOwner {
   #one(
     inputs: readonly Tensor[], shape: readonly number[], body: (scope: Scope, m: readonly Memory[]) => Promise<Memory>,
   ): DeviceTensor {
-    return this.#call(inputs.map(float), [shape], async (scope, m) => [await body(scope, m)])[0]!;
+    return this.#call(inputs.map(float), [shape], async (scope, m) => [await body(scope, m)])[0];
   }
 
   // ---- element-wise -----------------------------------------------------------------------------
   add(a: Tensor, b: Tensor): Tensor {
     expectShape('b', b, a.shape, 'add takes equal shapes');
-    return this.#one([a, b], a.shape, (scope, [x, y]) => add(scope, x!, y!, sizeOf(a.shape)));
+    return this.#one([a, b], a.shape, (scope, [x, y]) => add(scope, x, y, sizeOf(a.shape)));
   }
   accumulate(sum: Tensor, x: Tensor): void {
     expectShape('x', x, sum.shape, 'accumulate takes equal shapes');
     this.#update([float(sum)], [float(sum), float(x)], async (scope, [a, b]) =>
-      [await add(scope, a!, b!, sizeOf(sum.shape))]);
+      [await add(scope, a, b, sizeOf(sum.shape))]);
   }
 
   /** Leaves a job whose results take the place of `targets`. */
@@ -207,8 +207,8 @@ export class GpuEngine implements Engine, TensorOwner {
       await this.#compute(inputs, results, body);
       targets.forEach((target, n) => {
         if (target.memory) this.device.free(target.memory);
-        target.memory = results[n]!.memory;
-        target.failure = results[n]!.failure;
+        target.memory = results[n].memory;
+        target.failure = results[n].failure;
       });
     });
   }
@@ -220,88 +220,88 @@ export class GpuEngine implements Engine, TensorOwner {
     const whole = integer(ids);
     if (whole.host) check.checkIds(whole.host, V);
     return this.#call([float(weight), whole], [[...ids.shape, D]], async (scope, [table, list]) =>
-      [await embedding(scope, table!, list!, sizeOf(ids.shape), D)])[0]!;
+      [await embedding(scope, table, list, sizeOf(ids.shape), D)])[0];
   }
   embeddingBackward(dOut: Tensor, ids: Tensor, vocabulary: number): Tensor {
-    const D = dOut.shape[dOut.shape.length - 1]!;
+    const D = dOut.shape[dOut.shape.length - 1];
     expectShape('dOut', dOut, [...ids.shape, D], `ids is [${ids.shape}]`);
     const whole = integer(ids);
     if (whole.host) check.checkIds(whole.host, vocabulary);
     return this.#call([float(dOut), whole], [[vocabulary, D]], async (scope, [gradient, list]) => {
-      const host = whole.host ?? Int32Array.from(await this.device.read(list!, sizeOf(ids.shape)));
+      const host = whole.host ?? Int32Array.from(await this.device.read(list, sizeOf(ids.shape)));
       check.checkIds(host, vocabulary);
-      return [await embeddingBackward(scope, gradient!, host, vocabulary, D)];
-    })[0]!;
+      return [await embeddingBackward(scope, gradient, host, vocabulary, D)];
+    })[0];
   }
   pickRows(x: Tensor, rows: Tensor): Tensor {
     const { count, width } = check.pickedRows(x);
     const whole = integer(rows);
     if (whole.host) check.checkRows(whole.host, count);
     return this.#call([float(x), whole], [[...rows.shape, width]], async (scope, [table, list]) =>
-      [await embedding(scope, table!, list!, sizeOf(rows.shape), width)])[0]!;
+      [await embedding(scope, table, list, sizeOf(rows.shape), width)])[0];
   }
   linear(x: Tensor, weight: Tensor): Tensor {
     expectRank('weight', weight, 'M,K');
     const [M, K] = weight.shape as [number, number];
     const rows = check.rowsOf('x', x, K, weight);
-    return this.#one([x, weight], [...x.shape.slice(0, -1), M], (scope, [a, w]) => linear(scope, a!, w!, rows, M, K));
+    return this.#one([x, weight], [...x.shape.slice(0, -1), M], (scope, [a, w]) => linear(scope, a, w, rows, M, K));
   }
   linearBackwardInput(dOut: Tensor, weight: Tensor): Tensor {
     expectRank('weight', weight, 'M,K');
     const [M, K] = weight.shape as [number, number];
     const rows = check.rowsOf('dOut', dOut, M, weight);
     return this.#one([dOut, weight], [...dOut.shape.slice(0, -1), K], (scope, [dy, w]) =>
-      linearBackwardInput(scope, dy!, w!, rows, M, K));
+      linearBackwardInput(scope, dy, w, rows, M, K));
   }
   linearBackwardWeight(dOut: Tensor, x: Tensor): Tensor {
     const { rows, M, K } = check.linearGradientSizes(dOut, x);
-    return this.#one([dOut, x], [M, K], (scope, [dy, a]) => linearBackwardWeight(scope, dy!, a!, rows, M, K));
+    return this.#one([dOut, x], [M, K], (scope, [dy, a]) => linearBackwardWeight(scope, dy, a, rows, M, K));
   }
   rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
     const D = check.normWidth(x, weight);
-    return this.#one([x, weight], x.shape, (scope, [a, w]) => rmsNorm(scope, a!, w!, epsilon, sizeOf(x.shape) / D, D));
+    return this.#one([x, weight], x.shape, (scope, [a, w]) => rmsNorm(scope, a, w, epsilon, sizeOf(x.shape) / D, D));
   }
   rmsNormBackward(dOut: Tensor, x: Tensor, weight: Tensor, epsilon: number): { dx: Tensor; dWeight: Tensor } {
     const D = check.normWidth(x, weight);
     expectShape('dOut', dOut, x.shape, 'it is the cotangent of a result shaped like x');
     const [dx, dWeight] = this.#call([dOut, x, weight].map(float), [x.shape, [D]], (scope, [dy, a, w]) =>
-      rmsNormBackward(scope, dy!, a!, w!, epsilon, sizeOf(x.shape) / D, D));
-    return { dx: dx!, dWeight: dWeight! };
+      rmsNormBackward(scope, dy, a, w, epsilon, sizeOf(x.shape) / D, D));
+    return { dx: dx, dWeight: dWeight };
   }
   swiglu(gate: Tensor, up: Tensor): Tensor {
     expectShape('up', up, gate.shape, 'gate and up must have the same shape');
-    return this.#one([gate, up], gate.shape, (scope, [x, u]) => swiglu(scope, x!, u!, sizeOf(gate.shape)));
+    return this.#one([gate, up], gate.shape, (scope, [x, u]) => swiglu(scope, x, u, sizeOf(gate.shape)));
   }
   swigluBackward(dOut: Tensor, gate: Tensor, up: Tensor): { dGate: Tensor; dUp: Tensor } {
     expectShape('up', up, gate.shape, 'gate and up must have the same shape');
     expectShape('dOut', dOut, gate.shape, 'it is the cotangent of a result shaped like gate');
     const [dGate, dUp] = this.#call([dOut, gate, up].map(float), [gate.shape, gate.shape], (scope, [dy, x, u]) =>
-      swigluBackward(scope, dy!, x!, u!, sizeOf(gate.shape)));
-    return { dGate: dGate!, dUp: dUp! };
+      swigluBackward(scope, dy, x, u, sizeOf(gate.shape)));
+    return { dGate: dGate, dUp: dUp };
   }
   splitHeads(x: Tensor, heads: number): Tensor {
     const d = check.splitWidth(x, heads);
     const [B, N] = x.shape as [number, number];
-    return this.#one([x], [B, heads, N, d], (scope, [a]) => splitHeads(scope, a!, B, heads, N, d));
+    return this.#one([x], [B, heads, N, d], (scope, [a]) => splitHeads(scope, a, B, heads, N, d));
   }
   mergeHeads(x: Tensor): Tensor {
     expectRank('x', x, 'B,heads,N,d');
     const [B, heads, N, d] = x.shape as [number, number, number, number];
-    return this.#one([x], [B, N, heads * d], (scope, [a]) => mergeHeads(scope, a!, B, heads, N, d));
+    return this.#one([x], [B, N, heads * d], (scope, [a]) => mergeHeads(scope, a, B, heads, N, d));
   }
   rope(x: Tensor, cos: Tensor, sin: Tensor, inverse = false): Tensor {
     const { B, heads, N, d } = check.ropeSizes(x, cos, sin);
-    return this.#one([x, cos, sin], x.shape, (scope, [a, c, s]) => rope(scope, a!, c!, s!, inverse, B, heads, N, d));
+    return this.#one([x, cos, sin], x.shape, (scope, [a, c, s]) => rope(scope, a, c, s, inverse, B, heads, N, d));
   }
   crossEntropy(logits: Tensor, targets: Tensor): Tensor {
     const V = this.#vocabulary(logits, targets);
     return this.#call([float(logits), integer(targets)], [targets.shape], async (scope, [z, t]) =>
-      [await crossEntropy(scope, z!, t!, sizeOf(targets.shape), V)])[0]!;
+      [await crossEntropy(scope, z, t, sizeOf(targets.shape), V)])[0];
   }
   crossEntropyBackward(logits: Tensor, targets: Tensor, weight: number): Tensor {
     const V = this.#vocabulary(logits, targets);
     return this.#call([float(logits), integer(targets)], [logits.shape], async (scope, [z, t]) =>
-      [await crossEntropyBackward(scope, z!, t!, weight, sizeOf(targets.shape), V)])[0]!;
+      [await crossEntropyBackward(scope, z, t, weight, sizeOf(targets.shape), V)])[0];
   }
   #vocabulary(logits: Tensor, targets: Tensor): number {
     const V = check.logitsWidth(logits, targets);
@@ -320,8 +320,8 @@ export class GpuEngine implements Engine, TensorOwner {
     const targets = [parameter, m, v].map(float);
     const inputs = [...targets, float(gradient), ...(clip ? [float(clip.squaredNorm)] : [])];
     this.#update(targets, inputs, (scope, [theta, mean, square, dy, squaredNorm]) =>
-      adamW(scope, theta!, dy!, mean!, square!, sizeOf(parameter.shape), {
-        ...rest, ...(clip && { clip: { squaredNorm: squaredNorm!, maxNorm: clip.maxNorm } }),
+      adamW(scope, theta, dy, mean, square, sizeOf(parameter.shape), {
+        ...rest, ...(clip && { clip: { squaredNorm: squaredNorm, maxNorm: clip.maxNorm } }),
       }));
   }
 
@@ -331,7 +331,7 @@ export class GpuEngine implements Engine, TensorOwner {
     expectRank('x', x, 'B,N,D');
     const [B, N, D] = x.shape as [number, number, number];
     return this.#one([x], [B, chunkCount(N, chunk), D], (scope, [a]) =>
-      poolChunks(scope, a!, B, N, D, chunk, pooling === 'max'));
+      poolChunks(scope, a, B, N, D, chunk, pooling === 'max'));
   }
   createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool {
     check.checkPooling(chunk, pooling);
@@ -348,10 +348,10 @@ export class GpuEngine implements Engine, TensorOwner {
     types.chosen = true;
     const probabilities = this.#made(scores.shape, 'float');
     this.#queue.add(() => this.#compute(inputs, [types, probabilities], (scope, m) =>
-      tokenTypes(scope, m[0]!, {
+      tokenTypes(scope, m[0], {
         temperature,
-        ...(noise && { noise: m[1]! }),
-        ...(forceGlobal && { forceGlobal: m[m.length - 1]! }),
+        ...(noise && { noise: m[1] }),
+        ...(forceGlobal && { forceGlobal: m[m.length - 1] }),
       }, B, G, chunks)));
     return { types, probabilities };
   }
@@ -363,8 +363,8 @@ export class GpuEngine implements Engine, TensorOwner {
     const inputs = [float(dTypes), float(probabilities), ...(forceGlobal ? [integer(forceGlobal)] : [])];
     return this.#call(inputs, [probabilities.shape], async (scope, [dt, y, force]) => {
       const how = { temperature, ...(force && { forceGlobal: force }) };
-      return [await tokenTypesBackward(scope, dt!, y!, how, B, G, chunks)];
-    })[0]!;
+      return [await tokenTypesBackward(scope, dt, y, how, B, G, chunks)];
+    })[0];
   }
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor {
     const whole = this.#types(types, length, options);
@@ -372,7 +372,7 @@ export class GpuEngine implements Engine, TensorOwner {
     const last = this.#made([B, G, length], 'integer');
     this.assertAlive();
     this.#queue.add(() => this.#compute([whole], [last], async (scope, [t]) =>
-      [await lifetime(scope, t!, B * G, length, options)]));
+      [await lifetime(scope, t, B * G, length, options)]));
     return last;
   }
   #types(types: Tensor, length: number, options: LifetimeOptions): DeviceTensor {
@@ -391,14 +391,14 @@ export class GpuEngine implements Engine, TensorOwner {
     expectRank('last', last, 'B,G,N');
     const [B, G, N] = last.shape as [number, number, number];
     return this.#call([integer(last)], [[B, G]], async (scope, [ends]) =>
-      [await keptShare(scope, ends!, B * G, N)])[0]!;
+      [await keptShare(scope, ends, B * G, N)])[0];
   }
   addMemoryPrice(dTypes: Tensor, types: Tensor, length: number, options: LifetimeOptions & { weight: number }): Tensor {
     const whole = this.#types(types, length, options);
     const [B, G, chunks] = types.shape as [number, number, number];
     expectShape('dTypes', dTypes, [B, G, chunks, 3], `types is [${types.shape}]`);
     return this.#call([float(dTypes), whole], [dTypes.shape], async (scope, [dt, t]) =>
-      [await addMemoryPrice(scope, dt!, t!, B * G, length, options)])[0]!;
+      [await addMemoryPrice(scope, dt, t, B * G, length, options)])[0];
   }
 
   // ---- attention and cache ----------------------------------------------------------------------
@@ -406,8 +406,8 @@ export class GpuEngine implements Engine, TensorOwner {
     const sizes = { ...attentionSizes(q, k, v, last), scale };
     const inputs = [float(q), float(k), float(v), integer(last)];
     const [out, lse] = this.#call(inputs, [q.shape, q.shape.slice(0, 3)], (scope, m) =>
-      attention(scope, { q: m[0]!, k: m[1]!, v: m[2]!, last: m[3]! }, sizes));
-    return { out: out!, lse: lse! };
+      attention(scope, { q: m[0], k: m[1], v: m[2], last: m[3] }, sizes));
+    return { out: out, lse: lse };
   }
   attentionBackward(inputs: AttentionBackwardInputs): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor } {
     const { q, k, v, last, out, lse, dOut, types } = inputs;
@@ -418,10 +418,10 @@ export class GpuEngine implements Engine, TensorOwner {
     const typeShape = types ? [...types.types.shape, 3] : 'none';
     const [dq, dk, dv, dTypes] = this.#call(handles, [q.shape, k.shape, v.shape, typeShape], (scope, m) =>
       attentionBackward(
-        scope, { q: m[0]!, k: m[1]!, v: m[2]!, last: m[3]!, out: m[4]!, lse: m[5]!, dOut: m[6]! }, sizes,
-        types && { ...types, types: m[7]!, bounded: types.rule === 'bounded' },
+        scope, { q: m[0], k: m[1], v: m[2], last: m[3], out: m[4], lse: m[5], dOut: m[6] }, sizes,
+        types && { ...types, types: m[7], bounded: types.rule === 'bounded' },
       ));
-    return { dq: dq!, dk: dk!, dv: dv!, ...(types && { dTypes: dTypes! }) };
+    return { dq: dq, dk: dk, dv: dv, ...(types && { dTypes: dTypes }) };
   }
   createCache(options: CacheOptions): Cache {
     this.assertAlive();

@@ -33,7 +33,7 @@ export function kernel(
 ): Kernel {
   const [arrays, integers, floats] = names.split('|').map((part) => part.split(' ').filter((word) => word !== ''));
   return {
-    name, arrays: arrays!, integers: integers ?? [], floats: floats ?? [], body: body.trim(),
+    name, arrays: arrays, integers: integers ?? [], floats: floats ?? [], body: body.trim(),
     flat: form.flat ?? false, parts: form.parts ?? 1,
   };
 }

@@ -71,7 +71,7 @@ function openOther(library: Library, options: { poison: boolean; tuning: Tuning 
     return openWebGL2(library, options);
   } catch (error) {
     // Without their remedies: each names the other one's backend.
-    const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]!);
+    const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]);
     throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU`);
   }
 }
@@ -100,7 +100,7 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
 
 /** What went wrong; its first line, since Node lists how it came to require a module. */
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0];
 }
 
 async function loadDawn(switches: readonly string[]): Promise<GPU> {

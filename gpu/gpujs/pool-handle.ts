@@ -36,15 +36,15 @@ export class GpuChunkPool implements ChunkPool {
   push(x: Tensor, counts?: readonly number[]): Tensor {
     const { batch, width, chunk, pooling } = this.#sizes;
     expectRank('x', x, 'B,T,D');
-    const T = x.shape[1]!;
+    const T = x.shape[1];
     expectShape('x', x, [batch, T, width], 'the pool was made with this batch and width');
     const taken = checkCounts(counts, batch, T);
     const inputs = [float(x), float(this.#state)];
     const used = this.#seen.map((n) => n % chunk);
     const step = { B: batch, T, D: width, C: chunk, largest: pooling === 'max', used, counts: taken };
     const shape = [batch, Math.floor((T + chunk - 2) / chunk) + 1, width];
-    const rows = this.#engine.replace(this.#state, inputs, shape, (scope, [a, s]) => pushChunks(scope, a!, s!, step));
-    taken.forEach((count, b) => (this.#seen[b] = this.#seen[b]! + count));
+    const rows = this.#engine.replace(this.#state, inputs, shape, (scope, [a, s]) => pushChunks(scope, a, s, step));
+    taken.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
     return rows;
   }
 
@@ -52,10 +52,10 @@ export class GpuChunkPool implements ChunkPool {
     const { batch, width } = this.#sizes;
     const [state] = this.#engine.call([float(this.#state)], [[batch, width]], async ({ device }, [old]) => {
       const copy = device.allocate(batch * width);
-      device.copy(old!, copy, [{ from: 0, to: 0, length: batch * width }]);
+      device.copy(old, copy, [{ from: 0, to: 0, length: batch * width }]);
       return [copy];
     });
-    return new GpuChunkPool(this.#engine, this.#sizes, state!, this.#seen);
+    return new GpuChunkPool(this.#engine, this.#sizes, state, this.#seen);
   }
 
   async snapshot(): Promise<ChunkPoolSnapshot> {

@@ -52,7 +52,7 @@ export class WebGL2Device implements Device {
     this.#side = side;
     this.maxLength = side * side;
     this.#gpu = new library.GPU({ mode: 'webgl2', canvas, context: gl });
-    this.#frames = [gl.createFramebuffer()!, gl.createFramebuffer()!];
+    this.#frames = [gl.createFramebuffer(), gl.createFramebuffer()];
   }
 
   upload(values: Float32Array, length: number = values.length): Memory {
@@ -81,7 +81,7 @@ export class WebGL2Device implements Device {
     const gl = this.#gl;
     const width = Math.min(Math.max(length, 1), ROW);
     const height = Math.max(1, Math.ceil(length / width));
-    const texture = gl.createTexture()!;
+    const texture = gl.createTexture();
     gl.activeTexture(gl.TEXTURE15);
     gl.bindTexture(gl.TEXTURE_2D, texture);
     for (const [name, value] of [
@@ -169,7 +169,7 @@ export class WebGL2Device implements Device {
     gl.readPixels(0, 0, width, rows, gl.RGBA, gl.FLOAT, texels);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     this.#check();
-    return Float32Array.from({ length }, (_, n) => texels[4 * n]!);
+    return Float32Array.from({ length }, (_, n) => texels[4 * n]);
   }
 
   readLater(memory: Memory, length: number): LateRead {

@@ -88,7 +88,7 @@ async function take(line: string, conversation: Conversation, input: ChatInput, 
     return;
   }
   if (text.startsWith('/') && !text.startsWith('//')) {
-    process.stderr.write(text === '/help' ? HELP : `natsearch: there is no command ${text.split(/\s/)[0]!.slice(0, 40)}; /help lists them\n`);
+    process.stderr.write(text === '/help' ? HELP : `natsearch: there is no command ${text.split(/\s/)[0].slice(0, 40)}; /help lists them\n`);
     return;
   }
   let written = '';

@@ -54,7 +54,7 @@ export class Conversation {
     const messages = [...this.#messages, { role: 'user', content }];
     const begin = performance.now();
     const { session, unread, again } = await this.#sessionFor(messages);
-    const readBefore = session.lengths[0]!;
+    const readBefore = session.lengths[0];
     const progress = patientProgress('read (tokens)');
     let [text, newTokens]: [string, number] = ['', 0];
     let finish: Turn['finish'] = 'stopped';

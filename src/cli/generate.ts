@@ -109,7 +109,7 @@ export async function continueText(
       },
       onStep: async (session) => {
         end = performance.now();
-        if (session.lengths[0]! < fed.length) return;
+        if (session.lengths[0] < fed.length) return;
         if (session.lengths[0] === fed.length) prefilled = end;
         cache = cacheUse(await session.stats());
         progress.finish();

@@ -82,7 +82,7 @@ async function refuseOthers(path: string, { what, files, isOurs }: OutFolder): P
 
 /** a, b and 3 more */
 function listed(names: readonly string[]): string {
-  if (names.length === 1) return names[0]!;
+  if (names.length === 1) return names[0];
   const shown = names.slice(0, names.length > 4 ? 3 : names.length - 1);
   return `${shown.join(', ')} and ${names.length > 4 ? `${names.length - 3} more` : names.at(-1)!}`;
 }

@@ -26,8 +26,8 @@ export class PagedText {
     const last = Math.min(end, this.#length);
     let text = '';
     for (let n = this.#pieceAt(start), at = start; at < last; n++) {
-      const begin = this.#starts[n]!;
-      const part = this.#pieces[n]!.slice(at - begin, last - begin);
+      const begin = this.#starts[n];
+      const part = this.#pieces[n].slice(at - begin, last - begin);
       text += part;
       at += part.length;
     }
@@ -38,7 +38,7 @@ export class PagedText {
     let [low, high] = [0, this.#starts.length - 1];
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if (this.#starts[middle]! <= place) low = middle;
+      if (this.#starts[middle] <= place) low = middle;
       else high = middle - 1;
     }
     return low;

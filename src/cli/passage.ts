@@ -46,18 +46,18 @@ export class TypeRecord {
     const rows = types.length / this.#kvHeads;
     const S = this.#starts;
     const inputs = S + Math.min(this.#context, this.#length - start) - 1; // the last token is not fed
-    for (const [g, head] of this.#types[layer]!.entries()) {
+    for (const [g, head] of this.#types[layer].entries()) {
       for (let r = 0; r < rows; r++) {
         const p = (first + r) * this.#chunk;
         const end = Math.min(p + this.#chunk, inputs);
-        if (end > p) head.fill(types[g * rows + r]!, start + Math.max(0, p - S), start + Math.max(0, end - S));
+        if (end > p) head.fill(types[g * rows + r], start + Math.max(0, p - S), start + Math.max(0, end - S));
       }
     }
   }
 
   /** Types of one head, one per token. */
   head(layer: number, g: number): Uint8Array {
-    return this.#types[layer]![g]!;
+    return this.#types[layer][g];
   }
 
   /** The head whose first `length` tokens are most mixed, by the entropy of its types. */
@@ -77,7 +77,7 @@ export class TypeRecord {
 /** Share of GLOBAL, LOCAL and WINDOW. */
 export function typeShares(types: Uint8Array): number[] {
   const counts = [0, 0, 0];
-  for (const type of types) if (type !== NONE) counts[type] = counts[type]! + 1;
+  for (const type of types) if (type !== NONE) counts[type] = counts[type] + 1;
   const total = counts.reduce((a, b) => a + b, 0);
   return counts.map((count) => count / Math.max(1, total));
 }
@@ -112,9 +112,9 @@ export function formatPassage(
   return lines.map((line) => {
     let painted = '';
     for (let from = 0, to = 0; from < line.length; from = to) { // runs of one type
-      while (to < line.length && line[to]!.type === line[from]!.type) to++;
+      while (to < line.length && line[to].type === line[from].type) to++;
       const run = line.slice(from, to).map(({ character }) => character).join('');
-      painted += paint[line[from]!.type]!(printable(run, stream));
+      painted += paint[line[from].type](printable(run, stream));
     }
     return painted;
   }).join('\n');
@@ -125,8 +125,8 @@ export function formatLegend(shares: readonly number[], window: number, stream: 
   const meaning = ['kept for good', 'kept until the next GLOBAL', `kept for ${window} more tokens`];
   const paint = painters(stream);
   return TOKEN_TYPE_NAMES.map((name, type) => {
-    const mark = wantsColour(stream) ? paint[type]!(` ${name} `) : `${LETTERS[type]} ${name}`;
-    return `${mark} ${meaning[type]}, ${formatShare(shares[type]!)}`;
+    const mark = wantsColour(stream) ? paint[type](` ${name} `) : `${LETTERS[type]} ${name}`;
+    return `${mark} ${meaning[type]}, ${formatShare(shares[type])}`;
   }).join('\n');
 }
 
@@ -140,8 +140,8 @@ function wrap<T extends { character: string }>(characters: readonly T[], width: 
   const lines: T[][] = [[]];
   let word: T[] = [];
   const flush = () => {
-    if (lines[lines.length - 1]!.length + word.length > width) lines.push([]);
-    lines[lines.length - 1]!.push(...word);
+    if (lines[lines.length - 1].length + word.length > width) lines.push([]);
+    lines[lines.length - 1].push(...word);
     word = [];
   };
   for (const one of characters) {

@@ -83,7 +83,7 @@ async function plan(
   const onHost = gpu === null || gpu.sharesMemory;
   const tensor = gpu ? { bytes: gpu.tensorBytes, name: gpu.limit } : { bytes: machine.largestArray, name: 'the largest array of Node' };
   const memory = planMemory(config, {
-    policies: compared, kept, tensor, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32']!,
+    policies: compared, kept, tensor, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32'],
     ...(flags.context !== undefined && { contexts: [flags.context] }),
     ...(onHost && { memory: Math.max(0, machine.memory - PROCESS) }),
   });

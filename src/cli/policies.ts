@@ -64,9 +64,9 @@ export async function withMatched<Result>(
   const all = [...chosen];
   const results: Result[] = [];
   for (let n = 0; n < all.length; n++) {
-    const result = await measure(all[n]!, n);
+    const result = await measure(all[n], n);
     results.push(result);
-    if (!match || all[n]!.kind !== 'nats') continue;
+    if (!match || all[n].kind !== 'nats') continue;
     const known = all.map(formatPolicy);
     all.push(...matchedPolicies(keptOf(result)).filter((one) => !known.includes(formatPolicy(one))));
   }

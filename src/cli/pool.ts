@@ -83,7 +83,7 @@ export class WorkerPool<Part extends Gradients> {
     const sums = await this.#distribute(windows.map((window, sequence) => ({ config, step, sequence, window })));
     return sums.map((each, sequence) => async () => {
       const gradients = new Map(layout.map(({ name, shape, start, length }) => {
-        return [name, engine.tensor(slots[sequence]!.subarray(start, start + length), shape)];
+        return [name, engine.tensor(slots[sequence].subarray(start, start + length), shape)];
       }));
       return { ...each, gradients } as Part;
     });

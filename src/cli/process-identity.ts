@@ -47,7 +47,7 @@ export function stateOf(other: ProcessIdentity, own: ProcessIdentity = thisProce
 function statOf(pid: number): { state: string; began: string } {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0]!, began: fields[19]! };
+  return { state: fields[0], began: fields[19] };
 }
 
 function tryRead<T>(read: () => T): T | undefined {

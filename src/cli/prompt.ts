@@ -26,7 +26,7 @@ export async function readPrompt({ prompt, promptFile }: { prompt?: string; prom
   if (path === undefined) throw new UsageError('there is no prompt: give --prompt <text>, --prompt-file <path>, or - for stdin');
   const documents = await readDocuments([path]);
   if (documents.length !== 1) throw new ValueError(`${path} holds ${documents.length} texts: name one file`);
-  const text = documents[0]!.replace(/\r?\n$/, '');
+  const text = documents[0].replace(/\r?\n$/, '');
   if (text === '') throw new ValueError(`${path === STDIN ? 'stdin' : path} is empty: a prompt needs at least one character`);
   return text;
 }

@@ -127,7 +127,7 @@ async function test(flags: TestFlags): Promise<void> {
 
 /** One row per policy. */
 function recallTable(results: readonly Recall[]): string {
-  const far = results[0]!.byDistance.map(({ distance }) => `at ${Math.round(distance)}`);
+  const far = results[0].byDistance.map(({ distance }) => `at ${Math.round(distance)}`);
   const headers = ['policy', 'right', 'tokens right', ...far, 'live, mean', 'kept at the end'];
   return table(headers, results.map((result) => [
     result.policy, formatShare(result.accuracy), formatShare(result.tokenAccuracy),

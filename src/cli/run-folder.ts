@@ -15,7 +15,7 @@ import type { OutFolder } from './out.ts';
 export function runFolder(what: string, files: readonly string[]): OutFolder {
   return {
     what, files,
-    isOurs: async (folder, names) => names.includes(files[0]!) ||
+    isOurs: async (folder, names) => names.includes(files[0]) ||
       (names.length === 1 && names[0] === LOG_FILE && await isLog(join(folder, LOG_FILE))),
   };
 }

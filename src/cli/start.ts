@@ -154,7 +154,7 @@ function promptOf(text: string): string {
 
 /** The report, part by part. */
 function* describe(model: Model, text: string, { rows, types, shown }: Reading): Generator<string> {
-  const own = rows[0]!.result;
+  const own = rows[0].result;
   yield `\n${heading('Quality and memory')}`;
   yield table(['', 'perplexity', 'bits/byte', 'live, mean', 'live, peak', 'resident'], rows.map(({ name, result }) => [
     name, result.perplexity.toFixed(3), result.bitsPerByte.toFixed(3),
@@ -177,7 +177,7 @@ function cacheTable(own: Evaluation): string {
     formatBytes(bytes), formatBytes(heads * own.fullBytesPerHead),
   ];
   const heads = own.live.flatMap((layer, l) => layer.map((entries, g) => {
-    return row(`layer ${l}, KV head ${g}`, entries, own.bytes[l]![g]!, 1);
+    return row(`layer ${l}, KV head ${g}`, entries, own.bytes[l][g], 1);
   }));
   const all = own.live.flat();
   return table(['', 'live', 'of', 'share', 'resident', 'of'], [

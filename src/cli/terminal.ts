@@ -82,7 +82,7 @@ export function table(
 ): string {
   const widths = headers.map((_, column) => Math.max(...[headers, ...rows].map((line) => widthOf(line[column] ?? ''))));
   const cell = (text: string, column: number) => {
-    const gap = ' '.repeat(widths[column]! - widthOf(text));
+    const gap = ' '.repeat(widths[column] - widthOf(text));
     const align = options.align?.[column] ?? (column === 0 ? 'left' : 'right');
     return align === 'left' ? text + gap : gap + text;
   };

@@ -100,7 +100,7 @@ export async function readPaged(paths: readonly string[]): Promise<PagedText> {
 
 /** Paths for a message: the first, and how many more. */
 export function listed([first, ...more]: readonly string[]): string {
-  const name = first === STDIN ? 'stdin' : first!;
+  const name = first === STDIN ? 'stdin' : first;
   return more.length === 0 ? name : `${name} and ${more.length} more`;
 }
 

@@ -164,7 +164,7 @@ class Meter {
     this.#times.forEach((time, n) => (this.#times[n] = time + lost));
   }
   line({ loss, kept, typeShares }: StepReport): string {
-    const [first, last] = [this.#times[0]!, this.#times[this.#times.length - 1]!];
+    const [first, last] = [this.#times[0], this.#times[this.#times.length - 1]];
     const speed = (this.#tokensPerStep * (this.#times.length - 1) * 1000) / (last - first);
     const [g, l, w] = typeShares.map((share) => `${(100 * share).toFixed(0)}%`);
     return `loss ${loss.toFixed(3)}  G ${g} L ${l} W ${w}  kept ${(100 * kept).toFixed(1)}%  ${speed.toFixed(0)} tok/s`;

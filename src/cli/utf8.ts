@@ -42,8 +42,8 @@ export class Utf8Decoder {
       text = this.#decoder.decode(bytes);
     } catch {
       const place = firstInvalid(bytes);
-      const wide = this.#at === 0 && place === 0 && bytes[0]! >= 0xfe;
-      throw new FileFormatError(`${this.#name} is not UTF-8 text: byte ${this.#at + place} (0x${bytes[place]!.toString(16)}) begins no character${wide ? ', but a text in UTF-16' : ''}; convert it to UTF-8, or pass another file`);
+      const wide = this.#at === 0 && place === 0 && bytes[0] >= 0xfe;
+      throw new FileFormatError(`${this.#name} is not UTF-8 text: byte ${this.#at + place} (0x${bytes[place].toString(16)}) begins no character${wide ? ', but a text in UTF-16' : ''}; convert it to UTF-8, or pass another file`);
     }
     this.#at += bytes.length;
     if (this.#begun || text === '') return text;
@@ -55,7 +55,7 @@ export class Utf8Decoder {
 /** Where the last character that may still lack bytes begins; otherwise the end. */
 function completeEnd(bytes: Uint8Array): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back]!;
+    const byte = bytes[bytes.length - back];
     if (byte < 0x80) break;
     if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) ? bytes.length - back : bytes.length;
   }
@@ -66,7 +66,7 @@ function completeEnd(bytes: Uint8Array): number {
 export function firstInvalid(bytes: Uint8Array): number {
   let at = 0;
   while (at < bytes.length) {
-    const lead = bytes[at]!;
+    const lead = bytes[at];
     const more = lead < 0x80 ? 0 : lead < 0xc2 || lead > 0xf4 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
     if (more < 0) return at;
     for (let n = 1; n <= more; n++) {

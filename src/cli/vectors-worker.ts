@@ -13,7 +13,7 @@ const port = parentPort!;
 const engine = createEngine();
 
 port.on('message', ({ suite, index, heading }: MakeRequest) => {
-  makeCase(engine, SUITES[suite][index]!, heading.seed).then((made) => packCase(made, heading)).then(
+  makeCase(engine, SUITES[suite][index], heading.seed).then((made) => packCase(made, heading)).then(
     ({ entry, bytes }) => port.postMessage({ entry, bytes } satisfies MakeReply),
     (error: Error) => {
       const { name, message, stack = '' } = error;

@@ -74,7 +74,7 @@ async function run({ out, suite, seed, format: fileFormat, dtype, force, json }:
         const later = recipes.slice(index + 1).flatMap(({ name }) => kept.get(name) ?? []);
         await write(out, [[entry.file, content]], { ...heading, cases: [...cases, ...later], complete: false });
       }
-      bytes += statSync(join(out, cases[index]!.file)).size;
+      bytes += statSync(join(out, cases[index].file)).size;
     }
     await write(out, [], { ...heading, cases, complete: true });
     process.exitCode = 0; // a signal that came too late to stop anything

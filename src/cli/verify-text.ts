@@ -72,7 +72,7 @@ export function printLikeliest(verdicts: readonly Verdict[], failed: number): st
   if (failed < 2 || verdicts.length === 0) return '';
   const { bold } = colours(process.stdout);
   // What explains few cases where another explains many is a coincidence.
-  const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0]!.cases).slice(0, 3);
+  const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0].cases).slice(0, 3);
   const lines = shown.map(({ name, cases }, n) => {
     const words = DIAGNOSES[name as DiagnosisName];
     return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;

@@ -33,7 +33,7 @@ async function compute({ config, step, sequence, window }: PoolRequest): Promise
     engine, config, options, new Map([...base, ...trained]), [window], { step, sequences: [sequence] },
   );
   for (const { name, start } of layout) {
-    slots[sequence]!.set(await engine.read(gradients.get(name)!), start);
+    slots[sequence].set(await engine.read(gradients.get(name)!), start);
   }
   return { sequence, sums };
 }

@@ -135,7 +135,7 @@ export const finiteFloats: Expected = (name, value) => {
   floats(name, value);
   const { data } = value as NDArray;
   const at = firstNotFinite(data);
-  if (at >= 0) throw new ValueError(`${name} holds ${data[at]!} at element ${at}: it must be finite everywhere; look for an overflow before`);
+  if (at >= 0) throw new ValueError(`${name} holds ${data[at]} at element ${at}: it must be finite everywhere; look for an overflow before`);
 };
 
 /** A tensor of an engine. */

@@ -23,8 +23,8 @@ export function rowsOf(name: string, x: Shaped, columns: number, weight: Shaped)
 
 /** dOut [...,M] and x [...,K] of a linear layer. */
 export function linearGradientSizes(dOut: Shaped, x: Shaped): { rows: number; M: number; K: number } {
-  const M = dOut.shape[dOut.shape.length - 1]!;
-  const K = x.shape[x.shape.length - 1]!;
+  const M = dOut.shape[dOut.shape.length - 1];
+  const K = x.shape[x.shape.length - 1];
   expectShape('dOut', dOut, [...x.shape.slice(0, -1), M], `x is [${x.shape}]`);
   return { rows: sizeOf(x.shape.slice(0, -1)), M, K };
 }
@@ -32,7 +32,7 @@ export function linearGradientSizes(dOut: Shaped, x: Shaped): { rows: number; M:
 /** Refuses token ids outside 0..vocabulary-1. */
 export function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
   for (let n = 0; n < ids.length; n++) {
-    const id = ids[n]!;
+    const id = ids[n];
     if (id < 0 || id >= vocabulary) throw new ValueError(`token ${n} is ${id} but the vocabulary has ${vocabulary} tokens: ids must be 0..${vocabulary - 1}`);
   }
 }
@@ -40,13 +40,13 @@ export function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
 /** x [...,D] as a list of rows: how many there are, and how wide. */
 export function pickedRows(x: Shaped): { count: number; width: number } {
   if (x.shape.length < 1) throw new ShapeError('x is [] but must be [...,D]: rows need an axis');
-  return { count: sizeOf(x.shape.slice(0, -1)), width: x.shape[x.shape.length - 1]! };
+  return { count: sizeOf(x.shape.slice(0, -1)), width: x.shape[x.shape.length - 1] };
 }
 
 /** Refuses rows outside 0..count-1. */
 export function checkRows(rows: ArrayLike<number>, count: number): void {
   for (let n = 0; n < rows.length; n++) {
-    const row = rows[n]!;
+    const row = rows[n];
     if (row < 0 || row >= count) throw new ValueError(`row ${row} was picked but there are ${count}: use 0..${count - 1}`);
   }
 }
@@ -63,7 +63,7 @@ export function normWidth(x: Shaped, weight: Shaped): number {
 /** Head size of x [B,N,heads*d]. */
 export function splitWidth(x: Shaped, heads: number): number {
   expectRank('x', x, 'B,N,heads*d');
-  const width = x.shape[2]!;
+  const width = x.shape[2];
   if (!(heads >= 1) || width % heads !== 0) throw new ShapeError(`x is [${x.shape}]: ${width} columns do not split into ${heads} heads`);
   return width / heads;
 }
@@ -88,7 +88,7 @@ export function logitsWidth(logits: Shaped, targets: Shaped): number {
 /** Refuses targets outside -1..V-1. */
 export function checkTargets(targets: ArrayLike<number>, V: number): void {
   for (let n = 0; n < targets.length; n++) {
-    const target = targets[n]!;
+    const target = targets[n];
     if (target < -1 || target >= V) throw new ValueError(`target ${target} is outside the vocabulary of ${V}: use 0..${V - 1}, or -1 for none`);
   }
 }
@@ -145,7 +145,7 @@ export function appendedTokens(
   k: Shaped, v: Shaped, types: Shaped, { batch, kvHeads, headDim, chunk }: CacheOptions,
 ): number {
   expectRank('k', k, 'B,G,T,d');
-  const T = k.shape[2]!;
+  const T = k.shape[2];
   expectShape('k', k, [batch, kvHeads, T, headDim], 'the cache was made with this batch, KV heads and head size');
   expectShape('v', v, k.shape, 'v must have the shape of k');
   const rows = Math.floor((T + chunk - 2) / chunk) + 1;
@@ -156,7 +156,7 @@ export function appendedTokens(
 /** q [B,H,T,d] over a cache; returns H. */
 export function checkQueries(q: Shaped, T: number, { batch, kvHeads, headDim }: CacheOptions): number {
   expectRank('q', q, 'B,H,T,d');
-  const H = q.shape[1]!;
+  const H = q.shape[1];
   checkGroups(q, { shape: [batch, kvHeads, T, headDim] }, H, kvHeads);
   expectShape('q', q, [batch, H, T, headDim], 'one query per new token, with the batch and head size of the cache');
   return H;
@@ -178,7 +178,7 @@ function expectLength(name: string, array: ArrayLike<number>, length: number, wh
 /** Refuses anything but whole numbers from 0 to `most`. */
 function expectCounts(name: string, array: ArrayLike<number>, most: number): void {
   for (let n = 0; n < array.length; n++) {
-    const x = array[n]!;
+    const x = array[n];
     if (!Number.isInteger(x) || x < 0 || x > most) throw new ValueError(`the snapshot's ${name} holds ${x}: it must be a whole number from 0 to ${most}`);
   }
 }
@@ -198,17 +198,17 @@ export function checkCacheSnapshot(snapshot: CacheSnapshot, options: CacheOption
   const E = live.reduce((sum, n) => sum + n, 0);
   for (const name of ['positions', 'last', 'open'] as const) expectLength(name, snapshot[name], E, `${E} entries are live`);
   for (const name of ['keys', 'values'] as const) expectLength(name, snapshot[name], E * d, `${E} entries of size ${d} are live`);
-  for (let head = 0, at = 0; head < B * G; at += live[head++]!) {
-    const tokens = seen[Math.floor(head / G)]!;
-    const held = new Set(positions.subarray(at, at + live[head]!));
-    if (held.size < live[head]!) throw new ValueError(`the snapshot holds a position twice in head ${head}: it is damaged`);
-    for (let n = at; n < at + live[head]!; n++) checkEntry(snapshot, n, tokens, options);
+  for (let head = 0, at = 0; head < B * G; at += live[head++]) {
+    const tokens = seen[Math.floor(head / G)];
+    const held = new Set(positions.subarray(at, at + live[head]));
+    if (held.size < live[head]) throw new ValueError(`the snapshot holds a position twice in head ${head}: it is damaged`);
+    for (let n = at; n < at + live[head]; n++) checkEntry(snapshot, n, tokens, options);
   }
 }
 
 /** Entry n of a sequence that has seen `tokens`. */
 function checkEntry({ positions, last, open }: CacheSnapshot, n: number, tokens: number, options: CacheOptions): void {
-  const [j, end] = [positions[n]!, last[n]!];
+  const [j, end] = [positions[n], last[n]];
   const what = `entry ${n} of the snapshot`;
   if (!(j >= 0 && j < tokens)) throw new ValueError(`${what} has position ${j} but its sequence has seen ${tokens} tokens: it is damaged`);
   const most = boundedEnd(FOREVER, j, options.bound);

@@ -13,8 +13,8 @@ const PER_LN2 = 1 / Math.LN2;
 /** 2^k at k + 1074, by doubling: exact, as a power function need not be. */
 const POWERS = new Float64Array(2098);
 POWERS[1074] = 1;
-for (let n = 1075; n < POWERS.length; n++) POWERS[n] = POWERS[n - 1]! * 2;
-for (let n = 1073; n >= 0; n--) POWERS[n] = POWERS[n + 1]! / 2;
+for (let n = 1075; n < POWERS.length; n++) POWERS[n] = POWERS[n - 1] * 2;
+for (let n = 1073; n >= 0; n--) POWERS[n] = POWERS[n + 1] / 2;
 
 /** 1/n!; a factorial up to 18! is exact. */
 const inverseFactorial = (n: number): number => {
@@ -42,8 +42,8 @@ export function exp(x: number): number {
   const even = 0.5 + s * (F4 + s * (F6 + s * (F8 + s * (F10 + s * (F12 + s * F14)))));
   const odd = F3 + s * (F5 + s * (F7 + s * (F9 + s * (F11 + s * F13))));
   const y = 1 + (r + (lost + s * (even + r * odd)));
-  if (k > 1023) return y * 2 * POWERS[1023 + 1074]!;
-  return k < -1074 ? y / 2 * POWERS[0]! : y * POWERS[k + 1074]!;
+  if (k > 1023) return y * 2 * POWERS[1023 + 1074];
+  return k < -1074 ? y / 2 * POWERS[0] : y * POWERS[k + 1074];
 }
 
 /** Natural logarithm within 3 ulp. */

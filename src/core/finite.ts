@@ -7,7 +7,7 @@ import { NumericError } from './errors.ts';
 /** The index of the first of `data` that is NaN or infinite; -1 where there is none. */
 export function firstNotFinite(data: ArrayLike<number>, from: number = 0, to: number = data.length): number {
   for (let n = from; n < to; n++) {
-    const x = data[n]!;
+    const x = data[n];
     if (x - x !== 0) return n; // Infinity - Infinity is NaN too
   }
   return -1;
@@ -38,7 +38,7 @@ export function expectFinite(
   const most = LARGEST[dtype];
   for (const [name, { data }] of tensors) {
     for (let n = 0; n < data.length; n++) {
-      const x = data[n]!;
+      const x = data[n];
       if (Math.abs(x) <= most) continue; // never true of NaN
       const holds = Number.isFinite(x) ? `${x}, beyond the largest ${dtype},` : String(x);
       throw new NumericError(`${what} holds ${holds} in '${name}' at element ${n}: ${remedy}`);

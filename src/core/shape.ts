@@ -58,7 +58,7 @@ export function attentionSizes(q: Shaped, k: Shaped, v: Shaped, last: Shaped): A
   expectRank('q', q, 'B,H,N,d');
   expectRank('k', k, 'B,G,N,d');
   const [B, H, N, d] = q.shape as [number, number, number, number];
-  const G = k.shape[1]!;
+  const G = k.shape[1];
   checkGroups(q, k, H, G);
   expectShape('k', k, [B, G, N, d], `q is [${q.shape}], and batch, tokens and head size must agree`);
   expectShape('v', v, [B, G, N, d], `k is [${k.shape}], and v must have the same shape`);
@@ -91,7 +91,7 @@ export function checkTypesShape(
 /** Refuses token types outside 0..2. */
 export function checkTypeValues(types: ArrayLike<number>): void {
   for (let n = 0; n < types.length; n++) {
-    const type = types[n]!;
+    const type = types[n];
     if (type !== 0 && type !== 1 && type !== 2) {
       throw new ValueError(`token type ${n} is ${type}: it must be 0 (GLOBAL), 1 (LOCAL) or 2 (WINDOW)`);
     }

@@ -141,7 +141,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   const bitsPerByte = expectResult('bits per byte', totals.loss / Math.LN2 / totals.bytes, () =>
     `the loss is ${totals.loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
-  const { entryBytes } = ends[0]!;
+  const { entryBytes } = ends[0];
   const heads = ends.length * model.config.kvHeads;
   return {
     policy: formatPolicy(policy),
@@ -164,8 +164,8 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
 /** -log softmax(z)[target]; NaN logits give NaN, never a pass. */
 function negativeLogProbability(z: FloatArray, start: number, length: number, target: number): number {
   let max = -Infinity;
-  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]!);
+  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]);
   let total = 0;
-  for (let v = 0; v < length; v++) total += Math.exp(z[start + v]! - max);
-  return max + Math.log(total) - z[start + target]!;
+  for (let v = 0; v < length; v++) total += Math.exp(z[start + v] - max);
+  return max + Math.log(total) - z[start + target];
 }

@@ -114,13 +114,13 @@ function document(random: Generator, { kind, length, pairs = 1, filler }: Recall
   const facts = names.map((name) => ({ name, answer: digits() }));
   const say = ({ name, answer }: { name: string; answer: string }): string =>
     kind === 'passkey' ? `The pass key is ${answer}. ` : `The key of ${name} is ${answer}. `;
-  const asked = facts[random.below(facts.length)]!;
+  const asked = facts[random.below(facts.length)];
   const question = say(asked).slice(0, -(asked.answer.length + 2));
   const room = length - facts.reduce((sum, fact) => sum + say(fact).length, 0) - question.length;
   const text = filler === undefined ? sentences(random, room) : piece(random, filler, room);
   // Facts stand where sentences end, at places drawn evenly.
   const ends = [0, ...[...text.matchAll(/[.!?]\s+/g)].map((match) => match.index + match[0].length)];
-  const places = facts.map((fact) => ({ fact, at: ends[random.below(ends.length)]! })).sort((a, b) => a.at - b.at);
+  const places = facts.map((fact) => ({ fact, at: ends[random.below(ends.length)] })).sort((a, b) => a.at - b.at);
   let [prompt, from, told] = ['', 0, 0];
   for (const { fact, at } of places) {
     prompt += text.slice(from, at);
@@ -136,7 +136,7 @@ function shuffled(random: Generator): string[] {
   const names: string[] = [...NAMES];
   for (let n = names.length - 1; n > 0; n--) {
     const other = random.below(n + 1);
-    [names[n], names[other]] = [names[other]!, names[n]!];
+    [names[n], names[other]] = [names[other], names[n]];
   }
   return names;
 }
@@ -144,9 +144,9 @@ function shuffled(random: Generator): string[] {
 function sentences(random: Generator, room: number): string {
   let text = '';
   while (text.length < room) {
-    const words = Array.from({ length: 4 + random.below(6) }, () => WORDS[random.below(WORDS.length)]!);
+    const words = Array.from({ length: 4 + random.below(6) }, () => WORDS[random.below(WORDS.length)]);
     const sentence = words.join(' ');
-    text += `${sentence[0]!.toUpperCase()}${sentence.slice(1)}. `;
+    text += `${sentence[0].toUpperCase()}${sentence.slice(1)}. `;
   }
   return text.slice(0, Math.max(0, text.lastIndexOf('. ', room - 2) + 2));
 }
@@ -242,7 +242,7 @@ export async function measureRecall(
     }
     onProgress?.(n + 1, documents.length);
   }
-  const order = documents.map(({ distance }, n) => ({ distance, right: right[n]! }))
+  const order = documents.map(({ distance }, n) => ({ distance, right: right[n] }))
     .sort((a, b) => a.distance - b.distance);
   const quarters = Math.min(4, order.length);
   const byDistance = Array.from({ length: quarters }, (_, q) => {
@@ -260,7 +260,7 @@ export async function measureRecall(
 
 function best(logits: ArrayLike<number>): number {
   let at = 0;
-  for (let n = 1; n < logits.length; n++) if (logits[n]! > logits[at]!) at = n;
+  for (let n = 1; n < logits.length; n++) if (logits[n] > logits[at]) at = n;
   return at;
 }
 

@@ -101,8 +101,8 @@ function fortranPlace(shape: readonly number[]): (n: number) => number {
   return (n) => {
     let place = 0;
     for (let axis = 0; axis < shape.length; axis++) {
-      const size = shape[axis]!;
-      place += (n % size) * strides[axis]!;
+      const size = shape[axis];
+      place += (n % size) * strides[axis];
       n = Math.floor(n / size);
     }
     return place;

@@ -76,6 +76,6 @@ export function decode16(bits: ArrayLike<number>, dtype: 'F16' | 'BF16'): Float6
 
 /** A loop: TypedArray.from with a function adds 0.3 microseconds an element. */
 function fill<T extends Float64Array | Uint16Array>(to: T, from: ArrayLike<number>, map: (x: number) => number): T {
-  for (let n = 0; n < to.length; n++) to[n] = map(from[n]!);
+  for (let n = 0; n < to.length; n++) to[n] = map(from[n]);
   return to;
 }

@@ -189,7 +189,7 @@ export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): v
     for (let n = 0; n < bits.length; n++) bits[n] = view.getUint16(2 * n, true) << 16;
   } else if (dtype === 'F16') {
     halves ??= Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
-    for (let n = 0; n < out.length; n++) out[n] = halves[view.getUint16(2 * n, true)]!;
+    for (let n = 0; n < out.length; n++) out[n] = halves[view.getUint16(2 * n, true)];
   } else {
     const { bytes: width, get } = LAYOUTS[dtype];
     for (let n = 0; n < out.length; n++) out[n] = get(view, n * width, true);

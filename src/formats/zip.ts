@@ -273,7 +273,7 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
 /** The CRC-32 of ISO 3309, as ZIP has it. */
 export function crc32(bytes: Uint8Array): number {
   let crc = -1;
-  for (let n = 0; n < bytes.length; n++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[n]!) & 0xff]!;
+  for (let n = 0; n < bytes.length; n++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[n]) & 0xff];
   return ~crc >>> 0;
 }
 

@@ -9,7 +9,7 @@ import type { Tape } from '../core/tape.ts';
 /** Rows of the table picked by ids. */
 export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
   return tape.record(tape.engine.embedding(weight, ids), (dOut) => {
-    tape.addGradient(weight, tape.engine.embeddingBackward(dOut, ids, weight.shape[0]!));
+    tape.addGradient(weight, tape.engine.embeddingBackward(dOut, ids, weight.shape[0]));
   });
 }
 
@@ -60,7 +60,7 @@ export function splitHeads(tape: Tape, x: Tensor, heads: number): Tensor {
 
 /** [B,heads,N,d] -> [B,N,heads*d]. */
 export function mergeHeads(tape: Tape, x: Tensor): Tensor {
-  const heads = x.shape[1]!;
+  const heads = x.shape[1];
   return tape.record(tape.engine.mergeHeads(x), (dOut) => tape.addGradient(x, tape.engine.splitHeads(dOut, heads)));
 }
 

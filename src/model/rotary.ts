@@ -56,7 +56,7 @@ export function rotaryTables(
   const sin = new Float64Array(B * N * half);
   for (let t = 0; t < B * N; t++) {
     for (let n = 0; n < half; n++) {
-      const [c, s] = cosSin(positions[t]! * frequencies[n]!);
+      const [c, s] = cosSin(positions[t] * frequencies[n]);
       cos[t * half + n] = sharpness * c;
       sin[t * half + n] = sharpness * s;
     }

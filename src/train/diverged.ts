@@ -26,12 +26,12 @@ export async function checkedNorm(
   engine: Engine, squaredNorm: Tensor, gradients: ReadonlyMap<string, Tensor>, loss: number,
 ): Promise<number> {
   if (!Number.isFinite(loss)) throw new NumericError(`the loss is ${loss}`);
-  const norm = Math.sqrt((await engine.read(squaredNorm))[0]!);
+  const norm = Math.sqrt((await engine.read(squaredNorm))[0]);
   if (Number.isFinite(norm)) return norm;
   for (const [name, gradient] of [...gradients].reverse()) {
     const data = await engine.read(gradient);
     const at = firstNotFinite(data);
-    if (at >= 0) throw new NumericError(`the loss is ${loss} but the gradient's norm is ${norm}: on the way back the gradient of '${name}' is the first to hold ${data[at]!}`);
+    if (at >= 0) throw new NumericError(`the loss is ${loss} but the gradient's norm is ${norm}: on the way back the gradient of '${name}' is the first to hold ${data[at]}`);
   }
   throw new NumericError(`the gradient's norm is ${norm}: every gradient is finite, but their squares overflow ${engine.precision}`);
 }

@@ -43,7 +43,7 @@ export async function finetuneGradients(
   windows: readonly Int32Array[],
   draw: Draw,
 ): Promise<FinetuneGradients> {
-  const [B, N, D] = [windows.length, windows[0]!.length, config.hiddenSize];
+  const [B, N, D] = [windows.length, windows[0].length, config.hiddenSize];
   const teacher = await teacherStates(engine, config, options, weights, windows);
   const scorers = scorerNames(config);
   const base = [...weights].filter(([name]) => !scorers.includes(name));
@@ -52,7 +52,7 @@ export async function finetuneGradients(
   try {
     const search = new Search(tape, config, { ...options, quiet: true }, weights, B, N, draw, watch);
     const student = run(tape, config, weights, windows, search);
-    const difference = Float64Array.from(await engine.read(student), (x, n) => x - teacher[n]!);
+    const difference = Float64Array.from(await engine.read(student), (x, n) => x - teacher[n]);
     const loss = sumOfSquares(difference) / D;
     if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
     const scale = 2 / (options.batch * N * D);
@@ -108,8 +108,8 @@ export async function sumParts(
       loss: all.loss + one.loss,
       signal: all.signal + one.signal,
       kept: all.kept + one.kept,
-      keptByLayer: all.keptByLayer.map((share, n) => share + one.keptByLayer[n]!),
-      typeCounts: all.typeCounts.map((count, n) => count + one.typeCounts[n]!),
+      keptByLayer: all.keptByLayer.map((share, n) => share + one.keptByLayer[n]),
+      typeCounts: all.typeCounts.map((count, n) => count + one.typeCounts[n]),
     };
   }
   return all!;
@@ -121,7 +121,7 @@ export async function measureKept(
 ): Promise<number[]> {
   const tape = new Tape(engine, false);
   try {
-    const search = new Search(tape, config, options, weights, windows.length, windows[0]!.length);
+    const search = new Search(tape, config, options, weights, windows.length, windows[0].length);
     run(tape, config, weights, windows, search);
     return await search.keptByLayer();
   } finally {
@@ -136,11 +136,11 @@ export async function studentAndTeacher(
   const teacher = await teacherStates(engine, config, options, weights, windows);
   const tape = new Tape(engine, false);
   try {
-    const search = new Search(tape, config, options, weights, windows.length, windows[0]!.length);
+    const search = new Search(tape, config, options, weights, windows.length, windows[0].length);
     const student = await engine.read(run(tape, config, weights, windows, search));
     const D = config.hiddenSize;
     return {
-      loss: sumOfSquares(Float64Array.from(student, (x, n) => x - teacher[n]!)) / D, signal: sumOfSquares(teacher) / D,
+      loss: sumOfSquares(Float64Array.from(student, (x, n) => x - teacher[n])) / D, signal: sumOfSquares(teacher) / D,
       keptByLayer: await search.keptByLayer(),
     };
   } finally {
@@ -156,10 +156,10 @@ async function teacherStates(
   const tape = new Tape(engine, false);
   const watch = new Watch(engine, weights);
   try {
-    const search = new Search(tape, full, options, weights, windows.length, windows[0]!.length, undefined, watch);
+    const search = new Search(tape, full, options, weights, windows.length, windows[0].length, undefined, watch);
     const states = await engine.read(run(tape, full, weights, windows, search));
     const at = firstNotFinite(states);
-    if (at >= 0) throw await watch.blame(`a final hidden state of the base is ${states[at]!}`);
+    if (at >= 0) throw await watch.blame(`a final hidden state of the base is ${states[at]}`);
     return states;
   } finally {
     tape.dispose();
@@ -169,7 +169,7 @@ async function teacherStates(
 function run(
   tape: Tape, config: ModelConfig, weights: Weights, windows: readonly Int32Array[], search: Search,
 ): Tensor {
-  const [B, N] = [windows.length, windows[0]!.length];
+  const [B, N] = [windows.length, windows[0].length];
   const ids = tape.own(tape.engine.integers(windows.flatMap((window) => [...window]), [B, N]));
   const positions = Array.from({ length: B * N }, (_, n) => n % N);
   return hiddenStates(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));

@@ -183,7 +183,7 @@ export class Finetuner {
     const sums = new Array<number>(this.config.layers).fill(0);
     for (let n = 0; n < MEASURED; n++) {
       const shares = await measureKept(this.engine, this.config, this.options, this.#weights, [this.#window(0, n)]);
-      shares.forEach((share, layer) => (sums[layer]! += share));
+      shares.forEach((share, layer) => (sums[layer] += share));
     }
     return sums.map((share) => share / MEASURED);
   }

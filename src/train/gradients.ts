@@ -46,7 +46,7 @@ export async function computeGradients(
   draw: Draw,
 ): Promise<Gradients> {
   const B = windows.length;
-  const N = windows[0]!.length - 1;
+  const N = windows[0].length - 1;
   const tape = new Tape(engine);
   const watch = new Watch(engine, weights);
   try {
@@ -194,7 +194,7 @@ export class Search {
     const typeCounts = [0, 0, 0];
     let kept = 0;
     for (const layer of this.#chosen) {
-      for (const type of await engine.readIntegers(layer.types)) typeCounts[type]!++;
+      for (const type of await engine.readIntegers(layer.types)) typeCounts[type]++;
       kept += sum(await engine.read(layer.kept));
     }
     return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };

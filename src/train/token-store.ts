@@ -35,7 +35,7 @@ export class TokenStore implements TokenSource {
       let n = 0;
       while (n < count) {
         n = write(this.#blocks.at(-1)!, at, tokens, from, n, count);
-        if (n < count) this.#widen(at + n, tokens[from + n]!);
+        if (n < count) this.#widen(at + n, tokens[from + n]);
       }
       from += count;
       this.#length += count;
@@ -46,7 +46,7 @@ export class TokenStore implements TokenSource {
     const out = new Int32Array(Math.max(0, Math.min(end, this.#length) - start));
     for (let n = 0; n < out.length;) {
       const at = (start + n) % SIZE;
-      const block = this.#blocks[(start + n - at) / SIZE]!;
+      const block = this.#blocks[(start + n - at) / SIZE];
       const part = block.subarray(at, at + out.length - n);
       out.set(part, n);
       if (block instanceof Uint8Array) restore(out, n, n + part.length);
@@ -70,7 +70,7 @@ export class TokenStore implements TokenSource {
 function write(block: Block, at: number, tokens: ArrayLike<number>, from: number, n: number, count: number): number {
   if (block instanceof Uint8Array) {
     for (; n < count; n++) {
-      const token = tokens[from + n]!;
+      const token = tokens[from + n];
       if (token >= 0 && token < BOS_CODE) block[at + n] = token;
       else if (token === BOS || token === EOS) block[at + n] = token === BOS ? BOS_CODE : EOS_CODE;
       else return n;
@@ -78,7 +78,7 @@ function write(block: Block, at: number, tokens: ArrayLike<number>, from: number
     return n;
   }
   for (; n < count; n++) {
-    const token = tokens[from + n]!;
+    const token = tokens[from + n];
     if (block instanceof Uint16Array && !(token >= 0 && token <= 0xffff)) return n;
     block[at + n] = token;
   }
@@ -88,6 +88,6 @@ function write(block: Block, at: number, tokens: ArrayLike<number>, from: number
 /** Codes of a block of bytes become tokens. */
 function restore(tokens: Uint16Array | Int32Array, start: number, end: number): void {
   for (let n = start; n < end; n++) {
-    if (tokens[n]! >= BOS_CODE) tokens[n] = tokens[n] === BOS_CODE ? BOS : EOS;
+    if (tokens[n] >= BOS_CODE) tokens[n] = tokens[n] === BOS_CODE ? BOS : EOS;
   }
 }

@@ -76,7 +76,7 @@ export async function sumInOrder(
     }
     loss += one.loss;
     kept += one.kept;
-    one.typeCounts.forEach((count, type) => (typeCounts[type]! += count));
+    one.typeCounts.forEach((count, type) => (typeCounts[type] += count));
   }
   return { gradients, loss, kept, typeCounts };
 }

@@ -13,9 +13,9 @@ const brain = (x: number): number => roundTo(x, 'BF16');
 
 /** The visible part of a row. */
 function shown(row: RowOf, sees: (j: number) => boolean): RowOf {
-  const at = [...row.keys.keys()].filter((n) => sees(row.keys[n]!));
-  const [keys, S] = [row.keys, row.S].map((x) => at.map((n) => x[n]!)) as [number[], number[]];
-  return { ...row, keys, S, value: (n, c) => row.value(at[n]!, c) };
+  const at = [...row.keys.keys()].filter((n) => sees(row.keys[n]));
+  const [keys, S] = [row.keys, row.S].map((x) => at.map((n) => x[n])) as [number[], number[]];
+  return { ...row, keys, S, value: (n, c) => row.value(at[n], c) };
 }
 
 /** A row at once, given what each key weighs. */
@@ -23,8 +23,8 @@ function weighed({ keys, value, d }: RowOf, m: number, E: readonly number[]): We
   const o = new Float32Array(d);
   let Z = 0;
   keys.forEach((_, n) => {
-    Z = f(Z + E[n]!);
-    for (let c = 0; c < d; c++) o[c] = f(o[c]! + f(E[n]! * value(n, c)));
+    Z = f(Z + E[n]);
+    for (let c = 0; c < d; c++) o[c] = f(o[c] + f(E[n] * value(n, c)));
   });
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 }
@@ -40,10 +40,10 @@ function forgetful(row: RowOf, rescaleO: boolean, rescaleZ: boolean, stale = fal
     const alpha = m === -Infinity ? 1 : exp(m - top);
     const used = stale && m !== -Infinity ? m : top;
     if (rescaleZ) Z = f(Z * alpha);
-    for (let c = 0; c < row.d && rescaleO; c++) o[c] = f(o[c]! * alpha);
+    for (let c = 0; c < row.d && rescaleO; c++) o[c] = f(o[c] * alpha);
     const next = weighed(part, top, part.S.map((x) => exp(x - used)));
     Z = f(Z + next.Z);
-    next.o.forEach((x, c) => (o[c] = f(o[c]! + x)));
+    next.o.forEach((x, c) => (o[c] = f(o[c] + x)));
     m = top;
   }
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
@@ -51,18 +51,18 @@ function forgetful(row: RowOf, rescaleO: boolean, rescaleZ: boolean, stale = fal
 
 /** Softmax over everything, with hidden S changed first. */
 const over = (change: (S: number, sees: boolean) => number, keep = (_: boolean) => true): Hooks['attend'] => (row, sees) => {
-  const S = row.S.map((x, n) => change(x, sees(row.keys[n]!)));
+  const S = row.S.map((x, n) => change(x, sees(row.keys[n])));
   const m = Math.max(...S);
   const E = S.map((x) => exp(x - m));
   const all = E.reduce((a, b) => f(a + b), 0);
-  const { o } = weighed(row, m, E.map((x, n) => (keep(sees(row.keys[n]!)) ? x : 0)));
+  const { o } = weighed(row, m, E.map((x, n) => (keep(sees(row.keys[n])) ? x : 0)));
   return { o, m, Z: all, lse: f(m + f(Math.log(all))) };
 };
 
 /** Sums in `round`, one product after the other. */
 const narrowDot = (round: (x: number) => number): Hooks['dot'] => (x, at, y, from, d) => {
   let sum = 0;
-  for (let c = 0; c < d; c++) sum = round(sum + round(x[at + c]! * y[from + c]!));
+  for (let c = 0; c < d; c++) sum = round(sum + round(x[at + c] * y[from + c]));
   return sum;
 };
 
@@ -74,7 +74,7 @@ const narrowSum = (round: (x: number) => number): Hooks['attend'] => (row, sees)
   part.S.forEach((x, n) => {
     const e = exp(x - m);
     Z = f(Z + e);
-    for (let c = 0; c < part.d; c++) o[c] = round(o[c]! + round(e * part.value(n, c)));
+    for (let c = 0; c < part.d; c++) o[c] = round(o[c] + round(e * part.value(n, c)));
   });
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 };
@@ -108,7 +108,7 @@ export const FORWARDS: readonly Mutant[] = [
   mutant('max-of-all', 'takes the maximum over hidden keys too', 'max-causal', {
     attend: (row, sees) => {
       const part = shown(row, sees);
-      const m = Math.max(...row.S.filter((_, n) => row.keys[n]! <= row.i));
+      const m = Math.max(...row.S.filter((_, n) => row.keys[n] <= row.i));
       return weighed(part, m, part.S.map((x) => exp(x - m)));
     },
   }),
@@ -126,7 +126,7 @@ export const FORWARDS: readonly Mutant[] = [
       const right = online(shown(row, sees));
       const o = right.o.slice();
       row.keys.forEach((j, n) => {
-        if (!sees(j)) for (let c = 0; c < row.d; c++) o[c] = f(o[c]! + f(0 * row.value(n, c)));
+        if (!sees(j)) for (let c = 0; c < row.d; c++) o[c] = f(o[c] + f(0 * row.value(n, c)));
       });
       return { ...right, o };
     },
@@ -135,14 +135,14 @@ export const FORWARDS: readonly Mutant[] = [
     attend: (row, sees) => {
       const part = shown(row, sees);
       const right = online(part);
-      const hidden = row.keys.length > part.keys.length && part.keys[0]! >= 16;
+      const hidden = row.keys.length > part.keys.length && part.keys[0] >= 16;
       return hidden ? { ...right, lse: NaN, o: right.o.map(() => NaN) } : right;
     },
   }),
   mutant('d-in-fours', 'reads d in vectors of 4 and leaves out the rest in q . k', 'dim-tail', {
     dot: (x, at, y, from, d) => {
       let sum = 0;
-      for (let c = 0; c < d - d % 4; c++) sum = f(sum + f(x[at + c]! * y[from + c]!));
+      for (let c = 0; c < d - d % 4; c++) sum = f(sum + f(x[at + c] * y[from + c]));
       return sum;
     },
   }),
@@ -150,14 +150,14 @@ export const FORWARDS: readonly Mutant[] = [
     write: (name, data, [, H, N, d]) => {
       if (name !== 'out') return data;
       return data.map((_, n) => {
-        const [batch, rest] = [Math.floor(n / (H! * N! * d!)), n % (H! * N! * d!)];
-        const [i, h] = [Math.floor(rest / (H! * d!)), Math.floor(rest / d!) % H!];
-        return data[((batch * H! + h) * N! + i) * d! + rest % d!]!;
+        const [batch, rest] = [Math.floor(n / (H * N * d)), n % (H * N * d)];
+        const [i, h] = [Math.floor(rest / (H * d)), Math.floor(rest / d) % H];
+        return data[((batch * H + h) * N + i) * d + rest % d];
       });
     },
   }),
   mutant('grid-rounded-down', 'launches floor(N / 32) blocks of queries', 'tail-unwritten', {
-    write: (name, data, [, , N, d]) => (name === 'out' ? data.map((x, n) => (Math.floor(n / d!) % N! >= N! - N! % 32 ? 0 : x)) : data),
+    write: (name, data, [, , N, d]) => (name === 'out' ? data.map((x, n) => (Math.floor(n / d) % N >= N - N % 32 ? 0 : x)) : data),
   }),
 ];
 

@@ -131,7 +131,7 @@ export const chunkOf = (j: number, p: CaseParameters): number => Math.floor(j / 
 
 /** The end of the first GLOBAL chunk after c, or EVER. */
 export function closer({ own, p }: Head, c: number, closes = (type: number): boolean => type === GLOBAL): number {
-  for (let n = c + 1; n < own.length; n++) if (closes(own[n]!)) return chunkEnd(n, p);
+  for (let n = c + 1; n < own.length; n++) if (closes(own[n])) return chunkEnd(n, p);
   return EVER;
 }
 
@@ -150,15 +150,15 @@ export function online({ S, keys, value, d }: RowOf, tile = 16): Weights {
   const o = new Float32Array(d);
   for (let at = 0; at < keys.length;) {
     let end = at;
-    while (end < keys.length && Math.floor(keys[end]! / tile) === Math.floor(keys[at]! / tile)) end++;
+    while (end < keys.length && Math.floor(keys[end] / tile) === Math.floor(keys[at] / tile)) end++;
     const top = Math.max(m, ...S.slice(at, end));
     const alpha = f(Math.exp(f(m - top)));
     Z = f(Z * alpha);
-    for (let c = 0; c < d; c++) o[c] = f(o[c]! * alpha);
+    for (let c = 0; c < d; c++) o[c] = f(o[c] * alpha);
     for (let n = at; n < end; n++) {
-      const e = f(Math.exp(f(S[n]! - top)));
+      const e = f(Math.exp(f(S[n] - top)));
       Z = f(Z + e);
-      for (let c = 0; c < d; c++) o[c] = f(o[c]! + f(e * value(n, c)));
+      for (let c = 0; c < d; c++) o[c] = f(o[c] + f(e * value(n, c)));
     }
     [m, at] = [top, end];
   }
@@ -175,13 +175,13 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
   const three = (data: Float64Array, t: number): number[] => [0, 1, 2].map((n) => data[3 * t + n] ?? 0);
   const forced = (t: number): boolean => inputs.forced?.data[Math.floor(t / (G * Nc)) * Nc + t % Nc] === 1;
   const type = h.type ?? (({ scores: s, noise: n, forced: global }) => {
-    const z = s.map((x, c) => f(x + n[c]!));
+    const z = s.map((x, c) => f(x + n[c]));
     return global ? GLOBAL : z.indexOf(Math.max(...z));
   });
   let types = inputs.scores
     ? Int32Array.from({ length: B * G * Nc }, (_, t) =>
       type({ scores: three(scores, t), noise: three(noise, t), tau: p.temperature, forced: forced(t) }))
-    : inputs.types!.data as Int32Array;
+    : inputs.types.data as Int32Array;
   if (h.types) types = h.types(types, p);
   const heads = Array.from({ length: B * G }, (_, head): Head => {
     const own = types.slice(head * Nc, (head + 1) * Nc);
@@ -189,22 +189,22 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     return { p, own, head };
   });
   let last = Int32Array.from({ length: B * G * N }, (_, n) =>
-    Math.min(EVER, (h.last ?? rightLast)(heads[Math.floor(n / N)]!, n % N)));
+    Math.min(EVER, (h.last ?? rightLast)(heads[Math.floor(n / N)], n % N)));
   if (h.lastOfHead) last = Int32Array.from(h.lastOfHead(last, p));
   const visible = h.visible ?? ((i, j, end) => j <= i && i <= end);
-  const sees = (head: number, i: number, j: number): boolean => visible(i, j, last[head * N + j]!, heads[head]!);
+  const sees = (head: number, i: number, j: number): boolean => visible(i, j, last[head * N + j], heads[head]);
   const scale = f((h.scale ?? (() => p.scale))(p));
   const dot = h.dot ?? ((x, at, y, from, n) => {
     let sum = 0;
-    for (let c = 0; c < n; c++) sum = f(sum + f(x[at + c]! * y[from + c]!));
+    for (let c = 0; c < n; c++) sum = f(sum + f(x[at + c] * y[from + c]));
     return sum;
   });
   const kv = (b: number, head: number): number => h.kv?.(b, head, p) ?? b * G + Math.floor(head / R);
   const attend = (row: RowOf, seen: (j: number) => boolean): Weights => {
     if (h.attend) return h.attend(row, seen);
-    const at = [...row.keys.keys()].filter((n) => seen(row.keys[n]!));
+    const at = [...row.keys.keys()].filter((n) => seen(row.keys[n]));
     return online({
-      ...row, keys: at.map((n) => row.keys[n]!), S: at.map((n) => row.S[n]!), value: (n, c) => row.value(at[n]!, c),
+      ...row, keys: at.map((n) => row.keys[n]), S: at.map((n) => row.S[n]), value: (n, c) => row.value(at[n], c),
     });
   };
   const results: Record<string, Float32Array> = {};
@@ -218,8 +218,8 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     let all = products.get(at);
     if (!all) products.set(at, all = new Float32Array(N).fill(NaN));
     const n = key % N;
-    if (Number.isNaN(all[n]!)) all[n] = f(scale * dot(q, row * d, k, key * d, d));
-    return all[n]!;
+    if (Number.isNaN(all[n])) all[n] = f(scale * dot(q, row * d, k, key * d, d));
+    return all[n];
   };
   for (let row = 0; row < B * H * N; row++) {
     const [b, head, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
@@ -227,7 +227,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     const keys = Array.from({ length: N }, (_, j) => j);
     const weights = attend({
       i, keys, d, S: keys.map((j) => (h.attend || sees(own, i, j) ? S(row, from * N + j) : 0)),
-      value: (n, c) => v[(from * N + n) * d + c]!,
+      value: (n, c) => v[(from * N + n) * d + c],
     }, (j) => sees(own, i, j));
     known[row] = weights;
     out.set(h.out?.(weights.o, weights) ?? weights.o.map((x) => f(x / weights.Z)), row * d);
@@ -244,32 +244,32 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
       const own = b * G + Math.floor(head / R);
       const from = kv(b, head);
       const D0 = dot(dO, row * d, Float64Array.from(out.subarray(row * d, (row + 1) * d)), 0, d);
-      const D = h.D?.(D0, known[row]!, dot(dO, row * d, v, (own * N + i) * d, d)) ?? D0;
+      const D = h.D?.(D0, known[row], dot(dO, row * d, v, (own * N + i) * d, d)) ?? D0;
       const P = (j: number): number => dot(dO, row * d, v, (from * N + j) * d, d);
       const counts = h.counts?.(head % R, R) ?? true;
       for (let j = 0; j < N; j++) {
-        if (!backVisible(i, j, last[own * N + j]!, heads[own]!)) continue;
+        if (!backVisible(i, j, last[own * N + j], heads[own])) continue;
         const key = (from * N + j) * d;
-        const A = weight(S(row, from * N + j), lse[row]!, known[row]!.m);
+        const A = weight(S(row, from * N + j), lse[row], known[row].m);
         const dS = h.dS?.(A, P(j), D) ?? f(A * f(P(j) - D));
         const stored = h.storeA?.(A) ?? A;
         for (let c = 0; c < d; c++) {
-          dq[row * d + c] = f(dq[row * d + c]! + f(dS * k[key + c]!));
+          dq[row * d + c] = f(dq[row * d + c] + f(dS * k[key + c]));
           if (!counts) continue;
-          dk[key + c] = f(dk[key + c]! + f(dS * q[row * d + c]!));
-          dv[key + c] = f(dv[key + c]! + f(stored * dO[row * d + c]!));
+          dk[key + c] = f(dk[key + c] + f(dS * q[row * d + c]));
+          dv[key + c] = f(dv[key + c] + f(stored * dO[row * d + c]));
         }
       }
       const causal = Array.from({ length: i + 1 }, (_, j) => S(row, from * N + j));
       const m = Math.max(...causal);
       const all = f(m + f(Math.log(causal.reduce((sum, x) => f(sum + f(Math.exp(f(x - m)))), 0))));
-      const n = h.norm?.(lse[row]!, all, p.rule) ?? (p.rule === 'exact' ? lse[row]! : all);
+      const n = h.norm?.(lse[row], all, p.rule) ?? (p.rule === 'exact' ? lse[row] : all);
       [norms[row], Ds[row]] = [n, D];
       causal.forEach((s, j) => {
         const w = f(Math.exp(f(s - n)));
         const right = f(w * f(P(j) - D));
         const dM = h.dM?.(right, sees(own, i, j), { S: s, P: P(j), D, scale, weight: w }) ?? right;
-        if (counts) dMs[own]![i * N + j] = f(dMs[own]![i * N + j]! + dM);
+        if (counts) dMs[own][i * N + j] = f(dMs[own][i * N + j] + dM);
       });
     }
     const R1 = f(h.groupFactor?.(R) ?? 1);
@@ -282,18 +282,18 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     const rows = make('dm_rows', B * G * N);
     const triple = { dw: make('dw', B * G * Nc), dl: make('dl', B * G * Nc), dg: make('dg', B * G * Nc) };
     heads.forEach((head, at) => {
-      const cell = (i: number, j: number): number => dMs[at]![i * N + j]!;
+      const cell = (i: number, j: number): number => dMs[at][i * N + j];
       const beyond = (n: number, j: number): number => {
         let sum = 0;
         for (let r = 1; r <= R; r++) {
           const row = (at * R + r) * N + n;
           if (row >= B * H * N) continue;
           const P = dot(dO, row * d, v, (at * N + j) * d, d);
-          sum = f(sum + f(f(Math.exp(f(S(row, at * N + j) - norms[row]!))) * f(P - Ds[row]!)));
+          sum = f(sum + f(f(Math.exp(f(S(row, at * N + j) - norms[row]))) * f(P - Ds[row])));
         }
         return sum;
       };
-      for (let i = 0; i < N; i++) for (let j = 0; j <= i; j++) rows[at * N + i] = f(rows[at * N + i]! + cell(i, j));
+      for (let i = 0; i < N; i++) for (let j = 0; j <= i; j++) rows[at * N + i] = f(rows[at * N + i] + cell(i, j));
       const column = (c: number, from: number, to: number): number => {
         let sum = 0;
         for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
@@ -311,7 +311,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     if (inputs.scores) {
       const made = make('dscores', B * G * Nc * 3);
       for (let t = 0; t < B * G * Nc; t++) {
-        const [head, c] = [heads[Math.floor(t / Nc)]!, t % Nc];
+        const [head, c] = [heads[Math.floor(t / Nc)], t % Nc];
         const price = [N - 1, closing(head, c), Math.min(chunkEnd(c, p) + p.window, N - 1)].map((end) => {
           let kept = 0;
           for (let j = c * C; j < Math.min((c + 1) * C, N); j++) kept += end - j;
@@ -319,8 +319,8 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
         });
         const [s, n] = [three(scores, t), three(noise, t)];
         const z = {
-          y: softmax(s.map((x, at) => f(f(x + n[at]!) / p.temperature))), dt: ['dg', 'dl', 'dw'].map((name) => results[name]![t]!),
-          price, tau: p.temperature, forced: forced(t), type: types[t]!, scores: s, noise: n,
+          y: softmax(s.map((x, at) => f(f(x + n[at]) / p.temperature))), dt: ['dg', 'dl', 'dw'].map((name) => results[name][t]),
+          price, tau: p.temperature, forced: forced(t), type: types[t], scores: s, noise: n,
         };
         made.set((h.dscores ?? rightScores)(z), 3 * t);
       }
@@ -360,15 +360,15 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
             else for (const entry of open) if (entry.last === EVER) entry.last = entry.closedBy = chunkEnd(c, p);
           }
           for (const entry of tokens) {
-            if (head.own[c] === WINDOW) entry.last = entry.position - entry.j + last[at * N + entry.j]!;
-            else if (head.own[c] === GLOBAL) entry.last = last[at * N + entry.j]!;
+            if (head.own[c] === WINDOW) entry.last = entry.position - entry.j + last[at * N + entry.j];
+            else if (head.own[c] === GLOBAL) entry.last = last[at * N + entry.j];
           }
         }
         // A mistaken lifetime is the cache's too, once the closer is there.
         if (h.last || h.lastOfHead) {
           for (const entry of entries) {
             const full = chunkEnd(chunkOf(entry.j, p), p) < next;
-            const own = last[at * N + entry.j]!;
+            const own = last[at * N + entry.j];
             const closed = head.own[chunkOf(entry.j, p)] === LOCAL;
             if (full && (!closed || own < next + 1 || entry.closedBy >= 0)) {
               entry.last = own;
@@ -388,7 +388,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
             const use = served.filter((entry) => seen(entry));
             const made = attend({
               i, keys: use.map(({ j }) => j), d, S: use.map(({ j }) => S(row, from * N + j)),
-              value: (n, c) => v[(from * N + use[n]!.j) * d + c]!,
+              value: (n, c) => v[(from * N + use[n].j) * d + c],
             }, () => true);
             outputs.set(h.out?.(made.o, made) ?? made.o.map((x) => f(x / made.Z)), row * d);
           }
@@ -439,7 +439,7 @@ export const allRows = ({ c, head, column }: Sums): number => column(c, 0, head.
 export const rightDg = (sums: Sums): number => f(allRows(sums) - ending(sums));
 export function rightScores({ y, dt, price, tau, forced }: ScoreGradient): number[] {
   if (forced) return [0, 0, 0];
-  const all = dt.map((x, n) => f(x + price[n]!));
-  const mean = y.reduce((sum, x, n) => f(sum + f(x * all[n]!)), 0);
-  return y.map((x, n) => f(f(x * f(all[n]! - mean)) / tau));
+  const all = dt.map((x, n) => f(x + price[n]));
+  const mean = y.reduce((sum, x, n) => f(sum + f(x * all[n])), 0);
+  return y.map((x, n) => f(f(x * f(all[n] - mean)) / tau));
 }

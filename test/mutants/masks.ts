@@ -8,7 +8,7 @@ import {
 import { type Mutant, mutant } from './mutant.ts';
 
 const f = Math.fround;
-const sums = (scores: readonly number[], noise: readonly number[]): number[] => scores.map((x, n) => f(x + noise[n]!));
+const sums = (scores: readonly number[], noise: readonly number[]): number[] => scores.map((x, n) => f(x + noise[n]));
 const first = (z: readonly number[]): number => z.indexOf(Math.max(...z));
 const shifted = (wanted: number, by: number) => (head: Head, j: number): number => {
   const right = rightLast(head, j);
@@ -29,25 +29,25 @@ export const MASKS: readonly Mutant[] = [
     type: ({ scores, noise, forced }) => {
       let best = 0;
       const z = sums(scores, noise);
-      z.forEach((x, n) => (best = x >= z[best]! ? n : best));
+      z.forEach((x, n) => (best = x >= z[best] ? n : best));
       return forced ? GLOBAL : best;
     },
   }),
   mutant('noise-minus', 'subtracts the Gumbel noise', 'noise-sign', {
-    type: ({ scores, noise, forced }) => (forced ? GLOBAL : first(scores.map((x, n) => f(x - noise[n]!)))),
+    type: ({ scores, noise, forced }) => (forced ? GLOBAL : first(scores.map((x, n) => f(x - noise[n])))),
   }),
   mutant('no-noise', 'trains without the noise', 'noise-ignored', {
     type: ({ scores, forced }) => (forced ? GLOBAL : first(scores)),
   }),
   mutant('noise-after-tau', 'adds the noise to scores / tau', 'noise-untempered', {
     type: ({ scores, noise, tau, forced }) =>
-      (forced ? GLOBAL : first(scores.map((x, n) => f(f(x / tau) + noise[n]!)))),
+      (forced ? GLOBAL : first(scores.map((x, n) => f(f(x / tau) + noise[n])))),
   }),
   mutant('not-forced', 'forgets to force the first and the last token GLOBAL', 'forced-ignored', {
     type: ({ scores, noise }) => first(sums(scores, noise)),
   }),
   mutant('types-1-2', 'numbers WINDOW 1 and LOCAL 2', 'types-local-window', {
-    type: ({ scores, noise, forced }) => (forced ? GLOBAL : [GLOBAL, WINDOW, LOCAL][first(sums(scores, noise))]!),
+    type: ({ scores, noise, forced }) => (forced ? GLOBAL : [GLOBAL, WINDOW, LOCAL][first(sums(scores, noise))]),
   }),
   mutant('window-plus-1', 'keeps WINDOW tokens for W + 1 queries', 'window-long', { last: shifted(WINDOW, 1) }),
   mutant('window-minus-1', 'counts the token itself as one of the W queries', 'window-short', { last: shifted(WINDOW, -1) }),
@@ -87,7 +87,7 @@ export const MASKS: readonly Mutant[] = [
   mutant('one-head-types', 'masks every KV head by the types of the first', 'types-of-first-head', {
     lastOfHead: (last, { kvHeads: G, tokens: N }) => last.map((_, n) => {
       const head = Math.floor(n / N);
-      return last[(head - head % G) * N + n % N]!;
+      return last[(head - head % G) * N + n % N];
     }),
   }),
   mutant('last-exclusive', 'treats last(j) as exclusive: i < last(j)', 'last-excluded', {

@@ -49,7 +49,7 @@ export const TYPE_GRADIENTS: readonly Mutant[] = [
   }),
   mutant('no-tau', 'does not divide dscores by tau', 'tau-missing', { dscores: (z) => rightScores(z).map((x) => f(x * z.tau)) }),
   mutant('no-mean', 'leaves the mean out of the softmax\'s gradient', 'softmax-mean', {
-    dscores: ({ y, dt, price, tau, forced }) => y.map((x, n) => (forced ? 0 : f(f(x * f(dt[n]! + price[n]!)) / tau))),
+    dscores: ({ y, dt, price, tau, forced }) => y.map((x, n) => (forced ? 0 : f(f(x * f(dt[n] + price[n])) / tau))),
   }),
   mutant('y-without-noise', 'takes the softmax without the noise for y', 'probabilities-without-noise', {
     dscores: scores(({ scores: s, tau }) => ({ y: softmax(s.map((x) => f(x / tau))) })),
@@ -68,7 +68,7 @@ export const TYPE_GRADIENTS: readonly Mutant[] = [
     dscores: scores(({ price, type }) => ({ price: price.map((x, n) => (n === type ? x : 0)) })),
   }),
   mutant('dl-dw-swapped', 'hands (dg, dw, dl) to the softmax', 'triple-swapped', {
-    dscores: scores(({ dt, price }) => ({ dt: [0, 2, 1].map((n) => dt[n]!), price: [0, 2, 1].map((n) => price[n]!) })),
+    dscores: scores(({ dt, price }) => ({ dt: [0, 2, 1].map((n) => dt[n]), price: [0, 2, 1].map((n) => price[n]) })),
   }),
 ];
 
@@ -159,8 +159,8 @@ export const NAMELESS: readonly Mutant[] = [
   }),
   mutant('dk-transposed', 'mixes dk of neighbouring tokens', 'unknown', {
     write: (name, data, [, , N, d]) => (name === 'dk' ? data.map((_, n) => {
-      const j = Math.floor(n / d!) % N!;
-      return data[n + (j % 2 === 0 && j + 1 < N! ? d! : j % 2 === 1 ? -d! : 0)]!;
+      const j = Math.floor(n / d) % N;
+      return data[n + (j % 2 === 0 && j + 1 < N ? d : j % 2 === 1 ? -d : 0)];
     }) : data),
   }),
   mutant('dg-squared', 'squares dg', 'unknown', { dg: (s) => f(rightDg(s) ** 2) }),

@@ -64,7 +64,7 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
 /** No bound, or one of any kind: 0, small, of no effect on N tokens. */
 export function ends(N: number): fc.Arbitrary<{ bound?: number }> {
   const [none, ...bounds] = [{}, { bound: 0 }, { bound: 1 }, { bound: 4 }, { bound: N + 5 }];
-  return fc.constantFrom<{ bound?: number }>(none!, none!, none!, none!, ...bounds);
+  return fc.constantFrom<{ bound?: number }>(none, none, none, none, ...bounds);
 }
 
 /** Few problems, long enough to cross the tiles and blocks that engines cut sequences into. */
@@ -90,7 +90,7 @@ export function attentionProblem(size: Sizes, precision: Engine['precision'], la
   const q = numbers.real(B * H * N * d, -largest, largest);
   const k = numbers.real(B * G * N * d, -largest, largest);
   // The same key everywhere in a head makes all scores of a row equal.
-  if (size.tied) k.forEach((_, n) => (k[n] = k[Math.floor(n / (N * d)) * N * d + (n % d)]!));
+  if (size.tied) k.forEach((_, n) => (k[n] = k[Math.floor(n / (N * d)) * N * d + (n % d)]));
   const v = numbers.real(B * G * N * d);
   const dOut = numbers.real(B * H * N * d);
   const types = drawTypes(size, numbers);

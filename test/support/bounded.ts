@@ -23,7 +23,7 @@ function* rows({ B, G, H, N, last }: Problem, first = 0): Generator<Row> {
     const base = (Math.floor(bh / H) * G + Math.floor((bh % H) / (H / G))) * N;
     for (let i = first; i < N; i++) {
       const visible: number[] = [];
-      for (let j = 0; j <= i; j++) if (i <= last[base + j]!) visible.push(j);
+      for (let j = 0; j <= i; j++) if (i <= last[base + j]) visible.push(j);
       yield { query: bh * N + i, base, i, visible };
     }
   }
@@ -35,7 +35,7 @@ function dot(
 ): Bounded {
   const terms: Bounded[] = [];
   for (let x = 0; x < d; x++) {
-    terms.push(R.multiply(R.multiply(factor, exact(a[i * d + x]!)), exact(b[j * d + x]!)));
+    terms.push(R.multiply(R.multiply(factor, exact(a[i * d + x])), exact(b[j * d + x])));
   }
   return R.sum(terms);
 }
@@ -68,7 +68,7 @@ export function boundedAttention(p: Problem, R: Rounding, first = 0): { out: Bou
     const { E } = weights(R, S);
     const Z = R.sum(E);
     for (let x = 0; x < p.d; x++) {
-      out.push(R.divide(R.sum(E.map((e, n) => R.multiply(e, exact(p.v[(base + visible[n]!) * p.d + x]!)))), Z));
+      out.push(R.divide(R.sum(E.map((e, n) => R.multiply(e, exact(p.v[(base + visible[n]) * p.d + x])))), Z));
     }
     lse.push(logSumExp(R, S));
   }
@@ -94,21 +94,21 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
       dot(R, p.q, query, p.k, base + oldest + n, d, scale));
     const n = logSumExp(R, causal);
     const terms: Bounded[] = [];
-    for (let x = 0; x < d; x++) terms.push(R.multiply(exact(p.dOut[query * d + x]!), out[query * d + x]!));
+    for (let x = 0; x < d; x++) terms.push(R.multiply(exact(p.dOut[query * d + x]), out[query * d + x]));
     const D = R.sum(terms);
     for (let j = oldest; j <= i; j++) {
       const key = base + j;
-      const S = causal[j - oldest]!;
-      const A = R.exp(R.subtract(S, lse[query]!));
+      const S = causal[j - oldest];
+      const A = R.exp(R.subtract(S, lse[query]));
       const change = R.subtract(dot(R, p.dOut, query, p.v, key, d, ONE), D);
-      exactM[(base + i) * N + j]!.push(R.multiply(A, change));
-      boundedM[(base + i) * N + j]!.push(R.multiply(R.exp(R.subtract(S, n)), change));
+      exactM[(base + i) * N + j].push(R.multiply(A, change));
+      boundedM[(base + i) * N + j].push(R.multiply(R.exp(R.subtract(S, n)), change));
       if (!visible.includes(j)) continue;
       const dS = R.multiply(scale, R.multiply(A, change));
       for (let x = 0; x < d; x++) {
-        dq[query * d + x]!.push(R.multiply(dS, exact(p.k[key * d + x]!)));
-        dk[key * d + x]!.push(R.multiply(dS, exact(p.q[query * d + x]!)));
-        dv[key * d + x]!.push(R.multiply(A, exact(p.dOut[query * d + x]!)));
+        dq[query * d + x].push(R.multiply(dS, exact(p.k[key * d + x])));
+        dk[key * d + x].push(R.multiply(dS, exact(p.q[query * d + x])));
+        dv[key * d + x].push(R.multiply(A, exact(p.dOut[query * d + x])));
       }
     }
   }
@@ -131,12 +131,12 @@ export function boundedTypeGradient(
   for (let head = 0; head < B * G; head++) {
     for (let i = 0; i < N; i++) {
       for (let j = 0; j <= i; j++) {
-        const pair = dM[(head * N + i) * N + j]!;
+        const pair = dM[(head * N + i) * N + j];
         const c = Math.floor(j / chunk);
         const between: number[] = [];
         for (let n = c + 1; n < Math.floor(i / chunk); n++) between.push(n);
         const globals = between.filter((n) => types[head * chunks + n] === 0);
-        const pile = (at: number, type: number): Bounded[] => piles[(head * chunks + at) * 3 + type]!;
+        const pile = (at: number, type: number): Bounded[] => piles[(head * chunks + at) * 3 + type];
         pile(c, 0).push(pair);
         if (globals.length === 0) pile(c, 1).push(pair);
         if (i <= (c + 1) * chunk - 1 + window) pile(c, 2).push(pair);

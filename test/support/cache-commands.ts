@@ -43,7 +43,7 @@ class Step implements Command {
   }
   async run(model: CacheModel, system: Twins): Promise<void> {
     const { T } = this;
-    const counts = model.seen.map((_, b) => T - (this.lacks[b]! % (T + 1)));
+    const counts = model.seen.map((_, b) => T - (this.lacks[b] % (T + 1)));
     const { k, v, q, types, out } = model.step(T, counts, this.seed);
     system.append(k, v, types, T, counts.every((count) => count === T) ? undefined : counts);
     expectWithin(await system.attend(q, T), out, 'out');
@@ -144,8 +144,8 @@ export async function expectLawful(model: CacheModel, system: System): Promise<v
       expect(positions).toEqual([...new Set(positions)].sort((x, y) => x - y));
       expect(stats.live[head]).toBe(positions.length);
       expect(stats.bytes[head]).toBe(Math.ceil(positions.length / blockSize) * blockSize * stats.entryBytes);
-      expect(stats.peakLive[head]).toBe(model.heads[head]!.peakLive);
-      expect(stats.visiblePairs[head]).toBe(model.heads[head]!.visiblePairs);
+      expect(stats.peakLive[head]).toBe(model.heads[head].peakLive);
+      expect(stats.visiblePairs[head]).toBe(model.heads[head].visiblePairs);
     }
   }
 }

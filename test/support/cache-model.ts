@@ -80,14 +80,14 @@ export class CacheModel {
     const out: Bounded[] = Array.from({ length: q.length }, () => exact(0));
     for (let at = 0; at < B * G; at++) {
       const b = Math.floor(at / G);
-      const head = this.heads[at]!;
-      const count = counts[b]!;
-      const seen = this.seen[b]!;
+      const head = this.heads[at];
+      const count = counts[b];
+      const seen = this.seen[b];
       const N = seen + count;
       head.k.push(...k.subarray(at * T * d, (at * T + count) * d));
       head.v.push(...v.subarray(at * T * d, (at * T + count) * d));
       for (let c = Math.floor(seen / chunk); c < Math.ceil(N / chunk); c++) {
-        head.types[c] = types[at * rows + c - Math.floor(seen / chunk)]!;
+        head.types[c] = types[at * rows + c - Math.floor(seen / chunk)];
       }
       if (count === 0) continue;
       const one = { ...this.sizes, B: 1, G: 1, N };
@@ -115,7 +115,7 @@ export class CacheModel {
         head.peakLive = Math.max(head.peakLive, visible);
       }
     }
-    this.seen = this.seen.map((n, b) => n + counts[b]!);
+    this.seen = this.seen.map((n, b) => n + counts[b]);
     this.stale = true;
     return { k, v, q, types, out };
   }
@@ -123,8 +123,8 @@ export class CacheModel {
   /** { j : last(j) >= next query } of KV head g of sequence b. */
   live(b: number, g: number): number[] {
     const { kvHeads } = this.sizes;
-    const N = this.seen[b]!;
-    const last = denseLifetime(this.heads[b * kvHeads + g]!.types, { ...this.sizes, B: 1, G: 1, N });
-    return Array.from(last.keys()).filter((j) => last[j]! >= N);
+    const N = this.seen[b];
+    const last = denseLifetime(this.heads[b * kvHeads + g].types, { ...this.sizes, B: 1, G: 1, N });
+    return Array.from(last.keys()).filter((j) => last[j] >= N);
   }
 }

@@ -18,7 +18,7 @@ export class Twins implements System {
   }
 
   get #newest(): System {
-    return this.#systems[this.#systems.length - 1]!;
+    return this.#systems[this.#systems.length - 1];
   }
 
   /** From now on a copy, made by fork() or by snapshot() and restore(), goes along. */
@@ -32,8 +32,8 @@ export class Twins implements System {
   }
   async attend(q: Float64Array, T: number): Promise<ArrayLike<number>> {
     const [first, ...others] = await Promise.all(this.#systems.map((system) => system.attend(q, T)));
-    for (const [n, out] of others.entries()) expectSameBits(out, first!, `out of copy ${n + 1}`);
-    return first!;
+    for (const [n, out] of others.entries()) expectSameBits(out, first, `out of copy ${n + 1}`);
+    return first;
   }
   evict(): void {
     for (const system of this.#systems) system.evict();
@@ -50,7 +50,7 @@ export class Twins implements System {
   async #agreed<T>(ask: (system: System) => Promise<T>): Promise<T> {
     const [first, ...others] = await Promise.all(this.#systems.map(ask));
     for (const other of others) expect(other).toEqual(first);
-    return first!;
+    return first;
   }
   fork(): System {
     return this.#newest.fork();

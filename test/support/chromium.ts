@@ -28,7 +28,7 @@ export async function serve(roots: Readonly<Record<string, string>>): Promise<{ 
   const server = createServer(async (request, response) => {
     const asked = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname)).slice(1);
     const [first] = asked.split('/');
-    const [folder, rest] = first! in roots ? [roots[first!]!, asked.slice(first!.length)] : [roots['']!, asked];
+    const [folder, rest] = first in roots ? [roots[first], asked.slice(first.length)] : [roots[''], asked];
     try {
       const bytes = await readFile(join(folder, rest));
       response.writeHead(200, { 'content-type': TYPES[extname(asked)] ?? 'application/octet-stream' }).end(bytes);

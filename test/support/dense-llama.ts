@@ -10,11 +10,11 @@ type Matrix = readonly (readonly number[])[];
 /** Elements of a weight, row-major. */
 export type DenseWeights = (name: string) => ArrayLike<number>;
 
-const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, n) => sum + x * b[n]!, 0);
+const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, n) => sum + x * b[n], 0);
 
 /** x Wᵀ for W [rows, D]. */
 function linear(x: Matrix, weight: ArrayLike<number>): Matrix {
-  const D = x[0]!.length;
+  const D = x[0].length;
   const rows = Array.from({ length: weight.length / D }, (_, m) => Array.from(weight).slice(m * D, m * D + D));
   return x.map((row) => rows.map((w) => dot(row, w)));
 }
@@ -22,7 +22,7 @@ function linear(x: Matrix, weight: ArrayLike<number>): Matrix {
 function rmsNorm(x: Matrix, weight: ArrayLike<number>, epsilon: number): Matrix {
   return x.map((row) => {
     const norm = Math.sqrt(dot(row, row) / row.length + epsilon);
-    return row.map((value, n) => (value / norm) * weight[n]!);
+    return row.map((value, n) => (value / norm) * weight[n]);
   });
 }
 
@@ -34,7 +34,7 @@ function head(x: Matrix, index: number, d: number, theta: number, still = false)
     return own.map((value, n) => {
       const pair = n % (d / 2);
       const angle = position * theta ** (-pair / (d / 2));
-      const partner = n < d / 2 ? -own[n + d / 2]! : own[n - d / 2]!;
+      const partner = n < d / 2 ? -own[n + d / 2] : own[n - d / 2];
       return value * Math.cos(angle) + partner * Math.sin(angle);
     });
   });
@@ -54,7 +54,7 @@ export function denseHidden(
   const life = { window: nats.window, chunk: nats.chunk, bound: (config.slidingWindow ?? Infinity) - 1 };
   const N = ids.length;
   const table = weights('model.embed_tokens.weight');
-  let x: Matrix = ids.map((id) => Array.from({ length: D }, (_, n) => table[id * D + n]!));
+  let x: Matrix = ids.map((id) => Array.from({ length: D }, (_, n) => table[id * D + n]));
   for (let layer = 0; layer < config.layers; layer++) {
     const of = (name: string) => weights(`model.layers.${layer}.${name}.weight`);
     const normed = rmsNorm(x, of('input_layernorm'), epsilon);
@@ -62,24 +62,24 @@ export function denseHidden(
     const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(normed, of(`self_attn.${name}`)));
     const outs = Array.from({ length: heads }, (_, h): Matrix => {
       const g = Math.floor(h / (heads / G));
-      const [qh, kh] = [head(q!, h, d, ropeTheta), head(k!, g, d, ropeTheta)];
-      const vh = head(v!, g, d, ropeTheta, true);
+      const [qh, kh] = [head(q, h, d, ropeTheta), head(k, g, d, ropeTheta)];
+      const vh = head(v, g, d, ropeTheta, true);
       return qh.map((query, i) => {
         const E = kh.slice(0, i + 1).map((key, j) => {
-          return M[(g * N + i) * N + j]! * Math.exp(dot(query, key) / Math.sqrt(d));
+          return M[(g * N + i) * N + j] * Math.exp(dot(query, key) / Math.sqrt(d));
         });
         const Z = E.reduce((a, b) => a + b, 0);
-        return query.map((_, n) => E.reduce((sum, weight, j) => sum + weight * vh[j]![n]!, 0) / Z);
+        return query.map((_, n) => E.reduce((sum, weight, j) => sum + weight * vh[j][n], 0) / Z);
       });
     });
-    const attended = x.map((_, i) => outs.flatMap((out) => out[i]!));
+    const attended = x.map((_, i) => outs.flatMap((out) => out[i]));
     const added = linear(attended, of('self_attn.o_proj'));
-    x = x.map((row, i) => row.map((value, n) => value + added[i]![n]!));
+    x = x.map((row, i) => row.map((value, n) => value + added[i][n]));
     const second = rmsNorm(x, of('post_attention_layernorm'), epsilon);
     const [gate, up] = [linear(second, of('mlp.gate_proj')), linear(second, of('mlp.up_proj'))];
-    const gated = gate.map((row, i) => row.map((z, n) => (z / (1 + Math.exp(-z))) * up[i]![n]!));
+    const gated = gate.map((row, i) => row.map((z, n) => (z / (1 + Math.exp(-z))) * up[i][n]));
     const down = linear(gated, of('mlp.down_proj'));
-    x = x.map((row, i) => row.map((value, n) => value + down[i]![n]!));
+    x = x.map((row, i) => row.map((value, n) => value + down[i][n]));
   }
   return rmsNorm(x, weights('model.norm.weight'), epsilon);
 }

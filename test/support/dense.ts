@@ -25,7 +25,7 @@ export function denseLifetime(
   const chunks = Math.ceil(N / chunk);
   const last = new Int32Array(B * G * N);
   for (let head = 0; head < B * G; head++) {
-    const typeOf = (c: number): number => ((c + 1) * chunk > N ? 0 : types[head * chunks + c]!);
+    const typeOf = (c: number): number => ((c + 1) * chunk > N ? 0 : types[head * chunks + c]);
     for (let j = 0; j < N; j++) {
       const c = Math.floor(j / chunk);
       const end = (at: number): number => at * chunk + chunk - 1;
@@ -49,7 +49,7 @@ export function denseMask(last: ArrayLike<number>, { B, G, N }: Pick<TypeSizes, 
     const j = n % N;
     const i = Math.floor(n / N) % N;
     const head = Math.floor(n / (N * N));
-    M[n] = j <= i && i <= last[head * N + j]! ? 1 : 0;
+    M[n] = j <= i && i <= last[head * N + j] ? 1 : 0;
   }
   return M;
 }
@@ -64,7 +64,7 @@ export function relaxedMask(
   const chunks = Math.ceil(N / chunk);
   const M = new Float64Array(B * G * N * N);
   for (let head = 0; head < B * G; head++) {
-    const type = (c: number, t: number): number => soft[(head * chunks + c) * 3 + t]!;
+    const type = (c: number, t: number): number => soft[(head * chunks + c) * 3 + t];
     for (let i = 0; i < N; i++) {
       for (let j = Math.max(0, i - bound); j <= i; j++) {
         const c = Math.floor(j / chunk);
@@ -81,7 +81,7 @@ export function relaxedMask(
 /** One-hot types [B,G,Nc,3]. */
 export function oneHot(types: ArrayLike<number>): Float64Array {
   const soft = new Float64Array(types.length * 3);
-  for (let n = 0; n < types.length; n++) soft[n * 3 + types[n]!] = 1;
+  for (let n = 0; n < types.length; n++) soft[n * 3 + types[n]] = 1;
   return soft;
 }
 
@@ -100,16 +100,16 @@ export function denseLoss(p: Inputs, M: ArrayLike<number>): number {
       const S: number[] = [];
       for (let j = 0; j <= i; j++) {
         let s = 0;
-        for (let x = 0; x < d; x++) s += p.q[(bh * N + i) * d + x]! * p.k[(head * N + j) * d + x]!;
+        for (let x = 0; x < d; x++) s += p.q[(bh * N + i) * d + x] * p.k[(head * N + j) * d + x];
         S.push(s * p.scale);
       }
       const most = Math.max(...S);
       let Z = 0;
       let dot = 0;
       for (let j = 0; j <= i; j++) {
-        const weight = M[(head * N + i) * N + j]! * Math.exp(S[j]! - most);
+        const weight = M[(head * N + i) * N + j] * Math.exp(S[j] - most);
         Z += weight;
-        for (let x = 0; x < d; x++) dot += weight * p.dOut[(bh * N + i) * d + x]! * p.v[(head * N + j) * d + x]!;
+        for (let x = 0; x < d; x++) dot += weight * p.dOut[(bh * N + i) * d + x] * p.v[(head * N + j) * d + x];
       }
       loss += dot / Z;
     }
@@ -117,7 +117,7 @@ export function denseLoss(p: Inputs, M: ArrayLike<number>): number {
   return loss;
 }
 
-const math = create(all!, {});
+const math = create(all, {});
 // §3 for one head. Subtracting a huge number from hidden scores is M E without overflow: exp(-1e300) = 0.
 const ATTENTION = math.compile(`
   ln(z) = log(z);

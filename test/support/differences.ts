@@ -22,11 +22,11 @@ export function centralDifferences(
 ): Bounded[] {
   const moved = Float64Array.from(x);
   const slope = (n: number, h: number): number => {
-    moved[n] = x[n]! + h;
+    moved[n] = x[n] + h;
     const above = f(moved);
-    moved[n] = x[n]! - h;
+    moved[n] = x[n] - h;
     const below = f(moved);
-    moved[n] = x[n]!;
+    moved[n] = x[n];
     return (above - below) / (2 * h);
   };
   return Array.from(x, (_, n) => {
@@ -38,12 +38,12 @@ export function centralDifferences(
 
 /** The differences, widened by how far the engine may be from the derivative itself. */
 export function widened(differences: readonly Bounded[], budget: readonly Bounded[]): Bounded[] {
-  return differences.map(({ value, error }, n) => ({ value, error: error + budget[n]!.error }));
+  return differences.map(({ value, error }, n) => ({ value, error: error + budget[n].error }));
 }
 
 /** Differences of the loss sum(f(x) * dy), whose gradient a backward gives; f's own bounds tell the noise. */
 export function differencesOf(f: (x: Float64Array) => Bounded[], x: Float64Array, dy: ArrayLike<number>): Bounded[] {
-  const loss = (moved: Float64Array): Bounded => ruler.sum(f(moved).map((y, n) => ruler.multiply(y, exact(dy[n]!))));
+  const loss = (moved: Float64Array): Bounded => ruler.sum(f(moved).map((y, n) => ruler.multiply(y, exact(dy[n]))));
   // Twice: the moved points lie beside x, not on it.
   return centralDifferences((moved) => loss(moved).value, x, 2 * loss(x).error);
 }

@@ -9,7 +9,7 @@ import type { OracleCase } from '../../src/oracle/types.ts';
 export async function engineOutputs(engine: Engine, each: OracleCase): Promise<Record<string, ArrayLike<number>>> {
   const { inputs, parameters: { tokens: N, window, chunk, scale, rule, temperature, price } } = each;
   const up = (name: string): Tensor => {
-    const { data, shape } = inputs[name]!;
+    const { data, shape } = inputs[name];
     return data instanceof Int32Array ? engine.integers(data, shape) : engine.tensor(data, shape);
   };
   const optional = (name: string, as: string): Record<string, Tensor> => (inputs[name] ? { [as]: up(name) } : {});

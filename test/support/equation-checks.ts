@@ -45,7 +45,7 @@ function drawAttention(draw: Draw) {
 /** Sums a name over the query heads of the group. */
 function sumOver(scopes: readonly Scope[], name: string): number[] {
   const all = scopes.map((scope) => flat(scope[name]));
-  return all[0]!.map((_, n) => all.reduce((sum, head) => sum + head[n]!, 0));
+  return all[0].map((_, n) => all.reduce((sum, head) => sum + head[n], 0));
 }
 
 function checkMaskGradient(draw: Draw, rule: MaskGradientRule): void {
@@ -63,7 +63,7 @@ function checkMaskGradient(draw: Draw, rule: MaskGradientRule): void {
 /** (dg, dl, dw) per token. */
 function typeGradient(scope: Scope): number[] {
   const { dg, dl, dw } = evaluateEquation('type-gradient', scope) as Record<string, number[]>;
-  return dg!.flatMap((x, j) => [x, dl![j]!, dw![j]!]);
+  return dg.flatMap((x, j) => [x, dl[j], dw[j]]);
 }
 
 /** One check per equation of sections 2 to 8, by its name. */
@@ -154,7 +154,7 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
       weight: lambda * 2 / (L * G * B * N ** 2),
     });
     const { Kg, Kl, Kw } = scope as Record<string, number[]>;
-    agree(priced.data, Kg!.flatMap((x, j) => [x, Kl![j]!, Kw![j]!]), scope);
+    agree(priced.data, Kg.flatMap((x, j) => [x, Kl[j], Kw[j]]), scope);
   },
   cache(draw) {
     const { N, W, t } = draw.sequence();
@@ -174,7 +174,7 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
 function checkRelaxedMask(draw: Draw, chunked: boolean): void {
   const { N, W, C, Nc } = draw.sequence(chunked);
   const soft = draw.reals(3 * Nc);
-  const [g, l, w] = [0, 1, 2].map((c) => rowsOf([...soft], 3).map((triple) => triple[c]!));
+  const [g, l, w] = [0, 1, 2].map((c) => rowsOf([...soft], 3).map((triple) => triple[c]));
   const scope = evaluateEquation(chunked ? 'relaxed-chunk-mask' : 'relaxed-mask', { N, W, C, Nc, g, l, w });
   // Products of up to N factors (1 - g) of at most 4 may pass through larger values than their end.
   agree(relaxedMask(ndarray(soft, [1, 1, Nc, 3]), { window: W, chunk: C, length: N }).data, scope['M'], scope);

@@ -66,5 +66,5 @@ export function agree(actual: ArrayLike<number>, expected: unknown, scope: Scope
   const magnitudes = flat(Object.values(scope)).filter(Number.isFinite).map(Math.abs);
   const magnitude = Math.max(1, ...magnitudes);
   expect(actual.length).toBe(truth.length);
-  truth.forEach((x, n) => expect(Math.abs(actual[n]! - x)).toBeLessThanOrEqual(1e-12 * magnitude));
+  truth.forEach((x, n) => expect(Math.abs(actual[n] - x)).toBeLessThanOrEqual(1e-12 * magnitude));
 }

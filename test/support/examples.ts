@@ -27,8 +27,8 @@ const BLOCK = /^[ \t]*(\*[ \t]?)?```ts[ \t]*\n([\s\S]*?)^[ \t]*(?:\*[ \t]?)?```[
 export function examplesOf(file: string, text: string): Example[] {
   return [...text.matchAll(BLOCK)].map(([whole, star, body], n, all) => ({
     file,
-    line: text.slice(0, all[n]!.index).split('\n').length + whole.slice(0, whole.indexOf('```')).split('\n').length,
-    code: star === undefined ? body! : body!.replace(/^[ \t]*\*[ \t]?/gm, ''),
+    line: text.slice(0, all[n].index).split('\n').length + whole.slice(0, whole.indexOf('```')).split('\n').length,
+    code: star === undefined ? body : body.replace(/^[ \t]*\*[ \t]?/gm, ''),
   }));
 }
 
@@ -47,7 +47,7 @@ export function instrument({ code, line }: Example): { code: string; claims: Cla
       if (rest !== null && /^[);\s}]*\/\//.test(rest[0])) {
         const text = `(globalThis as any).${PRINTED}(${claims.length})`;
         cuts.push({ start: node.expression.getStart(source), end: node.expression.end, text });
-        claims.push({ line: line + source.getLineAndCharacterOfPosition(node.end).line, expected: rest[1]!.trim() });
+        claims.push({ line: line + source.getLineAndCharacterOfPosition(node.end).line, expected: rest[1].trim() });
       }
     }
     ts.forEachChild(node, visit);

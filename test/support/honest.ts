@@ -57,23 +57,23 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
     return ordered.reduce((total, x) => f(total + x), 0);
   };
   const dot = (x: Float64Array, at: number, y: Float64Array, from: number): number =>
-    sum(Array.from({ length: d }, (_, c) => f(x[at + c]! * y[from + c]!)));
+    sum(Array.from({ length: d }, (_, c) => f(x[at + c] * y[from + c])));
 
   const types = honestTypes(oracleCase, f);
-  const last = Int32Array.from(expected.last!.data);
+  const last = Int32Array.from(expected.last.data);
   const results: Record<string, Float64Array> = {};
   const make = (name: string, length: number): Float64Array => (results[name] = new Float64Array(length));
   const [out, lse] = [make('out', B * H * N * d), make('lse', B * H * N)];
 
   /** Row `row` over `keys`, whose S are `S`: out is written, lse returned. */
   const attend = (S: readonly number[], keys: readonly number[], row: number): number => {
-    const value = (j: number, c: number): number => v[j * d + c]!;
+    const value = (j: number, c: number): number => v[j * d + c];
     if (!order.startsWith('online')) {
       const m = Math.max(...S);
       const E = S.map((x) => exp(f(x - m)));
       const Z = sum(E);
       for (let c = 0; c < d; c++) {
-        out[row * d + c] = stored(single(sum(keys.map((j, n) => f(stored(E[n]!) * value(j, c)))) / Z));
+        out[row * d + c] = stored(single(sum(keys.map((j, n) => f(stored(E[n]) * value(j, c)))) / Z));
       }
       return single(m + single(Math.log(Z)));
     }
@@ -89,11 +89,11 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
       const E = tile.map((x) => exp2(single(x * folded - shift)));
       Z = f(f(Z * alpha) + sum(E));
       for (let c = 0; c < d; c++) {
-        o[c] = f(f(o[c]! * alpha) + sum(E.map((e, n) => f(stored(e) * value(keys[begin + n]!, c)))));
+        o[c] = f(f(o[c] * alpha) + sum(E.map((e, n) => f(stored(e) * value(keys[begin + n], c)))));
       }
       m = top;
     }
-    for (let c = 0; c < d; c++) out[row * d + c] = stored(single(o[c]! / Z));
+    for (let c = 0; c < d; c++) out[row * d + c] = stored(single(o[c] / Z));
     return single(single(m * scale) + single(single(Math.log2(Z)) * single(Math.LN2)));
   };
 
@@ -109,35 +109,35 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
     const [b, h, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
     const head = b * G + Math.floor(h / R);
     const all = Array.from({ length: i + 1 }, (_, j) => head * N + j);
-    const keys = all.filter((j) => last[j]! >= i);
+    const keys = all.filter((j) => last[j] >= i);
     const product = (j: number): number => dot(q, row * d, k, j * d);
     const raw = keys.map(product);
     lse[row] = attend(online ? raw : raw.map(times), keys, row);
     if (!backward) continue;
     const D = dot(dO, row * d, out, row * d);
-    const { dv, dk, dM } = lists[head]!;
+    const { dv, dk, dM } = lists[head];
     const row2: number[][] = Array.from({ length: d }, () => []);
     keys.forEach((j, n) => {
-      const S = times(raw[n]!);
-      const A = exp(single(S - lse[row]!));
+      const S = times(raw[n]);
+      const A = exp(single(S - lse[row]));
       const P = dot(dO, row * d, v, j * d);
       const dS = stored(f(A * f(P - D)));
       for (let c = 0; c < d; c++) {
-        row2[c]!.push(f(dS * k[j * d + c]!));
-        dk[(j - head * N) * d + c]!.push(f(dS * q[row * d + c]!));
-        dv[(j - head * N) * d + c]!.push(f(stored(A) * dO[row * d + c]!));
+        row2[c].push(f(dS * k[j * d + c]));
+        dk[(j - head * N) * d + c].push(f(dS * q[row * d + c]));
+        dv[(j - head * N) * d + c].push(f(stored(A) * dO[row * d + c]));
       }
     });
-    for (let c = 0; c < d; c++) dq[row * d + c] = stored(times(sum(row2[c]!)));
+    for (let c = 0; c < d; c++) dq[row * d + c] = stored(times(sum(row2[c])));
     const S = all.map((j) => times(product(j)));
-    let norm = lse[row]!;
+    let norm = lse[row];
     if (rule === 'bounded') {
       const m = Math.max(...S);
       norm = single(m + single(Math.log(sum(S.map((x) => exp(single(x - m)))))));
     }
     all.forEach((j, n) => {
       const at = i * N + (j - head * N);
-      const term = f(exp(single(S[n]! - norm)) * f(dot(dO, row * d, v, j * d) - D));
+      const term = f(exp(single(S[n] - norm)) * f(dot(dO, row * d, v, j * d) - D));
       dM.set(at, [...(dM.get(at) ?? []), term]);
     });
   }
@@ -148,8 +148,8 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
     const d3 = { dw: make('dw', B * G * chunks), dl: make('dl', B * G * chunks), dg: make('dg', B * G * chunks) };
     lists.forEach((list, head) => {
       for (let n = 0; n < N * d; n++) {
-        dv[head * N * d + n] = stored(sum(list.dv[n]!));
-        dk[head * N * d + n] = stored(times(sum(list.dk[n]!)));
+        dv[head * N * d + n] = stored(sum(list.dv[n]));
+        dk[head * N * d + n] = stored(times(sum(list.dk[n])));
       }
       const dM = (i: number, j: number): number[] => list.dM.get(i * N + j)!;
       for (let i = 0; i < N; i++) {
@@ -172,14 +172,14 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
     for (let t = 0; t < scores.length / 3; t++) {
       const [head, c] = [Math.floor(t / chunks), t % chunks];
       if (forced?.[Math.floor(head / G) * chunks + c] === 1) continue;
-      const z = [0, 1, 2].map((n) => single(single(scores[3 * t + n]! + (noise[3 * t + n] ?? 0)) / tau));
+      const z = [0, 1, 2].map((n) => single(single(scores[3 * t + n] + (noise[3 * t + n] ?? 0)) / tau));
       const e = z.map((x) => exp(single(x - Math.max(...z))));
       const y = e.map((x) => stored(single(x / sum(e))));
       const own = types.subarray(head * chunks, (head + 1) * chunks);
       const prices = priceOf(own, c, { N, window, chunk }).map((n) => single(single(price) * n));
-      const dt = ['dg', 'dl', 'dw'].map((name, n) => narrow(f(results[name]![t]! + prices[n]!)));
-      const mean = sum(dt.map((x, n) => f(y[n]! * x)));
-      dt.forEach((x, n) => (result[3 * t + n] = stored(single(f(y[n]! * f(x - mean)) / tau))));
+      const dt = ['dg', 'dl', 'dw'].map((name, n) => narrow(f(results[name][t] + prices[n])));
+      const mean = sum(dt.map((x, n) => f(y[n] * x)));
+      dt.forEach((x, n) => (result[3 * t + n] = stored(single(f(y[n] * f(x - mean)) / tau))));
     }
     return result;
   }
@@ -193,22 +193,22 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
   }
   if (made.cache_bytes) {
     const width = { f64: 8, f32: 4, f16: 2, bf16: 2 }[dtype];
-    const bytes = (expected.cache_bytes!.data as Int32Array).map((x) => x / 4 * width + 12 * (x / (8 * d)));
-    made.cache_bytes = { dtype: 'I32', shape: expected.cache_bytes!.shape, data: bytes };
+    const bytes = (expected.cache_bytes.data as Int32Array).map((x) => x / 4 * width + 12 * (x / (8 * d)));
+    made.cache_bytes = { dtype: 'I32', shape: expected.cache_bytes.shape, data: bytes };
   }
-  if (inputs.scores) made.types = { dtype: 'U8', shape: expected.types!.shape, data: types };
+  if (inputs.scores) made.types = { dtype: 'U8', shape: expected.types.shape, data: types };
   return made;
 }
 
 /** §6: the types that scores choose, or those given. */
 function honestTypes({ parameters, inputs }: OracleCase, f: (x: number) => number): Int32Array {
-  if (!inputs.scores) return inputs.types!.data as Int32Array;
+  if (!inputs.scores) return inputs.types.data as Int32Array;
   const chunks = Math.ceil(parameters.tokens / parameters.chunk);
   const [scores, noise, forced] = [inputs.scores.data, inputs.noise?.data, inputs.forced?.data];
   return Int32Array.from({ length: scores.length / 3 }, (_, t) => {
     const b = Math.floor(t / (parameters.kvHeads * chunks));
     if (forced?.[b * chunks + (t % chunks)] === 1) return 0;
-    const z = [0, 1, 2].map((n) => f(scores[3 * t + n]! + (noise?.[3 * t + n] ?? 0)));
+    const z = [0, 1, 2].map((n) => f(scores[3 * t + n] + (noise?.[3 * t + n] ?? 0)));
     return z.indexOf(Math.max(...z));
   });
 }

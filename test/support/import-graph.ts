@@ -104,8 +104,8 @@ function whyForbidden({ from, to, kind }: Edge): string | undefined {
   if (to.startsWith('gpu/') && !from.startsWith('gpu/') && kind === 'static') return 'the GPU engine is loaded lazily';
   const [floor, target] = [floorOf(from), floorOf(to)];
   if (floor === undefined) return 'a file that no rule knows';
-  if (target === floor || (target !== undefined && FLOORS[floor]!.includes(target))) return undefined;
-  return `${floor} imports only itself${FLOORS[floor]!.map((name) => `, ${name}`).join('')}`;
+  if (target === floor || (target !== undefined && FLOORS[floor].includes(target))) return undefined;
+  return `${floor} imports only itself${FLOORS[floor].map((name) => `, ${name}`).join('')}`;
 }
 
 /** Cycles that remain once types are erased, each as the files on it; one per edge that closes one. */

@@ -51,7 +51,7 @@ export function pageOf(judged: readonly Judged[]): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   const said = (name: string): string => (name in DIAGNOSES ? DIAGNOSES[name as keyof typeof DIAGNOSES] : name);
   return [
-    `| mistake | cases that fail, of ${judged[0]!.cases} | verdict: looks like | explains | right |`,
+    `| mistake | cases that fail, of ${judged[0].cases} | verdict: looks like | explains | right |`,
     '|---|---|---|---|---|',
     ...judged.map(({ what, failing, name, explains, right, wanted }) => {
       const verdict = right ? 'yes' : `**no**: ${wanted.map(said).join(', or ')}`;

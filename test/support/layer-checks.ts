@@ -52,7 +52,7 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const [gate, up, dy] = [draw.reals(1), draw.reals(1), draw.reals(1)];
     const scope = evaluateEquation('swiglu-backward', { gate: gate[0], up: up[0], dy: dy[0] });
     const { dGate, dUp } = swigluBackward(row(dy), row(gate), row(up));
-    agree([dGate.data[0]!, dUp.data[0]!], [scope['dgate'], scope['dup']], scope);
+    agree([dGate.data[0], dUp.data[0]], [scope['dgate'], scope['dup']], scope);
   },
   'cross-entropy'(draw) {
     const [x, target] = drawLogits(draw);
@@ -75,11 +75,11 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const { learningRate: eta, beta1, beta2, epsilon: eps, weightDecay: omega, step } = options;
     const scope = evaluateEquation('adamw', { theta, grad, m, v, eta, beta1, beta2, eps, omega, step });
     const state = [theta, grad, m, v].map((x) => row(Float64Array.of(x)));
-    adamW(state[0]!, state[1]!, state[2]!, state[3]!, options);
+    adamW(state[0], state[1], state[2], state[3], options);
     // A tiny v divides m by little more than eps: the quotient is the largest magnitude on the way.
     const { mHat, vHat } = scope as Record<string, number>;
-    const magnitude = { ...scope, quotient: mHat! / (Math.sqrt(vHat!) + eps) };
-    agree([0, 2, 3].map((n) => state[n]!.data[0]!), [scope['thetaNew'], scope['mNew'], scope['vNew']], magnitude);
+    const magnitude = { ...scope, quotient: mHat / (Math.sqrt(vHat) + eps) };
+    agree([0, 2, 3].map((n) => state[n].data[0]), [scope['thetaNew'], scope['mNew'], scope['vNew']], magnitude);
   },
 };
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { lockFolder } from '../../src/cli/lock.ts';
 import { stateOf, thisProcess } from '../../src/cli/process-identity.ts';
 
-const [folder, rounds] = [process.argv[2]!, Number(process.argv[3])];
+const [folder, rounds] = [process.argv[2], Number(process.argv[3])];
 const alone = join(folder, 'alone');
 const counts = { won: 0, lost: 0 };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

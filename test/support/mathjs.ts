@@ -31,7 +31,7 @@ export interface Sequence {
 export function relaxedMaskByMathjs(
   soft: readonly (readonly number[])[], { window, chunk, length }: Sequence,
 ): number[][] {
-  const [g, l, w] = [0, 1, 2].map((c) => soft.map((triple) => triple[c]!));
+  const [g, l, w] = [0, 1, 2].map((c) => soft.map((triple) => triple[c]));
   const id = chunk === 1 ? 'relaxed-mask' : 'relaxed-chunk-mask';
   return evaluateEquation(id, { g, l, w, N: length, Nc: soft.length, W: window, C: chunk })['M'] as number[][];
 }

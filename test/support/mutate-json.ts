@@ -21,7 +21,7 @@ function mutate(json: unknown, random: Generator): void {
   for (;;) {
     const keys = Object.keys(at);
     if (keys.length === 0) return;
-    const key = keys[random.below(keys.length)]!;
+    const key = keys[random.below(keys.length)];
     const value = at[key];
     if (typeof value === 'object' && value !== null && Object.keys(value).length > 0 && random.below(4) > 0) {
       at = value as Record<string, unknown>;

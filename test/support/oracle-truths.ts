@@ -16,7 +16,7 @@ import { type Bounded, exact, Rounding } from './tolerance.ts';
 /** float64, in which the truths are computed too. */
 export const R: Rounding = new Rounding('float64');
 
-const reals = ({ inputs }: OracleCase, name: string): Float64Array => inputs[name]!.data as Float64Array;
+const reals = ({ inputs }: OracleCase, name: string): Float64Array => inputs[name].data as Float64Array;
 
 const finite = (x: Float64Array): Float64Array => x.map((value) => (Number.isFinite(value) ? value : 0));
 
@@ -25,10 +25,10 @@ export function typesOf(each: OracleCase): Int32Array {
   const { inputs, parameters: { tokens: N, chunk, kvHeads: G } } = each;
   if (inputs.types) return inputs.types.data as Int32Array;
   const chunks = Math.ceil(N / chunk);
-  return Int32Array.from({ length: inputs.scores!.data.length / 3 }, (_, t) => {
+  return Int32Array.from({ length: inputs.scores.data.length / 3 }, (_, t) => {
     const b = Math.floor(t / (G * chunks));
     if (inputs.forced?.data[b * chunks + (t % chunks)] === 1) return 0;
-    const sums = [0, 1, 2].map((c) => inputs.scores!.data[3 * t + c]! + (inputs.noise?.data[3 * t + c] ?? 0));
+    const sums = [0, 1, 2].map((c) => inputs.scores.data[3 * t + c] + (inputs.noise?.data[3 * t + c] ?? 0));
     return sums.indexOf(Math.max(...sums));
   });
 }
@@ -64,7 +64,7 @@ export function scoreGradient(each: OracleCase, dTypes: readonly Bounded[]): Bou
   return [...types.keys()].flatMap((t) => {
     const [b, c] = [Math.floor(t / (G * chunks)), t % chunks];
     if (inputs.forced?.data[b * chunks + c] === 1) return [exact(0), exact(0), exact(0)];
-    const z = [0, 1, 2].map((n) => exact(inputs.scores!.data[3 * t + n]! + (inputs.noise?.data[3 * t + n] ?? 0)));
+    const z = [0, 1, 2].map((n) => exact(inputs.scores.data[3 * t + n] + (inputs.noise?.data[3 * t + n] ?? 0)));
     const E = z.map((x) => R.exp(R.divide(R.subtract(x, R.max(z)), tau)));
     const y = E.map((e) => R.divide(e, R.sum(E)));
     let next = c + 1;
@@ -72,10 +72,10 @@ export function scoreGradient(each: OracleCase, dTypes: readonly Bounded[]): Bou
     const ends = [N - 1, Math.min(N - 1, (next + 1) * chunk - 1), Math.min(N - 1, (c + 1) * chunk - 1 + window)];
     const dt = [0, 1, 2].map((n) => {
       const tokens = Array.from({ length: Math.min(chunk, N - c * chunk) }, (_, x) => c * chunk + x);
-      return R.add(dTypes[3 * t + n]!, R.sum(tokens.map((j) => R.multiply(K, exact(ends[n]! - j)))));
+      return R.add(dTypes[3 * t + n], R.sum(tokens.map((j) => R.multiply(K, exact(ends[n] - j)))));
     });
-    const mean = R.sum(y.map((p, n) => R.multiply(p, dt[n]!)));
-    return y.map((p, n) => R.divide(R.multiply(p, R.subtract(dt[n]!, mean)), tau));
+    const mean = R.sum(y.map((p, n) => R.multiply(p, dt[n])));
+    return y.map((p, n) => R.divide(R.multiply(p, R.subtract(dt[n], mean)), tau));
   });
 }
 
@@ -83,11 +83,11 @@ export function scoreGradient(each: OracleCase, dTypes: readonly Bounded[]): Bou
 export function slopesOfRelaxedMask(each: OracleCase): Bounded[] {
   const p = problemOf(each);
   const { out } = boundedAttention(p, ruler);
-  const noise = 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n]!)))).error;
+  const noise = 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n])))).error;
   const { lse } = boundedAttention(p, ruler);
   const causal = boundedAttention({ ...p, last: p.last.map(() => 2 ** 31 - 1) }, ruler).lse;
   // So small that no row's normaliser changes much, however far above the visible keys a hidden one lies.
-  const step = 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(causal[row]!.value - value)));
+  const step = 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(causal[row].value - value)));
   return centralDifferences((soft) => denseLoss(p, relaxedMask(soft, p)), oneHot(p.types), noise, step);
 }
 
@@ -105,14 +105,14 @@ export async function replay(engine: Engine, each: OracleCase): Promise<{ live: 
       const x = reals(each, name);
       return Float64Array.from({ length: B * heads * T * d }, (_, n) => {
         const [row, c] = [Math.floor(n / d), n % d];
-        return x[(Math.floor(row / T) * N + seen + (row % T)) * d + c]!;
+        return x[(Math.floor(row / T) * N + seen + (row % T)) * d + c];
       });
     };
     const rows = typeRows(T, chunk);
     const touched = Int32Array.from({ length: B * G * rows }, (_, n) =>
-      types[Math.floor(n / rows) * chunks + Math.min(chunks - 1, Math.floor(seen / chunk) + (n % rows))]!);
+      types[Math.floor(n / rows) * chunks + Math.min(chunks - 1, Math.floor(seen / chunk) + (n % rows))]);
     const [k, v] = ['k', 'v'].map((name) => engine.tensor(part(name, G), [B, G, T, d]));
-    cache.append(k!, v!, engine.integers(touched, [B, G, rows]));
+    cache.append(k, v, engine.integers(touched, [B, G, rows]));
     const got = await engine.read(cache.attend(engine.tensor(part('q', H), [B, H, T, d]), scale));
     got.forEach((x, n) => {
       const row = Math.floor(n / d);
@@ -137,7 +137,7 @@ export function closers(each: OracleCase): Int32Array {
   for (let head = 0; head < B * G; head++) {
     let open: number[] = [];
     for (let p = chunk - 1; p < N; p += chunk) { // the chunk that p fills
-      const type = types[head * Math.ceil(N / chunk) + Math.floor(p / chunk)]!;
+      const type = types[head * Math.ceil(N / chunk) + Math.floor(p / chunk)];
       if (type === 0) {
         for (const j of open) closed[head * N + j] = p;
         open = [];

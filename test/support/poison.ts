@@ -17,7 +17,7 @@ export interface Spread {
 
 /** A copy of x [..,d] with the marked rows overwritten, cycling through POISONS. */
 export function poisoned(x: Float64Array, marked: Uint8Array, d: number): Float64Array {
-  return x.map((value, n) => (marked[Math.floor(n / d)] ? POISONS[n % POISONS.length]! : value));
+  return x.map((value, n) => (marked[Math.floor(n / d)] ? POISONS[n % POISONS.length] : value));
 }
 
 /** Follows §3's mask from the marked entries [B,G,N]. */
@@ -31,7 +31,7 @@ export function spread(p: AttentionProblem, marked: Uint8Array): Spread {
       if (M[n]) visit(head * p.N + (Math.floor(n / p.N) % p.N), head * p.N + (n % p.N));
     }
   };
-  pairs((query, key) => (queries[query]! |= marked[key]!));
-  pairs((query, key) => (keys[key]! |= queries[query]!));
+  pairs((query, key) => (queries[query] |= marked[key]));
+  pairs((query, key) => (keys[key] |= queries[query]));
   return { queries, keys };
 }

@@ -35,8 +35,8 @@ const zeros = (count: number): Exact =>
 
 /** Adds a term; `size` is that of its own terms. */
 function add({ value, size: sizes }: Exact, at: number, term: BigNumber, size = Math.abs(Number(term))): void {
-  value[at] = value[at]!.plus(term);
-  sizes[at] = sizes[at]! + size;
+  value[at] = value[at].plus(term);
+  sizes[at] = sizes[at] + size;
 }
 
 /** All of a case. Inputs but the scale must be multiples of 2^-5, as drawn; NaN in hidden keys is not read. */
@@ -45,7 +45,7 @@ export function exactTruths({ parameters, inputs }: OracleCase): ExactTruths {
   const chunks = Math.ceil(N / chunk);
   const R = H / G;
   const y = inputs.scores ? probabilities(parameters, inputs) : undefined;
-  const types = y ? chosen(y, inputs.forced?.data, G * chunks, chunks) : [...inputs.types!.data];
+  const types = y ? chosen(y, inputs.forced?.data, G * chunks, chunks) : [...inputs.types.data];
   const last: number[] = [];
   const shared = { out: zeros(B * H * N * d), lse: zeros(B * H * N) };
   const gradients = {
@@ -77,7 +77,7 @@ interface Visibility {
 /** §2 by its words, and what §5's product runs into. */
 function visibility(types: readonly number[], { tokens: N, window: W, chunk: C }: CaseParameters): Visibility {
   const own = types.map((type, c) => ((c + 1) * C > N ? GLOBAL : type));
-  const type = (j: number): number => own[Math.floor(j / C)]!;
+  const type = (j: number): number => own[Math.floor(j / C)];
   const end = (c: number): number => (c + 1) * C - 1;
   const last = Array.from({ length: N }, (_, j) => {
     const c = Math.floor(j / C);
@@ -113,7 +113,7 @@ function exponentials(scale: number): (n: number) => BigNumber {
 /** 1024 x . y of rows of multiples of 1/32: whole numbers, so exact. */
 function product(x: ArrayLike<number>, xRow: number, y: ArrayLike<number>, yRow: number, d: number): number {
   let sum = 0;
-  for (let c = 0; c < d; c++) sum += 1024 * x[xRow * d + c]! * y[yRow * d + c]!;
+  for (let c = 0; c < d; c++) sum += 1024 * x[xRow * d + c] * y[yRow * d + c];
   if (!Number.isSafeInteger(sum)) throw new RangeError(`a product is ${sum} / 1024: the ruler takes multiples of 1/32`);
   return sum;
 }
@@ -125,7 +125,7 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
   exp: (n: number) => BigNumber; head: number; h: number;
 }): void {
   const { tokens: N, headDim: d, chunk: C } = parameters;
-  const [q, k, v] = [inputs.q!.data, inputs.k!.data, inputs.v!.data];
+  const [q, k, v] = [inputs.q.data, inputs.k.data, inputs.v.data];
   const dout = inputs.dout?.data;
   const scale = big(parameters.scale);
   const chunks = Math.ceil(N / C);
@@ -133,10 +133,10 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
   const { dv, dq, dk, dm_rows: rows, dw, dl, dg } = gradients;
   for (let i = 0; i < N; i++) {
     const row = h * N + i;
-    const sees = (j: number): boolean => i <= rule.last[j]!;
+    const sees = (j: number): boolean => i <= rule.last[j];
     const E = Array.from({ length: i + 1 }, (_, j) => {
       // Without a dout nothing reads a hidden key; and a row that sees NaN has no truth.
-      const readable = dout || (sees(j) && Number.isFinite(k[(head * N + j) * d]!));
+      const readable = dout || (sees(j) && Number.isFinite(k[(head * N + j) * d]));
       return readable ? exp(product(q, row, k, head * N + j, d)) : ZERO;
     });
     const sum = (terms: BigNumber[]): BigNumber => terms.reduce((a, b) => a.plus(b), ZERO);
@@ -148,12 +148,12 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
     for (let j = 0; j <= i; j++) {
       if (!sees(j)) continue;
       for (let c = 0; c < d; c++) {
-        const x = v[(head * N + j) * d + c]!;
-        if (Number.isFinite(x)) add(out, row * d + c, A[j]!.times(x));
+        const x = v[(head * N + j) * d + c];
+        if (Number.isFinite(x)) add(out, row * d + c, A[j].times(x));
       }
     }
     if (!dout) continue;
-    const terms = Array.from({ length: d }, (_, c) => out.value[row * d + c]!.times(dout[row * d + c]!));
+    const terms = Array.from({ length: d }, (_, c) => out.value[row * d + c].times(dout[row * d + c]));
     const D = sum(terms);
     const sizeD = terms.reduce((a, x) => a + Math.abs(Number(x)), 0);
     const weigh = parameters.rule === 'exact' ? share : ONE.div(sum(E));
@@ -161,8 +161,8 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
       const key = head * N + j;
       const P = product(dout, row, v, key, d) / 1024;
       let size = sizeD;
-      for (let c = 0; c < d; c++) size += Math.abs(dout[row * d + c]! * v[key * d + c]!);
-      const weight = E[j]!.times(weigh);
+      for (let c = 0; c < d; c++) size += Math.abs(dout[row * d + c] * v[key * d + c]);
+      const weight = E[j].times(weigh);
       const dM = weight.times(big(P).minus(D));
       const sizeM = Number(weight) * size;
       add(rows, head * N + i, dM, sizeM);
@@ -178,12 +178,12 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
         }
       }
       if (!sees(j)) continue;
-      const dS = A[j]!.times(scale).times(big(P).minus(D));
+      const dS = A[j].times(scale).times(big(P).minus(D));
       const sizeS = Number(A[j]) * Math.abs(parameters.scale) * size;
       for (let c = 0; c < d; c++) {
-        add(dv, key * d + c, A[j]!.times(dout[row * d + c]!));
-        add(dq, row * d + c, dS.times(k[key * d + c]!), sizeS * Math.abs(k[key * d + c]!));
-        add(dk, key * d + c, dS.times(q[row * d + c]!), sizeS * Math.abs(q[row * d + c]!));
+        add(dv, key * d + c, A[j].times(dout[row * d + c]));
+        add(dq, row * d + c, dS.times(k[key * d + c]), sizeS * Math.abs(k[key * d + c]));
+        add(dk, key * d + c, dS.times(q[row * d + c]), sizeS * Math.abs(q[row * d + c]));
       }
     }
   }
@@ -191,9 +191,9 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
 
 /** y of §6, a triple per chunk. */
 function probabilities({ temperature }: CaseParameters, { scores, noise }: OracleCase['inputs']): BigNumber[][] {
-  return Array.from({ length: scores!.data.length / 3 }, (_, t) => {
+  return Array.from({ length: scores.data.length / 3 }, (_, t) => {
     const E = [0, 1, 2].map((c) =>
-      big(scores!.data[3 * t + c]!).plus(big(noise?.data[3 * t + c] ?? 0)).div(big(temperature)).exp());
+      big(scores.data[3 * t + c]).plus(big(noise?.data[3 * t + c] ?? 0)).div(big(temperature)).exp());
     const Z = E.reduce((a, b) => a.plus(b));
     return E.map((e) => e.div(Z));
   });
@@ -204,7 +204,7 @@ function chosen(
   y: readonly BigNumber[][], forced: ArrayLike<number> | undefined, perBatch: number, chunks: number,
 ): number[] {
   return y.map((triple, t) => {
-    if (forced?.[Math.floor(t / perBatch) * chunks + (t % chunks)] === 1) return GLOBAL!;
+    if (forced?.[Math.floor(t / perBatch) * chunks + (t % chunks)] === 1) return GLOBAL;
     const most = triple.reduce((a, b) => (b.gt(a) ? b : a));
     return triple.findIndex((p) => p.eq(most));
   });
@@ -226,14 +226,14 @@ function scoreGradient(
     const ends = [N - 1, (closer + 1) * C - 1, (c + 1) * C - 1 + W].map((end) => Math.min(N - 1, end));
     const dt = [dg, dl, dw].map((each, n) => {
       let kept = 0;
-      for (let j = c * C; j < Math.min(N, (c + 1) * C); j++) kept += ends[n]! - j;
+      for (let j = c * C; j < Math.min(N, (c + 1) * C); j++) kept += ends[n] - j;
       const term = big(price).times(kept);
-      return { value: each.value[t]!.plus(term), size: each.size[t]! + Number(term) };
+      return { value: each.value[t].plus(term), size: each.size[t] + Number(term) };
     });
-    const mean = dt.reduce((a, { value }, n) => a.plus(p[n]!.times(value)), ZERO);
+    const mean = dt.reduce((a, { value }, n) => a.plus(p[n].times(value)), ZERO);
     const size = dt.reduce((a, x, n) => a + Number(p[n]) * x.size, 0);
     dt.forEach((x, n) => {
-      const value = p[n]!.times(x.value.minus(mean)).div(big(temperature));
+      const value = p[n].times(x.value.minus(mean)).div(big(temperature));
       add(result, 3 * t + n, value, Number(p[n]) * (x.size + size) / temperature);
     });
   });

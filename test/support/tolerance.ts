@@ -112,9 +112,9 @@ export class Rounding {
 export function expectWithin(actual: ArrayLike<number>, truth: readonly Bounded[], what: string): void {
   if (actual.length !== truth.length) throw new Error(`${what} has ${actual.length} elements, not ${truth.length}`);
   for (let n = 0; n < truth.length; n++) {
-    const { value, error } = truth[n]!;
+    const { value, error } = truth[n];
     if (!Number.isFinite(error)) throw new Error(`${what}[${n}]: the budget is ${error}, so nothing is checked`);
-    if (!(Math.abs(actual[n]! - value) <= error)) {
+    if (!(Math.abs(actual[n] - value) <= error)) {
       throw new Error(`${what}[${n}] is ${actual[n]} but must be ${value} within ${error}`);
     }
   }

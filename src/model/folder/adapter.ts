@@ -228,11 +228,11 @@ function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, s
   if (tensors.size !== layers || shares !== layers) {
     fail(`holds ${tensors.size} scorers and ${ADAPTER_CONFIG} ${shares} kept shares for the base's ${layers} layers`);
   }
-  for (let n = 0; n < layers!; n++) {
+  for (let n = 0; n < layers; n++) {
     const name = `model.layers.${n}.self_attn.proj_layer.weight`;
     const tensor = tensors.get(name) ?? fail(`lacks '${name}'`);
-    if (String(tensor.shape) !== String([3 * kvHeads!, hiddenSize])) {
-      fail(`holds '${name}' as [${tensor.shape}], but the base makes it [${3 * kvHeads!},${hiddenSize}]`);
+    if (String(tensor.shape) !== String([3 * kvHeads, hiddenSize])) {
+      fail(`holds '${name}' as [${tensor.shape}], but the base makes it [${3 * kvHeads},${hiddenSize}]`);
     }
     const wrong = tensor.data.findIndex((x) => !Number.isFinite(x));
     if (wrong >= 0) fail(`holds '${name}' with ${tensor.data[wrong]} at ${wrong}, which is no score`);

@@ -42,7 +42,7 @@ export async function findWeights(
     await tieHead(config, found, sameNumbers);
     checkWeights(config, new Map<string, NDArray | TensorPlace>([...found, ...more]));
     const notes = single && index ? [`${folder}: ${why}`] : [];
-    if (others.length > 0) notes.push(`${folder}: not all tensors belong to the decoder, ${others.length} as '${shown(others[0]!)}' are not read`);
+    if (others.length > 0) notes.push(`${folder}: not all tensors belong to the decoder, ${others.length} as '${shown(others[0])}' are not read`);
     return { places: found, notes };
   } catch (error) {
     if (!(single && index)) throw error;

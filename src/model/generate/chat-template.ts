@@ -130,8 +130,8 @@ export function formatTime(time: Date, format: string): string {
     'Y': String(time.getFullYear()), 'y': two(time.getFullYear() % 100), 'm': two(time.getMonth() + 1),
     'd': two(time.getDate()), 'H': two(time.getHours()), 'I': two((time.getHours() + 11) % 12 + 1),
     'M': two(time.getMinutes()), 'S': two(time.getSeconds()), 'p': time.getHours() < 12 ? 'AM' : 'PM',
-    'A': DAYS[time.getDay()]!, 'a': DAYS[time.getDay()]!.slice(0, 3), 'B': MONTHS[time.getMonth()]!,
-    'b': MONTHS[time.getMonth()]!.slice(0, 3), '-d': String(time.getDate()), '-m': String(time.getMonth() + 1), '%': '%',
+    'A': DAYS[time.getDay()], 'a': DAYS[time.getDay()].slice(0, 3), 'B': MONTHS[time.getMonth()],
+    'b': MONTHS[time.getMonth()].slice(0, 3), '-d': String(time.getDate()), '-m': String(time.getMonth() + 1), '%': '%',
   };
   return format.replace(/%(-?[A-Za-z%])/g, (whole, name: string) => parts[name] ?? whole);
 }

@@ -63,7 +63,7 @@ function templateOf({ chatTemplate }: Model, template: string | undefined): Chat
  */
 export function unreadTokens(model: Model, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
   if (session.lengths[0] === 0) return tokens;
-  const seen = session.tokens[0]!;
+  const seen = session.tokens[0];
   if (seen.length < tokens.length && seen.every((token, n) => token === tokens[n])) return tokens.subarray(seen.length);
   const read = reads.get(session);
   if (!read || read.length !== seen.length) return undefined;
@@ -79,7 +79,7 @@ function splitApart({ tokenizer }: Model, last: number, text: string): Int32Arra
     if (special === last) return Int32Array.from(rest);
   }
   const rest = tokenizer.encode(text);
-  const apart = tokenizer instanceof ByteTokenizer || tokenizer.byteLength(rest[0]!) === 0;
+  const apart = tokenizer instanceof ByteTokenizer || tokenizer.byteLength(rest[0]) === 0;
   return apart ? rest : undefined;
 }
 
@@ -113,5 +113,5 @@ export async function* chat(
 function remember(model: Model, session: Session, prompt: ChatPrompt, picked: readonly number[]): void {
   const decoder = model.tokenizer.decoder({ specials: true });
   const text = picked.map((token) => decoder.push(token)).join('') + decoder.end();
-  reads.set(session, { length: session.lengths[0]!, text: prompt.text + text });
+  reads.set(session, { length: session.lengths[0], text: prompt.text + text });
 }

@@ -53,7 +53,7 @@ export async function* generate(
       if (given) expectUntouched(given, read);
       const left = sequences.map((each) => each.left);
       const rows = await feed(session, sequences, prefillStep);
-      for (const each of sequences) read[each.n]! += left[each.n]! - each.left;
+      for (const each of sequences) read[each.n] += left[each.n] - each.left;
       failed = false;
       await onStep?.(session);
       if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
@@ -113,7 +113,7 @@ async function feed(
   const T = Math.min(most, Math.max(...sequences.map(({ left }) => left)));
   const ids = new Int32Array(sequences.length * T);
   const counts = sequences.map((each) => each.next(ids.subarray(each.n * T, (each.n + 1) * T)));
-  const through = sequences.map(({ left }, n) => counts[n]! > 0 && left === 0);
+  const through = sequences.map(({ left }, n) => counts[n] > 0 && left === 0);
   const logits = await session.step(ids, { counts, logits: through.includes(true) ? 'last' : 'none' });
   const V = logits.length / sequences.length;
   const rows = through.map((wanted, n) => (wanted ? logits.subarray(n * V, (n + 1) * V) : undefined));

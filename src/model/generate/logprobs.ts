@@ -11,9 +11,9 @@ import { likeliest, likeliestTokens, totalWeight } from './ranking.ts';
 export function logprobsOf(logits: FloatArray, token: number, count: number): { logprob: number; top: TokenLogprob[] } {
   const top = likeliestTokens(logits, count);
   const best = likeliest(logits);
-  const normaliser = logits[best]! + log(totalWeight(logits, best));
+  const normaliser = logits[best] + log(totalWeight(logits, best));
   return {
-    logprob: logits[token]! - normaliser,
-    top: Array.from(top, (each) => ({ token: each, logprob: logits[each]! - normaliser })),
+    logprob: logits[token] - normaliser,
+    top: Array.from(top, (each) => ({ token: each, logprob: logits[each] - normaliser })),
   };
 }

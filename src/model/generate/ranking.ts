@@ -28,9 +28,9 @@ export function likeliest(logits: FloatArray): number {
   let best = -1;
   let value = -Infinity;
   for (let token = 0; token < logits.length; token++) {
-    if (logits[token]! > value) {
+    if (logits[token] > value) {
       best = token;
-      value = logits[token]!;
+      value = logits[token];
     }
   }
   if (best >= 0 && value < Infinity) return best;
@@ -44,23 +44,23 @@ export function likeliestTokens(logits: FloatArray, count: number): Int32Array {
   const values = new Float64Array(most);
   let [length, least] = [0, -Infinity];
   for (let token = 0; token < logits.length && most > 0; token++) {
-    const value = logits[token]!;
+    const value = logits[token];
     if (length === most && !(value > least)) continue;
     let place = length < most ? length++ : most - 1;
-    for (; place > 0 && value > values[place - 1]!; place--) {
-      values[place] = values[place - 1]!;
-      tokens[place] = tokens[place - 1]!;
+    for (; place > 0 && value > values[place - 1]; place--) {
+      values[place] = values[place - 1];
+      tokens[place] = tokens[place - 1];
     }
     values[place] = value;
     tokens[place] = token;
-    least = values[length - 1]!;
+    least = values[length - 1];
   }
   return tokens;
 }
 
 /** The sum of exp(logit - best) over all tokens, of which `best` is the likeliest. */
 export function totalWeight(logits: FloatArray, best: number): number {
-  return scratchFor(logits.length).total(logits, logits[best]!);
+  return scratchFor(logits.length).total(logits, logits[best]);
 }
 
 /** Weights exp((logit - best) / temperature) in their order. */
@@ -74,13 +74,13 @@ export class Ranking {
   constructor(logits: FloatArray, best: number, temperature: number) {
     this.#logits = logits;
     this.#scratch = scratchFor(logits.length);
-    this.whole = { weight: this.#scratch.weigh(logits, logits[best]!, temperature), last: -1 };
+    this.whole = { weight: this.#scratch.weigh(logits, logits[best], temperature), last: -1 };
   }
 
   /** The first `count` tokens; more of those whose weight is 0 may be left in. */
   first(count: number): Prefix {
     const counts = this.#scratch.count(this.#logits.length);
-    const near = this.#logits.length - counts[BUCKETS]!;
+    const near = this.#logits.length - counts[BUCKETS];
     return count > near ? this.whole : this.#until((n) => n >= count, counts);
   }
 
@@ -99,7 +99,7 @@ export class Ranking {
     const { weights } = this.#scratch;
     let [sum, last] = [0, -1];
     for (let token = 0; token < this.#logits.length; token++) {
-      const own = weights[token]!;
+      const own = weights[token];
       if (own < weight) continue;
       sum += own;
       if (last < 0 || this.before(last, token)) last = token;
@@ -115,8 +115,8 @@ export class Ranking {
 
   /** Whether token a stands before token b. */
   before(a: number, b: number): boolean {
-    const x = this.#logits[a]!;
-    const y = this.#logits[b]!;
+    const x = this.#logits[a];
+    const y = this.#logits[b];
     return x > y || (x === y && a < b);
   }
 
@@ -129,7 +129,7 @@ export class Ranking {
       if (sums[bucket] === 0) continue; // a weight of a token that is not far is above 0
       start = { bucket, count, weight };
       count += counts?.[bucket] ?? 0;
-      weight += sums[bucket]!;
+      weight += sums[bucket];
       if (enough(count, weight)) break;
     }
     return this.#within(start, enough);
@@ -142,7 +142,7 @@ export class Ranking {
   ): Prefix {
     const { weights } = this.#scratch;
     const tokens = this.#scratch.tokensOf(bucket, this.#logits.length);
-    const level = tokens.every((token) => this.#logits[token] === this.#logits[tokens[0]!]); // then they are in order
+    const level = tokens.every((token) => this.#logits[token] === this.#logits[tokens[0]]); // then they are in order
     let [low, high, last] = [0, tokens.length, -1];
     while (low < high) {
       const [pivot, sum] = level ? [low, 0] : this.#partition(tokens, low, high);
@@ -151,9 +151,9 @@ export class Ranking {
         high = pivot;
         continue;
       }
-      last = tokens[pivot]!;
+      last = tokens[pivot];
       count += passed + 1;
-      weight += sum + weights[last]!;
+      weight += sum + weights[last];
       if (enough(count, weight)) break;
       low = pivot + 1;
     }
@@ -164,18 +164,18 @@ export class Ranking {
   #partition(tokens: Int32Array, low: number, high: number): [number, number] {
     const { weights } = this.#scratch;
     const middle = (low + high) >> 1;
-    const pivot = tokens[middle]!;
-    tokens[middle] = tokens[high - 1]!;
+    const pivot = tokens[middle];
+    tokens[middle] = tokens[high - 1];
     let place = low;
     let sum = 0;
     for (let n = low; n < high - 1; n++) {
-      const token = tokens[n]!;
+      const token = tokens[n];
       if (!this.before(token, pivot)) continue;
-      sum += weights[token]!;
-      tokens[n] = tokens[place]!;
+      sum += weights[token];
+      tokens[n] = tokens[place];
       tokens[place++] = token;
     }
-    tokens[high - 1] = tokens[place]!;
+    tokens[high - 1] = tokens[place];
     tokens[place] = pivot;
     return [place, sum];
   }
@@ -212,11 +212,11 @@ function createScratch(size: number): {
   function total(logits: FloatArray, top: number): number {
     let sum = 0;
     for (let token = 0; token < logits.length; token++) {
-      const x = (top - logits[token]!) * 64;
+      const x = (top - logits[token]) * 64;
       if (x < 4095.5) {
         const n = (x + 0.5) | 0;
         const r = (n - x) * (1 / 64);
-        sum += powers[n]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
+        sum += powers[n] * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
       }
     }
     return sum;
@@ -230,28 +230,28 @@ function createScratch(size: number): {
     const scale = 64 / temperature;
     sums.fill(0);
     for (let token = 0; token < logits.length; token++) {
-      const x = (top - logits[token]!) * scale;
+      const x = (top - logits[token]) * scale;
       let weight = 0;
       let bucket = 4096;
       if (x < 4095.5) {
         bucket = (x + 0.5) | 0;
         const r = (bucket - x) * (1 / 64); // within 1/128: these terms of the series leave an error of 3e-16
-        weight = powers[bucket]! * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
+        weight = powers[bucket] * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120))))));
       }
       weights[token] = weight;
       bucketOf[token] = bucket;
-      sums[bucket] = sums[bucket]! + weight;
+      sums[bucket] = sums[bucket] + weight;
     }
     let total = 0;
-    for (let bucket = 0; bucket < 4096; bucket++) total += sums[bucket]!;
+    for (let bucket = 0; bucket < 4096; bucket++) total += sums[bucket];
     return total;
   }
 
   function count(length: number): Int32Array {
     counts.fill(0);
     for (let token = 0; token < length; token++) {
-      const bucket = bucketOf[token]!;
-      counts[bucket] = counts[bucket]! + 1;
+      const bucket = bucketOf[token];
+      counts[bucket] = counts[bucket] + 1;
     }
     return counts;
   }

@@ -63,10 +63,10 @@ function pickOfFew(
   uniform: number,
 ): number {
   const tokens = likeliestTokens(row, topK);
-  let weights = Float64Array.from(tokens, (token) => exp((row[token]! - row[tokens[0]!]!) / temperature));
+  let weights = Float64Array.from(tokens, (token) => exp((row[token] - row[tokens[0]]) / temperature));
   if (topP < 1) weights = weights.subarray(0, prefix(weights, topP * sumOf(weights), (sum, goal) => sum >= goal));
   if (minP > 0) weights = weights.filter((weight) => weight >= minP);
-  return tokens[prefix(weights, uniform * sumOf(weights), (sum, goal) => sum > goal) - 1]!;
+  return tokens[prefix(weights, uniform * sumOf(weights), (sum, goal) => sum > goal) - 1];
 }
 
 function sumOf(weights: Float64Array): number {
@@ -76,8 +76,8 @@ function sumOf(weights: Float64Array): number {
 /** The fewest weights from the first on whose sum is enough; if none is, all that are above 0. */
 function prefix(weights: Float64Array, goal: number, enough: (sum: number, goal: number) => boolean): number {
   let [sum, count] = [0, 0];
-  while (count < weights.length && weights[count]! > 0) {
-    sum += weights[count++]!;
+  while (count < weights.length && weights[count] > 0) {
+    sum += weights[count++];
     if (enough(sum, goal)) break;
   }
   return count;
@@ -87,7 +87,7 @@ function prefix(weights: Float64Array, goal: number, enough: (sum: number, goal:
 function penalized(logits: FloatArray, penalty: number, seen: Iterable<number>): FloatArray {
   const row = logits.slice();
   for (const token of seen instanceof Set ? seen : new Set(seen)) { // a copy takes longer than all else
-    const logit = row[token]!;
+    const logit = row[token];
     row[token] = logit < 0 ? logit * penalty : logit / penalty;
   }
   return row;

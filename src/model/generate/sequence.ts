@@ -55,7 +55,7 @@ export class Sequence {
     model: Model, generation: Generation, options: GenerateOptions, n: number, tokens: Int32Array, session: Session,
   ) {
     const { tokenizer } = model;
-    const length = session.lengths[n]!;
+    const length = session.lengths[n];
     this.n = n;
     this.#options = options;
     this.#tokens = tokens;
@@ -66,7 +66,7 @@ export class Sequence {
     this.#ends = new Set(model.ends);
     this.#stopTokens = new Set(generation.stop.flatMap((stop) => specialToken(model, stop) ?? []));
     this.#stops = new StopWatch(generation.stop);
-    this.#seen = new Set([...session.tokens[n]!, ...tokens]);
+    this.#seen = new Set([...session.tokens[n], ...tokens]);
   }
 
   /** Tokens that are to be fed yet. */

@@ -27,7 +27,7 @@ export class StopWatch {
       .sort((a, b) => a.end - b.end || a.begin - b.begin);
     if (found.length > 0) {
       this.#held = '';
-      return { text: text.slice(0, found[0]!.begin), stopped: true };
+      return { text: text.slice(0, found[0].begin), stopped: true };
     }
     const kept = Math.max(0, ...this.#stops.map((stop) => beginsAtEnd(text, stop)));
     this.#held = text.slice(text.length - kept);

@@ -60,7 +60,7 @@ export async function encodeSession(state: SessionState, model: string, engine: 
     void tensors.push([name, { data, shape, dtype: 'I32' }]);
   const real = (name: string, data: FloatArray, shape: readonly number[]): void => {
     const at = firstNotFinite(data);
-    if (at >= 0) throw new NumericError(`${name} of the session holds ${data[at]!} at element ${at}: it is not saved; read the text again, on an engine of more precision`);
+    if (at >= 0) throw new NumericError(`${name} of the session holds ${data[at]} at element ${at}: it is not saved; read the text again, on an engine of more precision`);
     tensors.push([name, { data, shape, dtype: data instanceof Float64Array ? 'F64' : 'F32' }]);
   };
   for (const [n, cache] of state.caches.entries()) {
@@ -109,9 +109,9 @@ export async function decodeSession(
 function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, config: ModelConfig): SessionState {
   const policy = parsePolicy(metadata['policy'] ?? '');
   const [batch, layers, blockSize] = ['batch', 'layers', 'block_size'].map((name) => wholeOf(name, metadata[name]));
-  if (blockSize! > MAX_BLOCK) fail(`its block_size is ${blockSize!}: it must be at most ${MAX_BLOCK}`);
+  if (blockSize > MAX_BLOCK) fail(`its block_size is ${blockSize}: it must be at most ${MAX_BLOCK}`);
   if (layers !== config.layers) fail(`it has ${layers} layers and the model ${config.layers}: ${REMEDY}`);
-  const tokens = Array.from({ length: batch! }, (_, b) => tensors.whole(`tokens.${b}`));
+  const tokens = Array.from({ length: batch }, (_, b) => tensors.whole(`tokens.${b}`));
   for (const [b, ids] of tokens.entries()) {
     const strange = ids.find((id) => id < 0 || id >= config.vocabSize);
     if (strange !== undefined) fail(`sequence ${b} has read token ${strange}, but the vocabulary has ${config.vocabSize}: ${REMEDY}`);
@@ -129,15 +129,15 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
       open: Uint8Array.from(tensors.whole(of('open'))), peakLive: tensors.whole(of('peak_live')),
       visiblePairs: Float64Array.from(tensors.real(of('visible_pairs'))),
     };
-    checkCacheSnapshot(cache, { batch: batch!, kvHeads, headDim, blockSize: blockSize!, ...lifetimes });
+    checkCacheSnapshot(cache, { batch: batch, kvHeads, headDim, blockSize: blockSize, ...lifetimes });
     caches.push(cache);
     if (lifetimes.chunk === 1) continue;
     const pool = { seen, state: tensors.real(of('pool')) };
-    checkChunkPoolSnapshot(pool, batch!, hiddenSize);
+    checkChunkPoolSnapshot(pool, batch, hiddenSize);
     pools.push(pool);
   }
   tensors.expectNoMore();
-  return { policy, blockSize: blockSize!, tokens, caches, pools };
+  return { policy, blockSize: blockSize, tokens, caches, pools };
 }
 
 /** The file's tensors, each asked for once. */
@@ -158,7 +158,7 @@ class Tensors {
     const { data } = this.#take(name);
     if (data instanceof Int32Array) return fail(`'${name}' holds whole numbers where real ones must be: ${REMEDY}`);
     const at = firstNotFinite(data);
-    return at < 0 ? data : fail(`'${name}' holds ${data[at]!} at element ${at}: nothing sound follows from it; read the text again`);
+    return at < 0 ? data : fail(`'${name}' holds ${data[at]} at element ${at}: nothing sound follows from it; read the text again`);
   }
 
   #take(name: string): StoredArray {

@@ -163,7 +163,7 @@ export class Session {
     }
     const taken = checkCounts(counts, this.batch, T);
     const seen = this.#seen;
-    const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)]! + (n % T));
+    const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)] + (n % T));
     const tape = new Tape(this.engine, false);
     const watch = new Watch(this.engine, this.#weights, taken);
     const chosen: Tensor[] = [];
@@ -175,7 +175,7 @@ export class Session {
         watch.see(layer, inputs);
         const types = this.#types(tape, layer, inputs, T, taken);
         chosen.push(types);
-        const cache = this.#caches[layer]!;
+        const cache = this.#caches[layer];
         cache.append(inputs.k, inputs.v, types, taken);
         const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
         cache.evict();
@@ -183,7 +183,7 @@ export class Session {
         return out;
       });
       for (const [b, count] of taken.entries()) {
-        for (let t = 0; t < count; t++) this.#tokens[b]!.push(ids[b * T + t]!);
+        for (let t = 0; t < count; t++) this.#tokens[b].push(ids[b * T + t]);
       }
       reached.end = true;
       if (onTypes) {
@@ -267,8 +267,8 @@ export class Session {
     checkPolicy(options.policy, model.config, model.weights);
     const session = new Session(model, { ...options, batch: tokens.length });
     try {
-      for (const [n, cache] of caches.entries()) session.#caches[n]!.restore(cache);
-      for (const [n, pool] of pools.entries()) session.#pools[n]!.restore(pool);
+      for (const [n, cache] of caches.entries()) session.#caches[n].restore(cache);
+      for (const [n, pool] of pools.entries()) session.#pools[n].restore(pool);
       for (const [b, ids] of tokens.entries()) session.#tokens[b] = Array.from(ids);
       await session.stats(); // a device may find that it lacks the memory
       return session;

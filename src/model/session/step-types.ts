@@ -45,7 +45,7 @@ async function readScorers(engine: Engine, weights: Weights, layers: number): Pr
     const data = await engine.read(weightOf(weights, name));
     const at = firstNotFinite(data);
     if (at >= 0) {
-      throw new NumericError(`token types cannot be chosen: the weight '${name}' holds ${data[at]!} at element ${at}: its file is damaged, or the training that made it diverged`);
+      throw new NumericError(`token types cannot be chosen: the weight '${name}' holds ${data[at]} at element ${at}: its file is damaged, or the training that made it diverged`);
     }
   }
 }
@@ -55,17 +55,17 @@ export function fixedTypes(
   tape: Tape, policy: Exclude<Policy, { kind: 'nats' }>, { config: { kvHeads: G }, seen, T }: Step,
 ): Tensor {
   const types = Int32Array.from({ length: seen.length * G * T }, (_, n) => {
-    return fixedType(policy, seen[Math.floor(n / (G * T))]! + (n % T));
+    return fixedType(policy, seen[Math.floor(n / (G * T))] + (n % T));
   });
   return tape.own(tape.engine.integers(types, [seen.length, G, T]));
 }
 
 /** Types [B,G,nc] that `scorer` gives to hidden states [B,nc,D], one row per chunk that the step touches. */
 export function learnedTypes(tape: Tape, pooled: Tensor, scorer: Tensor, { config, seen }: Step): Tensor {
-  const rows = pooled.shape[1]!;
+  const rows = pooled.shape[1];
   const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
   const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
-    return chunkOf(seen[Math.floor(n / rows)]!, config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
+    return chunkOf(seen[Math.floor(n / rows)], config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
   });
   const forceGlobal = tape.own(tape.engine.integers(first, [seen.length, rows]));
   const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, forceGlobal });

@@ -73,14 +73,14 @@ export class Watch {
         return undefined; // its own computation failed
       }
       const at = this.#firstOf(data, stage.tensor.shape);
-      if (at >= 0) return { stage, value: data[at]! };
+      if (at >= 0) return { stage, value: data[at] };
     }
     return undefined;
   }
 
   #firstOf(data: ArrayLike<number>, shape: readonly number[]): number {
-    const [N, width] = [shape[shape.length - 2]!, shape[shape.length - 1]!];
-    const each = data.length / shape[0]!;
+    const [N, width] = [shape[shape.length - 2], shape[shape.length - 1]];
+    const each = data.length / shape[0];
     for (let at = firstNotFinite(data); at >= 0; at = firstNotFinite(data, at + 1)) {
       const token = Math.floor(at / width) % N;
       if (token < (this.#counts?.[Math.floor(at / each)] ?? N)) return at;
@@ -96,7 +96,7 @@ export class Watch {
       if (layerOf(name) > layer) continue;
       const data = await this.#engine.read(weight);
       const at = firstNotFinite(data);
-      if (at >= 0) return { bad: `the weight '${name}' holds ${data[at]!} at element ${at}: ${cause}`, overflow: '' };
+      if (at >= 0) return { bad: `the weight '${name}' holds ${data[at]} at element ${at}: ${cause}`, overflow: '' };
       for (const x of data) if (Math.abs(x) > Math.abs(largest.value)) largest = { name, value: x };
     }
     const { precision } = this.#engine;
@@ -137,6 +137,6 @@ export async function checkRows(
     if (at < 0) continue;
     const t = wanted === 'all' ? Math.floor((at - begin) / width) : count - 1;
     const place = `position ${positions[b * T + t]} of sequence ${b}`;
-    throw await watch.blame(`the ${what} at ${place} are no numbers: number ${at % width} is ${data[at]!}`);
+    throw await watch.blame(`the ${what} at ${place} are no numbers: number ${at % width} is ${data[at]}`);
   }
 }

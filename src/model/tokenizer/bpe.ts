@@ -136,9 +136,9 @@ export class Bpe {
     const next = Int32Array.from(symbols, (_, at) => at + 1);
     const before = Int32Array.from(symbols, (_, at) => at - 1);
     const queue = new Queue();
-    const rankAt = (at: number) => this.#ranks.get(symbols[at]! * this.#span + symbols[next[at]!]!);
+    const rankAt = (at: number) => this.#ranks.get(symbols[at] * this.#span + symbols[next[at]]);
     const offer = (at: number) => {
-      if (at < 0 || next[at]! >= n) return;
+      if (at < 0 || next[at] >= n) return;
       const rank = rankAt(at);
       if (rank !== undefined) queue.push(rank * n + at); // by rank, then from the left
     };
@@ -147,16 +147,16 @@ export class Bpe {
       const first = queue.pop();
       const at = first % n;
       const rank = (first - at) / n;
-      const gone = next[at]!;
-      if (symbols[at]! < 0 || gone >= n || rankAt(at) !== rank) continue; // merged with another by now
-      symbols[at] = this.#merged[rank]!;
+      const gone = next[at];
+      if (symbols[at] < 0 || gone >= n || rankAt(at) !== rank) continue; // merged with another by now
+      symbols[at] = this.#merged[rank];
       symbols[gone] = -1;
-      next[at] = next[gone]!;
-      if (next[at]! < n) before[next[at]!] = at;
-      offer(before[at]!);
+      next[at] = next[gone];
+      if (next[at] < n) before[next[at]] = at;
+      offer(before[at]);
       offer(at);
     }
-    return symbols.filter((symbol) => symbol >= 0).map((symbol) => this.#ids[symbol]!);
+    return symbols.filter((symbol) => symbol >= 0).map((symbol) => this.#ids[symbol]);
   }
 }
 
@@ -185,8 +185,8 @@ class Queue {
     items.push(item);
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (items[parent]! <= item) break;
-      items[at] = items[parent]!;
+      if (items[parent] <= item) break;
+      items[at] = items[parent];
       at = parent;
     }
     items[at] = item;
@@ -194,7 +194,7 @@ class Queue {
 
   pop(): number {
     const items = this.#items;
-    const top = items[0]!;
+    const top = items[0];
     const item = items.pop()!;
     const n = items.length;
     if (n === 0) return top;
@@ -202,9 +202,9 @@ class Queue {
     for (;;) {
       let child = 2 * at + 1;
       if (child >= n) break;
-      if (child + 1 < n && items[child + 1]! < items[child]!) child++;
-      if (items[child]! >= item) break;
-      items[at] = items[child]!;
+      if (child + 1 < n && items[child + 1] < items[child]) child++;
+      if (items[child] >= item) break;
+      items[at] = items[child];
       at = child;
     }
     items[at] = item;

@@ -37,7 +37,7 @@ export function createFinder(
   const inside = new Set<string>(); // pairs of characters within a token
   for (const text of byText.keys()) {
     const characters = [...text];
-    for (let n = 1; n < characters.length; n++) inside.add(characters[n - 1]! + characters[n]!);
+    for (let n = 1; n < characters.length; n++) inside.add(characters[n - 1] + characters[n]);
   }
   const ends = (wanted: (token: AddedToken) => boolean) => new Set([...byText].filter(([, token]) => wanted(token))
     .map(([text]) => String.fromCodePoint(lastCodePoint(text))));
@@ -56,8 +56,8 @@ export function createFinder(
         const [before, behind] = [text.slice(Math.max(0, start - 2), start), text.slice(end, end + 2)];
         if (token.singleWord && (WORD_BEFORE.test(before) || WORD_BEHIND.test(behind))) continue;
         if (start < at) continue; // swallowed as white space
-        if (token.lstrip) while (start > at && SPACE.test(text[start - 1]!)) start--;
-        if (token.rstrip) while (end < text.length && SPACE.test(text[end]!)) end++;
+        if (token.lstrip) while (start > at && SPACE.test(text[start - 1])) start--;
+        if (token.rstrip) while (end < text.length && SPACE.test(text[end])) end++;
         if (start > at) yield { text: text.slice(at, start) };
         yield { token };
         at = end;

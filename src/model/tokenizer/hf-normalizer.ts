@@ -69,6 +69,6 @@ export function parseNormalizer(json: Json | null, compile: CompilePattern): Nor
 /** Where the white space at the end of a text begins. */
 function endOfText(text: string): number {
   let end = text.length;
-  while (end > 0 && /\p{White_Space}/u.test(text[end - 1]!)) end--;
+  while (end > 0 && /\p{White_Space}/u.test(text[end - 1])) end--;
   return end;
 }

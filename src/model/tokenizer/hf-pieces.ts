@@ -74,7 +74,7 @@ function pieceReader(steps: readonly Json[]): (token: string) => Piece {
   });
   return (token) => {
     const byte = has('ByteFallback') ? /^<0x([\da-f]{2})>$/i.exec(token) : null;
-    if (byte) return { bytes: Uint8Array.of(parseInt(byte[1]!, 16)), loose: true };
+    if (byte) return { bytes: Uint8Array.of(parseInt(byte[1], 16)), loose: true };
     return { bytes: utf8.encode(replaced.reduce((text, [from, to]) => text.replaceAll(from, () => to), token)) };
   };
 }

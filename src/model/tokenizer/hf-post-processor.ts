@@ -84,7 +84,7 @@ function template(step: Json, where: string): Around {
     if (isObject(item['Sequence'])) {
       if (item['Sequence']['id'] !== 'A' || ++seen > 1) throw refusal(`${here} is ${shown(item)}: one text has its place once, as $A`);
     } else if (isObject(item['SpecialToken'])) {
-      sides[seen]!.push(...templateIds(step, where, item['SpecialToken']['id'], here));
+      sides[seen].push(...templateIds(step, where, item['SpecialToken']['id'], here));
     } else {
       throw refusal(`${here} is ${shown(item)}: it must be a Sequence or a SpecialToken`);
     }

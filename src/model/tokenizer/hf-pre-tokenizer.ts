@@ -149,7 +149,7 @@ function* matched(text: string, pattern: RegExp, invert: boolean): Generator<{ p
 function byteLevel(prefixed: boolean): { prefix: Step[]; bytes: Step } {
   const table = byteCharacters();
   const utf8 = new TextEncoder();
-  const visible = (text: string) => Array.from(utf8.encode(text), (byte) => table[byte]!).join('');
+  const visible = (text: string) => Array.from(utf8.encode(text), (byte) => table[byte]).join('');
   return {
     prefix: prefixed ? [{ ...plain, split: (text) => [text.startsWith(' ') ? text : ` ${text}`] }] : [],
     bytes: { ...plain, split: (text) => [visible(text)], visible, whole: true, spells: true },

@@ -38,7 +38,7 @@ export function attentionTruths(
   const chunks = chunkCount(N, chunk);
   for (let head = 0; head < B * G; head++) {
     const views = Object.fromEntries(names.map((name) => {
-      const { data } = results[name]!;
+      const { data } = results[name];
       const size = data.length / (B * G); // query heads of a group lie side by side
       return [name, data.subarray(head * size, (head + 1) * size)];
     })) as HeadResults;
@@ -60,21 +60,21 @@ function solveHead(
     for (let i = first; i < first + rows; i++) {
       const at = (i - first) * stride;
       const row = h * N + i;
-      const sees = (j: number): boolean => isVisible(i, j, last[j]!);
+      const sees = (j: number): boolean => isVisible(i, j, last[j]);
       const max = maximum(S, at, i, sees);
       let Z = 0;
-      for (let j = 0; j <= i; j++) if (sees(j)) Z += E[j] = exp(S[at + j]! - max);
-      for (let j = 0; j <= i; j++) if (sees(j)) axpy(E[j]! / Z, v, j * d, out, row * d, d);
+      for (let j = 0; j <= i; j++) if (sees(j)) Z += E[j] = exp(S[at + j] - max);
+      for (let j = 0; j <= i; j++) if (sees(j)) axpy(E[j] / Z, v, j * d, out, row * d, d);
       lse[row] = max + log(Z);
       if (!dout) continue;
       let D = 0;
-      for (let c = row * d; c < (row + 1) * d; c++) D += dout[c]! * out[c]!;
-      const n = rule === 'exact' ? lse[row]! : causalLogSumExp(S, at, i);
+      for (let c = row * d; c < (row + 1) * d; c++) D += dout[c] * out[c];
+      const n = rule === 'exact' ? lse[row] : causalLogSumExp(S, at, i);
       for (let j = 0; j <= i; j++) {
-        const change = P[at + j]! - D;
-        dM[j] = exp(S[at + j]! - n) * change;
+        const change = P[at + j] - D;
+        dM[j] = exp(S[at + j] - n) * change;
         if (!sees(j)) continue;
-        const A = E[j]! / Z;
+        const A = E[j] / Z;
         const dS = scale * A * change;
         axpy(dS, k, j * d, dq, row * d, d);
         axpy(dS, q, row * d, dk, j * d, d);
@@ -87,7 +87,7 @@ function solveHead(
 
 function maximum(S: Float64Array, at: number, i: number, sees: (j: number) => boolean): number {
   let max = -Infinity;
-  for (let j = 0; j <= i; j++) if (sees(j) && S[at + j]! > max) max = S[at + j]!;
+  for (let j = 0; j <= i; j++) if (sees(j) && S[at + j] > max) max = S[at + j];
   return max;
 }
 
@@ -95,13 +95,13 @@ function maximum(S: Float64Array, at: number, i: number, sees: (j: number) => bo
 function causalLogSumExp(S: Float64Array, at: number, i: number): number {
   const max = maximum(S, at, i, () => true);
   let Z = 0;
-  for (let j = at; j <= at + i; j++) Z += exp(S[j]! - max);
+  for (let j = at; j <= at + i; j++) Z += exp(S[j] - max);
   return max + log(Z);
 }
 
 /** y += a x. */
 function axpy(a: number, x: Float64Array, xAt: number, y: Float64Array, yAt: number, d: number): void {
-  for (let c = 0; c < d; c++) y[yAt + c] = y[yAt + c]! + a * x[xAt + c]!;
+  for (let c = 0; c < d; c++) y[yAt + c] = y[yAt + c] + a * x[xAt + c];
 }
 
 /** Adds rows of dM to dm_rows and to §5's sums: what LOCAL tokens gain by staying open counts against those between. */
@@ -110,19 +110,19 @@ function typeGradient(
   { dm_rows: rowSums, dg, dl, dw }: Pick<HeadResults, 'dm_rows' | 'dg' | 'dl' | 'dw'>,
 ): (i: number, dM: Float64Array) => void {
   const { own, closing, previousGlobal } = planOf(types, N, chunk);
-  const add = (to: Float64Array, at: number, x: number): void => void (to[at] = to[at]! + x);
+  const add = (to: Float64Array, at: number, x: number): void => void (to[at] = to[at] + x);
   return (i, dM) => {
     const r = chunkOf(i, chunk);
-    const p = previousGlobal[r]!;
-    const oldest = p < 0 ? 0 : previousGlobal[p]! + 1;
+    const p = previousGlobal[r];
+    const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
     let open = 0; // of the LOCAL chunks since the GLOBAL before c
     let total = 0;
     for (let c = 0; c <= r; c++) {
       let sum = 0;
-      for (let j = c * chunk; j < (c + 1) * chunk && j <= i; j++) sum += dM[j]!;
+      for (let j = c * chunk; j < (c + 1) * chunk && j <= i; j++) sum += dM[j];
       total += sum;
       add(dg, c, sum);
-      if (i <= closing[c]!) add(dl, c, sum);
+      if (i <= closing[c]) add(dl, c, sum);
       if (i <= windowEnd(c, chunk, window)) add(dw, c, sum);
       if (c < oldest) continue;
       if (c >= p && c < r) add(dg, c, -open);

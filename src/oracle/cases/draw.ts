@@ -87,7 +87,7 @@ function shapeLogits(
 function poison({ with: what, positions }: Poison, { headDim: d }: CaseParameters, kv: readonly FloatTensor[]): void {
   const values = POISONS[what];
   for (const { data } of kv) {
-    for (const j of positions) for (let c = 0; c < d; c++) data[j * d + c] = values[c % values.length]!;
+    for (const j of positions) for (let c = 0; c < d; c++) data[j * d + c] = values[c % values.length];
   }
 }
 

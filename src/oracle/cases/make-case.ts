@@ -48,7 +48,7 @@ export async function caseOf(
   const expected = await solve(engine, parameters, inputs);
   const skipped = notCompared(parameters, inputs, expected);
   // Processors differ in the sign of the NaN that they compute: files must not.
-  for (const [key, at] of Object.entries(skipped)) for (const n of at) expected[key]!.data[n] = NaN;
+  for (const [key, at] of Object.entries(skipped)) for (const n of at) expected[key].data[n] = NaN;
   return { name, why, parameters, inputs, expected, notCompared: skipped };
 }
 
@@ -58,7 +58,7 @@ function checkInputs(parameters: CaseParameters, inputs: Tensors): void {
   if (!inputs.types === !inputs.scores) throw new ShapeError('types and scores are both given or both missing: give one of them');
   for (const [name, tensor] of Object.entries(inputs)) {
     if (!Object.hasOwn(shapes, name)) throw new ShapeError(`an input is named ${name}: use ${Object.keys(shapes).join(', ')}`);
-    expectShape(name, tensor, shapes[name]!, 'the parameters say so');
+    expectShape(name, tensor, shapes[name], 'the parameters say so');
     checkLength(name, tensor.shape, tensor.data);
     const whole = name === 'types' || name === 'forced';
     if (!(tensor.data instanceof (whole ? Int32Array : Float64Array))) {
@@ -75,18 +75,18 @@ function notCompared(parameters: CaseParameters, inputs: Tensors, expected: Tens
   const last = (expected.last as IntegerTensor).data;
   const unsound = (name: string): Uint8Array => {
     const { data, shape } = inputs[name] as FloatTensor;
-    const rows = new Uint8Array(data.length / shape[3]!);
-    data.forEach((x, n) => (rows[Math.floor(n / d)]! |= Number.isFinite(x) ? 0 : 1));
+    const rows = new Uint8Array(data.length / shape[3]);
+    data.forEach((x, n) => (rows[Math.floor(n / d)] |= Number.isFinite(x) ? 0 : 1));
     return rows;
   };
   const [queries, keys, values] = [unsound('q'), unsound('k'), unsound('v')];
   const rows: number[] = [];
   const bad = Array.from({ length: B * G }, (_, head) =>
-    Array.from({ length: N }, (_, j) => j).filter((j) => keys[head * N + j]! | values[head * N + j]!));
+    Array.from({ length: N }, (_, j) => j).filter((j) => keys[head * N + j] | values[head * N + j]));
   for (let row = 0; row < B * H * N; row++) {
     const [b, h, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
     const head = b * G + Math.floor(h / (H / G));
-    if (queries[row] || bad[head]!.some((j) => isVisible(i, j, last[head * N + j]!))) rows.push(row);
+    if (queries[row] || bad[head].some((j) => isVisible(i, j, last[head * N + j]))) rows.push(row);
   }
   if (rows.length === 0) return {};
   const out = rows.flatMap((row) => Array.from({ length: d }, (_, c) => row * d + c));

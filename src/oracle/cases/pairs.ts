@@ -39,7 +39,7 @@ export function pairsOf(parameters: CaseParameters, inputs: Tensors, head: numbe
   const { queryHeads: H, kvHeads: G, tokens: N, headDim: d, scale, rule } = parameters;
   const R = H / G;
   const cut = (name: string, heads: number): Float64Array =>
-    (inputs[name]!.data as Float64Array).subarray(head * heads * N * d, (head + 1) * heads * N * d);
+    (inputs[name].data as Float64Array).subarray(head * heads * N * d, (head + 1) * heads * N * d);
   return {
     queryHeads: R, tokens: N, headDim: d, scale, rule, q: cut('q', R), k: cut('k', 1), v: cut('v', 1),
     ...(inputs.dout && { dout: cut('dout', R) }),
@@ -86,8 +86,8 @@ function products(
       let s20 = 0, s21 = 0, s22 = 0, s23 = 0;
       let s30 = 0, s31 = 0, s32 = 0, s33 = 0;
       for (let c = 0; c < d; c++) {
-        const x0 = a[a0 + c]!, x1 = a[a1 + c]!, x2 = a[a2 + c]!, x3 = a[a3 + c]!;
-        const y0 = b[b0 + c]!, y1 = b[b1 + c]!, y2 = b[b2 + c]!, y3 = b[b3 + c]!;
+        const x0 = a[a0 + c], x1 = a[a1 + c], x2 = a[a2 + c], x3 = a[a3 + c];
+        const y0 = b[b0 + c], y1 = b[b1 + c], y2 = b[b2 + c], y3 = b[b3 + c];
         s00 += x0 * y0; s01 += x0 * y1; s02 += x0 * y2; s03 += x0 * y3;
         s10 += x1 * y0; s11 += x1 * y1; s12 += x1 * y2; s13 += x1 * y3;
         s20 += x2 * y0; s21 += x2 * y1; s22 += x2 * y2; s23 += x2 * y3;
@@ -116,12 +116,12 @@ export function maskGradientRowSums(
         const i = first + r;
         const row = h * N + i;
         let D = 0;
-        for (let c = row * d; c < (row + 1) * d; c++) D += pairs.dout![c]! * out.data[start * d + c]!;
+        for (let c = row * d; c < (row + 1) * d; c++) D += pairs.dout![c] * out.data[start * d + c];
         const [from, to] = [r * stride, r * stride + i + 1];
-        const n = pairs.rule === 'exact' ? lse.data[start + row]! : logSumExp(S, from, to);
+        const n = pairs.rule === 'exact' ? lse.data[start + row] : logSumExp(S, from, to);
         let sum = 0;
-        for (let pair = from; pair < to; pair++) sum += Math.exp(S[pair]! - n) * (P[pair]! - D);
-        data[head * N + i] = data[head * N + i]! + sum;
+        for (let pair = from; pair < to; pair++) sum += Math.exp(S[pair] - n) * (P[pair] - D);
+        data[head * N + i] = data[head * N + i] + sum;
       }
     });
   }
@@ -130,8 +130,8 @@ export function maskGradientRowSums(
 
 function logSumExp(x: Float64Array, from: number, to: number): number {
   let max = -Infinity;
-  for (let n = from; n < to; n++) if (x[n]! > max) max = x[n]!;
+  for (let n = from; n < to; n++) if (x[n] > max) max = x[n];
   let sum = 0;
-  for (let n = from; n < to; n++) sum += Math.exp(x[n]! - max);
+  for (let n = from; n < to; n++) sum += Math.exp(x[n] - max);
   return max + Math.log(sum);
 }

@@ -34,7 +34,7 @@ export async function solve(engine: Engine, parameters: CaseParameters, inputs: 
     const noisy = noise && { noise: up(noise) };
     const chosen = scores && engine.tokenTypes(up(scores), { temperature, ...noisy, ...forcing });
     if (chosen) [chosen.types, chosen.probabilities].forEach(keep);
-    const types = chosen?.types ?? up(inputs.types!);
+    const types = chosen?.types ?? up(inputs.types);
     const typeValues = await engine.readIntegers(types);
     if (chosen) expected.types = whole(typeValues, types.shape);
     const last = keep(engine.lifetime(types, N, { window, chunk }));
@@ -44,8 +44,8 @@ export async function solve(engine: Engine, parameters: CaseParameters, inputs: 
     const truths = attentionTruths(parameters, inputs, typeValues, lastValues);
     Object.assign(expected, truths);
     if (scores && inputs.dout) {
-      const triples = ['dg', 'dl', 'dw'].map((name) => expected[name]!.data);
-      const dTypes = up(float(Array.from(scores.data, (_, n) => triples[n % 3]![Math.floor(n / 3)]!), scores.shape));
+      const triples = ['dg', 'dl', 'dw'].map((name) => expected[name].data);
+      const dTypes = up(float(Array.from(scores.data, (_, n) => triples[n % 3][Math.floor(n / 3)]), scores.shape));
       const priced = keep(engine.addMemoryPrice(dTypes, types, N, { window, chunk, weight: price }));
       const probabilities = up(softmax(scores, noise, temperature));
       const dScores = keep(engine.tokenTypesBackward(priced, probabilities, { temperature, ...forcing }));
@@ -62,19 +62,19 @@ export async function solve(engine: Engine, parameters: CaseParameters, inputs: 
 function softmax(scores: NamedTensor, noise: NamedTensor | undefined, temperature: number): FloatTensor {
   const y = Float64Array.from(scores.data, (x, n) => x + (noise?.data[n] ?? 0));
   for (let t = 0; t < y.length; t += 3) {
-    const max = Math.max(y[t]!, y[t + 1]!, y[t + 2]!);
-    const E = [0, 1, 2].map((c) => exp((y[t + c]! - max) / temperature));
-    for (let c = 0; c < 3; c++) y[t + c] = E[c]! / (E[0]! + E[1]! + E[2]!);
+    const max = Math.max(y[t], y[t + 1], y[t + 2]);
+    const E = [0, 1, 2].map((c) => exp((y[t + c] - max) / temperature));
+    for (let c = 0; c < 3; c++) y[t + c] = E[c] / (E[0] + E[1] + E[2]);
   }
   return float(y, scores.shape);
 }
 
 function maskOf(last: Int32Array, [B, G, N]: readonly number[]): IntegerTensor {
-  const shape = [B!, G!, N!, N!];
+  const shape = [B, G, N, N];
   const mask = new Int32Array(sizeOf(shape));
-  for (let head = 0; head < B! * G!; head++) {
-    for (let i = 0; i < N!; i++) {
-      for (let j = 0; j <= i; j++) if (i <= last[head * N! + j]!) mask[(head * N! + i) * N! + j] = 1;
+  for (let head = 0; head < B * G; head++) {
+    for (let i = 0; i < N; i++) {
+      for (let j = 0; j <= i; j++) if (i <= last[head * N + j]) mask[(head * N + i) * N + j] = 1;
     }
   }
   return whole(mask, shape, 'U8');
@@ -100,14 +100,14 @@ function trace(
       const at = head * N + j;
       const full = chunkEnd(chunkOf(j, chunk), chunk) < N;
       const local = full && types[head * chunks + chunkOf(j, chunk)] === TokenType.LOCAL;
-      if (local && last[at]! < N) closedBy[at] = last[at]!;
+      if (local && last[at] < N) closedBy[at] = last[at];
     }
     let next = 0;
     for (let r = 0; r < R; r++) {
-      next += steps[r]!;
+      next += steps[r];
       let held = 0;
       for (let j = 0; j < next; j++) {
-        if (last[head * N + j]! >= next) {
+        if (last[head * N + j] >= next) {
           live[(r * B * G + head) * N + j] = 1;
           held++;
         } else if (evictedAt[head * N + j] === -1) evictedAt[head * N + j] = r;

@@ -22,7 +22,7 @@ const decode = (prefill: number, tokens: number): number[] => [prefill, ...every
 const given = (...pattern: string[]): Changes => ({ types: { pattern } });
 /** `letters` with GLOBAL at `at`. */
 const withGlobals = (letters: string, tokens: number, at: readonly number[]): string =>
-  Array.from({ length: tokens }, (_, j) => (at.includes(j) ? 'G' : letters[j % letters.length]!)).join('');
+  Array.from({ length: tokens }, (_, j) => (at.includes(j) ? 'G' : letters[j % letters.length])).join('');
 
 const SIZES: readonly Recipe[] = [
   recipe('one-token', 'a row that sees itself alone: Z = 1, no gradient to q and k', { tokens: 1, steps: [1] }),

@@ -22,16 +22,16 @@ export function typeSums(types: Int32Array, N: number, { window, chunk }: { wind
   const { own, closing, previousGlobal } = planOf(types, N, chunk);
   const [A, B, count] = [0, 1, 2].map(() => new Float64Array(3 * chunks)) as [Float64Array, Float64Array, Float64Array];
   const add = (at: number, a: number, b: number, n: number): void => {
-    A[at] = A[at]! + a;
-    B[at] = B[at]! + b;
-    count[at] = count[at]! + n;
+    A[at] = A[at] + a;
+    B[at] = B[at] + b;
+    count[at] = count[at] + n;
   };
   return {
     first: A, second: B, count,
     addRow(i, first, second) {
       const r = chunkOf(i, chunk);
-      const p = previousGlobal[r]!; // only GLOBAL chunk p and the chunks after it can still close something at i
-      const oldest = p < 0 ? 0 : previousGlobal[p]! + 1;
+      const p = previousGlobal[r]; // only GLOBAL chunk p and the chunks after it can still close something at i
+      const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
       let openA = 0, openB = 0, open = 0; // LOCAL pairs since the GLOBAL before c
       for (let c = 0; c <= r; c++) {
         let a = 0;
@@ -39,12 +39,12 @@ export function typeSums(types: Int32Array, N: number, { window, chunk }: { wind
         const begin = c * chunk;
         const end = Math.min(begin + chunk, i + 1);
         for (let j = begin; j < end; j++) {
-          a += first[j]!;
-          b += second[j]!;
+          a += first[j];
+          b += second[j];
         }
         const n = end - begin;
         add(3 * c, a, b, n);
-        if (i <= closing[c]!) add(3 * c + 1, a, b, n);
+        if (i <= closing[c]) add(3 * c + 1, a, b, n);
         if (i <= windowEnd(c, chunk, window)) add(3 * c + 2, a, b, n);
         if (c < oldest) continue;
         if (c >= p && c < r) add(3 * c, openA, openB, open);

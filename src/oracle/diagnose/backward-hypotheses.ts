@@ -85,7 +85,7 @@ function ownForward(scene: Scene, options: RowOptions): Required<Pick<Change, 'w
       const m = Math.max(...row.S);
       const lse = m + Math.log(row.S.reduce((sum, x) => sum + Math.exp(x - m), 0));
       const gain = (j: number): number => scene.gain(query, row.from * scene.N + j);
-      const D = row.keys.reduce((sum, j, n) => sum + Math.exp(row.S[n]! - lse) * gain(j), 0);
+      const D = row.keys.reduce((sum, j, n) => sum + Math.exp(row.S[n] - lse) * gain(j), 0);
       known.set(query, made = { lse, D });
     }
     return made;
@@ -157,7 +157,7 @@ function slope(scene: Scene, made: Change, query: number, key: number): number {
 }
 
 function axpy(a: number, x: Float64Array, row: number, y: Float64Array, d: number): void {
-  for (let c = 0; c < d; c++) y[c] = y[c]! + a * x[row * d + c]!;
+  for (let c = 0; c < d; c++) y[c] = y[c] + a * x[row * d + c];
 }
 
 /** Wrong dM of one pair, summed over the group: [head, i, j]. */

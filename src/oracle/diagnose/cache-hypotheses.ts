@@ -75,16 +75,16 @@ function run(scene: Scene, head: number, change: Change): Story {
       } else if (own[c] === TokenType.LOCAL) {
         open.push(...tokens);
         ever = [...ever, ...tokens];
-      } else for (const j of tokens) last[j] = scene.last[head * N + j]!;
+      } else for (const j of tokens) last[j] = scene.last[head * N + j];
     }
     if (change.lastGlobal && ends.length > 1) {
-      for (let j = 0; j < N; j++) if (ends.includes(closedBy[j]!)) closedBy[j] = last[j] = ends.at(-1)!;
+      for (let j = 0; j < N; j++) if (ends.includes(closedBy[j])) closedBy[j] = last[j] = ends.at(-1)!;
     }
     if (change.last) {
       for (let j = 0; j < next; j++) last[j] = change.last(head, j);
-      for (let j = 0; j < N; j++) if (closedBy[j]! >= 0) closedBy[j] = last[j]!;
+      for (let j = 0; j < N; j++) if (closedBy[j] >= 0) closedBy[j] = last[j];
     }
-    const dies = (j: number): boolean => !change.never && last[j]! < next + (change.shift ?? 0);
+    const dies = (j: number): boolean => !change.never && last[j] < next + (change.shift ?? 0);
     for (const j of entries) if (dies(j)) evictedAt[j] = r;
     entries = entries.filter((j) => !dies(j));
     held.push(change.renumbers ? entries.map((_, n) => n) : [...entries]);
@@ -106,12 +106,12 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
     const live: Uint8Array[] = [];
     const held = (head: number, r: number): Uint8Array => (live[head * scene.parameters.steps.length + r] ??= (() => {
       const all = new Uint8Array(N);
-      for (const j of story(head).held[r]!) all[j] = 1;
+      for (const j of story(head).held[r]) all[j] = 1;
       return all;
     })());
-    const predict = output === 'cache_closed_by' ? (row: number) => [story(Math.floor(row / N)).closedBy[row % N]!]
-      : output === 'cache_evicted_at' ? (row: number) => [story(Math.floor(row / N)).evictedAt[row % N]!]
-        : (row: number) => [held(Math.floor(row / N) % heads, Math.floor(row / (N * heads)))[row % N]!];
+    const predict = output === 'cache_closed_by' ? (row: number) => [story(Math.floor(row / N)).closedBy[row % N]]
+      : output === 'cache_evicted_at' ? (row: number) => [story(Math.floor(row / N)).evictedAt[row % N]]
+        : (row: number) => [held(Math.floor(row / N) % heads, Math.floor(row / (N * heads)))[row % N]];
     if (output !== 'cache_out') {
       yield { name: change.name, predict };
       continue;
@@ -119,8 +119,8 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
     if (change.renumbers) continue;
     const steps = stepsOf(scene);
     const sees: Sees = (head, i, j) => {
-      const gone = story(head).evictedAt[j]!;
-      return j <= i && i <= story(head).last[j]! && (gone < 0 || gone >= steps[i]!);
+      const gone = story(head).evictedAt[j];
+      return j <= i && i <= story(head).last[j] && (gone < 0 || gone >= steps[i]);
     };
     yield { name: change.name, sees, predict: seeing(scene, sees) };
   }
@@ -147,10 +147,10 @@ function* attending(scene: Scene): Generator<Hypothesis> {
   const step = stepsOf(scene);
   const ends: number[] = [];
   steps.forEach((T, r) => ends.push((ends[r - 1] ?? 0) + T));
-  const end = (i: number): number => ends[step[i]!]!;
-  const begin = (i: number): number => end(i) - steps[step[i]!]!;
-  const last = (head: number, j: number): number => scene.last[head * N + j]!;
-  const type = (head: number, j: number): number => scene.plan(head).own[Math.floor(j / C)]!;
+  const end = (i: number): number => ends[step[i]];
+  const begin = (i: number): number => end(i) - steps[step[i]];
+  const last = (head: number, j: number): number => scene.last[head * N + j];
+  const type = (head: number, j: number): number => scene.plan(head).own[Math.floor(j / C)];
   const by = (name: DiagnosisName, sees: Sees): Hypothesis => ({ name, sees, predict: seeing(scene, sees) });
   const limited = (name: DiagnosisName, also: Sees): Hypothesis =>
     by(name, (head, i, j) => scene.sees(head, i, j) && (j === i || also(head, i, j)));
@@ -197,7 +197,7 @@ function* bytes(scene: Scene): Generator<Hypothesis> {
   const live = (scene.expected.cache_live as IntegerTensor).data;
   const count = (r: number, head: number): number => {
     let held = 0;
-    for (let j = 0; j < N; j++) held += live[(r * heads + head) * N + j]!;
+    for (let j = 0; j < N; j++) held += live[(r * heads + head) * N + j];
     return held;
   };
   const seen = (r: number): number => steps.slice(0, r + 1).reduce((a, b) => a + b, 0);

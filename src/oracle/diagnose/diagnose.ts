@@ -56,14 +56,14 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const also = candidates.slice(1, 3).map((each) => DIAGNOSES[each]);
   const like = name === 'unknown' ? 'Looks like nothing that the oracle knows'
     : `Looks like: ${DIAGNOSES[name]}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
-  const cause = name === 'unknown' && output.startsWith('cache') && isInteger(scene.expected[output]!) ? 'cache' : causeOf(name);
+  const cause = name === 'unknown' && output.startsWith('cache') && isInteger(scene.expected[output]) ? 'cache' : causeOf(name);
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
   return { divergence: found, diagnosis: { cause, name, candidates, words: `${words}. ${like}` } };
 };
 
 function unusable(reports: readonly TensorReport[]): Diagnosis {
   const bad = reports.find(({ status }) => status !== 'pass' && status !== 'skipped')!;
-  const name = { 'missing': 'missing', 'wrong shape': 'wrong-shape', 'wrong dtype': 'wrong-dtype' }[bad.status as 'missing']!;
+  const name = { 'missing': 'missing', 'wrong shape': 'wrong-shape', 'wrong dtype': 'wrong-dtype' }[bad.status as 'missing'];
   return { cause: 'unusable', name, candidates: [name], words: `${bad.name}: ${bad.note}. ${DIAGNOSES[name as DiagnosisName]}` };
 }
 
@@ -89,7 +89,7 @@ class Sample {
   readonly #squares: number;
 
   constructor(scene: Scene, output: OutputName, report: TensorReport, skip: readonly number[]) {
-    const truth = scene.expected[output]!;
+    const truth = scene.expected[output];
     this.#scene = scene;
     this.#output = output;
     this.#width = rowWidth(output, scene.d);
@@ -100,7 +100,7 @@ class Sample {
     if (this.#exact) this.#rows = all;
     else {
       const off = Float64Array.from(all, (row) => this.#deviation(row));
-      const worst = all.filter((row) => off[row]! > 0).sort((a, b) => off[b]! - off[a]! || a - b);
+      const worst = all.filter((row) => off[row] > 0).sort((a, b) => off[b] - off[a] || a - b);
       const most = scene.N > 1000 ? 4 : 10;
       const spread = Array.from({ length: 2 * most }, (_, n) => Math.floor((n + 0.5) * count / (2 * most)));
       const furthest = Array.from({ length: most }, (_, n) => worst[Math.floor(n * worst.length / (2 * most))] ?? 0);
@@ -110,11 +110,11 @@ class Sample {
   }
 
   #numbers(row: number, use: (actual: number, truth: number, n: number) => boolean | void): boolean {
-    const [actual, truth] = [this.#scene.outputs[this.#output]!.data, this.#scene.truth(this.#output)];
+    const [actual, truth] = [this.#scene.outputs[this.#output].data, this.#scene.truth(this.#output)];
     for (let c = 0; c < this.#width; c++) {
       const at = row * this.#width + c;
       if (this.#skip.has(at)) continue;
-      if (use(actual[at]!, truth[at]!, c) === false) return false;
+      if (use(actual[at], truth[at], c) === false) return false;
     }
     return true;
   }
@@ -137,7 +137,7 @@ class Sample {
     for (const row of this.#rows) {
       const made = predict(row);
       const fits = this.#numbers(row, (actual, _, n) => {
-        const [a, p] = [clip(actual), clip(made[n]!)];
+        const [a, p] = [clip(actual), clip(made[n])];
         if (Object.is(a, p) || a === p) return;
         if (this.#exact || !Number.isFinite(a) || !Number.isFinite(p)) return false;
         left += (a - p) ** 2;

@@ -117,9 +117,9 @@ function online(
   let [m, Z] = [-Infinity, 0];
   const o = new Float64Array(scene.d);
   for (let at = 0; at < row.keys.length;) {
-    const t = Math.floor(row.keys[at]! / tile);
+    const t = Math.floor(row.keys[at] / tile);
     let end = at;
-    while (end < row.keys.length && Math.floor(row.keys[end]! / tile) === t) end++;
+    while (end < row.keys.length && Math.floor(row.keys[end] / tile) === t) end++;
     const part = { ...row, keys: row.keys.slice(at, end), S: row.S.slice(at, end) };
     const top = Math.max(m, ...part.S);
     const alpha = m === -Infinity ? 0 : scene.exp(m - top);
@@ -127,7 +127,7 @@ function online(
     const E = part.S.map((x) => scene.exp(x - weigh));
     const kept = later && name === 'online-stale' ? 1 : alpha;
     Z = Z * (name === 'online-sum' ? 1 : kept) + sum(E);
-    scene.weigh(part, E).forEach((x, c) => (o[c] = o[c]! * (name === 'online-output' ? 1 : kept) + x));
+    scene.weigh(part, E).forEach((x, c) => (o[c] = o[c] * (name === 'online-output' ? 1 : kept) + x));
     m = later && name === 'online-stale' && m !== -Infinity ? m : top;
     at = end;
   }
@@ -210,7 +210,7 @@ function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
           const at = (row.from * N + j) * scene.d;
           return scene.v.subarray(at, at + scene.d);
         };
-        const poisoned = row.keys.some((j, n) => reaches(row.S[n]!) || value(j).some((x) => !Number.isFinite(x)));
+        const poisoned = row.keys.some((j, n) => reaches(row.S[n]) || value(j).some((x) => !Number.isFinite(x)));
         return poisoned ? nothing : attend(scene, scene.row(query));
       });
     }
@@ -219,7 +219,7 @@ function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
     for (const skips of [false, true]) {
       yield by('empty-tile', (query) => {
         const row = scene.row(query);
-        const before = Math.floor(row.keys[0]! / tile);
+        const before = Math.floor(row.keys[0] / tile);
         const met = Array.from({ length: before }, (_, t) => t)
           .some((t) => !skips || blockSees(scene, row, t, tile));
         return met ? nothing : attend(scene, row);
@@ -279,7 +279,7 @@ function accumulate(scene: Scene, query: number, round: (x: number) => number, o
   if (ofS) {
     const S = row.keys.map((j) => {
       let total = 0;
-      for (let c = 0; c < d; c++) total = round(total + round(q[query * d + c]! * k[(row.from * N + j) * d + c]!));
+      for (let c = 0; c < d; c++) total = round(total + round(q[query * d + c] * k[(row.from * N + j) * d + c]));
       return scene.parameters.scale * total;
     });
     row = { ...row, S };
@@ -288,7 +288,7 @@ function accumulate(scene: Scene, query: number, round: (x: number) => number, o
   if (!ofOut) return { out, lse };
   const total = new Float64Array(d);
   row.keys.forEach((j, n) => {
-    for (let c = 0; c < d; c++) total[c] = round(total[c]! + round(E[n]! * v[(row.from * N + j) * d + c]!));
+    for (let c = 0; c < d; c++) total[c] = round(total[c] + round(E[n] * v[(row.from * N + j) * d + c]));
   });
   return { out: total.map((x) => x / Z), lse };
 }

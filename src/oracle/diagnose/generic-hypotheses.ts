@@ -14,7 +14,7 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   if (truth instanceof Int32Array || !['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'].includes(output)) return;
   const width = rowWidth(output, d);
   const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
-  const heads = scene.expected[output]!.shape[1]!;
+  const heads = scene.expected[output].shape[1];
   const by = (name: DiagnosisName, predict: (row: number) => ArrayLike<number>): Hypothesis => ({ name, predict });
   yield by('layout-heads', (row) => {
     const [b, rest] = [Math.floor(row / (heads * N)), row % (heads * N)];
@@ -25,7 +25,7 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
       const [head, n] = [Math.floor(row / N), row % N];
       return Array.from({ length: d }, (_, c) => {
         const at = n * d + c;
-        return truth[(head * N + at % N) * d + Math.floor(at / N)]!;
+        return truth[(head * N + at % N) * d + Math.floor(at / N)];
       });
     });
   }
@@ -41,7 +41,7 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
 export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { d } = scene;
   const truth = scene.truth(output);
-  const actual = scene.outputs[output]!.data;
+  const actual = scene.outputs[output].data;
   if (truth instanceof Int32Array) return;
   const width = rowWidth(output, d);
   const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
@@ -52,14 +52,14 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
   yield by('sign', (row) => rowOf(row).map((x) => -x));
   let [both, own] = [0, 0];
   for (let n = 0; n < truth.length; n++) {
-    if (!Number.isFinite(actual[n]!) || !Number.isFinite(truth[n]!)) continue;
-    both += actual[n]! * truth[n]!;
-    own += truth[n]! * truth[n]!;
+    if (!Number.isFinite(actual[n]) || !Number.isFinite(truth[n])) continue;
+    both += actual[n] * truth[n];
+    own += truth[n] * truth[n];
   }
   const factor = both / own;
   // A factor fits anything a little: it must leave next to nothing.
   let left = 0;
-  for (let n = 0; n < truth.length; n++) if (Number.isFinite(truth[n]!)) left += (actual[n]! - factor * truth[n]!) ** 2;
+  for (let n = 0; n < truth.length; n++) if (Number.isFinite(truth[n])) left += (actual[n] - factor * truth[n]) ** 2;
   if (left < 1e-6 * own * (factor - 1) ** 2 && factor !== 0 && Math.abs(factor + 1) > 1e-4) {
     yield by('factor', (row) => rowOf(row).map((x) => factor * x));
   }
@@ -69,14 +69,14 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
 /** Rows from which one key more, or one less, is seen. */
 function* oneKey(scene: Parameters<Hypotheses>[0]): Generator<Hypothesis> {
   const { N, d } = scene;
-  const actual = scene.outputs.out!.data;
+  const actual = scene.outputs.out.data;
   yield {
     name: 'one-key',
     predict: (query) => {
-      const given = Float64Array.from({ length: d }, (_, c) => actual[query * d + c]!);
+      const given = Float64Array.from({ length: d }, (_, c) => actual[query * d + c]);
       const truth = scene.truth('out').slice(query * d, (query + 1) * d) as Float64Array;
       const [head, i] = [scene.headOf(query), query % N];
-      const off = (x: ArrayLike<number>): number => given.reduce((sum, y, c) => sum + (y - x[c]!) ** 2, 0);
+      const off = (x: ArrayLike<number>): number => given.reduce((sum, y, c) => sum + (y - x[c]) ** 2, 0);
       let [nearest, distance] = [truth, off(truth) / 16];
       for (let j = 0; j < N; j++) {
         const row = scene.row(query, { sees: (_, at, key) => (key === j) !== scene.sees(head, at, key) });

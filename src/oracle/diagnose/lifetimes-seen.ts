@@ -25,13 +25,13 @@ export function* lives(scene: Scene): Generator<Life> {
     const last = (head: number, j: number): number => {
       made[head] ??= Int32Array.from({ length: N }, (_, t) => {
         const c = chunkOf(t, C);
-        return Math.min(change(head, t, scene.plan(head).own[c]!, c), FOREVER);
+        return Math.min(change(head, t, scene.plan(head).own[c], c), FOREVER);
       });
-      return made[head][j]!;
+      return made[head][j];
     };
     return { name, last, sees: (head, i, j) => j <= i && i <= last(head, j) };
   };
-  const right = (head: number, j: number): number => scene.last[head * N + j]!;
+  const right = (head: number, j: number): number => scene.last[head * N + j];
   const ofType = (wanted: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number): Life =>
     life(name, (head, j, type, c) => (type === wanted ? change(head, j, c) : right(head, j)));
 
@@ -69,7 +69,7 @@ export function* lives(scene: Scene): Generator<Life> {
   yield life('types-of-first-batch', (head, j) => right(head % G, j));
   const given = scene.types;
   yield life('unfinished-chunk', (head, _j, _, c) => {
-    const type = given[head * chunks + c]!;
+    const type = given[head * chunks + c];
     const own = given.subarray(head * chunks, (head + 1) * chunks);
     return type === GLOBAL ? FOREVER : type === WINDOW ? chunkEnd(c, C) + W
       : closer({ own } as unknown as Plan, c, C, (each) => each === GLOBAL);
@@ -110,6 +110,6 @@ export function* lives(scene: Scene): Generator<Life> {
 
 /** The end of the first chunk after c whose type closes. */
 function closer({ own }: Pick<Plan, 'own'>, c: number, C: number, closes: (type: number) => boolean): number {
-  for (let n = c + 1; n < own.length; n++) if (closes(own[n]!)) return chunkEnd(n, C);
+  for (let n = c + 1; n < own.length; n++) if (closes(own[n])) return chunkEnd(n, C);
   return FOREVER;
 }

@@ -86,7 +86,7 @@ export class Scene {
   }
 
   truth(name: OutputName): Float64Array | Int32Array {
-    return this.expected[name]!.data;
+    return this.expected[name].data;
   }
 
   headOf(query: number): number {
@@ -104,7 +104,7 @@ export class Scene {
   }
 
   /** §2. */
-  readonly sees: Sees = (head, i, j) => j <= i && i <= this.last[head * this.N + j]!;
+  readonly sees: Sees = (head, i, j) => j <= i && i <= this.last[head * this.N + j];
 
   /** q . k of a query and a key of any KV head, not scaled. */
   product(query: number, key: number, dims: number = this.d): number {
@@ -127,12 +127,12 @@ export class Scene {
       row = Float64Array.from({ length: N }, (_, j) => this.#dot(x, query, y, from * N + j, this.d));
       rows.set(at, row);
     }
-    return row[key - from * N]!;
+    return row[key - from * N];
   }
 
   #dot(x: Float64Array, row: number, y: Float64Array, other: number, dims: number): number {
     let sum = 0;
-    for (let c = 0; c < dims; c++) sum += x[row * this.d + c]! * y[other * this.d + c]!;
+    for (let c = 0; c < dims; c++) sum += x[row * this.d + c] * y[other * this.d + c];
     return sum;
   }
 
@@ -154,14 +154,14 @@ export class Scene {
     const out = new Float64Array(d);
     keys.forEach((j, n) => {
       const at = (from * N + j) * d;
-      for (let c = 0; c < d; c++) out[c] = out[c]! + weights[n]! * values[at + c]!;
+      for (let c = 0; c < d; c++) out[c] = out[c] + weights[n] * values[at + c];
     });
     return out;
   }
 
   /** lse_i of §3, as expected. */
   lse(query: number): number {
-    return this.truth('lse')[query]!;
+    return this.truth('lse')[query];
   }
 
   /** m_i of §3. */

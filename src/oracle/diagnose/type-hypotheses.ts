@@ -18,9 +18,9 @@ interface Scored {
 }
 
 function scoredOf({ inputs, chunks, parameters: { kvHeads: G } }: Scene): (t: number) => Scored {
-  const [scores, noise, forced] = [inputs.scores!.data, inputs.noise?.data, inputs.forced?.data];
+  const [scores, noise, forced] = [inputs.scores.data, inputs.noise?.data, inputs.forced?.data];
   return (t) => ({
-    scores: [0, 1, 2].map((n) => scores[3 * t + n]!),
+    scores: [0, 1, 2].map((n) => scores[3 * t + n]),
     noise: [0, 1, 2].map((n) => noise?.[3 * t + n] ?? 0),
     forced: forced?.[Math.floor(t / (G * chunks)) * chunks + t % chunks] === 1,
   });
@@ -28,7 +28,7 @@ function scoredOf({ inputs, chunks, parameters: { kvHeads: G } }: Scene): (t: nu
 
 function softmax(z: readonly number[]): number[] {
   const e = z.map((x) => Math.exp(x - Math.max(...z)));
-  return e.map((x) => x / (e[0]! + e[1]! + e[2]!));
+  return e.map((x) => x / (e[0] + e[1] + e[2]));
 }
 
 /** types [B,G,Nc]. */
@@ -37,32 +37,32 @@ export const choiceHypotheses: Hypotheses = function* (scene): Generator<Hypothe
   const of = scoredOf(scene);
   const { temperature: tau } = scene.parameters;
   const first = (z: readonly number[]): number => z.indexOf(Math.max(...z));
-  const sums = ({ scores, noise }: Scored): number[] => scores.map((x, n) => x + noise[n]!);
+  const sums = ({ scores, noise }: Scored): number[] => scores.map((x, n) => x + noise[n]);
   const choose = (name: DiagnosisName, choice: (scored: Scored, t: number) => number): Hypothesis => ({
     name, predict: (t) => [of(t).forced ? GLOBAL : choice(of(t), t)],
   });
   yield choose('ties-highest', (each) => sums(each).lastIndexOf(Math.max(...sums(each))));
   const single = (z: readonly number[]): number[] => {
     const e = z.map((x) => Math.fround(Math.exp(Math.fround(x - Math.max(...z)))));
-    const Z = Math.fround(Math.fround(e[0]! + e[1]!) + e[2]!);
+    const Z = Math.fround(Math.fround(e[0] + e[1]) + e[2]);
     return e.map((x) => Math.fround(x / Z));
   };
   yield choose('probabilities-tie', (each) => first(single(sums(each).map((x) => Math.fround(x / tau)))));
-  yield choose('noise-sign', ({ scores, noise }) => first(scores.map((x, n) => x - noise[n]!)));
+  yield choose('noise-sign', ({ scores, noise }) => first(scores.map((x, n) => x - noise[n])));
   yield choose('noise-ignored', ({ scores }) => first(scores));
-  yield choose('noise-untempered', ({ scores, noise }) => first(scores.map((x, n) => x / tau + noise[n]!)));
+  yield choose('noise-untempered', ({ scores, noise }) => first(scores.map((x, n) => x / tau + noise[n])));
   yield { name: 'forced-ignored', predict: (t) => [first(sums(of(t)))] };
   yield { name: 'forced-ignored', predict: (t) => [of(t).forced && t % scene.chunks === 0 ? GLOBAL : first(sums(of(t)))] };
   yield { name: 'forced-ignored', predict: (t) => [of(t).forced && t % scene.chunks > 0 ? GLOBAL : first(sums(of(t)))] };
   yield choose('argmin', (each) => sums(each).indexOf(Math.min(...sums(each))));
-  const swapped = (type: number): number => [GLOBAL, WINDOW, LOCAL][type]!;
+  const swapped = (type: number): number => [GLOBAL, WINDOW, LOCAL][type];
   yield choose('types-local-window', (each) => swapped(first(sums(each))));
   yield choose('types-reversed', (each) => 2 - first(sums(each)));
   yield { name: 'types-reversed', predict: (t) => [2 - (of(t).forced ? GLOBAL : first(sums(of(t))))] };
   const flat = Float64Array.from(scene.inputs.scores.data, (x, n) => x + (scene.inputs.noise?.data[n] ?? 0));
   yield choose('scores-transposed', (_, t) => {
     const [head, c] = [Math.floor(t / scene.chunks), t % scene.chunks];
-    return first([0, 1, 2].map((type) => flat[(head * 3 + type) * scene.chunks + c]!));
+    return first([0, 1, 2].map((type) => flat[(head * 3 + type) * scene.chunks + c]));
   });
 };
 
@@ -81,8 +81,8 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     return total;
   };
   const dM = kept(scene, rightPair(scene));
-  const end = (head: number, c: number): number => scene.plan(head).closing[c]!;
-  const own = (head: number, c: number): number => scene.plan(head).own[c]!;
+  const end = (head: number, c: number): number => scene.plan(head).closing[c];
+  const own = (head: number, c: number): number => scene.plan(head).own[c];
   const windowTo = (c: number): number => chunkEnd(c, C) + W;
   const plain = (at: WrongPair['at'], which: string): Sums => (head, c) =>
     which === 'dw' ? column(at, head, c, () => windowTo(c))
@@ -180,8 +180,8 @@ function kept(scene: Scene, at: WrongPair['at']): WrongPair['at'] {
   return (head, i, j) => {
     const all = known[head] ??= new Float64Array(N * N).fill(NaN);
     const n = i * N + j;
-    if (Number.isNaN(all[n]!)) all[n] = at(head, i, j);
-    return all[n]!;
+    if (Number.isNaN(all[n])) all[n] = at(head, i, j);
+    return all[n];
   };
 }
 
@@ -194,14 +194,14 @@ export const scoreHypotheses: Hypotheses = function* (scene): Generator<Hypothes
     const [head, c] = [Math.floor(t / chunks), t % chunks];
     const total = [0, 0, 0];
     for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
-      [N - 1, scene.plan(head).closing[c]!, Math.min(chunkEnd(chunkOf(j, C), C) + W, N - 1)]
-        .forEach((last, type) => (total[type]! += price * (last - j)));
+      [N - 1, scene.plan(head).closing[c], Math.min(chunkEnd(chunkOf(j, C), C) + W, N - 1)]
+        .forEach((last, type) => (total[type] += price * (last - j)));
     }
     return total;
   };
   const probabilities = (t: number): number[] =>
-    softmax(of(t).scores.map((x, n) => (x + of(t).noise[n]!) / tau));
-  const triple = (t: number): number[] => (['dg', 'dl', 'dw'] as const).map((name) => scene.truth(name)[t]!);
+    softmax(of(t).scores.map((x, n) => (x + of(t).noise[n]) / tau));
+  const triple = (t: number): number[] => (['dg', 'dl', 'dw'] as const).map((name) => scene.truth(name)[t]);
   interface Wrong {
     y?: (t: number) => number[];
     dt?: (t: number) => number[];
@@ -209,7 +209,7 @@ export const scoreHypotheses: Hypotheses = function* (scene): Generator<Hypothes
     mean?: boolean;
     forced?: boolean;
   }
-  const priced = (t: number): number[] => triple(t).map((x, n) => x + prices(t)[n]!);
+  const priced = (t: number): number[] => triple(t).map((x, n) => x + prices(t)[n]);
   const wrong = (
     name: DiagnosisName, { y = probabilities, dt = priced, factor = 1, mean = true, forced = true }: Wrong,
   ): Hypothesis => ({
@@ -217,8 +217,8 @@ export const scoreHypotheses: Hypotheses = function* (scene): Generator<Hypothes
     predict: (t) => {
       if (forced && of(t).forced) return [0, 0, 0];
       const [p, x] = [y(t), dt(t)];
-      const about = mean ? p.reduce((sum, each, n) => sum + each * x[n]!, 0) : 0;
-      return p.map((each, n) => factor * each * (x[n]! - about) / tau);
+      const about = mean ? p.reduce((sum, each, n) => sum + each * x[n], 0) : 0;
+      return p.map((each, n) => factor * each * (x[n] - about) / tau);
     },
   });
   yield wrong('tau-missing', { factor: tau });
@@ -226,14 +226,14 @@ export const scoreHypotheses: Hypotheses = function* (scene): Generator<Hypothes
   yield wrong('softmax-mean', { mean: false });
   yield wrong('forced-gradient', { forced: false });
   yield wrong('price-missing', { dt: triple });
-  yield wrong('price-sign', { dt: (t) => triple(t).map((x, n) => x - prices(t)[n]!) });
-  yield wrong('price-chosen', { dt: (t) => triple(t).map((x, n) => (n === scene.types[t] ? x + prices(t)[n]! : x)) });
+  yield wrong('price-sign', { dt: (t) => triple(t).map((x, n) => x - prices(t)[n]) });
+  yield wrong('price-chosen', { dt: (t) => triple(t).map((x, n) => (n === scene.types[t] ? x + prices(t)[n] : x)) });
   yield wrong('probabilities-without-noise', { y: (t) => softmax(of(t).scores.map((x) => x / tau)) });
   yield wrong('probabilities-hard', { y: (t) => [0, 1, 2].map((n) => (n === scene.types[t] ? 1 : 0)) });
-  yield wrong('noise-sign', { y: (t) => softmax(of(t).scores.map((x, n) => (x - of(t).noise[n]!) / tau)) });
-  yield wrong('noise-untempered', { y: (t) => softmax(of(t).scores.map((x, n) => x / tau + of(t).noise[n]!)) });
-  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n]!)) });
-  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n]!)), factor: tau });
-  yield wrong('triple-swapped', { dt: (t) => [0, 2, 1].map((n) => priced(t)[n]!) });
+  yield wrong('noise-sign', { y: (t) => softmax(of(t).scores.map((x, n) => (x - of(t).noise[n]) / tau)) });
+  yield wrong('noise-untempered', { y: (t) => softmax(of(t).scores.map((x, n) => x / tau + of(t).noise[n])) });
+  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n])) });
+  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n])), factor: tau });
+  yield wrong('triple-swapped', { dt: (t) => [0, 2, 1].map((n) => priced(t)[n]) });
   yield wrong('types-reversed', { dt: (t) => priced(t).toReversed() });
 };

@@ -29,7 +29,7 @@ export function wordsOf(
   switch (output) {
     case 'types': {
       const t = at * scene.chunks + key!;
-      const of = (name: 'scores' | 'noise'): string => [0, 1, 2].map((n) => scene.inputs[name]!.data[3 * t + n]).join(' ');
+      const of = (name: 'scores' | 'noise'): string => [0, 1, 2].map((n) => scene.inputs[name].data[3 * t + n]).join(' ');
       const given = `scores ${of('scores')}${scene.inputs.noise ? `, noise ${of('noise')}` : ''}`;
       return { words: `${place} is ${type(actual)}, not ${type(expected)} (${given})` };
     }
@@ -74,8 +74,8 @@ function pairWords(scene: Scene, head: number, i: number, j: number, seen: boole
 /** "LOCAL, closed by the GLOBAL at 512 (last = 512)". */
 function keyWords(scene: Scene, head: number, j: number): string {
   const { chunk } = scene.parameters;
-  const type = scene.plan(head).own[chunkOf(j, chunk)]!;
-  const last = scene.last[head * scene.N + j]!;
+  const type = scene.plan(head).own[chunkOf(j, chunk)];
+  const last = scene.last[head * scene.N + j];
   if (type === TokenType.GLOBAL) return 'GLOBAL, seen for ever';
   if (type === TokenType.WINDOW) return `WINDOW (last = ${last})`;
   if (last === FOREVER) return 'LOCAL, closed by no GLOBAL yet';

@@ -115,51 +115,51 @@ export function headBudgets(
       const row = h * N + i;
       const start = r * stride;
       let n = 0;
-      for (let j = 0; j <= i; j++) if (last[j]! >= i) keys[n++] = j;
-      const unitS = (d + 5) * u * scale * Q.length[row]!;
+      for (let j = 0; j <= i; j++) if (last[j] >= i) keys[n++] = j;
+      const unitS = (d + 5) * u * scale * Q.length[row];
       visible.solve(S, start, keys, n, i, unitS, K.length);
       const { A, relative } = visible;
       lse[row] = visible.error;
       let [o, oTiny, length, error, lengths, D] = [0, 0, 0, 0, 0, 0];
       for (let at = 0; at < n; at++) {
-        const j = keys[at]!;
-        const a = A[at]!;
-        o += a * V.largest[j]! * relative[at]!;
-        length += a * V.largest[j]!;
-        oTiny += V.largest[j]!;
+        const j = keys[at];
+        const a = A[at];
+        o += a * V.largest[j] * relative[at];
+        length += a * V.largest[j];
+        oTiny += V.largest[j];
       }
       out[row] = o + length * (s + (n + 6) * u) + tiny * oTiny;
       if (!dO) continue;
       length = 0;
       for (let at = 0; at < n; at++) {
-        const j = keys[at]!;
-        const a = A[at]!;
-        D += a * P[start + j]!;
-        error += a * V.length[j]! * relative[at]!;
-        length += a * V.length[j]!;
-        lengths += V.length[j]!;
+        const j = keys[at];
+        const a = A[at];
+        D += a * P[start + j];
+        error += a * V.length[j] * relative[at];
+        length += a * V.length[j];
+        lengths += V.length[j];
       }
-      const doLength = dO.length[row]!;
-      const doMost = dO.largest[row]!;
+      const doLength = dO.length[row];
+      const doMost = dO.largest[row];
       const errorD = doLength * (error + length * (2 * s + (n + 6 + d) * u) + tiny * lengths);
       const unitP = d * u * doLength;
       let [dqError, dqSize, dqTiny] = [0, 0, 0];
-      const qMost = Q.largest[row]!;
+      const qMost = Q.largest[row];
       for (let at = 0; at < n; at++) {
-        const j = keys[at]!;
-        const a = A[at]!;
-        const e = relative[at]!;
-        const size = a * Math.abs(P[start + j]! - D);
-        const errorS = a * (1 + e) * (unitP * V.length[j]! + errorD) + size * (e + s + 4 * u);
-        dqError += errorS * K.largest[j]!;
-        dqSize += size * K.largest[j]!;
-        dqTiny += K.largest[j]!;
-        dk[j] = dk[j]! + errorS * qMost;
-        dkSize[j] = dkSize[j]! + size * qMost;
-        dkTiny[j] = dkTiny[j]! + qMost;
-        dv[j] = dv[j]! + doMost * (a * (e + s) + tiny);
-        dvSize[j] = dvSize[j]! + doMost * a;
-        seen[j] = seen[j]! + 1;
+        const j = keys[at];
+        const a = A[at];
+        const e = relative[at];
+        const size = a * Math.abs(P[start + j] - D);
+        const errorS = a * (1 + e) * (unitP * V.length[j] + errorD) + size * (e + s + 4 * u);
+        dqError += errorS * K.largest[j];
+        dqSize += size * K.largest[j];
+        dqTiny += K.largest[j];
+        dk[j] = dk[j] + errorS * qMost;
+        dkSize[j] = dkSize[j] + size * qMost;
+        dkTiny[j] = dkTiny[j] + qMost;
+        dv[j] = dv[j] + doMost * (a * (e + s) + tiny);
+        dvSize[j] = dvSize[j] + doMost * a;
+        seen[j] = seen[j] + 1;
       }
       dq[row] = scale * (dqError + dqSize * (n + 4) * u) + tinyS * dqTiny;
       // dM: all causal keys.
@@ -167,16 +167,16 @@ export function headBudgets(
       if (rule === 'exact') causal.weighBy(visible, i + 1, unitS, K.length);
       let [rowError, rowSize] = [0, 0];
       for (let j = 0; j <= i; j++) {
-        const a = causal.A[j]!;
-        const e = causal.relative[j]!;
-        const difference = Math.abs(P[start + j]! - D);
+        const a = causal.A[j];
+        const e = causal.relative[j];
+        const difference = Math.abs(P[start + j] - D);
         const size = a * difference;
         sizes[j] = size;
-        errors[j] = a * (1 + e) * (unitP * V.length[j]! + errorD) + size * (e + 4 * u) + flushed * (1 + difference);
-        rowError += errors[j]!;
+        errors[j] = a * (1 + e) * (unitP * V.length[j] + errorD) + size * (e + 4 * u) + flushed * (1 + difference);
+        rowError += errors[j];
         rowSize += size;
       }
-      dm[i] = dm[i]! + rowError + rowSize * (i + 1) * R * u;
+      dm[i] = dm[i] + rowError + rowSize * (i + 1) * R * u;
       sums!.addRow(i, errors, sizes);
     }
     onProgress(rows * (first + (rows + 1) / 2));
@@ -184,12 +184,12 @@ export function headBudgets(
 
   if (!sums) return { out, lse };
   for (let j = 0; j < N; j++) {
-    dv[j] = dv[j]! + dvSize[j]! * seen[j]! * u;
-    dk[j] = scale * (dk[j]! + dkSize[j]! * (seen[j]! + 4) * u) + tinyS * dkTiny[j]!;
+    dv[j] = dv[j] + dvSize[j] * seen[j] * u;
+    dk[j] = scale * (dk[j] + dkSize[j] * (seen[j] + 4) * u) + tinyS * dkTiny[j];
   }
   const of = (which: number): Float64Array => Float64Array.from({ length: sums.count.length / 3 }, (_, c) => {
     const at = 3 * c + which;
-    return sums.first[at]! + sums.second[at]! * sums.count[at]! * u;
+    return sums.first[at] + sums.second[at] * sums.count[at] * u;
   });
   return { out, lse, dv, dq, dk, dm_rows: dm, dw: of(2), dl: of(1), dg: of(0) };
 }
@@ -200,8 +200,8 @@ function norms(x: Float64Array, d: number): { readonly length: Float64Array; rea
   for (let row = 0; row < length.length; row++) {
     let [sum, most] = [0, 0];
     for (let n = row * d; n < (row + 1) * d; n++) {
-      sum += x[n]! * x[n]!;
-      most = Math.max(most, Math.abs(x[n]!));
+      sum += x[n] * x[n];
+      most = Math.max(most, Math.abs(x[n]));
     }
     length[row] = Math.sqrt(sum);
     largest[row] = most;
@@ -236,7 +236,7 @@ class RowLogSum {
     const u = this.#u;
     let [max, up] = [-Infinity, 0];
     for (let at = 0; at < n; at++) {
-      const value = S[start + keys[at]!]!;
+      const value = S[start + keys[at]];
       x[at] = value;
       if (value > max) {
         max = value;
@@ -245,29 +245,29 @@ class RowLogSum {
     }
     let [top, down] = [-Infinity, 0];
     for (let at = n - 1; at >= 0 && top < max; at--) {
-      if (x[at]! > top) {
-        top = x[at]!;
+      if (x[at] > top) {
+        top = x[at];
         down++;
       }
     }
     const rho = Math.max(up, down, Math.min(n, Math.ceil((i + 1) / 16)));
     let Z = 0;
     for (let at = 0; at < n; at++) {
-      x[at] = max - x[at]!;
-      Z += A[at] = Math.exp(-x[at]!);
+      x[at] = max - x[at];
+      Z += A[at] = Math.exp(-x[at]);
     }
     const base = u * (Math.abs(max) + 6 + 7 * rho);
     let growth = 0;
     for (let at = 0; at < n; at++) {
-      A[at] = A[at]! / Z;
-      const lambda = base + unit * kLength[keys[at]!]! + 11 * u * x[at]!;
+      A[at] = A[at] / Z;
+      const lambda = base + unit * kLength[keys[at]] + 11 * u * x[at];
       relative[at] = lambda;
-      growth += A[at]! * grown(lambda);
+      growth += A[at] * grown(lambda);
     }
     const log = Math.log(Z);
     const lse = max + log;
     const error = Math.log1p(growth) + u * (n + 14 + 15 * log + 4 * Math.abs(max) + 2 * Math.abs(lse));
-    for (let at = 0; at < n; at++) relative[at] = grown(relative[at]! + error);
+    for (let at = 0; at < n; at++) relative[at] = grown(relative[at] + error);
     [this.error, this.#lse, this.#max, this.#rho] = [error, lse, max, rho];
   }
 
@@ -276,9 +276,9 @@ class RowLogSum {
     const u = this.#u;
     const base = visible.error + u * (Math.abs(visible.#max) + 6 + 7 * visible.#rho);
     for (let j = 0; j < n; j++) {
-      const S = this.#max - this.#x[j]!;
+      const S = this.#max - this.#x[j];
       this.A[j] = Math.exp(S - visible.#lse);
-      this.relative[j] = grown(base + unit * kLength[j]! + 11 * u * Math.abs(visible.#max - S));
+      this.relative[j] = grown(base + unit * kLength[j] + 11 * u * Math.abs(visible.#max - S));
     }
   }
 }

@@ -57,7 +57,7 @@ export function compareReals(
   const ofTruth = rounded === 'f64' ? 0 : STORAGE[rounded];
   const range: Range = (t, n) => {
     const { perRow, width } = budgets;
-    const b = perRow[Math.floor(n / width)]!;
+    const b = perRow[Math.floor(n / width)];
     const most = b + s * (Math.abs(t) + b) + tiny + ofTruth * Math.abs(t);
     return [most, most];
   };
@@ -96,7 +96,7 @@ function compared(
   let worst: { ratio: number; at: number; budget: number } | undefined;
   for (let n = 0; n < truth.length; n++) {
     if (skipped.size > 0 && skipped.has(n)) continue;
-    const [t, a] = [truth[n]!, actual[n]!];
+    const [t, a] = [truth[n], actual[n]];
     count++;
     const [least, most] = range(t, n);
     const budget = a < t ? least : most;

@@ -59,16 +59,16 @@ export function divergenceOf(
   const report = reports.find(({ status, first }) => status === 'fail' && first !== undefined);
   if (!report) return undefined;
   const { name, first: at } = report;
-  const truth = expected[name]!;
+  const truth = expected[name];
   let rest = at!;
   const index = truth.shape.toReversed().map((size) => {
     const n = rest % size;
     rest = (rest - n) / size;
     return n;
   }).reverse();
-  const named = index.map((n, axis) => [AXES[name as OutputName][axis]!, n] as const)
+  const named = index.map((n, axis) => [AXES[name as OutputName][axis], n] as const)
     .filter(([axis]) => axis !== 'other');
   return {
-    tensor: name, index, ...Object.fromEntries(named), expected: truth.data[at!]!, actual: outputs[name]!.data[at!]!,
+    tensor: name, index, ...Object.fromEntries(named), expected: truth.data[at!], actual: outputs[name].data[at!],
   };
 }

@@ -31,27 +31,27 @@ export function scoreBudgets(
   const sum = (f: (n: number) => number): number => f(0) + f(1) + f(2);
   const largest = (f: (n: number) => number): number => Math.max(f(0), f(1), f(2));
   for (let t = 0; t < scores.length / 3; t++) {
-    const z = [0, 1, 2].map((n) => (scores[3 * t + n]! + noise[3 * t + n]!) / tau);
-    const a = largest((n) => (Math.abs(scores[3 * t + n]!) + Math.abs(noise[3 * t + n]!)) / tau);
+    const z = [0, 1, 2].map((n) => (scores[3 * t + n] + noise[3 * t + n]) / tau);
+    const a = largest((n) => (Math.abs(scores[3 * t + n]) + Math.abs(noise[3 * t + n])) / tau);
     const most = Math.max(...z);
-    const Z = sum((n) => Math.exp(z[n]! - most));
+    const Z = sum((n) => Math.exp(z[n] - most));
     const y = z.map((x) => Math.exp(x - most) / Z);
-    const far = largest((n) => Math.min(most - z[n]!, 800)); // beyond, e^-x vanishes and its error weighs nothing
+    const far = largest((n) => Math.min(most - z[n], 800)); // beyond, e^-x vanishes and its error weighs nothing
     const r = Math.expm1(2 * u * (12 * a + 5 * far + 6)) + 8 * u + s;
-    const values = GRADIENTS.map((name, n) => expected[name]!.data[t]! + prices[3 * t + n]!);
+    const values = GRADIENTS.map((name, n) => expected[name].data[t] + prices[3 * t + n]);
     const errors = GRADIENTS.map((name, n) => {
-      const [b, price] = [budgets[name]!.perRow[t]!, prices[3 * t + n]!];
-      const stored = s * (Math.abs(expected[name]!.data[t]!) + b + Math.abs(values[n]!));
+      const [b, price] = [budgets[name]!.perRow[t], prices[3 * t + n]];
+      const stored = s * (Math.abs(expected[name].data[t]) + b + Math.abs(values[n]));
       return b + stored + u * (chunk + 4) * price + 2 * tiny;
     });
-    const mean = sum((n) => y[n]! * values[n]!);
-    const size = sum((n) => y[n]! * Math.abs(values[n]!));
-    const ofMean = sum((n) => y[n]! * (errors[n]! + r * Math.abs(values[n]!)));
-    const vanished = 4 * tiny * largest((n) => Math.abs(values[n]!));
+    const mean = sum((n) => y[n] * values[n]);
+    const size = sum((n) => y[n] * Math.abs(values[n]));
+    const ofMean = sum((n) => y[n] * (errors[n] + r * Math.abs(values[n])));
+    const vanished = 4 * tiny * largest((n) => Math.abs(values[n]));
     for (let n = 0; n < 3; n++) {
-      const rounded = errors[n]! + ofMean + 6 * u * (Math.abs(values[n]!) + size);
-      const own = Math.abs(values[n]! - mean) * r + (1 + r) * rounded;
-      result[3 * t + n] = (y[n]! * own + vanished) / tau + tiny;
+      const rounded = errors[n] + ofMean + 6 * u * (Math.abs(values[n]) + size);
+      const own = Math.abs(values[n] - mean) * r + (1 + r) * rounded;
+      result[3 * t + n] = (y[n] * own + vanished) / tau + tiny;
     }
   }
   return result;
@@ -68,8 +68,8 @@ function pricesOf(
     for (let j = 0; j < N; j++) {
       const c = Math.floor(j / chunk);
       const at = 3 * (start + c);
-      const ends = [N - 1, closing[c]!, Math.min((c + 1) * chunk - 1 + window, N - 1)];
-      ends.forEach((end, n) => (prices[at + n] = prices[at + n]! + price * (end - j)));
+      const ends = [N - 1, closing[c], Math.min((c + 1) * chunk - 1 + window, N - 1)];
+      ends.forEach((end, n) => (prices[at + n] = prices[at + n] + price * (end - j)));
     }
   }
   return prices;

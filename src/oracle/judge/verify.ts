@@ -62,10 +62,10 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
   const dtype = options.dtype ?? claimOf(outputs);
   const asked = options.tensors ? outputNames(options.tensors) : OUTPUT_ORDER;
   const names = OUTPUT_ORDER.filter((name) => expected[name]);
-  const needed = names.filter((name) => asked.includes(name) && outputs[name] && !isInteger(expected[name]!));
+  const needed = names.filter((name) => asked.includes(name) && outputs[name] && !isInteger(expected[name]));
   const budgets = needed.length === 0 ? {} : budgetsOf(oracleCase, dtype, options);
   const tensors = names.map((name): TensorReport => {
-    const [truth, actual, budget] = [expected[name]!, outputs[name], ORIGINS[name]];
+    const [truth, actual, budget] = [expected[name], outputs[name], ORIGINS[name]];
     if (!asked.includes(name)) return { ...refused(name, 'skipped', 'not asked for'), budget };
     if (!actual) return { ...refused(name, 'missing', missing(expected, outputs)), budget };
     const report = name === 'cache_bytes' ? compareBytes(oracleCase, truth, actual, dtype)

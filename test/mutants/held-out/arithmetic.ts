@@ -31,7 +31,7 @@ export const FORWARDS: readonly Mutant[] = [
     const R = H / G;
     const sorted = (x: number): number => x % R * G + Math.floor(x / R);
     const back = (h: number): number => h % G * R + Math.floor(h / G);
-    const inputs: Record<string, NamedTensor> = { ...each.inputs, q: permuted(each.inputs.q!, turn(d, sorted)) };
+    const inputs: Record<string, NamedTensor> = { ...each.inputs, q: permuted(each.inputs.q, turn(d, sorted)) };
     if (inputs.dout) inputs.dout = permuted(inputs.dout, turn(d, sorted));
     const results: Record<string, NamedTensor> = { ...run({ ...each, inputs }) };
     for (const name of ['out', 'dq', 'cache_out', 'lse']) {
@@ -57,7 +57,7 @@ export const FORWARDS: readonly Mutant[] = [
     attend: tiled(32, (old, top) => ({ o: factor(old, top), Z: factor(old, top) }), (old) => old),
   }),
   hooked('adds-minus-1e4', 'adds -1e4 to the S of hidden keys', 'finite-mask', {
-    attend: (row, sees) => plain({ ...row, S: row.S.map((x, n) => (sees(row.keys[n]!) ? x : f(x - 1e4))) }),
+    attend: (row, sees) => plain({ ...row, S: row.S.map((x, n) => (sees(row.keys[n]) ? x : f(x - 1e4))) }),
   }),
   hooked('z-of-all', 'divides by the sum over all causal keys and writes a right lse', 'normalised-by-all', {
     attend: (row, sees) => {
@@ -65,7 +65,7 @@ export const FORWARDS: readonly Mutant[] = [
       return { ...seen, Z: f(causal.Z * f(Math.exp(f(causal.m - seen.m)))) };
     },
   }),
-  made('k-for-v', 'passes k twice', 'values-from-keys', (each) => run({ ...each, inputs: { ...each.inputs, v: each.inputs.k! } })),
+  made('k-for-v', 'passes k twice', 'values-from-keys', (each) => run({ ...each, inputs: { ...each.inputs, v: each.inputs.k } })),
   hooked('vectors-of-8', 'reads d in vectors of 8 and leaves out the rest', 'dim-tail', { dot: dots(vectors(8)) }),
   made('tail-of-qk', 'leaves the rest of d out of q . k in the forward alone', 'dim-tail', (each) => {
     const wrong = run(each, { dot: dots(vectors(4)) });
@@ -78,7 +78,7 @@ export const FORWARDS: readonly Mutant[] = [
       const at = n % (N * d);
       return n - at + at % N * d + Math.floor(at / N);
     };
-    return { ...results, out: permuted(results.out!, from) };
+    return { ...results, out: permuted(results.out, from) };
   }),
   hooked(
     'last-rows-16', 'never writes rows of a last tile of 16 that is not whole: out, lse and dq', 'tail-unwritten',
@@ -92,7 +92,7 @@ export const FORWARDS: readonly Mutant[] = [
   hooked('lse-is-max', 'writes the maximum where lse is asked for', 'lse-max-only', { lse: ({ m }) => m }),
   made('lse-exp2', 'writes lse times log2(e), and has it right in the backward', 'lse-base-2', (each) => {
     const right = run(each);
-    return { ...right, lse: { ...right.lse!, data: right.lse!.data.map((x) => f(x * LOG2E)) } as NamedTensor };
+    return { ...right, lse: { ...right.lse, data: right.lse.data.map((x) => f(x * LOG2E)) } as NamedTensor };
   }),
   claiming('bf16', 'scale-bf16', 'forgets the scale, in bfloat16', 'scale-forgotten', { scale: () => 1 }),
   claiming('f16', 'window-f16', 'has a window that is one too long, in float16', 'window-long', {
@@ -147,10 +147,10 @@ export const BACKWARDS: readonly Mutant[] = [
     dscores: (z) => rightScores(z).map((x) => f(x / z.tau)),
   }),
   hooked('y-of-the-sums', 'takes y from scores + noise that are not divided by tau', 'unknown', {
-    dscores: (z) => rightScores({ ...z, y: softmax(z.scores.map((x, n) => f(x + z.noise[n]!))) }),
+    dscores: (z) => rightScores({ ...z, y: softmax(z.scores.map((x, n) => f(x + z.noise[n]))) }),
   }),
   hooked('price-all-equal', 'prices every type as if it were GLOBAL', 'unknown', {
-    dscores: (z) => rightScores({ ...z, price: z.price.map(() => z.price[0]!) }),
+    dscores: (z) => rightScores({ ...z, price: z.price.map(() => z.price[0]) }),
   }),
   hooked('ending-own-row', 'subtracts from its own row on, in dg', 'unknown', {
     dg: (s) => {
@@ -172,7 +172,7 @@ export const NAMELESS: readonly Mutant[] = [
     attend: (row, sees) => plain(part({ ...row, S: row.S.map((x) => f(30 * Math.tanh(x / 30))) }, sees)),
   }),
   hooked('alibi', 'has a bias that falls with the distance left in', 'unknown', {
-    attend: (row, sees) => plain(part({ ...row, S: row.S.map((x, n) => f(x - (row.i - row.keys[n]!) / 8)) }, sees)),
+    attend: (row, sees) => plain(part({ ...row, S: row.S.map((x, n) => f(x - (row.i - row.keys[n]) / 8)) }, sees)),
   }),
   hooked('next-value', 'reads the value before the one it weighs', 'unknown', {
     attend: soft({ value: (row, n, c) => row.value(Math.max(0, n - 1), c) }),

@@ -10,7 +10,7 @@ import type { Mutant } from '../mutant.ts';
 import { f, hooked, made, mixed } from './parts.ts';
 
 const first = (z: readonly number[]): number => z.indexOf(Math.max(...z));
-const added = (scores: readonly number[], noise: readonly number[]): number[] => scores.map((x, n) => f(x + noise[n]!));
+const added = (scores: readonly number[], noise: readonly number[]): number[] => scores.map((x, n) => f(x + noise[n]));
 const ofType = (head: Head, j: number, type: number): boolean => head.own[chunkOf(j, head.p)] === type;
 /** last() of one type, the others right. */
 const lasts = (type: number, last: (head: Head, j: number) => number): Hooks['last'] => (head, j) =>
@@ -63,7 +63,7 @@ export const MASKS: readonly Mutant[] = [
     last: lasts(LOCAL, (head, j) => closer(head, chunkOf(j, head.p), (type) => type !== LOCAL)),
   }),
   hooked('batch-stride', 'forgets the batch in the stride of its lifetimes', 'types-of-first-batch', {
-    lastOfHead: (last, { kvHeads: G, tokens: N }) => last.map((_, n) => last[n % (G * N)]!),
+    lastOfHead: (last, { kvHeads: G, tokens: N }) => last.map((_, n) => last[n % (G * N)]),
   }),
   hooked('diagonal-strict', 'masks with j < i, except in row 0', 'diagonal-hidden', {
     visible: (i, j, last) => (j < i || i === 0) && seen(i, j, last),
@@ -111,7 +111,7 @@ export const MASKS: readonly Mutant[] = [
     const { kvHeads: G, tokens: N } = each.parameters;
     const shared: Hooks['lastOfHead'] = (last) => last.map((_, n) => {
       const head = Math.floor(n / N);
-      return last[(head - head % G) * N + n % N]!;
+      return last[(head - head % G) * N + n % N];
     });
     return mixed(['last', 'mask'], run(each), run(each, { lastOfHead: shared }));
   }),

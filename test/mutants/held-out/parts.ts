@@ -44,9 +44,9 @@ export const claiming = (
 
 /** The keys of a row that `keep` admits. */
 export function part(row: RowOf, keep: (j: number) => boolean): RowOf {
-  const at = [...row.keys.keys()].filter((n) => keep(row.keys[n]!));
-  const [keys, S] = [at.map((n) => row.keys[n]!), at.map((n) => row.S[n]!)];
-  return { ...row, keys, S, value: (n, c) => row.value(at[n]!, c) };
+  const at = [...row.keys.keys()].filter((n) => keep(row.keys[n]));
+  const [keys, S] = [at.map((n) => row.keys[n]), at.map((n) => row.S[n])];
+  return { ...row, keys, S, value: (n, c) => row.value(at[n], c) };
 }
 
 /** How one softmax goes about its work; what is absent is right. */
@@ -73,7 +73,7 @@ export function plain(row: RowOf, how: Softmax = {}): Weights {
     const weight = how.weight?.(e) ?? e;
     Z = (how.sumZ ?? f)(Z + e);
     for (let c = 0; c < row.d; c++) {
-      o[c] = (how.sum ?? f)(o[c]! + f(weight * (how.value ?? ((all, k, at) => all.value(k, at)))(row, n, c)));
+      o[c] = (how.sum ?? f)(o[c] + f(weight * (how.value ?? ((all, k, at) => all.value(k, at)))(row, n, c)));
     }
   });
   Z = how.z?.(Z, m) ?? Z;
@@ -93,14 +93,14 @@ export const tiled = (
   const o = new Float32Array(row.d);
   for (let at = 0; at < row.keys.length;) {
     let end = at;
-    while (end < row.keys.length && Math.floor(row.keys[end]! / size) === Math.floor(row.keys[at]! / size)) end++;
+    while (end < row.keys.length && Math.floor(row.keys[end] / size) === Math.floor(row.keys[at] / size)) end++;
     const top = Math.max(m, ...row.S.slice(at, end));
     const factor = m === -Infinity ? { o: 0, Z: 0 } : alpha(m, top);
     const by = m === -Infinity ? top : use(m, top);
     Z = f(Z * factor.Z);
     o.forEach((x, c) => (o[c] = f(x * factor.o)));
     for (let n = at; n < end; n++) {
-      const e = f(Math.exp(f(row.S[n]! - by)));
+      const e = f(Math.exp(f(row.S[n] - by)));
       Z = f(Z + e);
       o.forEach((x, c) => (o[c] = f(x + f(e * row.value(n, c)))));
     }
@@ -113,12 +113,12 @@ export const tiled = (
 export const dots = (
   order: (d: number) => readonly number[], round: (x: number) => number = f,
 ): NonNullable<Hooks['dot']> => (x, at, y, from, d) =>
-  order(d).reduce((sum, c) => round(sum + round(x[at + c]! * y[from + c]!)), 0);
+  order(d).reduce((sum, c) => round(sum + round(x[at + c] * y[from + c])), 0);
 export const ascending = (d: number): number[] => Array.from({ length: d }, (_, c) => c);
 export const descending = (d: number): number[] => ascending(d).reverse();
 
 /** A result with its tensors permuted: element n of the new is element from(n) of the old. */
 export const permuted = (tensor: NamedTensor, from: (n: number) => number): NamedTensor => {
   const { data } = tensor;
-  return { ...tensor, data: data.map((_: number, n: number) => data[from(n)]!) } as NamedTensor;
+  return { ...tensor, data: data.map((_: number, n: number) => data[from(n)]) } as NamedTensor;
 };

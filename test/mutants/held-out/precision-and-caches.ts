@@ -11,8 +11,8 @@ import {
 /** Cut to 11 bits, as tensor cores read a float32. */
 function tf32(x: number): number {
   const bits = new Uint32Array(Float32Array.of(x).buffer);
-  bits[0] = bits[0]! & 0xffffe000;
-  return new Float32Array(bits.buffer)[0]!;
+  bits[0] = bits[0] & 0xffffe000;
+  return new Float32Array(bits.buffer)[0];
 }
 const stored = (names: readonly string[], round: (x: number) => number) =>
   (name: string, data: Float32Array): Float32Array => (names.includes(name) ? data.map(round) : data);
