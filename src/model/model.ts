@@ -17,11 +17,12 @@ import { modelHash } from './model-hash.ts';
 import { checkPolicy } from './policy.ts';
 import { expectKnown } from './config/known-options.ts';
 import type { GeneratedPiece } from './generate/sequence.ts';
+import type { TextModel } from './generate/text-model.ts';
 import { Session, type SessionModel, type SessionOptions } from './session/session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A decoder as of Llama, Mistral, Qwen2 or Qwen3 with learned token types. Make one with `loadModel`. */
-export class Model {
+export class Model implements TextModel {
   readonly config: ModelConfig;
   readonly engine: Engine;
   /** What its generation_config.json says, if it came with one. */

@@ -108,12 +108,10 @@ function whyForbidden({ from, to, kind }: Edge): string | undefined {
   return `${floor} imports only itself${FLOORS[floor].map((name) => `, ${name}`).join('')}`;
 }
 
-/** Cycles that remain once types are erased, each as the files on it; one per edge that closes one. */
+/** Cycles, those that only types close included, each as the files on it; one per edge that closes one. */
 export function cycles(edges: readonly Edge[]): string[] {
   const next = new Map<string, string[]>();
-  for (const { from, to, kind } of edges) {
-    if (kind !== 'type') next.set(from, [...(next.get(from) ?? []), to]);
-  }
+  for (const { from, to } of edges) next.set(from, [...(next.get(from) ?? []), to]);
   const found: string[] = [];
   const done = new Set<string>();
   const walk = (file: string, path: readonly string[]): void => {

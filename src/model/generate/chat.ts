@@ -7,7 +7,7 @@ import { ConfigError, ValueError } from '../../core/errors.ts';
 import { type ChatMessage, type ChatTemplate, renderChat } from './chat-template.ts';
 import { generate } from './generate.ts';
 import type { GeneratedToken, GenerateOptions } from './generate-options.ts';
-import type { Model } from '../model.ts';
+import type { TextModel } from './text-model.ts';
 import type { GeneratedPiece } from './sequence.ts';
 import type { Session } from '../session/session.ts';
 import { ByteTokenizer } from '../tokenizer/tokenizer.ts';
@@ -36,7 +36,7 @@ export interface ChatPrompt {
  * @throws {ConfigError} If the model has no chat template.
  */
 export async function chatPrompt(
-  model: Model, messages: readonly ChatMessage[], { template, variables }: ChatOptions = {},
+  model: TextModel, messages: readonly ChatMessage[], { template, variables }: ChatOptions = {},
 ): Promise<ChatPrompt> {
   const { tokenizer } = model;
   if (variables !== undefined && (typeof variables !== 'object' || variables === null)) {
@@ -47,7 +47,7 @@ export async function chatPrompt(
   return { text, tokens: Int32Array.from([...starts, ...tokenizer.encode(text)]) };
 }
 
-function templateOf({ chatTemplate }: Model, template: string | undefined): ChatTemplate {
+function templateOf({ chatTemplate }: TextModel, template: string | undefined): ChatTemplate {
   if (template !== undefined) {
     if (typeof template !== 'string') throw new ValueError(`template is a ${typeof template}: pass a Jinja template as text`);
     return { template, specials: chatTemplate?.specials ?? {} };
@@ -61,7 +61,7 @@ function templateOf({ chatTemplate }: Model, template: string | undefined): Chat
  * What was picked may be other tokens than those that its text is split into: then the texts are compared, and the
  * rest is split apart, which changes nothing at a special token.
  */
-export function unreadTokens(model: Model, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
+export function unreadTokens(model: TextModel, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
   if (session.lengths[0] === 0) return tokens;
   const seen = session.tokens[0];
   if (seen.length < tokens.length && seen.every((token, n) => token === tokens[n])) return tokens.subarray(seen.length);
@@ -72,7 +72,7 @@ export function unreadTokens(model: Model, session: Session, { text, tokens }: C
 }
 
 /** The tokens of a text that stands behind `last`; undefined where the two might have become one token. */
-function splitApart({ tokenizer }: Model, last: number, text: string): Int32Array | undefined {
+function splitApart({ tokenizer }: TextModel, last: number, text: string): Int32Array | undefined {
   if (tokenizer.byteLength(last) === 0) {
     // Split along with the special token: alone, the text would be a beginning, where some tokenizers put a space.
     const [special, ...rest] = tokenizer.encode(tokenizer.decoder({ specials: true }).push(last) + text);
@@ -85,7 +85,7 @@ function splitApart({ tokenizer }: Model, last: number, text: string): Int32Arra
 
 /** Answers the last message, and remembers what `options.session` has read by then. */
 export async function* chat(
-  model: Model, messages: readonly ChatMessage[], options: ChatOptions = {},
+  model: TextModel, messages: readonly ChatMessage[], options: ChatOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
   record()('options', options);
   const { template: _, variables: __, ...others } = options;
@@ -110,7 +110,7 @@ export async function* chat(
   }
 }
 
-function remember(model: Model, session: Session, prompt: ChatPrompt, picked: readonly number[]): void {
+function remember(model: TextModel, session: Session, prompt: ChatPrompt, picked: readonly number[]): void {
   const decoder = model.tokenizer.decoder({ specials: true });
   const text = picked.map((token) => decoder.push(token)).join('') + decoder.end();
   reads.set(session, { length: session.lengths[0], text: prompt.text + text });

@@ -6,7 +6,7 @@ import { type Expected, list, numbers } from '../../core/arguments.ts';
 import { expectGoing, ValueError } from '../../core/errors.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
-import type { Model } from '../model.ts';
+import type { TextModel } from './text-model.ts';
 import { type GeneratedPiece, Sequence } from './sequence.ts';
 import { Session } from '../session/session.ts';
 import { withStarts } from '../tokenizer/tokenizer.ts';
@@ -26,7 +26,7 @@ const PROMPT: Expected = (name, value) => {
 
 /** Continues every prompt until it ends or has maxNewTokens more tokens. */
 export async function* generate(
-  model: Model, prompts: readonly Prompt[], options: GenerateOptions = {},
+  model: TextModel, prompts: readonly Prompt[], options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
   checkGenerateOptions(options);
   list(PROMPT)('prompts', prompts);
@@ -69,7 +69,7 @@ export async function* generate(
 }
 
 /** Refuses a session that is none, or one of another model, whose weights would answer in place of this one's. */
-function checkSession(session: unknown, model: Model): void {
+function checkSession(session: unknown, model: TextModel): void {
   if (!(session instanceof Session)) throw new ValueError('session is no Session: pass what model.session() or model.restore() gave, or leave it out');
   if (!session.isOf(model)) throw new ValueError('the session is one of another model: pass one that this model made');
 }
@@ -86,7 +86,7 @@ function isUntouched({ lengths }: Session, read: readonly number[]): boolean {
 
 /** What is fed for a prompt. */
 function promptTokens(
-  model: Model, prompt: Prompt, n: number, seen: number, kept?: readonly unknown[],
+  model: TextModel, prompt: Prompt, n: number, seen: number, kept?: readonly unknown[],
 ): Int32Array {
   if (typeof prompt === 'string') {
     const tokens = model.tokenizer.encode(prompt);

@@ -6,7 +6,7 @@ import { generator, Stream } from '../../core/random.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import type { Generation, GenerateOptions } from './generate-options.ts';
 import { logprobsOf } from './logprobs.ts';
-import type { Model } from '../model.ts';
+import type { TextModel } from './text-model.ts';
 import { Sampler } from './sampler.ts';
 import type { Session } from '../session/session.ts';
 import { StopWatch } from './stops.ts';
@@ -24,7 +24,7 @@ export interface GeneratedPiece {
 }
 
 /** The special token that is written as `text`, if it is one. */
-function specialToken({ tokenizer }: Model, text: string): number | undefined {
+function specialToken({ tokenizer }: TextModel, text: string): number | undefined {
   const [token, ...more] = tokenizer.encode(text);
   return token !== undefined && more.length === 0 && tokenizer.byteLength(token) === 0 ? token : undefined;
 }
@@ -52,7 +52,7 @@ export class Sequence {
   #inPrompt = true;
 
   constructor(
-    model: Model, generation: Generation, options: GenerateOptions, n: number, tokens: Int32Array, session: Session,
+    model: TextModel, generation: Generation, options: GenerateOptions, n: number, tokens: Int32Array, session: Session,
   ) {
     const { tokenizer } = model;
     const length = session.lengths[n];
