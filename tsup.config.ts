@@ -45,7 +45,8 @@ const library = entries({ index: 'src/index.ts', vectors: 'src/vectors.ts' });
  * it in one that imports nothing lazily.
  */
 const parts = entries({
-  'parts/reference': 'reference/index.ts', 'parts/engines': 'src/engines.ts', 'parts/load': 'src/load.ts',
+  'parts/lifetime': 'reference/lifetime.ts', 'parts/reference': 'reference/index.ts', 'parts/engines': 'src/engines.ts',
+  'parts/load': 'src/load.ts',
 });
 const programs = entries({
   'cli/main': 'src/cli/main.ts',

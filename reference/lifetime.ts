@@ -2,7 +2,7 @@
  * §2: from token types to lifetimes.
  * @module
  */
-import { integers, record } from '../src/core/arguments.ts';
+import { expectObject, integers } from '../src/core/arguments.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../src/core/lifetime.ts';
 import { checkTypeValues, checkTypesShape } from '../src/core/shape.ts';
 import { type NDArray, zeros } from '../src/core/tensor.ts';
@@ -39,7 +39,7 @@ export function lifetime(
   options: { window: number; chunk?: number; bound?: number; length?: number },
 ): NDArray<Int32Array> {
   integers('types', types);
-  record()('options', options);
+  expectObject('options', options);
   const { window, chunk = 1, bound, length = (types.shape[2] ?? 0) * chunk } = options;
   checkTypesShape(types, length, { window, chunk, bound });
   checkTypeValues(types.data);

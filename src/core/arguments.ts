@@ -3,31 +3,13 @@
  * Nothing here, nor what is made of it elsewhere, is called while modules load: bundlers drop what is not used.
  * @module
  */
-import { isNamedError, ShapeError, ValueError } from './errors.ts';
+import { described, fail, tagOf } from './described.ts';
+import { isNamedError, ValueError } from './errors.ts';
 import { firstNotFinite } from './finite.ts';
-import { type NDArray, sizeOf, type TypedArray } from './tensor.ts';
+import { expectElements, expectSizes, type NDArray, type TypedArray } from './tensor.ts';
 
 /** Refuses a value that is not as expected. */
 export type Expected = (name: string, value: unknown) => void;
-
-/** What a wrong argument is, for messages. */
-export function described(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value === 'number') return String(value);
-  if (typeof value !== 'object') return `a ${typeof value}`;
-  const tag = tagOf(value);
-  return tag === 'Promise' ? 'a Promise, await it first' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`;
-}
-
-/** 'Float64Array', 'Map', ...: what the object is, in whatever realm it was made. */
-function tagOf(value: object): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
-}
-
-/** Refuses with what was wanted. */
-function fail(name: string, value: unknown, wanted: string): never {
-  throw new ValueError(`${name} is ${described(value)}: it must be ${wanted}`);
-}
 
 /** Anything of a JavaScript type. */
 export const of = (type: 'boolean' | 'function' | 'number' | 'string'): Expected => (name, value) => {
@@ -58,9 +40,14 @@ export const optional = (expected: Expected): Expected => (name, value) => {
   if (value !== undefined) expected(name, value);
 };
 
+/** An object, whatever it has; a list is none. */
+export const expectObject: Expected = (name, value) => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, value, 'an object');
+};
+
 /** An object whose fields are as expected; there may be others. */
 export const record = (fields: Readonly<Record<string, Expected>> = {}): Expected => (name, value) => {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, value, 'an object');
+  expectObject(name, value);
   for (const [key, expected] of Object.entries(fields)) {
     expected(key, (value as Record<string, unknown>)[key]);
   }
@@ -103,32 +90,19 @@ export const expectInt32: Expected = (name, value) => {
 };
 
 /** The sizes of an array. */
-export const shape: Expected = (name, value) => {
-  if (!Array.isArray(value)) fail(name, value, 'an array of whole numbers');
-  for (const size of value as unknown[]) {
-    if (typeof size === 'number' && Number.isInteger(size) && size >= 0) continue;
-    throw new ShapeError(`${name} holds ${described(size)}: sizes are whole numbers, 0 or more`);
-  }
-};
-
-const FLOATS = ['Float64Array', 'Float32Array'];
+export const shape: Expected = expectSizes;
 
 function array(kinds: readonly string[], wanted: string, name: string, value: unknown): void {
   if (typeof value !== 'object' || value === null) fail(name, value, `an array { data, shape } of ${wanted}`);
-  const { data, shape: sizes } = value as Partial<NDArray<TypedArray>>;
-  if (typeof data !== 'object' || !kinds.includes(tagOf(data))) {
-    throw new ValueError(`${name} has ${described(data)} for data: it must be ${wanted}, a ${kinds.join(' or a ')}`);
-  }
-  shape(`the shape of ${name}`, sizes);
-  if (sizeOf(sizes!) !== data.length) {
-    throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes!)}`);
-  }
+  const { data, shape: sizes } = value as NDArray<TypedArray>;
+  if (!kinds.includes(tagOf(data))) fail(`the data of ${name}`, data, wanted);
+  expectElements(name, data, sizes);
 }
 
 /** Real numbers { data, shape }. */
-export const floats: Expected = (name, value) => array(FLOATS, 'real numbers', name, value);
+export const floats: Expected = (name, value) => array(['Float64Array', 'Float32Array'], 'real numbers, in a Float64Array or a Float32Array', name, value);
 /** Whole numbers { data, shape }. */
-export const integers: Expected = (name, value) => array(['Int32Array'], 'whole numbers', name, value);
+export const integers: Expected = (name, value) => array(['Int32Array'], 'whole numbers, in an Int32Array', name, value);
 
 /** Real numbers without NaN and infinities. */
 export const finiteFloats: Expected = (name, value) => {

@@ -11,22 +11,32 @@ const LN2_LOW = 1.9082149292705877e-10;
 const PER_LN2 = 1 / Math.LN2;
 
 /** 2^k at k + 1074, by doubling: exact, as a power function need not be. */
-const POWERS = new Float64Array(2098);
-POWERS[1074] = 1;
-for (let n = 1075; n < POWERS.length; n++) POWERS[n] = POWERS[n - 1] * 2;
-for (let n = 1073; n >= 0; n--) POWERS[n] = POWERS[n + 1] / 2;
+const POWERS = /* @__PURE__ */ powersOfTwo();
 
-/** 1/n!; a factorial up to 18! is exact. */
-const inverseFactorial = (n: number): number => {
-  let factorial = 1;
-  for (let m = 2; m <= n; m++) factorial *= m;
-  return 1 / factorial;
-};
-const [F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F15, F16, F17] =
-  Array.from({ length: 15 }, (_, n) => inverseFactorial(n + 3)) as [
-    number, number, number, number, number, number, number, number, number, number, number, number, number, number,
-    number,
-  ];
+function powersOfTwo(): Float64Array {
+  const powers = new Float64Array(2098);
+  powers[1074] = 1;
+  for (let n = 1075; n < powers.length; n++) powers[n] = powers[n - 1] * 2;
+  for (let n = 1073; n >= 0; n--) powers[n] = powers[n + 1] / 2;
+  return powers;
+}
+
+// 1/n!; a factorial up to 18! is exact. Constants and pure calls alone: bundlers drop what nobody uses of them.
+const F3 = 1 / 6;
+const F4 = 1 / 24;
+const F5 = 1 / 120;
+const F6 = 1 / 720;
+const F7 = 1 / 5040;
+const F8 = 1 / 40320;
+const F9 = 1 / 362880;
+const F10 = 1 / 3628800;
+const F11 = 1 / 39916800;
+const F12 = 1 / 479001600;
+const F13 = 1 / 6227020800;
+const F14 = 1 / 87178291200;
+const F15 = 1 / 1307674368000;
+const F16 = 1 / 20922789888000;
+const F17 = 1 / 355687428096000;
 
 /** e^x within 1 ulp; below -745.2 it is 0, above 709.7 Infinity. */
 export function exp(x: number): number {
@@ -66,7 +76,10 @@ export function log(x: number): number {
 
 // pi / 2 in three parts of 22 bits or fewer and a rest: k times one of them is exact for whole k below 2^31.
 const PER_QUARTER = 2 / Math.PI;
-const [Q1, Q2, Q3, Q4] = [1.570796012878418, 3.139164164167596e-07, 6.223371969669989e-14, 2.0222662487959506e-21];
+const Q1 = 1.570796012878418;
+const Q2 = 3.139164164167596e-07;
+const Q3 = 6.223371969669989e-14;
+const Q4 = 2.0222662487959506e-21;
 
 /** cos x and sin x within 1 ulp, for |x| below 2^31. */
 export function cosSin(x: number): [cos: number, sin: number] {

@@ -2,6 +2,7 @@
  * Shape and value checks shared by every engine, so that each refuses the same input with the same words.
  * @module
  */
+import { fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { chunkCount } from './lifetime.ts';
 
@@ -26,15 +27,13 @@ export function expectRank(name: string, x: Shaped, layout: string): void {
 
 /** Refuses anything but a whole number >= `least`, and <= `most` where that is given. */
 export function expectWhole(name: string, value: number, least: number, most?: number): void {
-  if (!Number.isInteger(value) || value < least) {
-    throw new ValueError(`${name} is ${String(value)}: it must be a whole number, ${least} or more`);
-  }
+  if (!Number.isInteger(value) || value < least) fail(name, value, `a whole number, ${least} or more`);
   if (most !== undefined && value > most) throw new ValueError(`${name} is ${value}: it must be at most ${most}`);
 }
 
 /** Refuses anything but a finite number > 0. */
 export function expectPositive(name: string, value: number): void {
-  if (!Number.isFinite(value) || !(value > 0)) throw new ValueError(`${name} is ${String(value)}: it must be a finite number above 0`);
+  if (!Number.isFinite(value) || !(value > 0)) fail(name, value, 'a finite number above 0');
 }
 
 /** W and C of §2, and the bound, if there is one. */
@@ -79,12 +78,9 @@ export function checkTypesShape(
 ): void {
   checkLifetimeOptions(options);
   expectWhole('length', length, 0);
-  expectRank('types', types, 'B,G,Nc');
   const chunks = chunkCount(length, options.chunk);
-  if (types.shape[2] !== chunks) {
-    throw new ShapeError(
-      `types is [${types.shape}] but ${length} tokens in chunks of ${options.chunk} need ${chunks} types per head: pass [B,G,${chunks}]`,
-    );
+  if (types.shape.length !== 3 || types.shape[2] !== chunks) {
+    throw new ShapeError(`types is [${types.shape}] but ${length} tokens in chunks of ${options.chunk} need ${chunks} types per head: pass [B,G,${chunks}]`);
   }
 }
 
@@ -92,9 +88,7 @@ export function checkTypesShape(
 export function checkTypeValues(types: ArrayLike<number>): void {
   for (let n = 0; n < types.length; n++) {
     const type = types[n];
-    if (type !== 0 && type !== 1 && type !== 2) {
-      throw new ValueError(`token type ${n} is ${type}: it must be 0 (GLOBAL), 1 (LOCAL) or 2 (WINDOW)`);
-    }
+    if (type !== 0 && type !== 1 && type !== 2) fail(`token type ${n}`, type, '0 (GLOBAL), 1 (LOCAL) or 2 (WINDOW)');
   }
 }
 

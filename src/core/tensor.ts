@@ -2,6 +2,7 @@
  * Arrays with a shape: what goes into and comes out of the library.
  * @module
  */
+import { described, fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 
 /** Real numbers, in either precision. Results keep the precision of their inputs. */
@@ -35,18 +36,24 @@ export function sizeOf(shape: readonly number[]): number {
  * ```
  */
 export function ndarray<T extends TypedArray>(data: T, shape: readonly number[]): NDArray<T> {
-  if (!ArrayBuffer.isView(data) || data instanceof DataView) throw new ValueError(`data is ${data === null ? 'null' : typeof data}: it must be a typed array`);
-  if (!Array.isArray(shape)) throw new ValueError(`shape is ${shape === null ? 'null' : typeof shape}: it must be an array of whole numbers`);
-  const wrong = shape.find((n) => !Number.isInteger(n) || n < 0);
-  if (wrong !== undefined || shape.includes(undefined as unknown as number)) {
-    throw new ShapeError(`shape holds ${String(wrong)}: it must be whole numbers, 0 or more`);
-  }
-  if (sizeOf(shape) !== data.length) {
-    throw new ShapeError(
-      `shape [${shape.map(String).join()}] needs ${sizeOf(shape)} elements but the array has ${data.length}: pass a shape whose product is ${data.length}`,
-    );
-  }
+  if (!ArrayBuffer.isView(data) || data instanceof DataView) fail('data', data, 'a typed array');
+  expectElements('the array', data, shape);
   return { data, shape: [...shape] };
+}
+
+/** Refuses a shape that is none, or not that of so many elements. */
+export function expectElements(name: string, data: ArrayLike<number>, shape: readonly number[]): void {
+  expectSizes(`the shape of ${name}`, shape);
+  const size = sizeOf(shape);
+  if (size !== data.length) throw new ShapeError(`${name} is [${shape}] but has ${data.length} elements: it must have ${size}`);
+}
+
+/** Refuses what are no sizes of an array. */
+export function expectSizes(name: string, value: unknown): void {
+  if (!Array.isArray(value)) fail(name, value, 'an array of whole numbers');
+  for (const size of value as number[]) {
+    if (!(Number.isInteger(size) && size >= 0)) throw new ShapeError(`${name} holds ${described(size)}: sizes are whole numbers, 0 or more`);
+  }
 }
 
 /** A new zeroed array of the same kind (Float64Array, Float32Array, ...) as `model`. */

@@ -2,7 +2,7 @@
  * Bytes and JSON in whatever form they come: what fetch() gives, what readFile() gives, what another thread shares.
  * @module
  */
-import { described } from '../core/arguments.ts';
+import { described } from '../core/described.ts';
 import { ConfigError, ValueError } from '../core/errors.ts';
 
 /** Bytes in memory: Node's Buffer and every other view, an ArrayBuffer, or a SharedArrayBuffer. */

@@ -58,7 +58,7 @@ const OF_TYPE = {
 type RopeType = keyof typeof OF_TYPE;
 
 /** Of types that are read, and of `longrope` and of models that see (`mrope_section`). */
-const EVERY_TYPE: readonly string[] =
+const everyField = (): readonly string[] =>
   [...new Set(Object.values(OF_TYPE).flat()), 'short_factor', 'long_factor', 'mrope_section', 'mrope_interleaved'];
 
 /** `rope_theta` and the scaling, wherever they stand. */
@@ -83,7 +83,7 @@ function parseSource(fields: Fields, rope: Fields, maxPositions: number): Rope {
   }
   rope.refuse('partial_rotary_factor', (x) => x !== null && x !== 1, 'only whole heads are rotated');
   const own: readonly string[] = OF_TYPE[type];
-  for (const name of EVERY_TYPE) {
+  for (const name of everyField()) {
     if (!own.includes(name)) rope.refuse(name, (x) => x !== null && x !== 1 && x !== false, `the type "${type}" has no such field`);
   }
   rope.refuseMisspelt([...own, 'rope_type', 'rope_theta', 'original_max_position_embeddings']);

@@ -2,12 +2,11 @@
  * What the functions of `neural-attention-search/vectors` expect of their arguments.
  * @module
  */
-import {
-  described, type Expected, finite, list, of, oneOf, optional, record, shape, wholeFrom,
-} from '../../core/arguments.ts';
-import { ShapeError, ValueError } from '../../core/errors.ts';
+import { type Expected, finite, list, of, oneOf, optional, record, shape, wholeFrom } from '../../core/arguments.ts';
+import { fail } from '../../core/described.ts';
+import { ShapeError } from '../../core/errors.ts';
 import { expectShape } from '../../core/shape.ts';
-import { sizeOf } from '../../core/tensor.ts';
+import { expectElements } from '../../core/tensor.ts';
 import { checkParameters } from './recipes.ts';
 import { inputShapes, outputShapes } from './shapes.ts';
 import type { OracleCase } from '../types.ts';
@@ -47,16 +46,10 @@ const expectTensor: Expected = (name, value) => {
   record({ dtype: text, shape })(name, value);
   const { data, shape: sizes } = value as { data: unknown; shape: readonly number[] };
   if (!(data instanceof Float64Array) && !(data instanceof Int32Array)) {
-    throw new ValueError(`${name} has ${described(data)} for data: it must be a Float64Array or an Int32Array`);
+    fail(`the data of ${name}`, data, 'a Float64Array or an Int32Array');
   }
-  checkLength(name, sizes, data);
+  expectElements(name, data, sizes);
 };
-
-/** Refuses data that is not as long as its shape says. */
-export function checkLength(name: string, sizes: readonly number[], data: ArrayLike<number>): void {
-  if (sizeOf(sizes) === data.length) return;
-  throw new ShapeError(`${name} is [${sizes}] but has ${data.length} elements: it must have ${sizeOf(sizes)}`);
-}
 
 /** Things by name. */
 const each = (expected: Expected): Expected => (name, value) => {

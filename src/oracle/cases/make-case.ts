@@ -7,8 +7,8 @@ import { ShapeError, ValueError } from '../../core/errors.ts';
 import type { FloatTensor, IntegerTensor } from '../../formats/named-tensor.ts';
 import { isVisible } from '../../core/lifetime.ts';
 import { expectShape } from '../../core/shape.ts';
+import { expectElements } from '../../core/tensor.ts';
 import { drawInputs } from './draw.ts';
-import { checkLength } from './expected.ts';
 import { checkParameters, parametersOf, type Recipe } from './recipes.ts';
 import { inputShapes } from './shapes.ts';
 import { solve } from './solve.ts';
@@ -59,7 +59,7 @@ function checkInputs(parameters: CaseParameters, inputs: Tensors): void {
   for (const [name, tensor] of Object.entries(inputs)) {
     if (!Object.hasOwn(shapes, name)) throw new ShapeError(`an input is named ${name}: use ${Object.keys(shapes).join(', ')}`);
     expectShape(name, tensor, shapes[name], 'the parameters say so');
-    checkLength(name, tensor.shape, tensor.data);
+    expectElements(name, tensor.data, tensor.shape);
     const whole = name === 'types' || name === 'forced';
     if (!(tensor.data instanceof (whole ? Int32Array : Float64Array))) {
       throw new ValueError(`${name} is ${tensor.dtype}: it must be ${whole ? 'whole numbers' : 'reals'}`);
