@@ -162,9 +162,15 @@ describe('a folder --out', () => {
     execFileSync('mkfifo', [at('pipe')]);
     for (const force of [false, true]) {
       await expect(openOut(at('file'), kind, force)).rejects.toThrow(/file is a file: name a folder/);
-      await expect(openOut(at('pipe'), kind, force)).rejects.toThrow(/pipe is a device or a pipe: name a folder/);
+      await expect(openOut(at('pipe'), kind, force)).rejects.toThrow(/pipe is a pipe: name a folder/);
       await expect(openOut(at('file/below'), kind, force)).rejects.toThrow(/is a file, not a folder/);
     }
+  });
+
+  it('is no - either, which is stdout elsewhere', async () => {
+    const { code, stderr } = await natsearch('recall', 'write', '--out', '-', '--documents', '1', '--tests', '1');
+    expect(stderr).toBe('natsearch: --out is -, which stands for stdout: name a folder, or ./- if it is called so\n');
+    expect([code, readdirSync(folder)]).toEqual([2, []]);
   });
 
   it('may be a link, even to a folder that is not there yet', async () => {
@@ -247,10 +253,14 @@ describe('export', () => {
     expect(decodeSafetensors(readFileSync(at('theirs.safetensors'))).tensors.size).toBe(1);
   });
 
-  it('writes to stdout where /dev/stdout is named, and then says the rest on stderr', async () => {
-    const { code, stdout, stderr } = await scorers('--out', '/dev/stdout');
+  it.each([['-', 'stdout'], ['/dev/stdout', '/dev/stdout']])('writes to stdout where %s is named, and then says the rest on stderr', async (out, said) => {
+    const { code, stdout, stderr } = await scorers('--out', out);
     expect(decodeSafetensors(new Uint8Array(stdout)).tensors.size).toBe(1);
-    expect([code, stderr]).toEqual([0, '1 scorers in /dev/stdout\n']);
+    expect([code, stderr]).toEqual([0, `1 scorers in ${said}\n`]);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('adds to the file that stdout is', () => {
     const shell = `"$0" "$1" export --adapter ../adapter --out /dev/stdout`;
     execFileSync('sh', ['-c', `echo first > kept; ${shell} >> kept 2>/dev/null`, process.execPath, main], { cwd: folder });
     expect(readFileSync(at('kept')).subarray(0, 6).toString()).toBe('first\n');

@@ -8,7 +8,7 @@ import { encodeScorers, readAdapter } from '../model/folder/adapter.ts';
 import { openFile } from '../files/files.ts';
 import { announcedLength } from '../formats/safetensors.ts';
 import { parseHeader } from '../formats/safetensors-header.ts';
-import { forceOption, writeOut } from './out.ts';
+import { forceOption, STDOUT, writeOut } from './out.ts';
 import { checkAdapterFolder } from './paths.ts';
 
 interface Flags {
@@ -26,7 +26,7 @@ export function registerExport(program: Command): void {
     .description('write the scorers of an adapter under the names that the authors\' PyTorch code loads')
     .requiredOption('--adapter <dir>', 'folder that natsearch finetune wrote')
     .addOption(new Option('--format <name>', 'authors: one safetensors file of float32').choices(['authors']).default('authors'))
-    .requiredOption('--out <file>', 'the file to write, or /dev/stdout')
+    .requiredOption('--out <file>', 'the file to write, or - for stdout')
     .addOption(forceOption())
     .action(run);
 }
@@ -35,7 +35,7 @@ async function run({ adapter, out, force }: Flags): Promise<void> {
   checkAdapterFolder(adapter);
   const { weights } = await readAdapter(adapter);
   const toStdout = await writeOut(out, encodeScorers(weights, MARK), { force, what: 'earlier export', isOurs: isExport });
-  (toStdout ? process.stderr : process.stdout).write(`${weights.size} scorers in ${out}\n`);
+  (toStdout ? process.stderr : process.stdout).write(`${weights.size} scorers in ${out === STDOUT ? 'stdout' : out}\n`);
 }
 
 async function isExport(path: string): Promise<boolean> {

@@ -11,6 +11,7 @@ import { StorageError } from '../core/errors.ts';
 import { removeLeftovers } from '../files/atomic.ts';
 import { makeFolder, writeFileAtomic } from '../files/files.ts';
 import { findPlace, type Place } from '../files/place.ts';
+import { UsageError } from './errors.ts';
 import { lockFile, lockFolder } from './lock.ts';
 
 /** What a command writes into a folder. */
@@ -27,6 +28,9 @@ export interface OutFolder {
   isOurs(folder: string, names: readonly string[]): Promise<boolean>;
 }
 
+/** stdout on the command line. */
+export const STDOUT = '-';
+
 /** --force */
 export function forceOption(): Option {
   return new Option('--force', 'overwrite what is in --out though this command did not write it').default(false);
@@ -40,6 +44,7 @@ export function forceOption(): Option {
  * if `path` is no folder.
  */
 export async function openOut(path: string, kind: OutFolder, force: boolean): Promise<() => void> {
+  if (path === STDOUT) throw new UsageError('--out is -, which stands for stdout: name a folder, or ./- if it is called so');
   const place = await findPlace(path);
   if (place.kind !== 'folder' && place.kind !== 'nothing') {
     throw new StorageError(`${path} is ${nameOf(place)}: name a folder`);
@@ -52,6 +57,7 @@ export async function openOut(path: string, kind: OutFolder, force: boolean): Pr
   };
   try {
     await removeLeftovers(place.path);
+    await refuseOddPlaces(place.path, path, kind.files);
     if (!force) await refuseOthers(path, kind);
     return close;
   } catch (error) {
@@ -80,6 +86,18 @@ async function refuseOthers(path: string, { what, files, isOurs }: OutFolder): P
   throw new StorageError(`${path} holds ${listed(names)} and no ${what}: choose a new or empty folder, or pass --force to ${force}`);
 }
 
+/**
+ * Refuses, with --force too, what is no file under the name of one: a pipe would be waited on for a reader, or for what
+ * is read from it.
+ */
+async function refuseOddPlaces(folder: string, shown: string, files: readonly string[]): Promise<void> {
+  for (const name of files) {
+    const place = await findPlace(join(folder, name));
+    if (['nothing', 'file', 'stream'].includes(place.kind)) continue;
+    throw new StorageError(`${join(shown, name)} is ${nameOf(place)}, and a file is written there: remove it, or choose another folder`);
+  }
+}
+
 /** a, b and 3 more */
 function listed(names: readonly string[]): string {
   if (names.length === 1) return names[0];
@@ -104,7 +122,7 @@ function removeIfEmpty(folder: string): boolean {
 }
 
 /**
- * Writes the single file --out: a new one by rename, a pipe or a device by writing into it.
+ * Writes the single file --out: a new one by rename, a pipe or a device by writing into it; `-` is stdout.
  *
  * @param what As in: the file is there and is no `what`.
  * @param isOurs Whether the file there was written by the same command.
@@ -116,15 +134,16 @@ export async function writeOut(
   path: string, content: Uint8Array,
   { force, what, isOurs }: { force: boolean; what: string; isOurs: (path: string) => Promise<boolean> },
 ): Promise<boolean> {
-  const place = await findPlace(path);
-  if (!['nothing', 'file', 'stream'].includes(place.kind)) {
+  const place: Place = path === STDOUT ? { path: '/dev/stdout', kind: 'stream' } : await findPlace(path);
+  if (!['nothing', 'file', 'pipe', 'stream'].includes(place.kind)) {
     throw new StorageError(`${path} is ${nameOf(place)}: name a file`);
   }
   if (place.kind === 'stream' && isStdout(place.path)) {
     await new Promise((done) => process.stdout.write(content, done)); // src/cli/streams.ts hears of errors
     return true;
   }
-  const unlock = place.kind === 'stream' ? undefined : lockFile(place.path, path);
+  const isFile = place.kind === 'file' || place.kind === 'nothing';
+  const unlock = isFile ? lockFile(place.path, path) : undefined;
   try {
     if (place.kind === 'file' && !force && !(await isOurs(path))) {
       throw new StorageError(`${path} is there and is no ${what}: choose another name, or pass --force to overwrite it`);
@@ -141,5 +160,5 @@ function isStdout(path: string): boolean {
 }
 
 function nameOf({ kind }: Place): string {
-  return kind === 'stream' ? 'a device or a pipe' : `a ${kind}`;
+  return kind === 'stream' ? 'a device' : `a ${kind}`;
 }

@@ -37,7 +37,7 @@ export function interruptSignal(): Interrupt {
       first = performance.now();
       process.exitCode = code;
       controller.abort();
-    } else if (name !== 'SIGHUP' && performance.now() - first > TOGETHER) process.exit(code);
+    } else if (name !== 'SIGHUP' && performance.now() - first > TOGETHER) end(name);
   };
   return { signal: controller.signal, dispose: onSignals(listen) };
 }
@@ -73,7 +73,21 @@ export function endOnSignals(): void {
     process.on(name, () => {
       if (listeners > 0 || (name === 'SIGHUP' && ignoresHangup())) return;
       process.stderr.write(`natsearch: stopped by ${name}\n`);
-      process.exit(128 + constants.signals[name]);
+      end(name);
     });
   }
+}
+
+/**
+ * Ends the process at once. Node waits for the calls to the system that are under way, which may be for ever where they
+ * wait for a pipe's other end: then the signal itself ends the process, of which a shell makes the same exit code.
+ */
+function end(name: NodeJS.Signals): never {
+  const code = 128 + constants.signals[name];
+  if (process.getActiveResourcesInfo().some((each) => each.startsWith('FSReq'))) {
+    process.emit('exit', code); // gives locks back
+    process.removeAllListeners(name);
+    process.kill(process.pid, name);
+  }
+  process.exit(code);
 }

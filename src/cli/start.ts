@@ -68,7 +68,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
   const dense = denseIsOptional && !existsSync(flags.dense) ? undefined : await openModel(flags.dense, engine);
   const interrupt = interruptSignal();
   try {
-    const text = (await readDocuments(flags.text)).join('\n');
+    const text = (await readDocuments(flags.text, interrupt.signal)).join('\n');
     const say = (lines: string) => void (flags.json || process.stdout.write(`${lines}\n`));
     const { config } = model;
     const tokens = model.tokenizer.encode(text);

@@ -3,8 +3,10 @@
  * @module
  */
 import { constants } from 'node:buffer';
-import { createReadStream } from 'node:fs';
-import { StorageError, ValueError } from '../core/errors.ts';
+import { constants as flags, createReadStream, openSync, statSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { addAbortSignal, type Readable } from 'node:stream';
+import { expectGoing, StorageError, ValueError } from '../core/errors.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { tokenizeStream } from '../train/token-stream.ts';
@@ -43,7 +45,7 @@ export async function readTokens(
   const meter = new ReadMeter(files, options.maxTokens);
   let repeated = 0;
   try {
-    return await tokenizeStream(tokenizer, documentsOf(files, (bytes) => meter.add(bytes)), {
+    return await tokenizeStream(tokenizer, documentsOf(files, (bytes) => meter.add(bytes), options.signal), {
       ...options, onProgress: (tokens) => meter.update(tokens), onRepeatedStarts: () => void repeated++,
     });
   } finally {
@@ -53,13 +55,13 @@ export async function readTokens(
 }
 
 /** The documents under `paths`, whole; refused like readTokens(), and if they are longer than a string can be. */
-export async function readDocuments(paths: readonly string[]): Promise<string[]> {
+export async function readDocuments(paths: readonly string[], signal?: AbortSignal): Promise<string[]> {
   const files = listTexts(paths);
   const meter = new ReadMeter(files);
   const documents: string[] = [];
   let length = 0;
   try {
-    for (const document of documentsOf(files, (bytes) => meter.add(bytes))) {
+    for (const document of documentsOf(files, (bytes) => meter.add(bytes), signal)) {
       const pieces: string[] = [];
       for await (const piece of document) {
         length += piece.length + 1;
@@ -104,15 +106,19 @@ export function listed([first, ...more]: readonly string[]): string {
   return more.length === 0 ? name : `${name} and ${more.length} more`;
 }
 
-function* documentsOf(files: readonly TextFile[], onBytes: (bytes: number) => void): Generator<AsyncIterable<string>> {
-  for (const file of files) yield piecesOf(file, onBytes);
+function* documentsOf(
+  files: readonly TextFile[], onBytes: (bytes: number) => void, signal?: AbortSignal,
+): Generator<AsyncIterable<string>> {
+  for (const file of files) yield piecesOf(file, onBytes, signal);
 }
 
 /** The text of a file as it is read, without empty pieces. */
-async function* piecesOf({ path, named }: TextFile, onBytes: (bytes: number) => void): AsyncGenerator<string> {
+async function* piecesOf(
+  { path, named }: TextFile, onBytes: (bytes: number) => void, signal?: AbortSignal,
+): AsyncGenerator<string> {
   const decoder = new Utf8Decoder(path === STDIN ? 'stdin' : path);
   let empty = true;
-  for await (const chunk of chunksOf(path)) {
+  for await (const chunk of chunksOf(path, signal)) {
     onBytes(chunk.length);
     const piece = decoder.push(chunk);
     if (piece === '') continue;
@@ -123,15 +129,23 @@ async function* piecesOf({ path, named }: TextFile, onBytes: (bytes: number) => 
   if (empty && named) throw isEmpty(path);
 }
 
-async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
-  const stream = path === STDIN ? process.stdin : createReadStream(path, { highWaterMark: CHUNK });
+async function* chunksOf(path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
+    const stream = path === STDIN ? process.stdin : openStream(path);
+    if (signal) addAbortSignal(signal, stream);
     for await (const chunk of stream) yield chunk as Uint8Array;
   } catch (error) {
+    expectGoing(signal, () => `reading of ${path === STDIN ? 'stdin' : path} was stopped`);
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (syscall === undefined && code === undefined) throw error;
     throw new StorageError(`cannot read ${path === STDIN ? 'stdin' : path} (${code}): check its permissions`);
   }
+}
+
+/** Node waits for a pipe's other end in a call that nothing interrupts, unless the pipe is opened as a socket is. */
+function openStream(path: string): Readable {
+  if (!statSync(path).isFIFO()) return createReadStream(path, { highWaterMark: CHUNK });
+  return new Socket({ fd: openSync(path, flags.O_RDONLY | flags.O_NONBLOCK), readable: true, writable: false });
 }
 
 /** A progress bar for reading that turns out to be long. */

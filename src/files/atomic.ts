@@ -6,10 +6,11 @@ import { StorageError } from '../core/errors.ts';
 import { builtin } from './builtin.ts';
 import { findPlace, type Place } from './place.ts';
 import { named } from './storage-error.ts';
+import { writeInto } from './write-into.ts';
 
 /**
  * Writes a file so that it appears whole or not at all. On any failure the file that was there is left as it was. A
- * symbolic link stays one: what it leads to is written. A pipe or a device is written into.
+ * symbolic link stays one: what it leads to is written. A device is written into, and a pipe once it has a reader.
  *
  * @throws {StorageError} If it cannot be written.
  */
@@ -35,8 +36,8 @@ export async function writeFilesAtomic(files: readonly (readonly [string, Uint8A
       if (place.kind === 'disk' || place.kind === 'socket') {
         throw new StorageError(`cannot write ${path}: it is a ${place.kind}: name a file`);
       }
-      if (place.kind === 'stream') {
-        await writeInto(place.path, content);
+      if (place.kind === 'stream' || place.kind === 'pipe') {
+        await writeInto(place.path, content, { wait: place.kind === 'pipe' });
         continue;
       }
       await removeLeftovers(dirname(place.path), basename(place.path));
@@ -63,16 +64,6 @@ async function writeTemporary(path: string, content: Uint8Array | string, { mode
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-async function writeInto(path: string, content: Uint8Array | string): Promise<void> {
-  const { open } = builtin('node:fs/promises');
-  const stream = await open(path, 'a');
-  try {
-    await stream.writeFile(content);
-  } finally {
-    await stream.close();
   }
 }
 

@@ -7,6 +7,7 @@ import { StorageError } from '../core/errors.ts';
 import { builtin } from './builtin.ts';
 import { findPlace } from './place.ts';
 import { named } from './storage-error.ts';
+import { writeInto } from './write-into.ts';
 
 export { writeFileAtomic, writeFilesAtomic } from './atomic.ts';
 
@@ -93,6 +94,5 @@ export async function makeFolder(path: string): Promise<void> {
 
 /** Writes at the end of a file, which is made if there is none. @throws {StorageError} If it cannot be written. */
 export async function appendText(path: string, text: string): Promise<void> {
-  const { appendFile } = builtin('node:fs/promises');
-  await appendFile(path, text).catch(named('write', path));
+  await writeInto(path, text, { make: true });
 }

@@ -9,8 +9,8 @@ import { named } from './storage-error.ts';
 export interface Place {
   /** Behind all symbolic links. */
   readonly path: string;
-  /** `stream`: a pipe, a terminal or another device that takes what is written into it. */
-  readonly kind: 'nothing' | 'file' | 'folder' | 'stream' | 'disk' | 'socket';
+  /** `pipe`: a named one; `stream`: a terminal, another device or an open file that takes what is written into it. */
+  readonly kind: 'nothing' | 'file' | 'folder' | 'pipe' | 'stream' | 'disk' | 'socket';
   /** Permissions of what is there. */
   readonly mode?: number;
 }
@@ -38,6 +38,7 @@ export async function findPlace(path: string): Promise<Place> {
     if (there.isFile()) return { path: at, kind: 'file', mode: there.mode & 0o777 };
     if (there.isDirectory()) return { path: at, kind: 'folder' };
     if (there.isBlockDevice()) return { path: at, kind: 'disk' };
+    if (there.isFIFO()) return { path: at, kind: 'pipe' };
     if (there.isSocket()) return { path: at, kind: 'socket' };
     if (!there.isSymbolicLink()) return { path: at, kind: 'stream' };
     const folder = await realpath(dirname(at)).catch(named('look at', path));
