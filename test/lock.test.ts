@@ -1,6 +1,6 @@
 /** One process at a time on an --out: who has it is said, and the lock of a killed one is taken over. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,19 @@ describe('the lock of a folder', () => {
   it('that is damaged is refused by name', () => {
     writeFileSync(join(folder, LOCK_FILE), '{"pid": ');
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged, .*: if no natsearch does, delete it$/);
+  });
+
+  it('that is empty is waited for a second, then refused; once it is old, nobody is writing it, and it is taken over', () => {
+    const [path, begin] = [join(folder, LOCK_FILE), performance.now()];
+    writeFileSync(path, '');
+    expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is empty, .*: if no natsearch does, delete it$/);
+    expect(performance.now() - begin).toBeLessThan(5000);
+    const old = Date.now() / 1000 - 3600;
+    utimesSync(path, old, old);
+    const release = lockFolder(folder);
+    expect(readFileSync(path, 'utf8')).toContain(`"pid":${process.pid},`);
+    release();
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it.runIf(onLinux)('that is a pipe is refused too, and not waited on', () => {

@@ -2,7 +2,9 @@
  * One process at a time on a folder: a lock file says who has it. That of a process that was killed is taken over.
  * @module
  */
-import { accessSync, constants, linkSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync, closeSync, constants, linkSync, lstatSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync,
+} from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { StorageError } from '../core/errors.ts';
@@ -23,6 +25,12 @@ interface Holder extends ProcessIdentity {
 
 /** How long to wait for a process that clears away the lock of a dead one, which takes microseconds; in ms. */
 const PATIENCE = 10_000;
+/** How long a lock file may be empty before its process writes into it, which takes microseconds too; in ms. */
+const EMPTY = 1000;
+/** The age of an empty lock file, in ms, at which its process was surely stopped before it wrote. */
+const ABANDONED = 60_000;
+/** Who left an empty lock file. */
+const NOBODY: Holder = { id: '0'.repeat(16), pid: 0, host: '', since: '' };
 
 /**
  * Takes the lock of `folder`; the process's end gives it back too.
@@ -47,7 +55,7 @@ export function lockFile(file: string, shown: string = file): () => void {
   }
   const folder = join(dirname(file), LOCK_FILE);
   const holder = read(folder);
-  if (holder && stateOf(holder) !== 'ended') {
+  if (holder && holder !== NOBODY && stateOf(holder) !== 'ended') {
     throw new StorageError(heldBy(holder, thisProcess(), folder, dirname(shown)));
   }
   return lock(join(dirname(file), `.${basename(file)}${LOCK_FILE}`), shown);
@@ -83,9 +91,9 @@ function take(path: string, own: Holder): Holder | undefined {
   const begin = performance.now();
   for (;;) {
     if (create(path, own)) return undefined;
-    const holder = read(path, performance.now() - begin > PATIENCE);
+    const holder = read(path, performance.now() - begin > EMPTY);
     if (!holder) continue; // given back meanwhile, or not written yet
-    if (stateOf(holder, own) !== 'ended') return holder;
+    if (holder !== NOBODY && stateOf(holder, own) !== 'ended') return holder;
     const removal = `${path}.${holder.id}`;
     const remover = take(removal, own);
     if (remover) {
@@ -111,7 +119,7 @@ function create(path: string, own: Holder): boolean {
       linkSync(temporary, path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-      writeFileSync(path, text, { flag: 'wx' }); // a file system without links
+      writeWithoutLinks(path, text);
     }
     return true;
   } catch (error) {
@@ -121,12 +129,27 @@ function create(path: string, own: Holder): boolean {
   }
 }
 
-/** Who has the lock, if anyone. A file without content may be one that is just being written. */
+/** For file systems that have no links. What could not be written would be a lock of nobody. */
+function writeWithoutLinks(path: string, text: string): void {
+  const file = openSync(path, 'wx');
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Who has the lock, if anyone. A file without content may be one that is just being written, or left by nobody. */
 function read(path: string, emptyIsDamaged = false): Holder | undefined {
   let text: string;
   try {
     // A pipe of that name would be waited on for ever, deaf to every signal.
-    text = lstatSync(path).isFile() ? readFileSync(path, 'utf8') : 'no regular file';
+    const found = lstatSync(path);
+    text = found.isFile() ? readFileSync(path, 'utf8') : 'no regular file';
+    if (text === '' && Date.now() - found.mtimeMs > ABANDONED) return NOBODY;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : named('read', path)(error);
   }
@@ -142,7 +165,7 @@ function read(path: string, emptyIsDamaged = false): Holder | undefined {
   } catch {
     // Not JSON, as below.
   }
-  throw new StorageError(`${path} is damaged, and does not say who works in its folder: if no natsearch does, delete it`);
+  throw new StorageError(`${path} is ${text === '' ? 'empty' : 'damaged'}, and does not say who works in its folder: if no natsearch does, delete it`);
 }
 
 function sleep(ms: number): void {
