@@ -297,6 +297,16 @@ describe('--resume', () => {
     }
   });
 
+  it('is refused from a state that a full disk or a power failure left empty or zeroed, which was never downloaded', async () => {
+    const out = await saved();
+    for (const [bytes, what] of [[new Uint8Array(0), 'is empty'], [new Uint8Array(4096), 'begins with zeros']] as const) {
+      writeFileSync(path(out), bytes);
+      await expect(loadCheckpoint(out)).rejects.toThrow(
+        new RegExp(`training-state\\.safetensors ${what}[^:]*: copy it again, or start again without --resume$`),
+      );
+    }
+  });
+
   it('goes on from a state that an older version wrote without a checksum, and says that it has none', async () => {
     const out = await saved();
     const { state } = await loadCheckpoint(out);
