@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { baseFields, writeAdapter } from '../src/io/adapter.ts';
-import { writeFileAtomic } from '../src/io/atomic.ts';
-import { appendText } from '../src/io/files.ts';
-import { writeModelFolder } from '../src/io/model-folder.ts';
-import { parseConfig } from '../src/model/config.ts';
+import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
+import { writeFileAtomic } from '../src/files/atomic.ts';
+import { appendText } from '../src/files/files.ts';
+import { writeModelFolder } from '../src/model/folder/model-folder.ts';
+import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
