@@ -17,7 +17,8 @@ import {
 import { guardEngine } from '../../src/core/operations.ts';
 import { ndarray, sizeOf } from '../../src/core/tensor.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
-import { attention, attentionBackward } from './attention.ts';
+import { attention } from './attention.ts';
+import { attentionBackward } from './attention-backward.ts';
 import { GpuCache } from './cache-handle.ts';
 import { DeviceCache } from './cache.ts';
 import { poolChunks } from './chunks.ts';
