@@ -7,7 +7,8 @@ import { readModelFolder } from '../src/model/folder/model-folder.ts';
 import { readSafetensors } from '../src/formats/safetensors.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { Finetuner } from '../src/train/finetune.ts';
-import { finetuneGradients, scorerNames } from '../src/train/finetune-gradients.ts';
+import { finetuneGradients } from '../src/train/finetune-gradients.ts';
+import { scorerNames } from '../src/model/config/names.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 
 const MODELS = [

@@ -12,7 +12,8 @@ import { parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { generator, Stream } from '../src/core/random.ts';
-import { finetuneGradients, scorerNames } from '../src/train/finetune-gradients.ts';
+import { finetuneGradients } from '../src/train/finetune-gradients.ts';
+import { scorerNames } from '../src/model/config/names.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 import { ENGINES } from './support/engines.ts';
 

@@ -16,7 +16,8 @@ import type { NDArray } from '../src/core/tensor.ts';
 import { tokenizeDocuments } from '../src/train/data.ts';
 import { Finetuner, type FinetuneState } from '../src/train/finetune.ts';
 import { loadFinetune, saveFinetune } from '../src/train/finetune-checkpoint.ts';
-import { finetuneGradients, oneByOne, scorerNames, wholeBatch } from '../src/train/finetune-gradients.ts';
+import { finetuneGradients, oneByOne, wholeBatch } from '../src/train/finetune-gradients.ts';
+import { scorerNames } from '../src/model/config/names.ts';
 import {
   DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions, type Price, steer,
 } from '../src/train/finetune-options.ts';

@@ -13,7 +13,7 @@ import { BLOCK, tensorDigest, weightsHash } from '../src/formats/weights-hash.ts
 import { loadModel, type ModelBytes } from '../src/load.ts';
 import { parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { scorerNames } from '../src/train/finetune-gradients.ts';
+import { scorerNames } from '../src/model/config/names.ts';
 
 const config = parseConfig({
   vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 2, num_attention_heads: 2,

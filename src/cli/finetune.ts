@@ -12,10 +12,12 @@ import type { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
 import { Finetuner, type FinetuneReport } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, saveFinetune } from '../train/finetune-checkpoint.ts';
+import { scorerNames } from '../model/config/names.ts';
 import {
-  type FinetuneGradients, type FinetuneSource, oneByOne, scorerNames, sumParts, wholeBatch,
+  type FinetuneGradients, type FinetuneSource, oneByOne, wholeBatch,
 } from '../train/finetune-gradients.ts';
 import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
+import { sumParts } from '../train/gradient-sum.ts';
 import {
   checkFlags, checkSameBase, type FinetuneFlags, type FinetunePlan, planFinetune,
 } from './finetune-plan.ts';

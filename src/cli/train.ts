@@ -11,7 +11,8 @@ import { expectedWeights } from '../model/config/config.ts';
 import { LOG_FILE, readLog, saveCheckpoint, STATE_FILE } from '../train/checkpoint.ts';
 import type { Gradients } from '../train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { batchGradients, type GradientSource, type StepReport, sumInOrder, Trainer } from '../train/trainer.ts';
+import { batchGradients, type GradientSource, type StepReport, Trainer } from '../train/trainer.ts';
+import { sumParts } from '../train/gradient-sum.ts';
 import { openEngine } from './open.ts';
 import { bosOption, gpuOption, notNegative, policyName, positive, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
@@ -95,7 +96,7 @@ async function trainIn(flags: TrainFlags): Promise<void> {
     ? new WorkerPool<Gradients>({ task: 'train', options, trained: expectedWeights(config) }, threads) : undefined;
   const threaded: GradientSource | undefined = pool && {
     compute: async (on, weights, windows, step) =>
-      sumInOrder(on, weights, await pool.parts(on, config, weights, windows, step)),
+      sumParts(on, await pool.parts(on, config, weights, windows, step)),
   };
   const source = threaded ?? (flags.gpu && batchGradients(config, options));
   const trainer = new Trainer(engine, config, options, tokens, {

@@ -11,7 +11,7 @@ import { cosSin, log } from './elementary.ts';
 import { zeros } from './tensor.ts';
 
 /** What a stream is for; the first number of its name. */
-export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4 } as const;
+export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4, VECTORS: 5, RECALL: 6 } as const;
 
 /** A generator of one stream. */
 export interface Generator {

@@ -9,7 +9,7 @@ import { formatPolicy, type Policy } from '../model/config/config.ts';
 import { expectKnown } from '../model/config/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer/tokenizer.ts';
-import { type Generator, generator } from '../core/random.ts';
+import { type Generator, generator, Stream } from '../core/random.ts';
 import { expectWhole } from '../core/shape.ts';
 
 /** One number to remember, or a name's number among several. */
@@ -61,8 +61,6 @@ export interface Recall {
   readonly residentShare: number;
 }
 
-/** Names this stream of draws; Stream has the others. */
-const RECALL = 6;
 const DIGITS = { passkey: 5, pairs: 3 } as const;
 const NAMES = [
   'amber', 'birch', 'cedar', 'delta', 'ember', 'fjord', 'grove', 'heron', 'ivory', 'jade', 'koala', 'lotus', 'maple',
@@ -105,7 +103,7 @@ export function recallDocuments(options: RecallOptions): RecallDocument[] {
     throw new ValueError(`the filler has ${filler.length} characters: documents of ${length} need as many`);
   }
   const made = { ...options, pairs: facts };
-  return Array.from({ length: documents }, (_, n) => document(generator(seed, [RECALL, n]), made));
+  return Array.from({ length: documents }, (_, n) => document(generator(seed, [Stream.RECALL, n]), made));
 }
 
 function document(random: Generator, { kind, length, pairs = 1, filler }: RecallOptions): RecallDocument {

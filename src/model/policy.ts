@@ -7,6 +7,7 @@ import type { LifetimeOptions } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { TokenType } from '../core/lifetime.ts';
 import type { ModelConfig, Policy } from './config/config.ts';
+import { scorerName } from './config/names.ts';
 
 /** W, C and the model's bound under a policy. Fixed patterns go token by token. */
 export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOptions {
@@ -24,7 +25,7 @@ export function fixedType(policy: Exclude<Policy, { kind: 'nats' }>, position: n
 
 /** Refuses a nats policy for a model that has no token-type scorer. */
 export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(name: string): boolean }): void {
-  if (policy.kind === 'nats' && !weights.has('model.layers.0.self_attn.proj_layer.weight')) {
+  if (policy.kind === 'nats' && !weights.has(scorerName(0))) {
     throw new ValueError(
       `the policy nats needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use full, window:W or streaming:S+W`,
     );

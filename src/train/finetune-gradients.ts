@@ -7,10 +7,12 @@ import type { Engine, Tensor } from '../core/engine.ts';
 import { firstNotFinite } from '../core/finite.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { hiddenStates, type Weights } from '../model/decoder.ts';
+import { scorerNames } from '../model/config/names.ts';
 import { Watch } from '../model/session/watch.ts';
 import { Tape } from '../core/tape.ts';
 import type { FloatArray } from '../core/tensor.ts';
 import { FrozenTape } from './finetune-tape.ts';
+import { sumParts } from './gradient-sum.ts';
 import { type Draw, type Gradients, Search, type SearchOptions } from './gradients.ts';
 
 /** What one call of finetuneGradients found, summed over its sequences. */
@@ -21,11 +23,6 @@ export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
   readonly signal: number;
   /** Sum over sequences of the mean kept share of each layer without noise, as at inference. */
   readonly keptByLayer: readonly number[];
-}
-
-/** Names of the only weights that are trained. */
-export function scorerNames(config: ModelConfig): string[] {
-  return Array.from({ length: config.layers }, (_, n) => `model.layers.${n}.self_attn.proj_layer.weight`);
 }
 
 /**
@@ -50,7 +47,7 @@ export async function finetuneGradients(
   const tape = new FrozenTape(engine, base.map(([, weight]) => weight));
   const watch = new Watch(engine, weights);
   try {
-    const search = new Search(tape, config, { ...options, quiet: true }, weights, B, N, draw, watch);
+    const search = new Search(tape, config, { ...options, noiseless: true }, weights, B, N, draw, watch);
     const student = run(tape, config, weights, windows, search);
     const difference = Float64Array.from(await engine.read(student), (x, n) => x - teacher[n]);
     const loss = sumOfSquares(difference) / D;
@@ -87,33 +84,6 @@ export const oneByOne: FinetuneSource = (engine, config, options, weights, windo
   sumParts(engine, windows.map((window, n) => {
     return () => finetuneGradients(engine, config, options, weights, [window], { step, sequences: [n] });
   }));
-
-/** Sums in the order of `parts`, so that the bits do not depend on who computed which. */
-export async function sumParts(
-  engine: Engine, parts: readonly (() => Promise<FinetuneGradients>)[],
-): Promise<FinetuneGradients> {
-  let all: FinetuneGradients | undefined;
-  for (const part of parts) {
-    const one = await part();
-    if (all === undefined) {
-      all = one;
-      continue;
-    }
-    for (const [name, gradient] of one.gradients) {
-      engine.accumulate(all.gradients.get(name)!, gradient);
-      gradient.dispose();
-    }
-    all = {
-      gradients: all.gradients,
-      loss: all.loss + one.loss,
-      signal: all.signal + one.signal,
-      kept: all.kept + one.kept,
-      keptByLayer: all.keptByLayer.map((share, n) => share + one.keptByLayer[n]),
-      typeCounts: all.typeCounts.map((count, n) => count + one.typeCounts[n]),
-    };
-  }
-  return all!;
-}
 
 /** Kept share of each layer at inference, summed over sequences. */
 export async function measureKept(

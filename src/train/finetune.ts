@@ -6,15 +6,17 @@ import { of, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
 import { expectGoing, NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
+import { scorerNames } from '../model/config/names.ts';
 import type { Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
 import { ndarray, sizeOf } from '../core/tensor.ts';
 import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
-import { checkedNorm, inStep } from './diverged.ts';
-import { type FinetuneSource, measureKept, oneByOne, scorerNames } from './finetune-gradients.ts';
+import { inStep } from './diverged.ts';
+import { type FinetuneSource, measureKept, oneByOne } from './finetune-gradients.ts';
 import { checkFinetuneOptions, checkPrice, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
 import { learningRateAt } from './options.ts';
-import { checkState, MomentsOnEngine } from './state.ts';
+import { Optimiser } from './optimiser.ts';
+import { checkState } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
 import { validateFinetuning, type Validation, validationWindows } from './validation.ts';
@@ -67,7 +69,7 @@ export class Finetuner {
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
   readonly #tokens: TokenSource;
-  readonly #on: MomentsOnEngine;
+  readonly #on: Optimiser;
   readonly #weights: Weights;
   readonly #source: FinetuneSource;
   #step: number;
@@ -110,7 +112,7 @@ export class Finetuner {
     this.#price = from?.price ?? { lambda: this.config.nats.lambda };
     const zero = ndarray(new Float64Array(sizeOf(shape)), shape);
     const fresh = new Map([...shapes.keys()].map((name) => [name, zero]));
-    this.#on = new MomentsOnEngine(this.engine, from ?? { weights: fresh });
+    this.#on = new Optimiser(this.engine, from ?? { weights: fresh });
     this.#weights = new Map([...base.weights, ...this.#on.weights]);
   }
 
@@ -126,39 +128,31 @@ export class Finetuner {
    */
   async next(): Promise<FinetuneReport> {
     const { engine, options } = this;
-    const { batch, context, beta1, beta2, weightDecay, clip } = options;
-    const { weights, m, v } = this.#on;
+    const { batch, context } = options;
     const step = this.#step + 1;
     const { lambda } = this.#price;
     const { gradients, loss, signal, kept, keptByLayer, typeCounts } = await this.#source(
       engine, { ...this.config, nats: { ...this.config.nats, lambda } }, options, this.#weights,
       Array.from({ length: batch }, (_, n) => this.#window(step, n)), step,
     ).catch(inStep(step, options));
-    const squaredNorm = engine.sumOfSquares([...gradients.values()]);
     try {
       if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so that no error relates to them: its weights are damaged`);
-      const gradientNorm = await checkedNorm(engine, squaredNorm, gradients, loss).catch(inStep(step, options));
-      const learningRate = learningRateAt(step, options);
+      const measured = { loss: loss / (batch * context), kept: mean(keptByLayer) / batch };
+      let price = this.#price;
+      const gradientNorm = await this.#on.update(step, gradients, loss, options, () => {
+        price = steer(this.#price, measured.kept, measured.loss, options.keep);
+        checkPrice(price);
+      });
+      [this.#step, this.#price] = [step, price];
       const total = typeCounts.reduce((a, b) => a + b, 0);
-      const report = {
-        step, lambda, learningRate, gradientNorm,
-        loss: loss / (batch * context),
+      return {
+        step, lambda, learningRate: learningRateAt(step, options), gradientNorm, ...measured,
         relativeLoss: loss / signal,
-        kept: mean(keptByLayer) / batch,
         keptNoisy: kept / batch,
         typeShares: typeCounts.map((count) => count / total),
       };
-      const price = steer(this.#price, report.kept, report.loss, options.keep);
-      checkPrice(price);
-      for (const [name, scorer] of weights) {
-        engine.adamW(scorer, gradients.get(name)!, m.get(name)!, v.get(name)!, {
-          step, learningRate, beta1, beta2, epsilon: 1e-8, weightDecay, clip: { squaredNorm, maxNorm: clip },
-        });
-      }
-      [this.#step, this.#price] = [step, price];
-      return report;
     } finally {
-      for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
+      for (const tensor of gradients.values()) tensor.dispose();
     }
   }
 

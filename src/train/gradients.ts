@@ -7,9 +7,10 @@ import type { Engine, LifetimeOptions, Tensor } from '../core/engine.ts';
 import { chunkCount } from '../core/lifetime.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { parsePolicy } from '../model/config/config.ts';
-import { decode, type LayerInputs, type Weights, weightOf } from '../model/decoder.ts';
-import { crossEntropy, linear, splitHeads } from '../model/layers.ts';
+import { decode, type LayerInputs, type Weights } from '../model/decoder.ts';
+import { crossEntropy } from '../model/layers.ts';
 import { fixedType, lifetimeOptions } from '../model/policy.ts';
+import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
 import { gumbelNoise, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
@@ -73,7 +74,7 @@ export async function computeGradients(
 /** What a search needs of the options of a run. */
 export interface SearchOptions extends Pick<TrainOptions, 'batch' | 'rule' | 'seed'> {
   /** Also measure what the same scores keep without noise, as at inference. */
-  readonly quiet?: boolean;
+  readonly noiseless?: boolean;
 }
 
 /** Attention of the training pass, and what it saw of types and lifetimes. */
@@ -87,7 +88,7 @@ export class Search {
   readonly #draw: Draw | undefined;
   readonly #watch: Watch | undefined;
   readonly #lifetimes: LifetimeOptions;
-  readonly #chosen: { types: Tensor; kept: Tensor; quiet?: Tensor }[] = [];
+  readonly #chosen: { types: Tensor; kept: Tensor; noiselessKept?: Tensor }[] = [];
 
   /**
    * @param draw Where noise comes from; without it the types are those of inference.
@@ -114,9 +115,9 @@ export class Search {
     const { engine } = this.#tape;
     this.#watch?.see(layer, inputs);
     const scale = 1 / Math.sqrt(this.#config.headDim);
-    const { types, quiet, backward } = this.#types(layer, hidden);
+    const { types, noiseless, backward } = this.#types(layer, hidden);
     const { last, kept } = this.#live(types);
-    this.#chosen.push({ types, kept, ...(quiet && { quiet: this.#live(quiet).kept }) });
+    this.#chosen.push({ types, kept, ...(noiseless && { noiselessKept: this.#live(noiseless).kept }) });
     const { out, lse } = engine.attention({ q, k, v, last, scale });
     this.#tape.own(lse);
     this.#watch?.attended(layer, out);
@@ -142,7 +143,7 @@ export class Search {
    * Types [B,G,Nc] of a layer and, where they are searched, those without noise and the way back from
    * (dg, dl, dw) to the scores.
    */
-  #types(layer: number, hidden: Tensor): { types: Tensor; quiet?: Tensor; backward?: (dTypes: Tensor) => void } {
+  #types(layer: number, hidden: Tensor): { types: Tensor; noiseless?: Tensor; backward?: (dTypes: Tensor) => void } {
     const tape = this.#tape;
     const { engine } = tape;
     const [B, N, G] = [this.#B, this.#N, this.#config.kvHeads];
@@ -155,8 +156,7 @@ export class Search {
     }
     const { lambda, temperature, pooling } = this.#config.nats;
     const pooled = chunk === 1 ? hidden : tape.own(engine.poolChunks(hidden, chunk, pooling));
-    const scorer = weightOf(this.#weights, `model.layers.${layer}.self_attn.proj_layer.weight`);
-    const scores = splitHeads(tape, linear(tape, pooled, scorer, { detach: true }), G);
+    const scores = typeScores(tape, pooled, this.#weights, layer, G);
     // The first is an attention sink; the last closes what is open (§2).
     const forced = Int32Array.from({ length: B * chunks }, (_, n) => {
       return n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0;
@@ -170,7 +170,7 @@ export class Search {
     const weight = (lambda * 2) / (this.#config.layers * G * this.#options.batch * N * N);
     return {
       types,
-      ...(this.#options.quiet && { quiet: choose().types }),
+      ...(this.#options.noiseless && { noiseless: choose().types }),
       backward: (dTypes) => {
         const priced = tape.own(engine.addMemoryPrice(dTypes, types, N, { ...this.#lifetimes, weight }));
         tape.addGradient(scores, engine.tokenTypesBackward(priced, probabilities, { temperature, forceGlobal }));
@@ -203,8 +203,8 @@ export class Search {
   /** Sum over sequences of each layer's mean kept share, without noise where that was asked for. */
   async keptByLayer(): Promise<number[]> {
     const shares: number[] = [];
-    for (const { quiet, kept } of this.#chosen) {
-      shares.push(sum(await this.#tape.engine.read(quiet ?? kept)) / this.#config.kvHeads);
+    for (const { noiselessKept, kept } of this.#chosen) {
+      shares.push(sum(await this.#tape.engine.read(noiselessKept ?? kept)) / this.#config.kvHeads);
     }
     return shares;
   }

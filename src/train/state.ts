@@ -2,10 +2,8 @@
  * What a run goes on from, and the checks on it.
  * @module
  */
-import type { Engine, Tensor } from '../core/engine.ts';
 import { ConfigError, NumericError, ValueError } from '../core/errors.ts';
 import { expectFinite } from '../core/finite.ts';
-import { uploadWeights } from '../model/decoder.ts';
 import { expectWhole } from '../core/shape.ts';
 import type { NDArray } from '../core/tensor.ts';
 
@@ -47,43 +45,5 @@ export function checkState(state: Moments & { step: number }, shapes: ReadonlyMa
   for (const [name, { data }] of state.v) {
     const at = data.findIndex((x) => x < 0);
     if (at >= 0) throw new NumericError(`the state to go on from holds ${data[at]} in 'v/${name}' at element ${at}: a mean of squares is 0 or more, the state was damaged`);
-  }
-}
-
-/** Weights and moments on an engine. */
-export class MomentsOnEngine {
-  readonly weights: Map<string, Tensor>;
-  readonly m: Map<string, Tensor>;
-  readonly v: Map<string, Tensor>;
-  readonly #engine: Engine;
-
-  constructor(engine: Engine, state: Moments | { readonly weights: Map<string, Tensor | NDArray> }) {
-    this.#engine = engine;
-    this.weights = uploadWeights(engine, state.weights);
-    const zeros = () => new Map([...this.weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));
-    this.m = 'm' in state ? uploadWeights(engine, state.m) : zeros();
-    this.v = 'm' in state ? uploadWeights(engine, state.v) : zeros();
-  }
-
-  /**
-   * A copy on the host.
-   *
-   * @throws {NumericError} If a number is NaN or infinite after `step`.
-   */
-  async read(step: number): Promise<Record<'weights' | 'm' | 'v', Map<string, NDArray>>> {
-    const read = async (tensors: Map<string, Tensor>) => {
-      const out = new Map<string, NDArray>();
-      for (const [name, tensor] of tensors) {
-        out.set(name, { data: await this.#engine.read(tensor), shape: tensor.shape });
-      }
-      return out;
-    };
-    const state = { weights: await read(this.weights), m: await read(this.m), v: await read(this.v) };
-    expectFinite(tensorsOf(state), 'F64', `the state after step ${step}`, 'the last update left the range of numbers; go back to the state before, with a lower learning rate');
-    return state;
-  }
-
-  dispose(): void {
-    for (const tensors of [this.weights, this.m, this.v]) for (const tensor of tensors.values()) tensor.dispose();
   }
 }

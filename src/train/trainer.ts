@@ -3,17 +3,19 @@
  * @module
  */
 import { of, record } from '../core/arguments.ts';
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Engine } from '../core/engine.ts';
 import { expectGoing } from '../core/errors.ts';
 import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
-import { checkedNorm, inStep } from './diverged.ts';
+import { inStep } from './diverged.ts';
+import { sumParts } from './gradient-sum.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
-import { checkState, MomentsOnEngine } from './state.ts';
+import { Optimiser } from './optimiser.ts';
+import { checkState } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import { validateTraining, type Validation, validationWindows } from './validation.ts';
 
@@ -46,7 +48,7 @@ export interface GradientSource {
 /** Computes sequence after sequence on the trainer's own engine. */
 export function localGradients(config: ModelConfig, options: TrainOptions): GradientSource {
   return {
-    compute: (engine, weights, windows, step) => sumInOrder(engine, weights, windows.map((window, n) => {
+    compute: (engine, weights, windows, step) => sumParts(engine, windows.map((window, n) => {
       return () => computeGradients(engine, config, options, weights, [window], { step, sequences: [n] });
     })),
   };
@@ -58,27 +60,6 @@ export function batchGradients(config: ModelConfig, options: TrainOptions): Grad
     compute: (engine, weights, windows, step) =>
       computeGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()] }),
   };
-}
-
-/** Sums gradients in the order of `parts`, so that the bits do not depend on who computed which. */
-export async function sumInOrder(
-  engine: Engine, weights: Weights, parts: readonly (() => Promise<Gradients>)[],
-): Promise<Gradients> {
-  const gradients = new Map<string, Tensor>();
-  for (const [name, { shape }] of weights) gradients.set(name, engine.zeros(shape));
-  let [loss, kept] = [0, 0];
-  const typeCounts = [0, 0, 0];
-  for (const part of parts) {
-    const one = await part();
-    for (const [name, gradient] of one.gradients) {
-      engine.accumulate(gradients.get(name)!, gradient);
-      gradient.dispose();
-    }
-    loss += one.loss;
-    kept += one.kept;
-    one.typeCounts.forEach((count, type) => (typeCounts[type] += count));
-  }
-  return { gradients, loss, kept, typeCounts };
 }
 
 /**
@@ -106,7 +87,7 @@ export class Trainer {
   readonly options: TrainOptions;
   #step: number;
   readonly #tokens: TokenSource;
-  readonly #on: MomentsOnEngine;
+  readonly #on: Optimiser;
   readonly #source: GradientSource;
 
   /**
@@ -133,7 +114,7 @@ export class Trainer {
     this.#source = source;
     if (from) checkState(from, expectedWeights(config));
     this.#step = from?.step ?? 0;
-    this.#on = new MomentsOnEngine(engine, from ?? { weights: initialWeights(config, options.seed) });
+    this.#on = new Optimiser(engine, from ?? { weights: initialWeights(config, options.seed) });
   }
 
   /** Steps done. */
@@ -148,33 +129,23 @@ export class Trainer {
    */
   async next(): Promise<StepReport> {
     const { engine, options } = this;
-    const { batch, context, seed, beta1, beta2, weightDecay, clip } = options;
-    const { weights, m, v } = this.#on;
+    const { batch, context, seed } = options;
     const step = this.#step + 1;
     const windows = Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
-    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, weights, windows, step)
+    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, this.#on.weights, windows, step)
       .catch(inStep(step, options));
-    const squaredNorm = engine.sumOfSquares([...gradients.values()]);
     try {
-      const gradientNorm = await checkedNorm(engine, squaredNorm, gradients, loss).catch(inStep(step, options));
-      const learningRate = learningRateAt(step, options);
-      for (const [name, weight] of weights) {
-        engine.adamW(weight, gradients.get(name)!, m.get(name)!, v.get(name)!, {
-          step, learningRate, beta1, beta2, epsilon: 1e-8,
-          weightDecay: weight.shape.length > 1 ? weightDecay : 0,
-          clip: { squaredNorm, maxNorm: clip },
-        });
-      }
+      const gradientNorm = await this.#on.update(step, gradients, loss, options);
       this.#step = step;
       const total = typeCounts.reduce((a, b) => a + b, 0);
       return {
-        step, learningRate, gradientNorm,
+        step, learningRate: learningRateAt(step, options), gradientNorm,
         loss: loss / (batch * context),
         kept: kept / batch,
         typeShares: typeCounts.map((count) => count / total),
       };
     } finally {
-      for (const tensor of [squaredNorm, ...gradients.values()]) tensor.dispose();
+      for (const tensor of gradients.values()) tensor.dispose();
     }
   }
 

@@ -10,7 +10,7 @@ import { ARCHITECTURES, architectureOf, type ModelType } from '../arch/index.ts'
 import { Fields, shown } from './config-fields.ts';
 import { parseModelType, parseSpecials } from './hf-config.ts';
 import { refuseForeignFields } from './known-fields.ts';
-import { HEAD } from './names.ts';
+import { EMBEDDING, HEAD, scorerName } from './names.ts';
 import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
 
 /** Far more than any model has; a wrong number must not become a wait without end. */
@@ -220,7 +220,7 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
   const { vocabSize: V, hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
   const [Q, KV] = [heads * headDim, kvHeads * headDim];
   const { projectionBias, headNorm } = architectureOf(config);
-  const weights = new Map<string, readonly number[]>([['model.embed_tokens.weight', [V, D]]]);
+  const weights = new Map<string, readonly number[]>([[EMBEDDING, [V, D]]]);
   for (let n = 0; n < config.layers; n++) {
     const add = (name: string, shape: readonly number[]) => weights.set(`model.layers.${n}.${name}.weight`, shape);
     add('input_layernorm', [D]);
@@ -230,7 +230,7 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
     }
     if (headNorm) for (const part of ['q_norm', 'k_norm']) add(`self_attn.${part}`, [headDim]);
     add('self_attn.o_proj', [D, Q]);
-    if (config.nats.policy === 'nats') add('self_attn.proj_layer', [3 * kvHeads, D]); // §6: rows [kv head][type]
+    if (config.nats.policy === 'nats') weights.set(scorerName(n), [3 * kvHeads, D]);
     add('post_attention_layernorm', [D]);
     add('mlp.gate_proj', [F, D]);
     add('mlp.up_proj', [F, D]);

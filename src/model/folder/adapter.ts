@@ -7,6 +7,7 @@ import type { Pooling } from '../../core/engine.ts';
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
 import { expectFinite } from '../../core/finite.ts';
 import type { ModelConfig } from '../config/config.ts';
+import { scorerName } from '../config/names.ts';
 import type { NDArray } from '../../core/tensor.ts';
 import { type Bytes, bytesOf, jsonOf } from '../../formats/bytes.ts';
 import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from '../../files/files.ts';
@@ -229,7 +230,7 @@ function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, s
     fail(`holds ${tensors.size} scorers and ${ADAPTER_CONFIG} ${shares} kept shares for the base's ${layers} layers`);
   }
   for (let n = 0; n < layers; n++) {
-    const name = `model.layers.${n}.self_attn.proj_layer.weight`;
+    const name = scorerName(n);
     const tensor = tensors.get(name) ?? fail(`lacks '${name}'`);
     if (String(tensor.shape) !== String([3 * kvHeads, hiddenSize])) {
       fail(`holds '${name}' as [${tensor.shape}], but the base makes it [${3 * kvHeads},${hiddenSize}]`);

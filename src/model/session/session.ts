@@ -8,11 +8,11 @@ import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
 import { checkCounts, expectWhole } from '../../core/shape.ts';
 import { Tape } from '../../core/tape.ts';
 import type { ModelConfig, Policy } from '../config/config.ts';
-import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights, weightOf } from '../decoder.ts';
+import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
 import { pickRows } from '../layers.ts';
 import { checkPolicy, lifetimeOptions } from '../policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
-import { expectScorers, fixedTypes, learnedTypes, scorerName } from './step-types.ts';
+import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
 import { checkRows, Watch } from './watch.ts';
 
 /** How a session keeps its cache. */
@@ -216,7 +216,7 @@ export class Session {
     if (policy.kind !== 'nats') return fixedTypes(tape, policy, step);
     const pool = this.#pools[layer];
     const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
-    return learnedTypes(tape, pooled, weightOf(this.#weights, scorerName(layer)), step);
+    return learnedTypes(tape, pooled, this.#weights, layer, step);
   }
 
   /** What each layer's cache holds and has served. */

@@ -9,19 +9,15 @@ import { chunkOf } from '../../core/lifetime.ts';
 import type { Tape } from '../../core/tape.ts';
 import type { ModelConfig, Policy } from '../config/config.ts';
 import { type Weights, weightOf } from '../decoder.ts';
-import { linear, splitHeads } from '../layers.ts';
+import { scorerName } from '../config/names.ts';
 import { fixedType } from '../policy.ts';
+import { typeScores } from '../scorer.ts';
 
 /** T more tokens for sequences that have seen some. */
 interface Step {
   readonly config: ModelConfig;
   readonly seen: readonly number[];
   readonly T: number;
-}
-
-/** The weight that scores the types of a layer's tokens. */
-export function scorerName(layer: number): string {
-  return `model.layers.${layer}.self_attn.proj_layer.weight`;
 }
 
 /** What is being found out about the scorers of a model. */
@@ -60,10 +56,12 @@ export function fixedTypes(
   return tape.own(tape.engine.integers(types, [seen.length, G, T]));
 }
 
-/** Types [B,G,nc] that `scorer` gives to hidden states [B,nc,D], one row per chunk that the step touches. */
-export function learnedTypes(tape: Tape, pooled: Tensor, scorer: Tensor, { config, seen }: Step): Tensor {
+/** Types [B,G,nc] that a layer's scorer gives to hidden states [B,nc,D], one row per chunk that the step touches. */
+export function learnedTypes(
+  tape: Tape, pooled: Tensor, weights: Weights, layer: number, { config, seen }: Step,
+): Tensor {
   const rows = pooled.shape[1];
-  const scores = splitHeads(tape, linear(tape, pooled, scorer), config.kvHeads);
+  const scores = typeScores(tape, pooled, weights, layer, config.kvHeads);
   const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
     return chunkOf(seen[Math.floor(n / rows)], config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
   });

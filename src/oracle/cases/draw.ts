@@ -5,15 +5,13 @@
  */
 import type { FloatTensor, NamedTensor } from '../../formats/named-tensor.ts';
 import { chunkCount } from '../../core/lifetime.ts';
-import { generator, type Generator } from '../../core/random.ts';
+import { generator, type Generator, Stream } from '../../core/random.ts';
 import { sizeOf } from '../../core/tensor.ts';
 import { type Logits, parametersOf, type Poison, type Recipe, type ScoredTypes, typesOf } from './recipes.ts';
 import type { CaseParameters, Tensors } from '../types.ts';
 
-/** First number of the streams here; those of src/core/random.ts's Stream are below it. */
-const VECTORS = 5;
 /** Each input draws from a stream of its own: one that is left out changes no other. */
-const STREAMS = { q: 0, k: 1, v: 2, dout: 3, scores: 4, noise: 5, sign: 6 } as const;
+const INPUTS = { q: 0, k: 1, v: 2, dout: 3, scores: 4, noise: 5, sign: 6 } as const;
 
 const POISONS: Readonly<Record<Poison['with'], readonly number[]>> = {
   nan: [NaN], infinity: [Infinity, -Infinity, Infinity, Infinity],
@@ -24,7 +22,7 @@ export function drawInputs(recipe: Recipe, seed: number): Tensors {
   const parameters = parametersOf(recipe);
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, chunk } = parameters;
   const name = [...(recipe.draws ?? recipe.name)].map((letter) => letter.codePointAt(0)!);
-  const stream = (of: keyof typeof STREAMS): Generator => generator(seed, [VECTORS, STREAMS[of], ...name]);
+  const stream = (of: keyof typeof INPUTS): Generator => generator(seed, [Stream.VECTORS, INPUTS[of], ...name]);
   const normal = (of: 'q' | 'k' | 'v' | 'dout', heads: number): FloatTensor =>
     filled([B, heads, N, d], bell(stream(of)));
   const inputs: Record<string, NamedTensor> = { q: normal('q', H), k: normal('k', G), v: normal('v', G) };
