@@ -18,7 +18,8 @@ export { attention, attentionBackward, KVCache, maskGradient } from './engines.t
 export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from './engines.ts';
 
 // Models: reading, decoding, measuring, training
-export { formatPolicy, type ModelConfig, parseConfig, parsePolicy, type Policy } from './model/config/config.ts';
+export { formatPolicy, parsePolicy, type Policy } from './policies/index.ts';
+export { type ModelConfig, parseConfig } from './model/config/config.ts';
 export type { ChatOptions } from './model/generate/chat.ts';
 export type { ChatMessage, ChatTemplate } from './model/generate/chat-template.ts';
 export type { Prompt } from './model/generate/generate.ts';

@@ -8,7 +8,7 @@ import { GpuEngine } from '../gpu/gpujs/index.ts';
 import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { FOREVER } from '../src/core/lifetime.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
-import { parsePolicy } from '../src/model/config/config.ts';
+import { parsePolicy } from '../src/policies/index.ts';
 import { generator } from '../src/core/random.ts';
 import { boundedAttention } from './support/bounded.ts';
 import { CountingDevice } from './support/counting-device.ts';

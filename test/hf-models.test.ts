@@ -7,7 +7,7 @@ import type { Engine } from '../src/core/engine.ts';
 import { readModelFolder } from '../src/model/folder/model-folder.ts';
 import { readSafetensors } from '../src/formats/safetensors.ts';
 import { loadModel } from '../src/load.ts';
-import { parsePolicy, type Policy } from '../src/model/config/config.ts';
+import { parsePolicy, type Policy } from '../src/policies/index.ts';
 import { hiddenStates } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';

@@ -2,14 +2,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KVCache, matchedPolicies, ndarray, type Policy, ValueError } from '../src/index.ts';
-import { fixedType } from '../src/model/policy.ts';
+import { kindOf } from '../src/policies/index.ts';
 
 /** What the cache itself says after `length` tokens of a fixed pattern. */
 async function measured(policy: Exclude<Policy, { kind: 'nats' }>, length: number): Promise<{ mean: number; end: number }> {
   const window = policy.kind === 'full' ? 0 : policy.window;
   const cache = new KVCache({ batch: 1, kvHeads: 1, headDim: 1, window, blockSize: 1 });
   const one = () => ndarray(new Float64Array(length), [1, 1, length, 1]);
-  const types = ndarray(Int32Array.from({ length }, (_, n) => fixedType(policy, n)), [1, 1, length]);
+  const types = ndarray(Int32Array.from({ length }, (_, n) => kindOf(policy).type!(policy, n)), [1, 1, length]);
   cache.step({ q: one(), k: one(), v: one(), types });
   const { live, visiblePairs } = cache.stats();
   return { mean: visiblePairs[0] / (length * (length + 1) / 2), end: live[0] / length };

@@ -5,13 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ConfigError, FileFormatError, StorageError, ValueError } from '../src/core/errors.ts';
+import { ConfigError, FileFormatError, StorageError } from '../src/core/errors.ts';
 import { appendText, fileExists, writeFileAtomic, writeFilesAtomic } from '../src/files/files.ts';
 import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { encodeSafetensors } from '../src/formats/safetensors.ts';
-import {
-  expectedWeights, formatPolicy, type ModelConfig, parseConfig, parsePolicy, serializeConfig,
-} from '../src/model/config/config.ts';
+import { expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 
 const LLAMA = {
@@ -191,17 +189,6 @@ describe('parseConfig()', () => {
 
   it('refuses what is no object', () => {
     for (const json of [null, 3, 'x', []]) expect(() => parseConfig(json)).toThrow(ConfigError);
-  });
-});
-
-describe('parsePolicy()', () => {
-  it('reads what formatPolicy() writes', () => {
-    for (const text of ['nats', 'full', 'window:0', 'window:64', 'streaming:4+32']) expect(formatPolicy(parsePolicy(text))).toBe(text);
-  });
-  it('refuses the rest', () => {
-    for (const text of ['', 'Nats', 'window', 'window:-1', 'window:1.5', 'streaming:4', 'streaming:4+', 'full:1']) {
-      expect(() => parsePolicy(text)).toThrow(ValueError);
-    }
   });
 });
 

@@ -5,12 +5,13 @@ import type { Engine, Tensor } from '../src/core/engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
-import { type ModelConfig, parseConfig, parsePolicy } from '../src/model/config/config.ts';
+import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { decode, uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { linear, splitHeads } from '../src/model/layers.ts';
 import { Model } from '../src/model/model.ts';
-import { fixedType, lifetimeOptions } from '../src/model/policy.ts';
+import { lifetimeOptions } from '../src/model/policy.ts';
+import { kindOf, parsePolicy } from '../src/policies/index.ts';
 import { generator } from '../src/core/random.ts';
 import { Tape } from '../src/core/tape.ts';
 import type { NDArray } from '../src/core/tensor.ts';
@@ -128,7 +129,7 @@ async function maskedLogits(
       const forceGlobal = engine.integers(force, [1, force.length]);
       ({ types } = engine.tokenTypes(scores, { temperature: 1, forceGlobal }));
     } else {
-      const fixed = Int32Array.from({ length: config.kvHeads * N }, (_, at) => fixedType(policy, at % N));
+      const fixed = Int32Array.from({ length: config.kvHeads * N }, (_, at) => kindOf(policy).type!(policy, at % N));
       types = engine.integers(fixed, [1, config.kvHeads, N]);
     }
     const last = engine.lifetime(types, N, lifetimes);

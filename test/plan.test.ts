@@ -4,7 +4,7 @@ import { ReferenceEngine } from '../reference/index.ts';
 import type { Engine, Tensor } from '../src/core/engine.ts';
 import { DeviceError, ValueError } from '../src/core/errors.ts';
 import type { ModelConfig } from '../src/model/config/config.ts';
-import { parsePolicy } from '../src/model/config/config.ts';
+import { parsePolicy } from '../src/policies/index.ts';
 import { planMemory } from '../src/model/plan.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
 import { TEST_TUNING } from '../gpu/gpujs/device.ts';

@@ -6,7 +6,7 @@ import type { Engine } from '../src/core/engine.ts';
 import { DisposedError, FileFormatError, isNamedError, NumericError, ValueError } from '../src/core/errors.ts';
 import { decodeSealedArrays, encodeSealed } from '../src/formats/sealed.ts';
 import type { WritableArray } from '../src/formats/safetensors.ts';
-import { parsePolicy } from '../src/model/config/config.ts';
+import { parsePolicy } from '../src/policies/index.ts';
 import type { Model } from '../src/model/model.ts';
 import type { Session } from '../src/model/session/session.ts';
 import { SNAPSHOT } from './fixtures/session/snapshot.ts';

@@ -5,7 +5,7 @@
 import { StoppedError } from '../core/errors.ts';
 import { chat, chatPrompt, type ChatOptions, unreadTokens } from '../model/generate/chat.ts';
 import type { ChatMessage } from '../model/generate/chat-template.ts';
-import { formatPolicy } from '../model/config/config.ts';
+import { formatPolicy } from '../policies/index.ts';
 import type { Model } from '../model/model.ts';
 import type { FinishReason } from '../model/generate/sequence.ts';
 import type { Session } from '../model/session/session.ts';

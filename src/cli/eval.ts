@@ -6,11 +6,11 @@ import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
-import { formatPolicy } from '../model/config/config.ts';
+import { formatPolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
 import { bosOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
-import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
+import { addPolicyOptions, checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, withMatched } from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readTokens } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
@@ -41,7 +41,7 @@ export function registerEval(program: Command): void {
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
-  for (const option of policyOptions()) command.addOption(option);
+  addPolicyOptions(command);
 }
 
 async function run(flags: Flags): Promise<void> {

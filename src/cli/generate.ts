@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
-import { formatPolicy } from '../model/config/config.ts';
+import { formatPolicy } from '../policies/index.ts';
 import type { GeneratedToken, GenerateOptions } from '../model/generate/generate-options.ts';
 import type { Model } from '../model/model.ts';
 import type { FinishReason } from '../model/generate/sequence.ts';

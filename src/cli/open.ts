@@ -8,7 +8,7 @@ import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.
 import { readTensors } from '../files/safetensors-file.ts';
 import { weightsHash } from '../formats/weights-hash.ts';
 import { loadModel } from '../load.ts';
-import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { formatPolicy, type Policy } from '../policies/index.ts';
 import { uploadWeight } from '../model/decoder.ts';
 import { defaultTokenizer, Model, noTokenizer } from '../model/model.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';

@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { isNamedError } from '../core/errors.ts';
-import { formatPolicy, parsePolicy, type Policy } from '../model/config/config.ts';
+import { formatPolicy, type grammars, parsePolicy, type Policy, policyKinds } from '../policies/index.ts';
 import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -78,6 +78,13 @@ export function policyName(text: string): string {
 /** One policy of several: commander hands over those parsed before. */
 export function policies(text: string, previous: readonly Policy[] = []): readonly Policy[] {
   return [...previous, policy(text)];
+}
+
+/** The policies that there are, for the end of --help. */
+export function policyHelp(pass: Parameters<typeof grammars>[0] = () => true): string {
+  const kinds = policyKinds().filter(pass);
+  const width = Math.max(...kinds.map(({ grammar }) => grammar.length));
+  return `\nPolicies:\n${kinds.map(({ grammar, help }) => `  ${grammar.padEnd(width)}  ${help}`).join('\n')}`;
 }
 
 /** Refuses '' where an option of `command` wants a file or folder, as in `--out "$UNSET"`. */

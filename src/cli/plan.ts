@@ -11,10 +11,11 @@ import { fileExists } from '../files/files.ts';
 import { readJson } from '../files/json-file.ts';
 import { inFolder } from '../model/folder/model-folder.ts';
 import { architectureOf } from '../model/arch/index.ts';
-import { type ModelConfig, parseConfig, type Policy } from '../model/config/config.ts';
+import { kindOf, type Policy } from '../policies/index.ts';
+import { type ModelConfig, parseConfig } from '../model/config/config.ts';
 import { planMemory, usualPolicies } from '../model/plan.ts';
 import { thisMachine } from './machine.ts';
-import { gpuOption, policies, share, whole } from './options.ts';
+import { gpuOption, policies, policyHelp, share, whole } from './options.ts';
 import { checkAdapterFolder, find } from './paths.ts';
 import { describePlan, type Report } from './plan-text.ts';
 
@@ -42,10 +43,11 @@ export function registerPlan(program: Command): void {
     .requiredOption('--model <path>', 'model folder, of which only config.json is read, or a config.json')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .option('--context <n>', 'tokens to plan for (default: 4k, 32k and 128k)', whole(1))
-    .option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: full, a window, and learned types)', policies)
+    .option('--policy <p...>', 'what the cache keeps, of those below (default: full, a window, and learned types)', policies)
     .option('--keep <share>', 'what learned types keep (default: as the adapter measured, or 0.25)', share)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
+    .addHelpText('after', policyHelp())
     .action(run);
 }
 
@@ -79,7 +81,7 @@ async function plan(
   const gpu = flags.gpu === undefined ? null : await gpuLimits(flags.gpu);
   const kept = flags.keep ?? adapter?.keptByLayer.map((each) => Math.min(each, 1)) ?? ASSUMED_KEPT;
   const usual = usualPolicies(config);
-  const compared = flags.policy ?? (usual.some(({ kind }) => kind === 'nats') ? usual : [...usual, { kind: 'nats' } as const]);
+  const compared = flags.policy ?? (usual.some((each) => kindOf(each).learned) ? usual : [...usual, { kind: 'nats' } as const]);
   const onHost = gpu === null || gpu.sharesMemory;
   const tensor = gpu ? { bytes: gpu.tensorBytes, name: gpu.limit } : { bytes: machine.largestArray, name: 'the largest array of Node' };
   const memory = planMemory(config, {

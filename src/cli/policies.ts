@@ -2,15 +2,15 @@
  * Which cache policies `eval` and `recall test` compare.
  * @module
  */
-import { Option } from 'commander';
+import type { Command } from 'commander';
 import { ValueError } from '../core/errors.ts';
 import { type KeptOf, matchedPolicies } from '../evaluate/match.ts';
-import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { formatPolicy, kindOf, type Policy } from '../policies/index.ts';
 import type { Model } from '../model/model.ts';
 import { checkPolicy } from '../model/policy.ts';
 import { comparedPolicies } from './open.ts';
 import { UsageError } from './errors.ts';
-import { policies } from './options.ts';
+import { policies, policyHelp } from './options.ts';
 
 /** Flags of policyOptions(). */
 export interface PolicyFlags {
@@ -18,21 +18,23 @@ export interface PolicyFlags {
   readonly match: boolean;
 }
 
+const isLearned = (policy: Policy): boolean => kindOf(policy).learned === true;
+
 /** Patterns that --match adds at most. */
 const MATCHED = 4;
 
-/** --policy and --match. */
-export function policyOptions(): Option[] {
-  return [
-    new Option('--policy <p...>', 'nats, full, window:W, streaming:S+W (default: all, with the model\'s W; with --match, nats and full)')
-      .argParser(policies),
-    new Option('--match', 'then windows and streaming that keep as much as nats did: in the mean, and at the end').default(false),
-  ];
+/** Adds --policy and --match. */
+export function addPolicyOptions(command: Command): void {
+  command
+    .option('--policy <p...>', 'what the cache keeps, of those below (default: nats and full, and a window and streaming ' +
+      'with the model\'s W; with --match, nats and full)', policies)
+    .option('--match', 'then windows and streaming that keep as much as nats did: in the mean, and at the end', false)
+    .addHelpText('after', policyHelp());
 }
 
 /** @throws {UsageError} If --match has no nats among --policy to match. */
 export function checkPolicyFlags({ policy, match }: PolicyFlags): void {
-  if (!match || !policy || policy.some(({ kind }) => kind === 'nats')) return;
+  if (!match || !policy || policy.some(isLearned)) return;
   throw new UsageError('--match compares with learned types, and nats is not among the policies: add --policy nats');
 }
 
@@ -43,9 +45,9 @@ export function checkPolicyFlags({ policy, match }: PolicyFlags): void {
  */
 export function chosenPolicies({ policy, match }: PolicyFlags, model: Model): readonly Policy[] {
   const compared = comparedPolicies(model);
-  const chosen = policy ?? (match ? compared.filter(({ kind }) => kind === 'nats' || kind === 'full') : compared);
+  const chosen = policy ?? (match ? compared.filter((each) => isLearned(each) || each.kind === 'full') : compared);
   for (const each of chosen) checkPolicy(each, model.config, model.weights);
-  if (match && !chosen.some(({ kind }) => kind === 'nats')) {
+  if (match && !chosen.some(isLearned)) {
     throw new ValueError('--match compares with learned types, and the model has none: pass --adapter, or a model with types of its own');
   }
   return chosen;
@@ -66,7 +68,7 @@ export async function withMatched<Result>(
   for (let n = 0; n < all.length; n++) {
     const result = await measure(all[n], n);
     results.push(result);
-    if (!match || all[n].kind !== 'nats') continue;
+    if (!match || !isLearned(all[n])) continue;
     const known = all.map(formatPolicy);
     all.push(...matchedPolicies(keptOf(result)).filter((one) => !known.includes(formatPolicy(one))));
   }

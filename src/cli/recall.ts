@@ -9,14 +9,14 @@ import {
   measureRecall, type Recall, recallDocuments, type RecallKind, recallText,
 } from '../evaluate/recall.ts';
 import { writeFilesAtomic } from '../files/files.ts';
-import { formatPolicy } from '../model/config/config.ts';
+import { formatPolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
 import { bosOption, gpuOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
-import { checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, policyOptions, withMatched } from './policies.ts';
+import { addPolicyOptions, checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, withMatched } from './policies.ts';
 import { QUESTIONS_FILE, readQuestions, RECALL_FOLDER, TEXT_FILE } from './recall-files.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readPaged } from './text.ts';
@@ -73,7 +73,7 @@ export function registerRecall(program: Command): void {
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(test);
-  for (const option of policyOptions()) asking.addOption(option);
+  addPolicyOptions(asking);
 }
 
 async function write({ out, filler: paths, tests, force, json, ...options }: WriteFlags): Promise<void> {

@@ -3,12 +3,12 @@
  * @module
  */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Policy } from '../model/config/config.ts';
+import type { Policy } from '../policies/index.ts';
 import { fillOptions, type GenerateOptions } from '../model/generate/generate-options.ts';
 import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import type { Model } from '../model/model.ts';
 import { usage } from './errors.ts';
-import { notNegative, policy, positive, whole } from './options.ts';
+import { notNegative, policy, policyHelp, positive, whole } from './options.ts';
 
 /** What commander makes of the flags; undefined where the user gave none. */
 export interface SamplingFlags {
@@ -55,9 +55,9 @@ export function addSamplingOptions(command: Command): Command {
     .option('--repetition-penalty <x>', 'make tokens that were there less likely by this factor (default: *, or 1)', positive)
     .option('--stop <text...>', 'texts at which to end; they are not printed (default: *, or none)', stopTexts)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
-    .option('--policy <p>', 'nats, full, window:W or streaming:S+W (default: as trained)', policy)
+    .option('--policy <p>', 'what the cache keeps, one of those below (default: as trained)', policy)
     .option('--prefill-step <n>', 'prompt tokens to read at once (default: as the engine likes)', whole(1))
-    .addHelpText('after', '\n* what the model\'s generation_config.json says, if there is one');
+    .addHelpText('after', `\n* what the model's generation_config.json says, if there is one\n${policyHelp()}`);
 }
 
 /** The options for the library, and what they take from generation_config.json, said on stderr. */

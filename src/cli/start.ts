@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import { TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
-import type { Policy } from '../model/config/config.ts';
+import type { Policy } from '../policies/index.ts';
 import type { Model } from '../model/model.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { continueText, summary } from './generate.ts';

@@ -6,7 +6,8 @@ import type { MaskGradientRule } from '../core/engine.ts';
 import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../core/errors.ts';
 import { fileExists } from '../files/files.ts';
-import { type ModelConfig, parseConfig, parsePolicy, serializeConfig } from '../model/config/config.ts';
+import { kindOf, parsePolicy } from '../policies/index.ts';
+import { type ModelConfig, parseConfig, serializeConfig } from '../model/config/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { ByteTokenizer, withoutStarts } from '../model/tokenizer/tokenizer.ts';
 import { fingerprint, loadCheckpoint, resumed, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
@@ -144,7 +145,7 @@ function readConfig(flags: TrainFlags, lambda: number): ModelConfig {
       window: flags.window,
       chunk: flags.chunk,
       pooling: 'mean',
-      lambda: policy.kind === 'nats' ? lambda : 0,
+      lambda: kindOf(policy).learned ? lambda : 0,
       temperature: flags.temperature,
     },
   };

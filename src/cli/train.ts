@@ -14,7 +14,8 @@ import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { batchGradients, type GradientSource, type StepReport, Trainer } from '../train/trainer.ts';
 import { sumParts } from '../train/gradient-sum.ts';
 import { openEngine } from './open.ts';
-import { bosOption, gpuOption, notNegative, policyName, positive, whole } from './options.ts';
+import { givesTypes } from '../policies/index.ts';
+import { bosOption, gpuOption, notNegative, policyHelp, policyName, positive, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { EXTENDING, Pace, shorterRun } from './pace.ts';
 import { WorkerPool } from './pool.ts';
@@ -43,7 +44,7 @@ export function registerTrain(program: Command): void {
     .requiredOption('--out <dir>', 'folder for the model, the checkpoint and the log')
     .option('--resume', 'go on from the checkpoint in --out; --steps, --save-every, --threads and --validation may be others', false)
     .addOption(forceOption())
-    .option('--types <policy>', 'nats (searched), full, window:W or streaming:S+W', policyName, 'nats')
+    .option('--types <policy>', 'what decides the tokens\' types, one of those below; nats is searched', policyName, 'nats')
     .option('--lambda <nats>', `price of keeping the whole cache, nats per token (default: ${DEFAULT_LAMBDA}, or the run's that goes on); see below`, notNegative)
     .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', whole(0), 32)
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
@@ -68,7 +69,7 @@ export function registerTrain(program: Command): void {
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
-    .addHelpText('after', LAMBDA + EXTENDING)
+    .addHelpText('after', `${policyHelp(givesTypes)}\n${LAMBDA}${EXTENDING}`)
     .action(train);
   for (const option of validationOptions()) command.addOption(option);
 }

@@ -4,7 +4,7 @@
  */
 import { finite, record } from '../core/arguments.ts';
 import { ValueError } from '../core/errors.ts';
-import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { formatPolicy, type Policy } from '../policies/index.ts';
 import { expectWhole } from '../core/shape.ts';
 
 /** A window, or StreamingLLM's: sinks and a window. */

@@ -5,7 +5,7 @@
 import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
 import type { CacheStats } from '../core/engine.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
-import { formatPolicy, type Policy } from '../model/config/config.ts';
+import { formatPolicy, type Policy } from '../policies/index.ts';
 import { expectKnown } from '../model/config/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer/tokenizer.ts';

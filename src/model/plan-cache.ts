@@ -3,7 +3,8 @@
  * @module
  */
 import { ValueError } from '../core/errors.ts';
-import type { ModelConfig, Policy } from './config/config.ts';
+import { kindOf, type Policy } from '../policies/index.ts';
+import type { ModelConfig } from './config/config.ts';
 
 /** The share of a full cache that is kept: over all layers, or of each. */
 export type KeptShares = number | readonly number[];
@@ -13,17 +14,15 @@ export function cacheEntries(
   { layers, slidingWindow }: ModelConfig, policy: Policy, tokens: number, kept: KeptShares = 1,
 ): number[] {
   const whole = Math.min(tokens, (slidingWindow ?? Infinity) - 1); // the next query is the window's newest token
-  if (policy.kind === 'nats') return sharesOf(kept, layers).map((share) => Math.min(Math.ceil(share * tokens), whole));
-  const recent = policy.kind === 'full' ? whole : Math.min(policy.window, whole);
-  const sinks = policy.kind === 'streaming' ? Math.min(policy.sink, tokens - recent) : 0;
-  const dead = tokens - whole; // of the first tokens
-  return new Array<number>(layers).fill(recent + Math.max(0, sinks - dead));
+  const kind = kindOf(policy);
+  if (kind.learned) return sharesOf(kept, layers).map((share) => Math.min(Math.ceil(share * tokens), whole));
+  return new Array<number>(layers).fill(kind.entries(policy, tokens, whole));
 }
 
-/** The most of them on the way there: sinks, too, end with a model's own window. */
+/** The most of them on the way there: what a model's own window ends is there until then. */
 export function mostEntries(config: ModelConfig, policy: Policy, tokens: number, kept?: KeptShares): number[] {
-  const most = policy.kind === 'streaming' ? Math.min(tokens, (config.slidingWindow ?? Infinity) - 1) : tokens;
-  return cacheEntries(config, policy, most, kept);
+  const before = cacheEntries(config, policy, Math.min(tokens, (config.slidingWindow ?? Infinity) - 1), kept);
+  return cacheEntries(config, policy, tokens, kept).map((entries, layer) => Math.max(entries, before[layer]));
 }
 
 /** One share per layer. */

@@ -6,7 +6,8 @@ import { list, of, optional, record, wholeFrom } from '../core/arguments.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectWhole } from '../core/shape.ts';
 import { sizeOf } from '../core/tensor.ts';
-import { expectedWeights, formatPolicy, type ModelConfig, type Policy } from './config/config.ts';
+import { formatPolicy, kindOf, type Policy } from '../policies/index.ts';
+import { expectedWeights, type ModelConfig } from './config/config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
 
 /** How an engine holds numbers: the reference computes in float64 and holds matrices in float32, gpu.js float32 all. */
@@ -129,7 +130,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   const exceeds = options.tensor && largest.bytes > options.tensor.bytes ? options.tensor.name
     : weights + Math.max(largest.bytes, step) > limits.memory ? 'memory' : undefined;
   const policies = (options.policies ?? usualPolicies(config)).map((policy): PolicyPlan => {
-    if (policy.kind === 'nats' && options.kept === undefined) {
+    if (kindOf(policy).learned && options.kept === undefined) {
       throw new ValueError('kept was not given: what learned types keep is measured, so pass the share (0 to 1)');
     }
     // While a step is read, its own tokens are all there.

@@ -6,10 +6,10 @@
 import type { Engine, LifetimeOptions, Tensor } from '../core/engine.ts';
 import { chunkCount } from '../core/lifetime.ts';
 import type { ModelConfig } from '../model/config/config.ts';
-import { parsePolicy } from '../model/config/config.ts';
+import { kindOf, parsePolicy } from '../policies/index.ts';
 import { decode, type LayerInputs, type Weights } from '../model/decoder.ts';
 import { crossEntropy } from '../model/layers.ts';
-import { fixedType, lifetimeOptions } from '../model/policy.ts';
+import { lifetimeOptions } from '../model/policy.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
 import { gumbelNoise, Stream } from '../core/random.ts';
@@ -150,8 +150,9 @@ export class Search {
     const { chunk } = this.#lifetimes;
     const chunks = chunkCount(N, chunk);
     const policy = parsePolicy(this.#config.nats.policy);
-    if (policy.kind !== 'nats') {
-      const fixed = Int32Array.from({ length: B * G * N }, (_, n) => fixedType(policy, n % N));
+    const kind = kindOf(policy);
+    if (!kind.learned) {
+      const fixed = Int32Array.from({ length: B * G * N }, (_, n) => kind.type!(policy, n % N));
       return { types: tape.own(engine.integers(fixed, [B, G, N])) };
     }
     const { lambda, temperature, pooling } = this.#config.nats;

@@ -58,11 +58,12 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
 /** Which folders of the repository each one may import besides itself; each line names only folders above it. */
 const FLOORS: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
+  'src/policies': ['src/core'],
   'src/formats': ['src/core'],
   'src/files': ['src/core', 'src/formats'],
-  'src/model': ['src/core', 'src/formats', 'src/files'],
-  'src/train': ['src/core', 'src/formats', 'src/files', 'src/model'],
-  'src/evaluate': ['src/core', 'src/formats', 'src/files', 'src/model'],
+  'src/model': ['src/core', 'src/policies', 'src/formats', 'src/files'],
+  'src/train': ['src/core', 'src/policies', 'src/formats', 'src/files', 'src/model'],
+  'src/evaluate': ['src/core', 'src/policies', 'src/formats', 'src/files', 'src/model'],
   'src/oracle': ['src/core', 'src/formats'],
   reference: ['src/core'],
   'gpu/device': ['src/core'],
@@ -71,11 +72,12 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   'src/load.ts': ['src/core', 'src/formats', 'src/files', 'src/model', 'src/engines.ts'],
   'src/vectors.ts': ['src/core', 'src/formats', 'src/oracle', 'src/engines.ts'],
   'src/index.ts': [
-    'src/core', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/engines.ts', 'src/load.ts',
+    'src/core', 'src/policies', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/engines.ts',
+    'src/load.ts',
   ],
   'src/cli': [
-    'src/core', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/oracle', 'src/engines.ts',
-    'src/load.ts', 'src/index.ts', 'src/vectors.ts',
+    'src/core', 'src/policies', 'src/formats', 'src/files', 'src/model', 'src/train', 'src/evaluate', 'src/oracle',
+    'src/engines.ts', 'src/load.ts', 'src/index.ts', 'src/vectors.ts',
   ],
 };
 

@@ -3,9 +3,9 @@
  * added.
  * @module
  */
-import { type Expected, of, oneOf, record, wholeFrom } from '../../core/arguments.ts';
 import type { Pooling } from '../../core/engine.ts';
-import { ConfigError, ValueError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { kindOf, parsePolicy, type Policy } from '../../policies/index.ts';
 import { ARCHITECTURES, architectureOf, type ModelType } from '../arch/index.ts';
 import { Fields, shown } from './config-fields.ts';
 import { parseModelType, parseSpecials } from './hf-config.ts';
@@ -15,13 +15,6 @@ import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts'
 
 /** Far more than any model has; a wrong number must not become a wait without end. */
 const MAX_LAYERS = 10_000;
-
-/** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
-export type Policy =
-  | { readonly kind: 'nats' }
-  | { readonly kind: 'full' }
-  | { readonly kind: 'window'; readonly window: number }
-  | { readonly kind: 'streaming'; readonly sink: number; readonly window: number };
 
 /** Sizes and constants of a model. */
 export interface ModelConfig {
@@ -64,50 +57,6 @@ export interface NatsConfig {
   readonly lambda: number;
   /** tau of §6. */
   readonly temperature: number;
-}
-
-/**
- * Reads 'nats', 'full', 'window:W' or 'streaming:S+W'.
- *
- * @throws {ValueError} If it is none of these.
- * @example
- * ```ts
- * import { parsePolicy } from 'neural-attention-search';
- * console.log(parsePolicy('streaming:4+32')); // {"kind":"streaming","sink":4,"window":32}
- * ```
- */
-export function parsePolicy(text: string): Policy {
-  of('string')('the policy', text);
-  if (text === 'nats' || text === 'full') return { kind: text };
-  const window = /^window:(\d{1,9})$/.exec(text);
-  if (window) return { kind: 'window', window: Number(window[1]) };
-  const streaming = /^streaming:(\d{1,9})\+(\d{1,9})$/.exec(text);
-  if (streaming) return { kind: 'streaming', sink: Number(streaming[1]), window: Number(streaming[2]) };
-  throw new ValueError(`the policy '${JSON.stringify(text.slice(0, 100)).slice(1, -1)}' is not known: use nats, full, window:W or streaming:S+W with whole numbers`);
-}
-
-/** Refuses what is no policy. */
-export const expectPolicy: Expected = (name, policy) => {
-  record({ kind: oneOf('nats', 'full', 'window', 'streaming') })(name, policy);
-  const { kind, sink, window } = policy as { kind: string; sink?: unknown; window?: unknown };
-  if (kind === 'window' || kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.window`, window);
-  if (kind === 'streaming') wholeFrom(0, 999_999_999)(`${name}.sink`, sink);
-};
-
-/**
- * The inverse of parsePolicy.
- *
- * @example
- * ```ts
- * import { formatPolicy } from 'neural-attention-search';
- * console.log(formatPolicy({ kind: 'window', window: 64 })); // window:64
- * ```
- */
-export function formatPolicy(policy: Policy): string {
-  expectPolicy('the policy', policy);
-  if (policy.kind === 'window') return `window:${policy.window}`;
-  if (policy.kind === 'streaming') return `streaming:${policy.sink}+${policy.window}`;
-  return policy.kind;
 }
 
 /**
@@ -174,7 +123,8 @@ function parseNats(fields: Fields | undefined): NatsConfig {
     throw new ConfigError(`config.json: nats.policy: ${(error as Error).message}`);
   }
   // Learned types mean nothing without the W they were learned with; fixed ones bring their own.
-  const ownWindow = parsed.kind === 'nats' ? undefined : parsed.kind === 'full' ? 0 : parsed.window;
+  const kind = kindOf(parsed);
+  const ownWindow = kind.learned ? undefined : kind.rule(parsed, { window: 0, chunk: 1 }).window;
   const pooling = fields.text('pooling', 'mean');
   if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);
   return {

@@ -21,7 +21,8 @@ import { decodeSealedArrays, encodeSealed } from '../../formats/sealed.ts';
 import type { StoredArray, WritableArray } from '../../formats/safetensors.ts';
 import { shown } from '../../formats/safetensors-header.ts';
 import type { FloatArray } from '../../core/tensor.ts';
-import { formatPolicy, type ModelConfig, parsePolicy, type Policy } from '../config/config.ts';
+import { formatPolicy, parsePolicy, type Policy } from '../../policies/index.ts';
+import type { ModelConfig } from '../config/config.ts';
 import { lifetimeOptions } from '../policy.ts';
 
 const FORMAT = 'neural-attention-search session';

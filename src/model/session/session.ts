@@ -7,7 +7,8 @@ import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../../core/en
 import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
 import { checkCounts, expectWhole } from '../../core/shape.ts';
 import { Tape } from '../../core/tape.ts';
-import type { ModelConfig, Policy } from '../config/config.ts';
+import { kindOf, type Policy } from '../../policies/index.ts';
+import type { ModelConfig } from '../config/config.ts';
 import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
 import { pickRows } from '../layers.ts';
 import { checkPolicy, lifetimeOptions } from '../policy.ts';
@@ -156,7 +157,7 @@ export class Session {
       throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
     }
     this.#assertSound();
-    if (this.policy.kind === 'nats') await expectScorers(this.engine, this.#weights, this.#config.layers);
+    if (kindOf(this.policy).learned) await expectScorers(this.engine, this.#weights, this.#config.layers);
     const T = ids.length / this.batch;
     if (!Number.isInteger(T) || T < 1) {
       throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
@@ -213,7 +214,7 @@ export class Session {
   #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor {
     const { policy } = this;
     const step = { config: this.#config, seen: this.#seen, T };
-    if (policy.kind !== 'nats') return fixedTypes(tape, policy, step);
+    if (!kindOf(policy).learned) return fixedTypes(tape, policy, step);
     const pool = this.#pools[layer];
     const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
     return learnedTypes(tape, pooled, this.#weights, layer, step);

@@ -7,10 +7,10 @@ import { NumericError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';
 import { chunkOf } from '../../core/lifetime.ts';
 import type { Tape } from '../../core/tape.ts';
-import type { ModelConfig, Policy } from '../config/config.ts';
+import { kindOf, type Policy } from '../../policies/index.ts';
+import type { ModelConfig } from '../config/config.ts';
 import { type Weights, weightOf } from '../decoder.ts';
 import { scorerName } from '../config/names.ts';
-import { fixedType } from '../policy.ts';
 import { typeScores } from '../scorer.ts';
 
 /** T more tokens for sequences that have seen some. */
@@ -47,11 +47,10 @@ async function readScorers(engine: Engine, weights: Weights, layers: number): Pr
 }
 
 /** Types [B,G,T] of a fixed pattern. */
-export function fixedTypes(
-  tape: Tape, policy: Exclude<Policy, { kind: 'nats' }>, { config: { kvHeads: G }, seen, T }: Step,
-): Tensor {
+export function fixedTypes(tape: Tape, policy: Policy, { config: { kvHeads: G }, seen, T }: Step): Tensor {
+  const kind = kindOf(policy);
   const types = Int32Array.from({ length: seen.length * G * T }, (_, n) => {
-    return fixedType(policy, seen[Math.floor(n / (G * T))] + (n % T));
+    return kind.type!(policy, seen[Math.floor(n / (G * T))] + (n % T));
   });
   return tape.own(tape.engine.integers(types, [seen.length, G, T]));
 }

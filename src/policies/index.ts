@@ -1,0 +1,74 @@
+/**
+ * What a cache keeps, by name: reading and writing policies, and what the list says of each.
+ * @module
+ */
+import { type Expected, oneOf, of, record } from '../core/arguments.ts';
+import { ValueError } from '../core/errors.ts';
+import * as list from './list.ts';
+import type { PolicyKind, PolicyOf } from './policy.ts';
+
+/** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
+export type Policy = PolicyOf<(typeof list)[keyof typeof list]>;
+
+/** Every kind, in the order of their names. */
+export function policyKinds(): readonly PolicyKind<Policy>[] {
+  return Object.values(list) as readonly PolicyKind<Policy>[];
+}
+
+/** What the list says of a policy's kind. */
+export function kindOf({ kind }: Pick<Policy, 'kind'>): PolicyKind<Policy> {
+  return list[kind] as PolicyKind<Policy>;
+}
+
+/** Whether it gives every token a type, so that models can be trained with it. */
+export function givesTypes(kind: PolicyKind<Policy>): boolean {
+  return kind.learned === true || kind.type !== undefined;
+}
+
+/** 'full, window:W or streaming:S+W': how those kinds are written that pass. */
+export function grammars(pass: (kind: PolicyKind<Policy>) => boolean = () => true): string {
+  const all = policyKinds().filter(pass).map(({ grammar }) => grammar);
+  return all.length < 2 ? all.join() : `${all.slice(0, -1).join(', ')} or ${all[all.length - 1]}`;
+}
+
+/**
+ * Reads 'nats', 'full', 'window:W' or 'streaming:S+W'.
+ *
+ * @throws {ValueError} If it is none of these.
+ * @example
+ * ```ts
+ * import { parsePolicy } from 'neural-attention-search';
+ * console.log(parsePolicy('streaming:4+32')); // {"kind":"streaming","sink":4,"window":32}
+ * ```
+ */
+export function parsePolicy(text: string): Policy {
+  of('string')('the policy', text);
+  for (const kind of policyKinds()) {
+    const found = kind.parse(text);
+    if (found) return found;
+  }
+  const told = JSON.stringify(text.slice(0, 100)).slice(1, -1);
+  const meant = policyKinds().find(({ name }) => name === text.split(':')[0]);
+  if (meant) throw new ValueError(`the policy '${told}' cannot be read: it is written ${meant.grammar}, with numbers for the letters`);
+  throw new ValueError(`the policy '${told}' is not known: use ${grammars()}, with numbers for the letters`);
+}
+
+/** Refuses what is no policy. */
+export const expectPolicy: Expected = (name, policy) => {
+  record({ kind: oneOf(...policyKinds().map((kind) => kind.name)) })(name, policy);
+  kindOf(policy as Policy).expect(name, policy as Policy);
+};
+
+/**
+ * The inverse of parsePolicy.
+ *
+ * @example
+ * ```ts
+ * import { formatPolicy } from 'neural-attention-search';
+ * console.log(formatPolicy({ kind: 'window', window: 64 })); // window:64
+ * ```
+ */
+export function formatPolicy(policy: Policy): string {
+  expectPolicy('the policy', policy);
+  return kindOf(policy).format(policy);
+}
