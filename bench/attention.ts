@@ -3,20 +3,21 @@
  * product, the unit in which everything else can be thought of.
  * @module
  */
-import type { Engine, Tensor } from '../src/core/engine.ts';
+import type { Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { generator } from '../src/core/random.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 
 const [HEADS, HEAD_DIM] = [4, 64];
 
 /** Waits for `results` and frees them. */
-export async function finish(engine: Engine, results: readonly Tensor[]): Promise<void> {
+export async function finish(engine: TrainingEngine, results: readonly Tensor[]): Promise<void> {
   await engine.read(results[0]);
   for (const result of results) result.dispose();
 }
 
 /** Normal numbers; the same for every engine. */
-export function random(engine: Engine, seed: number, shape: readonly number[]): Tensor {
+export function random(engine: TrainingEngine, seed: number, shape: readonly number[]): Tensor {
   const { normal } = generator(seed, [0]);
   return engine.tensor(Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, normal), shape);
 }
@@ -25,7 +26,7 @@ export function random(engine: Engine, seed: number, shape: readonly number[]): 
  * What is timed: the forward, and the backward without type gradients, of both patterns. Each waits for its results.
  * `visible` is the share of pairs that the sparse pattern leaves visible.
  */
-export async function attentionRuns(engine: Engine, N: number): Promise<{
+export async function attentionRuns(engine: TrainingEngine, N: number): Promise<{
   runs: Record<string, () => Promise<void>>;
   visible: number;
 }> {

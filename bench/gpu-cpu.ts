@@ -4,7 +4,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
-import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine as createReference } from '../src/engines.ts';
 import { attentionRuns } from './attention.ts';
 import { feed } from './decode.ts';
@@ -32,7 +32,7 @@ interface Timed {
 
 /** What a case compares, and in which words. */
 interface Words {
-  readonly engines: readonly Engine[];
+  readonly engines: readonly TrainingEngine[];
   /** A size in words. */
   readonly at: (size: number) => string;
   /** What the time is for, if a rate is wanted. */
@@ -94,12 +94,12 @@ export async function hostDecodeCase(settings: Settings): Promise<Measurement[]>
 }
 
 /** The reference in float64, in float32, and the engine that --gpu names. */
-async function openEngines({ createEngine, openEngine }: Settings): Promise<Engine[]> {
+async function openEngines({ createEngine, openEngine }: Settings): Promise<TrainingEngine[]> {
   if (!openEngine) throw new Error('this case compares with an engine of --gpu');
   return [createEngine(), createReference({ precision: 'float32' }), await openEngine()];
 }
 
-async function loadModels({ model: folder }: Settings, engines: readonly Engine[]) {
+async function loadModels({ model: folder }: Settings, engines: readonly TrainingEngine[]) {
   const models = await Promise.all(engines.map((engine) => shippedModel(folder, engine)));
   return { models, text: models[0].tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')) };
 }
@@ -133,7 +133,7 @@ function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Words)
  * Per job and reference: the smallest size from which on gpu.js was faster at every size. Infinity (null in JSON): it
  * was slower at the largest.
  */
-function crossovers(timed: readonly Timed[], engines: readonly Engine[]): Measurement[] {
+function crossovers(timed: readonly Timed[], engines: readonly TrainingEngine[]): Measurement[] {
   const names = engines.map(shortName);
   const gpu = names.length - 1;
   return [...new Set(timed.map(({ job }) => job))].flatMap((job) => {
@@ -150,6 +150,6 @@ function crossovers(timed: readonly Timed[], engines: readonly Engine[]): Measur
 }
 
 /** Without what an engine says of itself in brackets. */
-function shortName({ name }: Engine): string {
+function shortName({ name }: TrainingEngine): string {
   return name.replace(/ \(.*/, '');
 }

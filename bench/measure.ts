@@ -2,7 +2,7 @@
  * What a case is handed and returns, and how time is taken.
  * @module
  */
-import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 
 /** One number; with a target, the most it should be. */
 export interface Measurement {
@@ -21,9 +21,9 @@ export interface Settings {
   /** Folder of the shipped model, if there is one. */
   readonly model: string | undefined;
   /** Makes the reference engine. */
-  readonly createEngine: () => Engine;
+  readonly createEngine: () => TrainingEngine;
   /** Opens the engine that --gpu names. */
-  readonly openEngine?: (() => Promise<Engine>) | undefined;
+  readonly openEngine?: (() => Promise<TrainingEngine>) | undefined;
 }
 
 /** A case: a name for `--only`, and what it measures. */

@@ -3,7 +3,8 @@
  * numbers, so that an engine in float32 and one in float64 are asked the same question.
  * @module
  */
-import type { Engine, Tensor } from '../src/core/engine.ts';
+import type { Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { chunkCount } from '../src/core/lifetime.ts';
 import { generator } from '../src/core/random.ts';
@@ -17,7 +18,7 @@ export interface Result {
 }
 
 /** Runs an operation; `size` is 0, 1 or 2. The same draw on every engine. */
-export type StackCase = (engine: Engine, draw: Draw, size: number) => Promise<readonly Result[]>;
+export type StackCase = (engine: TrainingEngine, draw: Draw, size: number) => Promise<readonly Result[]>;
 
 export const SIZES: readonly number[] = [0, 1, 2];
 
@@ -45,7 +46,7 @@ const ROWS = [[1, 3], [2, 7], [3, 21]] as const;
 const WIDTHS = [5, 33, 130] as const;
 
 /** Reads results by name. */
-async function read(engine: Engine, tensors: Readonly<Record<string, Tensor>>): Promise<Result[]> {
+async function read(engine: TrainingEngine, tensors: Readonly<Record<string, Tensor>>): Promise<Result[]> {
   const results: Result[] = [];
   for (const [name, tensor] of Object.entries(tensors)) {
     results.push(tensor.kind === 'integer'
@@ -56,16 +57,16 @@ async function read(engine: Engine, tensors: Readonly<Record<string, Tensor>>): 
 }
 
 /** A tensor drawn anew. */
-function real(engine: Engine, draw: Draw, shape: readonly number[], scale?: number): Tensor {
+function real(engine: TrainingEngine, draw: Draw, shape: readonly number[], scale?: number): Tensor {
   return engine.tensor(draw.reals(shape, scale), shape);
 }
 
-function whole(engine: Engine, draw: Draw, shape: readonly number[], n: number): Tensor {
+function whole(engine: TrainingEngine, draw: Draw, shape: readonly number[], n: number): Tensor {
   return engine.integers(draw.whole(shape, n), shape);
 }
 
 /** What the float64 reference says, rounded to float32: an input for the backward of the same operation. */
-async function rounded(ask: (engine: Engine) => Tensor): Promise<Float32Array> {
+async function rounded(ask: (engine: TrainingEngine) => Tensor): Promise<Float32Array> {
   const engine = createEngine();
   try {
     return Float32Array.from(await engine.read(ask(engine)));
@@ -206,7 +207,7 @@ const attention: StackCase = async (engine, draw, size) => {
   const [qs, ks, vs, dOuts] = [queries, keys, keys, queries].map((shape) => draw.reals(shape));
   const kinds = draw.whole([B, G, chunkCount(N, options.chunk)], 3);
   const scale = Math.fround(1 / Math.sqrt(d));
-  const upload = (to: Engine) => {
+  const upload = (to: TrainingEngine) => {
     const types = to.integers(kinds, [B, G, chunkCount(N, options.chunk)]);
     return {
       types, q: to.tensor(qs, queries), k: to.tensor(ks, keys), v: to.tensor(vs, keys),

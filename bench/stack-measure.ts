@@ -3,7 +3,7 @@
  * Runs wherever engines run: Node, Deno, a page in a browser.
  * @module
  */
-import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine, type GpuChoice } from '../src/engines.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
 import { withStarts } from '../src/model/tokenizer/tokenizer.ts';
@@ -54,7 +54,7 @@ export async function measureStacks(
   for (const name of stacks) {
     const stack = name === 'reference' ? 'reference float32' : `gpu.js ${name}`;
     onStack?.(stack);
-    let engine: Engine;
+    let engine: TrainingEngine;
     try {
       engine = name === 'reference' ? createEngine({ precision: 'float32' }) : await createEngine({ gpu: name });
     } catch (error) {
@@ -79,7 +79,7 @@ export async function measureStacks(
 }
 
 /** The largest error of every result, against the float64 reference on the same float32 inputs. */
-export async function measureOperations(engine: Engine): Promise<OperationError[]> {
+export async function measureOperations(engine: TrainingEngine): Promise<OperationError[]> {
   const truth = createEngine();
   const found = new Map<string, OperationError>();
   for (const [n, run] of STACK_CASES.entries()) {
@@ -140,7 +140,7 @@ interface Generation {
 }
 
 /** The likeliest next token, 200 times over. */
-async function greedy(source: ModelBytes, engine: Engine): Promise<Generation> {
+async function greedy(source: ModelBytes, engine: TrainingEngine): Promise<Generation> {
   const model = await loadModel(source, { engine });
   const session = model.session();
   const made: number[] = [];
@@ -160,7 +160,7 @@ async function greedy(source: ModelBytes, engine: Engine): Promise<Generation> {
 }
 
 /** Calls `body` with a view of `engine` that remembers the tensors it hands out, and frees them afterwards. */
-async function scoped<R>(engine: Engine, body: (engine: Engine) => Promise<R>): Promise<R> {
+async function scoped<R>(engine: TrainingEngine, body: (engine: TrainingEngine) => Promise<R>): Promise<R> {
   const owned: { dispose(): void }[] = [];
   const remember = (made: unknown): void => {
     if (typeof made !== 'object' || made === null || made instanceof Promise) return;

@@ -2,7 +2,7 @@
  * AdamW (Loshchilov & Hutter, 2019) with clipping by global norm.
  * @module
  */
-import type { AdamWOptions } from '../src/core/engine.ts';
+import type { AdamWOptions } from '../src/core/training-engine.ts';
 import { checkAdamW } from '../src/core/checks.ts';
 import type { NDArray } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';

@@ -9,7 +9,7 @@ import { exp, log } from '../src/core/elementary.ts';
 import { ValueError } from '../src/core/errors.ts';
 import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/core/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
-import type { MaskGradientRule } from '../src/core/engine.ts';
+import type { MaskGradientRule } from '../src/core/training-engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 

@@ -4,9 +4,9 @@
  * @module
  */
 import type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
-  Engine, LifetimeOptions, Pooling, Tensor,
+  AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, LifetimeOptions, Pooling, Tensor,
 } from '../src/core/engine.ts';
+import type { AdamWOptions, AttentionBackwardInputs, TrainingEngine } from '../src/core/training-engine.ts';
 import { DisposedError, ValueError } from '../src/core/errors.ts';
 import { guardCache, guardEngine, guardPool } from '../src/core/operations.ts';
 import { expectShape } from '../src/core/shape.ts';
@@ -62,7 +62,7 @@ class HostTensor implements Tensor {
 }
 
 /** Runs every operation at once, in plain TypeScript. */
-export class ReferenceEngine implements Engine {
+export class ReferenceEngine implements TrainingEngine {
   readonly name: string;
   readonly precision: 'float64' | 'float32';
   #disposed = false;

@@ -4,8 +4,8 @@
  */
 import { ReferenceEngine } from '../reference/index.ts';
 import { oneOf, optional, record } from './core/arguments.ts';
-import type { Engine } from './core/engine.ts';
 import { ValueError } from './core/errors.ts';
+import type { TrainingEngine } from './core/training-engine.ts';
 
 /** The backends of gpu.js, or true for the best GPU present. */
 export type GpuChoice = true | 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
@@ -38,17 +38,17 @@ export interface GpuEngineOptions {
  * engine.dispose();
  * ```
  */
-export function createEngine(options?: { precision?: 'float64' | 'float32' }): Engine;
-export function createEngine(options: GpuEngineOptions): Promise<Engine>;
+export function createEngine(options?: { precision?: 'float64' | 'float32' }): TrainingEngine;
+export function createEngine(options: GpuEngineOptions): Promise<TrainingEngine>;
 export function createEngine(
   options: { precision?: 'float64' | 'float32' } | GpuEngineOptions = {},
-): Engine | Promise<Engine> {
+): TrainingEngine | Promise<TrainingEngine> {
   record({ precision: optional(oneOf('float64', 'float32')) })('options', options);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
   return new ReferenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
 }
 
-async function createGpuEngine(options: GpuEngineOptions): Promise<Engine> {
+async function createGpuEngine(options: GpuEngineOptions): Promise<TrainingEngine> {
   if ('precision' in options) throw new ValueError('precision was given with gpu: gpu.js computes in float32 only, leave it out');
   const { openEngine } = await import('../gpu/gpujs/open.ts');
   return openEngine(options);

@@ -50,9 +50,12 @@ export { type FloatArray, ndarray, type NDArray, type TypedArray } from './core/
 export { gumbelNoise } from './core/random.ts';
 export {
   ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError, StoppedError,
-  StorageError, ValueError,
+  StorageError, UnsupportedError, ValueError,
 } from './core/errors.ts';
 export type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool,
-  ChunkPoolSnapshot, Engine, LifetimeOptions, MaskGradientRule, Pooling, Tensor,
+  AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot, Engine,
+  LifetimeOptions, Pooling, Tensor,
 } from './core/engine.ts';
+export type {
+  AdamWOptions, AttentionBackwardInputs, MaskGradientRule, TrainingEngine,
+} from './core/training-engine.ts';

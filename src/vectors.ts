@@ -5,6 +5,7 @@
  */
 import { of, optional, record, wholeFrom } from './core/arguments.ts';
 import type { Engine } from './core/engine.ts';
+import { requireTraining, type TrainingEngine } from './core/training-engine.ts';
 import { createEngine } from './engines.ts';
 import { diagnose } from './oracle/diagnose/diagnose.ts';
 import { expectCase, expectGiven, expectRecipe, expectTensors, expectVerify } from './oracle/cases/expected.ts';
@@ -18,7 +19,7 @@ import { verifyCase as judge, type VerifyOptions } from './oracle/judge/verify.t
 export interface CaseOptions {
   /** A whole number that names the draws (default 0). */
   readonly seed?: number;
-  /** Computes the truths (default: the float64 reference). It stays yours to dispose. */
+  /** Computes the truths, gradients among them: one that trains (default: the float64 reference). Yours to dispose. */
   readonly engine?: Engine;
 }
 
@@ -126,9 +127,9 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
   return judge(oracleCase, outputs, { diagnose, ...options });
 }
 
-async function withEngine<T>({ engine }: CaseOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
+async function withEngine<T>({ engine }: CaseOptions, use: (engine: TrainingEngine) => Promise<T>): Promise<T> {
   optional(record({ attention: of('function') }))('engine', engine);
-  if (engine) return use(engine);
+  if (engine) return use(requireTraining(engine));
   const own = createEngine();
   try {
     return await use(own);

@@ -1,7 +1,7 @@
 /** AdamW (Loshchilov & Hutter, 2019) over every engine: a known answer, an independent transcription, clipping. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { AdamWOptions, Engine } from '../src/core/engine.ts';
+import type { AdamWOptions, TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { seeds } from './support/arbitraries.ts';
 import { draw } from './support/draw.ts';
@@ -104,7 +104,7 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
 
   const noMomentum = { learningRate: 1, beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 };
 
-  async function clippedStep(engine: Engine, g: Float64Array, maxNorm: number): Promise<ArrayLike<number>[]> {
+  async function clippedStep(engine: TrainingEngine, g: Float64Array, maxNorm: number): Promise<ArrayLike<number>[]> {
     const gradient = engine.tensor(g, [g.length]);
     const [theta, m, v] = [engine.zeros([g.length]), engine.zeros([g.length]), engine.zeros([g.length])];
     engine.adamW(theta, gradient, m, v, {

@@ -1,7 +1,7 @@
 /** Training through what each architecture has of its own: biases, norms of heads, windows, scaled rotary embedding. */
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
-import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ARCHITECTURES } from '../src/model/arch/index.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
@@ -37,7 +37,7 @@ function modelOf(type: string): { config: ModelConfig; weights: Map<string, NDAr
 
 /** The mean loss and its gradient by weight. */
 async function lossAndGradients(
-  engine: Engine, config: ModelConfig, weights: ReadonlyMap<string, NDArray>,
+  engine: TrainingEngine, config: ModelConfig, weights: ReadonlyMap<string, NDArray>,
 ): Promise<{ loss: number; gradients: Map<string, ArrayLike<number>> }> {
   const tensors = uploadWeights(engine, weights);
   const found = await computeGradients(engine, config, options, tensors, windows, { step: 0, sequences: [0, 1] });

@@ -7,7 +7,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { ReferenceEngine } from '../reference/index.ts';
-import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
@@ -34,7 +34,7 @@ interface Found {
   readonly scorers: readonly ArrayLike<number>[];
 }
 
-async function gradientOf(engine: Engine, chunk: number, sliding: number | null): Promise<Found> {
+async function gradientOf(engine: TrainingEngine, chunk: number, sliding: number | null): Promise<Found> {
   const nats = { policy: 'nats', window: 1, chunk, lambda: 0.5 };
   const config = parseConfig({ ...fields, sliding_window: sliding, nats });
   const noise = generator(7, [Stream.WEIGHTS]);
@@ -68,7 +68,8 @@ function beyond(found: Found, truth: Found, rounded: Found): number[] {
 }
 
 describe.each([[1, 6], [3, 6], [5, 4]])('chunks of %d tokens under a window of %d', (chunk, sliding) => {
-  const of = (engine: Engine, window: number | null = sliding): Promise<Found> => gradientOf(engine, chunk, window);
+  const of = (engine: TrainingEngine, window: number | null = sliding): Promise<Found> =>
+    gradientOf(engine, chunk, window);
 
   it('is told apart from a window that is one token wider, and from none', async () => {
     const [truth, rounded] = [await of(new ReferenceEngine()), await of(new ReferenceEngine('float32'))];

@@ -7,7 +7,8 @@ import { adapterName, WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { GpuEngine } from '../gpu/gpujs/index.ts';
 import { type Library, loadLibrary } from '../gpu/gpujs/library.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';
-import type { Cache, Engine, Tensor } from '../src/core/engine.ts';
+import type { Cache, Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine, type GpuEngineOptions } from '../src/engines.ts';
 import { DeviceError, DisposedError, ValueError } from '../src/core/errors.ts';
 import { CountingDevice } from './support/counting-device.ts';
@@ -169,7 +170,9 @@ describe('more than a device holds', () => {
 });
 
 /** Every kind of work once, forward and backward, with what it makes on `keep`. */
-function workload(engine: Engine, keep: <T extends { dispose(): void }>(made: T) => T): (() => Promise<unknown>)[] {
+function workload(
+  engine: TrainingEngine, keep: <T extends { dispose(): void }>(made: T) => T,
+): (() => Promise<unknown>)[] {
   const numbers = (shape: number[], seed: number): Tensor =>
     keep(engine.tensor(Array.from({ length: shape.reduce((a, b) => a * b) }, (_, n) => Math.sin(seed + n)), shape));
   const [N, window] = [30, 3];
@@ -252,7 +255,7 @@ describe('a kernel that fails', () => {
   }, 60_000);
 });
 
-function useAfterDispose(open: () => Promise<Engine>): void {
+function useAfterDispose(open: () => Promise<TrainingEngine>): void {
   const cacheOptions = { batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4 };
 
   it('of a tensor or a cache names it; the engine goes on', async () => {
@@ -303,7 +306,7 @@ function useAfterDispose(open: () => Promise<Engine>): void {
   });
 }
 
-const opened = (gpu: DeviceMode) => (): Promise<Engine> => openEngine({ gpu, testing: true });
+const opened = (gpu: DeviceMode) => (): Promise<TrainingEngine> => openEngine({ gpu, testing: true });
 
 describe.each(['cpu', 'webasm'] as const)('use after dispose() on gpu.js %s', (gpu) => useAfterDispose(opened(gpu)));
 describeWebGPU('use after dispose() on gpu.js webgpu', () => useAfterDispose(opened('webgpu')));

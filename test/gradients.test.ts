@@ -1,7 +1,8 @@
 /** §4 and §5 over every engine: every gradient against central differences of an independent evaluation. */
 import { expect, it } from 'vitest';
 import { attention, maskGradient } from '../reference/attention.ts';
-import type { Engine, MaskGradientRule } from '../src/core/engine.ts';
+import type { Engine } from '../src/core/engine.ts';
+import type { MaskGradientRule, TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { ndarray } from '../src/core/tensor.ts';
 import { type AttentionProblem, attentionProblem, long, sizes } from './support/arbitraries.ts';
@@ -32,7 +33,9 @@ function maskStep(p: AttentionProblem): number {
   return 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(hidden[row].value - value)));
 }
 
-async function typeGradient(engine: Engine, p: AttentionProblem, rule: MaskGradientRule): Promise<ArrayLike<number>> {
+async function typeGradient(
+  engine: TrainingEngine, p: AttentionProblem, rule: MaskGradientRule,
+): Promise<ArrayLike<number>> {
   const inputs = upload(engine, p);
   const { out, lse } = engine.attention(inputs);
   const chunks = Math.ceil(p.N / p.chunk);

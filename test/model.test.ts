@@ -1,7 +1,8 @@
 /** The whole model: its gradient against differences, its decoding against its training pass. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Engine, Tensor } from '../src/core/engine.ts';
+import type { Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
@@ -18,7 +19,7 @@ import type { NDArray } from '../src/core/tensor.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
 
-const engine: Engine = createEngine();
+const engine: TrainingEngine = createEngine();
 
 function configOf(policy: string, nats: object = {}, fields: object = {}): ModelConfig {
   return parseConfig({

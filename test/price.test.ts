@@ -1,6 +1,7 @@
 /** §7 over every engine: the kept share and the price of memory. */
 import { expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError } from '../src/core/errors.ts';
 import { drawTypes, type Sizes, sizes } from './support/arbitraries.ts';
 import { denseLifetime } from './support/dense.ts';
@@ -36,12 +37,12 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
   const R = new Rounding(precision);
   const heads = (p: Problem): number[] => Array.from({ length: p.B * p.G }, (_, n) => n);
 
-  function keptShare(engine: Engine, p: Problem, types: Int32Array): Promise<ArrayLike<number>> {
+  function keptShare(engine: TrainingEngine, p: Problem, types: Int32Array): Promise<ArrayLike<number>> {
     const handle = engine.integers(types, [p.B, p.G, p.chunks]);
     return engine.read(engine.keptShare(engine.lifetime(handle, p.N, p)));
   }
 
-  async function price(engine: Engine, p: Problem, weight: number): Promise<ArrayLike<number>> {
+  async function price(engine: TrainingEngine, p: Problem, weight: number): Promise<ArrayLike<number>> {
     const zero = engine.zeros([p.B, p.G, p.chunks, 3]);
     const types = engine.integers(p.types, [p.B, p.G, p.chunks]);
     return engine.read(engine.addMemoryPrice(zero, types, p.N, { ...p, weight }));

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { gumbelNoise, Stream } from '../src/core/random.ts';
 import { seeds } from './support/arbitraries.ts';
@@ -86,7 +87,7 @@ describe('gumbelNoise()', () => {
 describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
   const R = new Rounding(precision);
 
-  function run(engine: Engine, p: Drawn, x: ReturnType<typeof fill>) {
+  function run(engine: TrainingEngine, p: Drawn, x: ReturnType<typeof fill>) {
     const shape = [p.B, p.G, p.chunks, 3];
     const forceGlobal = p.forced ? { forceGlobal: engine.integers(x.force, [p.B, p.chunks]) } : {};
     const noise = p.noisy ? { noise: engine.tensor(x.noise, shape) } : {};

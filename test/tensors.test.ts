@@ -1,6 +1,7 @@
 /** What every engine promises of its handles: copies, precision, and refusal after dispose(). */
 import { expect, it } from 'vitest';
-import type { Engine, Tensor } from '../src/core/engine.ts';
+import type { Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { DisposedError, ShapeError } from '../src/core/errors.ts';
 import { describeEngines, forEachEngine, scoped } from './support/engines.ts';
 
@@ -43,7 +44,7 @@ describeEngines('tensors', ({ precision, engine }) => {
 });
 
 forEachEngine('dispose() of an engine', ({ create }) => {
-  const uses: [string, (engine: Engine, x: Tensor) => unknown][] = [
+  const uses: [string, (engine: TrainingEngine, x: Tensor) => unknown][] = [
     ['tensor()', (engine) => engine.tensor([1], [1])],
     ['integers()', (engine) => engine.integers([1], [1])],
     ['zeros()', (engine) => engine.zeros([1])],

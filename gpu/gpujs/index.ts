@@ -6,9 +6,9 @@
  */
 import * as check from '../../src/core/checks.ts';
 import type {
-  AdamWOptions, AttentionBackwardInputs, AttentionInputs, Cache, CacheOptions, ChunkPool, Engine,
-  LifetimeOptions, Pooling, Tensor,
+  AttentionInputs, Cache, CacheOptions, ChunkPool, Engine, LifetimeOptions, Pooling, Tensor,
 } from '../../src/core/engine.ts';
+import type { AdamWOptions, AttentionBackwardInputs, TrainingEngine } from '../../src/core/training-engine.ts';
 import { DeviceError, DisposedError, ValueError } from '../../src/core/errors.ts';
 import { chunkCount, FOREVER } from '../../src/core/lifetime.ts';
 import {
@@ -40,7 +40,7 @@ import { swiglu, swigluBackward } from './swiglu.ts';
 import { DeviceTensor, float, integer, memoryOf, type TensorOwner } from './tensor.ts';
 
 /** Runs every operation as kernels of gpu.js. */
-export class GpuEngine implements Engine, TensorOwner {
+export class GpuEngine implements TrainingEngine, TensorOwner {
   readonly name: string;
   readonly precision = 'float32' as const;
   readonly limits: NonNullable<Engine['limits']>;

@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { MaskGradientRule, Pooling } from '../core/engine.ts';
+import type { Pooling } from '../core/engine.ts';
+import type { MaskGradientRule } from '../core/training-engine.ts';
 import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../core/errors.ts';
 import { fileExists } from '../files/files.ts';

@@ -2,7 +2,7 @@
  * What `natsearch train` is about to do: every refusal comes from here, before a file is written.
  * @module
  */
-import type { MaskGradientRule } from '../core/engine.ts';
+import type { MaskGradientRule } from '../core/training-engine.ts';
 import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../core/errors.ts';
 import { fileExists } from '../files/files.ts';

@@ -3,7 +3,8 @@
  * @module
  */
 import { numbers } from './arguments.ts';
-import type { AdamWOptions, CacheOptions, CacheSnapshot, ChunkPoolSnapshot, Pooling } from './engine.ts';
+import type { CacheOptions, CacheSnapshot, ChunkPoolSnapshot, Pooling } from './engine.ts';
+import type { AdamWOptions } from './training-engine.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { boundedEnd, chunkOf, FOREVER } from './lifetime.ts';
 import { checkGroups, checkLifetimeOptions, expectPositive, expectRank, expectShape, expectWhole } from './shape.ts';

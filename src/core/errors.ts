@@ -43,6 +43,11 @@ export class DeviceError extends Error {
   override name = 'DeviceError';
 }
 
+/** An engine was asked for what it does not offer: training of one that only runs models. */
+export class UnsupportedError extends Error {
+  override name = 'UnsupportedError';
+}
+
 /** Work was stopped by an AbortSignal, whose reason is the `cause`, or by Ctrl-C. */
 export class StoppedError extends Error {
   override name = 'StoppedError';
@@ -55,7 +60,7 @@ export function expectGoing(signal: AbortSignal | undefined, message: () => stri
 
 const NAMED = {
   ShapeError, ValueError, DisposedError, FileFormatError, ConfigError, StorageError, NumericError, DeviceError,
-  StoppedError,
+  UnsupportedError, StoppedError,
 };
 
 /**

@@ -15,6 +15,17 @@ export const TOKEN_TYPE_NAMES: readonly ['GLOBAL', 'LOCAL', 'WINDOW'] = ['GLOBAL
 /** last(j) of a token that no query outlives: the largest 32-bit integer. */
 export const FOREVER = 0x7fffffff;
 
+/** Where types and lifetimes come from: window W (tokens, >= 0) and chunk size C (tokens, >= 1). */
+export interface LifetimeOptions {
+  readonly window: number;
+  readonly chunk: number;
+  /**
+   * Ends the life of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
+   * whose attention has a window of its own.
+   */
+  readonly bound?: number;
+}
+
 /** The chunk of token `j`: c = floor(j / C). */
 export function chunkOf(j: number, chunk: number): number {
   return Math.floor(j / chunk);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Engine, Tensor } from './engine.ts';
+import { requireTraining, type TrainingEngine } from './training-engine.ts';
 
 /** Records operations; with `recording` false it only owns intermediates. */
 export class Tape {
@@ -13,9 +14,15 @@ export class Tape {
   #gradients = new Map<Tensor, Tensor>();
   #owned = new Set<Tensor>();
 
+  /** @throws {UnsupportedError} If it is to record on an engine that does not train. */
   constructor(engine: Engine, recording = true) {
-    this.engine = engine;
+    this.engine = recording ? requireTraining(engine) : engine;
     this.recording = recording;
+  }
+
+  /** The engine, for the way back and for losses. @throws {UnsupportedError} If it does not train. */
+  get training(): TrainingEngine {
+    return requireTraining(this.engine);
   }
 
   /** Takes charge of a tensor: it lives until dispose(). */

@@ -16,6 +16,17 @@ export interface NDArray<T extends TypedArray = FloatArray> {
   readonly shape: readonly number[];
 }
 
+/** A handle to an array that lives wherever its engine computes. */
+export interface Tensor {
+  readonly shape: readonly number[];
+  /** Whether the elements are real numbers or whole numbers. */
+  readonly kind: 'float' | 'integer';
+  /** Frees the memory. Calling it again does nothing; using the tensor afterwards is a DisposedError. */
+  dispose(): void;
+  /** dispose(), at the end of the block of a `using`. */
+  [Symbol.dispose](): void;
+}
+
 /** Number of elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);

@@ -9,7 +9,7 @@ import type { Tape } from '../core/tape.ts';
 /** Rows of the table picked by ids. */
 export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
   return tape.record(tape.engine.embedding(weight, ids), (dOut) => {
-    tape.addGradient(weight, tape.engine.embeddingBackward(dOut, ids, weight.shape[0]));
+    tape.addGradient(weight, tape.training.embeddingBackward(dOut, ids, weight.shape[0]));
   });
 }
 
@@ -22,15 +22,15 @@ export function pickRows(tape: Tape, x: Tensor, rows: Tensor): Tensor {
 /** x Wᵀ. With `detach`, no gradient goes into x. */
 export function linear(tape: Tape, x: Tensor, weight: Tensor, { detach = false }: { detach?: boolean } = {}): Tensor {
   return tape.record(tape.engine.linear(x, weight), (dOut) => {
-    if (!detach) tape.addGradient(x, tape.engine.linearBackwardInput(dOut, weight));
-    tape.addGradient(weight, tape.engine.linearBackwardWeight(dOut, x));
+    if (!detach) tape.addGradient(x, tape.training.linearBackwardInput(dOut, weight));
+    tape.addGradient(weight, tape.training.linearBackwardWeight(dOut, x));
   });
 }
 
 /** Root-mean-square norm over the last axis. */
 export function rmsNorm(tape: Tape, x: Tensor, weight: Tensor, epsilon: number): Tensor {
   return tape.record(tape.engine.rmsNorm(x, weight, epsilon), (dOut) => {
-    const { dx, dWeight } = tape.engine.rmsNormBackward(dOut, x, weight, epsilon);
+    const { dx, dWeight } = tape.training.rmsNormBackward(dOut, x, weight, epsilon);
     tape.addGradient(x, dx);
     tape.addGradient(weight, dWeight);
   });
@@ -39,7 +39,7 @@ export function rmsNorm(tape: Tape, x: Tensor, weight: Tensor, epsilon: number):
 /** silu(gate) * up. */
 export function swiglu(tape: Tape, gate: Tensor, up: Tensor): Tensor {
   return tape.record(tape.engine.swiglu(gate, up), (dOut) => {
-    const { dGate, dUp } = tape.engine.swigluBackward(dOut, gate, up);
+    const { dGate, dUp } = tape.training.swigluBackward(dOut, gate, up);
     tape.addGradient(gate, dGate);
     tape.addGradient(up, dUp);
   });
@@ -73,7 +73,7 @@ export function rope(tape: Tape, x: Tensor, cos: Tensor, sin: Tensor): Tensor {
 
 /** Losses per token, nats; starts the way back with `weight` times their sum. */
 export function crossEntropy(tape: Tape, logits: Tensor, targets: Tensor, weight: number): Tensor {
-  const losses = tape.own(tape.engine.crossEntropy(logits, targets));
-  if (tape.recording) tape.addGradient(logits, tape.engine.crossEntropyBackward(logits, targets, weight));
+  const losses = tape.own(tape.training.crossEntropy(logits, targets));
+  if (tape.recording) tape.addGradient(logits, tape.training.crossEntropyBackward(logits, targets, weight));
   return losses;
 }

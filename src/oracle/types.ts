@@ -17,7 +17,7 @@
  *              cache_bytes [R,B,G]: bytes resident after step r                §8
  * @module
  */
-import type { MaskGradientRule } from '../core/engine.ts';
+import type { MaskGradientRule } from '../core/training-engine.ts';
 import type { NamedTensor } from '../formats/named-tensor.ts';
 
 /** Tensors by name. */

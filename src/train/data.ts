@@ -3,7 +3,9 @@
  * @module
  */
 import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
+import { requireTraining, type TrainingEngine } from '../core/training-engine.ts';
 import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer/tokenizer.ts';
 import { generator, Stream } from '../core/random.ts';
 import type { TokenSource } from './token-store.ts';
@@ -41,14 +43,15 @@ export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly 
   return eos < 0 || ends.at(-1) === eos ? ends : [...ends, eos];
 }
 
-/** Refuses what no run can use: an engine, a config. */
-export function expectRun(engine: unknown, config: unknown): void {
-  record({ tensor: of('function'), linear: of('function'), adamW: of('function') })('engine', engine);
+/** Refuses what no run can use: a config, an engine; gives the engine, which trains. */
+export function expectRun(engine: Engine, config: unknown): TrainingEngine {
+  record({ tensor: of('function'), linear: of('function') })('engine', engine);
   const size = wholeFrom(1, 2 ** 31 - 1);
   record({
     vocabSize: size, hiddenSize: size, intermediateSize: size, layers: wholeFrom(1, 10_000), heads: size, kvHeads: size,
     headDim: size, modelType: optional(oneOf('llama', 'mistral', 'qwen2', 'qwen3')), nats: record({ policy: of('string') }),
   })('config', config);
+  return requireTraining(engine);
 }
 
 /** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */

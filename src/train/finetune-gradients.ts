@@ -3,7 +3,8 @@
  * attention (teacher) and under searched types (student), and the price of memory. Only scorers get gradients.
  * @module
  */
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Tensor } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { firstNotFinite } from '../core/finite.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { hiddenStates, type Weights } from '../model/decoder.ts';
@@ -33,7 +34,7 @@ export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
  * @param weights The base's and the scorers'; the base's are read only, and nothing of their size is made.
  */
 export async function finetuneGradients(
-  engine: Engine,
+  engine: TrainingEngine,
   config: ModelConfig,
   options: SearchOptions,
   weights: Weights,
@@ -71,7 +72,7 @@ export async function finetuneGradients(
 
 /** Who computes a batch: this thread, a GPU, or several threads. */
 export type FinetuneSource = (
-  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
   step: number,
 ) => Promise<FinetuneGradients>;
 
@@ -87,7 +88,7 @@ export const oneByOne: FinetuneSource = (engine, config, options, weights, windo
 
 /** Kept share of each layer at inference, summed over sequences. */
 export async function measureKept(
-  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<number[]> {
   const tape = new Tape(engine, false);
   try {
@@ -101,7 +102,7 @@ export async function measureKept(
 
 /** How far the student is from its teacher without noise, as at inference: no gradients. */
 export async function studentAndTeacher(
-  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Pick<FinetuneGradients, 'loss' | 'signal' | 'keptByLayer'>> {
   const teacher = await teacherStates(engine, config, options, weights, windows);
   const tape = new Tape(engine, false);
@@ -120,7 +121,7 @@ export async function studentAndTeacher(
 
 /** Final hidden states [B,N,D] under full attention. */
 async function teacherStates(
-  engine: Engine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<FloatArray> {
   const full: ModelConfig = { ...config, nats: { ...config.nats, policy: 'full' } };
   const tape = new Tape(engine, false);

@@ -2,7 +2,8 @@
  * A tape for models of which little is trained: the gradients of frozen weights are never computed.
  * @module
  */
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Tensor } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { Tape } from '../core/tape.ts';
 
 /** Stands for a gradient until somebody wants it. */
@@ -20,19 +21,19 @@ class Deferred implements Tensor {
 }
 
 /** `engine`, whose gradients of weight matrices wait until FrozenTape knows whose they are. */
-function deferring(engine: Engine): Engine {
-  const linearBackwardWeight: Engine['linearBackwardWeight'] = (dOut, x) => {
+function deferring(engine: TrainingEngine): TrainingEngine {
+  const linearBackwardWeight: TrainingEngine['linearBackwardWeight'] = (dOut, x) => {
     const shape = [dOut.shape.at(-1)!, x.shape.at(-1)!];
     return new Deferred(shape, () => engine.linearBackwardWeight(dOut, x));
   };
-  const embeddingBackward: Engine['embeddingBackward'] = (dOut, ids, vocabulary) => {
+  const embeddingBackward: TrainingEngine['embeddingBackward'] = (dOut, ids, vocabulary) => {
     const shape = [vocabulary, dOut.shape.at(-1)!];
     return new Deferred(shape, () => engine.embeddingBackward(dOut, ids, vocabulary));
   };
-  const deferred: Partial<Engine> = { linearBackwardWeight, embeddingBackward };
+  const deferred: Partial<TrainingEngine> = { linearBackwardWeight, embeddingBackward };
   return new Proxy(engine, {
     get: (target, name) => {
-      if (Object.hasOwn(deferred, name)) return deferred[name as keyof Engine];
+      if (Object.hasOwn(deferred, name)) return deferred[name as keyof TrainingEngine];
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? value.bind(target) as unknown : value;
     },
@@ -43,7 +44,7 @@ function deferring(engine: Engine): Engine {
 export class FrozenTape extends Tape {
   readonly #frozen: ReadonlySet<Tensor>;
 
-  constructor(engine: Engine, frozen: Iterable<Tensor>) {
+  constructor(engine: TrainingEngine, frozen: Iterable<Tensor>) {
     super(deferring(engine));
     this.#frozen = new Set(frozen);
   }

@@ -4,6 +4,7 @@
  */
 import { of, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { expectGoing, NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { scorerNames } from '../model/config/names.ts';
@@ -64,7 +65,7 @@ const MEASURED = 4;
  * ```
  */
 export class Finetuner {
-  readonly engine: Engine;
+  readonly engine: TrainingEngine;
   /** The base's, with the policy 'nats'. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
@@ -77,6 +78,7 @@ export class Finetuner {
 
   /**
    * @param base The model; its weights are read, never written. Dispose of it after this.
+   *   An engine that does not train is an UnsupportedError.
    * @param nats W, and what else differs from C = 1, mean, tau = 1, and a lambda chosen by the first step's loss.
    * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
    * @param more.from Where to go on from (default: scorers 0, which prefer nothing).
@@ -90,14 +92,13 @@ export class Finetuner {
     more: { from?: FinetuneState; source?: FinetuneSource } = {},
   ) {
     record({ weights: record() })('base', base);
-    expectRun(base.engine, base.config);
+    this.engine = expectRun(base.engine, base.config);
     record()('nats', nats);
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
     record()('more', more);
     const { from, source = oneByOne } = more;
     of('function')('source', source);
-    this.engine = base.engine;
     this.config = searchedConfig(base.config, nats);
     this.options = options;
     this.#tokens = tokens;

@@ -2,7 +2,8 @@
  * Sums over the sequences of a batch.
  * @module
  */
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Tensor } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 
 /** What sequences contribute to a batch: gradients by weight name, and numbers or lists of numbers that add up. */
 export interface Part {
@@ -15,7 +16,7 @@ export interface Part {
  *
  * @param parts At least one; each is asked for once the one before has been added.
  */
-export async function sumParts<P extends Part>(engine: Engine, parts: readonly (() => Promise<P>)[]): Promise<P> {
+export async function sumParts<P extends Part>(engine: TrainingEngine, parts: readonly (() => Promise<P>)[]): Promise<P> {
   const gradients = new Map<string, Tensor>();
   let sum: P | undefined;
   for (const part of parts) {

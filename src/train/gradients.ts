@@ -3,7 +3,7 @@
  * price of memory (§7).
  * @module
  */
-import type { Engine, LifetimeOptions, Tensor } from '../core/engine.ts';
+import type { LifetimeOptions, Tensor } from '../core/engine.ts';
 import { chunkCount } from '../core/lifetime.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { kindOf, parsePolicy } from '../policies/index.ts';
@@ -14,6 +14,7 @@ import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
 import { gumbelNoise, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import type { TrainOptions } from './options.ts';
 
 /** What one call of computeGradients found, summed over its sequences. */
@@ -39,7 +40,7 @@ export interface Draw {
  * batch's gradient: parts sum to the gradient of the mean loss plus lambda times the mean kept share.
  */
 export async function computeGradients(
-  engine: Engine,
+  engine: TrainingEngine,
   config: ModelConfig,
   options: TrainOptions,
   weights: Weights,
@@ -123,7 +124,7 @@ export class Search {
     this.#watch?.attended(layer, out);
     return this.#tape.record(out, (dOut) => {
       const { rule } = this.#options;
-      const { dq, dk, dv, dTypes } = engine.attentionBackward({
+      const { dq, dk, dv, dTypes } = this.#tape.training.attentionBackward({
         q, k, v, last, scale, out, lse, dOut, ...(backward && { types: { types, rule, ...this.#lifetimes } }),
       });
       this.#tape.addGradient(q, dq);
@@ -136,7 +137,7 @@ export class Search {
   /** Lifetimes [B,G,N] and kept shares [B,G]. */
   #live(types: Tensor): { last: Tensor; kept: Tensor } {
     const last = this.#tape.own(this.#tape.engine.lifetime(types, this.#N, this.#lifetimes));
-    return { last, kept: this.#tape.own(this.#tape.engine.keptShare(last)) };
+    return { last, kept: this.#tape.own(this.#tape.training.keptShare(last)) };
   }
 
   /**
@@ -173,8 +174,8 @@ export class Search {
       types,
       ...(this.#options.noiseless && { noiseless: choose().types }),
       backward: (dTypes) => {
-        const priced = tape.own(engine.addMemoryPrice(dTypes, types, N, { ...this.#lifetimes, weight }));
-        tape.addGradient(scores, engine.tokenTypesBackward(priced, probabilities, { temperature, forceGlobal }));
+        const priced = tape.own(tape.training.addMemoryPrice(dTypes, types, N, { ...this.#lifetimes, weight }));
+        tape.addGradient(scores, tape.training.tokenTypesBackward(priced, probabilities, { temperature, forceGlobal }));
       },
     };
   }

@@ -2,7 +2,8 @@
  * AdamW over named weights: training and fine-tuning differ only in whose gradients it gets.
  * @module
  */
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Tensor } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { expectFinite } from '../core/finite.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { uploadWeights } from '../model/decoder.ts';
@@ -15,9 +16,9 @@ export class Optimiser {
   readonly weights: Map<string, Tensor>;
   readonly m: Map<string, Tensor>;
   readonly v: Map<string, Tensor>;
-  readonly #engine: Engine;
+  readonly #engine: TrainingEngine;
 
-  constructor(engine: Engine, state: Moments | { readonly weights: Map<string, Tensor | NDArray> }) {
+  constructor(engine: TrainingEngine, state: Moments | { readonly weights: Map<string, Tensor | NDArray> }) {
     this.#engine = engine;
     this.weights = uploadWeights(engine, state.weights);
     const zeros = () => new Map([...this.weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));

@@ -3,7 +3,7 @@
  * @module
  */
 import { finite, record } from '../core/arguments.ts';
-import type { MaskGradientRule } from '../core/engine.ts';
+import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
 

@@ -4,6 +4,7 @@
  */
 import { of, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { expectGoing } from '../core/errors.ts';
 import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
@@ -42,7 +43,7 @@ export interface StepReport {
 
 /** Where a batch's gradients come from: this thread, or several. Parts are summed in the order of sequences. */
 export interface GradientSource {
-  compute(engine: Engine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients>;
+  compute(engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients>;
 }
 
 /** Computes sequence after sequence on the trainer's own engine. */
@@ -82,7 +83,7 @@ export function batchGradients(config: ModelConfig, options: TrainOptions): Grad
  * ```
  */
 export class Trainer {
-  readonly engine: Engine;
+  readonly engine: TrainingEngine;
   readonly config: ModelConfig;
   readonly options: TrainOptions;
   #step: number;
@@ -91,6 +92,7 @@ export class Trainer {
   readonly #source: GradientSource;
 
   /**
+   * @param engine One that trains, or it is an UnsupportedError.
    * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
    * @param from Where to go on from (default: fresh weights from the seed).
    */
@@ -101,20 +103,19 @@ export class Trainer {
     tokens: TokenSource,
     more: { from?: TrainingState; source?: GradientSource } = {},
   ) {
-    expectRun(engine, config);
+    this.engine = expectRun(engine, config);
     checkTrainOptions(options);
     checkLongEnough(tokens, options.context);
     record()('more', more);
     const { from, source = localGradients(config, options) } = more;
     of('function')('source', source?.compute);
-    this.engine = engine;
     this.config = config;
     this.options = options;
     this.#tokens = tokens;
     this.#source = source;
     if (from) checkState(from, expectedWeights(config));
     this.#step = from?.step ?? 0;
-    this.#on = new Optimiser(engine, from ?? { weights: initialWeights(config, options.seed) });
+    this.#on = new Optimiser(this.engine, from ?? { weights: initialWeights(config, options.seed) });
   }
 
   /** Steps done. */

@@ -2,7 +2,7 @@
  * What a model makes of text that it does not learn from: no noise, no gradients, types as at inference.
  * @module
  */
-import type { Engine } from '../core/engine.ts';
+import type { TrainingEngine } from '../core/training-engine.ts';
 import { NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { decode, type Weights } from '../model/decoder.ts';
@@ -45,7 +45,7 @@ export function validationWindows(tokens: TokenSource, context: number, most: nu
 
 /** The mean loss over `windows`, one after the other. @throws {NumericError} If it is no number. */
 export async function validateTraining(
-  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Validation> {
   let [loss, kept, tokens] = [0, 0, 0];
   for (const window of windows) {
@@ -69,7 +69,7 @@ export async function validateTraining(
 
 /** The mean distance between student and teacher over `windows`. @throws {NumericError} If it is no number. */
 export async function validateFinetuning(
-  engine: Engine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Validation> {
   let [loss, signal, kept, tokens] = [0, 0, 0, 0];
   for (const each of windows) {

@@ -2,7 +2,7 @@
  * §3, §4 and §5 written out densely on bounded numbers: the truth together with its budget.
  * @module
  */
-import type { MaskGradientRule } from '../../src/core/engine.ts';
+import type { MaskGradientRule } from '../../src/core/training-engine.ts';
 import type { AttentionProblem } from './arbitraries.ts';
 import { type Bounded, exact, type Rounding } from './tolerance.ts';
 

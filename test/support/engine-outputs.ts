@@ -2,11 +2,14 @@
  * An engine's own outputs for an oracle's case.
  * @module
  */
-import type { Engine, Tensor } from '../../src/core/engine.ts';
+import type { Tensor } from '../../src/core/engine.ts';
+import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import type { OracleCase } from '../../src/oracle/types.ts';
 
 /** Every real that the engine makes of a case, by the names of its truths; dm_rows and the cache's apart. */
-export async function engineOutputs(engine: Engine, each: OracleCase): Promise<Record<string, ArrayLike<number>>> {
+export async function engineOutputs(
+  engine: TrainingEngine, each: OracleCase,
+): Promise<Record<string, ArrayLike<number>>> {
   const { inputs, parameters: { tokens: N, window, chunk, scale, rule, temperature, price } } = each;
   const up = (name: string): Tensor => {
     const { data, shape } = inputs[name];

@@ -8,12 +8,13 @@ import type { DeviceMode } from '../../gpu/gpujs/device.ts';
 import { openEngine } from '../../gpu/gpujs/open.ts';
 import { ReferenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/core/engine.ts';
+import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { cases } from './thorough.ts';
 
 export interface EngineCase {
   readonly name: string;
   readonly precision: Engine['precision'];
-  create(): Promise<Engine>;
+  create(): Promise<TrainingEngine>;
   /** Why this engine cannot be had here: its tests are skipped, and say so. */
   readonly missing?: string;
 }
@@ -24,7 +25,7 @@ const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu').split(',').fi
 const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
 
 /** Memory starts as NaN and tiles are small. */
-const open = (gpu: DeviceMode): Promise<Engine> => openEngine({ gpu, testing: true });
+const open = (gpu: DeviceMode): Promise<TrainingEngine> => openEngine({ gpu, testing: true });
 
 /** Why a backend is not there, or undefined. */
 async function absence(gpu: DeviceMode): Promise<string | undefined> {
@@ -51,13 +52,13 @@ export const ENGINES: readonly EngineCase[] = [
 /** What a test body gets: the engine, and a property runner that frees every tensor of a run. */
 export interface UnderTest {
   readonly precision: Engine['precision'];
-  engine(): Engine;
+  engine(): TrainingEngine;
   /**
    * Runs `body` on `runs` drawn values, a third of them in the quick run; tensors made through its `engine` are freed
    * after each.
    */
   holds<T>(
-    drawn: fc.Arbitrary<T>, body: (value: T, engine: Engine) => Promise<void>, runs?: number,
+    drawn: fc.Arbitrary<T>, body: (value: T, engine: TrainingEngine) => Promise<void>, runs?: number,
   ): Promise<void>;
 }
 
@@ -72,8 +73,8 @@ export function forEachEngine(title: string, tests: (use: EngineCase) => void): 
 /** One `describe` per engine, around tests that share one instance of it. */
 export function describeEngines(title: string, tests: (use: UnderTest) => void): void {
   forEachEngine(title, ({ create, precision }) => {
-    let engine: Engine | undefined;
-    const current = (): Engine => engine!;
+    let engine: TrainingEngine | undefined;
+    const current = (): TrainingEngine => engine!;
     beforeAll(async () => {
       engine = await create();
     });
@@ -91,7 +92,7 @@ export function describeEngines(title: string, tests: (use: UnderTest) => void):
 }
 
 /** Calls `body` with a view of `engine` that remembers what it hands out, and disposes all of it afterwards. */
-export async function scoped<R>(engine: Engine, body: (engine: Engine) => Promise<R>): Promise<R> {
+export async function scoped<E extends Engine, R>(engine: E, body: (engine: E) => Promise<R>): Promise<R> {
   const owned = new Set<{ dispose(): void }>();
   const view = new Proxy(engine, {
     get(target, name): unknown {

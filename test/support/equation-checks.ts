@@ -10,7 +10,7 @@ import { lifetime } from '../../reference/lifetime.ts';
 import { addTypeGradientRow, attentionMask, planTypeGradient, relaxedMask } from '../../reference/mask.ts';
 import { addMemoryPrice, keptShare } from '../../reference/price.ts';
 import { selectTokenTypes, tokenTypesBackward } from '../../reference/search.ts';
-import type { MaskGradientRule } from '../../src/core/engine.ts';
+import type { MaskGradientRule } from '../../src/core/training-engine.ts';
 import { ndarray } from '../../src/core/tensor.ts';
 import { evaluateEquation, rowsOf, type Scope } from './mathjs.ts';
 import { agree, type Draw, finite, flat, oneHead } from './equation-draw.ts';

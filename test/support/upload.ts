@@ -2,11 +2,12 @@
  * Attention problems as tensors of an engine.
  * @module
  */
-import type { AttentionInputs, Engine, Tensor } from '../../src/core/engine.ts';
+import type { AttentionInputs, Tensor } from '../../src/core/engine.ts';
+import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import type { AttentionProblem } from './arbitraries.ts';
 
 /** The inputs of attention(). */
-export function upload(engine: Engine, p: AttentionProblem): AttentionInputs {
+export function upload(engine: TrainingEngine, p: AttentionProblem): AttentionInputs {
   const { B, G, H, N, d } = p;
   return {
     q: engine.tensor(p.q, [B, H, N, d]),
@@ -18,7 +19,7 @@ export function upload(engine: Engine, p: AttentionProblem): AttentionInputs {
 }
 
 /** Forward, then backward without types; everything read back. */
-export async function forwardAndBackward(engine: Engine, p: AttentionProblem): Promise<{
+export async function forwardAndBackward(engine: TrainingEngine, p: AttentionProblem): Promise<{
   out: ArrayLike<number>; lse: ArrayLike<number>;
   dq: ArrayLike<number>; dk: ArrayLike<number>; dv: ArrayLike<number>;
 }> {

@@ -2,7 +2,7 @@
  * Cases: drawn by a recipe, or from a user's own numbers.
  * @module
  */
-import type { Engine } from '../../core/engine.ts';
+import type { TrainingEngine } from '../../core/training-engine.ts';
 import { ShapeError, ValueError } from '../../core/errors.ts';
 import type { FloatTensor, IntegerTensor } from '../../formats/named-tensor.ts';
 import { isVisible } from '../../core/lifetime.ts';
@@ -21,7 +21,7 @@ import type { CaseParameters, NotCompared, OracleCase, Tensors } from '../types.
  * @param seed A whole number; with the recipe it fixes every bit.
  * @throws {ValueError} If the recipe asks for what cannot be.
  */
-export async function makeCase(engine: Engine, recipe: Recipe, seed = 0): Promise<OracleCase> {
+export async function makeCase(engine: TrainingEngine, recipe: Recipe, seed = 0): Promise<OracleCase> {
   const { name, why, poison } = recipe;
   if (!/^[a-z0-9-]+$/.test(name)) throw new ValueError(`a case is named '${name}': use a-z, 0-9 and -, it becomes a file`);
   const parameters = parametersOf(recipe);
@@ -40,7 +40,7 @@ export async function makeCase(engine: Engine, recipe: Recipe, seed = 0): Promis
  * @throws {ValueError} If a number is out of range, or keys that are not finite come with a dout.
  */
 export async function caseOf(
-  engine: Engine, given: { name: string; why: string; parameters: CaseParameters; inputs: Tensors },
+  engine: TrainingEngine, given: { name: string; why: string; parameters: CaseParameters; inputs: Tensors },
 ): Promise<OracleCase> {
   const { name, why, parameters, inputs } = given;
   checkParameters(parameters);

@@ -2,7 +2,7 @@
  * Sums over all causal pairs of a head, a tile of queries at a time: never N x N.
  * @module
  */
-import type { MaskGradientRule } from '../../core/engine.ts';
+import type { MaskGradientRule } from '../../core/training-engine.ts';
 import type { FloatTensor } from '../../formats/named-tensor.ts';
 import type { CaseParameters, Tensors } from '../types.ts';
 

@@ -2,7 +2,7 @@
  * What a case is made of, as plain data, and what a recipe may not say.
  * @module
  */
-import type { MaskGradientRule } from '../../core/engine.ts';
+import type { MaskGradientRule } from '../../core/training-engine.ts';
 import { ValueError } from '../../core/errors.ts';
 import { chunkCount, TokenType } from '../../core/lifetime.ts';
 import { expectPositive, expectWhole } from '../../core/shape.ts';

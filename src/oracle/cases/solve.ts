@@ -2,7 +2,8 @@
  * The truths of a case from its inputs, in float64.
  * @module
  */
-import type { Engine, Tensor } from '../../core/engine.ts';
+import type { Tensor } from '../../core/engine.ts';
+import type { TrainingEngine } from '../../core/training-engine.ts';
 import type { FloatTensor, IntegerTensor, NamedTensor } from '../../formats/named-tensor.ts';
 import { chunkCount, chunkEnd, chunkOf, TokenType } from '../../core/lifetime.ts';
 import { sizeOf } from '../../core/tensor.ts';
@@ -21,7 +22,7 @@ const whole = (data: ArrayLike<number>, shape: readonly number[], dtype: 'I32' |
  * @param engine A float64 one. It chooses types and lifetimes, which are whole numbers, and spreads the price, in
  * sums and products; exponentials are the oracle's own, so that no platform's library decides about the bits.
  */
-export async function solve(engine: Engine, parameters: CaseParameters, inputs: Tensors): Promise<Tensors> {
+export async function solve(engine: TrainingEngine, parameters: CaseParameters, inputs: Tensors): Promise<Tensors> {
   const { tokens: N, window, chunk, temperature, price, steps } = parameters;
   const made: { dispose(): void }[] = [];
   const keep = <T extends { dispose(): void }>(each: T): T => (made.push(each), each);
