@@ -16,7 +16,9 @@ export interface Part {
  *
  * @param parts At least one; each is asked for once the one before has been added.
  */
-export async function sumParts<P extends Part>(engine: TrainingEngine, parts: readonly (() => Promise<P>)[]): Promise<P> {
+export async function sumParts<P extends Part>(
+  engine: TrainingEngine, parts: readonly (() => Promise<P>)[],
+): Promise<P> {
   const gradients = new Map<string, Tensor>();
   let sum: P | undefined;
   for (const part of parts) {
