@@ -3,16 +3,28 @@
  * @module
  */
 import { normWidth } from '../src/core/checks.ts';
+import { NumericError } from '../src/core/errors.ts';
+import { firstNotFinite } from '../src/core/finite.ts';
 import { expectShape } from '../src/core/shape.ts';
-import { type NDArray, zerosLike } from '../src/core/tensor.ts';
+import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
+
+/** r = 1 / sqrt(mean(x²) + epsilon) of the row that begins at `at`; no 0 for want of a number as large as x². */
+function inverseRoot({ data }: NDArray, at: number, D: number, epsilon: number): number {
+  const r = 1 / Math.sqrt(dot(data, at, data, at, D) / D + epsilon);
+  const row = (): FloatArray => data.subarray(at, at + D);
+  if (r === 0 && firstNotFinite(row()) < 0) {
+    throw new NumericError(`x holds ${Math.max(...row().map(Math.abs))} in row ${at / D}, whose square no number is: look for an overflow before`);
+  }
+  return r;
+}
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon): x [...,D], weight [D]. */
 export function rmsNorm(x: NDArray, weight: NDArray, epsilon: number): NDArray {
   const D = normWidth(x, weight);
   const out = zerosLike(x.data, x.data.length);
   for (let at = 0; at < out.length; at += D) {
-    const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
+    const r = inverseRoot(x, at, D, epsilon);
     for (let n = 0; n < D; n++) out[at + n] = x.data[at + n] * r * weight.data[n];
   }
   return { data: out, shape: x.shape };
@@ -27,7 +39,7 @@ export function rmsNormBackward(
   const dx = zerosLike(x.data, x.data.length);
   const dWeight = zerosLike(x.data, D);
   for (let at = 0; at < dx.length; at += D) {
-    const r = 1 / Math.sqrt(dot(x.data, at, x.data, at, D) / D + epsilon);
+    const r = inverseRoot(x, at, D, epsilon);
     let mean = 0;
     for (let n = 0; n < D; n++) mean += (dOut.data[at + n] * weight.data[n] * x.data[at + n]) / D;
     for (let n = 0; n < D; n++) {

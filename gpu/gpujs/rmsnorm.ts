@@ -1,59 +1,95 @@
 /**
  * Root-mean-square normalisation and its gradients.
+ *
+ * The square of a number above 1.8e19 is beyond float32, and was no normed number so far but 0. A row with numbers
+ * above LARGE is therefore multiplied by SMALL first, and its r = 1 / sqrt(mean(x²) + epsilon) is kept as -r / SMALL:
+ * neither overflows, nor is the product of the two anything but x r.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
 import { partsOf, sumParts } from './elementwise.ts';
 import { kernel } from './kernel.ts';
 
-const INVERSE = kernel('rms inverse', 'x | D | epsilon', `
+/** No row of these, however long, has a sum of squares that overflows. */
+const LARGE = 1e15;
+/** 2^-90: with it, squares of all that float32 holds above LARGE are far from its ends. */
+const SMALL = 2 ** -90;
+
+const INVERSE = kernel('rms inverse', 'x | D | epsilon large small', `
   let sum = 0;
+  let most = 0;
   for (let n = 0; n < D; n++) {
-    sum += x[this.thread.x * D + n] * x[this.thread.x * D + n];
+    const value = x[this.thread.x * D + n];
+    sum += value * value;
+    most = Math.max(most, Math.abs(value));
+  }
+  if (most > large) {
+    let scaled = 0;
+    for (let m = 0; m < D; m++) {
+      const part = x[this.thread.x * D + m] * small;
+      scaled += part * part;
+    }
+    return -1 / Math.sqrt(scaled / D + epsilon * small * small);
   }
   return 1 / Math.sqrt(sum / D + epsilon);`, { flat: true });
 
-const NORM = kernel('rms norm', 'x weight inverse | D', `
-  return x[this.thread.y * D + this.thread.x] * inverse[this.thread.y] * weight[this.thread.x];`);
+/** x r of one element, `value`, into `normed`. */
+const NORMED = `
+  let normed = value * r;
+  if (r < 0) {
+    normed = value * small * -r;
+  }`;
+
+const NORM = kernel('rms norm', 'x weight inverse | D | small', `
+  const value = x[this.thread.y * D + this.thread.x];
+  const r = inverse[this.thread.y];${NORMED}
+  return normed * weight[this.thread.x];`);
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon), for `rows` of width D. */
 export async function rmsNorm(
   scope: Scope, x: Memory, weight: Memory, epsilon: number, rows: number, D: number,
 ): Promise<Memory> {
-  const inverse = await scope.run(INVERSE, [rows], [x], [D], [epsilon]);
-  return scope.run(NORM, [D, rows], [x, weight, inverse], [D]);
+  const inverse = await scope.run(INVERSE, [rows], [x], [D], [epsilon, LARGE, SMALL]);
+  return scope.run(NORM, [D, rows], [x, weight, inverse], [D], [SMALL]);
 }
 
-const MEAN = kernel('rms backward mean', 'dOut x weight | D', `
+const MEAN = kernel('rms backward mean', 'dOut x weight inverse | D | small', `
+  const r = inverse[this.thread.x];
   let sum = 0;
   for (let n = 0; n < D; n++) {
-    sum += dOut[this.thread.x * D + n] * weight[n] * x[this.thread.x * D + n];
+    const value = x[this.thread.x * D + n];${NORMED}
+    sum += dOut[this.thread.x * D + n] * weight[n] * normed;
   }
   return sum / D;`, { flat: true });
 
-const DX = kernel('rms backward dx', 'dOut x weight inverse mean | D', `
-  const r = inverse[this.thread.y];
+const DX = kernel('rms backward dx', 'dOut x weight inverse mean | D | small', `
   const value = x[this.thread.y * D + this.thread.x];
-  return r * dOut[this.thread.y * D + this.thread.x] * weight[this.thread.x] - value * r * r * r * mean[this.thread.y];`);
+  const r = inverse[this.thread.y];${NORMED}
+  const moved = dOut[this.thread.y * D + this.thread.x] * weight[this.thread.x] - normed * mean[this.thread.y];
+  if (r < 0) {
+    return moved * -r * small;
+  }
+  return moved * r;`);
 
-const DWEIGHT = kernel('rms backward dweight', 'dOut x inverse | rows size D', `
+const DWEIGHT = kernel('rms backward dweight', 'dOut x inverse | rows size D | small', `
   let sum = 0;
   for (let t = 0; t < size; t++) {
     if (this.thread.y * size + t < rows) {
-      sum += dOut[(this.thread.y * size + t) * D + this.thread.x] * x[(this.thread.y * size + t) * D + this.thread.x]
-        * inverse[this.thread.y * size + t];
+      const value = x[(this.thread.y * size + t) * D + this.thread.x];
+      const r = inverse[this.thread.y * size + t];${NORMED}
+      sum += dOut[(this.thread.y * size + t) * D + this.thread.x] * normed;
     }
   }
   return sum;`);
 
-/** dx = r dy w - x r³ mean(dy w x), and dw = sum over rows of dy x r. */
+/** dx = r (dy w - x r mean(dy w x r)), and dw = sum over rows of dy x r. */
 export async function rmsNormBackward(
   scope: Scope, dOut: Memory, x: Memory, weight: Memory, epsilon: number, rows: number, D: number,
 ): Promise<[dx: Memory, dWeight: Memory]> {
-  const inverse = await scope.run(INVERSE, [rows], [x], [D], [epsilon]);
-  const mean = await scope.run(MEAN, [rows], [dOut, x, weight], [D]);
-  const dx = await scope.run(DX, [D, rows], [dOut, x, weight, inverse, mean], [D]);
+  const inverse = await scope.run(INVERSE, [rows], [x], [D], [epsilon, LARGE, SMALL]);
+  const mean = await scope.run(MEAN, [rows], [dOut, x, weight, inverse], [D], [SMALL]);
+  const dx = await scope.run(DX, [D, rows], [dOut, x, weight, inverse, mean], [D], [SMALL]);
   const parts = partsOf(rows, D);
-  const partial = await scope.run(DWEIGHT, [D, parts], [dOut, x, inverse], [rows, Math.ceil(rows / parts), D]);
+  const partial = await scope.run(DWEIGHT, [D, parts], [dOut, x, inverse], [rows, Math.ceil(rows / parts), D], [SMALL]);
   return [dx, await sumParts(scope, partial, D, parts)];
 }
