@@ -5,10 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { Pooling } from '../core/engine.ts';
-import type { MaskGradientRule } from '../core/training-engine.ts';
-import type { GpuChoice } from '../engines.ts';
 import { ValueError } from '../core/errors.ts';
-import { fileExists } from '../files/files.ts';
 import type { ModelFolder } from '../model/folder/model-folder.ts';
 import { folderTokenizer } from '../load.ts';
 import type { ModelConfig } from '../model/config/config.ts';
@@ -20,39 +17,22 @@ import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train
 import {
   checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
 } from '../train/finetune-options.ts';
-import { unsealedNote } from '../train/state-file.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { UsageError, usage } from './errors.ts';
 import { openFolder } from './open.ts';
 import { isSamePlace, packageRoot } from './paths.ts';
+import { type RunFlags, savedRun, scheduleOf } from './run-flags.ts';
 import { listed, readTokens } from './text.ts';
-import { checkValidation, planValidation, type ValidationFlags, type ValidationPlan } from './validation.ts';
+import { checkValidation, planValidation, type ValidationPlan } from './validation.ts';
 
 /** The command's options as parsed. */
-export interface FinetuneFlags extends ValidationFlags {
+export interface FinetuneFlags extends RunFlags {
   model: string;
-  bos: boolean;
-  out: string;
-  resume: boolean;
-  force: boolean;
   keep?: number;
   lambda?: number;
   window?: number;
-  chunk: number;
   pooling: Pooling;
-  temperature: number;
   context?: number;
-  batch: number;
-  steps: number;
-  lr: number;
-  minLr: number;
-  warmup: number;
-  clip: number;
-  maskGradient: MaskGradientRule;
-  seed: number;
-  threads: number;
-  gpu?: GpuChoice;
-  json: boolean;
 }
 
 /** A run that nothing speaks against. */
@@ -81,7 +61,7 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
     window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
     temperature: flags.temperature, lambda: flags.lambda ?? 0,
   });
-  const saved = await previous(flags);
+  const saved = await savedRun(flags, 'fine-tuning', FINETUNE_STATE_FILE, loadFinetune);
   const tokenizer = (await folderTokenizer(folder, flags.bos))!; // openFolder saw to it
   const validation = await planValidation(flags, tokenizer, options.context);
   const tokens = await readTokens(tokenizer, flags.text);
@@ -106,21 +86,6 @@ export function checkSameBase({ fromBase }: FinetunePlan, hash: string, model: s
   throw new ValueError(`the checkpoint was made with other weights of the base than those in ${model} (SHA-256 ${fromBase.slice(0, 12)}..., not ${hash.slice(0, 12)}...): resume with the same base, or choose another --out`);
 }
 
-/** The checkpoint to go on from, or a refusal to overwrite one. */
-async function previous(
-  { out, resume, force }: FinetuneFlags,
-): Promise<{ state: FinetuneState; run: FinetuneRecord } | undefined> {
-  const exists = await fileExists(`${out}/${FINETUNE_STATE_FILE}`);
-  if (!resume) {
-    if (!exists || force) return undefined;
-    throw new ValueError(`${out} already holds a fine-tuning: go on with --resume, choose another --out, or start over with --force`);
-  }
-  if (!exists) throw new ValueError(`${out} has no ${FINETUNE_STATE_FILE} to resume from: start without --resume`);
-  const saved = await loadFinetune(out);
-  if (!saved.sealed) process.stderr.write(`natsearch: note: ${unsealedNote(`${out}/${FINETUNE_STATE_FILE}`)}\n`);
-  return saved;
-}
-
 /** Refuses flags that contradict each other, before anything is read. */
 export function checkFlags(flags: FinetuneFlags): void {
   const { model, out, keep, lambda } = flags;
@@ -136,17 +101,9 @@ export function checkFlags(flags: FinetuneFlags): void {
 function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {
   const { keep, lambda } = flags;
   const options: FinetuneOptions = {
-    ...DEFAULT_FINETUNE_OPTIONS,
+    ...DEFAULT_FINETUNE_OPTIONS, ...scheduleOf(flags),
     keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),
-    seed: flags.seed,
-    steps: flags.steps,
-    batch: flags.batch,
     context: flags.context ?? defaultContext(config),
-    learningRate: flags.lr,
-    minLearningRate: flags.minLr,
-    warmup: flags.warmup,
-    clip: flags.clip,
-    rule: flags.maskGradient,
   };
   checkFinetuneOptions(options);
   return options;

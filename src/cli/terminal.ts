@@ -65,6 +65,11 @@ export function formatShare(share: number): string {
   return `${(100 * share).toFixed(1)}%`;
 }
 
+/** Shares of GLOBAL, LOCAL and WINDOW -> G 12% L 3% W 85% */
+export function formatTypes(shares: readonly number[]): string {
+  return shares.map((share, type) => `${'GLW'[type]} ${(100 * share).toFixed(0)}%`).join(' ');
+}
+
 /** Characters that `text` takes on screen: escape sequences take none. */
 function widthOf(text: string): number {
   return [...text.replace(ESCAPES, '')].length;

@@ -2,10 +2,6 @@
  * What `natsearch train` is about to do: every refusal comes from here, before a file is written.
  * @module
  */
-import type { MaskGradientRule } from '../core/training-engine.ts';
-import type { GpuChoice } from '../engines.ts';
-import { ValueError } from '../core/errors.ts';
-import { fileExists } from '../files/files.ts';
 import { kindOf, parsePolicy } from '../policies/index.ts';
 import { type ModelConfig, parseConfig, serializeConfig } from '../model/config/config.ts';
 import { lifetimeOptions } from '../model/policy.ts';
@@ -13,42 +9,25 @@ import { ByteTokenizer, withoutStarts } from '../model/tokenizer/tokenizer.ts';
 import { fingerprint, loadCheckpoint, resumed, type RunRecord, STATE_FILE } from '../train/checkpoint.ts';
 import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
-import { unsealedNote } from '../train/state-file.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import type { TrainingState } from '../train/trainer.ts';
 import { usage } from './errors.ts';
+import { type RunFlags, savedRun, scheduleOf } from './run-flags.ts';
 import { listed, readTokens } from './text.ts';
-import { checkValidation, planValidation, type ValidationFlags, type ValidationPlan } from './validation.ts';
+import { checkValidation, planValidation, type ValidationPlan } from './validation.ts';
 
 /** The command's options as parsed. */
-export interface TrainFlags extends ValidationFlags {
-  bos: boolean;
-  out: string;
-  resume: boolean;
-  force: boolean;
+export interface TrainFlags extends RunFlags {
   types: string;
   lambda?: number;
   window: number;
-  chunk: number;
-  temperature: number;
   layers: number;
   hidden: number;
   intermediate: number;
   heads: number;
   kvHeads: number;
   context: number;
-  batch: number;
-  steps: number;
-  lr: number;
-  minLr: number;
-  warmup: number;
   weightDecay: number;
-  clip: number;
-  maskGradient: MaskGradientRule;
-  seed: number;
-  threads: number;
-  gpu?: GpuChoice;
-  json: boolean;
 }
 
 /** A run that nothing speaks against. */
@@ -76,7 +55,7 @@ export function trainSettings(flags: TrainFlags, lambda: number = flags.lambda ?
 
 /** Reads the text and the checkpoint, and refuses what no run can use. */
 export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
-  const saved = await previous(flags);
+  const saved = await savedRun(flags, 'training run', STATE_FILE, loadCheckpoint);
   const { options, config } = trainSettings(flags, flags.lambda ?? saved?.run.config.nats.lambda);
   const bytes = new ByteTokenizer();
   const tokenizer = flags.bos ? bytes : withoutStarts(bytes);
@@ -90,35 +69,9 @@ export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
   return { ...plan, record: run, from: saved.state, ...(note !== undefined && { note }) };
 }
 
-/** The checkpoint to go on from, or a refusal to overwrite one. */
-async function previous(
-  { out, resume, force }: TrainFlags,
-): Promise<{ state: TrainingState; run: RunRecord } | undefined> {
-  const exists = await fileExists(`${out}/${STATE_FILE}`);
-  if (!resume) {
-    if (!exists || force) return undefined;
-    throw new ValueError(`${out} already holds a training run: go on with --resume, choose another --out, or start over with --force`);
-  }
-  if (!exists) throw new ValueError(`${out} has no ${STATE_FILE} to resume from: start without --resume`);
-  const saved = await loadCheckpoint(out);
-  if (!saved.sealed) process.stderr.write(`natsearch: note: ${unsealedNote(`${out}/${STATE_FILE}`)}\n`);
-  return saved;
-}
-
 function readOptions(flags: TrainFlags): TrainOptions {
-  const options: TrainOptions = {
-    ...DEFAULT_TRAIN_OPTIONS,
-    seed: flags.seed,
-    steps: flags.steps,
-    batch: flags.batch,
-    context: flags.context,
-    learningRate: flags.lr,
-    minLearningRate: flags.minLr,
-    warmup: flags.warmup,
-    weightDecay: flags.weightDecay,
-    clip: flags.clip,
-    rule: flags.maskGradient,
-  };
+  const { context, weightDecay } = flags;
+  const options: TrainOptions = { ...DEFAULT_TRAIN_OPTIONS, ...scheduleOf(flags), context, weightDecay };
   checkTrainOptions(options);
   return options;
 }
