@@ -1,9 +1,10 @@
 /** Bad input and bad luck on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { adapterName } from '../gpu/device/adapter.ts';
 import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/gpujs/device.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
 import { rendererName, WebGL2Device } from '../gpu/gpujs/webgl2.ts';
-import { adapterName, WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
+import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { GpuEngine } from '../gpu/gpujs/index.ts';
 import { type Library, loadLibrary } from '../gpu/gpujs/library.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';

@@ -1,273 +1,197 @@
 /**
- * §8 on the host: which entries a KV head holds, in which block of the pool each lies, and which are dead.
- * Whole numbers only: keys and values are on the device.
+ * §8 on the host, all heads of a layer: what the cache holds, what it has served, and what is dead.
+ *
+ * An engine keeps keys and values at the places that the book names, moves what the book moves, and tells it the types
+ * of chunks once it knows them.
  * @module
  */
-import { boundedEnd, FOREVER, TokenType } from '../../src/core/lifetime.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/engine.ts';
+import { ValueError } from '../../src/core/errors.ts';
+import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../../src/core/lifetime.ts';
+import type { BlockPool } from './block-pool.ts';
+import { HeadBook, type Move } from './head-book.ts';
 
-/** Blocks of a pool that are free. The pool grows by doubling and halves when three quarters are free. */
-export class BlockPool {
-  /** Blocks that the pool has memory for. */
-  capacity = 0;
-  #free: number[] = [];
-  readonly #most: number;
-  readonly #full: () => Error;
-
-  /** `most` blocks are all there can be; who takes one more gets the error `full()`. */
-  constructor(most: number, full: () => Error) {
-    this.#most = most;
-    this.#full = full;
-  }
-
-  take(): number {
-    if (this.#free.length === 0) {
-      if (this.capacity >= this.#most) throw this.#full();
-      const grown = Math.min(this.#most, Math.max(4, this.capacity * 2));
-      for (let block = grown - 1; block >= this.capacity; block--) this.#free.push(block);
-      this.capacity = grown;
-    }
-    return this.#free.pop()!;
-  }
-
-  give(block: number): void {
-    this.#free.push(block);
-  }
-
-  get used(): number {
-    return this.capacity - this.#free.length;
-  }
-
-  /** A pool of the same blocks, taken and free. */
-  copy(full: () => Error): BlockPool {
-    const copy = new BlockPool(this.#most, full);
-    copy.capacity = this.capacity;
-    copy.#free = [...this.#free];
-    return copy;
-  }
-
-  /** The block number that every block in use gets when the free ones are left out, or undefined: not worth it. */
-  compacted(): Map<number, number> | undefined {
-    if (this.capacity <= 4 || this.used * 4 > this.capacity) return undefined;
-    const free = new Set(this.#free);
-    const moves = new Map<number, number>();
-    for (let block = 0; block < this.capacity; block++) if (!free.has(block)) moves.set(block, moves.size);
-    this.capacity = Math.max(4, moves.size * 2); // half of what it was, or less
-    this.#free = [];
-    for (let block = this.capacity - 1; block >= moves.size; block--) this.#free.push(block);
-    return moves;
-  }
+/** Chunks that a step filled: their types [B,G,rows] are wanted. */
+export interface FilledChunks {
+  readonly rows: number;
+  /** Tokens seen before and taken by the step, per sequence. */
+  readonly before: readonly number[];
+  readonly counts: readonly number[];
 }
 
-/** An entry that moves from one place of the pool to another. */
-export interface Move {
-  readonly from: number;
-  readonly to: number;
+/** What a step does to an engine's memory. */
+export interface Taken {
+  /** Entries that move first. */
+  readonly moves: readonly Move[];
+  /** Then row `from` of the step's keys and values [B,G,T] goes to place `to`. */
+  readonly rows: readonly Move[];
+  /** The chunks that became full; undefined if none did. */
+  readonly filled: FilledChunks | undefined;
 }
 
-/** The entries of one KV head, in slots 0..count-1 of its blocks, in no particular order. */
-export class HeadBook {
-  count = 0;
-  blocks: number[] = [];
-  position: Int32Array = new Int32Array(16);
-  last: Int32Array = new Int32Array(16);
-  /** 1 for a LOCAL entry that no GLOBAL has closed. */
-  #local: Uint8Array = new Uint8Array(16);
-  /** Slots of chunks that have no type yet, by position; those before #typed have got one. */
-  #untyped: number[] = [];
-  #typed = 0;
-  /** LOCAL entries since the last GLOBAL. */
-  #open = 0;
-  /** No entry dies before this query. */
-  #safe: number = FOREVER;
-  readonly #pool: BlockPool;
-  readonly #blockSize: number;
-  readonly #bound: number | undefined;
+/** Which entry lies where, as snapshots list them. */
+export type ListedEntries = Pick<CacheSnapshot, 'positions' | 'last' | 'open'> & { readonly places: readonly number[] };
 
-  constructor(pool: BlockPool, blockSize: number, bound?: number) {
-    this.#pool = pool;
-    this.#blockSize = blockSize;
-    this.#bound = bound;
+/** The entries of a cache, by head [B*G]. */
+export class CacheBook {
+  readonly options: CacheOptions;
+  readonly seen: Int32Array;
+  #heads: readonly HeadBook[];
+  readonly #peakLive: Int32Array;
+  readonly #visiblePairs: Float64Array;
+  /** Tokens that the newest step took, per sequence. */
+  #counts: readonly number[] = [];
+  #evicts = false;
+
+  constructor(options: CacheOptions, blocks: BlockPool) {
+    this.options = options;
+    const { batch, kvHeads, blockSize, bound } = options;
+    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(blocks, blockSize, bound));
+    this.seen = new Int32Array(batch);
+    this.#peakLive = new Int32Array(batch * kvHeads);
+    this.#visiblePairs = new Float64Array(batch * kvHeads);
   }
 
-  /** Where slot `slot` lies in the pool, in entries. */
-  place(slot: number): number {
-    return this.blocks[Math.floor(slot / this.#blockSize)] * this.#blockSize + (slot % this.#blockSize);
+  get heads(): readonly HeadBook[] {
+    return this.#heads;
   }
 
-  /** Takes a slot for the token at `position`, GLOBAL until settle() says otherwise; returns its place. */
-  push(position: number): number {
-    if (this.count === this.blocks.length * this.#blockSize) this.blocks.push(this.#pool.take());
-    const slot = this.count++;
-    if (slot >= this.position.length) this.#grow();
-    this.#put(slot, position);
-    return this.place(slot);
+  /** Tokens that the newest step took of each sequence, and the position of its first one. */
+  get step(): { readonly counts: readonly number[]; readonly first: readonly number[] } {
+    const counts = Array.from(this.seen, (_, b) => this.#counts[b] ?? 0);
+    return { counts, first: counts.map((count, b) => this.seen[b] - count) };
   }
 
-  #put(slot: number, position: number): void {
-    this.position[slot] = position;
-    this.#local[slot] = 0;
-    this.#endAt(slot, FOREVER);
-    this.#untyped.push(slot);
-  }
-
-  /** The entry lives until `last`, or as long as the bound lets it. */
-  #endAt(slot: number, last: number): void {
-    this.last[slot] = boundedEnd(last, this.position[slot], this.#bound);
-    this.#safe = Math.min(this.#safe, this.last[slot]);
-  }
-
-  /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
-  settle(end: number, type: number, last: number): void {
-    if (type === TokenType.GLOBAL && this.#open > 0) {
-      this.#open = 0;
-      for (let slot = 0; slot < this.count; slot++) {
-        if (this.#local[slot] === 0) continue;
-        this.#local[slot] = 0;
-        this.#endAt(slot, end);
-      }
-    }
-    for (; this.#typed < this.#untyped.length; this.#typed++) {
-      const slot = this.#untyped[this.#typed];
-      if (this.position[slot] > end) break;
-      this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
-      this.#endAt(slot, last);
-      if (type === TokenType.LOCAL) this.#open++;
-    }
-    if (this.#typed === this.#untyped.length) this.#untyped.length = this.#typed = 0;
-  }
-
-  /** Adds to counts[n] the number of entries that query first + n can see. */
-  countVisible(first: number, counts: Float64Array): void {
-    const end = first + counts.length;
-    const change = new Float64Array(counts.length + 1);
-    for (let slot = 0; slot < this.count; slot++) {
-      const [from, until] = [Math.max(this.position[slot], first), Math.min(this.last[slot] + 1, end)];
-      if (until <= from) continue;
-      change[from - first] = change[from - first] + 1;
-      change[until - first] = change[until - first] - 1;
-    }
-    let visible = 0;
-    for (let n = 0; n < counts.length; n++) {
-      visible += change[n];
-      counts[n] = counts[n] + visible;
-    }
-  }
-
-  /** Whether every entry outlives query i, so that a query there sees all that is not younger. */
-  allOutlive(i: number): boolean {
-    return this.#safe >= i;
-  }
-
-  /**
-   * Drops the entries that query `next` cannot see and takes in tokens from position `first` on, as many as
-   * `tokens`. These fill the holes; what holes are left is filled from the end, so that blocks stay full, and
-   * blocks that empty go back to the pool. Returns where the new tokens go, and what moves before.
-   */
-  replace(next: number, first: number, tokens: number): { places: number[]; moves: Move[] } {
-    const places: number[] = [];
+  /** Step 1: takes in counts[b] of T tokens. Types of earlier steps must be settled. */
+  take(T: number, counts: readonly number[]): Taken {
+    const { kvHeads: G, chunk } = this.options;
+    const before = Array.from(this.seen);
+    const rows: Move[] = [];
     const moves: Move[] = [];
-    if (this.#safe < next) {
-      this.#safe = FOREVER;
-      this.#forgetUntyped(next);
-      for (let slot = 0; slot < this.count; slot++) {
-        if (this.last[slot] >= next) {
-          this.#safe = Math.min(this.#safe, this.last[slot]);
-        } else if (places.length < tokens) {
-          this.#put(slot, first + places.length);
-          places.push(this.place(slot));
-        } else {
-          while (this.count - 1 > slot && this.last[this.count - 1] < next) this.count--;
-          this.count--;
-          if (this.count > slot) this.#move(this.count, slot, moves);
+    this.#heads.forEach((head, n) => {
+      const b = Math.floor(n / G);
+      const made = head.replace(this.#evicts ? before[b] : -1, before[b], counts[b]);
+      moves.push(...made.moves);
+      made.places.forEach((place, t) => rows.push({ from: n * T + t, to: place }));
+    });
+    this.#evicts = false;
+    this.#counts = counts;
+    counts.forEach((count, b) => (this.seen[b] = before[b] + count));
+    const none = counts.every((count, b) => chunkOf(before[b] + count, chunk) === chunkOf(before[b], chunk));
+    const filled = { rows: Math.floor((T + chunk - 2) / chunk) + 1, before, counts };
+    return { moves, rows, filled: none ? undefined : filled };
+  }
+
+  /** Gives the chunks that a step filled their types, in their order. */
+  settle({ rows, before, counts }: FilledChunks, types: ArrayLike<number>): void {
+    const { kvHeads: G, chunk, window } = this.options;
+    // Every token is in the book already: what is settled after it must leave younger chunks alone.
+    this.#heads.forEach((head, n) => {
+      const b = Math.floor(n / G);
+      const first = chunkOf(before[b], chunk);
+      for (let c = first; chunkEnd(c, chunk) < before[b] + counts[b]; c++) {
+        const type = types[n * rows + c - first];
+        if (type !== 0 && type !== 1 && type !== 2) {
+          throw new ValueError(`the type of chunk ${c} is ${type}: it must be 0, 1 or 2; a NaN score has none`);
         }
+        const last = type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER;
+        head.settle(chunkEnd(c, chunk), type, last);
       }
-      const needed = Math.ceil((this.count + tokens - places.length) / this.#blockSize);
-      while (this.blocks.length > needed) this.#pool.give(this.blocks.pop()!);
-    }
-    while (places.length < tokens) places.push(this.push(first + places.length));
-    return { places, moves };
+    });
   }
 
-  /** A bound may end tokens before their chunk is full. */
-  #forgetUntyped(next: number): void {
-    const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot] >= next);
-    this.#untyped.length = this.#typed = 0;
-    this.#untyped.push(...alive);
+  /** Counts what the newest queries see. */
+  countVisible(): void {
+    const { first, counts } = this.step;
+    this.#heads.forEach((head, n) => {
+      const b = Math.floor(n / this.options.kvHeads);
+      const visible = new Float64Array(counts[b]);
+      head.countVisible(first[b], visible);
+      for (const count of visible) {
+        this.#visiblePairs[n] = this.#visiblePairs[n] + count;
+        this.#peakLive[n] = Math.max(this.#peakLive[n], count);
+      }
+    });
   }
 
-  #move(from: number, to: number, moves: Move[]): void {
-    moves.push({ from: this.place(from), to: this.place(to) });
-    this.position[to] = this.position[from];
-    this.last[to] = this.last[from];
-    this.#local[to] = this.#local[from];
-    this.#safe = Math.min(this.#safe, this.last[to]);
-    const untyped = this.#untyped.indexOf(from, this.#typed);
-    if (untyped >= 0) this.#untyped[untyped] = to;
+  /** Step 3: what the next query cannot see is dropped before the next token is taken in, or when asked about. */
+  evict(): void {
+    this.#evicts = true;
   }
 
-  /** After the pool was compacted: block n is now moves.get(n). */
-  rename(moves: ReadonlyMap<number, number>): void {
-    this.blocks.forEach((block, n) => (this.blocks[n] = moves.get(block)!));
+  /** Drops it now; undefined if there was nothing to drop. Types must be settled. */
+  evictNow(): Move[] | undefined {
+    if (!this.#evicts) return undefined;
+    this.#evicts = false;
+    return this.#heads.flatMap((head, n) => {
+      const seen = this.seen[Math.floor(n / this.options.kvHeads)];
+      return head.replace(seen, seen, 0).moves;
+    });
   }
 
   clear(): void {
-    this.count = 0;
-    this.#safe = FOREVER;
-    this.#untyped.length = this.#typed = this.#open = 0;
-    while (this.blocks.length > 0) this.#pool.give(this.blocks.pop()!);
+    this.#evicts = false;
+    this.#counts = [];
+    this.seen.fill(0);
+    this.#peakLive.fill(0);
+    this.#visiblePairs.fill(0);
+    for (const head of this.#heads) head.clear();
   }
 
-  /** Positions held, ascending. */
-  positions(): Int32Array {
-    return this.position.slice(0, this.count).sort();
-  }
-
-  /** Whether the entry is LOCAL and no GLOBAL has closed it. */
-  isOpen(slot: number): boolean {
-    return this.#local[slot] === 1;
-  }
-
-  /** The same entries in the same slots, in the blocks of a copy of the pool. */
-  copy(pool: BlockPool): HeadBook {
-    const copy = new HeadBook(pool, this.#blockSize, this.#bound);
-    copy.count = this.count;
-    copy.blocks = [...this.blocks];
-    copy.position = this.position.slice();
-    copy.last = this.last.slice();
-    copy.#local = this.#local.slice();
-    copy.#untyped = [...this.#untyped];
-    copy.#typed = this.#typed;
-    copy.#open = this.#open;
-    copy.#safe = this.#safe;
-    return copy;
-  }
-
-  /**
-   * Fills an empty book with entries, in the order of slots; those from position `untyped` on wait for the type of
-   * their chunk. Returns their places.
-   */
-  restore(positions: ArrayLike<number>, last: ArrayLike<number>, open: ArrayLike<number>, untyped: number): number[] {
-    const places = Array.from(positions, (position) => this.push(position));
-    const waiting: number[] = [];
-    for (let slot = 0; slot < places.length; slot++) {
-      if (positions[slot] >= untyped) waiting.push(slot);
-      else this.#endAt(slot, last[slot]);
-      this.#local[slot] = open[slot];
-      this.#open += open[slot];
-    }
-    this.#typed = 0;
-    this.#untyped = waiting.sort((x, y) => positions[x] - positions[y]);
-    return places;
-  }
-
-  #grow(): void {
-    const wider = <T extends Int32Array | Uint8Array>(old: T, made: T): T => {
-      made.set(old);
-      return made;
+  /** `entryBytes`: what an entry takes, on the device and here. */
+  stats(entryBytes: number): CacheStats {
+    const { blockSize } = this.options;
+    return {
+      seen: this.seen.slice(),
+      live: Int32Array.from(this.#heads, (head) => head.count),
+      peakLive: this.#peakLive.slice(),
+      visiblePairs: this.#visiblePairs.slice(),
+      bytes: Float64Array.from(this.#heads, (head) => head.blocks.length * blockSize * entryBytes),
+      entryBytes,
     };
-    const length = this.position.length * 2;
-    this.position = wider(this.position, new Int32Array(length));
-    this.last = wider(this.last, new Int32Array(length));
-    this.#local = wider(this.#local, new Uint8Array(length));
+  }
+
+  /** Becomes a copy of another book, whose types are settled, over a copy of its blocks. */
+  copyOf(other: CacheBook, blocks: BlockPool): void {
+    this.#heads = other.#heads.map((head) => head.copy(blocks));
+    this.seen.set(other.seen);
+    this.#peakLive.set(other.#peakLive);
+    this.#visiblePairs.set(other.#visiblePairs);
+    this.#counts = other.#counts;
+    this.#evicts = other.#evicts;
+  }
+
+  /** The entries of all heads, in the order of their slots. */
+  entries(): ListedEntries {
+    const length = this.#heads.reduce((sum, head) => sum + head.count, 0);
+    const [positions, last, open] = [new Int32Array(length), new Int32Array(length), new Uint8Array(length)];
+    const places: number[] = [];
+    for (const head of this.#heads) {
+      for (let slot = 0; slot < head.count; slot++) {
+        const n = places.length;
+        positions[n] = head.position[slot];
+        last[n] = head.last[slot];
+        open[n] = head.isOpen(slot) ? 1 : 0;
+        places.push(head.place(slot));
+      }
+    }
+    return { positions, last, open, places };
+  }
+
+  /** Holds what the snapshot holds, and nothing else; returns the places of its entries. */
+  restore(snapshot: CacheSnapshot): number[] {
+    const { kvHeads: G, chunk } = this.options;
+    this.clear();
+    this.seen.set(snapshot.seen);
+    this.#peakLive.set(snapshot.peakLive);
+    this.#visiblePairs.set(snapshot.visiblePairs);
+    let at = 0;
+    return this.#heads.flatMap((head, n) => {
+      const tokens = this.seen[Math.floor(n / G)];
+      const [from, to] = [at, (at += snapshot.live[n])];
+      const part = <T extends Int32Array | Uint8Array>(x: T): T => x.subarray(from, to) as T;
+      const entries = [part(snapshot.positions), part(snapshot.last), part(snapshot.open)] as const;
+      return head.restore(...entries, chunkOf(tokens, chunk) * chunk);
+    });
   }
 }

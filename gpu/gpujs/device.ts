@@ -2,6 +2,7 @@
  * What the operations of this folder need from a device: flat float32 memory, kernels, row copies, reading.
  * @module
  */
+import type { LateRead } from '../device/reads.ts';
 import type { Kernel } from './kernel.ts';
 
 /** The backends of gpu.js that an engine can be built on. */
@@ -60,14 +61,9 @@ export interface Device {
   /** Reads the first `length` elements. */
   read(memory: Memory, length: number): Promise<Float32Array>;
   /** Reads them together with the next read(), or when `now()` asks for them. */
-  readLater(memory: Memory, length: number): LateRead;
+  readLater(memory: Memory, length: number): LateRead<Float32Array>;
   free(memory: Memory): void;
   dispose(): void;
-}
-
-/** A read that waits for company. */
-export interface LateRead {
-  now(): Promise<Float32Array>;
 }
 
 /** Operations inside one job: a device that frees whatever the job does not keep. */

@@ -6,7 +6,8 @@
 import type { CacheOptions } from '../../src/core/engine.ts';
 import { DeviceError } from '../../src/core/errors.ts';
 import type { FloatArray } from '../../src/core/tensor.ts';
-import { BlockPool, type HeadBook, type Move } from '../device/cache-book.ts';
+import { BlockPool } from '../device/block-pool.ts';
+import type { HeadBook, Move } from '../device/head-book.ts';
 import type { CopyRange, Device, Memory } from './device.ts';
 
 /** Memory for the entries of one layer. A place is an entry's number in it. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
-import type { CopyRange, Device, LateRead, Memory, Size, Tuning } from './device.ts';
+import type { LateRead } from '../device/reads.ts';
+import type { CopyRange, Device, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
 import { createKernel, type Library, type Shortcut } from './library.ts';
 
@@ -91,7 +92,7 @@ export class HostDevice implements Device {
     return (memory as HostMemory).values.slice(0, length);
   }
 
-  readLater(memory: Memory, length: number): LateRead {
+  readLater(memory: Memory, length: number): LateRead<Float32Array> {
     const values = (memory as HostMemory).values.slice(0, length);
     return { now: async () => values };
   }

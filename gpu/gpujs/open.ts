@@ -3,6 +3,8 @@
  * @module
  */
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
+import { checkGpuDevice, openGpuDevice } from '../device/adapter.ts';
+import { firstLine } from '../device/error-text.ts';
 import { type Device, type DeviceMode, TEST_TUNING, type Tuning, TUNING } from './device.ts';
 import { HostDevice } from './host.ts';
 import { WebGL2Device } from './webgl2.ts';
@@ -36,10 +38,9 @@ async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOp
   const common = { poison: testing, tuning: testing ? TEST_TUNING : TUNING };
   if (gpu === 'cpu' || gpu === 'webasm') return new HostDevice(library, gpu, common);
   if (gpu === 'webgl2') return openWebGL2(library, common);
-  if (gpuDevice) return new WebGPUDevice(library, gpuDevice as GPUDevice, null, { ...common, owned: false });
   try {
-    const adapter = await requestAdapter(dawn);
-    return new WebGPUDevice(library, await requestDevice(adapter), adapter, { ...common, owned: true });
+    const { device, adapter, owned } = await openGpuDevice(gpuDevice, dawn);
+    return new WebGPUDevice(library, device, adapter, { ...common, owned });
   } catch (error) {
     // The best GPU present: in a browser that may be one that only WebGL2 reaches.
     if (gpu !== true || !hasWebGL2()) throw error;
@@ -55,9 +56,7 @@ function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined):
   if (gpu !== true && gpu !== 'webgpu') {
     throw new ValueError(`gpuDevice is a WebGPU device but gpu is '${String(gpu)}': use gpu: 'webgpu'`);
   }
-  if (typeof (gpuDevice as Partial<GPUDevice> | null)?.createBuffer !== 'function') {
-    throw new ValueError('gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to');
-  }
+  checkGpuDevice(gpuDevice);
 }
 
 function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning }): Device {
@@ -71,49 +70,7 @@ function openOther(library: Library, options: { poison: boolean; tuning: Tuning 
     return openWebGL2(library, options);
   } catch (error) {
     // Without their remedies: each names the other one's backend.
-    const [webgpu, webgl2] = [failure, error].map((each) => reasonOf(each).split(': ')[0]);
+    const [webgpu, webgl2] = [failure, error].map((each) => firstLine(each).split(': ')[0]);
     throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU`);
-  }
-}
-
-/** An instance of Dawn must outlive its devices. */
-let dawnInstance: GPU | undefined;
-
-async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> {
-  const builtIn = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
-  const gpu = builtIn ?? (dawnInstance ??= await loadDawn(switches));
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) {
-    throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU');
-  }
-  return adapter;
-}
-
-async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
-  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  try {
-    return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
-  } catch (error) {
-    throw new DeviceError(`the GPU adapter gave no device (${reasonOf(error)}): update the driver, or leave --gpu out to run on the CPU`);
-  }
-}
-
-/** What went wrong; its first line, since Node lists how it came to require a module. */
-function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0];
-}
-
-async function loadDawn(switches: readonly string[]): Promise<GPU> {
-  if (typeof process === 'undefined' || !process.versions?.node) {
-    throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
-  }
-  // Optional: only who wants a GPU in Node installs it. Bundlers fold constants, and would look for a plain 'webgpu'.
-  const name = new URL('package:webgpu').pathname;
-  try {
-    const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
-    const { create } = dawn as { create(options: string[]): GPU };
-    return create([...switches]);
-  } catch (error) {
-    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${reasonOf(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);
   }
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
-import type { CopyRange, Device, LateRead, Memory, Size, Tuning } from './device.ts';
+import type { LateRead } from '../device/reads.ts';
+import type { CopyRange, Device, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
 import { createKernel, type Library, type Shortcut } from './library.ts';
 
@@ -172,7 +173,7 @@ export class WebGL2Device implements Device {
     return Float32Array.from({ length }, (_, n) => texels[4 * n]);
   }
 
-  readLater(memory: Memory, length: number): LateRead {
+  readLater(memory: Memory, length: number): LateRead<Float32Array> {
     return { now: () => this.read(memory, length) };
   }
 

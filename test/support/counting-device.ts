@@ -2,7 +2,8 @@
  * A device that counts: what the engine allocates of another one, and gives back.
  * @module
  */
-import type { CopyRange, Device, DeviceMode, LateRead, Memory, Size, Tuning } from '../../gpu/gpujs/device.ts';
+import type { CopyRange, Device, DeviceMode, Memory, Size, Tuning } from '../../gpu/gpujs/device.ts';
+import type { LateRead } from '../../gpu/device/reads.ts';
 import type { Kernel } from '../../gpu/gpujs/kernel.ts';
 
 export class CountingDevice implements Device {
@@ -59,7 +60,7 @@ export class CountingDevice implements Device {
     this.reads++;
     return this.#inner.read(memory, length);
   }
-  readLater(memory: Memory, length: number): LateRead {
+  readLater(memory: Memory, length: number): LateRead<Float32Array> {
     return this.#inner.readLater(memory, length);
   }
   free(memory: Memory): void {

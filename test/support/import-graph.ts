@@ -52,7 +52,7 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/model\/generate\/chat-template\.ts$/, /^@huggingface\/jinja$/],
   [/^gpu\/gpujs\/library\.ts$/, /^gpu\.js$/],
   // The optional package `webgpu`: its name is computed, so that bundlers leave it to who has it.
-  [/^gpu\/gpujs\/open\.ts$/, /^\(computed\)$/],
+  [/^gpu\/device\/adapter\.ts$/, /^\(computed\)$/],
 ];
 
 /** Which folders of the repository each one may import besides itself; each line names only folders above it. */

@@ -1,0 +1,77 @@
+/**
+ * Finding an adapter and opening a device: WebGPU as browsers and Deno have it, in Node by Dawn (the optional package
+ * `webgpu`).
+ * @module
+ */
+import { DeviceError, ValueError } from '../../src/core/errors.ts';
+import { firstLine } from './error-text.ts';
+
+/** A device, and where it came from. */
+export interface OpenedDevice {
+  readonly device: GPUDevice;
+  /** Null where the application brought the device. */
+  readonly adapter: GPUAdapter | null;
+  /** Whether whoever opened it is to destroy it. */
+  readonly owned: boolean;
+}
+
+/** Refuses what is not a GPUDevice. */
+export function checkGpuDevice(gpuDevice: object): void {
+  if (typeof (gpuDevice as Partial<GPUDevice> | null)?.createBuffer !== 'function') {
+    throw new ValueError('gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to');
+  }
+}
+
+/** The application's own device, or one of the fastest adapter. `dawn`: switches for Dawn in Node. */
+export async function openGpuDevice(gpuDevice: object | undefined, dawn: readonly string[]): Promise<OpenedDevice> {
+  if (gpuDevice) return { device: gpuDevice as GPUDevice, adapter: null, owned: false };
+  const adapter = await requestAdapter(dawn);
+  return { device: await requestDevice(adapter), adapter, owned: true };
+}
+
+/** An instance of Dawn must outlive its devices. */
+let dawnInstance: GPU | undefined;
+
+async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> {
+  const builtIn = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  const gpu = builtIn ?? (dawnInstance ??= await loadDawn(switches));
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) {
+    throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU');
+  }
+  return adapter;
+}
+
+async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  try {
+    return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
+  } catch (error) {
+    throw new DeviceError(`the GPU adapter gave no device (${firstLine(error)}): update the driver, or leave --gpu out to run on the CPU`);
+  }
+}
+
+async function loadDawn(switches: readonly string[]): Promise<GPU> {
+  if (typeof process === 'undefined' || !process.versions?.node) {
+    throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
+  }
+  // Optional: only who wants a GPU in Node installs it. Bundlers fold constants, and would look for a plain 'webgpu'.
+  const name = new URL('package:webgpu').pathname;
+  try {
+    const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+    const { create } = dawn as { create(options: string[]): GPU };
+    return create([...switches]);
+  } catch (error) {
+    throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${firstLine(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);
+  }
+}
+
+/** What an adapter says about itself. Browsers leave most of it empty, drivers repeat themselves. */
+export function adapterName(info: Partial<GPUAdapterInfo> | undefined): string {
+  const words = [info?.vendor, info?.architecture, info?.device, info?.description]
+    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => !/^\d*$/.test(word)); // Mesa's number of itself
+  const said = (word: string, by: string) => by.toLowerCase().includes(word.toLowerCase());
+  const distinct = words.filter((word, n) =>
+    !words.some((other, m) => m !== n && said(word, other) && (m < n || !said(other, word))));
+  return distinct.join(', ') || 'unnamed adapter';
+}

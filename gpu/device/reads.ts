@@ -1,0 +1,108 @@
+/**
+ * Reading back, many results at a time: one staging buffer and one map for what is asked for and for all that waited.
+ * @module
+ */
+import { DeviceError } from '../../src/core/errors.ts';
+import { oneLine } from './error-text.ts';
+import type { DeviceHealth } from './health.ts';
+
+/** GPUBufferUsage and GPUMapMode by their numbers: Dawn's globals are not installed. */
+const STAGING = 0x01 | 0x08; // MAP_READ | COPY_DST
+const READ = 1;
+
+/** A read that waits for company. */
+export interface LateRead<T> {
+  /** Asks for it now, if nothing has been read meanwhile. */
+  now(): Promise<T>;
+}
+
+interface Wanted {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** The reads of one device. */
+export class Reads {
+  readonly #device: GPUDevice;
+  readonly #health: DeviceHealth;
+  /** Reads that wait for the next one. */
+  #waiting: (Wanted & { settle: (data: Promise<ArrayBuffer>) => void })[] = [];
+  /** Those on their way. */
+  readonly #onTheirWay = new Set<Promise<unknown>>();
+
+  constructor(device: GPUDevice, health: DeviceHealth) {
+    this.#device = device;
+    this.#health = health;
+  }
+
+  /** The first `bytes` of a buffer, as they are once all that was submitted before is done. */
+  read(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    return this.#readAll({ buffer, bytes });
+  }
+
+  /** Reads them together with the next read(), or when `now()` asks for them; the buffer must stay until then. */
+  readLater(buffer: GPUBuffer, bytes: number): LateRead<ArrayBuffer> {
+    let settle!: (data: Promise<ArrayBuffer>) => void;
+    const data = new Promise<ArrayBuffer>((resolve) => {
+      settle = resolve;
+    });
+    data.catch(() => {}); // a loss may come before anyone asks, who then hears of it
+    const entry = { buffer, bytes, settle };
+    this.#waiting.push(entry);
+    return {
+      now: async () => {
+        if (this.#waiting.includes(entry)) void this.#readAll(undefined).catch(() => {});
+        return data;
+      },
+    };
+  }
+
+  /** Resolves when what has been asked for is answered; never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#onTheirWay);
+  }
+
+  async #readAll(first: Wanted | undefined): Promise<ArrayBuffer> {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const work = this.#fetch([...(first ? [first] : []), ...waiting]);
+    this.#onTheirWay.add(work);
+    const done = (): void => void this.#onTheirWay.delete(work);
+    work.then(done, done);
+    let at = first?.bytes ?? 0;
+    for (const { bytes, settle } of waiting) {
+      const start = at;
+      const data = work.then((all) => all.slice(start, start + bytes));
+      data.catch(() => {});
+      settle(data);
+      at += bytes;
+    }
+    return (await work).slice(0, first?.bytes ?? 0);
+  }
+
+  async #fetch(parts: readonly Wanted[]): Promise<ArrayBuffer> {
+    this.#health.check(); // here, so that what waited hears of it, too
+    const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (size === 0) return new ArrayBuffer(0);
+    const staging = this.#device.createBuffer({ size, usage: STAGING });
+    const encoder = this.#device.createCommandEncoder();
+    let at = 0;
+    for (const { buffer, bytes } of parts) {
+      if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, staging, at, bytes);
+      at += bytes;
+    }
+    this.#device.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(READ);
+      this.#health.check();
+      return staging.getMappedRange().slice(0);
+    } catch (error) {
+      // A device that is being lost drops its maps first.
+      await new Promise((resolve) => setTimeout(resolve));
+      this.#health.check();
+      throw new DeviceError(`reading back ${size} bytes failed: ${oneLine(error)}`);
+    } finally {
+      staging.destroy();
+    }
+  }
+}
