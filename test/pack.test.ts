@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { anchorsOf } from './support/markdown.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -140,19 +141,13 @@ describe('the tarball', () => {
         return [`${site}/`, 'https://arxiv.org/', 'https://gpu.rocks'].some((start) => link.startsWith(start));
       }
       const [path, anchor] = link.split('#');
-      return paths.includes(path) && (anchor === undefined || anchorsOf(path).includes(anchor));
+      return paths.includes(path) && (anchor === undefined || anchorsOf(readFileSync(root + path, 'utf8')).includes(anchor));
     };
     expect(links.filter((link) => !known(link))).toEqual([]);
     const inside = links.filter((link) => link.startsWith(`${site}/tree/main/`)).map((link) => link.slice(site.length + 11));
     expect(inside.filter((path) => !existsSync(root + path))).toEqual([]);
   });
 });
-
-/** Anchors of headings, as GitHub makes them. */
-function anchorsOf(path: string): string[] {
-  return [...readFileSync(root + path, 'utf8').matchAll(/^#+ (.+)$/gm)]
-    .map(([, title]) => title.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-'));
-}
 
 describe('the place of the repository', () => {
   it('is written once, as repository.url; npm run repository has written the rest', () => {
