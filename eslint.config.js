@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 const builtins = builtinModules.filter((name) => !name.startsWith('_'));
 
 export default tseslint.config(
-  { ignores: ['**/dist/', 'coverage/', 'runs/', 'models/', 'node_modules/', '**/.*/'] },
+  { ignores: ['**/dist/', 'coverage/', 'api/', 'runs/', 'models/', 'node_modules/', '**/.*/'] },
   ...tseslint.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

@@ -23,9 +23,9 @@ export interface GpuEngineOptions {
 /**
  * Creates an engine: the reference at once, or one on gpu.js, whose code is loaded when first asked for.
  *
- * @param options.precision The reference's: `float64` (default) or `float32`, in which every result is stored rounded.
- * @param options.gpu `true`, 'webgpu', 'webgl2', 'webasm' or 'cpu': a float32 engine on that backend of gpu.js,
- *   as a promise. There is no fallback: what cannot be had is an error.
+ * @param options `precision` is the reference's: `float64` (default) or `float32`, in which every result is stored
+ *   rounded. `gpu` asks for a float32 engine on that backend of gpu.js, as a promise: `true`, 'webgpu', 'webgl2',
+ *   'webasm' or 'cpu'. There is no fallback: what cannot be had is an error.
  * @returns The engine; `dispose()` it when done.
  * @throws {DeviceError} If there is no such GPU or driver; the message says what to install.
  * @throws {ValueError} If options contradict each other.

@@ -2,7 +2,7 @@
  * Neural Attention Search: learned token types, the attention they hide keys from, and the cache they empty.
  *
  * Typed arrays go in and out as {@linkcode NDArray}. Everything runs in Node, Deno and browsers.
- * @module
+ * @module neural-attention-search
  */
 export { createEngine, type GpuChoice, type GpuEngineOptions } from './engines.ts';
 export { loadModel, type LoadOptions, type ModelBytes } from './load.ts';
@@ -19,7 +19,10 @@ export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from 
 
 // Models: reading, decoding, measuring, training
 export { formatPolicy, parsePolicy, type Policy } from './policies/index.ts';
-export { type ModelConfig, parseConfig } from './model/config/config.ts';
+export { type ModelConfig, type NatsConfig, parseConfig } from './model/config/config.ts';
+export type { LinearScaling, Llama3Scaling, RopeScaling, YarnScaling } from './model/config/rope-config.ts';
+export type { ModelType } from './model/arch/index.ts';
+export type { Adapter, AdapterSettings, BaseFields } from './model/folder/adapter.ts';
 export type { ChatOptions } from './model/generate/chat.ts';
 export type { ChatMessage, ChatTemplate } from './model/generate/chat-template.ts';
 export type { Prompt } from './model/generate/generate.ts';
@@ -27,12 +30,14 @@ export type { FinishReason, GeneratedPiece } from './model/generate/sequence.ts'
 export type { GeneratedToken, GenerateOptions, TokenLogprob } from './model/generate/generate-options.ts';
 export type { GenerationDefaults } from './model/config/generation-config.ts';
 export type { Model } from './model/model.ts';
+export type { TextModel } from './model/generate/text-model.ts';
+export type { Weights } from './model/decoder.ts';
 export { type MemoryPlan, type PlannedEngine, planMemory, type PlanOptions, type PolicyPlan } from './model/plan.ts';
 export type { KeptShares } from './model/plan-cache.ts';
-export type { LogitsWanted, Session, SessionOptions, StepOptions } from './model/session/session.ts';
+export type { LogitsWanted, Session, SessionModel, SessionOptions, StepOptions } from './model/session/session.ts';
 export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer/tokenizer.ts';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
-export { type KeptOf, matchedPolicies } from './evaluate/match.ts';
+export { type Fixed as FixedPolicy, type KeptOf, matchedPolicies } from './evaluate/match.ts';
 export {
   type Filler, measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions,
   recallText,
@@ -41,11 +46,15 @@ export { tokenizeDocuments } from './train/data.ts';
 export type { TokenSource } from './train/token-store.ts';
 export { type DocumentPieces, type TokenizeOptions, tokenizeStream } from './train/token-stream.ts';
 export { Finetuner, type FinetuneReport, type FinetuneState } from './train/finetune.ts';
-export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions } from './train/finetune-options.ts';
+export type { FinetuneGradients, FinetuneSource } from './train/finetune-gradients.ts';
+export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions, type Price } from './train/finetune-options.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
+export type { Gradients, SearchOptions } from './train/gradients.ts';
+export type { Validation } from './train/validation.ts';
 export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';
 
 // Arrays, randomness, errors, the contract of engines
+export type { Bytes } from './formats/bytes.ts';
 export { type FloatArray, ndarray, type NDArray, type TypedArray } from './core/tensor.ts';
 export { gumbelNoise } from './core/random.ts';
 export {

@@ -1,7 +1,7 @@
 /**
  * Test vectors for attention kernels written elsewhere, and the verdict on what such a kernel gives: the subpath
  * `neural-attention-search/vectors`. Everything is plain objects and bytes, in Node, Deno and browsers.
- * @module
+ * @module neural-attention-search/vectors
  */
 import { of, optional, record, wholeFrom } from './core/arguments.ts';
 import type { Engine } from './core/engine.ts';
@@ -145,11 +145,11 @@ export {
   readManifest, type TensorEntry,
 } from './oracle/cases/manifest.ts';
 export { openVectors, packCase, type Vectors } from './oracle/cases/vector-files.ts';
-export type { VerifyOptions } from './oracle/judge/verify.ts';
+export type { Diagnose, VerifyOptions } from './oracle/judge/verify.ts';
 export { type Verdict, verdictsOf } from './oracle/judge/verdict.ts';
 export { DIAGNOSES, type DiagnosisName } from './oracle/diagnose/diagnoses.ts';
 export type {
   CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, TensorReport,
   Tensors,
 } from './oracle/types.ts';
-export type { FloatTensor, IntegerTensor, NamedTensor } from './formats/named-tensor.ts';
+export type { FloatDtype, FloatTensor, IntegerDtype, IntegerTensor, NamedTensor } from './formats/named-tensor.ts';

@@ -8,7 +8,7 @@ import { formatPolicy, type Policy } from '../policies/index.ts';
 import { expectWhole } from '../core/shape.ts';
 
 /** A window, or StreamingLLM's: sinks and a window. */
-type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;
+export type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;
 
 /** What a policy kept of a full cache over sequences of `length` tokens. */
 export interface KeptOf {

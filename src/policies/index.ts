@@ -7,7 +7,7 @@ import { ValueError } from '../core/errors.ts';
 import * as list from './list.ts';
 import type { PolicyKind, PolicyOf } from './policy.ts';
 
-/** What a cache keeps: learned types, everything, or a fixed pattern (§8). */
+/** What a cache keeps: learned types, everything, or a fixed pattern (§8). As parsePolicy() gives it. */
 export type Policy = PolicyOf<(typeof list)[keyof typeof list]>;
 
 /** Every kind, in the order of their names. */

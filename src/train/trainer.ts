@@ -94,7 +94,8 @@ export class Trainer {
   /**
    * @param engine One that trains, or it is an UnsupportedError.
    * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
-   * @param from Where to go on from (default: fresh weights from the seed).
+   * @param more.from Where to go on from (default: fresh weights from the seed).
+   * @param more.source Who computes the gradients of a step (default: this thread).
    */
   constructor(
     engine: Engine,
