@@ -203,7 +203,7 @@ export const EQUATIONS: readonly Equation[] = [
       rstd: 'one over the root mean square', y: 'output', c: 'a feature', D: 'number of features',
       weight: 'a learned gain',
     },
-    excerpt: ['const r = 1', 'out[at + n]'],
+    excerpt: ['const r = inverseRoot', 'out[at + n]'],
     file: 'reference/rmsnorm.ts', function: 'rmsNorm',
   },
   {
