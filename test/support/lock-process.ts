@@ -1,16 +1,18 @@
 /**
  * A process that takes the lock of a folder, again and again, for tests: bundled, and run by Node.
  * `node lock-process.mjs FOLDER ROUNDS`: waits for FOLDER/go, then makes a file that only one may have while it holds
- * the lock. Prints how many rounds it won and lost.
+ * the lock. Prints how many rounds it won and lost. FOLDER/racer-PID is its own, and left to whoever started it.
  * @module
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFolder } from '../../src/cli/lock.ts';
 import { stateOf, thisProcess } from '../../src/cli/process-identity.ts';
 
 const [folder, rounds] = [process.argv[2], Number(process.argv[3])];
 const alone = join(folder, 'alone');
+const self = join(folder, `racer-${process.pid}`);
+writeFileSync(self, String(process.pid));
 const counts = { won: 0, lost: 0 };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -32,7 +34,8 @@ for (let round = 0; round < rounds; round++) {
     if (stateOf({ ...own, pid }) === 'running') throw new Error(`${pid} has the lock too`);
     rmSync(alone); // of one that was killed
   }
-  writeFileSync(alone, String(process.pid), { flag: 'wx' }); // throws where there are two
+  // Throws where there are two. A link is there with its content or not at all, whenever this process is killed.
+  linkSync(self, alone);
   if (Math.random() < 0.5) await pause(Math.random() * 3);
   rmSync(alone);
   release();

@@ -3,7 +3,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -45,5 +45,7 @@ export async function race(
   await new Promise((resolve) => setTimeout(resolve, 50 * racers)); // until most are there
   writeFileSync(join(folder, 'go'), '');
   for (const child of children.slice(0, killed)) setTimeout(() => child.kill('SIGKILL'), Math.random() * killedWithin);
-  return Promise.all(all);
+  const ended = await Promise.all(all);
+  for (const { pid } of children) rmSync(join(folder, `racer-${pid}`), { force: true });
+  return ended;
 }
