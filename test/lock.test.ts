@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync,
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LOCK_FILE, lockFolder } from '../src/cli/lock.ts';
 import { stateOf, thisProcess } from '../src/cli/process-identity.ts';
 import { buildRacer, race } from './support/lock-race.ts';
@@ -18,6 +18,7 @@ let folder: string;
 beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'natsearch-lock-'))));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 beforeEach(() => void (folder = mkdtempSync(join(root, 'case-'))));
+afterEach(() => void vi.restoreAllMocks());
 
 /** The id of a process that has ended. */
 const dead = (): number => Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
@@ -47,6 +48,37 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder)).toEqual([LOCK_FILE]);
     expect(readFileSync(join(folder, LOCK_FILE), 'utf8')).toContain(`"pid":${process.pid},`);
     release();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('is left to another who takes it over after a look at the dead holder and before the removal of its lock', () => {
+    leave({ pid: dead() });
+    vi.spyOn(process, 'kill').mockImplementationOnce(() => { // asks whether the holder runs
+      leave({ id: 'fedcba9876543210' }); // this process stands for the other
+      throw Object.assign(new Error('no such process'), { code: 'ESRCH' });
+    });
+    expect(() => lockFolder(folder, 'my-run')).toThrow(`my-run is in use by process ${process.pid} of`);
+    expect(readFileSync(join(folder, LOCK_FILE), 'utf8')).toContain('fedcba9876543210');
+    expect(readdirSync(folder)).toEqual([LOCK_FILE]);
+  });
+
+  it('of a dead holder is removed by one at a time: who comes second waits for the first', () => {
+    const pid = dead();
+    leave({ pid });
+    const [lock, removal] = [join(folder, LOCK_FILE), join(folder, `${LOCK_FILE}.0123456789abcdef`)];
+    // This process stands for the first.
+    writeFileSync(removal, JSON.stringify({ id: 'fedcba9876543210', ...thisProcess(), since: '2026-01-02T03:04:05.000Z' }));
+    const kill = process.kill.bind(process);
+    let looks = 0;
+    vi.spyOn(process, 'kill').mockImplementation((asked, signal) => {
+      if (asked === process.pid && ++looks === 3) {
+        expect(existsSync(lock)).toBe(true);
+        for (const file of [lock, removal]) rmSync(file);
+      }
+      return kill(asked, signal);
+    });
+    lockFolder(folder)();
+    expect(looks).toBe(3);
     expect(readdirSync(folder)).toEqual([]);
   });
 
