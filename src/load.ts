@@ -15,7 +15,7 @@ import { chatTemplateOf } from './model/generate/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/config/generation-config.ts';
-import { expectKnown } from './model/config/known-options.ts';
+import { expectKnown } from './core/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer/tokenizer.ts';
 import { dropOthers, prefixed, tieHead } from './model/folder/weight-names.ts';

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { formatLegend, formatPassage, TypeRecord, typedCharacters, typeShares } from '../src/cli/passage.ts';
-import { editDistance } from '../src/model/config/spelling.ts';
+import { editDistance } from '../src/core/spelling.ts';
 import {
   colours, createProgress, formatBytes, formatDuration, printable, table, wantsColour,
 } from '../src/cli/terminal.ts';

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, realpathSync, type Stats, statSync } from 'nod
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StorageError } from '../core/errors.ts';
-import { editDistance } from '../model/config/spelling.ts';
+import { editDistance } from '../core/spelling.ts';
 
 /** The folder of this package: the nearest one above this file that has a package.json. */
 export function packageRoot(): string {

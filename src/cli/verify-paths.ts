@@ -11,7 +11,7 @@ import { readSafetensors } from '../formats/safetensors.ts';
 import { MANIFEST_FILE } from '../oracle/cases/manifest.ts';
 import type { Tensors } from '../oracle/types.ts';
 import { openVectors, type Vectors } from '../oracle/cases/vector-files.ts';
-import { editDistance } from '../model/config/spelling.ts';
+import { editDistance } from '../core/spelling.ts';
 import { find } from './paths.ts';
 
 const SUFFIX = /\.(safetensors|npz)$/;

@@ -8,7 +8,7 @@ import { expectGoing, ValueError } from '../core/errors.ts';
 import { expectResult } from '../core/finite.ts';
 import type { CacheStats } from '../core/engine.ts';
 import { expectPolicy, formatPolicy, type Policy } from '../policies/index.ts';
-import { expectKnown } from '../model/config/known-options.ts';
+import { expectKnown } from '../core/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
 import { repeatsStarts } from '../model/tokenizer/tokenizer.ts';
 import { expectWhole } from '../core/shape.ts';

@@ -6,7 +6,7 @@ import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } f
 import type { CacheStats } from '../core/engine.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
-import { expectKnown } from '../model/config/known-options.ts';
+import { expectKnown } from '../core/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer/tokenizer.ts';
 import { type Generator, generator, Stream } from '../core/random.ts';

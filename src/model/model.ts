@@ -16,7 +16,7 @@ import type { GenerateOptions } from './generate/generate-options.ts';
 import type { GenerationDefaults } from './config/generation-config.ts';
 import { modelHash } from './model-hash.ts';
 import { checkPolicy } from './policy.ts';
-import { expectKnown } from './config/known-options.ts';
+import { expectKnown } from '../core/known-options.ts';
 import type { GeneratedPiece } from './generate/sequence.ts';
 import type { TextModel } from './generate/text-model.ts';
 import { Session, type SessionModel, type SessionOptions } from './session/session.ts';

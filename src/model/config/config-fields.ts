@@ -3,7 +3,7 @@
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
-import { misspelt } from './spelling.ts';
+import { misspelt } from '../../core/spelling.ts';
 
 /** Text of a file for a message: quoted, on one line, and not too long. */
 export function shown(value: unknown): string {

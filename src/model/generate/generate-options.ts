@@ -6,7 +6,7 @@ import { ValueError } from '../../core/errors.ts';
 import { expectWhole } from '../../core/shape.ts';
 import { formatPolicy, type Policy } from '../../policies/index.ts';
 import type { GenerationDefaults } from '../config/generation-config.ts';
-import { expectKnown } from '../config/known-options.ts';
+import { expectKnown } from '../../core/known-options.ts';
 import type { Sampling } from './sampler.ts';
 import type { Session } from '../session/session.ts';
 

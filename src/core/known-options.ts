@@ -2,7 +2,7 @@
  * Options by name: those that do not exist are refused, not ignored.
  * @module
  */
-import { ValueError } from '../../core/errors.ts';
+import { ValueError } from './errors.ts';
 import { editDistance } from './spelling.ts';
 
 /**
