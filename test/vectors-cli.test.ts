@@ -172,7 +172,7 @@ describe('natsearch vectors refuses', () => {
   it('a folder whose manifest is another program\'s, or damaged', async () => {
     await mkdir(path('app'));
     await writeFile(path('app/manifest.json'), '{"name": "an app"}');
-    await refusal(['--out', 'app'], 1, /manifest\.json is no manifest of vectors/);
+    await refusal(['--out', 'app'], 1, /manifest\.json is not a manifest of vectors/);
     await writeFile(path('app/manifest.json'), '{"name": "an');
     await refusal(['--out', 'app'], 1, /manifest\.json is not JSON .*truncated or damaged/);
     expect(await readdir(path('app'))).toEqual(['manifest.json']);

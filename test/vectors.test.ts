@@ -280,16 +280,16 @@ describe('makeCase and caseOf', () => {
   });
 
   it.each<[string, Partial<Recipe>, RegExp]>([
-    ['a name that is no file', { name: '../x' }, /named '\.\.\/x': use a-z/],
+    ['a name that is no file', { name: '../x' }, /named '\.\.\/x': use only a-z/],
     ['heads that do not divide', { queryHeads: 3, kvHeads: 2 }, /3 query heads over 2 KV heads/],
     ['a fraction of a token', { tokens: 2.5 }, /tokens is 2\.5/],
     ['a negative window', { window: -1 }, /window is -1/],
-    ['steps that do not add up', { steps: [2, 2] }, /the steps take 4 tokens but there are 5/],
+    ['steps that do not add up', { steps: [2, 2] }, /the steps take in 4 tokens but there are 5/],
     ['an empty step', { steps: [0, 5] }, /a step is 0/],
     ['an unknown letter', { types: { pattern: ['GX'] } }, /a type is 'X'/],
     ['no letters', { types: { pattern: [] } }, /a type is ''/],
     ['poison beyond the end', { poison: { with: 'nan', positions: [5] } }, /poison at \[5\] of 5 tokens/],
-    ['poison and gradients', { poison: { with: 'nan', positions: [1] }, backward: true }, /k is not finite everywhere.*leave dout out/],
+    ['poison and gradients', { poison: { with: 'nan', positions: [1] }, backward: true }, /k is not finite everywhere.*leave out dout/],
     ['a price below 0', { price: -1 }, /price is -1/],
     ['a temperature of 0', { temperature: 0 }, /temperature is 0/],
   ])('refuse %s', async (_, change, message) => {
@@ -304,11 +304,11 @@ describe('makeCase and caseOf', () => {
     await expect(give(noQ)).rejects.toThrow(new ShapeError('q is missing: add it to the inputs'));
     const short = give({ ...inputs, q: { ...q, shape: [1, 2, 4, 2] } as never });
     await expect(short).rejects.toThrow(/q is \[1,2,4,2\] but must be \[1,2,5,2\]/);
-    await expect(give({ ...inputs, last: inputs.types })).rejects.toThrow(/an input is named last: use q, k/);
+    await expect(give({ ...inputs, last: inputs.types })).rejects.toThrow(/an input is named last: the names are q, k/);
     const { types: _, ...noTypes } = inputs;
     await expect(give(noTypes)).rejects.toThrow(/types and scores are both given or both missing/);
     const real = { dtype: 'F64', shape: [1, 1, 5], data: new Float64Array(5) } as const;
-    await expect(give({ ...inputs, types: real })).rejects.toThrow(/types is F64: it must be whole numbers/);
+    await expect(give({ ...inputs, types: real })).rejects.toThrow(/types is F64: it must hold integers/);
   });
 });
 
@@ -370,10 +370,10 @@ describe('vectors as files', () => {
     });
 
     it.each<[string, string, RegExp]>([
-      ['another document', '{"cases": []}', /is no manifest of vectors/],
-      ['null', 'null', /is no manifest of vectors/],
-      ['a list', '[]', /is no manifest of vectors/],
-      ['a later version', manifestOf([], { version: 2 }), /has version 2, this reads 1/],
+      ['another document', '{"cases": []}', /is not a manifest of vectors/],
+      ['null', 'null', /is not a manifest of vectors/],
+      ['a list', '[]', /is not a manifest of vectors/],
+      ['a later version', manifestOf([], { version: 2 }), /has version 2 but this package reads version 1/],
       ['no seed', manifestOf([], { seed: null }), /lacks suite, seed/],
       ['an unknown file format', manifestOf([], { fileFormat: 'hdf5' }), /lacks suite, seed, fileFormat/],
       ['an unknown dtype', manifestOf([], { dtype: 'toString' }), /lacks suite, seed, fileFormat, dtype/],
@@ -387,8 +387,8 @@ describe('vectors as files', () => {
       ['a file elsewhere', () => ({ file: '../x.npz' }), /lacks a name .* a file/],
       ['no hash', () => ({ sha256: 'abc' }), /its sha256/],
       ['a shape against the parameters', ({ inputs }) => ({ inputs: { ...inputs, q: { dtype: 'F64', shape: [2, 4, 70, 3] } } }),
-        /case 0 \(hidden-nan\): q is F64 \[2,4,70,3\], its parameters make it \[2,4,70,4\]/],
-      ['parameters against the shapes', ({ parameters }) => ({ parameters: { ...parameters, tokens: 69 } }), /the steps take 70 tokens but there are 69/],
+        /case 0 \(hidden-nan\): q is F64 \[2,4,70,3\], but by the parameters its shape is \[2,4,70,4\]/],
+      ['parameters against the shapes', ({ parameters }) => ({ parameters: { ...parameters, tokens: 69 } }), /the steps take in 70 tokens but there are 69/],
       ['no window', ({ parameters }) => ({ parameters: { ...parameters, window: undefined } }), /window is undefined/],
       ['no steps', ({ parameters }) => ({ parameters: { ...parameters, steps: 70 } }), /has no steps/],
       ['an unknown tensor', ({ expected }) => ({ expected: { ...expected, dz: { dtype: 'F64', shape: [1] } } }), /has a tensor dz/],
@@ -405,7 +405,7 @@ describe('vectors as files', () => {
       expect(() => readManifest(manifestOf([entry, entry]))).toThrow(/two cases are named hidden-nan/);
     });
 
-    it('if the folder is not complete, a file is missing, changed, or not what the manifest says', async () => {
+    it('if the folder is incomplete, or a file is missing, changed, or not what the manifest says', async () => {
       const open = async (text: string, file?: Uint8Array): Promise<OracleCase> => {
         const files: Record<string, Uint8Array | undefined> = {
           'manifest.json': new TextEncoder().encode(text), 'hidden-nan.safetensors': file,
@@ -417,12 +417,12 @@ describe('vectors as files', () => {
       const good = manifestOf([entry]);
       expect((await open(good, bytes)).name).toBe('hidden-nan');
       const cut = manifestOf([entry], { complete: false });
-      await expect(open(cut, bytes)).rejects.toThrow(/has 1 cases and is not complete/);
+      await expect(open(cut, bytes)).rejects.toThrow(/has 1 cases and is incomplete/);
       await expect(open(good)).rejects.toThrow(StorageError);
       await expect(open(good)).rejects.toThrow(/cannot read hidden-nan\.safetensors/);
       await expect(open(good, bytes.slice(0, -1))).rejects.toThrow(/is not the file that the manifest was written/);
       const renamed = manifestOf([{ ...entry, inputs: { ...entry.inputs, dout: entry.inputs.q } }]);
-      await expect(open(renamed, bytes)).rejects.toThrow(/there is no dout, which the manifest promises/);
+      await expect(open(renamed, bytes)).rejects.toThrow(/has no tensor dout, which the manifest lists/);
       const retyped = manifestOf([{ ...entry, inputs: { ...entry.inputs, q: { ...entry.inputs.q, dtype: 'F32' } } }]);
       await expect(open(retyped, bytes)).rejects.toThrow(/q is F64 .*, the manifest says F32/);
     });

@@ -124,7 +124,7 @@ describe('natsearch verify', () => {
     save('odd/first.npz', { ...rest, out: { ...rest['out'], dtype: 'I32', data: Int32Array.from(rest['out'].data) } as NamedTensor });
     save('odd/second.npz', honest(1));
     const { status, stdout } = verify('odd', '--vectors', 'vectors');
-    expect(stdout).toMatch(/\nout +wrong dtype +it is I32: store reals/);
+    expect(stdout).toMatch(/\nout +wrong dtype +it is I32: store floats/);
     expect(stdout).toMatch(/\nlse +missing +not among the outputs/);
     expect(stdout).toMatch(/\ndq +pass/);
     expect(stdout).toContain('2 cases: 1 pass, 1 fail');

@@ -1,12 +1,12 @@
 /**
  * The oracle's plain objects: a case (inputs and truths), and the report on someone's outputs for it.
  *
- * Names of tensors, and their shapes; B batch, H query heads, G KV heads, N tokens, d head size, C chunk size,
- * Nc = ceil(N / C) chunks, R steps of a cache run:
+ * Tensors by name, with their shapes, for a batch of B, H query heads, G KV heads, N tokens, head size d, chunk size C,
+ * Nc = ceil(N / C) chunks and R steps of a cache run:
  *
  *     inputs   q, dout [B,H,N,d]   k, v [B,G,N,d]   scores, noise [B,G,Nc,3]   forced [B,Nc]   types [B,G,Nc]
  *     search   types [B,G,Nc] (an output if scores are an input)               §6
- *     life     last [B,G,N]   mask [B,G,N,N] (left out when N > 300)           §2
+ *     life     last [B,G,N]   mask [B,G,N,N] (omitted when N > 300)            §2
  *     forward  out [B,H,N,d]   lse [B,H,N]                                     §3
  *     backward dq [B,H,N,d]   dk, dv [B,G,N,d]                                 §4
  *     types    dm_rows [B,G,N]: sum over j <= i of dM[i,j], over the group     §4
@@ -23,7 +23,7 @@ import type { NamedTensor } from '../formats/named-tensor.ts';
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, NamedTensor>>;
 
-/** An arithmetic that outputs claim: where a kernel keeps P, dS and its results. It accumulates in f32 or wider. */
+/** The dtype in which outputs claim that their kernel keeps P, dS and its results. Sums accumulate in f32 or wider. */
 export type ClaimedDtype = 'f64' | 'f32' | 'f16' | 'bf16';
 
 /** The numbers of a case that are not tensors. */
@@ -43,52 +43,52 @@ export interface CaseParameters {
   readonly rule: MaskGradientRule;
   /** tau (§6); 1 if types are given. */
   readonly temperature: number;
-  /** K of §7: added to (dg, dl, dw) times the kept pairs before dscores; 0 for none. dg, dl and dw are without it. */
+  /** K of §7, 0 for no price. dscores includes the price of the kept pairs; the truths dg, dl and dw do not. */
   readonly price: number;
-  /** Tokens that each step of the cache run takes in (§8), which sum to N; none: no cache run. */
+  /** How many tokens each step of the cache run takes in (§8), N in total. Empty if there is no cache run. */
   readonly steps: readonly number[];
 }
 
-/** Positions of a truth that are not compared, because what they see is NaN or infinite there. */
+/** By the name of a truth, the flat indices not compared because what they depend on is NaN or infinite. */
 export type NotCompared = Readonly<Record<string, readonly number[]>>;
 
-/** Inputs, and what the algorithm makes of them. */
+/** Inputs, and what the algorithm computes from them. */
 export interface OracleCase {
   readonly name: string;
-  /** Which mistakes it is after. */
+  /** Which mistakes it is meant to catch. */
   readonly why: string;
   readonly parameters: CaseParameters;
   readonly inputs: Tensors;
   /** Truths, float64 or integer, in the order in which the algorithm computes them. */
   readonly expected: Tensors;
-  /** By truth: flat indices that may hold anything. */
+  /** Where outputs may hold anything. */
   readonly notCompared: NotCompared;
 }
 
-/** How far one output lies from its truth. */
+/** How far one output is from its truth. */
 export interface TensorReport {
   readonly name: string;
   /** `skipped` only if the caller did not ask for it. */
   readonly status: 'pass' | 'fail' | 'missing' | 'wrong shape' | 'wrong dtype' | 'skipped';
-  /** What to say beyond the numbers, such as both shapes. */
+  /** What the numbers alone do not say, such as both shapes. */
   readonly note?: string;
   /** Where the budget comes from, in words. */
   readonly budget?: string;
   readonly compared: number;
   readonly failed: number;
-  /** NaN where the truth is a number. */
+  /** How many outputs are NaN where the truth is a number. */
   readonly nan: number;
   readonly maxAbsolute: number;
   readonly maxRelative: number;
   /** In units in the last place of the dtype that the outputs claim, at the truth. */
   readonly maxUlps: number;
-  /** Largest error / budget, its flat index, and the budget there. */
+  /** The largest ratio of error to budget, its flat index, and the budget there. */
   readonly worst: { readonly ratio: number; readonly at: number; readonly budget: number } | undefined;
-  /** First failing flat index in the tensor's order. */
+  /** The first flat index that fails. */
   readonly first: number | undefined;
 }
 
-/** Where the outputs first leave the algorithm. */
+/** Where the outputs first depart from the algorithm. */
 export interface Divergence {
   readonly tensor: string;
   readonly index: readonly number[];
@@ -108,7 +108,7 @@ export interface Diagnosis {
   readonly cause: 'mask' | 'arithmetic' | 'rounding' | 'nan' | 'types' | 'cache' | 'unusable';
   /** One of DIAGNOSES, or 'unknown'. */
   readonly name: string;
-  /** Every name that explains these outputs as well, `name` first. */
+  /** Every name that explains these outputs, `name` first. */
   readonly candidates: readonly string[];
   /** One line for people: "batch 0, KV head 1, query 517 still sees key 260: ... Looks like: ...". */
   readonly words: string;
@@ -124,7 +124,7 @@ export interface CaseReport {
   readonly diagnosis?: Diagnosis;
 }
 
-/** The order in which the algorithm computes. */
+/** The outputs in the order in which the algorithm computes them. */
 export const OUTPUT_ORDER = [
   'types', 'last', 'mask', 'out', 'lse', 'dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg', 'dscores',
   'cache_closed_by', 'cache_evicted_at', 'cache_live', 'cache_out', 'cache_bytes',
@@ -132,7 +132,7 @@ export const OUTPUT_ORDER = [
 /** The name of an output. */
 export type OutputName = (typeof OUTPUT_ORDER)[number];
 
-/** N beyond which no mask is written: it takes N x N bytes per head. */
+/** The largest N for which a mask is written, as it takes N x N bytes per head. */
 export const MOST_MASK_TOKENS = 300;
-/** cache_bytes counts key and value in float32 and nothing else. */
+/** What cache_bytes counts per entry: its key and its value in float32, and nothing else. */
 export const bytesPerEntry = (headDim: number): number => 2 * headDim * 4;

@@ -1,6 +1,6 @@
 /**
- * §3, §4 and §5 of a case in float64, a row at a time: O(N d) memory, the same bits on every platform, and no code
- * shared with the engines, so that they can be verified too.
+ * §3, §4 and §5 of a case in float64, one row at a time. It takes O(N d) memory, gives the same bits on every platform,
+ * and shares no code with the engines, so that they can be verified against it too.
  * @module
  */
 import type { FloatTensor } from '../../formats/named-tensor.ts';
@@ -11,16 +11,16 @@ import { outputShapes } from './shapes.ts';
 import { planOf } from './type-sums.ts';
 import type { CaseParameters, OutputName, Tensors } from '../types.ts';
 
-/** What it gives; the gradients only if there is a dout. */
+/** The truths; the backward ones are computed only if there is a dout. */
 const FORWARD = ['out', 'lse'] as const;
 const BACKWARD = ['dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg'] as const;
 type Name = (typeof FORWARD)[number] | (typeof BACKWARD)[number];
 
-/** Everything of one KV head, as views of the results. */
+/** Views of the results that belong to one KV head. */
 type HeadResults = Record<Name, Float64Array>;
 
 /**
- * out, lse, and with a dout every gradient but dscores, in the order in which the algorithm computes them.
+ * out, lse and, given a dout, every gradient but dscores, in the order in which the algorithm computes them.
  *
  * @param types [B,G,Nc].
  * @param last [B,G,N].
@@ -104,7 +104,10 @@ function axpy(a: number, x: Float64Array, xAt: number, y: Float64Array, yAt: num
   for (let c = 0; c < d; c++) y[yAt + c] = y[yAt + c] + a * x[xAt + c];
 }
 
-/** Adds rows of dM to dm_rows and to §5's sums: what LOCAL tokens gain by staying open counts against those between. */
+/**
+ * Adds rows of dM to dm_rows and to the sums of §5. GLOBAL closes the LOCAL tokens before it, so what queries after it
+ * would gain from those counts against it.
+ */
 function typeGradient(
   types: Int32Array, N: number, window: number, chunk: number,
   { dm_rows: rowSums, dg, dl, dw }: Pick<HeadResults, 'dm_rows' | 'dg' | 'dl' | 'dw'>,
@@ -115,7 +118,7 @@ function typeGradient(
     const r = chunkOf(i, chunk);
     const p = previousGlobal[r];
     const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
-    let open = 0; // of the LOCAL chunks since the GLOBAL before c
+    let open = 0; // sum of row i over the LOCAL chunks since the last GLOBAL before c
     let total = 0;
     for (let c = 0; c <= r; c++) {
       let sum = 0;

@@ -1,6 +1,7 @@
 /**
- * Inputs from whole numbers alone, so that a seed gives the same ones on every platform; each is exact in bfloat16 and
- * float16, so that one file serves every kernel and truths are those of exactly these numbers.
+ * Draws the inputs of cases. They are made of whole numbers alone, so that a seed gives the same inputs on every
+ * platform, and each is exact in bfloat16 and float16, so that one file serves kernels of every dtype and the truths
+ * belong to exactly the numbers that the kernel reads.
  * @module
  */
 import type { FloatTensor, NamedTensor } from '../../formats/named-tensor.ts';
@@ -10,7 +11,7 @@ import { sizeOf } from '../../core/tensor.ts';
 import { type Logits, parametersOf, type Poison, type Recipe, type ScoredTypes, typesOf } from './recipes.ts';
 import type { CaseParameters, Tensors } from '../types.ts';
 
-/** Each input draws from a stream of its own: one that is left out changes no other. */
+/** Each input has a random stream of its own, so that leaving one out changes no other. */
 const INPUTS = { q: 0, k: 1, v: 2, dout: 3, scores: 4, noise: 5, sign: 6 } as const;
 
 const POISONS: Readonly<Record<Poison['with'], readonly number[]>> = {
@@ -45,7 +46,7 @@ function filled(shape: readonly number[], next: (n: number) => number): FloatTen
   return { dtype: 'F64', shape, data };
 }
 
-/** Nearly normal, with standard deviation 1.15: four 6-bit numbers summed, a multiple of 1/32 within 126/32. */
+/** Nearly normal with standard deviation 1.15: the sum of four 6-bit numbers, as a multiple of 1/32 within 126/32. */
 function bell({ below }: Generator): () => number {
   return () => {
     const bits = below(2 ** 24);
@@ -53,7 +54,7 @@ function bell({ below }: Generator): () => number {
   };
 }
 
-/** Turns normal q and k into what the hint says; sums of products stay exact in float32 in any order. */
+/** Turns normal q and k into what `hint` says. Sums of their products stay exact in float32, in any order. */
 function shapeLogits(
   hint: Logits, { tokens: N, headDim: d }: CaseParameters, { q, k }: Record<'q' | 'k', FloatTensor>,
   { below }: Generator,
@@ -71,7 +72,7 @@ function shapeLogits(
   }
   if (hint === 'large') [q, k].forEach((x) => times(x, 64));
   if (hint === 'close') {
-    // S = scale (+-100 * 100 + n 2^-10): neighbours in float32 at 1e4.
+    // S = scale (+-100 * 100 + n 2^-10) for whole n: the spacing of float32 near 1e4.
     for (const x of [q, k]) {
       for (let n = 0; n < x.data.length; n++) {
         const c = n % d;
@@ -89,7 +90,7 @@ function poison({ with: what, positions }: Poison, { headDim: d }: CaseParameter
   }
 }
 
-/** Sums of score and noise are multiples of 1/16 within 6: exact in every dtype, and so are their ties. */
+/** Score plus noise is a multiple of 1/16 within 6: it is exact in every dtype, and so are ties. */
 function drawScores(
   { scores: how, noise, forced }: ScoredTypes, shape: readonly number[],
   stream: (of: 'scores' | 'noise') => Generator,
@@ -97,7 +98,7 @@ function drawScores(
   const [B, , chunks] = shape as [number, number, number, number];
   const [scores, noises] = [stream('scores'), stream('noise')];
   const draw = {
-    // GLOBAL is rarer, so that LOCAL segments are long.
+    // Makes GLOBAL rarer, so that LOCAL segments are long.
     spread: (n: number) => (scores.below(64) - 32) / 16 - (n % 3 === 0 ? 1 : 0),
     tied: () => scores.below(2),
     near: () => scores.below(2) * 2 ** -14,

@@ -1,5 +1,5 @@
 /**
- * What the functions of `neural-attention-search/vectors` expect of their arguments.
+ * Checks on the arguments of the functions of `neural-attention-search/vectors`.
  * @module
  */
 import { type Expected, finite, list, of, oneOf, optional, record, shape, wholeFrom } from '../../core/arguments.ts';
@@ -11,7 +11,7 @@ import { checkParameters } from './recipes.ts';
 import { inputShapes, outputShapes } from './shapes.ts';
 import type { OracleCase } from '../types.ts';
 
-/** No case has more of anything. */
+/** A size within the limit that holds for every dimension of a case. */
 const size = wholeFrom(1, 2 ** 20);
 const text = of('string');
 const steps = list(finite);
@@ -41,7 +41,7 @@ const expectParameters: Expected = (name, value) => {
   checkParameters(value as OracleCase['parameters']);
 };
 
-/** A tensor of a case: reals are Float64Arrays, whole numbers Int32Arrays. */
+/** A tensor of a case: floats are in a Float64Array, integers in an Int32Array. */
 const expectTensor: Expected = (name, value) => {
   record({ dtype: text, shape })(name, value);
   const { data, shape: sizes } = value as { data: unknown; shape: readonly number[] };
@@ -51,7 +51,7 @@ const expectTensor: Expected = (name, value) => {
   expectElements(name, data, sizes);
 };
 
-/** Things by name. */
+/** An object all of whose values are as expected. */
 const each = (expected: Expected): Expected => (name, value) => {
   record()(name, value);
   for (const [key, tensor] of Object.entries(value as object)) expected(`${name}.${key}`, tensor);
@@ -60,12 +60,12 @@ const each = (expected: Expected): Expected => (name, value) => {
 /** Tensors by name. */
 export const expectTensors: Expected = each(expectTensor);
 
-/** What caseOf() takes. */
+/** The argument of caseOf(). */
 export const expectGiven: Expected = record({
   name: text, why: text, parameters: expectParameters, inputs: each(record({ dtype: text, shape, data: record() })),
 });
 
-/** A case whose tensors have the shapes that its parameters say. */
+/** A case whose tensors have the shapes that follow from its parameters. */
 export const expectCase: Expected = (name, value) => {
   record({
     name: text, why: text, parameters: expectParameters, inputs: expectTensors, expected: expectTensors,
@@ -75,12 +75,12 @@ export const expectCase: Expected = (name, value) => {
   for (const [tensors, shapes] of [[inputs, inputShapes(parameters)], [expected, outputShapes(parameters)]] as const) {
     for (const [key, tensor] of Object.entries(tensors)) {
       const wanted = (shapes as Record<string, readonly number[]>)[key];
-      if (!wanted) throw new ShapeError(`${name} has a tensor ${key}: cases have ${Object.keys(shapes).join(', ')}`);
+      if (!wanted) throw new ShapeError(`${name} has a tensor ${key}: the names are ${Object.keys(shapes).join(', ')}`);
       expectShape(key, tensor, wanted, 'the parameters say so');
     }
   }
   for (const key of ['q', 'k', 'v']) if (!inputs[key]) throw new ShapeError(`${name} has no ${key}: make it with makeCase or caseOf`);
-  if (!inputs.types === !inputs.scores) throw new ShapeError(`${name} has types and scores, or neither: give one of them`);
+  if (!inputs.types === !inputs.scores) throw new ShapeError(`${name} has both types and scores, or neither: give exactly one of them`);
   for (const [key, at] of Object.entries(notCompared)) list(wholeFrom(0))(`${name}.notCompared.${key}`, at);
 };
 

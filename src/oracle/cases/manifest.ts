@@ -9,14 +9,14 @@ import { checkParameters } from './recipes.ts';
 import { inputShapes, outputShapes } from './shapes.ts';
 import type { CaseParameters, ClaimedDtype, NotCompared } from '../types.ts';
 
-/** The manifest's name in its folder. */
+/** The manifest's file name. */
 export const MANIFEST_FILE = 'manifest.json';
-/** Of the manifest; it changes when what is written today could be misread. */
+/** The version of the manifest's format. It changes whenever readers of the old format could misread the new one. */
 export const MANIFEST_VERSION = 1;
-/** Before the name of a truth in a file. */
+/** Prefix of the names of truths in a file. */
 export const EXPECTED = 'expected.';
 
-/** How the files of cases are written. */
+/** The format of the files that hold cases. */
 export type FileFormat = 'safetensors' | 'npz';
 
 /** A tensor as its file holds it. */
@@ -30,28 +30,28 @@ export interface CaseEntry {
   readonly name: string;
   /** Its file, beside the manifest. */
   readonly file: string;
-  /** Of the file's bytes, in hexadecimal. */
+  /** The SHA-256 of the file's bytes, in hexadecimal. */
   readonly sha256: string;
   readonly why: string;
   readonly parameters: CaseParameters;
   readonly inputs: Readonly<Record<string, TensorEntry>>;
-  /** Truths; in the file their names begin with `expected.`. */
+  /** The truths. In the file their names begin with `expected.`. */
   readonly expected: Readonly<Record<string, TensorEntry>>;
   readonly notCompared: NotCompared;
 }
 
-/** What was asked for: equal headings of one package version mean equal bytes. */
+/** What was asked for. One version of the package writes equal bytes for equal headings. */
 export interface Heading {
   readonly suite: string;
   readonly seed: number;
   readonly fileFormat: FileFormat;
-  /** What reals were rounded to. The inputs are exact in each; the truths only in `f64`. */
+  /** What floats were rounded to. The inputs are exact in every dtype, the truths only in `f64`. */
   readonly dtype: ClaimedDtype;
-  /** Of the package that wrote it. */
+  /** The version of the package that wrote it. */
   readonly packageVersion?: string;
 }
 
-/** manifest.json. */
+/** The contents of manifest.json. */
 export interface Manifest extends Heading {
   readonly format: 'natsearch-vectors';
   readonly version: typeof MANIFEST_VERSION;
@@ -60,7 +60,7 @@ export interface Manifest extends Heading {
   readonly cases: readonly CaseEntry[];
 }
 
-/** Claimed dtypes as files name them. */
+/** The names that files give to claimed dtypes. */
 export const DTYPES: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', f32: 'F32', f16: 'F16', bf16: 'BF16' };
 
 /**
@@ -82,14 +82,14 @@ export function formatManifest(manifest: Manifest): string {
     const head = JSON.stringify(heading, null, 2).slice(0, -2);
     return `${head},\n  "cases": [${cases.map((entry) => `\n    ${JSON.stringify(entry)}`).join(',')}\n  ]\n}\n`;
   } catch (error) {
-    throw new ValueError(`the manifest holds what JSON cannot write: ${(error as Error).message}`);
+    throw new ValueError(`the manifest cannot be written as JSON: ${(error as Error).message}`);
   }
 }
 
 /**
  * Reads manifest.json.
  *
- * @param file What to call it in errors.
+ * @param file The name to use in error messages.
  * @throws {FileFormatError} If it is truncated, of another version, or contradicts itself.
  * @example
  * ```ts
@@ -111,10 +111,10 @@ export function readManifest(text: string, file: string = MANIFEST_FILE): Manife
     return fail(`${file} is not JSON (${(error as Error).message}): it is truncated or damaged, write the vectors again`);
   }
   if (typeof value !== 'object' || value === null || value.format !== 'natsearch-vectors') {
-    fail(`${file} is no manifest of vectors: pass a folder that natsearch vectors wrote`);
+    fail(`${file} is not a manifest of vectors: pass a folder that natsearch vectors wrote`);
   }
   if (value.version !== MANIFEST_VERSION) {
-    fail(`${file} has version ${String(value.version)}, this reads ${MANIFEST_VERSION}: write the vectors again with this package`);
+    fail(`${file} has version ${String(value.version)} but this package reads version ${MANIFEST_VERSION}: write the vectors again with this package`);
   }
   const { suite, seed, fileFormat, dtype, complete, cases } = value;
   const heading = typeof suite === 'string' && Number.isSafeInteger(seed) && typeof complete === 'boolean' &&
@@ -148,9 +148,9 @@ function checkEntry(entry: CaseEntry | null, what: string): asserts entry is Cas
   for (const [entries, known] of shapes) {
     for (const [key, tensor] of Object.entries(entries)) {
       const shape = (known as Record<string, readonly number[]>)[key];
-      if (!shape || !Object.hasOwn(known, key)) fail(`${here} has a tensor ${key}, which this version does not know`);
+      if (!shape || !Object.hasOwn(known, key)) fail(`${here} has a tensor ${key}, which this version of the package does not know`);
       if (!isRecord(tensor) || !Object.hasOwn(BYTES, String(tensor.dtype)) || String(tensor.shape) !== String(shape)) {
-        fail(`${here}: ${key} is ${tensor?.dtype} [${String(tensor?.shape)}], its parameters make it [${shape}]`);
+        fail(`${here}: ${key} is ${tensor?.dtype} [${String(tensor?.shape)}], but by the parameters its shape is [${shape}]`);
       }
     }
   }

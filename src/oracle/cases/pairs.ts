@@ -1,5 +1,5 @@
 /**
- * Sums over all causal pairs of a head, a tile of queries at a time: never N x N.
+ * Visits all causal pairs of a head, one tile of queries at a time, so that nothing takes N x N memory.
  * @module
  */
 import type { MaskGradientRule } from '../../core/training-engine.ts';
@@ -19,22 +19,22 @@ export interface HeadPairs {
   readonly dout?: Float64Array;
 }
 
-/** Queries first..first+rows-1 of query head h against every key that the last of them may see. */
+/** Queries first..first+rows-1 of query head h, against every key up to the last of them. */
 export interface PairTile {
   readonly h: number;
   readonly first: number;
   readonly rows: number;
-  /** S and P' of row r and key j <= first + r lie at r * stride + j; what lies beyond means nothing. */
+  /** S and P of row r and key j <= first + r are at r * stride + j. Elements of keys beyond first + r are undefined. */
   readonly stride: number;
   /** scale * q_i . k_j */
   readonly S: Float64Array;
-  /** do_i . v_j; without a dout it means nothing. */
+  /** do_i . v_j; undefined if there is no dout. */
   readonly P: Float64Array;
 }
 
 const TILE = 32; // a multiple of 4
 
-/** KV head `head` = b G + g as views of the inputs. */
+/** KV head g of batch b, where `head` = b G + g, as views of the inputs. */
 export function pairsOf(parameters: CaseParameters, inputs: Tensors, head: number): HeadPairs {
   const { queryHeads: H, kvHeads: G, tokens: N, headDim: d, scale, rule } = parameters;
   const R = H / G;
@@ -46,7 +46,7 @@ export function pairsOf(parameters: CaseParameters, inputs: Tensors, head: numbe
   };
 }
 
-/** Calls `visit` with every tile, query blocks ascending, in each of them every query head; buffers are reused. */
+/** Visits the tiles in ascending order of queries, all query heads of one block in turn. Buffers are reused. */
 export function forEachTile(pairs: HeadPairs, visit: (tile: PairTile) => void): void {
   const { queryHeads: R, tokens: N, headDim: d, scale, q, dout } = pairs;
   const stride = Math.ceil(N / TILE) * TILE;
@@ -73,7 +73,7 @@ export function forEachTile(pairs: HeadPairs, visit: (tile: PairTile) => void): 
   }
 }
 
-/** C[m,n] = factor * a_m . b_n for the TILE rows of a and `columns` rows of b, 4 x 4 sums at a time in registers. */
+/** C[m,n] = factor * a_m . b_n for the TILE rows of a and `columns` rows of b; 4 x 4 sums at a time fit registers. */
 function products(
   a: Float64Array, b: Float64Array, C: Float64Array, columns: number, stride: number, d: number, factor: number,
 ): void {

@@ -1,5 +1,5 @@
 /**
- * What a case is made of, as plain data, and what a recipe may not say.
+ * Recipes: what a case is made of, as plain data, and the checks on it.
  * @module
  */
 import type { MaskGradientRule } from '../../core/training-engine.ts';
@@ -8,38 +8,39 @@ import { chunkCount, TokenType } from '../../core/lifetime.ts';
 import { expectPositive, expectWhole } from '../../core/shape.ts';
 import type { CaseParameters } from '../types.ts';
 
-/** Types drawn as scores (§6): they, and their gradient, become truths. */
+/** Types chosen by scores that are drawn (§6): the types and dscores become truths. */
 export interface ScoredTypes {
-  /** `spread` multiples of 1/16, `tied` 0 or 1, `near` 0 or 2^-14: apart, but not as float32 probabilities. */
+  /** `spread`: multiples of 1/16. `tied`: 0 or 1. `near`: 0 or 2^-14, distinct, but not as float32 probabilities. */
   readonly scores: 'spread' | 'tied' | 'near';
-  /** Whether noise is added, as while training. */
+  /** Whether noise is added, as in training. */
   readonly noise: boolean;
-  /** Which tokens must be GLOBAL whatever their scores: the first, or the first and the last (§2). */
+  /** Which chunks are GLOBAL whatever their scores: the first, or the first and the last (§2). */
   readonly forced?: 'first' | 'ends';
 }
 
-/** Types given as letters G, L, W, one string per KV head; short ones repeat, and heads take them in turn. */
+/** Types given as letters G, L, W, one string per KV head. Short strings repeat, and heads take the strings in turn. */
 export interface GivenTypes {
   readonly pattern: readonly string[];
 }
 
 /**
- * How q and k are drawn. `normal`: S of a few units. `flat`: S = 0. `sharp`: S of some tens. `rising`, `falling`: S
- * climbs, or falls, by 128 scale along the keys. `large`: S of 1e4. `close`: 1e4 or -1e4, and keys differ by 1e-3.
+ * How q and k are drawn. `normal`: S is a few units. `flat`: S = 0. `sharp`: S is some tens. `rising`, `falling`: S
+ * climbs or falls by 128 scale along the keys. `large`: S is about 1e4. `close`: S is 1e4 or -1e4, and differs between
+ * keys by 1e-3.
  */
 export type Logits = 'normal' | 'flat' | 'sharp' | 'rising' | 'falling' | 'large' | 'close';
 
-/** NaN and infinities written over keys and values of batch 0, KV head 0; that case has no gradients. */
+/** NaN or infinities written over keys and values of batch 0, KV head 0. Such a case has no gradients. */
 export interface Poison {
   readonly with: 'nan' | 'infinity';
   readonly positions: readonly number[];
 }
 
-/** One case, up to the seed. */
+/** What, together with a seed, makes a case. */
 export interface Recipe {
-  /** Names the file, and the draws unless `draws` does: [a-z0-9-]+. */
+  /** [a-z0-9-]+. Names the file, and seeds the draws unless `draws` does. */
   readonly name: string;
-  /** Which mistakes it is after. */
+  /** Which mistakes it is meant to catch. */
   readonly why: string;
   /** Cases with the same `draws`, sizes and hints have the same inputs. */
   readonly draws?: string;
@@ -56,7 +57,7 @@ export interface Recipe {
   readonly scale?: number;
   /** Default `bounded`. */
   readonly rule?: MaskGradientRule;
-  /** Default 1; a power of two keeps every probability's argument exact. */
+  /** Default 1. Powers of two keep the arguments of the softmax exact. */
   readonly temperature?: number;
   /** Default 0. */
   readonly price?: number;
@@ -64,13 +65,13 @@ export interface Recipe {
   /** Default `normal`. */
   readonly logits?: Logits;
   readonly poison?: Poison;
-  /** Whether there is a dout, and so gradients. Default: unless poisoned. */
+  /** Whether there is a dout, and so gradients. Default: true unless there is poison. */
   readonly backward?: boolean;
-  /** Tokens of each step of the cache run; default none. */
+  /** How many tokens each step of the cache run takes in. Default: no cache run. */
   readonly steps?: readonly number[];
 }
 
-/** The numbers of a recipe, with its defaults. */
+/** The numbers of a recipe, with defaults filled in. */
 export function parametersOf(recipe: Recipe): CaseParameters {
   const { queryHeads, kvHeads, tokens, headDim, window } = recipe;
   return {
@@ -87,24 +88,24 @@ export function checkParameters(parameters: CaseParameters): void {
     expectWhole(name, parameters[name], 1);
   }
   expectWhole('window', parameters.window, 0);
-  if (H % G !== 0) throw new ValueError(`${H} query heads over ${G} KV heads: make it a multiple`);
+  if (H % G !== 0) throw new ValueError(`${H} query heads over ${G} KV heads: make the first a multiple of the second`);
   expectPositive('temperature', temperature);
   if (!Number.isFinite(scale)) throw new ValueError(`scale is ${scale}: it must be finite`);
   if (!(price >= 0) || !Number.isFinite(price)) throw new ValueError(`price is ${price}: it must be finite, 0 or more`);
   if (rule !== 'exact' && rule !== 'bounded') throw new ValueError(`rule is ${String(rule)}: it must be 'exact' or 'bounded'`);
   for (const step of steps) expectWhole('a step', step, 1);
   const sum = steps.reduce((a, b) => a + b, 0);
-  if (steps.length > 0 && sum !== N) throw new ValueError(`the steps take ${sum} tokens but there are ${N}: make them sum to ${N}`);
+  if (steps.length > 0 && sum !== N) throw new ValueError(`the steps take in ${sum} tokens but there are ${N}: make them sum to ${N}`);
 }
 
-/** Types [G,Nc] that letters give. @throws {ValueError} If a letter is none of G, L, W. */
+/** The types [G,Nc] that the letters stand for. @throws {ValueError} If a letter is none of G, L, W. */
 export function typesOf({ pattern }: GivenTypes, { kvHeads, tokens, chunk }: CaseParameters): Int32Array {
   const chunks = chunkCount(tokens, chunk);
   const letters = { G: TokenType.GLOBAL, L: TokenType.LOCAL, W: TokenType.WINDOW };
   return Int32Array.from({ length: kvHeads * chunks }, (_, n) => {
     const head = pattern[Math.floor(n / chunks) % pattern.length] ?? '';
     const letter = head[(n % chunks) % head.length] ?? '';
-    if (!Object.hasOwn(letters, letter)) throw new ValueError(`a type is '${letter}': write patterns of G, L and W`);
+    if (!Object.hasOwn(letters, letter)) throw new ValueError(`a type is '${letter}': patterns consist of G, L and W`);
     return letters[letter as keyof typeof letters];
   });
 }

@@ -1,5 +1,5 @@
 /**
- * The shapes of types.ts, by name.
+ * The shapes that types.ts lists, by name.
  * @module
  */
 import { chunkCount } from '../../core/lifetime.ts';

@@ -1,5 +1,5 @@
 /**
- * The truths of a case from its inputs, in float64.
+ * Computes the truths of a case from its inputs, in float64.
  * @module
  */
 import type { Tensor } from '../../core/engine.ts';
@@ -17,10 +17,11 @@ const whole = (data: ArrayLike<number>, shape: readonly number[], dtype: 'I32' |
   ({ dtype, shape, data: Int32Array.from(data) });
 
 /**
- * Everything of OUTPUT_ORDER that the inputs determine, in that order.
+ * Every output of OUTPUT_ORDER that the inputs determine, in that order.
  *
- * @param engine A float64 one. It chooses types and lifetimes, which are whole numbers, and spreads the price, in
- * sums and products; exponentials are the oracle's own, so that no platform's library decides about the bits.
+ * @param engine A float64 engine. It computes types and lifetimes, which are whole numbers, and gradients of the price
+ * and of scores, which take only sums and products. The exponentials are the oracle's own, so that the bits do not
+ * depend on a platform's mathematical library.
  */
 export async function solve(engine: TrainingEngine, parameters: CaseParameters, inputs: Tensors): Promise<Tensors> {
   const { tokens: N, window, chunk, temperature, price, steps } = parameters;
@@ -59,7 +60,7 @@ export async function solve(engine: TrainingEngine, parameters: CaseParameters, 
   }
 }
 
-/** y of §6. */
+/** The probabilities of §6. */
 function softmax(scores: NamedTensor, noise: NamedTensor | undefined, temperature: number): FloatTensor {
   const y = Float64Array.from(scores.data, (x, n) => x + (noise?.data[n] ?? 0));
   for (let t = 0; t < y.length; t += 3) {
@@ -82,9 +83,9 @@ function maskOf(last: Int32Array, [B, G, N]: readonly number[]): IntegerTensor {
 }
 
 /**
- * §8 read off the lifetimes: by its law, a cache that takes `steps` holds after each exactly the positions that the
- * next query may still see, and its outputs are those of full masked attention. While a LOCAL token's closer has not
- * come, its last() is open, so nothing is dropped early.
+ * §8, derived from the lifetimes. By its law, the cache holds after each step exactly the positions that the next query
+ * may still see, and its outputs are those of full masked attention. Until the GLOBAL that closes a LOCAL token has
+ * come, the token's last() lies in the future, so nothing is dropped early.
  */
 function trace(
   { batch: B, kvHeads: G, tokens: N, headDim, chunk, steps }: CaseParameters, types: Int32Array, last: Int32Array,

@@ -1,5 +1,5 @@
 /**
- * The cases of `natsearch vectors`, each after mistakes that kernels make.
+ * The cases of `natsearch vectors`, each meant to catch mistakes that kernels make.
  * @module
  */
 import type { Recipe, ScoredTypes } from './recipes.ts';
@@ -20,7 +20,7 @@ const every = (size: number, tokens: number): number[] =>
 /** A prefill, then one token at a time. */
 const decode = (prefill: number, tokens: number): number[] => [prefill, ...every(1, tokens - prefill)];
 const given = (...pattern: string[]): Changes => ({ types: { pattern } });
-/** `letters` with GLOBAL at `at`. */
+/** `letters` repeated, but GLOBAL at the positions `at`. */
 const withGlobals = (letters: string, tokens: number, at: readonly number[]): string =>
   Array.from({ length: tokens }, (_, j) => (at.includes(j) ? 'G' : letters[j % letters.length])).join('');
 

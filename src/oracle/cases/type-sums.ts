@@ -1,22 +1,22 @@
 /**
- * Which pairs each type gradient of §5 sums, the subtracted ones included: for bounds on those sums.
+ * Sums over the pairs that each type gradient of §5 adds or subtracts, from which the budget bounds rounding errors.
  * @module
  */
 import { chunkCount, chunkEnd, chunkOf, TokenType, windowEnd } from '../../core/lifetime.ts';
 
-/** What one head's type gradients sum: sizes of (dg, dl, dw) of chunk c at 3c. */
+/** Sums over the pairs of one head's type gradients, with (dg, dl, dw) of chunk c at 3c. */
 export interface TypeSums {
-  /** Of a first quantity per pair. */
+  /** Sums of a first quantity of each pair. */
   readonly first: Float64Array;
-  /** Of a second one. */
+  /** Sums of a second quantity of each pair. */
   readonly second: Float64Array;
-  /** How many pairs. */
+  /** Numbers of pairs. */
   readonly count: Float64Array;
-  /** Adds row i, whose pair (i,j) has first[j] >= 0 and second[j] >= 0. */
+  /** Adds row i, whose pair (i,j) has the quantities first[j] >= 0 and second[j] >= 0. */
   addRow(i: number, first: Float64Array, second: Float64Array): void;
 }
 
-/** Sums of nothing yet, for one head's types [Nc] and N tokens. */
+/** Sums that start at 0, for one head's types [Nc] and N tokens. */
 export function typeSums(types: Int32Array, N: number, { window, chunk }: { window: number; chunk: number }): TypeSums {
   const chunks = chunkCount(N, chunk);
   const { own, closing, previousGlobal } = planOf(types, N, chunk);
@@ -59,7 +59,10 @@ export function typeSums(types: Int32Array, N: number, { window, chunk }: { wind
   };
 }
 
-/** Types with an unfinished chunk GLOBAL, e(c) of §5 in tokens, and the last GLOBAL chunk before c or -1. */
+/**
+ * The types with an unfinished last chunk made GLOBAL (`own`), e(c) of §5 in tokens (`closing`), and the last GLOBAL
+ * chunk before each chunk, or -1 (`previousGlobal`).
+ */
 export function planOf(types: Int32Array, N: number, chunk: number): {
   own: Int32Array; closing: Int32Array; previousGlobal: Int32Array;
 } {

@@ -1,5 +1,5 @@
 /**
- * Cases as files of tensors, and folders of them.
+ * Reads and writes cases as files of tensors, and reads folders of them.
  * @module
  */
 import { of, record } from '../../core/arguments.ts';
@@ -18,10 +18,10 @@ import {
 import type { OracleCase, Tensors } from '../types.ts';
 
 /**
- * A case as the bytes of its file, and what the manifest says about it.
+ * Packs a case into the bytes of its file, and makes its entry of the manifest.
  *
  * @param options.fileFormat `safetensors`, or `npz` for NumPy.
- * @param options.dtype What reals are rounded to; the inputs of drawn cases are exact in each.
+ * @param options.dtype What floats are rounded to. The inputs of drawn cases are exact in every dtype.
  * @returns The entry, and the bytes to write as `entry.file`.
  * @example
  * ```ts
@@ -40,7 +40,7 @@ export async function packCase(
   const wanted = DTYPES[dtype];
   const stored = (tensors: Tensors): Tensors => Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => {
     if (tensor.data instanceof Int32Array) return [key, tensor];
-    // NumPy has no bfloat16: float32 holds its values.
+    // NumPy has no bfloat16, but float32 holds its values exactly.
     const as = wanted === 'BF16' && fileFormat === 'npz' ? 'F32' : wanted;
     return [key, { dtype: as, shape: tensor.shape, data: roundArray(tensor.data, wanted) } as NamedTensor];
   }));
@@ -57,7 +57,7 @@ export async function packCase(
 }
 
 /**
- * The case of `entry` from its file's bytes; truths are as they were rounded to be written.
+ * Reads the case of `entry` from the bytes of its file. The truths are as rounded for the file.
  *
  * @throws {FileFormatError} If the file is damaged or contradicts the entry.
  */
@@ -67,7 +67,7 @@ export async function unpackCase(entry: CaseEntry, bytes: Uint8Array, fileFormat
   const take = (entries: CaseEntry['inputs'], prefix: string): Tensors =>
     Object.fromEntries(Object.entries(entries).map(([key, { dtype, shape }]) => {
       const tensor = tensors.get(prefix + key);
-      if (!tensor) return fail(`${file}: there is no ${prefix}${key}, which the manifest promises`);
+      if (!tensor) return fail(`${file} has no tensor ${prefix}${key}, which the manifest lists`);
       if (tensor.dtype !== dtype || String(tensor.shape) !== String(shape)) {
         fail(`${file}: ${prefix}${key} is ${tensor.dtype} [${tensor.shape}], the manifest says ${dtype} [${shape}]`);
       }
@@ -79,17 +79,17 @@ export async function unpackCase(entry: CaseEntry, bytes: Uint8Array, fileFormat
 /** A folder of vectors that is open for reading. */
 export interface Vectors {
   readonly manifest: Manifest;
-  /** Reads one of `manifest.cases`, and checks its hash. */
+  /** Reads one of `manifest.cases` and checks its hash. */
   read(entry: CaseEntry): Promise<OracleCase>;
 }
 
 /**
  * Opens a folder of vectors, wherever it is.
  *
- * @param read The bytes of a file of the folder, by its name: from a disk, or by fetch.
+ * @param read Gives the bytes of a file of the folder by its name, from a disk or by fetch.
  * @throws {StorageError} If a file cannot be read.
- * @throws {FileFormatError} If the manifest is no manifest, of another version, incomplete, or contradicts itself or
- * a file.
+ * @throws {FileFormatError} If the manifest is damaged, incomplete, of another version, or contradicts itself or a
+ * file.
  * @example
  * ```ts
  * import { formatManifest, makeCase, openVectors, packCase, SUITES } from 'neural-attention-search/vectors';
@@ -113,7 +113,7 @@ export async function openVectors(read: (file: string) => Promise<Bytes>): Promi
   };
   const contents = async (file: string): Promise<Uint8Array> => bytesOf(await given(file), file).slice();
   const manifest = readManifest(new TextDecoder().decode(await contents(MANIFEST_FILE)));
-  if (!manifest.complete) fail(`${MANIFEST_FILE} has ${manifest.cases.length} cases and is not complete: run natsearch vectors again`);
+  if (!manifest.complete) fail(`${MANIFEST_FILE} has ${manifest.cases.length} cases and is incomplete: run natsearch vectors again`);
   return {
     manifest,
     read: async (entry) => {

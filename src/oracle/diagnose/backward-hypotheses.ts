@@ -1,27 +1,27 @@
 /**
- * Wrong gradients of attention (§4): dv, dq, dk, and dM's row sums.
+ * Wrong gradients of attention (§4): dv, dq, dk, and the row sums of dM.
  * @module
  */
 import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
-import { lives } from './lifetimes-seen.ts';
+import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { MOST_KEPT, type RowOptions, type Scene, type Sees } from './scene.ts';
 
-/** What of §4 is wrong; what is absent is right. */
+/** What is wrong in §4; what is left out is right. */
 export interface Change {
   readonly name: DiagnosisName;
   readonly sees?: Sees;
-  /** In the place of A, of a pair with this S. */
+  /** Instead of A, for a pair with this S. */
   readonly weight?: (query: number, S: number) => number;
-  /** In the place of P' - D. */
+  /** Instead of P' - D. */
   readonly change?: (query: number, key: number) => number;
-  /** Of query heads 0..R-1 of the group, those that count. */
+  /** Which query heads 0..R-1 of the group are summed. */
   readonly counts?: (r: number) => boolean;
-  /** Number of all query heads h = r' whose h mod G is the KV head, in the place of the group. */
+  /** Whether the query heads h with h mod G = g are summed, instead of the group of KV head g. */
   readonly modulo?: boolean;
   readonly factor?: number;
-  /** KV head that is read. */
+  /** The KV head that is read. */
   readonly from?: (head: number, query: number) => number;
   readonly scale?: number;
 }
@@ -30,7 +30,7 @@ function* changes(scene: Scene): Generator<Change> {
   const { scale, headDim: d, kvHeads: G, queryHeads: H } = scene.parameters;
   const { R } = scene;
   const causal: Sees = (_, i, j) => j <= i;
-  const small = scene.N <= MOST_KEPT; // a forward that nobody asked about takes O(N^2 d)
+  const small = scene.N <= MOST_KEPT; // each further forward pass takes O(N^2 d)
   if (R > 1) {
     yield { name: 'group-first', counts: (r) => r === 0 };
     yield { name: 'group-last', counts: (r) => r === R - 1 };
@@ -51,7 +51,7 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'backward-unmasked', sees: causal };
   const causalShift = (query: number): number => scene.causalLse(query);
   yield { name: 'backward-unmasked', sees: causal, weight: (query, S) => Math.exp(S - causalShift(query)) };
-  for (const { name, sees } of lives(scene)) {
+  for (const { name, sees } of wrongLifetimes(scene)) {
     if (name !== 'mask-ignored') yield { name, sees };
     if (small) yield { name, sees, ...ownForward(scene, { sees }) };
   }
@@ -75,7 +75,7 @@ function* changes(scene: Scene): Generator<Change> {
   }
 }
 
-/** Weights and P' - D of a forward with the same mistake. */
+/** The weights and P' - D of a forward pass that makes the same mistake. */
 function ownForward(scene: Scene, options: RowOptions): Required<Pick<Change, 'weight' | 'change'>> {
   const known = new Map<number, { lse: number; D: number }>();
   const forward = (query: number): { lse: number; D: number } => {
@@ -135,7 +135,7 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
   }
 };
 
-/** Numbers b H + h of the query heads that count for KV head `head`. */
+/** The numbers b H + h of the query heads that are summed for KV head `head`. */
 function groupOf(scene: Scene, { counts, modulo }: Change, head: number): number[] {
   const { kvHeads: G, queryHeads: H } = scene.parameters;
   const [b, g] = [Math.floor(head / G), head % G];
@@ -150,7 +150,7 @@ function weightOf(
   return weight ? weight(query, S) : Math.exp(S - scene.lse(query));
 }
 
-/** dS of a pair. */
+/** dS of a pair, before it is multiplied by the scale. */
 function slope(scene: Scene, made: Change, query: number, key: number): number {
   const change = made.change ? made.change(query, key) : scene.gain(query, key) - scene.D(query);
   return weightOf(scene, made, query, key) * change;
@@ -160,13 +160,14 @@ function axpy(a: number, x: Float64Array, row: number, y: Float64Array, d: numbe
   for (let c = 0; c < d; c++) y[c] = y[c] + a * x[row * d + c];
 }
 
-/** Wrong dM of one pair, summed over the group: [head, i, j]. */
+/** A wrong dM. */
 export interface WrongPair {
   readonly name: DiagnosisName;
+  /** dM of one pair, summed over the group. */
   readonly at: (head: number, i: number, j: number) => number;
 }
 
-/** dM of §4, summed over the query heads of the group. */
+/** The dM of §4, summed over the query heads of the group. */
 export function rightPair(scene: Scene): WrongPair['at'] {
   const exact = scene.parameters.rule === 'exact';
   return pairs(scene, (query, S) => Math.exp(S - (exact ? scene.lse(query) : scene.causalLse(query))));
@@ -188,7 +189,6 @@ function pairs(
   };
 }
 
-/** Wrong dM. */
 export function* wrongPairs(scene: Scene): Generator<WrongPair> {
   const { scale, rule } = scene.parameters;
   const { R } = scene;
@@ -213,7 +213,7 @@ export function* wrongPairs(scene: Scene): Generator<WrongPair> {
   }
 }
 
-/** dM's row sums. */
+/** The row sums of dM. */
 export const rowSumHypotheses: Hypotheses = function* (scene): Generator<Hypothesis> {
   for (const { name, at } of wrongPairs(scene)) {
     yield { name, predict: (row) => {

@@ -7,29 +7,32 @@ import { chunkEnd, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
-import { lives } from './lifetimes-seen.ts';
+import { wrongLifetimes } from './wrong-lifetimes.ts';
 import type { Scene, Sees } from './scene.ts';
 
-/** What of §8 is wrong; what is absent is right. */
+/** What is wrong in §8; what is left out is right. */
 interface Change {
   readonly name: DiagnosisName;
-  /** Entries whose last() is less than i + T + this are evicted: 1 is early, -1 late. */
+  /** A step that ends before token n evicts entries whose last() is below n + shift: 1 is early, -1 late. */
   readonly shift?: number;
+  /** Whether nothing is ever evicted. */
   readonly never?: boolean;
-  /** What is closed by the GLOBAL that ends at `at`: entries j with this last(). */
+  /** Which of the open LOCAL entries the GLOBAL that ends at `at` closes. */
   readonly closes?: (open: readonly number[], at: number, stepBegin: number) => readonly number[];
+  /** Whether the last of several GLOBALs in a step closes. */
   readonly lastGlobal?: boolean;
+  /** Whether a GLOBAL closes LOCAL entries that are closed already. */
   readonly again?: boolean;
-  /** Another last(j) as each step leaves it. */
+  /** Another last(j), at the end of each step. */
   readonly last?: (head: number, j: number) => number;
   readonly renumbers?: boolean;
 }
 
-/** What happens to one KV head's entries. */
-interface Story {
+/** What happens to the entries of one KV head. */
+interface History {
   readonly closedBy: Int32Array;
   readonly evictedAt: Int32Array;
-  /** Held positions after each step. */
+  /** The positions held after each step. */
   readonly held: readonly (readonly number[])[];
   readonly last: Int32Array;
 }
@@ -44,10 +47,10 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'closed-by-last', lastGlobal: true };
   yield { name: 'closes-again', again: true };
   yield { name: 'renumbered', renumbers: true };
-  for (const { name, last } of lives(scene)) if (last) yield { name, last };
+  for (const { name, last } of wrongLifetimes(scene)) if (last) yield { name, last };
 }
 
-function run(scene: Scene, head: number, change: Change): Story {
+function run(scene: Scene, head: number, change: Change): History {
   const { N, parameters: { steps, chunk: C } } = scene;
   const { own } = scene.plan(head);
   const last = new Int32Array(N).fill(FOREVER);
@@ -101,16 +104,16 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
     yield* forwardHypotheses(scene, 'out');
   }
   for (const change of changes(scene)) {
-    const stories: Story[] = [];
-    const story = (head: number): Story => (stories[head] ??= run(scene, head, change));
+    const histories: History[] = [];
+    const history = (head: number): History => (histories[head] ??= run(scene, head, change));
     const live: Uint8Array[] = [];
     const held = (head: number, r: number): Uint8Array => (live[head * scene.parameters.steps.length + r] ??= (() => {
       const all = new Uint8Array(N);
-      for (const j of story(head).held[r]) all[j] = 1;
+      for (const j of history(head).held[r]) all[j] = 1;
       return all;
     })());
-    const predict = output === 'cache_closed_by' ? (row: number) => [story(Math.floor(row / N)).closedBy[row % N]]
-      : output === 'cache_evicted_at' ? (row: number) => [story(Math.floor(row / N)).evictedAt[row % N]]
+    const predict = output === 'cache_closed_by' ? (row: number) => [history(Math.floor(row / N)).closedBy[row % N]]
+      : output === 'cache_evicted_at' ? (row: number) => [history(Math.floor(row / N)).evictedAt[row % N]]
         : (row: number) => [held(Math.floor(row / N) % heads, Math.floor(row / (N * heads)))[row % N]];
     if (output !== 'cache_out') {
       yield { name: change.name, predict };
@@ -119,14 +122,14 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
     if (change.renumbers) continue;
     const steps = stepsOf(scene);
     const sees: Sees = (head, i, j) => {
-      const gone = story(head).evictedAt[j];
-      return j <= i && i <= story(head).last[j] && (gone < 0 || gone >= steps[i]);
+      const gone = history(head).evictedAt[j];
+      return j <= i && i <= history(head).last[j] && (gone < 0 || gone >= steps[i]);
     };
     yield { name: change.name, sees, predict: seeing(scene, sees) };
   }
 };
 
-/** The step that takes in token i. */
+/** By token, the step that takes it in. */
 function stepsOf({ parameters: { steps } }: Scene): number[] {
   return steps.flatMap((T, r) => Array.from({ length: T }, () => r));
 }
@@ -141,7 +144,7 @@ function seeing(scene: Scene, sees: Sees): (row: number) => ArrayLike<number> {
   };
 }
 
-/** Books kept right, but queries that attend to other entries. */
+/** Caches whose bookkeeping is right, but whose queries attend to the wrong entries. */
 function* attending(scene: Scene): Generator<Hypothesis> {
   const { N, parameters: { steps, window: W, chunk: C } } = scene;
   const step = stepsOf(scene);

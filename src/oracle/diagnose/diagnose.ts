@@ -1,9 +1,10 @@
 /**
- * What is wrong with someone's outputs: the first failing one is compared with what each known mistake would have made.
+ * Says what is wrong with someone's outputs, by comparing the first that fails with what each known mistake would have
+ * made of it.
  *
- * A hypothesis is believed if, over the rows that are looked at, what it leaves unexplained is less than a quarter of
- * the deviation from the truth (root of the sum of squares; whole numbers: nothing at all), and of those the one that
- * leaves least, with every other that leaves at most twice as much.
+ * A hypothesis is plausible if, over a sample of rows, it leaves less than a quarter of the deviation from the truth
+ * unexplained (as the root of the sum of squares; for integers, nothing at all). Those believed are the plausible one
+ * that leaves the least, and every other that leaves at most twice as much.
  * @module
  */
 import { backwardHypotheses, rowSumHypotheses } from './backward-hypotheses.ts';
@@ -13,7 +14,7 @@ import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import { genericHypotheses, misplaced } from './generic-hypotheses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
-import { lives } from './lifetimes-seen.ts';
+import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { Scene } from './scene.ts';
 import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses } from './type-hypotheses.ts';
@@ -21,11 +22,12 @@ import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.t
 import type { Diagnose } from '../judge/verify.ts';
 import { wordsOf } from './wording.ts';
 
-const BELIEVED = 0.25;
+/** The share of the deviation that a plausible hypothesis may leave unexplained. */
+const PLAUSIBLE = 0.25;
 
 const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N } = scene;
-  for (const { name, sees, last } of lives(scene)) {
+  for (const { name, sees, last } of wrongLifetimes(scene)) {
     if (output === 'mask') {
       yield { name, sees, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
     } else if (last) yield { name, sees, predict: (n) => [last(Math.floor(n / N), n % N)] };
@@ -40,17 +42,17 @@ const KNOWN: Readonly<Record<OutputName, Hypotheses>> = {
   cache_out: cacheHypotheses, cache_bytes: cacheHypotheses,
 };
 
-/** Names the likeliest mistake behind the first failing output. */
+/** Names the most likely mistake behind the first failing output. */
 export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const report = reports.find(({ status }) => status === 'fail');
   if (!report) return { diagnosis: unusable(reports) };
   const scene = new Scene(oracleCase, outputs, dtype);
   const output = report.name as OutputName;
   const divergence = divergenceOf(oracleCase.expected, outputs, reports)!;
-  const seen = new Sample(scene, output, report, oracleCase.notCompared[output] ?? []);
+  const sample = new Sample(scene, output, report, oracleCase.notCompared[output] ?? []);
   const pools = [[...KNOWN[output](scene, output), ...misplaced(scene, output)], genericHypotheses(scene, output)];
-  const believed = pools.map((known) => best(seen, known)).find(({ length }) => length > 0) ?? [];
-  const name = believed[0]?.name ?? seen.lastResort();
+  const believed = pools.map((known) => best(sample, known)).find(({ length }) => length > 0) ?? [];
+  const name = believed[0]?.name ?? sample.lastResort();
   const candidates = [...new Set([name, ...believed.map((each) => each.name)])];
   const { words, key } = wordsOf(scene, output, divergence, believed[0]?.sees);
   const also = candidates.slice(1, 3).map((each) => DIAGNOSES[each]);
@@ -67,18 +69,18 @@ function unusable(reports: readonly TensorReport[]): Diagnosis {
   return { cause: 'unusable', name, candidates: [name], words: `${bad.name}: ${bad.note}. ${DIAGNOSES[name as DiagnosisName]}` };
 }
 
-/** Hypotheses that explain the sample, the best first; those as good follow in the order in which they are known. */
+/** The hypotheses to believe, in the order in which they are known. */
 function best(sample: Sample, known: Iterable<Hypothesis>): Hypothesis[] {
   const good: { hypothesis: Hypothesis; left: number }[] = [];
   for (const hypothesis of known) {
     const left = sample.unexplained(hypothesis);
-    if (left < BELIEVED) good.push({ hypothesis, left });
+    if (left < PLAUSIBLE) good.push({ hypothesis, left });
   }
   const least = Math.min(...good.map(({ left }) => left));
   return good.filter(({ left }) => left <= 2 * least + 1e-9).map(({ hypothesis }) => hypothesis);
 }
 
-/** Rows of an output to look at: the first that fails, those furthest off, and some of all. */
+/** Rows of an output to look at: the first that fails, some of those furthest off, and some spread over all. */
 class Sample {
   readonly #scene: Scene;
   readonly #output: OutputName;
@@ -119,7 +121,7 @@ class Sample {
     return true;
   }
 
-  /** Distance to the truth; what is not finite is as far off as the truth is from 0. */
+  /** The distance to the truth. An output that is not finite counts as being as far off as the truth is from 0. */
   #deviation(row: number): number {
     let squares = 0;
     this.#numbers(row, (actual, truth) => {
@@ -129,9 +131,9 @@ class Sample {
     return Math.sqrt(squares);
   }
 
-  /** Share of the deviation that a hypothesis leaves unexplained; Infinity beyond what is believed. */
+  /** The share of the deviation that a hypothesis leaves unexplained, or Infinity if it is not plausible. */
   unexplained({ predict }: Hypothesis): number {
-    const most = BELIEVED * BELIEVED * this.#squares;
+    const most = PLAUSIBLE * PLAUSIBLE * this.#squares;
     const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
     let left = 0;
     for (const row of this.#rows) {
@@ -148,7 +150,7 @@ class Sample {
     return Math.sqrt(left / this.#squares);
   }
 
-  /** If no mistake that is known explains it: no numbers, too little precision, or unknown. */
+  /** The diagnosis if no known mistake explains the sample: NaN, too little precision, or unknown. */
   lastResort(): DiagnosisName {
     if (this.#exact) return 'unknown';
     let [squares, of, nan] = [0, 0, false];

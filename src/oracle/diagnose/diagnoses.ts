@@ -1,5 +1,5 @@
 /**
- * What the oracle can recognise, by the names that its reports and the mutation suite share.
+ * The mistakes that the oracle recognises, by the names that its reports and the mutation suite share.
  * @module
  */
 import type { Diagnosis } from '../types.ts';
@@ -164,18 +164,18 @@ const BY_CAUSE = {
   types: TYPES, mask: MASK, arithmetic: ARITHMETIC, rounding: ROUNDING, nan: NAN, cache: CACHE, unusable: UNUSABLE,
 } as const;
 
-/** A name of DIAGNOSES. */
+/** A key of DIAGNOSES. */
 export type DiagnosisName =
   | keyof typeof TYPES | keyof typeof MASK | keyof typeof ARITHMETIC | keyof typeof ROUNDING | keyof typeof NAN
   | keyof typeof CACHE | keyof typeof UNUSABLE | 'unknown';
 
-/** Name: in words, after "Looks like: ". */
+/** What each name means, worded to follow "Looks like: ". */
 export const DIAGNOSES: Readonly<Record<DiagnosisName, string>> = {
   ...TYPES, ...MASK, ...ARITHMETIC, ...ROUNDING, ...NAN, ...CACHE, ...UNUSABLE,
   unknown: 'nothing that the oracle knows',
 };
 
-/** What kind of mistake a name is. */
+/** The kind of mistake that a name stands for. */
 export function causeOf(name: DiagnosisName): Diagnosis['cause'] {
   const causes = Object.keys(BY_CAUSE) as (keyof typeof BY_CAUSE)[];
   return causes.find((cause) => Object.hasOwn(BY_CAUSE[cause], name)) ?? 'arithmetic';

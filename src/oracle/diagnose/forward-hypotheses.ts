@@ -1,23 +1,23 @@
 /**
- * Wrong forwards (§3): out, lse, and the cache's out.
+ * Wrong forward passes (§3): out, lse and cache_out.
  * @module
  */
 import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
-import { lives } from './lifetimes-seen.ts';
+import { wrongLifetimes } from './wrong-lifetimes.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
 
-/** A hypothesis about rows, given what it makes of each. */
+/** Makes the hypothesis that computes each row by `make`. */
 type By = (name: DiagnosisName, make: (query: number) => Made) => Hypothesis;
 
-/** What a wrong softmax makes of a row. */
+/** The results of a row. */
 interface Made {
   readonly out: ArrayLike<number>;
   readonly lse: number;
 }
 
-/** What a right softmax makes of a row, and the parts of it. */
+/** The results of a correct softmax of a row, with its intermediate values. */
 interface Parts extends Made {
   readonly m: number;
   readonly E: readonly number[];
@@ -39,7 +39,7 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
   const by: By = (name, make) => ({ name, predict: (query) => pick(make(query)) });
   const changed = (name: DiagnosisName, options: (head: number, query: number) => RowOptions): Hypothesis =>
     by(name, (query) => attend(scene, scene.row(query, options(scene.headOf(query), query))));
-  for (const { name, sees } of lives(scene)) yield { ...changed(name, () => ({ sees })), sees };
+  for (const { name, sees } of wrongLifetimes(scene)) yield { ...changed(name, () => ({ sees })), sees };
   yield* wrongHeads(scene, changed);
   const { scale, headDim: d } = scene.parameters;
   yield changed('scale-own', () => ({ scale: 1 / Math.sqrt(d) }));
@@ -110,7 +110,11 @@ function* wrongOnline(scene: Scene, by: By): Generator<Hypothesis> {
   }
 }
 
-/** Tiles of keys, ascending, with one rescaling forgotten. @param later Whether a stale maximum rescales later. */
+/**
+ * Online softmax over tiles of keys in ascending order, with one rescaling forgotten.
+ *
+ * @param later Whether a stale maximum is made up for in later tiles.
+ */
 function online(
   scene: Scene, row: Row, name: 'online-output' | 'online-sum' | 'online-stale', tile: number, later: boolean,
 ): Made {
@@ -134,7 +138,7 @@ function online(
   return { out: o.map((x) => x / Z), lse: m + Math.log(Z) };
 }
 
-/** Rows with hidden keys, and which of them are seen. */
+/** Rows that include hidden keys (the causal ones, or all), and which of their keys are visible. */
 function wideRows(scene: Scene): { rows: readonly ((query: number) => Row)[]; seen: (row: Row) => boolean[] } {
   const causal = (query: number): Row => scene.row(query, { sees: (_, i, j) => j <= i });
   const all = (query: number): Row => scene.row(query, { sees: () => true });
@@ -189,7 +193,7 @@ function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
   yield by('values-from-keys', (query) => attend(scene, scene.row(query), scene.k));
 }
 
-/** What is not finite, and -infinity minus -infinity. */
+/** Numbers that are not finite in hidden keys, and -infinity minus -infinity. */
 function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
   const { N } = scene;
   const { rows, seen } = wideRows(scene);
@@ -235,7 +239,7 @@ function* notFinite(scene: Scene, by: By): Generator<Hypothesis> {
   }
 }
 
-/** Does any query of the row's tile see a key of tile t? */
+/** Whether any query of the row's tile sees a key of tile t. */
 function blockSees(scene: Scene, { head, i }: Row, t: number, tile: number): boolean {
   const first = i - i % tile;
   for (let other = first; other < Math.min(first + tile, scene.N); other++) {
@@ -244,7 +248,7 @@ function blockSees(scene: Scene, { head, i }: Row, t: number, tile: number): boo
   return false;
 }
 
-/** Too little precision, in orders that kernels have. */
+/** Too little precision, in the places where kernels round. */
 function* wrongNumbers(scene: Scene, by: By): Generator<Hypothesis> {
   const names = [
     ['F16', 'probabilities-f16', 'accumulated-f16'], ['BF16', 'probabilities-bf16', 'accumulated-bf16'],

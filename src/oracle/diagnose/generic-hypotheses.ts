@@ -1,5 +1,5 @@
 /**
- * Mistakes that any output may have, whatever it is: written elsewhere, not written, or off by a factor.
+ * Mistakes that any output may have: written to the wrong place, not written, or off by a factor.
  * @module
  */
 import type { FloatDtype } from '../../formats/named-tensor.ts';
@@ -7,7 +7,7 @@ import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
 
-/** Right numbers in wrong places, or not written. */
+/** Right numbers in wrong places, or not written at all. */
 export const misplaced: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N, d } = scene;
   const truth = scene.truth(output);
@@ -37,7 +37,7 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   }
 };
 
-/** Mistakes of storage, sign and factor; and single keys. */
+/** Wrong storage, sign or factor; and single keys too many or too few. */
 export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { d } = scene;
   const truth = scene.truth(output);
@@ -57,7 +57,7 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
     own += truth[n] * truth[n];
   }
   const factor = both / own;
-  // A factor fits anything a little: it must leave next to nothing.
+  // The best factor always explains a little, so believe it only if it leaves next to nothing.
   let left = 0;
   for (let n = 0; n < truth.length; n++) if (Number.isFinite(truth[n])) left += (actual[n] - factor * truth[n]) ** 2;
   if (left < 1e-6 * own * (factor - 1) ** 2 && factor !== 0 && Math.abs(factor + 1) > 1e-4) {
@@ -66,7 +66,7 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
   if (output === 'out') yield* oneKey(scene);
 };
 
-/** Rows from which one key more, or one less, is seen. */
+/** Rows that see one key too many, or one too few. */
 function* oneKey(scene: Parameters<Hypotheses>[0]): Generator<Hypothesis> {
   const { N, d } = scene;
   const actual = scene.outputs.out.data;

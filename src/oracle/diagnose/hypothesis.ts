@@ -1,5 +1,5 @@
 /**
- * A mistake as a hypothesis: what an implementation that makes it would hand in.
+ * Hypotheses: what an implementation that makes a certain mistake would output.
  * @module
  */
 import type { DiagnosisName } from './diagnoses.ts';
@@ -9,20 +9,20 @@ import type { OutputName } from '../types.ts';
 /** One way to make a mistake. */
 export interface Hypothesis {
   readonly name: DiagnosisName;
-  /** Row `row` of the output in question: the numbers along d of out, dq, dk, dv, 3 of dscores, else one. */
+  /** Row `row` of the output in question: d numbers of out, dq, dk and dv, 3 of dscores, else 1. */
   readonly predict: (row: number) => ArrayLike<number>;
-  /** What its queries see, if that is what is wrong. */
+  /** The mask, if that is what is wrong. */
   readonly sees?: Sees;
 }
 
-/** Every way the oracle knows to get one output wrong, the likelier first. */
+/** Every way the oracle knows to get one output wrong, the most likely first. */
 export type Hypotheses = (scene: Scene, output: OutputName) => Iterable<Hypothesis>;
 
-/** Numbers in a row of an output. */
+/** How many numbers a row of an output has. */
 export function rowWidth(output: OutputName, headDim: number): number {
   if (output === 'dscores') return 3;
   return ['out', 'dv', 'dq', 'dk', 'cache_out'].includes(output) ? headDim : 1;
 }
 
-/** Sizes of tiles that kernels have. */
+/** The sizes of tiles that kernels use. */
 export const TILES = [16, 32, 64, 128, 8] as const;

@@ -1,24 +1,24 @@
 /**
- * A case as the diagnosis looks at it: products of single pairs, and rows of the algorithm with a step of it replaced.
+ * A case as the diagnosis needs it: products of single pairs, and rows of the algorithm with one step replaced.
  * @module
  */
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { planOf } from '../cases/type-sums.ts';
 import type { CaseParameters, ClaimedDtype, OracleCase, OutputName, Tensors } from '../types.ts';
 
-/** May query i of KV head `head` = b G + g see key j? */
+/** Whether query i of KV head `head` = b G + g may see key j. */
 export type Sees = (head: number, i: number, j: number) => boolean;
 
-/** One KV head's types, unfinished chunks GLOBAL, and §5's e(c) and previous GLOBAL by chunk. */
+/** What planOf() says about one KV head: its types, e(c) of §5, and the previous GLOBAL of each chunk. */
 export type Plan = ReturnType<typeof planOf>;
 
-/** How a row is computed; what is absent is right. */
+/** What is wrong in the computation of a row; what is left out is right. */
 export interface RowOptions {
   readonly sees?: Sees;
-  /** KV head whose keys and values are read, in the place of the query's own. */
+  /** The KV head whose keys and values are read instead of the query's own. */
   readonly from?: number;
   readonly scale?: number;
-  /** Numbers of each product that count. */
+  /** How many of the d terms of each product are summed. */
   readonly dims?: number;
 }
 
@@ -27,16 +27,16 @@ export interface Row {
   readonly query: number;
   readonly i: number;
   readonly head: number;
-  /** KV head that keys and values come from. */
+  /** The KV head that keys and values come from. */
   readonly from: number;
   readonly keys: readonly number[];
   readonly S: readonly number[];
 }
 
-/** Products are kept, a row at a time, up to this many tokens. */
+/** The largest number of tokens for which products are kept instead of computed again. */
 export const MOST_KEPT = 512;
 
-/** Queries are numbered (b H + h) N + i, keys (b G + g) N + j. */
+/** Numbers queries as (b H + h) N + i and keys as (b G + g) N + j. */
 export class Scene {
   readonly parameters: CaseParameters;
   readonly inputs: Tensors;
@@ -45,7 +45,7 @@ export class Scene {
   readonly dtype: ClaimedDtype;
   readonly N: number;
   readonly d: number;
-  /** Query heads of a KV head. */
+  /** Query heads per KV head. */
   readonly R: number;
   /** B G. */
   readonly heads: number;
@@ -74,13 +74,13 @@ export class Scene {
     this.R = parameters.queryHeads / parameters.kvHeads;
     this.heads = parameters.batch * parameters.kvHeads;
     this.chunks = Math.ceil(this.N / parameters.chunk);
-    const real = (name: string): Float64Array => (inputs[name]?.data ?? new Float64Array(0)) as Float64Array;
-    [this.q, this.k, this.v, this.dout] = [real('q'), real('k'), real('v'), real('dout')];
+    const floats = (name: string): Float64Array => (inputs[name]?.data ?? new Float64Array(0)) as Float64Array;
+    [this.q, this.k, this.v, this.dout] = [floats('q'), floats('k'), floats('v'), floats('dout')];
     this.types = ((expected.types ?? inputs.types) as IntegerTensor).data;
     this.last = (expected.last as IntegerTensor).data;
   }
 
-  /** exp as the claim has it: float32 overflows. */
+  /** exp in the claimed arithmetic, where float32 may overflow. */
   exp(x: number): number {
     return this.dtype === 'f64' ? Math.exp(x) : Math.fround(Math.exp(x));
   }
@@ -93,7 +93,7 @@ export class Scene {
     return Math.floor(query / (this.N * this.R));
   }
 
-  /** Queries of token i by the query heads of `head`. */
+  /** The queries of token i in the query heads that read KV head `head`. */
   queriesOf(head: number, i: number): number[] {
     return Array.from({ length: this.R }, (_, r) => (head * this.R + r) * this.N + i);
   }
@@ -103,10 +103,10 @@ export class Scene {
     return (this.#plans[head] ??= planOf(this.types.slice(head * chunks, (head + 1) * chunks), N, parameters.chunk));
   }
 
-  /** §2. */
+  /** The mask of §2. */
   readonly sees: Sees = (head, i, j) => j <= i && i <= this.last[head * this.N + j];
 
-  /** q . k of a query and a key of any KV head, not scaled. */
+  /** q . k, unscaled, of a query and a key of any KV head. */
   product(query: number, key: number, dims: number = this.d): number {
     if (dims !== this.d || this.N > MOST_KEPT) return this.#dot(this.q, query, this.k, key, dims);
     return this.#kept(this.#products, query, key, this.q, this.k);
@@ -136,7 +136,7 @@ export class Scene {
     return sum;
   }
 
-  /** Keys that `query` sees, with S. */
+  /** The keys that `query` sees, with their S. */
   row(query: number, { sees = this.sees, from, scale = this.parameters.scale, dims }: RowOptions = {}): Row {
     const { N } = this;
     const head = this.headOf(query);
@@ -148,7 +148,7 @@ export class Scene {
     return { query, i, head, from: source, keys, S };
   }
 
-  /** sum_j weights[n] v_j of a row. */
+  /** The sum of weights[n] v_j over the keys j = keys[n] of a row. */
   weigh({ keys, from }: Row, weights: ArrayLike<number>, values: Float64Array = this.v): Float64Array {
     const { N, d } = this;
     const out = new Float64Array(d);
@@ -159,7 +159,7 @@ export class Scene {
     return out;
   }
 
-  /** lse_i of §3, as expected. */
+  /** The true lse_i of §3. */
   lse(query: number): number {
     return this.truth('lse')[query];
   }
@@ -171,7 +171,7 @@ export class Scene {
     return m;
   }
 
-  /** n_i of §4, rule `bounded`. */
+  /** n_i of §4 by the rule `bounded`. */
   causalLse(query: number): number {
     let norm = this.#norms.get(query);
     if (norm === undefined) {

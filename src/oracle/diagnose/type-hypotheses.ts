@@ -10,7 +10,7 @@ import type { Scene } from './scene.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 
-/** Scores, noise and what is forced, of a token (or chunk) t = (b G + g) Nc + c. */
+/** The scores and noise of a chunk t = (b G + g) Nc + c, and whether it is forced to be GLOBAL. */
 interface Scored {
   readonly scores: readonly number[];
   readonly noise: readonly number[];
@@ -72,7 +72,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
   type Sums = (head: number, c: number) => number;
   const by = (name: DiagnosisName, sums: Sums): Hypothesis =>
     ({ name, predict: (row) => [sums(Math.floor(row / chunks), row % chunks)] });
-  /** Sum of columns j of chunk c over rows i from..to(j). */
+  /** The sum of dM over the columns j of chunk c and the rows from..to(j). */
   const column = (at: WrongPair['at'], head: number, c: number, to: (j: number) => number, from = 0): number => {
     let total = 0;
     for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
@@ -88,7 +88,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     which === 'dw' ? column(at, head, c, () => windowTo(c))
       : which === 'dl' ? column(at, head, c, () => end(head, c))
         : column(at, head, c, () => N - 1) - closed(at, head, c, (k) => end(head, k));
-  /** §5's negative term: LOCAL chunks that c closes, or would close, up to `to`. */
+  /** The negative term of §5: LOCAL chunks k that c closes or would close, over the rows after c up to to(k). */
   const closed = (
     at: WrongPair['at'], head: number, c: number, to: (k: number) => number,
     { nearest, all }: { nearest?: boolean; all?: boolean } = {},
@@ -115,7 +115,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     yield by('dw-long', (head, c) => column(dM, head, c, () => windowTo(c) + 1));
     yield by('dw-short', (head, c) => column(dM, head, c, () => windowTo(c) - 1));
     yield by('dw-partial-dropped', (head, c) => (windowTo(c) > N - 1 ? 0 : plain(dM, 'dw')(head, c)));
-    // Past its rows lie those of the next head: of dM, or of q, do, lse and D beside this head's keys.
+    // Past the rows of one head lie those of the next: rows of dM, or of q, do, lse and D against this head's keys.
     const norm = (query: number): number => (scene.parameters.rule === 'exact' ? scene.lse(query) : scene.causalLse(query));
     const ofNext = (head: number, i: number, j: number): number => {
       let total = 0;
@@ -172,7 +172,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
   }
 };
 
-/** The same, each pair worked out once. */
+/** The same, but computing each pair only once. */
 function kept(scene: Scene, at: WrongPair['at']): WrongPair['at'] {
   const { N } = scene;
   if (N > 512) return at;

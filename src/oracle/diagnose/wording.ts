@@ -1,12 +1,12 @@
 /**
- * Where someone's outputs first leave the algorithm, for people.
+ * Says in words where someone's outputs first depart from the algorithm.
  * @module
  */
 import { chunkOf, FOREVER, TOKEN_TYPE_NAMES, TokenType } from '../../core/lifetime.ts';
 import type { Scene, Sees } from './scene.ts';
 import type { Divergence, OutputName } from '../types.ts';
 
-/** One line, and the key it is about if the output does not say one. */
+/** One line, and the key that it is about if the divergence does not name one. */
 export function wordsOf(
   scene: Scene, output: OutputName, divergence: Divergence, sees: Sees | undefined,
 ): { words: string; key?: number } {
@@ -50,7 +50,7 @@ export function wordsOf(
 
 const shown = (x: number): string => String(Number(x.toPrecision(6)));
 
-/** A pair that `sees` and §2 judge differently, of the query or the key in question if there is one. */
+/** A pair on which `sees` and §2 differ, of the query or key in question if there is one. */
 function differs(
   scene: Scene, sees: Sees, head: number, query: number | undefined, key: number | undefined,
 ): { i: number; j: number; seen: boolean } | undefined {
@@ -71,12 +71,12 @@ function pairWords(scene: Scene, head: number, i: number, j: number, seen: boole
   return `batch ${Math.floor(head / G)}, KV head ${head % G}, query ${i} ${verb} key ${j}: ${what}`;
 }
 
-/** "LOCAL, closed by the GLOBAL at 512 (last = 512)". */
+/** Such as "LOCAL, closed by the GLOBAL at 512 (last = 512)". */
 function keyWords(scene: Scene, head: number, j: number): string {
   const { chunk } = scene.parameters;
   const type = scene.plan(head).own[chunkOf(j, chunk)];
   const last = scene.last[head * scene.N + j];
-  if (type === TokenType.GLOBAL) return 'GLOBAL, seen for ever';
+  if (type === TokenType.GLOBAL) return 'GLOBAL, visible for ever';
   if (type === TokenType.WINDOW) return `WINDOW (last = ${last})`;
   if (last === FOREVER) return 'LOCAL, closed by no GLOBAL yet';
   return `LOCAL, closed by the GLOBAL ${chunk > 1 ? 'chunk that ends ' : ''}at ${last} (last = ${last})`;

@@ -1,22 +1,23 @@
 /**
- * How far honest outputs may lie from the truth: an a-priori rounding analysis, with nothing measured or tuned.
+ * How far correct outputs may lie from the truth, by an a-priori rounding analysis in which nothing is measured or
+ * tuned.
  *
- * Every rounding below gets the bound of its kind (u for an f32 operation, n u for a sum of n terms in any order:
- * Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1 and §4.2; products of roundings beyond the
- * first order are left out, except under exp, where they are kept). Per pair only norms of rows are used.
+ * Every rounding below gets the bound of its kind: u for an f32 operation, n u for a sum of n terms in any order
+ * (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1 and §4.2). Products of roundings are left out,
+ * except under exp, where they are kept. Per pair, only norms of rows are used.
  *
- *     u     2^-24 (f64: 2^-53), and 2^-53 because the truth is itself computed in float64
- *     s     where P, dS, o and results may be stored: 2^-11 f16, 2^-8 bf16, else u
- *     tiny  what may vanish: spacing of f16's subnormals; else the smallest normal, which may be flushed to 0
- *     exp   (6 + 4|x|) u, log 6 u relative or 8 u absolute, division 5 u: WGSL's, the weakest of the languages
+ *     u     2^-24 (f64: 2^-53), plus 2^-53 because the truth is itself computed in float64
+ *     s     the roundoff of the dtype that P, dS, o and results may be stored in: 2^-11 f16, 2^-8 bf16, else u
+ *     tiny  what may vanish: the spacing of f16's subnormals; else the smallest normal, which may be flushed to 0
+ *     exp   (6 + 4|x|) u, log 6 u relative or 8 u absolute, division 5 u: as WGSL, the least accurate language, allows
  *
- * With n_i the visible keys of row i, m_i their maximum, x = m_i - S, L = log Z:
+ * With n_i the number of visible keys of row i, m_i the maximum of their S, x = m_i - S and L = log Z:
  *
- *     S      (d + 5) u |scale| |q||k|: d for the product, 5 for a scale that is rounded, and folded with log2(e)
- *     E      lambda = S's + u (|m| + 11 |x| + 6 + 7 rho), the error of its logarithm: rounding m folded, x twice (once
- *            for exp, once for the rescalings on the way from an older maximum) and exp, and each of rho rescalings.
- *            rho: new maxima in the order of keys, or against it, or visible keys, at most one per tile of 16
- *     Z      log(sum A e^lambda) =: Lambda, by the first row alone (Jensen: also a bound downwards)
+ *     S      (d + 5) u |scale| |q||k|: d for the product, 5 for a scale that is rounded and multiplied by log2(e)
+ *     E      lambda = S's + u (|m| + 11 |x| + 6 + 7 rho), the error of its logarithm: the rounding of m, x twice (once
+ *            for exp, once for the rescalings on the way from an older maximum), exp, and each of rho rescalings. rho
+ *            counts new maxima in the order of keys or in reverse, or the visible keys, at most one per tile of 16
+ *     Z      log(sum A e^lambda) =: Lambda bounds the error of log Z upwards, and by Jensen's inequality downwards
  *     lse    l = Lambda + u (n + 14 + 15 L + 4 |m| + 2 |lse|)
  *     A      r = e^(lambda + l) - 1, relative: recomputed from lse as the backward does, or E / Z
  *     out    sum_j A max|v_j| (r + s + (n + 6) u) + tiny sum_j max|v_j|
@@ -24,9 +25,9 @@
  *     dS     A ((1 + r) (P' + D) + |P' - D| (r + s + 4 u)) + tiny
  *     dv_j   sum_i max|do_i| (A (r + s + n u) + tiny)
  *     dq_i   |scale| sum_j max|k_j| (dS's + |dS| (n + 4) u)        dk_j likewise over i, and max|q_i|
- *     dM     as dS without s, its weight from lse over the visible or (`bounded`) over all keys
+ *     dM     as dS without s, with weights from the lse over visible keys or (`bounded`) over all causal keys
  *     dm_rows, dg, dl, dw    sums of dM's and of |dM| n u, over the pairs of §5, subtracted ones included
- *     dscores  y's relative error by the same rules, s for y stored, and the budgets of dg, dl, dw as stored
+ *     dscores  see score-budget.ts
  *
  * To each value compare.ts adds the rounding of its own storage.
  * @module
@@ -36,14 +37,14 @@ import { forEachTile, type HeadPairs, pairsOf } from '../cases/pairs.ts';
 import { typeSums } from '../cases/type-sums.ts';
 import type { ClaimedDtype, OracleCase } from '../types.ts';
 
-/** The roundoffs of a claim, see above. */
+/** The roundoffs u, s and tiny of a claimed dtype. */
 export interface Roundoffs {
   readonly u: number;
   readonly s: number;
   readonly tiny: number;
 }
 
-/** Roundoff of each dtype's storage. */
+/** The roundoff of storing in each dtype. */
 export const STORAGE: Readonly<Record<ClaimedDtype, number>> = {
   f64: 2 ** -53, f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8,
 };
@@ -65,12 +66,15 @@ export interface HeadProblem {
   readonly chunk: number;
 }
 
-/** Budgets of one KV head by output, one per row, before storage: out, lse, dq [R,N]; dv, dk, dm_rows [N]; d* [Nc]. */
+/**
+ * The budgets of one KV head by output, one per row, without the rounding of storage: out, lse, dq [R,N];
+ * dv, dk, dm_rows [N]; dw, dl, dg [Nc].
+ */
 export type HeadBudgets = Readonly<Partial<Record<
   'out' | 'lse' | 'dv' | 'dq' | 'dk' | 'dm_rows' | 'dw' | 'dl' | 'dg', Float64Array
 >>>;
 
-/** KV head `head` = b G + g of a case whose last() is known. */
+/** The problem of KV head g of batch b, where `head` = b G + g, of a case whose last() is known. */
 export function problemOf({ parameters, inputs, expected }: OracleCase, head: number): HeadProblem {
   const { tokens: N, window, chunk } = parameters;
   const cut = (name: string, length: number): Int32Array =>
@@ -80,13 +84,13 @@ export function problemOf({ parameters, inputs, expected }: OracleCase, head: nu
   };
 }
 
-/** e^x - 1 from above, cheap for small x. */
+/** An upper bound of e^x - 1 that is cheap for small x. */
 const grown = (x: number): number => (x < 1 ? x + x * x : Math.expm1(x));
 
 /**
- * The budgets of one KV head: the pass over all its pairs.
+ * The budgets of one KV head, by one pass over all its pairs.
  *
- * @param onProgress Told the pairs of each tile as it is done.
+ * @param onProgress Called after each tile with its number of pairs.
  */
 export function headBudgets(
   problem: HeadProblem, dtype: ClaimedDtype, onProgress: (pairs: number) => void = () => undefined,
@@ -99,7 +103,7 @@ export function headBudgets(
   const [Q, K, V] = [norms(q, d), norms(k, d), norms(v, d)];
   const dO = dout && norms(dout, d);
   const [out, lse, dq] = [new Float64Array(R * N), new Float64Array(R * N), new Float64Array(R * N)];
-  // Per key: errors, magnitudes and visible queries, turned into budgets at the end.
+  // Errors, magnitudes and numbers of visible queries by key, which become budgets at the end.
   const [dv, dvSize, dk, dkSize, dkTiny, seen, dm] = Array.from({ length: 7 }, () => new Float64Array(N)) as
     [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
   const sums = dO && typeSums(problem.types, N, problem);
@@ -162,7 +166,7 @@ export function headBudgets(
         seen[j] = seen[j] + 1;
       }
       dq[row] = scale * (dqError + dqSize * (n + 4) * u) + tinyS * dqTiny;
-      // dM: all causal keys.
+      // dM takes all causal keys.
       causal.solve(S, start, all, i + 1, i, unitS, K.length);
       if (rule === 'exact') causal.weighBy(visible, i + 1, unitS, K.length);
       let [rowError, rowSize] = [0, 0];
@@ -194,7 +198,7 @@ export function headBudgets(
   return { out, lse, dv, dq, dk, dm_rows: dm, dw: of(2), dl: of(1), dg: of(0) };
 }
 
-/** Length and largest magnitude of each row of x [...,d]. */
+/** The length and the largest magnitude of each row of x [...,d]. */
 function norms(x: Float64Array, d: number): { readonly length: Float64Array; readonly largest: Float64Array } {
   const [length, largest] = [new Float64Array(x.length / d), new Float64Array(x.length / d)];
   for (let row = 0; row < length.length; row++) {
@@ -209,12 +213,12 @@ function norms(x: Float64Array, d: number): { readonly length: Float64Array; rea
   return { length, largest };
 }
 
-/** Softmax of one row over some keys, and what rounding does to it. */
+/** The softmax of one row over some keys, and what rounding may do to it. */
 class RowLogSum {
   /** A and its relative error r, in the order of the keys. */
   readonly A: Float64Array;
   readonly relative: Float64Array;
-  /** Error of lse: l. */
+  /** The error l of lse. */
   error = 0;
   #lse = 0;
   #x: Float64Array;
@@ -227,7 +231,7 @@ class RowLogSum {
     this.#u = u;
   }
 
-  /** Keys keys[0..n-1] of query i; S of key j at start + j; `unit` times kLength[j] bounds its error. */
+  /** Solves query i over keys[0..n-1]. S of key j is at start + j, and `unit` times kLength[j] bounds its error. */
   solve(
     S: Float64Array, start: number, keys: Int32Array, n: number, i: number, unit: number, kLength: Float64Array,
   ): void {
@@ -271,7 +275,7 @@ class RowLogSum {
     [this.error, this.#lse, this.#max, this.#rho] = [error, lse, max, rho];
   }
 
-  /** Weighs this row's keys 0..n-1, already solved, by the lse of `visible` instead: rule `exact`. */
+  /** Weighs keys 0..n-1 of this row, already solved, by the lse of `visible` instead, as the rule `exact` does. */
   weighBy(visible: RowLogSum, n: number, unit: number, kLength: Float64Array): void {
     const u = this.#u;
     const base = visible.error + u * (Math.abs(visible.#max) + 6 + 7 * visible.#rho);

@@ -1,5 +1,5 @@
 /**
- * One output against its truth.
+ * Compares one output with its truth.
  * @module
  */
 import type { FloatDtype, FloatTensor, IntegerTensor, NamedTensor } from '../../formats/named-tensor.ts';
@@ -7,16 +7,16 @@ import { roundTo, ulp } from '../../formats/rounding.ts';
 import { STORAGE } from './budget.ts';
 import type { ClaimedDtype, TensorReport } from '../types.ts';
 
-/** How far a real output may be off before it is stored. */
+/** How far a float output may be off before the rounding of its storage. */
 export interface RowBudgets {
-  /** One number per row, rows being `width` elements. */
+  /** One number per row of `width` elements. */
   readonly perRow: Float64Array;
   readonly width: number;
-  /** What the truth was rounded to; default: its dtype. */
+  /** What the truth was rounded to. Default: its dtype. */
   readonly truths?: ClaimedDtype | undefined;
 }
 
-/** What an element may be: from the truth `least` down and `most` up. */
+/** How far below and above the truth an element may lie. */
 type Range = (truth: number, n: number) => readonly [least: number, most: number];
 
 const FLOATS: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', f32: 'F32', f16: 'F16', bf16: 'BF16' };
@@ -27,7 +27,7 @@ const SMALLEST: Readonly<Record<ClaimedDtype, number>> = {
 
 export const isInteger = (tensor: NamedTensor): tensor is IntegerTensor => tensor.data instanceof Int32Array;
 
-/** A report on what cannot be compared. */
+/** The report on an output that cannot be compared. */
 export function refused(
   name: string, status: TensorReport['status'], note: string,
 ): TensorReport {
@@ -38,9 +38,10 @@ export function refused(
 }
 
 /**
- * A real output, or `missing`, `wrong shape` or `wrong dtype`.
+ * Compares an output of floats; the status is `wrong shape` or `wrong dtype` if it cannot be compared.
  *
- * @param budgets Of the arithmetic; the rounding of what is stored, in the claim or the file, is added here.
+ * @param budgets What the arithmetic may be off by. The rounding of storage, in the claimed dtype or the file's, is
+ * added here.
  * @param skip Flat indices that may hold anything.
  */
 export function compareReals(
@@ -49,7 +50,7 @@ export function compareReals(
 ): TensorReport {
   const bad = mismatch(name, truth, actual);
   if (bad) return bad;
-  if (isInteger(actual)) return refused(name, 'wrong dtype', `it is ${actual.dtype}: store reals`);
+  if (isInteger(actual)) return refused(name, 'wrong dtype', `it is ${actual.dtype}: store floats`);
   const file = CLAIMS[actual.dtype];
   const coarse = STORAGE[file] > STORAGE[dtype] ? file : dtype;
   const [s, tiny] = [STORAGE[coarse], SMALLEST[coarse]];
@@ -65,27 +66,27 @@ export function compareReals(
   return compared(name, truth.data, actual.data, FLOATS[coarse], range, skip, note);
 }
 
-/** An output of whole numbers that must be equal. @param same Maps both sides to what counts. */
+/** Compares an output of integers, which must be equal. @param same Maps both sides to what is compared. */
 export function compareWhole(
   name: string, truth: IntegerTensor, actual: NamedTensor, same: (x: number) => number = (x) => x,
 ): TensorReport {
   const bad = mismatch(name, truth, actual);
   if (bad) return bad;
-  if (!isInteger(actual)) return refused(name, 'wrong dtype', `it is ${actual.dtype}: store whole numbers, such as I32`);
+  if (!isInteger(actual)) return refused(name, 'wrong dtype', `it is ${actual.dtype}: store integers, such as I32`);
   return compared(name, truth.data.map(same), actual.data.map(same), undefined, () => [0, 0], []);
 }
 
-/** Numbers of either kind that must lie in a range about the truth. */
+/** Compares numbers of either kind, which must lie in a range about the truth. */
 export function compareWithin(name: string, truth: NamedTensor, actual: NamedTensor, range: Range): TensorReport {
   return mismatch(name, truth, actual) ?? compared(name, truth.data, actual.data, undefined, range, []);
 }
 
 function mismatch(name: string, truth: NamedTensor, actual: NamedTensor): TensorReport | undefined {
   if (String(truth.shape) === String(actual.shape)) return undefined;
-  return refused(name, 'wrong shape', `it is [${actual.shape}] and must be [${truth.shape}]`);
+  return refused(name, 'wrong shape', `its shape is [${actual.shape}] and must be [${truth.shape}]`);
 }
 
-/** @param dtype What a real is stored in; none for whole numbers, which have no ULPs. */
+/** @param dtype What floats are stored in; undefined for integers, which have no ULPs. */
 function compared(
   name: string, truth: ArrayLike<number>, actual: ArrayLike<number>, dtype: FloatDtype | undefined, range: Range,
   skip: readonly number[], note?: string,
@@ -101,7 +102,7 @@ function compared(
     const [least, most] = range(t, n);
     const budget = a < t ? least : most;
     const error = a === t ? 0 : Math.abs(a - t);
-    // What is beyond the largest number of its dtype is stored as an infinity.
+    // A number beyond the largest of its dtype is stored as infinity.
     const overflow = dtype && Math.abs(a) === Infinity && roundTo(t + Math.sign(a) * budget, dtype) === a;
     const pass = error === 0 || (error <= budget && Number.isFinite(a)) || overflow;
     if (!pass) {

@@ -1,5 +1,5 @@
 /**
- * What a kernel's author may hand in: names, groups of names, and the arithmetic it claims.
+ * What a kernel's author may submit: the names of outputs, groups of names, and the arithmetic that they claim.
  * @module
  */
 import { ValueError } from '../../core/errors.ts';
@@ -7,7 +7,7 @@ import {
   type ClaimedDtype, type Divergence, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
 } from '../types.ts';
 
-/** Groups of outputs, as in types.ts. */
+/** The groups of outputs that types.ts lists. */
 export const OUTPUT_GROUPS: Readonly<Record<string, readonly OutputName[]>> = {
   search: ['types'],
   life: ['last', 'mask'],
@@ -18,9 +18,9 @@ export const OUTPUT_GROUPS: Readonly<Record<string, readonly OutputName[]>> = {
 };
 
 /**
- * The outputs that names and groups of them mean, in the order of the algorithm.
+ * The outputs that names and names of groups stand for, in the order of the algorithm.
  *
- * @throws {ValueError} If one is neither.
+ * @throws {ValueError} If a name is neither an output nor a group.
  */
 export function outputNames(names: readonly string[]): readonly OutputName[] {
   const wanted = new Set<string>();
@@ -28,14 +28,14 @@ export function outputNames(names: readonly string[]): readonly OutputName[] {
     const group = Object.hasOwn(OUTPUT_GROUPS, name) ? OUTPUT_GROUPS[name] : undefined;
     if (!group && !(OUTPUT_ORDER as readonly string[]).includes(name)) {
       const known = [...Object.keys(OUTPUT_GROUPS), ...OUTPUT_ORDER.filter((each) => each !== 'types')];
-      throw new ValueError(`there is no output '${name}': name some of ${known.join(', ')}`);
+      throw new ValueError(`there is no output '${name}': the names are ${known.join(', ')}`);
     }
     for (const each of group ?? [name]) wanted.add(each);
   }
   return OUTPUT_ORDER.filter((name) => wanted.has(name));
 }
 
-/** What outputs claim if nobody says: the dtype that holds `out`, if it is 16 bits wide, else f32. */
+/** The claim of outputs that come without one: the dtype of `out` if it has 16 bits, else f32. */
 export function claimOf(outputs: Tensors): ClaimedDtype {
   const dtype = outputs.out?.dtype;
   return dtype === 'F16' ? 'f16' : dtype === 'BF16' ? 'bf16' : 'f32';
@@ -44,7 +44,7 @@ export function claimOf(outputs: Tensors): ClaimedDtype {
 type Axis = 'batch' | 'head' | 'kvHead' | 'query' | 'key' | 'step' | 'other';
 const QUERIES = ['batch', 'head', 'query', 'other'] as const;
 const KEYS = ['batch', 'kvHead', 'key', 'other'] as const;
-/** What the axes of an output count. */
+/** What each axis of an output counts. */
 const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
   types: KEYS, last: KEYS, mask: ['batch', 'kvHead', 'query', 'key'], out: QUERIES, lse: QUERIES,
   dv: KEYS, dq: QUERIES, dk: KEYS, dm_rows: ['batch', 'kvHead', 'query'], dw: KEYS, dl: KEYS, dg: KEYS, dscores: KEYS,
@@ -52,7 +52,7 @@ const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
   cache_bytes: ['step', 'batch', 'kvHead'],
 };
 
-/** The first failing element of the first failing output, if any; `key` is a chunk where the output has chunks. */
+/** The first failing element of the first failing output, if any. `key` is a chunk where the output has chunks. */
 export function divergenceOf(
   expected: Tensors, outputs: Tensors, reports: readonly TensorReport[],
 ): Divergence | undefined {

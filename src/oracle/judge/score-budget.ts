@@ -1,5 +1,5 @@
 /**
- * The budget of dscores (§6, §7): budget.ts's rules for a softmax over three scores and its backward.
+ * The budget of dscores (§6, §7), by the rules of budget.ts, for a softmax over three scores and its backward.
  * @module
  */
 import type { FloatTensor, IntegerTensor } from '../../formats/named-tensor.ts';
@@ -14,8 +14,8 @@ const GRADIENTS = ['dg', 'dl', 'dw'] as const;
  * One budget per score [B,G,Nc,3]:
  *
  *     z      = (score + noise) / tau, off by 6 u (|score| + |noise|) / tau =: 6 u a
- *     y_c    relative: e^(2 max over c of u (12 max a + 5 |x| + 6)) - 1 + 8 u + s, x below the largest z; tiny besides
- *     dt     dg, dl, dw as budgeted and stored, the price C + 4 roundings of itself, their sum stored
+ *     y_c    relative: r = e^(2 max over c of u (12 max a + 5 |x| + 6)) - 1 + 8 u + s, with x = max z - z_c; and tiny
+ *     dt     dg, dl, dw as budgeted and stored, the price with C + 4 roundings of itself, and their sum as stored
  *     dscores  (y_c |dt_c - mean| r + y_c (dt_c's + sum_k y_k (dt_k's + r |dt_k|) + 6 u (|dt_c| + sum y |dt|))
  *              + tiny 4 max|dt|) / tau
  */
@@ -36,7 +36,7 @@ export function scoreBudgets(
     const most = Math.max(...z);
     const Z = sum((n) => Math.exp(z[n] - most));
     const y = z.map((x) => Math.exp(x - most) / Z);
-    const far = largest((n) => Math.min(most - z[n], 800)); // beyond, e^-x vanishes and its error weighs nothing
+    const far = largest((n) => Math.min(most - z[n], 800)); // beyond 800, e^-x vanishes and its error with it
     const r = Math.expm1(2 * u * (12 * a + 5 * far + 6)) + 8 * u + s;
     const values = GRADIENTS.map((name, n) => expected[name].data[t] + prices[3 * t + n]);
     const errors = GRADIENTS.map((name, n) => {

@@ -1,23 +1,23 @@
 /**
- * What many cases say together.
+ * What the reports on many cases say together.
  * @module
  */
 import { expectReports } from '../cases/expected.ts';
 import type { CaseReport } from '../types.ts';
 
-/** A name, and how much speaks for it. */
+/** A diagnosis, and the evidence for it. */
 export interface Verdict {
   readonly name: string;
-  /** Failing cases that it explains. */
+  /** How many failing cases it explains. */
   readonly cases: number;
-  /** Failing cases of which it is the first name. */
+  /** How many failing cases name it first. */
   readonly first: number;
 }
 
 /**
- * Names by the number of failing cases that each explains, the best first: one case alone often has several.
+ * The diagnoses, those that explain the most failing cases first. One case alone often allows several.
  *
- * @param reports Of verifyCase; those that pass say nothing.
+ * @param reports What verifyCase returned; reports that pass are ignored.
  * @example
  * ```ts
  * import { caseOf, makeCase, SUITES, verdictsOf, verifyCase } from 'neural-attention-search/vectors';

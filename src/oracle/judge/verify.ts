@@ -1,5 +1,5 @@
 /**
- * Someone's outputs for a case against its truths.
+ * Verifies someone's outputs for a case against its truths.
  * @module
  */
 import { ValueError } from '../../core/errors.ts';
@@ -13,29 +13,29 @@ import {
   type OracleCase, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
 } from '../types.ts';
 
-/** Says what is wrong, given reports of which some fail. */
+/** Says what is wrong, given reports some of which fail. */
 export type Diagnose = (
   oracleCase: OracleCase, outputs: Tensors, reports: readonly TensorReport[], dtype: ClaimedDtype,
 ) => { divergence?: Divergence; diagnosis?: Diagnosis };
 
-/** How to verify. */
+/** Options of verifyCase(). */
 export interface VerifyOptions {
-  /** The arithmetic that the outputs claim. Default: that of `out`, if it is F16 or BF16, else f32. */
+  /** The arithmetic that the outputs claim. Default: the dtype of `out` if that is F16 or BF16, else f32. */
   readonly dtype?: ClaimedDtype;
-  /** Names or groups of outputs; the others are skipped. Default: all. */
+  /** The names or groups of the outputs to verify; others are skipped. Default: all. */
   readonly tensors?: readonly string[];
-  /** Told pairs done of all pairs, while budgets are worked out. */
+  /** Called while budgets are computed, with how many of all pairs are done. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** What the truths were rounded to, if narrower than their dtype tells. */
+  /** What the truths were rounded to, if that is narrower than their dtype. */
   readonly truths?: ClaimedDtype;
-  /** Budgets by KV head, worked out elsewhere. */
+  /** The budgets of each KV head, if they have been computed already. */
   readonly budgets?: readonly HeadBudgets[];
   readonly diagnose?: Diagnose;
 }
 
 /** Where each budget comes from, in words. */
 export const ORIGINS: Readonly<Record<OutputName, string>> = {
-  types: 'exact', last: 'exact up to N - 1, beyond which nothing hides', mask: 'exact',
+  types: 'exact', last: 'exact up to N - 1, beyond which it hides nothing', mask: 'exact',
   out: 'A max|v| over visible keys: error of S, exp and a sum of n terms, P stored',
   lse: 'error of S, exp, a sum of n terms and log',
   dv: 'A max|do| over the queries that see it: error of A, P stored, a sum of n terms',
@@ -47,14 +47,14 @@ export const ORIGINS: Readonly<Record<OutputName, string>> = {
   dg: 'dM over its pairs, subtracted ones included: error of exp(S - n), P\' and D, a sum of n terms',
   dscores: 'y (error of dg, dl, dw, the price and the softmax; y stored)',
   cache_closed_by: 'exact', cache_evicted_at: 'exact', cache_live: 'exact', cache_out: 'as out',
-  cache_bytes: 'from the live entries alone to whole blocks of 64, one block to spare, 16 bytes a slot',
+  cache_bytes: 'from the live entries alone to whole blocks of 64 and one more, with 16 bytes of bookkeeping per slot',
 };
 
 /**
- * Compares every output with its truth; NaN, wrong shapes and dtypes, and what is missing never pass.
+ * Compares every output with its truth. NaN, wrong shapes, wrong dtypes and missing outputs never pass.
  *
- * @param outputs By the names of types.ts; further ones are ignored.
- * @throws {ValueError} If `tensors` names what is no output, or the case has no truths.
+ * @param outputs By the names in types.ts; others are ignored.
+ * @throws {ValueError} If `tensors` holds a name that is no output, or the case has no truths.
  */
 export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: VerifyOptions = {}): CaseReport {
   const { expected, notCompared } = oracleCase;
@@ -80,7 +80,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
   return { case: oracleCase.name, pass, dtype, tensors, ...(divergence && { divergence }), ...found };
 }
 
-/** Budgets of every real output, by name. */
+/** The budgets of every output of floats, by name. */
 function budgetsOf(
   oracleCase: OracleCase, dtype: ClaimedDtype, { budgets, onProgress }: VerifyOptions,
 ): Partial<Record<OutputName, RowBudgets>> {
@@ -101,7 +101,7 @@ function budgetsOf(
   return all;
 }
 
-/** Pairs of query and key, hidden ones included, that a case's budgets pass over. */
+/** How many pairs of query and key, hidden ones included, the budgets of a case go through. */
 export function pairCount({ batch: B, queryHeads: H, tokens: N }: CaseParameters): number {
   return B * H * N * (N + 1) / 2;
 }
@@ -112,10 +112,10 @@ function sameLast(name: OutputName, { parameters }: OracleCase): ((x: number) =>
 
 function missing(expected: Tensors, outputs: Tensors): string {
   const strange = Object.keys(outputs).filter((name) => !expected[name]);
-  return `not among the outputs${strange.length > 0 ? `, which have ${strange.join(', ')} that this case does not` : ''}`;
+  return `not among the outputs${strange.length > 0 ? `, though there are ${strange.join(', ')}, which this case does not have` : ''}`;
 }
 
-/** cache_bytes: at least the live entries, at most whole blocks of 64, one block more, and 16 bytes a slot. */
+/** cache_bytes: at least the live entries, at most whole blocks of 64 and one more, with 16 more bytes per slot. */
 function compareBytes(
   { parameters: { headDim: d } }: OracleCase, truth: NamedTensor, actual: NamedTensor, dtype: ClaimedDtype,
 ): TensorReport {

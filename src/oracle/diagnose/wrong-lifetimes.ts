@@ -7,8 +7,8 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { TILES } from './hypothesis.ts';
 import type { Plan, Scene, Sees } from './scene.ts';
 
-/** A mask that someone might have in the place of §2's; `last` if it is a lifetime. */
-export interface Life {
+/** A mask that an implementation may have instead of §2's, with `last` if lifetimes describe it. */
+export interface WrongLifetime {
   readonly name: DiagnosisName;
   readonly sees: Sees;
   /** last(j) of KV head b G + g. */
@@ -17,10 +17,12 @@ export interface Life {
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 
-/** Wrong masks, the likelier first. */
-export function* lives(scene: Scene): Generator<Life> {
+/** Wrong masks, the most likely first. */
+export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   const { N, chunks, parameters: { chunk: C, window: W, kvHeads: G } } = scene;
-  const life = (name: DiagnosisName, change: (head: number, j: number, type: number, c: number) => number): Life => {
+  const life = (
+    name: DiagnosisName, change: (head: number, j: number, type: number, c: number) => number,
+  ): WrongLifetime => {
     const made: Int32Array[] = [];
     const last = (head: number, j: number): number => {
       made[head] ??= Int32Array.from({ length: N }, (_, t) => {
@@ -32,8 +34,9 @@ export function* lives(scene: Scene): Generator<Life> {
     return { name, last, sees: (head, i, j) => j <= i && i <= last(head, j) };
   };
   const right = (head: number, j: number): number => scene.last[head * N + j];
-  const ofType = (wanted: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number): Life =>
-    life(name, (head, j, type, c) => (type === wanted ? change(head, j, c) : right(head, j)));
+  const ofType = (
+    wanted: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number,
+  ): WrongLifetime => life(name, (head, j, type, c) => (type === wanted ? change(head, j, c) : right(head, j)));
 
   yield ofType(WINDOW, 'window-long', (head, j) => right(head, j) + 1);
   yield ofType(WINDOW, 'window-short', (head, j) => right(head, j) - 1);
@@ -75,7 +78,7 @@ export function* lives(scene: Scene): Generator<Life> {
       : closer({ own } as unknown as Plan, c, C, (each) => each === GLOBAL);
   });
 
-  const mask = (name: DiagnosisName, sees: Sees): Life => ({ name, sees });
+  const mask = (name: DiagnosisName, sees: Sees): WrongLifetime => ({ name, sees });
   yield mask('causal-missing', (head, i, j) => i <= right(head, j));
   yield mask('causal-missing', (head, i, j) => i <= right(head, j) && i <= j + W || j <= i && scene.sees(head, i, j));
   yield mask('causal-missing', (head, i, j) => j > i || scene.sees(head, i, j));
@@ -108,7 +111,7 @@ export function* lives(scene: Scene): Generator<Life> {
   }
 }
 
-/** The end of the first chunk after c whose type closes. */
+/** The last token of the first chunk after c whose type closes LOCAL, or FOREVER. */
 function closer({ own }: Pick<Plan, 'own'>, c: number, C: number, closes: (type: number) => boolean): number {
   for (let n = c + 1; n < own.length; n++) if (closes(own[n])) return chunkEnd(n, C);
   return FOREVER;
