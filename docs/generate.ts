@@ -2,21 +2,32 @@
  * What `npm run docs` writes, and what the tests compare the files on disk to.
  * @module
  */
+import { architecturePage, edgesOf } from './architecture.ts';
+import { architectureFigure } from './architecture-figure.ts';
 import { chapter } from './chapter.ts';
 import { EQUATIONS } from './equations.ts';
 import { maskFigure } from './mask-figure.ts';
+
+export { TOPS } from '../test/support/import-graph.ts';
 
 /**
  * The generated files.
  *
  * @param read The text of a file, given its path from the repository's root.
+ * @param paths Of every source in the folders that TOPS names.
  * @returns Content by path.
  */
-export async function generate(read: (path: string) => Promise<string>): Promise<Record<string, string>> {
-  const paths = [...new Set(EQUATIONS.map((e) => e.file))];
-  const sources = new Map(await Promise.all(paths.map(async (path) => [path, await read(path)] as const)));
+export async function generate(
+  read: (path: string) => Promise<string>, paths: readonly string[],
+): Promise<Record<string, string>> {
+  const texts = async (wanted: readonly string[]): Promise<Map<string, string>> =>
+    new Map(await Promise.all(wanted.map(async (path) => [path, await read(path)] as const)));
+  const quoted = await texts([...new Set(EQUATIONS.map((e) => e.file))]);
+  const edges = edgesOf(await texts([...paths].sort()));
   return {
-    'docs/algorithm.md': chapter(await read('docs/algorithm.template.md'), (path) => sources.get(path)!),
+    'docs/algorithm.md': chapter(await read('docs/algorithm.template.md'), (path) => quoted.get(path)!),
     'docs/mask.svg': maskFigure(),
+    'docs/architecture.md': architecturePage(await read('docs/architecture.md')),
+    'docs/architecture.svg': architectureFigure(edges),
   };
 }

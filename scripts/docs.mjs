@@ -1,21 +1,28 @@
 /**
- * Writes docs/algorithm.md and docs/mask.svg. Plain Node 20 cannot run TypeScript, so esbuild bundles the
- * generator first. With --check it writes nothing and fails if a file is out of date.
+ * Writes what docs/generate.ts names: the chapter and its figure, the table and the figure of the architecture. Plain
+ * Node 20 cannot run TypeScript, so esbuild bundles the generator first. With --check it writes nothing and fails if a
+ * file is out of date.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-// Inside node_modules, so that the bundle finds mathjs and nothing of it is ever committed.
+// Inside node_modules, so that the bundle finds what it imports and nothing of it is ever committed.
 const bundle = `${root}node_modules/.cache/natsearch-docs.mjs`;
 await mkdir(`${root}node_modules/.cache`, { recursive: true });
 await build({
   entryPoints: [`${root}docs/generate.ts`], outfile: bundle, bundle: true, format: 'esm', platform: 'node',
-  external: ['mathjs'], logLevel: 'error',
+  external: ['mathjs', 'typescript'], logLevel: 'error',
 });
-const { generate } = await import(pathToFileURL(bundle).href);
-const files = await generate((path) => readFile(root + path, 'utf8'));
+const { generate, TOPS } = await import(pathToFileURL(bundle).href);
+const sources = [];
+for (const top of TOPS) {
+  for (const name of await readdir(root + top, { recursive: true })) {
+    if (name.endsWith('.ts')) sources.push(`${top}/${name.replaceAll('\\', '/')}`);
+  }
+}
+const files = await generate((path) => readFile(root + path, 'utf8'), sources);
 let stale = false;
 for (const [path, content] of Object.entries(files)) {
   const old = await readFile(root + path, 'utf8').catch(() => '');

@@ -1,18 +1,14 @@
 /** The import edges of the design, and what no file of the repository may name. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { cycles, type Edge, forbidden, importsOf } from './support/import-graph.ts';
+import { SOURCES, textOf } from './support/sources.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const sources = ['src', 'reference', 'gpu'].filter((folder) => existsSync(root + folder)).flatMap((folder) =>
-  readdirSync(root + folder, { recursive: true, encoding: 'utf8' })
-    .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
-    .filter((path) => path.endsWith('.ts')));
-
-const graph = sources.flatMap((path) => importsOf(path, readFileSync(root + path, 'utf8')));
+const graph = SOURCES.flatMap((path) => importsOf(path, textOf(path)));
 
 describe('the sources', () => {
   it('import only along the edges of the design', () => {
@@ -26,7 +22,7 @@ describe('the sources', () => {
 
   it('import files that exist, by their whole names', () => {
     const files = graph.filter(({ to }) => /^(src|reference|gpu)\//.test(to));
-    expect(files.filter(({ to }) => !sources.includes(to))).toEqual([]);
+    expect(files.filter(({ to }) => !SOURCES.includes(to))).toEqual([]);
   });
 });
 

@@ -94,7 +94,7 @@ describe('the ruler of the ruler: 64 decimal digits', () => {
 
 describe('the chapter on disk', () => {
   it.each(['docs/algorithm.md', 'docs/mask.svg'])('%s is what the generator writes', async (path) => {
-    const files = await generate(read);
+    const files = await generate(read, []);
     expect(await read(path) === files[path], `${path} is out of date: run npm run docs`).toBe(true);
   });
 

@@ -56,7 +56,7 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
 ];
 
 /** Which folders of the repository each one may import besides itself; each line names only folders above it. */
-const FLOORS: Readonly<Record<string, readonly string[]>> = {
+export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/policies': ['src/core'],
   'src/formats': ['src/core'],
@@ -81,8 +81,11 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** The folders at the top of the repository that FLOORS is about. */
+export const TOPS: readonly string[] = [...new Set(Object.keys(FLOORS).map((floor) => floor.split('/')[0]))];
+
 /** The line of FLOORS that a file is on. */
-const floorOf = (path: string): string | undefined =>
+export const floorOf = (path: string): string | undefined =>
   Object.keys(FLOORS).find((floor) => path === floor || path.startsWith(`${floor}/`));
 
 /** One sentence per edge that the architecture forbids. */

@@ -24,3 +24,10 @@ export function anchorsOf(text: string): string[] {
     return before === 0 ? anchor : `${anchor}-${before}`;
   });
 }
+
+/** Names in code that are the words of a link: Cache of [`Cache`](a.ts), own of [`tape.own()`](b.ts). */
+export function namesLinked(text: string): { name: string; link: string }[] {
+  return [...withoutBlocks(text).matchAll(/\[`([\w.]+)(?:\([^`]*\))?`\]\(([^)#]+)\)/g)]
+    .filter(([, name]) => !name.endsWith('.ts'))
+    .map(([, name, link]) => ({ name: name.split('.').at(-1)!, link }));
+}

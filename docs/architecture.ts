@@ -1,0 +1,76 @@
+/**
+ * What docs/architecture.md says of the folders: their imports, read from the sources, as the figure's arrows, and the
+ * imports that the architecture test allows, as a table.
+ * @module
+ */
+import { type Edge, floorOf, FLOORS, importsOf } from '../test/support/import-graph.ts';
+
+/** How one folder imports another: when it is loaded, when first asked for, or for its types only. */
+export type ArrowKind = Edge['kind'];
+
+/** What each folder is, in a few words. A folder that FLOORS names must be here, and in PLACES of the figure. */
+export const ROLES: Readonly<Record<string, string>> = {
+  'src/core': 'errors, shapes, checks, randomness, the tape, and the contract of engines',
+  'src/policies': 'what a cache keeps: a file each',
+  'src/formats': 'safetensors, npz, npy, zip, float16, hashes; knows no model',
+  'src/files': 'folders and files, whole or not at all',
+  'src/model': 'config, decoder, session, generate, tokenizer; arch/ has a file per architecture',
+  'src/train': 'from a text to weights, or to an adapter',
+  'src/evaluate': 'perplexity, recall, equal bytes',
+  'src/oracle': 'cases with truths, the judge, the diagnosis',
+  reference: 'every operation in float64, to be read',
+  'gpu/device': 'what every WebGPU engine needs',
+  'gpu/gpujs': 'the operations as kernels of gpu.js',
+  'src/engines.ts': 'makes engines; the only one that knows them',
+  'src/load.ts': 'a model, ready to run',
+  'src/vectors.ts': 'the oracle as a library',
+  'src/index.ts': 'the library',
+  'src/cli': 'natsearch: the commands, and all that is Node\'s own',
+};
+
+/** Imports between folders: importer, imported, kind. */
+export function importsBetween(edges: readonly Edge[]): Map<string, Map<string, ArrowKind>> {
+  const rank: readonly ArrowKind[] = ['type', 'lazy', 'static'];
+  const found = new Map(Object.keys(FLOORS).map((floor) => [floor, new Map<string, ArrowKind>()]));
+  for (const { from, to, kind } of edges) {
+    const [importer, imported] = [floorOf(from), floorOf(to)];
+    if (importer === undefined || imported === undefined || importer === imported) continue;
+    const before = found.get(importer)!.get(imported);
+    if (before === undefined || rank.indexOf(kind) > rank.indexOf(before)) found.get(importer)!.set(imported, kind);
+  }
+  return found;
+}
+
+/** Without those that follow from others: a folder that is imported by one that is imported. */
+export function reduced(all: ReadonlyMap<string, ReadonlyMap<string, ArrowKind>>): typeof all {
+  const reaches = (from: string, to: string): boolean =>
+    from === to || [...all.get(from)!.keys()].some((next) => reaches(next, to));
+  return new Map([...all].map(([from, targets]) => [from, new Map([...targets].filter(([to]) => {
+    return ![...targets.keys()].some((other) => other !== to && reaches(other, to));
+  }))]));
+}
+
+/** Every import of the sources, by path. */
+export function edgesOf(sources: ReadonlyMap<string, string>): Edge[] {
+  return [...sources].flatMap(([path, text]) => importsOf(path, text));
+}
+
+/** FLOORS as a table: from the ground up, what each folder is and may import. */
+export function floorsTable(): string {
+  const unknown = Object.keys(FLOORS).filter((floor) => !(floor in ROLES));
+  if (unknown.length > 0) throw new Error(`docs/architecture.ts: say in ROLES what ${unknown.join(', ')} is`);
+  const short = (floor: string): string => `\`${floor.replace(/^src\//, '')}\``;
+  return [
+    '| folder or file | what it is | may import |', '|---|---|---|',
+    ...Object.entries(FLOORS).map(([floor, may]) =>
+      `| \`${floor}\` | ${ROLES[floor]} | ${may.length === 0 ? 'nothing' : may.map(short).join(', ')} |`),
+  ].join('\n');
+}
+
+const MARKS = /(<!-- floors:[^>]*-->\n\n)[\s\S]*?(\n\n<!-- \/floors -->)/;
+
+/** The page with the table of now between its marks. */
+export function architecturePage(page: string): string {
+  if (!MARKS.test(page)) throw new Error('docs/architecture.md lacks the marks <!-- floors: ... --> and <!-- /floors -->');
+  return page.replace(MARKS, (_, before: string, after: string) => before + floorsTable() + after);
+}

@@ -1,0 +1,17 @@
+/**
+ * The sources that the architecture is about: their paths from the root, and their text.
+ * @module
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { TOPS } from './import-graph.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export const SOURCES: readonly string[] = TOPS.filter((folder) => existsSync(root + folder)).flatMap((folder) =>
+  readdirSync(root + folder, { recursive: true, encoding: 'utf8' })
+    .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
+    .filter((path) => path.endsWith('.ts')));
+
+/** The text of a file of the repository. */
+export const textOf = (path: string): string => readFileSync(root + path, 'utf8');
