@@ -12,7 +12,16 @@ const POOL_BYTES = 2 ** 28;
 /** No buffer is smaller. */
 const LEAST_BYTES = 256;
 
-/** Storage buffers of one device. */
+/** Free buffers by size. */
+type Shelf = Map<number, GPUBuffer[]>;
+
+/**
+ * Storage buffers of one device.
+ *
+ * Commands are recorded first and submitted later, but what the host writes to a buffer takes place at once. So a
+ * buffer that was freed is given out for commands again, but not to be written by the host before the commands that
+ * may use it were submitted.
+ */
 export class BufferPool {
   /** The most bytes that a buffer may have, and what the limit is called. */
   readonly maxBytes: number;
@@ -20,8 +29,12 @@ export class BufferPool {
   readonly #device: GPUDevice;
   readonly #health: DeviceHealth;
   readonly #poison: boolean;
-  readonly #free = new Map<number, GPUBuffer[]>();
+  readonly #free: Shelf = new Map();
+  /** Free buffers that recorded commands may use. */
+  readonly #recorded: Shelf = new Map();
   #freeBytes = 0;
+  /** To be destroyed once the recorded commands were submitted. */
+  #doomed: GPUBuffer[] = [];
   readonly #buffers = new Set<GPUBuffer>();
   #usedBytes = 0;
   #destroyed = false;
@@ -38,49 +51,85 @@ export class BufferPool {
   }
 
   /**
-   * A buffer of `bytes` or more, a multiple of four. Sizes are rounded up to parts of a power of two, so that the pool
-   * finds them again.
+   * A buffer of `bytes` or more, a multiple of four, for commands to write to. Sizes are rounded up to parts of a
+   * power of two, so that the pool finds them again.
    *
    * @param parts 8 wastes less, 2 lets ever new sizes find each other's memory.
    */
   take(bytes: number, parts: 2 | 8): GPUBuffer {
-    this.#health.check();
-    const most = Math.max(this.maxBytes, LEAST_BYTES);
-    if (bytes > most) {
-      throw new DeviceError(`${bytes} bytes were asked for but this device's ${this.limitName} is ${this.maxBytes}: use a shorter context or a smaller batch`);
-    }
-    const size = Math.min(sizeClass(bytes, parts), most);
-    const pooled = this.#free.get(size)?.pop();
-    if (pooled) this.#freeBytes -= size;
-    const buffer = pooled ?? this.#device.createBuffer({ size, usage: STORAGE });
-    if (!pooled) this.#buffers.add(buffer);
-    this.#usedBytes += size;
-    if (this.#poison) this.#device.queue.writeBuffer(buffer, 0, new Float32Array(size / 4).fill(NaN));
+    const size = this.#sizeOf(bytes, parts);
+    if (!this.#poison) return this.#use(size, this.#recorded.get(size)?.pop() ?? this.#free.get(size)?.pop());
+    const buffer = this.takeForWriting(bytes, parts);
+    this.#device.queue.writeBuffer(buffer, 0, new Float32Array(buffer.size / 4).fill(NaN));
     return buffer;
   }
 
-  /** Takes a buffer back. */
-  give(buffer: GPUBuffer): void {
+  /** One for the host to write to. */
+  takeForWriting(bytes: number, parts: 2 | 8): GPUBuffer {
+    const size = this.#sizeOf(bytes, parts);
+    return this.#use(size, this.#free.get(size)?.pop());
+  }
+
+  /** Takes a buffer back. `recorded`: whether there are commands that were not submitted. */
+  give(buffer: GPUBuffer, recorded: boolean): void {
     if (this.#destroyed) return;
-    this.#usedBytes -= buffer.size;
-    if (this.#freeBytes + buffer.size > POOL_BYTES + this.#usedBytes) {
+    const { size } = buffer;
+    this.#usedBytes -= size;
+    if (this.#freeBytes + size > POOL_BYTES + this.#usedBytes) {
       this.#buffers.delete(buffer);
-      buffer.destroy();
+      if (recorded) this.#doomed.push(buffer);
+      else buffer.destroy();
       return;
     }
-    const list = this.#free.get(buffer.size);
-    if (list) list.push(buffer);
-    else this.#free.set(buffer.size, [buffer]);
-    this.#freeBytes += buffer.size;
+    put(recorded ? this.#recorded : this.#free, buffer);
+    this.#freeBytes += size;
+  }
+
+  /** All recorded commands were submitted. */
+  settle(): void {
+    for (const buffers of this.#recorded.values()) {
+      for (const buffer of buffers) put(this.#free, buffer);
+      buffers.length = 0;
+    }
+    for (const buffer of this.#doomed) buffer.destroy();
+    this.#doomed = [];
   }
 
   /** Destroys all buffers, those in use included. */
   destroy(): void {
     this.#destroyed = true;
-    for (const buffer of this.#buffers) buffer.destroy();
+    for (const buffer of [...this.#buffers, ...this.#doomed]) buffer.destroy();
     this.#buffers.clear();
+    this.#doomed = [];
     this.#free.clear();
+    this.#recorded.clear();
   }
+
+  #sizeOf(bytes: number, parts: 2 | 8): number {
+    this.#health.check();
+    const most = Math.max(this.maxBytes, LEAST_BYTES);
+    if (bytes > most) {
+      throw new DeviceError(`${bytes} bytes were asked for but this device's ${this.limitName} is ${this.maxBytes}: use a shorter context or a smaller batch`);
+    }
+    return Math.min(sizeClass(bytes, parts), most);
+  }
+
+  #use(size: number, free: GPUBuffer | undefined): GPUBuffer {
+    this.#usedBytes += size;
+    if (free) {
+      this.#freeBytes -= size;
+      return free;
+    }
+    const made = this.#device.createBuffer({ size, usage: STORAGE });
+    this.#buffers.add(made);
+    return made;
+  }
+}
+
+function put(shelf: Shelf, buffer: GPUBuffer): void {
+  const list = shelf.get(buffer.size);
+  if (list) list.push(buffer);
+  else shelf.set(buffer.size, [buffer]);
 }
 
 function sizeClass(bytes: number, parts: 2 | 8): number {

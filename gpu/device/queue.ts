@@ -11,6 +11,12 @@ export class JobQueue {
   readonly #jobs: (() => Promise<void>)[] = [];
   #running = false;
   #breath: number = performance.now();
+  readonly #pause: () => void;
+
+  /** `pause` is called when no job is left, and before others have their turn; it must not throw. */
+  constructor(pause: () => void = () => {}) {
+    this.#pause = pause;
+  }
 
   /** Adds a job; it must not throw. */
   add(job: () => Promise<void>): void {
@@ -30,10 +36,12 @@ export class JobQueue {
       await job();
       // Back to the event loop now and then, so that signals, timers and streams have their turn.
       if (performance.now() - this.#breath > 20) {
+        this.#pause();
         await new Promise((resolve) => setTimeout(resolve));
         this.#breath = performance.now();
       }
     }
     this.#running = false;
+    this.#pause();
   }
 }

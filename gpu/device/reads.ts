@@ -5,6 +5,7 @@
 import { DeviceError } from '../../src/core/errors.ts';
 import { oneLine } from './error-text.ts';
 import type { DeviceHealth } from './health.ts';
+import type { Recorder } from './recorder.ts';
 
 /** GPUBufferUsage and GPUMapMode by their numbers: Dawn's globals are not installed. */
 const STAGING = 0x01 | 0x08; // MAP_READ | COPY_DST
@@ -25,17 +26,19 @@ interface Wanted {
 export class Reads {
   readonly #device: GPUDevice;
   readonly #health: DeviceHealth;
+  readonly #recorder: Recorder;
   /** Reads that wait for the next one. */
   #waiting: (Wanted & { settle: (data: Promise<ArrayBuffer>) => void })[] = [];
   /** Those on their way. */
   readonly #onTheirWay = new Set<Promise<unknown>>();
 
-  constructor(device: GPUDevice, health: DeviceHealth) {
+  constructor(device: GPUDevice, health: DeviceHealth, recorder: Recorder) {
     this.#device = device;
     this.#health = health;
+    this.#recorder = recorder;
   }
 
-  /** The first `bytes` of a buffer, as they are once all that was submitted before is done. */
+  /** The first `bytes` of a buffer, as they are once all that was recorded before is done. */
   read(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     return this.#readAll({ buffer, bytes });
   }
@@ -85,13 +88,12 @@ export class Reads {
     const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     if (size === 0) return new ArrayBuffer(0);
     const staging = this.#device.createBuffer({ size, usage: STAGING });
-    const encoder = this.#device.createCommandEncoder();
     let at = 0;
     for (const { buffer, bytes } of parts) {
-      if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, staging, at, bytes);
+      if (bytes > 0) this.#recorder.copy(buffer, 0, staging, at, bytes);
       at += bytes;
     }
-    this.#device.queue.submit([encoder.finish()]);
+    this.#recorder.flush();
     try {
       await staging.mapAsync(READ);
       this.#health.check();

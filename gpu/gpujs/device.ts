@@ -52,12 +52,16 @@ export interface Device {
   upload(values: Float32Array, length?: number): Memory;
   /** Memory whose content is not defined. */
   allocate(length: number): Memory;
+  /** Another memory of the same elements, which must not change from now on: each of the two is freed for itself. */
+  share(memory: Memory): Memory;
   /** Runs a kernel over x * y * z threads. The first run of a kernel builds it. */
   run(
     kernel: Kernel, size: Size, arrays: readonly Memory[], integers: readonly number[], floats: readonly number[],
   ): Promise<Memory>;
   /** Copies ranges in place, in order. */
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void;
+  /** Sends what was asked for so far, where a device collects it; read() does, too. */
+  flush(): void;
   /** Reads the first `length` elements. */
   read(memory: Memory, length: number): Promise<Float32Array>;
   /** Reads them together with the next read(), or when `now()` asks for them. */
@@ -90,6 +94,11 @@ export class Scope {
   adopt(memory: Memory): Memory {
     this.#owned.add(memory);
     return memory;
+  }
+
+  /** The same elements as a result of this job. */
+  share(memory: Memory): Memory {
+    return this.adopt(this.device.share(memory));
   }
 
   /** Frees now what a loop would pile up. */

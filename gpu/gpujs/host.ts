@@ -83,6 +83,14 @@ export class HostDevice implements Device {
     return { length, values } as HostMemory;
   }
 
+  share(memory: Memory): Memory {
+    return { ...memory };
+  }
+
+  flush(): void {
+    // Nothing is collected.
+  }
+
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
     const [source, target] = [(from as HostMemory).values, (to as HostMemory).values];
     for (const range of ranges) target.set(source.subarray(range.from, range.from + range.length), range.to);

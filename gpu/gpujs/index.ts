@@ -45,7 +45,7 @@ export class GpuEngine implements TrainingEngine, TensorOwner {
   readonly precision = 'float32' as const;
   readonly limits: NonNullable<Engine['limits']>;
   readonly device: Device;
-  readonly #queue = new JobQueue();
+  readonly #queue = new JobQueue(() => this.device.flush());
   /** What caches and pools may ask for. */
   readonly #jobs: EngineJobs;
   #disposed = false;

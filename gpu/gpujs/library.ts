@@ -7,20 +7,23 @@
  */
 import { AT, type Kernel, sourceOf } from './kernel.ts';
 
+/** Where gpu.js puts a kernel's parameters, in bytes; the result's extents come first. */
+export interface ParamsLayout {
+  readonly arrayArgs: readonly { readonly dimsOffset: number }[];
+  readonly scalarArgs: readonly { readonly offset: number; readonly type: string }[];
+  readonly byteLength: number;
+}
+
 /** gpu.js's own kernel object, as far as it is used here. */
 export interface RawKernel {
-  output: number[];
-  built: boolean;
-  /** webgpu: where the next run writes. */
-  outputBuffer: (GPUBuffer & { _refs?: number }) | null;
-  bindGroupDirty: boolean;
+  /** webgpu: what build() makes of the source at once; it then waits for a device. */
+  readonly compiledSource: string;
+  readonly paramsLayout: ParamsLayout;
   /** webasm: compiled modules kept, one per combination of sizes. */
   moduleCacheLimit: number;
   /** webasm: turns the flat result into nested arrays. */
   _shapeOutput: (data: Float32Array) => unknown;
   build(...args: unknown[]): Promise<void> | void;
-  run(...args: unknown[]): unknown;
-  destroy(): void;
   setOutput(output: number[]): void;
 }
 
@@ -30,13 +33,6 @@ export interface Shortcut {
   kernel: RawKernel & { constructor: { mode: string } };
 }
 
-/** gpu.js's pairing of an adapter and a device. */
-export interface WebGPUContextValue {
-  adapter: GPUAdapter | null;
-  device: GPUDevice;
-  isLost: boolean;
-}
-
 /** The exports in use. */
 export interface Library {
   GPU: new (settings: { mode: string; canvas?: unknown; context?: unknown }) => {
@@ -44,8 +40,7 @@ export interface Library {
     destroy(): Promise<void>;
   };
   input(values: Float32Array, size: readonly number[]): unknown;
-  WebGPUContext: { acquire(): Promise<WebGPUContextValue> };
-  WebGPUBufferResult: new (settings: object) => object;
+  WebGPUContext: { acquire(): Promise<never> };
   Texture: new (settings: object) => object;
   WebGL2Kernel: object;
 }

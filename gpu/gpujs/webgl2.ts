@@ -15,6 +15,8 @@ interface TextureMemory extends Memory {
   readonly height: number;
   /** gpu.js's view of the texture as an argument. */
   readonly handle: object;
+  /** How many memories hold the texture. */
+  readonly holds: { count: number };
 }
 
 /** Texels per row of the textures that are made here; gpu.js chooses its own for results. */
@@ -98,7 +100,12 @@ export class WebGL2Device implements Device {
       texture, size: [width, height], dimensions: [Math.max(length, 1), 1, 1], output: [Math.max(length, 1)],
       context: this.#gl, type: 'ArrayTexture(1)', kernel: {},
     });
-    return { length, texture, width, height, handle };
+    return { length, texture, width, height, handle, holds: { count: 1 } };
+  }
+
+  share(memory: Memory): Memory {
+    (memory as TextureMemory).holds.count++;
+    return { ...memory };
   }
 
   async run(
@@ -131,6 +138,10 @@ export class WebGL2Device implements Device {
       throw new DeviceError(`kernel '${kernel.name}' was not built for WebGL2 though 'webgl2' was asked for: report this size, ${[x, y, z]}`);
     }
     return this.#memory(result.texture, result.size[0], result.size[1], length);
+  }
+
+  flush(): void {
+    // The browser sends what it collects.
   }
 
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
@@ -178,7 +189,8 @@ export class WebGL2Device implements Device {
   }
 
   free(memory: Memory): void {
-    this.#gl.deleteTexture((memory as TextureMemory).texture);
+    const { texture, holds } = memory as TextureMemory;
+    if (--holds.count === 0) this.#gl.deleteTexture(texture);
   }
 
   dispose(): void {

@@ -44,6 +44,12 @@ export class CountingDevice implements Device {
   allocate(length: number): Memory {
     return this.#count(this.#inner.allocate(length));
   }
+  share(memory: Memory): Memory {
+    return this.#count(this.#inner.share(memory));
+  }
+  flush(): void {
+    this.#inner.flush();
+  }
   async run(
     kernel: Kernel, size: Size, arrays: readonly Memory[], integers: readonly number[], floats: readonly number[],
   ): Promise<Memory> {

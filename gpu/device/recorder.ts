@@ -1,0 +1,102 @@
+/**
+ * Commands for the GPU, recorded one after the other and submitted many at a time: a submit costs more than the work
+ * of a small kernel.
+ * @module
+ */
+import type { BufferPool } from './buffer-pool.ts';
+import type { DeviceHealth } from './health.ts';
+import type { Program } from './program.ts';
+
+/** GPUBufferUsage by its numbers: Dawn's globals are not installed. */
+const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
+/** Bytes between the parameters of two dispatches: what dynamic offsets are multiples of on every device. */
+const SLOT = 256;
+/** Dispatches per submit at most, so that the GPU begins while later ones are being recorded. */
+const MOST_DISPATCHES = 64;
+/** Threads per submit, after which it is sent: some drivers end a submit that takes seconds. */
+const MANY_THREADS = 2 ** 20;
+
+/** A dispatch: its parameters, the buffers that it reads, and last the one that it writes. */
+export interface Dispatch {
+  readonly program: Program;
+  readonly params: ArrayBuffer;
+  readonly buffers: readonly GPUBuffer[];
+  readonly groups: readonly [x: number, y: number, z: number];
+  readonly threads: number;
+}
+
+/** The commands of one device. They run in the order in which they are recorded. */
+export class Recorder {
+  readonly #device: GPUDevice;
+  readonly #health: DeviceHealth;
+  readonly #pool: BufferPool;
+  readonly #params: GPUBuffer;
+  /** What #params will hold. */
+  readonly #slots = new Uint8Array(SLOT * MOST_DISPATCHES);
+  #encoder: GPUCommandEncoder | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  #dispatches = 0;
+  #threads = 0;
+
+  constructor(device: GPUDevice, health: DeviceHealth, pool: BufferPool) {
+    this.#device = device;
+    this.#health = health;
+    this.#pool = pool;
+    this.#params = device.createBuffer({ size: this.#slots.length, usage: UNIFORM });
+  }
+
+  /** Whether commands have been recorded that were not submitted. */
+  get pending(): boolean {
+    return this.#encoder !== undefined;
+  }
+
+  dispatch({ program, params, buffers, groups, threads }: Dispatch): void {
+    const encoder = this.#record();
+    const slot = this.#dispatches * SLOT;
+    this.#slots.set(new Uint8Array(params), slot);
+    const group = this.#device.createBindGroup({
+      layout: program.layout,
+      entries: [
+        { binding: 0, resource: { buffer: this.#params, size: program.paramBytes } },
+        ...buffers.map((buffer, n) => ({ binding: n + 1, resource: { buffer } })),
+      ],
+    });
+    const pass = this.#pass ??= encoder.beginComputePass();
+    pass.setPipeline(program.pipeline);
+    pass.setBindGroup(0, group, [slot]);
+    pass.dispatchWorkgroups(...groups);
+    this.#dispatches++;
+    this.#threads += threads;
+    if (this.#dispatches === MOST_DISPATCHES || this.#threads >= MANY_THREADS) this.flush();
+  }
+
+  /** Copies bytes between two buffers. */
+  copy(from: GPUBuffer, fromByte: number, to: GPUBuffer, toByte: number, bytes: number): void {
+    const encoder = this.#record();
+    this.#pass?.end();
+    this.#pass = undefined;
+    encoder.copyBufferToBuffer(from, fromByte, to, toByte, bytes);
+  }
+
+  /** Submits what has been recorded. */
+  flush(): void {
+    if (!this.#encoder) return;
+    this.#pass?.end();
+    const { queue } = this.#device;
+    // In the queue, this comes after all that was submitted before, which may read the same slots.
+    if (this.#dispatches > 0) queue.writeBuffer(this.#params, 0, this.#slots, 0, this.#dispatches * SLOT);
+    queue.submit([this.#encoder.finish()]);
+    this.#encoder = this.#pass = undefined;
+    this.#dispatches = this.#threads = 0;
+    this.#pool.settle();
+  }
+
+  destroy(): void {
+    this.#params.destroy();
+  }
+
+  #record(): GPUCommandEncoder {
+    this.#health.check();
+    return this.#encoder ??= this.#device.createCommandEncoder();
+  }
+}
