@@ -11,11 +11,11 @@ export class JobQueue {
   readonly #jobs: (() => Promise<void>)[] = [];
   #running = false;
   #breath: number = performance.now();
-  readonly #pause: () => void;
+  readonly #drained: () => void;
 
-  /** `pause` is called when no job is left, and before others have their turn; it must not throw. */
-  constructor(pause: () => void = () => {}) {
-    this.#pause = pause;
+  /** `drained` is called when no job is left; it must not throw. */
+  constructor(drained: () => void = () => {}) {
+    this.#drained = drained;
   }
 
   /** Adds a job; it must not throw. */
@@ -36,12 +36,11 @@ export class JobQueue {
       await job();
       // Back to the event loop now and then, so that signals, timers and streams have their turn.
       if (performance.now() - this.#breath > 20) {
-        this.#pause();
         await new Promise((resolve) => setTimeout(resolve));
         this.#breath = performance.now();
       }
     }
     this.#running = false;
-    this.#pause();
+    this.#drained();
   }
 }

@@ -1,9 +1,9 @@
 /**
  * §8, step 2: queries over the entries of a paged cache.
  *
- * A list names, per KV head, the places in the pool that any of the queries sees. Scores and weights lie
- * [row, list] with the list as the fastest axis, and sums over the list go in parts: a decoded token has one
- * query and must still keep a device busy.
+ * A table names, per KV head, the blocks of the pool in which its entries lie, slot after slot. Scores and weights lie
+ * [row, slot] with the slot as the fastest axis, and sums over slots go in parts, each with a maximum of its own: a
+ * decoded token has one query and must still keep a device busy.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
@@ -11,22 +11,17 @@ import { kernel } from './kernel.ts';
 
 const HIDDEN = '-1e30';
 
-/** Places of the first counts[head] slots, from each head's table of blocks: [cap,heads]. */
-const PLACES = kernel('places of slots', 'table counts | blocks size', `
-  let place = -1;
-  if (this.thread.x < counts[this.thread.y]) {
-    const block = Math.floor((this.thread.x + 0.5) / size);
-    place = table[at(this.thread.y, blocks, block)] * size + this.thread.x - block * size;
-  }
-  return place;`);
+/** Where the entry of `slot` lies in the pool, into `place`: blocks of `size` entries, `blocks` of them per head. */
+const placeOf = (slot: string): string => `
+  const block = Math.floor((${slot} + 0.5) / size);
+  const place = table[at(head, blocks, block)] * size + ${slot} - block * size;`;
 
-/** All listed entries are visible to the one query of their sequence, if it has one (queries[b] = 1). */
-const SCORES_ALL = kernel('cache scores', 'q k list queries | d share cap groups | scale', `
+/** The one query of a sequence sees all slots of its heads, counts[head] of them. */
+const SCORES_ALL = kernel('cache scores', 'q k table counts | d share blocks size | scale', `
   const head = Math.floor((this.thread.z + 0.5) / share);
-  const place = list[at(head, cap, this.thread.x)];
-  if (place < 0 || queries[Math.floor((head + 0.5) / groups)] < 1) {
+  if (this.thread.x >= counts[head]) {
     return ${HIDDEN};
-  }
+  }${placeOf('this.thread.x')}
   let sum = 0;
   for (let e = 0; e < d; e++) {
     sum += q[this.thread.z * d + e] * k[at(place, d, e)];
@@ -52,35 +47,37 @@ const SCORES_SOME = kernel('cache scores, masked', 'q k list span meta | d share
   }
   return sum * scale;`);
 
-const PART_MAX = kernel('cache largest of part', 'scores | cap size rows', `
+const PART_MAX = kernel('cache largest of part', 'scores | cap length rows', `
   let max = ${HIDDEN};
-  for (let t = 0; t < size; t++) {
-    if (this.thread.x * size + t < cap) {
-      max = Math.max(max, scores[(this.thread.z * rows + this.thread.y) * cap + this.thread.x * size + t]);
+  for (let t = 0; t < length; t++) {
+    if (this.thread.x * length + t < cap) {
+      max = Math.max(max, scores[(this.thread.z * rows + this.thread.y) * cap + this.thread.x * length + t]);
     }
   }
   return max;`);
 
-const WEIGHTS = kernel('cache weights', 'scores max | cap rows', `
+/** exp(score - the largest of its part). */
+const WEIGHTS = kernel('cache weights', 'scores max | cap rows length parts', `
   const s = scores[(this.thread.z * rows + this.thread.y) * cap + this.thread.x];
   if (s < -1e29) {
     return 0;
   }
-  return Math.exp(s - max[this.thread.z * rows + this.thread.y]);`);
+  const part = Math.floor((this.thread.x + 0.5) / length);
+  return Math.exp(s - max[at(at(this.thread.z, rows, this.thread.y), parts, part)]);`);
 
 /** Columns 0..d-1: weighted values of a part; column d: its weights. y = row * parts + part. */
-const VALUES = kernel('cache values of part', 'weights v list | d share cap size rows parts', `
+const VALUES = kernel('cache values of part', 'weights v table | d share cap length rows parts blocks size', `
   const row = Math.floor((this.thread.y + 0.5) / parts);
   const part = this.thread.y - row * parts;
   const head = Math.floor((this.thread.z + 0.5) / share);
   let sum = 0;
-  for (let t = 0; t < size; t++) {
-    const s = part * size + t;
+  for (let t = 0; t < length; t++) {
+    const s = part * length + t;
     if (s < cap) {
       const weight = weights[at(at(this.thread.z, rows, row), cap, s)];
       if (weight !== 0) {
-        if (this.thread.x < d) {
-          sum += weight * v[at(list[at(head, cap, s)], d, this.thread.x)];
+        if (this.thread.x < d) {${placeOf('s')}
+          sum += weight * v[at(place, d, this.thread.x)];
         } else {
           sum += weight;
         }
@@ -89,13 +86,20 @@ const VALUES = kernel('cache values of part', 'weights v list | d share cap size
   }
   return sum;`);
 
-const COMBINE = kernel('cache output', 'values | d rows parts', `
+/** The parts together: each counts exp(its largest score - the largest of all). */
+const COMBINE = kernel('cache output', 'values max | d rows parts', `
+  const row = at(this.thread.z, rows, this.thread.y);
+  let top = ${HIDDEN};
+  for (let n = 0; n < parts; n++) {
+    top = Math.max(top, max[at(row, parts, n)]);
+  }
   let sum = 0;
   let Z = 0;
   for (let p = 0; p < parts; p++) {
-    const base = at(at(this.thread.z * rows + this.thread.y, parts, p), d + 1, 0);
-    sum += values[base + this.thread.x];
-    Z += values[base + d];
+    const weight = Math.exp(max[at(row, parts, p)] - top);
+    const base = at(at(row, parts, p), d + 1, 0);
+    sum += weight * values[base + this.thread.x];
+    Z += weight * values[base + d];
   }
   if (Z === 0) {
     return 0;
@@ -114,40 +118,45 @@ export interface CachedAttention {
   readonly scale: number;
 }
 
+/** The blocks of every KV head, [B G, width], of `size` entries each. */
+export interface Pages {
+  readonly table: Memory;
+  readonly width: number;
+  readonly size: number;
+}
+
 /** Slots that one thread adds up, while there are few rows. */
 const PART = 128;
 
 /** From scores [B H, rows, cap] to outputs [B H, rows, d]. */
 async function finish(
-  scope: Scope, scores: Memory, list: Memory, call: CachedAttention, rows: number, cap: number,
+  scope: Scope, scores: Memory, pages: Pages, call: CachedAttention, rows: number, cap: number,
 ): Promise<Memory> {
   const { v, B, H, G, d } = call;
   const share = H / G;
-  const size = rows * B * H >= 2048 ? cap : Math.min(PART, cap);
-  const parts = Math.ceil(cap / size);
-  const partMax = await scope.run(PART_MAX, [parts, rows, B * H], [scores], [cap, size, rows]);
-  const max = await scope.run(PART_MAX, [1, rows, B * H], [partMax], [parts, parts, rows]);
-  const weights = await scope.run(WEIGHTS, [cap, rows, B * H], [scores, max], [cap, rows]);
+  const length = rows * B * H >= 2048 ? cap : Math.min(PART, cap);
+  const parts = Math.ceil(cap / length);
+  const max = await scope.run(PART_MAX, [parts, rows, B * H], [scores], [cap, length, rows]);
+  const weights = await scope.run(WEIGHTS, [cap, rows, B * H], [scores, max], [cap, rows, length, parts]);
   const values = await scope.run(
-    VALUES, [d + 1, rows * parts, B * H], [weights, v, list], [d, share, cap, size, rows, parts],
+    VALUES, [d + 1, rows * parts, B * H], [weights, v, pages.table],
+    [d, share, cap, length, rows, parts, pages.width, pages.size],
   );
-  const out = await scope.run(COMBINE, [d, rows, B * H], [values], [d, rows, parts]);
-  scope.free(scores, partMax, max, weights, values);
+  const out = await scope.run(COMBINE, [d, rows, B * H], [values, max], [d, rows, parts]);
+  scope.free(scores, max, weights, values);
   return out;
 }
 
 /** One query per sequence that sees all of counts[head] slots: out [B,H,1,d]. */
 export async function attendAll(
-  scope: Scope, call: CachedAttention, table: Memory, blocks: number, blockSize: number, counts: readonly number[],
-  queries: readonly number[],
+  scope: Scope, call: CachedAttention, pages: Pages, counts: readonly number[],
 ): Promise<Memory> {
   const { q, k, B, H, G, d, scale } = call;
   const cap = roomFor(Math.max(...counts));
-  const list = await scope.run(PLACES, [cap, B * G], [table, scope.upload(counts)], [blocks, blockSize]);
-  const scores = await scope.run(
-    SCORES_ALL, [cap, 1, B * H], [q, k, list, scope.upload(queries)], [d, H / G, cap, G], [scale],
-  );
-  return finish(scope, scores, list, call, 1, cap);
+  const arrays = [q, k, pages.table, scope.upload(counts)];
+  const sizes = [d, H / G, pages.width, pages.size];
+  const scores = await scope.run(SCORES_ALL, [cap, 1, B * H], arrays, sizes, [scale]);
+  return finish(scope, scores, pages, call, 1, cap);
 }
 
 /** An entry that some query of a tile sees. */
@@ -176,7 +185,8 @@ export async function attendSome(
   const scores = await scope.run(
     SCORES_SOME, [cap, rows, B * H], [q, k, list, spans, scope.upload(meta)], [d, H / G, cap, G, T, first], [scale],
   );
-  const out = await finish(scope, scores, list, call, rows, cap);
+  // A list of places is a table of blocks of one entry.
+  const out = await finish(scope, scores, { table: list, width: cap, size: 1 }, call, rows, cap);
   scope.free(list, spans);
   return out;
 }

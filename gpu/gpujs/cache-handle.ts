@@ -9,7 +9,7 @@ import { DisposedError } from '../../src/core/errors.ts';
 import { checkCounts, checkTypeValues } from '../../src/core/shape.ts';
 import { DeviceCache } from './cache.ts';
 import type { EngineJobs } from './jobs.ts';
-import { float, integer, memoryOf } from './tensor.ts';
+import { float, integer, memoriesOf } from './tensor.ts';
 
 /** A cache behind the contract: checks at once, leaves jobs, and keeps an error until it is asked for something. */
 export class GpuCache implements Cache {
@@ -36,7 +36,7 @@ export class GpuCache implements Cache {
     if (host) checkTypeValues(host);
     this.#counts = taken;
     this.#job(async () => {
-      const [keys, values, kinds] = inputs.map(memoryOf);
+      const [keys, values, kinds] = await memoriesOf(inputs);
       await this.#cache.append(keys, values, kinds, host, T, taken);
     });
   }

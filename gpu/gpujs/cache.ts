@@ -11,7 +11,7 @@ import { DeviceError } from '../../src/core/errors.ts';
 import { CacheBook, type FilledChunks } from '../device/cache-book.ts';
 import type { HeadBook } from '../device/head-book.ts';
 import type { LateRead } from '../device/reads.ts';
-import { attendAll, attendSome, type CachedAttention, type ListedEntry } from './cache-attention.ts';
+import { attendAll, attendSome, type CachedAttention, type ListedEntry, type Pages } from './cache-attention.ts';
 import type { Device, Memory, Scope } from './device.ts';
 import { EntryPool } from './entry-pool.ts';
 
@@ -34,7 +34,7 @@ export class DeviceCache {
   readonly #pool: EntryPool;
   readonly #book: CacheBook;
   #untyped: Untyped | undefined;
-  #table: { memory: Memory; width: number; text: string } | undefined;
+  #table: { readonly pages: Pages; readonly text: string } | undefined;
 
   constructor(device: Device, options: CacheOptions) {
     this.#device = device;
@@ -64,9 +64,8 @@ export class DeviceCache {
       return;
     }
     // The caller may free `types` before they are read.
+    const memory = this.#device.share(types);
     const length = this.#book.heads.length * filled.rows;
-    const memory = this.#device.allocate(types.length);
-    this.#device.copy(types, memory, [{ from: 0, to: 0, length }]);
     this.#untyped = { filled, memory, read: this.#device.readLater(memory, length) };
     // With one token per sequence, no query of this step depends on its type.
     if (T > 1) await this.settle();
@@ -98,8 +97,8 @@ export class DeviceCache {
     const call: CachedAttention = { q, k: keys, v: values, B, H, G, d, scale };
     const all = heads.every((head, n) => head.allOutlive(first[Math.floor(n / G)]));
     if (T === 1 && all) {
-      const entries = heads.map((head) => head.count);
-      return attendAll(scope, call, ...this.#pageTable(), this.options.blockSize, entries, counts);
+      const seen = heads.map((head, n) => (counts[Math.floor(n / G)] > 0 ? head.count : 0));
+      return attendAll(scope, call, this.#pageTable(), seen);
     }
     const out = scope.adopt(this.#device.allocate(B * H * T * d));
     const most = Math.max(1, ...heads.map((head) => head.count));
@@ -128,17 +127,17 @@ export class DeviceCache {
   }
 
   /** The blocks of every head [B G, width], uploaded when they have changed. */
-  #pageTable(): [table: Memory, width: number] {
+  #pageTable(): Pages {
     const { heads } = this.#book;
     const width = Math.max(1, ...heads.map((head) => head.blocks.length));
     const text = heads.map((head) => head.blocks.join()).join(';');
     if (this.#table?.text !== text) {
-      if (this.#table) this.#device.free(this.#table.memory);
+      if (this.#table) this.#device.free(this.#table.pages.table);
       const blocks = new Float32Array(heads.length * width);
       heads.forEach((head, n) => blocks.set(head.blocks, n * width));
-      this.#table = { memory: this.#device.upload(blocks), width, text };
+      this.#table = { pages: { table: this.#device.upload(blocks), width, size: this.options.blockSize }, text };
     }
-    return [this.#table.memory, this.#table.width];
+    return this.#table.pages;
   }
 
   /** Step 3, at the next step or when asked about. */
@@ -206,7 +205,7 @@ export class DeviceCache {
   /** Frees the pool. */
   async free(): Promise<void> {
     await this.#forgetUntyped();
-    if (this.#table) this.#device.free(this.#table.memory);
+    if (this.#table) this.#device.free(this.#table.pages.table);
     this.#table = undefined;
     this.#pool.free();
   }

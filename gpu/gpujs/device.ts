@@ -48,6 +48,8 @@ export interface Device {
   readonly tuning: Tuning;
   /** Whether kernels that return four elements pay off. */
   readonly vectors: boolean;
+  /** Whether threads run side by side, so that work done in each of them may cost less than one more kernel. */
+  readonly parallel: boolean;
   /** Memory holding `values`, with room for `length` of them (default: as many). */
   upload(values: Float32Array, length?: number): Memory;
   /** Memory whose content is not defined. */

@@ -1,5 +1,5 @@
 /**
- * Between [B,N,heads*d] and [B,heads,N,d].
+ * Between [B,N,heads*d] and [B,heads,N,d], which are the same memory where there is one token or one head.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
@@ -14,6 +14,7 @@ const SPLIT = kernel('split heads', 'x | heads n d', `
 export function splitHeads(
   scope: Scope, x: Memory, B: number, heads: number, N: number, d: number,
 ): Promise<Memory> {
+  if (N === 1 || heads === 1) return Promise.resolve(scope.share(x));
   return scope.run(SPLIT, [d, N, B * heads], [x], [heads, N, d]);
 }
 
@@ -26,5 +27,6 @@ const MERGE = kernel('merge heads', 'x | heads n d', `
 export function mergeHeads(
   scope: Scope, x: Memory, B: number, heads: number, N: number, d: number,
 ): Promise<Memory> {
+  if (N === 1 || heads === 1) return Promise.resolve(scope.share(x));
   return scope.run(MERGE, [heads * d, N, B], [x], [heads, N, d]);
 }

@@ -22,6 +22,7 @@ export class HostDevice implements Device {
   readonly maxLength: number = 2 ** 28;
   readonly limitName: string = 'the memory of a WebAssembly module';
   readonly vectors: boolean = false;
+  readonly parallel: boolean = false;
   readonly tuning: Tuning;
   readonly #library: Library;
   readonly #gpu: InstanceType<Library['GPU']>;

@@ -35,9 +35,9 @@ import { GpuChunkPool } from './pool-handle.ts';
 import { JobQueue } from '../device/queue.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
-import { tokenTypes, tokenTypesBackward } from './search.ts';
+import { tokenTypes, tokenTypesBackward, typeProbabilities } from './search.ts';
 import { swiglu, swigluBackward } from './swiglu.ts';
-import { DeviceTensor, float, integer, memoryOf, type TensorOwner } from './tensor.ts';
+import { DeviceTensor, float, integer, memoriesOf, memoryOf, Pending, type TensorOwner } from './tensor.ts';
 
 /** Runs every operation as kernels of gpu.js. */
 export class GpuEngine implements TrainingEngine, TensorOwner {
@@ -88,7 +88,8 @@ export class GpuEngine implements TrainingEngine, TensorOwner {
   release(tensor: DeviceTensor): void {
     this.#queue.add(async () => {
       if (tensor.memory) this.device.free(tensor.memory);
-      tensor.memory = undefined;
+      tensor.pending?.drop();
+      tensor.memory = tensor.pending = undefined;
     });
   }
 
@@ -134,7 +135,7 @@ export class GpuEngine implements TrainingEngine, TensorOwner {
       this.#queue.add(async () => {
         try {
           // Not waited for: what comes after may be sent to the device meanwhile.
-          resolve(this.device.read(memoryOf(tensor), sizeOf(tensor.shape)));
+          resolve(this.device.read(await memoryOf(tensor), sizeOf(tensor.shape)));
         } catch (error) {
           reject(error as Error);
         }
@@ -173,13 +174,29 @@ export class GpuEngine implements TrainingEngine, TensorOwner {
   async #compute(inputs: readonly DeviceTensor[], outputs: readonly DeviceTensor[], body: Body): Promise<void> {
     const scope = new Scope(this.device);
     try {
-      const made = await body(scope, inputs.map(memoryOf));
+      const made = await body(scope, await memoriesOf(inputs));
       outputs.forEach((output, n) => (output.memory = made[n]));
       scope.end(made.filter((memory) => memory !== undefined));
     } catch (error) {
       for (const output of outputs) output.failure = error as Error;
       scope.end([]);
     }
+  }
+
+  /** A result that is computed if someone wants it. */
+  #later(
+    inputs: readonly DeviceTensor[], shape: readonly number[],
+    body: (scope: Scope, m: readonly Memory[]) => Promise<Memory>,
+  ): DeviceTensor {
+    const output = this.#made(shape, 'float');
+    this.#queue.add(async () => {
+      try {
+        output.pending = new Pending(this.device, await memoriesOf(inputs), body);
+      } catch (error) {
+        output.failure = error as Error;
+      }
+    });
+    return output;
   }
 
   /** One result. */
@@ -347,13 +364,13 @@ export class GpuEngine implements TrainingEngine, TensorOwner {
     this.assertAlive();
     const types = this.#made([B, G, chunks], 'integer');
     types.chosen = true;
-    const probabilities = this.#made(scores.shape, 'float');
-    this.#queue.add(() => this.#compute(inputs, [types, probabilities], (scope, m) =>
-      tokenTypes(scope, m[0], {
-        temperature,
-        ...(noise && { noise: m[1] }),
-        ...(forceGlobal && { forceGlobal: m[m.length - 1] }),
-      }, B, G, chunks)));
+    this.#queue.add(() => this.#compute(inputs, [types], async (scope, m) => [await tokenTypes(scope, m[0], {
+      ...(noise && { noise: m[1] }),
+      ...(forceGlobal && { forceGlobal: m[m.length - 1] }),
+    }, B, G, chunks)]));
+    // Inference asks for the types only.
+    const probabilities = this.#later(noise ? inputs.slice(0, 2) : inputs.slice(0, 1), scores.shape, (scope, [s, n]) =>
+      typeProbabilities(scope, s, n, temperature, B * G * chunks));
     return { types, probabilities };
   }
   tokenTypesBackward(

@@ -15,23 +15,27 @@ const LARGE = 1e15;
 /** 2^-90: with it, squares of all that float32 holds above LARGE are far from its ends. */
 const SMALL = 2 ** -90;
 
-const INVERSE = kernel('rms inverse', 'x | D | epsilon large small', `
+/** r of a row, into `r`. */
+const inverseOf = (row: string): string => `
   let sum = 0;
   let most = 0;
   for (let n = 0; n < D; n++) {
-    const value = x[this.thread.x * D + n];
-    sum += value * value;
-    most = Math.max(most, Math.abs(value));
+    const entry = x[${row} * D + n];
+    sum += entry * entry;
+    most = Math.max(most, Math.abs(entry));
   }
+  let r = 1 / Math.sqrt(sum / D + epsilon);
   if (most > large) {
     let scaled = 0;
     for (let m = 0; m < D; m++) {
-      const part = x[this.thread.x * D + m] * small;
+      const part = x[${row} * D + m] * small;
       scaled += part * part;
     }
-    return -1 / Math.sqrt(scaled / D + epsilon * small * small);
-  }
-  return 1 / Math.sqrt(sum / D + epsilon);`, { flat: true });
+    r = -1 / Math.sqrt(scaled / D + epsilon * small * small);
+  }`;
+
+const INVERSE = kernel('rms inverse', 'x | D | epsilon large small', `${inverseOf('this.thread.x')}
+  return r;`, { flat: true });
 
 /** x r of one element, `value`, into `normed`. */
 const NORMED = `
@@ -45,10 +49,20 @@ const NORM = kernel('rms norm', 'x weight inverse | D | small', `
   const r = inverse[this.thread.y];${NORMED}
   return normed * weight[this.thread.x];`);
 
+/** Both at once: every thread sums up its whole row. */
+const NORM_FEW = kernel('rms norm, few rows', 'x weight | D | epsilon large small', `${inverseOf('this.thread.y')}
+  const value = x[this.thread.y * D + this.thread.x];${NORMED}
+  return normed * weight[this.thread.x];`);
+/** Rows up to which that is faster than another kernel, where threads run side by side. */
+const FEW = 8;
+
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon), for `rows` of width D. */
 export async function rmsNorm(
   scope: Scope, x: Memory, weight: Memory, epsilon: number, rows: number, D: number,
 ): Promise<Memory> {
+  if (scope.device.parallel && rows <= FEW) {
+    return scope.run(NORM_FEW, [D, rows], [x, weight], [D], [epsilon, LARGE, SMALL]);
+  }
   const inverse = await scope.run(INVERSE, [rows], [x], [D], [epsilon, LARGE, SMALL]);
   return scope.run(NORM, [D, rows], [x, weight, inverse], [D], [SMALL]);
 }

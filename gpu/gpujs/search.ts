@@ -75,20 +75,21 @@ const PROBABILITIES = kernel('type probabilities', 'scores noise | noisy | tempe
   }
   return y / Z;`);
 
-/** Types [B,G,Nc] and probabilities [B,G,Nc,3] of scores [B,G,Nc,3]. */
-export async function tokenTypes(
-  scope: Scope, scores: Memory, options: { noise?: Memory; temperature: number; forceGlobal?: Memory },
-  B: number, G: number, Nc: number,
-): Promise<[types: Memory, probabilities: Memory]> {
-  const { noise, temperature, forceGlobal } = options;
-  const noisy = noise ? 1 : 0;
-  const none = scope.upload([0]);
-  return [
-    await scope.run(
-      TYPES, [Nc, B * G], [scores, noise ?? none, forceGlobal ?? none], [G, Nc, noisy, forceGlobal ? 1 : 0],
-    ),
-    await scope.run(PROBABILITIES, [3, B * G * Nc], [scores, noise ?? none], [noisy], [temperature]),
-  ];
+/** Types [B,G,Nc] of scores [B,G,Nc,3]. */
+export function tokenTypes(
+  scope: Scope, scores: Memory, options: { noise?: Memory; forceGlobal?: Memory }, B: number, G: number, Nc: number,
+): Promise<Memory> {
+  const { noise, forceGlobal } = options;
+  // What is absent is not read.
+  const arrays = [scores, noise ?? scores, forceGlobal ?? scores];
+  return scope.run(TYPES, [Nc, B * G], arrays, [G, Nc, noise ? 1 : 0, forceGlobal ? 1 : 0]);
+}
+
+/** Their probabilities, [rows,3] for `rows` = B G Nc. */
+export function typeProbabilities(
+  scope: Scope, scores: Memory, noise: Memory | undefined, temperature: number, rows: number,
+): Promise<Memory> {
+  return scope.run(PROBABILITIES, [3, rows], [scores, noise ?? scores], [noise ? 1 : 0], [temperature]);
 }
 
 const BACKWARD = kernel('token types backward', 'dTypes y force | groups n forced | temperature', `
@@ -110,6 +111,5 @@ export function tokenTypesBackward(
 ): Promise<Memory> {
   const { temperature, forceGlobal } = options;
   const forced = forceGlobal ? 1 : 0;
-  const flags = forceGlobal ?? scope.upload([0]);
-  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, flags], [G, Nc, forced], [temperature]);
+  return scope.run(BACKWARD, [3, Nc, B * G], [dTypes, y, forceGlobal ?? y], [G, Nc, forced], [temperature]);
 }

@@ -4,7 +4,40 @@
  */
 import type { Tensor } from '../../src/core/engine.ts';
 import { DisposedError, ValueError } from '../../src/core/errors.ts';
-import type { Memory } from './device.ts';
+import { type Device, type Memory, Scope } from './device.ts';
+
+/** Work that is left until its result is wanted, and the memories that it holds for it. */
+export class Pending {
+  readonly #device: Device;
+  readonly #inputs: readonly Memory[];
+  readonly #body: (scope: Scope, memories: readonly Memory[]) => Promise<Memory>;
+
+  constructor(
+    device: Device, inputs: readonly Memory[], body: (scope: Scope, memories: readonly Memory[]) => Promise<Memory>,
+  ) {
+    this.#device = device;
+    this.#inputs = inputs.map((memory) => device.share(memory));
+    this.#body = body;
+  }
+
+  /** Does the work. It can be done once. */
+  async compute(): Promise<Memory> {
+    const scope = new Scope(this.#device);
+    const kept: Memory[] = [];
+    try {
+      kept.push(await this.#body(scope, this.#inputs));
+      return kept[0];
+    } finally {
+      scope.end(kept);
+      this.drop();
+    }
+  }
+
+  /** Nobody wants it any more. */
+  drop(): void {
+    for (const memory of this.#inputs) this.#device.free(memory);
+  }
+}
 
 /** What a tensor needs of its engine. */
 export interface TensorOwner {
@@ -23,6 +56,8 @@ export class DeviceTensor implements Tensor {
   memory: Memory | undefined;
   /** Token types chosen on the device: 3 stands for a NaN score. */
   chosen: boolean = false;
+  /** Set instead of memory: what computes it once someone wants it. */
+  pending: Pending | undefined;
   /** Why there is no memory. */
   failure: Error | undefined;
   #disposed = false;
@@ -51,10 +86,26 @@ export class DeviceTensor implements Tensor {
   }
 }
 
-/** The memory of a tensor that has been computed, or why there is none. */
-export function memoryOf(tensor: DeviceTensor): Memory {
+/** The memory of a tensor that is computed or can be now, or why there is none. */
+export async function memoryOf(tensor: DeviceTensor): Promise<Memory> {
+  const { pending } = tensor;
+  if (pending) {
+    tensor.pending = undefined;
+    try {
+      tensor.memory = await pending.compute();
+    } catch (error) {
+      tensor.failure = error as Error;
+    }
+  }
   if (tensor.failure) throw tensor.failure;
   return tensor.memory!;
+}
+
+/** The memories of several tensors. */
+export async function memoriesOf(tensors: readonly DeviceTensor[]): Promise<Memory[]> {
+  const memories: Memory[] = [];
+  for (const tensor of tensors) memories.push(await memoryOf(tensor));
+  return memories;
 }
 
 function handleOf(tensor: Tensor): DeviceTensor {

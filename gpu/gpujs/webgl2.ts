@@ -28,6 +28,7 @@ export class WebGL2Device implements Device {
   readonly maxLength: number;
   readonly limitName = 'MAX_TEXTURE_SIZE squared, times four,';
   readonly vectors: boolean = false;
+  readonly parallel: boolean = true;
   readonly tuning: Tuning;
   readonly #library: Library;
   readonly #gl: WebGL2RenderingContext;

@@ -35,6 +35,7 @@ export class WebGPUDevice implements Device {
   readonly maxLength: number;
   readonly limitName: string;
   readonly vectors: boolean = true;
+  readonly parallel: boolean = true;
   readonly tuning: Tuning;
   readonly gpuDevice: GPUDevice;
   readonly #owned: boolean;
@@ -131,6 +132,7 @@ export class WebGPUDevice implements Device {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#recorder.flush();
     this.#health.close();
     // What was asked for is answered: destroying a device would drop its maps.
     void this.#reads.settled().then(() => this.#destroy());

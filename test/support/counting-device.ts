@@ -13,12 +13,16 @@ export class CountingDevice implements Device {
   readonly limitName: string;
   readonly tuning: Tuning;
   readonly vectors: boolean;
+  readonly parallel: boolean;
   readonly #inner: Device;
   readonly #live = new Set<Memory>();
   #elements = 0;
   /** Frees of what was not there: freed before, or never handed out. */
   strays = 0;
-  /** Calls of read(). */
+  /** Calls of run(), copy(), upload() and read(). */
+  runs = 0;
+  copies = 0;
+  uploads = 0;
   reads = 0;
   /** Set to make the nth run() from now on fail. */
   failAfter: number | undefined;
@@ -31,6 +35,7 @@ export class CountingDevice implements Device {
     this.limitName = inner.limitName;
     this.tuning = inner.tuning;
     this.vectors = inner.vectors;
+    this.parallel = inner.parallel;
   }
 
   /** Memories that are allocated and not freed, and their elements together. */
@@ -39,6 +44,7 @@ export class CountingDevice implements Device {
   }
 
   upload(values: Float32Array, length?: number): Memory {
+    this.uploads++;
     return this.#count(this.#inner.upload(values, length));
   }
   allocate(length: number): Memory {
@@ -57,9 +63,11 @@ export class CountingDevice implements Device {
       this.failAfter = undefined;
       throw new Error(`kernel '${kernel.name}' was told to fail`);
     }
+    this.runs++;
     return this.#count(await this.#inner.run(kernel, size, arrays, integers, floats));
   }
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
+    this.copies++;
     this.#inner.copy(from, to, ranges);
   }
   read(memory: Memory, length: number): Promise<Float32Array> {

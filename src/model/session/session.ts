@@ -190,7 +190,9 @@ export class Session {
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
-      const rows = wanted === 'all' ? x : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
+      // Of one row per sequence, all are the last.
+      const rows = wanted === 'all' || T === 1 ? x
+        : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
       if (wanted === 'none') {
         // One row waits for all the work of the step, and fails where any of it failed.
         const read = await this.engine.read(rows);

@@ -64,8 +64,9 @@ export function learnedTypes(
   const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
     return chunkOf(seen[Math.floor(n / rows)], config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
   });
-  const forceGlobal = tape.own(tape.engine.integers(first, [seen.length, rows]));
-  const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, forceGlobal });
+  // Only a sequence's first chunk is forced: later steps need not upload that none is.
+  const forced = first.includes(1) && { forceGlobal: tape.own(tape.engine.integers(first, [seen.length, rows])) };
+  const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, ...forced });
   tape.own(probabilities);
   return tape.own(types);
 }

@@ -1,0 +1,144 @@
+/** What engines on WebGPU share: buffers used again, commands recorded first, memory with several holders. */
+import { describe, expect, it } from 'vitest';
+import { BufferPool } from '../gpu/device/buffer-pool.ts';
+import type { DeviceHealth } from '../gpu/device/health.ts';
+import { type Device, TUNING } from '../gpu/gpujs/device.ts';
+import { HostDevice } from '../gpu/gpujs/host.ts';
+import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { type Kernel, kernel } from '../gpu/gpujs/kernel.ts';
+import { loadLibrary } from '../gpu/gpujs/library.ts';
+import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
+import { CountingDevice } from './support/counting-device.ts';
+import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
+
+/** A device of nothing but buffers, which say when they are destroyed. */
+function stubDevice(): { device: GPUDevice; destroyed: unknown[] } {
+  const destroyed: unknown[] = [];
+  const device = {
+    limits: { maxStorageBufferBindingSize: 2 ** 30, maxBufferSize: 2 ** 30 },
+    createBuffer: ({ size }: { size: number }) => {
+      const buffer = { size, destroy: () => destroyed.push(buffer) };
+      return buffer;
+    },
+  };
+  return { device: device as unknown as GPUDevice, destroyed };
+}
+
+const healthy = { check: () => {} } as unknown as DeviceHealth;
+
+describe('the pool of buffers', () => {
+  it('gives a freed buffer to commands at once, to the host only after commands that may use it were submitted', () => {
+    const pool = new BufferPool(stubDevice().device, healthy, false);
+    const buffer = pool.take(1000, 8);
+    pool.give(buffer, true);
+    const other = pool.takeForWriting(1000, 8);
+    expect(other).not.toBe(buffer);
+    expect(pool.take(1000, 8)).toBe(buffer);
+    pool.give(buffer, true);
+    pool.settle();
+    expect(pool.takeForWriting(1000, 8)).toBe(buffer);
+  });
+
+  it('keeps a buffer that is too large to keep until commands that may use it were submitted', () => {
+    const { device, destroyed } = stubDevice();
+    const pool = new BufferPool(device, healthy, false);
+    const [late, now] = [pool.take(2 ** 29, 8), pool.take(2 ** 29, 8)];
+    pool.give(late, true); // as large as what is in use: kept
+    pool.give(now, true);
+    expect(destroyed).toEqual([]);
+    pool.settle();
+    expect(destroyed).toEqual([now]);
+    const again = pool.take(2 ** 29, 8);
+    expect(again).toBe(late);
+    const third = pool.take(2 ** 29, 8);
+    pool.give(again, false);
+    pool.give(third, false);
+    expect(destroyed).toEqual([now, third]);
+  });
+});
+
+const ADD = kernel('test add', 'a b', 'return a[this.thread.x] + b[this.thread.x];', { flat: true });
+const VALUE: Kernel = kernel('test value', 'x | n | f', 'return x[0] + n + f;', { flat: true });
+
+const HOLDERS: readonly (readonly [string, () => Promise<Device>])[] = [
+  ['cpu', async () => new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TUNING })],
+  ['webasm', async () => new HostDevice(await loadLibrary(), 'webasm', { poison: true, tuning: TUNING })],
+];
+
+const webgpu = async (): Promise<Device> => new WebGPUDevice(
+  await loadLibrary(), await requestGpuDevice(), null, { owned: true, poison: false, tuning: TUNING },
+);
+
+function shares(open: () => Promise<Device>): void {
+  it('holds shared memory until all that share it have freed it', async () => {
+    const device = await open();
+    const first = device.upload(Float32Array.of(1, 2));
+    const second = device.share(first);
+    device.free(first);
+    const others = [device.upload(Float32Array.of(8, 8)), await device.run(ADD, [2], [second, second], [], [])];
+    expect([...await device.read(second, 2)]).toEqual([1, 2]);
+    expect([...await device.read(others[1], 2)]).toEqual([2, 4]);
+    for (const memory of [second, ...others]) device.free(memory);
+    device.dispose();
+  });
+}
+
+describe.each(HOLDERS)('gpu.js %s', (_, open) => shares(open));
+
+describeWebGPU('gpu.js webgpu', () => {
+  shares(webgpu);
+
+  it('does not let an upload overtake commands that were recorded before it', async () => {
+    const device = await webgpu();
+    const old = device.upload(Float32Array.of(1, 2));
+    const doubled = await device.run(ADD, [2], [old, old], [], []);
+    device.free(old);
+    const fresh = device.upload(Float32Array.of(50, 60));
+    const sum = await device.run(ADD, [2], [doubled, fresh], [], []);
+    expect([...await device.read(sum, 2)]).toEqual([52, 64]);
+    device.dispose();
+  });
+
+  it('gives each of more dispatches than one submit takes its own numbers', async () => {
+    const device = await webgpu();
+    const base = device.upload(Float32Array.of(1000));
+    const results = [];
+    for (let n = 0; n < 200; n++) results.push(await device.run(VALUE, [1], [base], [n], [n / 256]));
+    const read = await Promise.all(results.map((memory) => device.read(memory, 1)));
+    expect(read.map(([value]) => value)).toEqual(Array.from({ length: 200 }, (_, n) => 1000 + n + n / 256));
+    device.dispose();
+  });
+});
+
+describe('probabilities of token types on gpu.js', () => {
+  const scores = Float32Array.of(1, 2, 3, 3, 2, 1);
+  const opened = async () => {
+    const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TUNING }));
+    return { device, engine: new GpuEngine(device) };
+  };
+
+  it('cost no kernel while nobody asks for them, and hold no memory once they are disposed of', async () => {
+    const { device, engine } = await opened();
+    const tensor = engine.tensor(scores, [1, 1, 2, 3]);
+    const { types, probabilities } = engine.tokenTypes(tensor, { temperature: 1 });
+    expect([...await engine.readIntegers(types)]).toEqual([2, 0]);
+    expect(device.runs).toBe(1);
+    for (const each of [probabilities, tensor, types]) each.dispose();
+    await engine.readIntegers(engine.integers([0], [1]));
+    expect(device.live.elements).toBe(1);
+    expect(device.strays).toBe(0);
+    engine.dispose();
+  });
+
+  it('are right even if scores and noise were disposed of before anyone asked', async () => {
+    const { device, engine } = await opened();
+    const [tensor, noise] = [engine.tensor(scores, [1, 1, 2, 3]), engine.tensor([1, 0, -1, -1, 0, 1], [1, 1, 2, 3])];
+    const { types, probabilities } = engine.tokenTypes(tensor, { temperature: 1, noise });
+    for (const each of [tensor, noise, types]) each.dispose();
+    for (const y of await engine.read(probabilities)) expect(y).toBeCloseTo(1 / 3, 6);
+    expect(device.runs).toBe(2);
+    expect([...await engine.read(engine.add(probabilities, probabilities))]).toHaveLength(6);
+    expect(device.runs).toBe(3);
+    engine.dispose();
+  });
+});
