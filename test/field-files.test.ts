@@ -70,10 +70,10 @@ describe('a file that is not what its name says', () => {
     }
   });
 
-  it('an answer of a server as config.json', async () => {
+  it('the error message of a server as config.json', async () => {
     copy('llama-grouped');
     write('config.json', '{"error":"Invalid username or password."}');
-    await expectRefusal(/config\.json: it is an answer of a server, 'Invalid username or password\.'/);
+    await expectRefusal(/config\.json: it is the error message of a server, 'Invalid username or password\.'/);
   });
 
   it('half a file', async () => {
@@ -105,9 +105,9 @@ describe('a folder without model.safetensors', () => {
     ['the original of Meta', ['consolidated.00.pth', 'params.json'], /consolidated\.00\.pth, weights of PyTorch/],
     ['weights of llama.cpp', ['llama-2-7b.Q4_K_M.gguf'], /llama-2-7b\.Q4_K_M\.gguf, weights of llama\.cpp/],
     ['weights of TensorFlow', ['tf_model.h5'], /tf_model\.h5, weights of another program/],
-    ['a download that did not end', ['model.safetensors.part', 'pytorch_model.bin'], /safetensors\.part, a download that did not end/],
-    ['a partial download', ['model.safetensors.incomplete'], /a download that did not end/],
-    ['shards alone', ['model-00001-of-00002.safetensors'], /model\.safetensors\.index\.json which says what is where/],
+    ['an unfinished download', ['model.safetensors.part', 'pytorch_model.bin'], /safetensors\.part, an unfinished download/],
+    ['a partial download', ['model.safetensors.incomplete'], /an unfinished download/],
+    ['shards alone', ['model-00001-of-00002.safetensors'], /model\.safetensors\.index\.json, which says where each weight is/],
     ['weights under another name', ['consolidated.safetensors'], /consolidated\.safetensors, weights under another name/],
     ['a variant', ['model.fp16.safetensors'], /model\.fp16\.safetensors, weights under another name/],
     ['an adapter', ['adapter_model.safetensors'], /an adapter without its base.*merge_and_unload/],

@@ -156,8 +156,8 @@ describe('packed weights', () => {
     const proj = 'model.layers.0.self_attn.q_proj';
     const bytes = writeSafetensors([[`${proj}.weight`, I32], [`${proj}.${name}`, F16]]);
     write(SINGLE, bytes);
-    await expectRefusal(new RegExp(`packed by ${packer} \\('${proj}\\.${name}'\\)`), /in BF16 or F16/);
-    await expect(loadModel({ config: config(), weights: bytes })).rejects.toThrow(`packed by ${packer}`);
+    await expectRefusal(new RegExp(`quantized by ${packer} \\('${proj}\\.${name}'\\)`), /in BF16 or F16/);
+    await expect(loadModel({ config: config(), weights: bytes })).rejects.toThrow(`quantized by ${packer}`);
   });
 
   it('are named by config.json where it tells of them', async () => {

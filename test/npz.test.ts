@@ -344,8 +344,8 @@ describe('readNpy()', () => {
     ['a native byte order', npy(dictionary("'=f8'", '()'), bytes), /dtype '=f8'/],
     ['a dtype with a line break', npy(dictionary('"<\\n8"', '()'), bytes), /expected a dtype but found/],
     ['an order that is neither', npy(dictionary("'<f8'", '()', 'None'), bytes), /expected True or False but found 'None'/],
-    ['a key twice', npy("{'descr': '<f8', 'descr': '<f8'}", bytes), /the header has 'descr' twice/],
-    ['a key too many', npy("{'descr': '<f8', 'more': 1}", bytes), /'more' twice, or does not know it/],
+    ['a key twice', npy("{'descr': '<f8', 'descr': '<f8'}", bytes), /the header has 'descr', an unknown or repeated key/],
+    ['a key too many', npy("{'descr': '<f8', 'more': 1}", bytes), /'more', an unknown or repeated key/],
     ['a key too few', npy("{'descr': '<f8', 'shape': ()}", bytes), /needs descr, fortran_order and shape/],
     ['a header that goes on', npy(`${dictionary("'<f8'", '()')}exit()`, bytes), /goes on after its end/],
     ['an empty header', npy('', bytes), /expected \{ but found its end/],
@@ -642,7 +642,7 @@ const CHECKS = [
   'beyond the members\' end', 'differs from the directory', 'unpacks to more', 'but declares',
   'deflated bytes are damaged', 'CRC-32', 'begin as a .npy file', 'of .npy: 1.0', 'no dtype', 'is announced but',
   'expected { but', 'expected a key or } but', 'expected a dtype but', 'expected True or False but',
-  'expected a size or ) but', 'twice, or does not know', 'goes on after its end', 'follow the header', 'has dtype',
+  'expected a size or ) but', 'an unknown or repeated key', 'goes on after its end', 'follow the header', 'has dtype',
   'at element',
 ];
 

@@ -79,7 +79,7 @@ describe.skipIf(process.platform === 'win32')('a pipe under the name of a file t
 
   it('that took the place of the log since is refused too, once it has no reader', async () => {
     pipe('log');
-    await expect(appendText(at('log'), 'line\n')).rejects.toThrow(/cannot write .*log: nothing takes what is written there/);
+    await expect(appendText(at('log'), 'line\n')).rejects.toThrow(/cannot write .*log: nothing reads what is written there/);
   });
 });
 

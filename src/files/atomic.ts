@@ -1,5 +1,6 @@
 /**
- * Files that appear whole or not at all: a temporary file beside each, flushed to the disk, then renamed.
+ * Writes files so that they appear whole or not at all: to a temporary file beside each, flushed to the disk and then
+ * renamed.
  * @module
  */
 import { StorageError } from '../core/errors.ts';
@@ -9,8 +10,8 @@ import { named } from './storage-error.ts';
 import { writeInto } from './write-into.ts';
 
 /**
- * Writes a file so that it appears whole or not at all. On any failure the file that was there is left as it was. A
- * symbolic link stays one: what it leads to is written. A device is written into, and a pipe once it has a reader.
+ * Writes a file so that it appears whole or not at all. If anything fails, the file that was there is left as it was.
+ * A symbolic link is kept, and its target is written. Devices are written into, and pipes once they have a reader.
  *
  * @throws {StorageError} If it cannot be written.
  */
@@ -19,9 +20,9 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
 }
 
 /**
- * Writes files that belong together, each as writeFileAtomic does; none is renamed before all are on the disk.
+ * Writes files that belong together, each as writeFileAtomic does. None is renamed before all are on the disk.
  *
- * @throws {StorageError} If one cannot be written.
+ * @throws {StorageError} If one of them cannot be written.
  */
 export async function writeFilesAtomic(files: readonly (readonly [string, Uint8Array | string])[]): Promise<void> {
   const { rename, rm } = builtin('node:fs/promises');
@@ -34,7 +35,7 @@ export async function writeFilesAtomic(files: readonly (readonly [string, Uint8A
       const place = await findPlace(path);
       if (place.kind === 'folder') named('write', path)({ code: 'EISDIR' });
       if (place.kind === 'disk' || place.kind === 'socket') {
-        throw new StorageError(`cannot write ${path}: it is a ${place.kind}: name a file`);
+        throw new StorageError(`cannot write ${path}, which is a ${place.kind}: name a file`);
       }
       if (place.kind === 'stream' || place.kind === 'pipe') {
         await writeInto(place.path, content, { wait: place.kind === 'pipe' });
@@ -67,17 +68,17 @@ async function writeTemporary(path: string, content: Uint8Array | string, { mode
   }
 }
 
-/** Long after a write has ended, in ms: whose process cannot be asked has left a temporary file of that age behind. */
+/** The age in ms from which a temporary file counts as abandoned even if its process cannot be asked. */
 const ABANDONED = 86_400_000;
 const TEMPORARY = /\.([0-9a-f]{8})-(\d+)-[0-9a-z]+\.tmp$/;
 
-/** A name for a temporary file that no other write, process or machine uses: it says whose it is. */
+/** A name for a temporary file that no other write, process or machine uses, and that tells who made it. */
 export function temporaryName(path: string): string {
   const { pid } = (globalThis as unknown as { process: { pid: number } }).process;
   return `${path}.${hostTag()}-${pid}-${Math.random().toString(36).slice(2)}.tmp`;
 }
 
-/** Removes temporary files in `folder` whose writer was killed: all, or those of the file `name`. */
+/** Removes temporary files in `folder` whose writer was killed: all of them, or those of the file `name`. */
 export async function removeLeftovers(folder: string, name?: string): Promise<void> {
   const { readdir, rm, stat } = builtin('node:fs/promises');
   const { join } = builtin('node:path');
@@ -103,7 +104,7 @@ function hasEnded(pid: number): boolean {
 
 let tag: string | undefined;
 
-/** Tells machines apart that share a disk. */
+/** Tells apart machines that share a disk. */
 function hostTag(): string {
   tag ??= builtin('node:crypto').createHash('sha256').update(hostName()).digest('hex').slice(0, 8);
   return tag;
@@ -113,6 +114,6 @@ function hostName(): string {
   try {
     return builtin('node:os').hostname();
   } catch {
-    return ''; // Deno gives it only to those who may ask
+    return ''; // Deno tells only with permission
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Node's built-in modules, which Deno serves too. They are asked for at run time and imported nowhere, so that any
- * bundler can build the library for a browser without being told about them.
+ * Node's built-in modules, which Deno has too. They are looked up at run time and never imported, so that any bundler
+ * can build the library for a browser without configuration.
  * @module
  */
 import type * as crypto from 'node:crypto';
@@ -26,7 +26,7 @@ interface Process {
 /**
  * A built-in module of Node (20.16 or later) or Deno.
  *
- * @throws {StorageError} In a browser, where there are no files to reach.
+ * @throws {StorageError} In a browser, where there is none.
  */
 export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name] {
   const found = (globalThis as { process?: Process }).process?.getBuiltinModule?.(name);

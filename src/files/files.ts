@@ -1,6 +1,6 @@
 /**
- * Files, by what builtin() gives: the only place outside the command line that reads and writes them. A browser can
- * import it; there every function throws a StorageError.
+ * Reads and writes files by means of builtin(). Outside the command line, only this folder does. Browsers can import
+ * it, but every function throws a StorageError there.
  * @module
  */
 import { StorageError } from '../core/errors.ts';
@@ -11,13 +11,13 @@ import { writeInto } from './write-into.ts';
 
 export { writeFileAtomic, writeFilesAtomic } from './atomic.ts';
 
-/** The whole file. @throws {StorageError} If it cannot be read. */
+/** Reads a whole file. @throws {StorageError} If it cannot be read. */
 export async function readFileBytes(path: string): Promise<Uint8Array> {
   const { readFile } = builtin('node:fs/promises');
   return readFile(path).catch(named('read', path));
 }
 
-/** The whole file as UTF-8, without a byte order mark. @throws {StorageError} If it cannot be read. */
+/** Reads a whole file as UTF-8, without its byte order mark. @throws {StorageError} If it cannot be read. */
 export async function readText(path: string): Promise<string> {
   return new TextDecoder().decode(await readFileBytes(path));
 }
@@ -25,9 +25,9 @@ export async function readText(path: string): Promise<string> {
 /** A file that is read in parts. */
 export interface OpenFile {
   readonly path: string;
-  /** Bytes. */
+  /** In bytes. */
   readonly size: number;
-  /** Fills `into` from byte `at` on. @throws {StorageError} If the file cannot be read or ends before. */
+  /** Fills `into` with the bytes from `at` on. @throws {StorageError} If the file cannot be read, or ends too early. */
   read(at: number, into: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
@@ -43,7 +43,7 @@ export async function openFile(path: string): Promise<OpenFile> {
     async read(at, into) {
       for (let done = 0; done < into.length;) {
         const { bytesRead } = await file.read(into, done, into.length - done, at + done).catch(named('read', path));
-        if (bytesRead === 0) throw new StorageError(`cannot read ${path}: it ended at byte ${at + done} while it was read`);
+        if (bytesRead === 0) throw new StorageError(`cannot read ${path}: it ended at byte ${at + done} while it was being read`);
         done += bytesRead;
       }
     },
@@ -51,7 +51,7 @@ export async function openFile(path: string): Promise<OpenFile> {
   };
 }
 
-/** Whether there is a file or folder at `path`. @throws {StorageError} If that cannot be told. */
+/** Whether there is a file or folder at `path`. @throws {StorageError} If that cannot be determined. */
 export async function fileExists(path: string): Promise<boolean> {
   const { stat } = builtin('node:fs/promises');
   return stat(path).then(() => true, (error: NodeJS.ErrnoException) => {
@@ -59,7 +59,7 @@ export async function fileExists(path: string): Promise<boolean> {
   });
 }
 
-/** The names in a folder; none where it is no folder. @throws {StorageError} If it cannot be read. */
+/** The names in a folder; empty if `path` is not a folder. @throws {StorageError} If it cannot be read. */
 export async function listFolder(path: string): Promise<string[]> {
   const { readdir } = builtin('node:fs/promises');
   return readdir(path).catch((error: NodeJS.ErrnoException) => {
@@ -68,12 +68,12 @@ export async function listFolder(path: string): Promise<string[]> {
 }
 
 /**
- * Makes a folder and those above it; a link that leads to nothing gets a folder there.
+ * Makes a folder and those above it. If a link leads to nothing, the folder is made where it leads.
  *
  * @throws {StorageError} If it cannot be made.
  */
 export async function makeFolder(path: string): Promise<void> {
-  // Step by step: with `recursive`, Node 20 tries for ever where a file system makes no folders, such as /proc.
+  // One level at a time: with `recursive`, Node 20 never returns where folders cannot be made, such as in /proc.
   const { mkdir, stat } = builtin('node:fs/promises');
   const { dirname } = builtin('node:path');
   try {
@@ -92,7 +92,7 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Writes at the end of a file, which is made if there is none. @throws {StorageError} If it cannot be written. */
+/** Appends to a file, which is created if there is none. @throws {StorageError} If it cannot be written. */
 export async function appendText(path: string, text: string): Promise<void> {
   await writeInto(path, text, { make: true });
 }

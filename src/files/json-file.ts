@@ -1,5 +1,5 @@
 /**
- * JSON files, and what stands in their place when a download went wrong.
+ * Reads JSON files, and recognises what a failed download leaves in their place.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
@@ -11,7 +11,7 @@ import { shown } from '../formats/safetensors-header.ts';
  * Reads and parses a file.
  *
  * @throws {StorageError} If it cannot be read.
- * @throws {FileFormatError} If it is no JSON; the message says what it is instead.
+ * @throws {FileFormatError} If it is not JSON; the message says what it is instead.
  */
 export async function readJson(path: string): Promise<unknown> {
   const bytes = await readFileBytes(path);
@@ -25,7 +25,7 @@ export async function readJson(path: string): Promise<unknown> {
   }
   const { error } = (json ?? {}) as { error?: unknown };
   if (typeof error === 'string' && Object.keys(json as object).length <= 2) {
-    throw new FileFormatError(`${path}: it is an answer of a server, '${shown(error)}': download the file again`);
+    throw new FileFormatError(`${path}: it is the error message of a server, '${shown(error)}': download the file again`);
   }
   return json;
 }

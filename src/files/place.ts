@@ -1,5 +1,5 @@
 /**
- * Where a path leads: through symbolic links, to a file, a folder, or something that is neither.
+ * Where a path leads, through symbolic links: to a file, a folder, or something that is neither.
  * @module
  */
 import { builtin } from './builtin.ts';
@@ -7,23 +7,23 @@ import { named } from './storage-error.ts';
 
 /** What a path leads to. */
 export interface Place {
-  /** Behind all symbolic links. */
+  /** The path after following all symbolic links. */
   readonly path: string;
-  /** `pipe`: a named one; `stream`: a terminal, another device or an open file that takes what is written into it. */
+  /** `pipe` is a named pipe; `stream` is a terminal, another device, or an open file of this process. */
   readonly kind: 'nothing' | 'file' | 'folder' | 'pipe' | 'stream' | 'disk' | 'socket';
-  /** Permissions of what is there. */
+  /** Its permissions. */
   readonly mode?: number;
 }
 
-/** Links in a row, as Linux allows. */
+/** How many links in a row Linux allows. */
 const MOST_LINKS = 40;
-/** This process's open files: what they are links to is no path, and what is in them is not replaced. */
+/** The open files of this process. Their links may lead to no path, and they are written into, never replaced. */
 const OPEN_FILE = /^(\/dev\/(stdin|stdout|stderr|fd\/\d+)|\/proc\/.*\/fd\/\d+)$/;
 
 /**
- * Follows `path`, the last link of which may lead to nothing yet.
+ * Follows `path`, whose last link may lead to nothing.
  *
- * @throws {StorageError} If links lead round in a circle, or through what may not be read.
+ * @throws {StorageError} If links lead round in a circle, or through something that may not be read.
  */
 export async function findPlace(path: string): Promise<Place> {
   const { lstat, readlink, realpath } = builtin('node:fs/promises');

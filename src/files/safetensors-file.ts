@@ -1,5 +1,5 @@
 /**
- * Weights of safetensors files, read from the disk in parts: the headers alone, or tensor after tensor.
+ * Reads the weights of safetensors files from the disk in parts: the headers alone, or one tensor after another.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
@@ -10,12 +10,12 @@ import { BYTES, inFile } from '../formats/named-tensor.ts';
 import { announcedLength, declaredWeights, type Dtype, readWeights, type StoredTensor } from '../formats/safetensors.ts';
 import { BLOCK, TensorDigest } from '../formats/weights-hash.ts';
 
-/** Where a tensor lies. */
+/** Where a tensor is stored. */
 export interface TensorPlace {
   readonly path: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Its bytes within the file. */
+  /** Where its bytes begin and end in the file. */
   readonly begin: number;
   readonly end: number;
 }
@@ -23,7 +23,7 @@ export interface TensorPlace {
 /**
  * Reads the header of a file and checks it against the file's size.
  *
- * @param ignored Whether a tensor of this name is left out, whatever its dtype.
+ * @param ignored Whether to leave out a tensor of this name, whatever its dtype.
  * @throws {StorageError} If the file cannot be read.
  * @throws {FileFormatError} If it is truncated, or contradicts the format or itself.
  */

@@ -1,5 +1,5 @@
 /**
- * What the system says about files, turned into what a user can do about it.
+ * Turns the system's errors about files into errors that say what to do.
  * @module
  */
 import { StorageError } from '../core/errors.ts';
@@ -13,11 +13,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EDQUOT: 'the disk quota is used up: free some, the file that was there is unchanged',
   EISDIR: 'it is a folder: name a file',
   ENOTDIR: 'a part of the path is a file, not a folder: check the path',
-  EEXIST: 'a file of that name stands in the way: choose another folder',
+  EEXIST: 'there is a file of that name: choose another folder',
   ELOOP: 'its symbolic links lead round in a circle: name a file or folder',
-  ENXIO: 'nothing takes what is written there: name a file',
+  ENXIO: 'nothing reads what is written there: name a file',
   EBUSY: 'it is in use, or mounted by itself: choose another path',
-  EPIPE: 'its reader has gone: run the command again',
+  EPIPE: 'its reader has closed it: run the command again',
   ENAMETOOLONG: 'the name is too long: choose a shorter one',
   ERR_FS_FILE_TOO_LARGE: 'it is larger than one read allows (2 GiB): split it into shards',
   EFBIG: 'the file would be larger than allowed here: choose another folder',

@@ -1,19 +1,19 @@
 /**
- * Writing into what is there: the end of a file, a pipe, a device. Nothing here waits in a call to the system, be it
- * for a pipe's reader or for room in it: no signal ends such a call, nor the process that made it.
+ * Writes into what is already there: the end of a file, a pipe, a device. Nothing here blocks in a system call, be it
+ * to wait for a pipe's reader or for room in the pipe, because a signal would end neither such a call nor its process.
  * @module
  */
 import { builtin } from './builtin.ts';
 import { named } from './storage-error.ts';
 
-/** How long until a reader is looked for again, in ms. */
+/** How long to wait before trying again, in ms. */
 const AGAIN = 20;
 
 /**
- * Writes at the end of what is at `path`.
+ * Writes to the end of what is at `path`.
  *
- * @param options.make Whether a file is made where there is none.
- * @param options.wait Whether a pipe's reader may come later; else a pipe without one is refused.
+ * @param options.make Whether to create a file if there is none.
+ * @param options.wait Whether to wait for a pipe's reader; otherwise a pipe without a reader is refused.
  * @throws {StorageError} If it cannot be written.
  */
 export async function writeInto(
@@ -33,7 +33,7 @@ export async function writeInto(
   }
 }
 
-/** Does `what` again, after a while, as long as it fails by something that passes. */
+/** Repeats `what` at intervals for as long as it fails for a reason that passes. */
 async function patiently<T>(what: () => Promise<T>, passes: (error: NodeJS.ErrnoException) => boolean): Promise<T> {
   for (;;) {
     try {

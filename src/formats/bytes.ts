@@ -1,5 +1,5 @@
 /**
- * Bytes and JSON in whatever form they come: what fetch() gives, what readFile() gives, what another thread shares.
+ * Bytes and JSON in any form: as fetch() returns them, as readFile() does, or as another thread shares them.
  * @module
  */
 import { described } from '../core/described.ts';
@@ -11,8 +11,8 @@ export type Bytes = ArrayBufferView | ArrayBufferLike;
 /**
  * The same bytes as a Uint8Array, without a copy.
  *
- * @param what Their name, for the error.
- * @throws {ValueError} If they are no bytes.
+ * @param what Their name in error messages.
+ * @throws {ValueError} If they are not bytes.
  */
 export function bytesOf(bytes: Bytes, what: string): Uint8Array {
   if (ArrayBuffer.isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -20,18 +20,18 @@ export function bytesOf(bytes: Bytes, what: string): Uint8Array {
   throw new ValueError(`${what} is ${described(bytes)}: pass the file's bytes, a Uint8Array or an ArrayBuffer`);
 }
 
-/** Whether bytes, in any form. */
+/** Whether `value` is bytes in any form. */
 export function isBytes(value: unknown): value is Bytes {
   return ArrayBuffer.isView(value) || isBuffer(value);
 }
 
-/** By their tags, which buffers of another realm have as well. */
+/** Tells by the tag, as instanceof fails for buffers of another realm. */
 function isBuffer(value: unknown): value is ArrayBufferLike {
   const tag = Object.prototype.toString.call(value);
   return tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]';
 }
 
-/** The value of a JSON file that is given parsed, as text, or as bytes. */
+/** The value of a JSON file, which may be given parsed, as text, or as bytes. */
 export function jsonOf(given: unknown, file: string): unknown {
   const text = isBytes(given) ? decoded(bytesOf(given, file), file) : given;
   if (typeof text !== 'string') return text;
@@ -44,7 +44,7 @@ export function jsonOf(given: unknown, file: string): unknown {
 
 function decoded(bytes: Uint8Array, file: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice()); // which shared memory needs
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice()); // a copy, as decode() refuses shared memory
   } catch {
     throw new ConfigError(`${file} is not valid UTF-8: copy it again`);
   }

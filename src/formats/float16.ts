@@ -21,12 +21,12 @@ export function fromBfloat16(bits: number): number {
   return scratch.getFloat32(0);
 }
 
-/** The binary16 pattern nearest to `x`, ties to even; beyond the largest it is an infinity. */
+/** The binary16 pattern nearest to `x`, ties to even. Numbers beyond the largest become infinity. */
 export function toFloat16(x: number): number {
   return nearestPattern(x, 10, -14, 0x7c00);
 }
 
-/** The bfloat16 pattern nearest to `x`, ties to even; beyond the largest it is an infinity. */
+/** The bfloat16 pattern nearest to `x`, ties to even. Numbers beyond the largest become infinity. */
 export function toBfloat16(x: number): number {
   return nearestPattern(x, 7, -126, 0x7f80);
 }
@@ -38,8 +38,8 @@ export function exponentOf(x: number): number {
 }
 
 /**
- * Rounds once, from float64: by way of float32, what lies near a tie would be rounded onto it and then away.
- * `least` is the exponent of the smallest normal, `infinity` the pattern of +Infinity.
+ * Rounds once, directly from float64. By way of float32, a number near a tie could be rounded onto the tie and then the
+ * wrong way. `least` is the exponent of the smallest normal, `infinity` the pattern of +Infinity.
  */
 function nearestPattern(x: number, fractionBits: number, least: number, infinity: number): number {
   if (Number.isNaN(x)) return infinity | (1 << (fractionBits - 1));
@@ -48,7 +48,7 @@ function nearestPattern(x: number, fractionBits: number, least: number, infinity
   if (size === Infinity) return sign | infinity;
   const exponent = Math.max(exponentOf(size), least); // subnormals share the spacing of the smallest normals
   const units = roundHalfEven(size * 2 ** (fractionBits - exponent)); // scaling by powers of two is exact
-  // Patterns count on through subnormals, normals and infinity: a carry lands where it should.
+  // Patterns count up continuously through subnormals, normals and infinity, so a carry is right too.
   return sign | Math.min((exponent - least) * 2 ** fractionBits + units, infinity);
 }
 

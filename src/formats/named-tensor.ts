@@ -1,5 +1,5 @@
 /**
- * Tensors as files of other programs hold them, and the raw elements of those files.
+ * Tensors of safetensors and NumPy files, and how their elements are laid out in bytes.
  * @module
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
@@ -7,41 +7,41 @@ import { sizeOf } from '../core/tensor.ts';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16.ts';
 import { MAX_AXES, shown } from './safetensors-header.ts';
 
-/** Element types that hold reals. */
+/** Element types of floats. */
 export type FloatDtype = 'F64' | 'F32' | 'F16' | 'BF16';
-/** Element types that hold whole numbers; BOOL holds 0 and 1. */
+/** Element types of integers; BOOL holds 0 and 1. */
 export type IntegerDtype = 'I64' | 'I32' | 'U8' | 'BOOL';
 
-/** Reals, row-major; their values are those of `dtype`, each exact in float64. */
+/** Floats in row-major order. Each is a value of `dtype`, which float64 holds exactly. */
 export interface FloatTensor {
   readonly dtype: FloatDtype;
   readonly shape: readonly number[];
   readonly data: Float64Array;
 }
 
-/** Whole numbers, row-major; an I64 beyond 32 bits is refused where it is read. */
+/** Integers in row-major order. An I64 beyond 32 bits is refused when it is read. */
 export interface IntegerTensor {
   readonly dtype: IntegerDtype;
   readonly shape: readonly number[];
   readonly data: Int32Array;
 }
 
-/** A tensor of a .safetensors, .npy or .npz file; `dtype` tells which kind of array it has. */
+/** A tensor of a .safetensors, .npy or .npz file; `dtype` determines which kind of array it has. */
 export type NamedTensor = FloatTensor | IntegerTensor;
 
-/** Bytes of an element in a file. */
+/** The number of bytes of an element in a file. */
 export const BYTES: Readonly<Record<FloatDtype | IntegerDtype, number>> = {
   F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, BOOL: 1,
 };
 
-/** How a file lays out an element, and as which dtype it is kept: the least that holds all its values. */
+/** How a file lays out an element, and the dtype that it becomes: the narrowest that holds all its values. */
 export interface Layout {
   readonly bytes: number;
   readonly dtype: FloatDtype | IntegerDtype;
   readonly get: (view: DataView, at: number, little: boolean) => number;
 }
 
-/** Every layout that is read: those of safetensors by dtype, those that only NumPy has by its name. */
+/** Every layout that can be read: those of safetensors by dtype, and those that only NumPy has by NumPy's name. */
 export const LAYOUTS: Readonly<Record<FloatDtype | IntegerDtype | 'i1' | 'i2' | 'u2' | 'u4', Layout>> = {
   F64: { bytes: 8, dtype: 'F64', get: (view, at, little) => view.getFloat64(at, little) },
   F32: { bytes: 4, dtype: 'F32', get: (view, at, little) => view.getFloat32(at, little) },
@@ -58,7 +58,7 @@ export const LAYOUTS: Readonly<Record<FloatDtype | IntegerDtype | 'i1' | 'i2' | 
 };
 
 const INT32 = [-(2 ** 31), 2 ** 31 - 1] as const;
-/** Least and most of each: what an Int32Array holds, and the dtype too. */
+/** The least and the greatest value of each dtype that an Int32Array holds. */
 const RANGE: Readonly<Record<IntegerDtype, readonly [number, number]>> = {
   I64: INT32, I32: INT32, U8: [0, 255], BOOL: [0, 1],
 };
@@ -71,9 +71,9 @@ function isInteger(dtype: FloatDtype | IntegerDtype): dtype is IntegerDtype {
  * Reads the elements of a file.
  *
  * @param raw Their bytes: a whole number of elements, in the file's order.
- * @param what Their tensor, for errors.
- * @param place Where among the results the n-th of the file belongs.
- * @throws {FileFormatError} If an integer does not fit 32 bits, a bool is neither 0 nor 1, or memory is short.
+ * @param what The name of their tensor in error messages.
+ * @param place The index among the results of the n-th element of the file.
+ * @throws {FileFormatError} If an integer does not fit 32 bits, a bool is neither 0 nor 1, or memory runs out.
  */
 export function readElements(
   { bytes, dtype, get }: Layout, raw: Uint8Array, little: boolean, what: string, place = (n: number): number => n,
@@ -97,7 +97,7 @@ export function readElements(
   return { dtype, data };
 }
 
-/** A file may be right and yet too large for this machine: that is no bug either. */
+/** Allocates memory, or says that the file, however correct, is too large for this machine. */
 function allocate<T>(make: () => T, count: number, what: string): T {
   try {
     return make();
@@ -107,7 +107,7 @@ function allocate<T>(make: () => T, count: number, what: string): T {
   }
 }
 
-/** Writes one element, little-endian; floats round to nearest, ties to even. */
+/** Write one element in little-endian order. Floats round to nearest, ties to even. */
 export const SETTERS: Readonly<Record<FloatDtype | IntegerDtype, (view: DataView, at: number, x: number) => void>> = {
   F64: (view, at, x) => view.setFloat64(at, x, true),
   F32: (view, at, x) => view.setFloat32(at, x, true),
@@ -120,13 +120,14 @@ export const SETTERS: Readonly<Record<FloatDtype | IntegerDtype, (view: DataView
 };
 
 /**
- * Refuses what a file could not give back: a name that UTF-8 lacks, a shape of other elements, a value out of range.
+ * Refuses what a file could not reproduce: a name that is not valid Unicode, a shape that does not fit the elements, or
+ * a value out of range.
  *
- * @throws {ValueError} Naming the tensor and what to change.
+ * @throws {ValueError} With the name of the tensor and what to change.
  */
 export function checkNamed(name: string, { dtype, shape, data }: NamedTensor): void {
   const what = `tensor '${shown(name)}'`;
-  if (/\p{Surrogate}/u.test(name)) throw new ValueError(`${what} is named by half a character: choose a name that is valid Unicode`);
+  if (/\p{Surrogate}/u.test(name)) throw new ValueError(`${what} has half a character in its name: choose a name that is valid Unicode`);
   if (!Object.hasOwn(BYTES, dtype)) {
     throw new ValueError(`${what} has dtype ${String(dtype)}: choose one of ${Object.keys(BYTES).join(', ')}`);
   }
@@ -142,12 +143,12 @@ export function checkNamed(name: string, { dtype, shape, data }: NamedTensor): v
   if (at >= 0) throw new ValueError(`${what} holds ${data[at]} at element ${at}: ${dtype} goes from ${least} to ${most}`);
 }
 
-/** The error of a reader, with the file in front; other errors as they are. */
+/** A FileFormatError with the name of the file in front; other errors as they are. */
 export function inFile(file: string, error: unknown): unknown {
   return error instanceof FileFormatError ? new FileFormatError(`${file}: ${error.message}`) : error;
 }
 
-/** By UTF-16 code units, so that the order hangs on no locale. */
+/** Compares names by UTF-16 code units, so that the order does not depend on the locale. */
 export function byName(a: readonly [string, unknown], b: readonly [string, unknown]): number {
   return a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0;
 }

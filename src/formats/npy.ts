@@ -14,25 +14,25 @@ import { roundArray } from './rounding.ts';
 import { MAX_AXES, shown } from './safetensors-header.ts';
 
 const MAGIC = '\x93NUMPY';
-/** Version 1's own bound; versions 2 and 3 exceed it for structured dtypes alone, which are not read. */
+/** The limit of version 1. Versions 2 and 3 exceed it only for structured dtypes, which are not read. */
 const MAX_HEADER = 0xffff;
-/** Every header ends within this many bytes. */
+/** Every header ends within this many bytes of the beginning of the file. */
 export const NPY_HEADER_END: number = 12 + MAX_HEADER;
 
-/** By NumPy's name without byte order. */
+/** Layouts by NumPy's names, without the byte order. */
 const TYPES: Readonly<Record<string, Layout>> = {
   f8: LAYOUTS.F64, f4: LAYOUTS.F32, f2: LAYOUTS.F16,
   i8: LAYOUTS.I64, i4: LAYOUTS.I32, i2: LAYOUTS.i2, i1: LAYOUTS.i1,
   u4: LAYOUTS.u4, u2: LAYOUTS.u2, u1: LAYOUTS.U8, b1: LAYOUTS.BOOL,
 };
 
-/** NumPy has no bfloat16: float32 holds all its values. */
+/** NumPy has no bfloat16, so it is written as float32, which holds all its values. */
 const WRITTEN: Readonly<Record<FloatDtype | IntegerDtype, readonly [descr: string, as: FloatDtype | IntegerDtype]>> = {
   F64: ['<f8', 'F64'], F32: ['<f4', 'F32'], F16: ['<f2', 'F16'], BF16: ['<f4', 'F32'],
   I64: ['<i8', 'I64'], I32: ['<i4', 'I32'], U8: ['|u1', 'U8'], BOOL: ['|b1', 'BOOL'],
 };
 
-/** What comes before the elements. */
+/** What the header says. */
 export interface NpyHeader {
   readonly layout: Layout;
   readonly little: boolean;
@@ -44,12 +44,12 @@ export interface NpyHeader {
 
 /**
  * Reads a .npy file: f2, f4, f8, i1, i2, i4, i8, u1, u2, u4 and bool, of either byte order, in C or Fortran order.
- * i1, i2 and u2 become I32 and u4 becomes I64, which hold all their values; i8 and u4 beyond 32 bits are refused.
- * Memory for the tensor is at most four times the file's (float16 to float64, bool to 32 bits).
+ * i1, i2 and u2 become I32 and u4 becomes I64, which hold all their values; numbers beyond 32 bits are refused.
+ * The tensor takes at most four times the memory of the file (float16 to float64, bool to 32 bits).
  *
  * @param bytes The whole file.
- * @param file What to call it in errors.
- * @returns The tensor, row-major; a 0-d array has the shape [].
+ * @param file Its name in error messages.
+ * @returns The tensor in row-major order. The shape of a 0-d array is [].
  * @throws {FileFormatError} If the file contradicts the format or its own length, or has another dtype: Python
  * objects, strings, complex or structured ones.
  */
@@ -62,10 +62,10 @@ export function readNpy(bytes: Uint8Array, file = 'the npy file'): NamedTensor {
 }
 
 /**
- * Reads the header and checks it against the length of a file that need not be there yet.
+ * Reads the header and checks it against the length of the file, most of which need not be there yet.
  *
- * @param start The file's first bytes: NPY_HEADER_END of them, or all.
- * @param length Bytes of the whole file.
+ * @param start The first NPY_HEADER_END bytes of the file, or all if there are fewer.
+ * @param length The number of bytes of the whole file.
  */
 export function readNpyHeader(start: Uint8Array, length: number): NpyHeader {
   if (start.length < 12 || latin1(start.subarray(0, 6)) !== MAGIC) {
@@ -79,7 +79,7 @@ export function readNpyHeader(start: Uint8Array, length: number): NpyHeader {
   const from = major === 1 ? 10 : 12;
   const begin = from + headerLength;
   if (begin > start.length) fail(`a header of ${headerLength} bytes is announced but there are ${length} bytes in all: it is truncated, copy it again`);
-  // Version 3 is UTF-8, for names of fields; whatever is not ASCII is refused below, in either encoding.
+  // Version 3 uses UTF-8 for names of fields. Whatever is not ASCII is refused below, in either encoding.
   const { descr, fortran, shape } = parseHeader(latin1(start.subarray(from, begin)));
   const { layout, little } = typeOf(descr);
   const needed = sizeOf(shape) * layout.bytes;
@@ -89,13 +89,13 @@ export function readNpyHeader(start: Uint8Array, length: number): NpyHeader {
   return { layout, little, fortran, shape, begin };
 }
 
-/** Reads the elements of a whole file, given its header. */
+/** Reads the elements of a file whose header has been read. */
 export function readNpyElements({ layout, little, fortran, shape, begin }: NpyHeader, bytes: Uint8Array): NamedTensor {
   const place = fortran && shape.length > 1 ? fortranPlace(shape) : undefined;
   return { ...readElements(layout, bytes.subarray(begin), little, 'it', place), shape };
 }
 
-/** From an element's place in Fortran order, where the first index runs fastest, to its row-major place. */
+/** Maps an element's place in Fortran order, where the first index varies fastest, to its row-major place. */
 function fortranPlace(shape: readonly number[]): (n: number) => number {
   const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
   return (n) => {
@@ -112,14 +112,14 @@ function fortranPlace(shape: readonly number[]): (n: number) => number {
 function typeOf(descr: string): { layout: Layout; little: boolean } {
   const [, order, name = ''] = /^([<>|])([a-z]\d)$/.exec(descr) ?? [];
   const layout = Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
-  // '|' says that the order of bytes means nothing: true of one byte alone.
+  // '|' says that the byte order does not matter, which is so only for elements of one byte.
   if (layout !== undefined && (order !== '|' || layout.bytes === 1)) return { layout, little: order === '<' };
   if (descr.includes('O')) fail(`it has dtype '${shown(descr)}', pickled Python objects, which are never read: save an array of numbers`);
   const remedy = descr === '<V2' ? 'if it is bfloat16, save it as float32' : 'convert it to one of them';
   return fail(`it has dtype '${shown(descr)}': only bool and ${Object.keys(TYPES).filter((key) => key !== 'b1').join(', ')} are read, ${remedy}`);
 }
 
-/** Latin-1 exactly: TextDecoder takes that name for windows-1252. */
+/** Decodes Latin-1 exactly, as TextDecoder takes that name for windows-1252. */
 function latin1(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += String.fromCharCode(byte);
@@ -130,10 +130,10 @@ function fail(what: string): never {
   throw new FileFormatError(what);
 }
 
-/** A piece of Python: a string without escapes, a whole number (of Python 2 if with an L), a name, or a mark. */
+/** A token of Python: a string without escapes, a whole number (with an L in Python 2), a name, or a mark. */
 const TOKEN = /[ \t\n\r]*('[^'\\\n]*'|"[^"\\\n]*"|\d+L?|[A-Za-z]+|[{}()[\]:,])/y;
 
-/** The dictionary `{'descr': string, 'fortran_order': bool, 'shape': tuple}`, its keys in any order. */
+/** Reads the dictionary `{'descr': string, 'fortran_order': bool, 'shape': tuple}`, with its keys in any order. */
 function parseHeader(text: string): { descr: string; fortran: boolean; shape: number[] } {
   let at = 0;
   const next = (expected: RegExp, what: string): string => {
@@ -160,7 +160,7 @@ function parseHeader(text: string): { descr: string; fortran: boolean; shape: nu
     } else if (key === 'shape' && shape === undefined) {
       shape = tuple(next);
     } else {
-      fail(`the header has '${shown(key)}' twice, or does not know it: descr, fortran_order and shape are known, once each`);
+      fail(`the header has '${shown(key)}', an unknown or repeated key: it must have descr, fortran_order and shape, once each`);
     }
     mark = next(/^[,}]$/, ', or }');
     if (mark === ',') mark = next(/^['"}]/, 'a key or }');
@@ -172,7 +172,7 @@ function parseHeader(text: string): { descr: string; fortran: boolean; shape: nu
   return { descr, fortran, shape };
 }
 
-/** `()`, `(3,)`, `(3, 4)` or `(3, 4,)`; without its comma `(3)` would be a number. */
+/** Reads `()`, `(3,)`, `(3, 4)` or `(3, 4,)`. `(3)` is refused: in Python it is a number. */
 function tuple(next: (expected: RegExp, what: string) => string): number[] {
   const sizes: number[] = [];
   next(/^\($/, '(');
@@ -189,10 +189,10 @@ function tuple(next: (expected: RegExp, what: string) => string): number[] {
 
 /**
  * Writes a .npy file, version 1.0, little-endian, in C order: the bytes that numpy.save writes (NumPy >= 1.24).
- * Reals round to nearest, ties to even; BF16, which NumPy lacks, is rounded and written as float32.
+ * Floats round to nearest, ties to even. BF16, which NumPy lacks, is rounded and written as float32.
  *
  * @param tensor What to write.
- * @param name What to call it in errors.
+ * @param name Its name in error messages.
  * @returns The file's bytes.
  * @throws {ValueError} If the shape does not fit the elements, or an integer its dtype.
  */
@@ -202,7 +202,7 @@ export function writeNpy(tensor: NamedTensor, name = 'array'): Uint8Array {
   const [descr, as] = WRITTEN[dtype];
   const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   let header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${sizes}), }`;
-  // NumPy leaves room to lengthen the first axis in place, up to 21 digits.
+  // NumPy leaves room for a first axis of up to 21 digits, so that it can grow in place.
   if (shape.length > 0) header += ' '.repeat(Math.max(0, 21 - String(shape[0]).length));
   const begin = Math.ceil((10 + header.length + 1) / 64) * 64;
   header = `${header.padEnd(begin - 11)}\n`;

@@ -8,25 +8,25 @@ import { NPY_HEADER_END, type NpyHeader, readNpyElements, readNpyHeader, writeNp
 import { shown } from './safetensors-header.ts';
 import { listZip, unpackMember, writeZip, type ZipMember } from './zip.ts';
 
-/** How to read an archive. */
+/** Options of readNpz(). */
 export interface NpzOptions {
-  /** The most bytes that all members may have, unpacked; 4 GiB unless told. */
+  /** The most bytes that all members together may unpack to. Default: 4 GiB. */
   readonly limit?: number;
-  /** What to call the archive in errors. */
+  /** The archive's name in error messages. */
   readonly file?: string;
 }
 
 /**
  * Reads a .npz archive. No member is unpacked before the archive's directory has been checked as a whole, nor
- * beyond its header if that contradicts its length, nor beyond the length that it declares. Beside `bytes`,
- * memory is at most twice the largest member's, and the tensors', up to four times their members' (float16 to
- * float64, bool to 32 bits).
+ * beyond its header if that contradicts its length, nor beyond the length that it declares. Apart from `bytes`,
+ * this takes at most twice the memory of the largest member, and that of the tensors, up to four times that of their
+ * members (float16 to float64, bool to 32 bits).
  *
  * @param bytes The whole file.
  * @param options See {@link NpzOptions}.
- * @returns Tensors by name, without '.npy', in the archive's order; see {@link readNpy} for their dtypes.
+ * @returns Tensors by their names without '.npy', in the archive's order; see {@link readNpy} for their dtypes.
  * @throws {FileFormatError} If anything about the archive or a member contradicts the format or itself, a member
- * is no .npy file or has a dtype that is not read, or the members declare more than the limit.
+ * is not a .npy file or has a dtype that is not supported, or the members declare more than the limit.
  */
 export async function readNpz(bytes: Uint8Array, options: NpzOptions = {}): Promise<Map<string, NamedTensor>> {
   const { limit = 2 ** 32, file = 'the npz file' } = options;
@@ -56,13 +56,13 @@ async function readMember(member: ZipMember): Promise<NamedTensor> {
 }
 
 /**
- * Writes a .npz archive that numpy.load reads: stored, members by name, dated 1980, so that the same tensors give
- * the same bytes in whatever order they come. BF16, which NumPy lacks, is written as float32.
+ * Writes a .npz archive that numpy.load reads. Members are stored without compression, sorted by name and dated 1980,
+ * so that the same tensors give the same bytes in any order. BF16, which NumPy lacks, is written as float32.
  *
- * @param tensors Name and tensor of each: a Map, or a list of pairs. Reals round to nearest, ties to even.
+ * @param tensors A Map of tensors by name, or a list of pairs. Floats round to nearest, ties to even.
  * @returns The file's bytes.
- * @throws {ValueError} If a name occurs twice, holds a NUL, at which NumPy would cut it, or is longer than ZIP
- * allows, a shape does not fit its elements, or an integer does not fit its dtype.
+ * @throws {ValueError} If a name occurs twice, holds a NUL, at which NumPy would cut it, or is longer than ZIP allows;
+ * if a shape does not fit its elements; or if an integer does not fit its dtype.
  */
 export function writeNpz(tensors: Iterable<readonly [string, NamedTensor]>): Uint8Array {
   const names = new Set<string>();

@@ -4,13 +4,13 @@
  *     { name: { "dtype": string, "shape": [whole...], "data_offsets": [begin, end] }, ...,
  *       "__metadata__": { key: string, ... } }
  *
- * JSON.parse would hide keys that occur twice, and spend minutes and gigabytes on nesting that has no place
- * here. Whatever leaves the grammar is refused at the character where it does.
+ * JSON.parse would hide keys that occur twice, and spend minutes and gigabytes on nesting that the format does not
+ * allow. Whatever departs from the grammar is refused at the character where it does.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
 
-/** One tensor as the header declares it; nothing is checked against the data yet. */
+/** One tensor as the header declares it, not yet checked against the data. */
 export interface HeaderEntry {
   readonly name: string;
   readonly dtype: string;
@@ -19,12 +19,12 @@ export interface HeaderEntry {
   readonly end: number;
 }
 
-/** The key that holds metadata and therefore cannot name a tensor. */
+/** The key of the metadata, which no tensor can have as its name. */
 export const METADATA_KEY = '__metadata__';
-/** More axes than any weight has; keeps a hostile shape short. */
+/** More axes than any weight has. The limit keeps the shapes of hostile files short. */
 export const MAX_AXES = 32;
 
-/** Text of a file for a message: on one line, and not too long. */
+/** Text from a file as it appears in messages: on one line, and not too long. */
 export function shown(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text).slice(1, -1);
 }
@@ -32,9 +32,9 @@ export function shown(text: string): string {
 /**
  * Reads the header's JSON.
  *
- * @param text The header, decoded, padding included.
- * @returns Its tensors in the order written, and its metadata (without prototype).
- * @throws {FileFormatError} At the first character that no header has there, or if a key occurs twice.
+ * @param text The decoded header, with its padding.
+ * @returns Its tensors in the order written, and its metadata as an object without prototype.
+ * @throws {FileFormatError} If the text departs from the grammar, or a key occurs twice.
  */
 export function parseHeader(text: string): { entries: HeaderEntry[]; metadata: Record<string, string> } {
   const reader = new Reader(text);
@@ -70,7 +70,7 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const SPACE = 0x20;
 
-/** Walks the text once. `what` names the value that is read, for messages. */
+/** Walks through the text once. `what` is the name of the value being read, for error messages. */
 class Reader {
   readonly #text: string;
   #at = 0;
@@ -79,7 +79,7 @@ class Reader {
     this.#text = text;
   }
 
-  /** An object, whose values `member` reads. */
+  /** Reads an object; `member` reads the value of each key. */
   members(what: string, member: (key: string) => void): void {
     const seen = new Set<string>();
     this.#expect('{', what);
@@ -94,7 +94,7 @@ class Reader {
     this.#expect('}', what);
   }
 
-  /** An array of at most `most` whole numbers. */
+  /** Reads an array of at most `most` whole numbers. */
   wholes(what: string, most: number): number[] {
     const values: number[] = [];
     this.#expect('[', what);
@@ -128,7 +128,7 @@ class Reader {
     }
   }
 
-  /** Only padding may be left. */
+  /** Checks that only padding is left. */
   end(): void {
     this.#skipSpace();
     if (this.#at < this.#text.length) this.#fail('nothing more', 'the header');

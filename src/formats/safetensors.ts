@@ -1,6 +1,6 @@
 /**
- * The safetensors format: an 8-byte length, a JSON header, and the tensors' bytes. Every length and offset
- * of a file is checked before it is used; nothing is allocated that the file's size does not back.
+ * The safetensors format: an 8-byte length, a JSON header, and the tensors' bytes. Every length and offset of a file is
+ * checked before it is used, and no more memory is allocated than the file's size justifies.
  * @module
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
@@ -13,7 +13,7 @@ import {
 } from './named-tensor.ts';
 import { type HeaderEntry, METADATA_KEY, parseHeader, shown } from './safetensors-header.ts';
 
-/** Element types of weights; all are read, F64, F32 and F16 are also written. */
+/** Element types of weights. All of them can be read; F64, F32 and F16 can also be written. */
 export type Dtype = FloatDtype;
 
 /** A tensor of a file. */
@@ -22,14 +22,14 @@ export interface StoredTensor extends NDArray {
 }
 
 const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'] satisfies Dtype[];
-/** The format's own bound on the header. */
+/** The format's own limit on the size of the header. */
 const MAX_HEADER = 100_000_000;
 
 /**
  * Reads the weights of a safetensors file. F64 stays float64; F32, F16 and BF16 become float32.
  *
  * @param bytes The whole file.
- * @param file What to call it in errors.
+ * @param file Its name in error messages.
  * @returns Tensors by name, and the metadata.
  * @throws {FileFormatError} If anything about the file contradicts the format or itself.
  */
@@ -40,12 +40,12 @@ export function decodeSafetensors(
 }
 
 /**
- * Reads every tensor of a safetensors file: reals as float64, whole numbers and bools as 32-bit integers.
- * Memory for the tensors is at most four times the file's (float16 to float64, bool to 32 bits).
+ * Reads every tensor of a safetensors file: floats as float64, integers and bools as 32-bit integers.
+ * The tensors take at most four times the memory of the file (float16 to float64, bool to 32 bits).
  *
  * @param bytes The whole file.
- * @param file What to call it in errors.
- * @returns Tensors by name, in the header's order, and the metadata (without prototype).
+ * @param file Its name in error messages.
+ * @returns Tensors by name, in the header's order, and the metadata as an object without prototype.
  * @throws {FileFormatError} If anything about the file contradicts the format or itself, a dtype is none of
  * F64, F32, F16, BF16, I64, I32, U8, BOOL, an I64 does not fit 32 bits, or a BOOL is neither 0 nor 1.
  */
@@ -58,15 +58,15 @@ export function readSafetensors(
   });
 }
 
-/** An array of a file in its least kind: F64 as float64, other reals as float32, whole numbers in 32 bits. */
+/** A file's array in the narrowest kind that holds it: F64 in float64, other floats in float32, integers in int32. */
 export type StoredArray = StoredTensor | (NDArray<Int32Array> & { readonly dtype: IntegerDtype });
 
-/** An array that is written as it stands. */
+/** An array that is written without conversion. */
 export type WritableArray =
   | (NDArray & { readonly dtype: Exclude<Dtype, 'BF16'> }) | (NDArray<Int32Array> & { readonly dtype: 'I32' | 'U8' });
 
 /**
- * Reads every array of a safetensors file as narrow as it is stored.
+ * Reads every array of a safetensors file, each in the narrowest kind that holds it.
  *
  * @throws {FileFormatError} As readSafetensors does.
  */
@@ -101,7 +101,7 @@ function open(bytes: Uint8Array): ReturnType<typeof parseHeader> & { data: Uint8
   return { ...header, data: bytes.subarray(8 + headerLength) };
 }
 
-/** Bytes of the header, by the first 8 bytes of a file of `size` bytes. */
+/** The size of the header in bytes, as the first 8 bytes of a file of `size` bytes announce it. */
 export function announcedLength(bytes: Uint8Array, size: number): number {
   if (size < 8) fail(`${size} bytes are too few for a header: the file is empty or truncated, copy it again`);
   const announced = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
@@ -114,7 +114,7 @@ export function announcedLength(bytes: Uint8Array, size: number): number {
 }
 
 /**
- * The weights that a header's bytes declare, checked against the `length` bytes of data behind it; those that are
+ * The weights that a header declares, checked against the `length` bytes of data that follow it. Tensors that are
  * `ignored` may have any dtype.
  */
 export function declaredWeights(
@@ -141,13 +141,13 @@ function fail(what: string): never {
 
 function decodeUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.slice()); // never on shared memory
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.slice()); // a copy, as decode() refuses shared memory
   } catch {
     return fail('the header is not valid UTF-8: the file is damaged, copy it again');
   }
 }
 
-/** The tensors tile the data exactly: no gap, no overlap, no rest. */
+/** Checks that the tensors cover the data exactly, without gap, overlap or remainder. */
 function checkCoverage(entries: readonly HeaderEntry[], length: number): void {
   let at = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -158,7 +158,7 @@ function checkCoverage(entries: readonly HeaderEntry[], length: number): void {
   if (at !== length) fail(`the tensors end at byte ${at} but the data has ${length}: ${length - at} bytes belong to none`);
 }
 
-/** What a tensor says of itself must be one story. */
+/** Checks that dtype, shape and offsets of a tensor agree. */
 function checkEntry({ name, dtype, shape, begin, end }: HeaderEntry, dtypes: readonly string[]): void {
   const what = `tensor '${shown(name)}'`;
   if (!dtypes.includes(dtype)) {
@@ -181,7 +181,7 @@ function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array
 
 let halves: Float32Array | undefined;
 
-/** Widens the elements of a file, little-endian, into `out`; float32 holds every F16 and BF16. */
+/** Widens the little-endian elements of a file into `out`. float32 holds every F16 and BF16 exactly. */
 export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (dtype === 'BF16' && out instanceof Float32Array) {
@@ -197,7 +197,8 @@ export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): v
 }
 
 /**
- * Writes a safetensors file, tensors in the order given, header padded to 8 bytes. F16 rounds to nearest even.
+ * Writes a safetensors file with the tensors in the order given and the header padded to 8 bytes. F16 rounds to
+ * nearest, ties to even.
  *
  * @param tensors Name, elements, shape and dtype of each.
  * @param metadata Strings by name.
@@ -211,14 +212,14 @@ export function encodeSafetensors(
 }
 
 /**
- * Writes a safetensors file of any dtypes that are read. The same tensors give the same bytes, in whatever order
- * they come: widest elements first, so that each tensor is aligned, then by name, as the format's own library does.
+ * Writes a safetensors file of any dtypes that can be read. The same tensors give the same bytes in any order: as in
+ * the format's own library, the widest elements come first, so that each tensor is aligned, then names decide.
  *
- * @param tensors Name and tensor of each: a Map, or a list of pairs. Reals round to nearest, ties to even.
+ * @param tensors A Map of tensors by name, or a list of pairs. Floats round to nearest, ties to even.
  * @param metadata Strings by name.
  * @returns The file's bytes.
- * @throws {ValueError} If a name occurs twice or is '__metadata__', a shape does not fit its elements, or an
- * integer does not fit its dtype, or metadata is not strings.
+ * @throws {ValueError} If a name occurs twice or is '__metadata__', a shape does not fit its elements, an integer does
+ * not fit its dtype, or metadata holds something other than strings.
  */
 export function writeSafetensors(
   tensors: Iterable<readonly [string, NamedTensor]>, metadata?: Readonly<Record<string, string>>,
@@ -229,12 +230,12 @@ export function writeSafetensors(
   if (metadata === undefined) return encode(list);
   const pairs = Object.entries(metadata).sort(byName);
   for (const [key, value] of pairs) {
-    if (typeof value !== 'string') throw new ValueError(`metadata '${shown(key)}' is no string: the format has only strings there`);
+    if (typeof value !== 'string') throw new ValueError(`metadata '${shown(key)}' is not a string: the format allows only strings there`);
   }
   return encode(list, Object.fromEntries(pairs));
 }
 
-/** A tensor to be written as it stands. */
+/** A tensor to write without conversion. */
 interface Writable {
   readonly data: FloatArray | Int32Array;
   readonly shape: readonly number[];

@@ -1,6 +1,6 @@
 /**
- * Safetensors files that notice when a bit of them has changed. The first entry of their metadata is the SHA-256 of
- * the whole file as it is with 64 zeros in that entry's place.
+ * Safetensors files with a seal that breaks when any bit changes. The first entry of their metadata is the SHA-256 of
+ * the whole file, computed with 64 zeros in place of that entry.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
@@ -10,10 +10,10 @@ import {
 import { sha256 } from './sha256.ts';
 
 const KEY = 'sha256';
-/** Says that there is a seal, should the seal's own name be damaged. */
+/** A second entry that says that there is a seal, in case the name of the first is damaged. */
 const MARK = 'sealed';
 const NONE = '0'.repeat(64);
-/** What a sealed file has from its ninth byte on; the hash follows. */
+/** How the header of a sealed file begins, at the ninth byte of the file. The hash follows. */
 const BEGIN = `{"__metadata__":{"${KEY}":"`;
 const PLACE = 8 + BEGIN.length;
 
@@ -35,9 +35,9 @@ export async function encodeSealed(
  * Reads a safetensors file, and checks its seal if it has one.
  *
  * @param bytes The whole file.
- * @param file What to call it in errors.
+ * @param file Its name in error messages.
  * @param remedy What to do about a broken seal.
- * @returns Tensors and metadata; `sealed` is false where the file was written without a seal.
+ * @returns The tensors and the metadata. `sealed` is false if the file was written without a seal.
  * @throws {FileFormatError} If a byte differs from what was written.
  */
 export async function decodeSealed(bytes: Uint8Array, file: string, remedy: string): Promise<{
@@ -50,9 +50,9 @@ export async function decodeSealed(bytes: Uint8Array, file: string, remedy: stri
 }
 
 /**
- * The same of a file that was never written without a seal, and that may hold whole numbers.
+ * Does the same for a file that may hold integers and must have a seal.
  *
- * @throws {FileFormatError} If it has no seal, too.
+ * @throws {FileFormatError} If a byte differs from what was written, or there is no seal.
  */
 export async function decodeSealedArrays(
   bytes: Uint8Array, file: string, remedy: string,
@@ -64,7 +64,7 @@ export async function decodeSealedArrays(
   return decoded;
 }
 
-/** Whether there is a seal, which then holds. */
+/** Whether there is a seal. @throws {FileFormatError} If it is broken. */
 async function checkSeal(bytes: Uint8Array, file: string, remedy: string): Promise<boolean> {
   const first = bytes.findIndex((byte) => byte !== 0);
   if (bytes.length === 0) throw new FileFormatError(`${file} is empty: ${remedy}`);
@@ -81,7 +81,7 @@ async function checkSeal(bytes: Uint8Array, file: string, remedy: string): Promi
   return sealed;
 }
 
-/** Where there is a mark but no seal, the seal was damaged. */
+/** A file with a mark but without a seal had a seal that was damaged. */
 function checkMarks(metadata: Readonly<Record<string, string>>, sealed: boolean, file: string, remedy: string): void {
   if (!sealed && (KEY in metadata || MARK in metadata)) {
     throw new FileFormatError(`${file} is not as it was written (its seal is damaged): ${remedy}`);

@@ -1,17 +1,17 @@
 /**
- * SHA-256 by WebCrypto, which Node, Deno and secure pages have.
+ * SHA-256 by WebCrypto, which Node, Deno and pages in secure contexts offer.
  * @module
  */
 import { StorageError } from '../core/errors.ts';
 
-/** SHA-256 of `bytes`. */
+/** The SHA-256 of `bytes`, as 32 bytes. */
 export async function sha256Bytes(bytes: Uint8Array): Promise<Uint8Array> {
   const subtle = (globalThis.crypto as Crypto | undefined)?.subtle as SubtleCrypto | undefined;
-  if (!subtle) throw new StorageError('there is no SHA-256 on this page: serve it over https, or from localhost');
+  if (!subtle) throw new StorageError('this page has no WebCrypto, which computes SHA-256: serve it over https, or from localhost');
   return new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
 }
 
-/** The same in hexadecimal. */
+/** The SHA-256 of `bytes`, in hexadecimal. */
 export async function sha256(bytes: Uint8Array): Promise<string> {
   return hexadecimal(await sha256Bytes(bytes));
 }

@@ -1,21 +1,21 @@
 /**
- * ZIP archives as NumPy writes them: members stored or deflated, sizes in 32 or 64 bits
- * (APPNOTE.TXT 6.3.10, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). The directory at the end is
- * checked as a whole, against itself, against each member's own header and against a limit, before any member is
- * unpacked.
+ * ZIP archives as NumPy writes them, with members stored or deflated and sizes in 32 or 64 bits
+ * (APPNOTE.TXT 6.3.10, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). Before any member is unpacked, the
+ * directory at the end is checked as a whole: against itself, against each member's own header, and against a limit.
  * @module
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
 import { shown } from './safetensors-header.ts';
 
-/** A member that passed every check that its directory allows. */
+/** A member that has passed every check that is possible without unpacking it. */
 export interface ZipMember {
   readonly name: string;
   readonly deflated: boolean;
-  /** What unpacking must give: bytes and their CRC-32. */
+  /** How many bytes it must unpack to. */
   readonly size: number;
+  /** The CRC-32 of those bytes. */
   readonly crc: number;
-  /** Its bytes in the archive. */
+  /** Its bytes as they are in the archive. */
   readonly packed: Uint8Array;
 }
 
@@ -24,16 +24,16 @@ const CENTRAL = 0x02014b50;
 const END = 0x06054b50;
 const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
-/** What a 32-bit field holds when a zip64 field has the value, and a 16-bit one. */
+/** What a field of 32 bits, and one of 16, holds if the value is in a zip64 field instead. */
 const MORE = 0xffffffff;
 const MORE16 = 0xffff;
-/** Flags that change nothing here: levels of deflate, sizes after the data, names in UTF-8. */
+/** The flags that are supported: levels of deflate, sizes after the data, and names in UTF-8. */
 const [AFTER, UTF8] = [1 << 3, 1 << 11];
 const FLAGS = (1 << 1) | (1 << 2) | AFTER | UTF8;
 const DEFLATE = 8;
-/** Deflate spends at least two bits on 258 bytes. */
+/** The highest ratio of deflate, which spends at least two bits on 258 bytes. */
 const MOST_RATIO = 1032;
-/** Deflated bytes given at once: runtimes that unpack all they are given still stop within 4 MiB. */
+/** How many deflated bytes are passed on at once, so that even runtimes that unpack them all stop within 4 MiB. */
 const PIECE = 4096;
 
 function fail(what: string): never {
@@ -41,13 +41,13 @@ function fail(what: string): never {
 }
 
 /**
- * Lists the members, unpacking none.
+ * Lists the members without unpacking any.
  *
  * @param bytes The whole archive.
- * @param limit The most bytes that all members may have, unpacked.
+ * @param limit The most bytes that all members together may unpack to.
  * @returns The members in the directory's order.
- * @throws {FileFormatError} If the archive contradicts the format or itself, members overlap or share a name, are
- * encrypted, of another method, or declare more than the limit or than deflate can yield.
+ * @throws {FileFormatError} If the archive contradicts the format or itself, or if members overlap, share a name, are
+ * encrypted, are packed by an unknown method, or declare more bytes than the limit or than deflate can yield.
  */
 export function listZip(bytes: Uint8Array, limit: number): ZipMember[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -77,18 +77,18 @@ export function listZip(bytes: Uint8Array, limit: number): ZipMember[] {
   return members;
 }
 
-/** A 64-bit whole number that float64 holds. */
+/** Reads a 64-bit whole number that float64 holds exactly. */
 function whole(view: DataView, at: number): number {
   const value = view.getBigUint64(at, true);
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) fail(`it gives a size or place of ${value}: it is damaged, copy it again`);
   return Number(value);
 }
 
-/** Members, and where the directory begins and ends; it fills the archive up to the records that end it. */
+/** The number of members, and where the directory begins and ends. Only the closing records may follow it. */
 function findDirectory(view: DataView): { count: number; begin: number; end: number } {
   const length = view.byteLength;
   let at = length - 22;
-  // A comment of up to 64 KiB may follow the last record, which tells its length.
+  // A comment of up to 64 KiB may follow the last record, which states its length.
   const isEnd = () => view.getUint32(at, true) === END && view.getUint16(at + 20, true) === length - 22 - at;
   while (at >= 0 && at >= length - 22 - MORE16 && !isEnd()) at--;
   if (at < 0 || at < length - 22 - MORE16) fail(`its ${length} bytes do not end as a ZIP archive does: it is truncated or another format`);
@@ -107,7 +107,7 @@ function findDirectory(view: DataView): { count: number; begin: number; end: num
     disks = view.getUint32(end + 16, true) | view.getUint32(end + 20, true) | Number(whole(view, end + 24) !== wide[0]);
     [count, size, begin] = wide;
   }
-  if (disks !== 0) fail('it is one of several parts: join them to one archive');
+  if (disks !== 0) fail('it is one of several parts: join them into one archive');
   if (begin + size !== end) fail(`its directory of ${size} bytes at ${begin} does not end at ${end}, where it should: it is damaged, copy it again`);
   return { count, begin, end };
 }
@@ -144,21 +144,20 @@ function readEntry(view: DataView, at: number, end: number): Entry {
   return { name, nameBytes, flags, method, crc: view.getUint32(at + 16, true), packed, size, offset, end: next };
 }
 
-/** A part of the archive. */
 function bytesOf(view: DataView, from: number, to: number): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset + from, to - from);
 }
 
-/** Old archives may mean any code page by bytes above 127: those are refused rather than guessed. */
+/** In old archives, bytes above 127 may belong to any code page. Such names are refused rather than guessed. */
 function decodeName(bytes: Uint8Array, utf8: boolean): string {
   try {
     const name = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     if (utf8 || bytes.every((byte) => byte < 0x80)) return name;
-  } catch { /* said below */ }
+  } catch { /* refused below */ }
   return fail('it has a member whose name is neither ASCII nor marked as valid UTF-8: write it with numpy.savez');
 }
 
-/** Replaces each value that is all ones by the next of the zip64 field. */
+/** Replaces each value whose bits are all ones by the next value of the zip64 field. */
 function widen(narrow: readonly number[], extra: Uint8Array, what: string): number[] {
   if (!narrow.includes(MORE)) return [...narrow];
   const view = new DataView(extra.buffer, extra.byteOffset, extra.byteLength);
@@ -174,7 +173,7 @@ function widen(narrow: readonly number[], extra: Uint8Array, what: string): numb
   });
 }
 
-/** Compares the header in front of a member with the directory. Returns where its data begins. */
+/** Compares the header in front of a member with the directory, and returns where the member's data begins. */
 function checkLocal(view: DataView, entry: Entry, directory: number): number {
   const { name, nameBytes, offset, packed } = entry;
   const what = `member '${shown(name)}'`;
@@ -190,19 +189,19 @@ function checkLocal(view: DataView, entry: Entry, directory: number): number {
     const [size, localPacked] = widen(sizes, bytesOf(view, nameEnd, from), what);
     return view.getUint32(offset + 14, true) === entry.crc && size === entry.size && localPacked === packed;
   };
-  // With AFTER, CRC and sizes follow the data, and the directory has them too.
+  // With the flag AFTER, CRC and sizes follow the data; the directory has them in any case.
   if (!same || !(entry.flags & AFTER || agree())) fail(`${what} has a header that differs from the directory: it is damaged, or made to mislead`);
   return from;
 }
 
 /**
- * Unpacks a member, holding at no time more than three times what it has yielded so far and 4 MiB.
+ * Unpacks a member, never holding more than 4 MiB and three times what it has yielded so far.
  *
- * @param member From {@link listZip}.
+ * @param member One of {@link listZip}.
  * @param start How many bytes `check` needs; it gets fewer if the member has fewer.
- * @param check Throws if the member's first bytes show that the rest is not worth unpacking.
- * @returns Its bytes; if it is stored, a part of the archive.
- * @throws {FileFormatError} If it yields more or less than it declares, or other bytes than its CRC-32 promises.
+ * @param check Throws if the first bytes of the member show that the rest is not worth unpacking.
+ * @returns Its bytes, which are a view of the archive if the member is stored.
+ * @throws {FileFormatError} If it yields more or fewer bytes than it declares, or their CRC-32 is wrong.
  */
 export async function unpackMember(
   { deflated, size, crc, packed }: ZipMember, start: number, check: (start: Uint8Array) => void,
@@ -247,10 +246,10 @@ async function inflate(
       length = end;
     }
   } finally {
-    await reader.cancel().catch(() => undefined); // lets go of the stream, whatever state it is in
+    await reader.cancel().catch(() => undefined); // releases the stream, whatever its state
   }
   if (length !== size) fail(`it unpacks to ${length} bytes but declares ${size}: it is damaged, copy it again`);
-  if (!checked) check(bytes); // an empty one
+  if (!checked) check(bytes); // the member is empty
   return bytes;
 }
 
@@ -261,7 +260,7 @@ function widened(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
     return wider;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return fail(`it unpacks to ${length} bytes or more, for which there is no memory: split it`);
+    return fail(`it unpacks to ${length} bytes or more, which is more than there is memory for: split it`);
   }
 }
 
@@ -270,14 +269,14 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   return n;
 });
 
-/** The CRC-32 of ISO 3309, as ZIP has it. */
+/** The CRC-32 that ZIP uses (ISO 3309). */
 export function crc32(bytes: Uint8Array): number {
   let crc = -1;
   for (let n = 0; n < bytes.length; n++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[n]) & 0xff];
   return ~crc >>> 0;
 }
 
-/** Little-endian fields, each as its bytes and its value. */
+/** A record of little-endian fields, each given by its width in bytes and its value. */
 function record(...fields: readonly (readonly [bytes: 2 | 4 | 8, value: number])[]): Uint8Array {
   const bytes = new Uint8Array(fields.reduce((sum, [width]) => sum + width, 0));
   const view = new DataView(bytes.buffer);
@@ -291,14 +290,14 @@ function record(...fields: readonly (readonly [bytes: 2 | 4 | 8, value: number])
   return bytes;
 }
 
-/** 1 January 1980, the first day that ZIP knows: bytes must not depend on when they were written. */
+/** 1 January 1980, the first day that ZIP can express, so that bytes do not depend on when they are written. */
 const DAY = (1 << 5) | 1;
 
 /**
- * Writes an archive of stored members, in the order given; the same members give the same bytes.
+ * Writes an archive of stored members in the order given. The same members give the same bytes.
  *
  * @param members Name and bytes of each.
- * @param zip64From The least size or place that is written in 64 bits; less than the format's only to test that.
+ * @param zip64From The least size or offset that is written in 64 bits. Only tests lower it.
  * @returns The archive's bytes.
  * @throws {ValueError} If a name takes more than 65,535 bytes.
  */
