@@ -32,7 +32,7 @@ describe('the options of generate()', () => {
     [{ top_k: 4 }, /has no option "top_k": did you mean topK\?/],
     [{ max_new_tokens: 4 }, /did you mean maxNewTokens\?/],
     [{ beams: 4 }, /has no option "beams": its options are logprobs, maxNewTokens, /],
-    [{ maxNewTokens: '8' }, /maxNewTokens is 8: it must be a whole number/],
+    [{ maxNewTokens: '8' }, /maxNewTokens is a string: it must be a whole number/],
     [{ temperature: '1' }, /temperature is "1": it must be a finite number, 0 or more/],
     [{ temperature: Infinity }, /temperature is Infinity/],
     [{ topK: 2.5 }, /topK is 2\.5/], [{ topP: 0 }, /topP is 0: it must be above 0 and at most 1/],
