@@ -81,7 +81,7 @@ describe('the tarball', () => {
 
   it('holds the library, the command and its worker, a model, the examples and the licence', () => {
     expect(paths).toEqual(expect.arrayContaining([
-      'package.json', 'LICENSE', 'THIRD-PARTY-LICENSES', 'README.md', 'dist/index.js', 'dist/vectors.js', 'dist/cli/main.js', 'dist/cli/worker.js',
+      'package.json', 'LICENSE', 'THIRD-PARTY-LICENSES', 'README.md', 'CHANGELOG.md', 'dist/index.js', 'dist/vectors.js', 'dist/cli/main.js', 'dist/cli/worker.js',
       'models/README.md', 'models/nats/config.json', 'models/nats/model.safetensors', 'examples/moby-dick.txt',
     ]));
   });
@@ -89,7 +89,7 @@ describe('the tarball', () => {
   it('holds nothing else', () => {
     const vectors = /^dist\/vectors\/small\/[\w-]+\.(safetensors|json)$/;
     const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*|docs\/[\w-]+\.(md|svg))$/;
-    const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|README\.md)$/;
+    const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|(README|CHANGELOG)\.md)$/;
     expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
 
