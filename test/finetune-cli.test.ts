@@ -165,7 +165,7 @@ describe('natsearch finetune', () => {
     expect([validationLoss, validationRelativeLoss]).toEqual([expect.any(Number), expect.any(Number)]);
     expect(JSON.parse(first.stdout)).toMatchObject({ step: 2, validationLoss, validationRelativeLoss });
     const more = await natsearch(finetune(out, '--steps', '4', '--resume'));
-    expect(more.stderr).toMatch(/^natsearch: note: the run was to have 2 steps, has 2, and goes on to 4/);
+    expect(more.stderr).toMatch(/^natsearch: note: the run was planned for 2 steps, has done 2, and continues to 4/);
     expect(lines().slice(0, 2)).toEqual(done);
     expect(steps(out)).toEqual([1, 2, 3, 4]);
     expect(await natsearch(finetune(out, '--steps', '3', '--resume'))).toMatchObject({ code: 1 });
@@ -181,7 +181,7 @@ describe('natsearch finetune', () => {
       [['finetune', '--model', base, '--text', latin, '--out', out], /latin1\.txt is not UTF-8 text/, 1],
       [['finetune', '--model', join(root, 'bose'), '--text', text, '--out', out], /did you mean .*base\?/, 1],
       [['finetune', '--model', base, '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],
-      [['finetune', '--model', searched, '--text', text, '--out', out], /has learned types already/, 1],
+      [['finetune', '--model', searched, '--text', text, '--out', out], /already has learned types/, 1],
       [finetune(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/, 1],
       [finetune(out, '--keep', '0.2', '--lambda', '0.1'), /--keep 0\.2 steers lambda and --lambda 0\.1 fixes it/, 2],
       [finetune(out, '--keep', '1'), /argument '1' is invalid\. It must be a share between 0 and 1/, 2],

@@ -229,10 +229,10 @@ describe('the base', () => {
     expect(await bytes(model.weights.values())).toEqual(before); // still there
   });
 
-  it('is refused where it has learned types already', () => {
+  it('is refused where it already has learned types', () => {
     const config = configOf({ nats: { ...NATS, policy: 'nats' } });
     const model = new Model(createEngine(), config, weightsOf(config));
-    expect(() => new Finetuner(model, NATS, optionsOf(), tokens)).toThrow(/has learned types already/);
+    expect(() => new Finetuner(model, NATS, optionsOf(), tokens)).toThrow(/already has learned types/);
   });
 });
 

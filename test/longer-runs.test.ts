@@ -41,7 +41,7 @@ describe('a finished run', () => {
       await saveCheckpoint(folder, await first.state(), record(4));
       const { state, run } = await loadCheckpoint(folder);
       const { run: longer, note } = resumed(run, record(8), state.step);
-      expect(note).toMatch(/was to have 4 steps, has 4, and goes on to 8: from here the learning rate follows/);
+      expect(note).toMatch(/was planned for 4 steps, has done 4, and continues to 8: from here the learning rate follows/);
       expect(longer).toEqual({ ...record(8), plans: [{ steps: 4, until: 4 }] });
       const rates: number[] = [];
       const whole = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
@@ -68,8 +68,8 @@ describe('a finished run', () => {
   it('refuses fewer steps than it has, and every other change', () => {
     const run: RunRecord = { config: configOf('nats'), options: optionsOf({ steps: 10 }), textHash: 'a' };
     const wanted = (change: Partial<TrainOptions>) => ({ ...run, options: optionsOf({ steps: 10, ...change }) });
-    expect(() => resumed(run, wanted({ steps: 6 }), 7)).toThrow(/has 7 steps behind it, more than --steps 6/);
-    expect(resumed(run, wanted({ steps: 8 }), 7).note).toMatch(/was to have 10 steps, has 7, and goes on to 8/);
+    expect(() => resumed(run, wanted({ steps: 6 }), 7)).toThrow(/has done 7 steps, more than --steps 6/);
+    expect(resumed(run, wanted({ steps: 8 }), 7).note).toMatch(/was planned for 10 steps, has done 7, and continues to 8/);
     expect(() => resumed(run, wanted({ batch: 3 }), 7)).toThrow(/batch = 2, not 3/);
   });
 });

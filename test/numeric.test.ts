@@ -176,7 +176,7 @@ describe('training', () => {
       const trainer = new Trainer(
         createEngine(), configOf(policy), { ...options, learningRate: 1e30, minLearningRate: 1e30 }, tokens,
       );
-      const message = /^step \d+: .*(loss|types|gradient).*learning rate of 1e\+30, which is likely too high/;
+      const message = /^step \d+: .*(loss|types|gradient).*learning rate of 1e\+30, which is probably too high/;
       await expect(trainer.run()).rejects.toThrow(message);
       await expect(trainer.run()).rejects.toThrow(NumericError);
     }
@@ -208,7 +208,7 @@ describe('training', () => {
       expect(bits(await trainer.state())).toEqual(before);
     });
 
-  it('does not save a state that left the range of numbers, and leaves what was saved', async () => {
+  it('does not save a state that overflowed, and leaves what was saved', async () => {
     const [config, out] = [configOf('full'), folder()];
     const run = { config, options, textHash: '' };
     const trainer = new Trainer(createEngine(), config, options, tokens);
@@ -232,7 +232,7 @@ describe('training', () => {
     expect(contents(out)).toBe(before);
   });
 
-  it('does not give a state whose last update left the range of numbers', async () => {
+  it('does not give a state whose last update overflowed', async () => {
     // The gradients of the first step are fine; what 1e308 makes of the weights is not.
     const rates = { learningRate: 1.7e308, minLearningRate: 1.7e308, weightDecay: 1000, steps: 1 };
     const trainer = new Trainer(createEngine(), configOf('full'), { ...options, ...rates }, tokens);
@@ -332,7 +332,7 @@ describe('fine-tuning', () => {
     expect(finetuner.step).toBe(0);
   });
 
-  it('of a base that is silent stops, since no error relates to silence', async () => {
+  it('stops if the final hidden states of the base are all 0, as no error can be relative to them', async () => {
     const weights = initialWeights(configOf('full'), 1);
     weights.get('model.norm.weight')!.data.fill(0);
     const finetuner = new Finetuner(base(weights), { window: 2 }, finetune, tokens);

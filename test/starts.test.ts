@@ -110,7 +110,7 @@ describe('a model whose tokenizer puts none', () => {
     const model = await loadModel(join(root, 'yi'));
     for (const [text, context] of [[[5], 64], [[5, 6, 7], 1]] as const) {
       const scored = evaluate(model, Int32Array.from(text), { context });
-      await expect(scored).rejects.toThrow(/a context of 1 tokens has none to score/);
+      await expect(scored).rejects.toThrow(/a context of 1 tokens leaves none to score/);
       await expect(scored).rejects.toThrow(ValueError);
     }
     model.dispose();

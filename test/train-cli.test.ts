@@ -151,12 +151,12 @@ describe('natsearch train', () => {
     expect(JSON.parse(first.stdout)).toMatchObject(end);
     // Without --lambda: the run's own.
     const more = await natsearch(train(out, '--batch', '1', '--steps', '5', '--resume', '--threads', '1'));
-    expect(more.stderr).toMatch(/^natsearch: note: the run was to have 3 steps, has 3, and goes on to 5: .*differs/);
+    expect(more.stderr).toMatch(/^natsearch: note: the run was planned for 3 steps, has done 3, and continues to 5: .*differs/);
     expect(more.code).toBe(0);
     expect(lines().slice(0, 3)).toEqual(done);
     expect(steps(out)).toEqual([1, 2, 3, 4, 5]);
     expect(await natsearch(train(out, '--batch', '1', '--steps', '4', '--resume'))).toMatchObject({
-      code: 1, stderr: expect.stringContaining('the run has 5 steps behind it, more than --steps 4'),
+      code: 1, stderr: expect.stringContaining('the run has done 5 steps, more than --steps 4'),
     });
     const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as { nats: { lambda: number } };
     expect(config.nats.lambda).toBe(0.002);

@@ -1,5 +1,5 @@
 /**
- * Quality and memory of a policy, measured by decoding text through the real evicting cache.
+ * Measures the quality and the memory of a policy by decoding text through the real evicting cache.
  * @module
  */
 import { expectInt32, optional, record } from '../core/arguments.ts';
@@ -14,41 +14,42 @@ import { repeatsStarts } from '../model/tokenizer/tokenizer.ts';
 import { expectWhole } from '../core/shape.ts';
 import type { FloatArray } from '../core/tensor.ts';
 
-/** How to evaluate. */
+/** Options of evaluate(). */
 export interface EvaluateOptions {
-  /** What the cache keeps (default: as trained). */
+  /** What the cache keeps. Default: what the model was trained with. */
   readonly policy?: Policy;
-  /** Tokens of text per sequence, after which a fresh cache starts (default: the model's maxPositions). */
+  /** Tokens of text per sequence, after which a new cache begins. Default: the model's maxPositions. */
   readonly context?: number;
-  /** Tokens fed per step (default 1: plain decoding). Any value gives the same outputs. */
+  /** Tokens fed per step. Affects speed, never results. Default: 1, plain decoding. */
   readonly step?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
   /**
-   * Called after every step with the types chosen in each layer, [G,n] for the n inputs fed from index `from`
-   * on. The first inputs of each context are the tokenizer's starts, so that inputs stand as many behind the text's
-   * tokens; `at` is the input's index in its context, which begins with token `from - at`.
+   * Called after every step with the types chosen in each layer, [G,n] for the n inputs fed. The first of them is input
+   * `at` of its context, and the context begins with token `from - at` of the text. Its first inputs are the
+   * tokenizer's `starts`, which shift the tokens of the text behind them.
    */
   readonly onTypes?: (layer: number, from: number, types: Int32Array, at: number) => void;
 }
 
-/** What one policy costs and gives. */
+/** What one policy costs, and how well the model does with it. */
 export interface Evaluation {
   readonly policy: string;
-  /** Tokens of the text, without what its tokenizer puts before texts. */
+  /** The number of tokens of the text, without those that its tokenizer puts before texts. */
   readonly tokens: number;
   readonly context: number;
-  /** exp of the mean loss per token that was scored. */
+  /** exp of the mean loss per scored token. */
   readonly perplexity: number;
   readonly bitsPerByte: number;
-  /** Visible pairs over causal pairs: the mean share of the full cache that is alive. */
+  /** Visible pairs over causal pairs: the mean share of a full cache that is alive. */
   readonly meanLiveShare: number;
-  /** The most entries alive at once over the most that the full cache holds, over all heads. */
+  /** The most entries alive at once, summed over heads, over the most that a full cache holds. */
   readonly peakLiveShare: number;
-  /** Live entries and resident bytes at the end of the last full context, per layer and KV head. */
+  /** Live entries at the end of the last of the longest contexts, per layer and KV head. */
   readonly live: readonly (readonly number[])[];
+  /** Resident bytes at the same point, per layer and KV head. */
   readonly bytes: readonly (readonly number[])[];
-  /** The same for a full cache of that length. */
+  /** The same for a full cache of that length, per KV head. */
   readonly fullEntries: number;
   readonly fullBytesPerHead: number;
   readonly residentBytes: number;
@@ -57,12 +58,12 @@ export interface Evaluation {
 }
 
 /**
- * Decodes a text in sequences of `context` tokens and scores every token but each sequence's first input. Where the
- * tokenizer puts tokens before texts (`starts`), each sequence starts with them, and all of the text's tokens are
- * scored; where it puts none, the first token of each sequence follows nothing and is not.
+ * Decodes a text in sequences of `context` tokens and scores every token that follows another. If the tokenizer puts
+ * tokens before texts (`starts`), each sequence begins with them, and all tokens of the text are scored; if it puts
+ * none, the first token of each sequence follows nothing and is not scored.
  *
- * @param model The model; its engine does the work.
- * @param text Its tokens, without what the tokenizer puts before texts.
+ * @param model The model, whose engine computes.
+ * @param text The tokens of the text. Those that the tokenizer puts before texts may be left out.
  * @returns Perplexity, bits per byte, live share, bytes and time.
  * @throws {ValueError} If there are no tokens to score, or the policy needs scorers that the model lacks.
  * @throws {NumericError} If a logit or a result is NaN or infinite.
@@ -86,13 +87,13 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   expectWhole('context', context, 1);
   expectWhole('step', step, 1);
   const { starts } = model.tokenizer;
-  // A text that brings its own starts has them from us, in every context.
+  // Every context gets the starts below, so drop those that the text brings itself.
   const tokens = repeatsStarts(model.tokenizer, text) ? text.subarray(starts.length) : text;
   if (tokens.length === 0) throw new ValueError('the text to evaluate is empty: pass files with text in them');
   checkIds(tokens, model.config.vocabSize);
-  const unscored = starts.length > 0 ? 0 : 1; // of each context
+  const unscored = starts.length > 0 ? 0 : 1; // tokens per context
   if (Math.min(tokens.length, context) <= unscored) {
-    throw new ValueError(`a context of ${Math.min(tokens.length, context)} tokens has none to score, since this tokenizer puts none before it: pass longer text, or raise the context`);
+    throw new ValueError(`a context of ${Math.min(tokens.length, context)} tokens leaves none to score, since this tokenizer puts no token before texts: pass longer text, or raise the context`);
   }
   const totals = { loss: 0, scored: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
   let ends: CacheStats[] = [];
@@ -101,7 +102,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
     const targets = tokens.subarray(start, Math.min(start + context, tokens.length));
     for (const token of targets.subarray(unscored)) totals.bytes += model.tokenizer.byteLength(token);
     const inputs = Int32Array.from([...starts, ...targets.subarray(0, -1)]);
-    if (inputs.length === 0) continue; // one token at the end, which follows nothing
+    if (inputs.length === 0) continue; // a single token at the end, which follows nothing
     const session = model.session({ policy });
     try {
       for (let at = 0; at < inputs.length; at += step) {
@@ -114,8 +115,8 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
         totals.seconds += (performance.now() - begin) / 1000;
         const V = logits.length / ids.length;
         for (let n = 0; n < ids.length; n++) {
-          const target = targets[at + n + 1 - starts.length]; // of what follows this input
-          if (target === undefined) continue; // a start before the last one
+          const target = targets[at + n + 1 - starts.length]; // the token after this input
+          if (target === undefined) continue; // another of the starts follows
           totals.loss += negativeLogProbability(logits, n * V, V, target);
           totals.scored++;
         }
@@ -161,7 +162,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   };
 }
 
-/** -log softmax(z)[target]; NaN logits give NaN, never a pass. */
+/** -log softmax(z)[target]. NaN logits give NaN. */
 function negativeLogProbability(z: FloatArray, start: number, length: number, target: number): number {
   let max = -Infinity;
   for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]);

@@ -1,5 +1,5 @@
 /**
- * Fixed patterns that keep as much as a measured policy: what learned token types are to be compared with.
+ * Fixed patterns that keep as much as a measured policy, as baselines for learned token types.
  * @module
  */
 import { finite, record } from '../core/arguments.ts';
@@ -7,26 +7,27 @@ import { ValueError } from '../core/errors.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { expectWhole } from '../core/shape.ts';
 
-/** A window, or StreamingLLM's: sinks and a window. */
+/** A sliding window, or the sinks and window of StreamingLLM. */
 export type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;
 
-/** What a policy kept of a full cache over sequences of `length` tokens. */
+/** How much of a full cache a policy kept, over sequences of `length` tokens. */
 export interface KeptOf {
   readonly length: number;
-  /** Visible pairs over causal pairs: the mean over time. */
+  /** The mean over time: visible pairs over causal pairs. */
   readonly meanLiveShare: number;
-  /** Entries held at the end, over those of a full cache. */
+  /** The entries held at the end over those of a full cache. */
   readonly endShare: number;
 }
 
 /**
- * Windows, and StreamingLLM with `sink` GLOBAL tokens, that keep the same: in the mean over time, and at the end. The
- * two sizes differ, because a window is full from its W-th token on, while what learned types keep grows with the
- * text: a window of the same mean holds less at the end, and one of the same end held more before.
+ * Finds the windows, and the StreamingLLM patterns with `sink` GLOBAL tokens, that keep as much in the mean over time,
+ * and those that keep as much at the end. The two differ, because a window is full from its W-th token on, while what
+ * learned types keep grows with the text: a window with the same mean holds less at the end, and one that holds the
+ * same at the end held more before.
  *
- * @param sink Tokens at the beginning that StreamingLLM keeps for ever.
- * @returns At most four patterns, none twice, the smaller ones first; fewer where there is room for less than a sink.
- * @throws {ValueError} If a share is none, or `length` no whole number from 1.
+ * @param sink How many tokens at the beginning StreamingLLM keeps for ever.
+ * @returns At most four different patterns, those with the same mean first. There are fewer if not even the sinks fit.
+ * @throws {ValueError} If a share is not in 0..1, or `length` is not a whole number from 1.
  * @example
  * ```ts
  * import { formatPolicy, matchedPolicies } from 'neural-attention-search';
@@ -52,7 +53,7 @@ export function matchedPolicies(kept: KeptOf, sink = 4): Fixed[] {
   return all.filter((one, n) => all.findIndex((other) => formatPolicy(other) === formatPolicy(one)) === n);
 }
 
-/** The window whose mean share is nearest to `share`; shares grow with it. */
+/** The pattern whose mean share is nearest to `share`. Shares grow with the window. */
 function nearest(pattern: (window: number) => Fixed, length: number, share: number): Fixed {
   let [low, high] = [0, length - 1];
   while (low < high) {
@@ -64,7 +65,7 @@ function nearest(pattern: (window: number) => Fixed, length: number, share: numb
   return pattern(low > 0 && off(low - 1) <= off(low) ? low - 1 : low);
 }
 
-/** Visible pairs over causal pairs: query i sees itself, `window` tokens before it and the sinks before those. */
+/** Visible pairs over causal pairs. Query i sees itself, the `window` tokens before it, and the sinks before those. */
 function visibleShare(policy: Fixed, length: number): number {
   const sink = policy.kind === 'streaming' ? policy.sink : 0;
   let pairs = 0;

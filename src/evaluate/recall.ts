@@ -1,5 +1,6 @@
 /**
- * Does a model still know what it read long ago? Perplexity hides forgetting; a pass key in long filler does not.
+ * Measures whether a model still knows what it read long ago. Perplexity hides forgetting, but a pass key in long
+ * filler reveals it.
  * @module
  */
 import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
@@ -12,52 +13,53 @@ import { withStarts } from '../model/tokenizer/tokenizer.ts';
 import { type Generator, generator, Stream } from '../core/random.ts';
 import { expectWhole } from '../core/shape.ts';
 
-/** One number to remember, or a name's number among several. */
+/** `passkey`: one number to remember. `pairs`: several names with their numbers, one of which is asked for. */
 export type RecallKind = 'passkey' | 'pairs';
 
-/** A question about something far back. */
+/** A text that ends with a question about a fact in it. */
 export interface RecallDocument {
   /** Ends where the answer begins. */
   readonly prompt: string;
   readonly answer: string;
-  /** Characters from the fact that is asked for to the question. */
+  /** The number of characters from the fact to the answer. */
   readonly distance: number;
 }
 
-/** A text, by code units of UTF-16; a string is one. */
+/** A string, or a text that is read like one, by code units of UTF-16. */
 export interface Filler {
   readonly length: number;
   slice(start: number, end: number): string;
 }
 
-/** What documents to make. */
+/** Options of recallDocuments(). */
 export interface RecallOptions {
   readonly kind: RecallKind;
+  /** How many documents to make. */
   readonly documents: number;
-  /** Characters of each, about. */
+  /** The approximate number of characters of each. */
   readonly length: number;
-  /** Facts in a document of `pairs` (default 4). */
+  /** How many facts a document of kind `pairs` holds. Default: 4. */
   readonly pairs?: number;
   readonly seed?: number;
-  /** Where filler is cut from, a string or what is read like one (default: sentences of random words). */
+  /** The text that filler is cut from. Default: sentences of random words. */
   readonly filler?: Filler;
 }
 
-/** What one policy remembers, and what it keeps for that. */
+/** What a model remembers under one policy, and how much the cache keeps for that. */
 export interface Recall {
   readonly policy: string;
   readonly documents: number;
-  /** Tokens of a document, the answer's last one left out: the mean, rounded. */
+  /** The mean number of tokens of a document without the answer's last one, rounded. */
   readonly meanTokens: number;
-  /** Share of documents whose whole answer is the likeliest, token by token. */
+  /** The share of documents for which every token of the answer is the most likely one. */
   readonly accuracy: number;
-  /** Share of the answers' tokens. */
+  /** The share of the answers' tokens that are the most likely ones. */
   readonly tokenAccuracy: number;
-  /** The same by distance, nearest quarter of the documents first. */
+  /** The accuracy and the mean distance of each quarter of the documents, nearest first. */
   readonly byDistance: readonly { readonly distance: number; readonly accuracy: number }[];
   /** Visible pairs over causal pairs. */
   readonly meanLiveShare: number;
-  /** Bytes resident at the question, over those of a full cache. */
+  /** The entries held at the question over those of a full cache. */
   readonly residentShare: number;
 }
 
@@ -72,9 +74,9 @@ const WORDS = [
 ] as const;
 
 /**
- * Documents of filler with facts in it, and a question about one of them at the end.
+ * Makes documents of filler with facts in it, which end with a question about one of the facts.
  *
- * @returns Documents; the same seed gives the same ones, and more of them begin with the same.
+ * @returns The documents. The same seed gives the same ones, and asking for more adds to them at the end.
  * @throws {ValueError} If a document has no room for its facts, or there is too little filler.
  * @example
  * ```ts
@@ -100,7 +102,7 @@ export function recallDocuments(options: RecallOptions): RecallDocument[] {
     throw new ValueError(`a document of ${length} characters has no room for ${facts} facts: make it ${least} or more`);
   }
   if (filler !== undefined && filler.length < length) {
-    throw new ValueError(`the filler has ${filler.length} characters: documents of ${length} need as many`);
+    throw new ValueError(`the filler has ${filler.length} characters: documents of ${length} need at least as many`);
   }
   const made = { ...options, pairs: facts };
   return Array.from({ length: documents }, (_, n) => document(generator(seed, [Stream.RECALL, n]), made));
@@ -116,7 +118,7 @@ function document(random: Generator, { kind, length, pairs = 1, filler }: Recall
   const question = say(asked).slice(0, -(asked.answer.length + 2));
   const room = length - facts.reduce((sum, fact) => sum + say(fact).length, 0) - question.length;
   const text = filler === undefined ? sentences(random, room) : piece(random, filler, room);
-  // Facts stand where sentences end, at places drawn evenly.
+  // Facts go between sentences, at places drawn uniformly.
   const ends = [0, ...[...text.matchAll(/[.!?]\s+/g)].map((match) => match.index + match[0].length)];
   const places = facts.map((fact) => ({ fact, at: ends[random.below(ends.length)] })).sort((a, b) => a.at - b.at);
   let [prompt, from, told] = ['', 0, 0];
@@ -159,7 +161,7 @@ const DOCUMENTS: Expected = (name, value) => {
 };
 
 /**
- * The text to learn it from: every prompt with its answer, a line each.
+ * The text to train on: every prompt with its answer, one per line.
  *
  * @example
  * ```ts
@@ -174,11 +176,12 @@ export function recallText(documents: readonly RecallDocument[]): string {
 }
 
 /**
- * Asks the questions, decoding through the real cache: what the answer's tokens are, given those before.
+ * Asks the questions, decoding through the real cache. A token of an answer is right if it is the most likely one after
+ * the prompt and the true tokens before it.
  *
- * @param options.policy What the cache keeps (default: as trained).
- * @param options.step Tokens fed at once (default 64); any value gives the same answers.
- * @returns Shares of right answers, and of the cache that was kept for them.
+ * @param options.policy What the cache keeps. Default: what the model was trained with.
+ * @param options.step Tokens fed at once. Affects speed, never results. Default: 64.
+ * @returns The shares of right answers, and of the cache that was kept for them.
  * @throws {ValueError} If there are no documents, or an answer has no tokens.
  * @throws {StoppedError} If `signal` aborts; its `cause` is the reason.
  * @example
@@ -209,7 +212,7 @@ export async function measureRecall(
     expectGoing(signal, () => `the questions were stopped after ${n} of ${documents.length}`);
     const asked = withStarts(model.tokenizer, model.tokenizer.encode(prompt));
     if (asked.length === 0) throw new ValueError(`document ${n} has a prompt without tokens`);
-    // The answer as it goes on from the prompt, whatever pieces a tokenizer makes of it.
+    // The answer's own tokens: encoded together with the prompt, it might be split differently.
     const wanted = model.tokenizer.encode(answer);
     if (wanted.length === 0) throw new ValueError(`document ${n} has an answer without tokens`);
     const ids = Int32Array.from([...asked, ...wanted.subarray(0, -1)]);

@@ -1,5 +1,5 @@
 /**
- * Checkpoints of a run: one state file to resume from bit for bit, and the model folder made from it.
+ * Checkpoints of a run: one state file from which it resumes bit for bit, and the model folder made from it.
  * @module
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
@@ -12,9 +12,9 @@ import { encodeState, readState } from './state-file.ts';
 import type { TokenSource } from './token-store.ts';
 import type { StepReport, TrainingState } from './trainer.ts';
 
-/** The state file within an output folder: weights and AdamW's moments in float64. */
+/** The state file in an output folder: weights and AdamW's moments in float64. */
 export const STATE_FILE = 'training-state.safetensors';
-/** One JSON line per step. */
+/** The log, with one line of JSON per step. */
 export const LOG_FILE = 'log.jsonl';
 
 /** What the state file says about its run. */
@@ -26,19 +26,19 @@ export interface RunRecord {
   readonly plans?: readonly Plan[];
 }
 
-/** Once a run was given another number of steps: those that it was to have before, and when that ended. */
+/** A plan that a run no longer follows: it was to have `steps` steps, but that was changed after step `until`. */
 export interface Plan {
   readonly steps: number;
   readonly until: number;
 }
 
 /**
- * Writes the state, then the model folder (float32) beside it; each file appears by rename.
+ * Writes the state, then the model folder (float32) beside it. Each file appears by renaming.
  *
- * @throws {NumericError} If a number of either would be NaN or infinite; nothing is written then.
+ * @throws {NumericError} If a number of either would be NaN or infinite. Nothing is written then.
  */
 export async function saveCheckpoint(folder: string, state: TrainingState, run: RunRecord): Promise<void> {
-  expectFinite(state.weights, 'F32', `the model after step ${state.step}`, 'it is not saved, and what was saved before stays; lower the learning rate');
+  expectFinite(state.weights, 'F32', `the model after step ${state.step}`, 'it is not saved, and what was saved before is kept; lower the learning rate');
   const bytes = await encodeState(state, {
     config: serializeConfig(run.config), options: JSON.stringify(run.options), text_hash: run.textHash,
     ...(run.plans && { plans: JSON.stringify(run.plans) }),
@@ -51,8 +51,8 @@ export async function saveCheckpoint(folder: string, state: TrainingState, run: 
 /**
  * Reads the state file of `folder`.
  *
- * @returns The state, its run, and whether the file had a checksum: those of older versions have none.
- * @throws {FileFormatError} If a bit of the file has changed, or it is no state.
+ * @returns The state, its run, and whether the file had a checksum; those of older versions have none.
+ * @throws {FileFormatError} If a bit of the file has changed, or it is not a state.
  * @throws {NumericError} If a number in it is NaN or infinite.
  */
 export async function loadCheckpoint(
@@ -73,15 +73,16 @@ export async function loadCheckpoint(
   }
 }
 
-/** What a run can go on from, of either kind. */
+/** What resuming needs to know about a run of either kind. */
 type Resumable = Pick<RunRecord, 'config' | 'textHash' | 'plans'> & { readonly options: TrainOptions };
 
 /**
- * Refuses to go on with other options than the run began with, since the result would be neither's. The number of steps
- * alone may change, to any that is not behind it: done steps stay, and the learning rate follows the new number.
+ * Refuses to resume with other options than the run began with, since the result would belong to neither. Only the
+ * number of steps may change, to any number not below those done: these are kept, and the learning rate follows the
+ * schedule of the new number.
  *
- * @param step Steps done.
- * @returns The run as it goes on, and a note for people if the number of steps has changed.
+ * @param step How many steps are done.
+ * @returns The run to resume, and a note for the user if the number of steps has changed.
  */
 export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: number): { run: Run; note?: string } {
   const flat = (run: Run): Record<string, unknown> => {
@@ -98,14 +99,14 @@ export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: nu
     }
   }
   const [planned, steps] = [saved.options.steps, wanted.options.steps];
-  if (steps < step) throw new ValueError(`the run has ${step} steps behind it, more than --steps ${steps}: pass ${step} or more`);
+  if (steps < step) throw new ValueError(`the run has done ${step} steps, more than --steps ${steps}: pass ${step} or more`);
   if (steps === planned) return { run: saved.plans ? { ...wanted, plans: saved.plans } : wanted };
   const rate = learningRateAt(step + 1, wanted.options).toPrecision(3);
-  const note = `the run was to have ${planned} steps, has ${step}, and goes on to ${steps}: from here the learning rate follows the schedule of ${steps} steps (now ${rate}), so the result differs from that of ${steps} steps without this break`;
+  const note = `the run was planned for ${planned} steps, has done ${step}, and continues to ${steps}: from here the learning rate follows the schedule of ${steps} steps (now ${rate}), so the result differs from that of an uninterrupted run of ${steps} steps`;
   return { run: { ...wanted, plans: [...(saved.plans ?? []), { steps: planned, until: step }] }, note };
 }
 
-/** The log's lines up to `step`; what a killed run wrote beyond its last checkpoint is dropped. */
+/** The lines of the log up to `step`. What a killed run wrote after its last checkpoint is dropped. */
 export async function readLog(folder: string, step: number): Promise<StepReport[]> {
   const path = `${folder}/${LOG_FILE}`;
   if (!(await fileExists(path))) return [];
@@ -115,16 +116,16 @@ export async function readLog(folder: string, step: number): Promise<StepReport[
       const report = JSON.parse(line) as StepReport;
       if (report.step <= step) reports.push(report);
     } catch {
-      // An empty or half-written line.
+      // The line is empty or half-written.
     }
   }
   return reports;
 }
 
-/** FNV-1a over the tokens: tells texts apart, keeps no secrets. */
+/** FNV-1a over the tokens, which tells texts apart but is not cryptographic. */
 export function fingerprint(tokens: TokenSource): string {
   let hash = 0x811c9dc5;
-  for (let at = 0; at < tokens.length; at += 65536) { // one part after the other: tokens may be many
+  for (let at = 0; at < tokens.length; at += 65536) { // in parts, as there may be very many tokens
     for (const token of tokens.slice(at, at + 65536)) hash = Math.imul(hash ^ token, 0x01000193);
   }
   return `${tokens.length}-${(hash >>> 0).toString(16)}`;

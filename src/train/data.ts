@@ -1,5 +1,5 @@
 /**
- * Training text: documents become one stream of tokens, batches are random windows of it.
+ * Training text: documents become one stream of tokens, and batches are random windows of the stream.
  * @module
  */
 import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
@@ -11,8 +11,8 @@ import { generator, Stream } from '../core/random.ts';
 import type { TokenSource } from './token-store.ts';
 
 /**
- * Documents one after the other, each with what its tokenizer puts before a text and behind it, and eos; empty ones
- * give nothing.
+ * Joins the tokens of documents, each with what the tokenizer puts before and after a text, and eos. Empty documents
+ * are left out.
  *
  * @example
  * ```ts
@@ -38,12 +38,12 @@ export function tokenizeDocuments(tokenizer: Tokenizer, documents: Iterable<stri
   return stream;
 }
 
-/** What stands behind a document: what its tokenizer puts there, and eos if there is one, once. */
+/** The tokens after a document: those that its tokenizer puts there, and eos, if there is one, exactly once. */
 export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly number[] {
   return eos < 0 || ends.at(-1) === eos ? ends : [...ends, eos];
 }
 
-/** Refuses what no run can use: a config, an engine; gives the engine, which trains. */
+/** Checks an engine and a config that a run is to use, and returns the engine as one that trains. */
 export function expectRun(engine: Engine, config: unknown): TrainingEngine {
   record({ tensor: of('function'), linear: of('function') })('engine', engine);
   const size = wholeFrom(1, 2 ** 31 - 1);
@@ -54,7 +54,7 @@ export function expectRun(engine: Engine, config: unknown): TrainingEngine {
   return requireTraining(engine);
 }
 
-/** Refuses text that cannot fill one training window of `context` tokens and the target of the last. */
+/** Refuses text that cannot fill one training window: `context` tokens and the target of the last. */
 export function checkLongEnough(tokens: { readonly length: number }, context: number, text = 'the training text'): void {
   record({ length: wholeFrom(0), slice: of('function') })('tokens', tokens);
   if (tokens.length === 0) throw new ValueError(`${text} is empty: pass files with text in them`);
@@ -63,7 +63,7 @@ export function checkLongEnough(tokens: { readonly length: number }, context: nu
   }
 }
 
-/** Window number `index` of step `step`: context + 1 tokens, each the target of the one before. */
+/** Window `index` of step `step`: context + 1 tokens, each the target of the one before. */
 export function trainingWindow(
   tokens: TokenSource, context: number, seed: number, step: number, index: number,
 ): Int32Array {

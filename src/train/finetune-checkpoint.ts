@@ -1,5 +1,5 @@
 /**
- * Checkpoints of fine-tuning: one state file to resume from bit for bit, and the adapter made from it.
+ * Checkpoints of fine-tuning: one state file from which it resumes bit for bit, and the adapter made from it.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
@@ -12,16 +12,16 @@ import type { FinetuneState, Finetuner } from './finetune.ts';
 import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';
 import { encodeState, readState } from './state-file.ts';
 
-/** The state file within an output folder: scorers and AdamW's moments in float64. */
+/** The state file in an output folder: scorers and AdamW's moments in float64. */
 export const FINETUNE_STATE_FILE = 'finetune-state.safetensors';
 
 /** What the state file says about its run. */
 export interface FinetuneRecord {
-  /** Of the base, for people. */
+  /** The name of the base, for people to read. */
   readonly baseModel: string;
-  /** SHA-256 of its weights, see weightsHash(); states of older versions have none. */
+  /** The SHA-256 of its weights, as by weightsHash(); states of older versions have none. */
   readonly baseWeights?: string;
-  /** The base's, with the types that are searched. */
+  /** The config of the base, with the options of the search. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
   /** A fingerprint of the training tokens. */
@@ -31,16 +31,16 @@ export interface FinetuneRecord {
 }
 
 /**
- * Writes the state, then the adapter (float32) beside it; each file appears by rename.
+ * Writes the state, then the adapter (float32) beside it. Each file appears by renaming.
  *
- * @returns What the adapter says of itself.
- * @throws {NumericError} If a number of either would be NaN or infinite; nothing is written then.
+ * @returns The settings written to the adapter.
+ * @throws {NumericError} If a number of either would be NaN or infinite. Nothing is written then.
  */
 export async function saveFinetune(
   folder: string, finetuner: Finetuner, run: FinetuneRecord,
 ): Promise<AdapterSettings> {
   const state = await finetuner.state();
-  expectFinite(state.weights, 'F32', `the adapter after step ${state.step}`, 'it is not saved, and what was saved before stays; lower the learning rate');
+  expectFinite(state.weights, 'F32', `the adapter after step ${state.step}`, 'it is not saved, and what was saved before is kept; lower the learning rate');
   const bytes = await encodeState(state, { price: JSON.stringify(state.price), run: JSON.stringify(run) });
   await makeFolder(folder);
   await writeFileAtomic(`${folder}/${FINETUNE_STATE_FILE}`, bytes);
@@ -63,8 +63,8 @@ export async function saveFinetune(
 /**
  * Reads the state file of `folder`.
  *
- * @returns The state, its run, and whether the file had a checksum: those of older versions have none.
- * @throws {FileFormatError} If a bit of the file has changed, or it is no state.
+ * @returns The state, its run, and whether the file had a checksum; those of older versions have none.
+ * @throws {FileFormatError} If a bit of the file has changed, or it is not a state.
  * @throws {NumericError} If a number in it is NaN or infinite.
  */
 export async function loadFinetune(

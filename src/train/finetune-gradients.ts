@@ -1,6 +1,6 @@
 /**
- * Loss and gradients of fine-tuning (§9): the squared distance between the final hidden states under full
- * attention (teacher) and under searched types (student), and the price of memory. Only scorers get gradients.
+ * The loss and the gradients of fine-tuning (§9): the squared distance between the final hidden states with full
+ * attention (teacher) and with searched types (student), and the price of memory. Only the scorers get gradients.
  * @module
  */
 import type { Tensor } from '../core/engine.ts';
@@ -16,22 +16,22 @@ import { FrozenTape } from './finetune-tape.ts';
 import { sumParts } from './gradient-sum.ts';
 import { type Draw, type Gradients, Search, type SearchOptions } from './gradients.ts';
 
-/** What one call of finetuneGradients found, summed over its sequences. */
+/** The result of finetuneGradients(), summed over its sequences. */
 export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
-  /** Sum over tokens of the mean squared error over the hidden states' D elements. */
+  /** The sum over tokens of the squared error, averaged over the D elements of a hidden state. */
   readonly loss: number;
-  /** Sum over tokens of the mean square of the teacher's hidden states: what the loss is to be compared with. */
+  /** The sum over tokens of the mean square of the teacher's hidden states, with which to compare the loss. */
   readonly signal: number;
-  /** Sum over sequences of the mean kept share of each layer without noise, as at inference. */
+  /** The sum over sequences of the mean kept share of each layer without noise, as at inference. */
   readonly keptByLayer: readonly number[];
 }
 
 /**
- * Runs sequences `windows` (all of one length) through teacher and student, and back. The result is one part of
- * the batch's gradient: parts sum to the gradient of the mean squared error over B*N*D plus lambda times the mean
- * kept share.
+ * Runs the sequences `windows`, all of one length, through teacher and student, and back through the student. The
+ * result is one part of the batch's gradient: the parts sum to the gradient of the squared error, averaged over B*N*D,
+ * plus lambda times the mean kept share.
  *
- * @param weights The base's and the scorers'; the base's are read only, and nothing of their size is made.
+ * @param weights Those of the base and of the scorers. Those of the base are only read, and get no gradients.
  */
 export async function finetuneGradients(
   engine: TrainingEngine,
@@ -70,23 +70,23 @@ export async function finetuneGradients(
   }
 }
 
-/** Who computes a batch: this thread, a GPU, or several threads. */
+/** Computes a batch, on this thread, a GPU, or several threads. */
 export type FinetuneSource = (
   engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
   step: number,
 ) => Promise<FinetuneGradients>;
 
-/** The whole batch at once: what a GPU wants. */
+/** Computes the whole batch at once, which suits a GPU. */
 export const wholeBatch: FinetuneSource = (engine, config, options, weights, windows, step) =>
   finetuneGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()] });
 
-/** One sequence after the other, in the memory of one. */
+/** Computes one sequence after another, in the memory of one. */
 export const oneByOne: FinetuneSource = (engine, config, options, weights, windows, step) =>
   sumParts(engine, windows.map((window, n) => {
     return () => finetuneGradients(engine, config, options, weights, [window], { step, sequences: [n] });
   }));
 
-/** Kept share of each layer at inference, summed over sequences. */
+/** The kept share of each layer at inference, summed over sequences. */
 export async function measureKept(
   engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<number[]> {
@@ -100,7 +100,7 @@ export async function measureKept(
   }
 }
 
-/** How far the student is from its teacher without noise, as at inference: no gradients. */
+/** The distance of the student from the teacher without noise, as at inference, and without gradients. */
 export async function studentAndTeacher(
   engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Pick<FinetuneGradients, 'loss' | 'signal' | 'keptByLayer'>> {
@@ -119,7 +119,7 @@ export async function studentAndTeacher(
   }
 }
 
-/** Final hidden states [B,N,D] under full attention. */
+/** The final hidden states [B,N,D] with full attention. */
 async function teacherStates(
   engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<FloatArray> {

@@ -1,5 +1,5 @@
 /**
- * What fine-tuning is made of, and how the price of memory is steered towards a kept share.
+ * The options of fine-tuning, and how the price of memory is steered towards a kept share.
  * @module
  */
 import { finite } from '../core/arguments.ts';
@@ -7,29 +7,31 @@ import { NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
 
-/** Everything that decides the result of fine-tuning, besides base, W, C, pooling, tau and the text. */
+/** Everything that determines the result of fine-tuning, apart from the base, W, C, pooling, tau and the text. */
 export interface FinetuneOptions extends TrainOptions {
-  /** Share of the cache to keep at `context` tokens, in (0, 1): lambda is steered towards it. 0: lambda is fixed. */
+  /**
+   * The share of the cache to keep at `context` tokens, in (0, 1), which lambda is steered to reach. 0: fixed lambda.
+   */
   readonly keep: number;
 }
 
-/** §9's numbers: 7,000 sequences, AdamW at 2e-3. Scorers do not decay. */
+/** The numbers of §9: 7,000 sequences, AdamW at 2e-3. Scorers have no weight decay. */
 export const DEFAULT_FINETUNE_OPTIONS: Omit<FinetuneOptions, 'context'> = {
   seed: 0, steps: 875, batch: 8, learningRate: 2e-3, minLearningRate: 2e-4, warmup: 20,
   weightDecay: 0, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded', keep: 0.25,
 };
 
-/** The model's own context, at most §9's 16,384 tokens. */
+/** The model's own context, but at most the 16,384 tokens of §9. */
 export function defaultContext({ maxPositions }: ModelConfig): number {
   return Math.min(maxPositions, 16_384);
 }
 
-/** §9's W = 256 where the context is 4,096 or more, a sixteenth of a shorter one. */
+/** W = 256 as in §9 for a context of 4,096 tokens or more; a sixteenth of a shorter context. */
 export function defaultWindow(context: number): number {
   return Math.min(256, Math.max(1, Math.floor(context / 16)));
 }
 
-/** Refuses numbers that no run can use. */
+/** @throws {ValueError} If no run can use the options. */
 export function checkFinetuneOptions(options: FinetuneOptions): void {
   checkTrainOptions(options);
   finite('keep', options.keep);
@@ -38,39 +40,40 @@ export function checkFinetuneOptions(options: FinetuneOptions): void {
   }
 }
 
-/** Where steering is. */
+/** The state of the steering. */
 export interface Price {
   readonly lambda: number;
-  /** Kept share, smoothed over steps; undefined before the first. */
+  /** The kept share, smoothed over steps; undefined before the first step. */
   readonly kept?: number;
 }
 
-/** Refuses a price that is no number, which the gradients of every scorer would inherit. */
+/** Refuses a price that is NaN or infinite, as the gradients of every scorer would inherit it. */
 export function checkPrice({ lambda, kept = 0 }: Price): void {
   if (!(lambda >= 0) || !Number.isFinite(lambda)) throw new NumericError(`lambda has become ${lambda}: it must be a finite number, 0 or more; steer towards another share, or fix lambda`);
   if (!Number.isFinite(kept)) throw new NumericError(`the kept share has become ${kept}: it must be a number`);
 }
 
-/** The first lambda as a share of the first step's loss, which is that of scorers without a preference. */
+/** The first lambda as a share of the loss of the first step, in which the scorers prefer no type. */
 const START = 0.1;
 const SMOOTHING = 0.5;
 /**
- * Of a PI controller on log lambda, per step, for an error of a factor e in the odds of being kept. Types follow the
- * price with a delay of tens of steps: a larger integral, or more smoothing, makes both swing.
+ * The gains of a PI controller on log lambda, per step, for an error of a factor e in the odds of being kept. Types
+ * follow the price with a delay of tens of steps, so a larger integral gain or more smoothing makes both oscillate.
  */
 const PROPORTIONAL = 1;
 const INTEGRAL = 0.02;
-/** Added to INTEGRAL for an error of a factor e: the first price may be far from the right one. */
+/** Added to INTEGRAL for an error of a factor e, as the first price may be far from the right one. */
 const HASTE = 0.05;
 
 /**
- * The price of the next step after one that kept `kept` of the cache: raised while too much is kept, lowered while
- * too little. A lambda of 0 has no logarithm to move: a tenth of the loss takes its place, as only their ratio counts.
+ * The price for the next step, after one that kept `kept` of the cache: higher if that is too much, lower if too
+ * little. A lambda of 0 has no logarithm to change, so it begins at a tenth of the loss: only the ratio of the two
+ * matters.
  */
 export function steer(price: Price, kept: number, loss: number, target: number): Price {
   if (target === 0) return price;
-  const odds = (share: number) => Math.log(share / (1 - share)); // infinite at 0 and 1, which the bounds below take
-  const error = (share: number) => Math.min(1, Math.max(-1, odds(share) - odds(target)));
+  const logOdds = (share: number) => Math.log(share / (1 - share)); // infinite at 0 and 1, but clamped below
+  const error = (share: number) => Math.min(1, Math.max(-1, logOdds(share) - logOdds(target)));
   const smooth = price.kept === undefined ? kept : SMOOTHING * price.kept + (1 - SMOOTHING) * kept;
   const change = price.kept === undefined ? 0 : PROPORTIONAL * (error(smooth) - error(price.kept));
   const now = error(smooth);

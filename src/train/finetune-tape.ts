@@ -1,12 +1,12 @@
 /**
- * A tape for models of which little is trained: the gradients of frozen weights are never computed.
+ * A tape for models of which only a small part is trained. The gradients of frozen weights are never computed.
  * @module
  */
 import type { Tensor } from '../core/engine.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import { Tape } from '../core/tape.ts';
 
-/** Stands for a gradient until somebody wants it. */
+/** A gradient that is computed only if it is needed. */
 class Deferred implements Tensor {
   readonly kind = 'float';
   readonly compute: () => Tensor;
@@ -20,7 +20,7 @@ class Deferred implements Tensor {
   [Symbol.dispose](): void {}
 }
 
-/** `engine`, whose gradients of weight matrices wait until FrozenTape knows whose they are. */
+/** `engine` with deferred gradients of weight matrices, which FrozenTape computes once it knows whose they are. */
 function deferring(engine: TrainingEngine): TrainingEngine {
   const linearBackwardWeight: TrainingEngine['linearBackwardWeight'] = (dOut, x) => {
     const shape = [dOut.shape.at(-1)!, x.shape.at(-1)!];
@@ -40,7 +40,7 @@ function deferring(engine: TrainingEngine): TrainingEngine {
   });
 }
 
-/** A tape that drops the gradients of `frozen` tensors, those of matrices before they are computed. */
+/** A tape that drops the gradients of `frozen` tensors; those of matrices are not even computed. */
 export class FrozenTape extends Tape {
   readonly #frozen: ReadonlySet<Tensor>;
 
@@ -50,7 +50,8 @@ export class FrozenTape extends Tape {
   }
 
   override addGradient(tensor: Tensor, gradient: Tensor): void {
-    if (this.#frozen.has(tensor)) this.own(gradient); // not disposed of: a sum hands one gradient to both of its terms
+    // A frozen gradient is not disposed of yet, as a sum passes one gradient to both of its terms.
+    if (this.#frozen.has(tensor)) this.own(gradient);
     else super.addGradient(tensor, gradient instanceof Deferred ? gradient.compute() : gradient);
   }
 }

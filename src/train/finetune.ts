@@ -1,5 +1,5 @@
 /**
- * Fine-tuning: an existing model learns token types. Its weights stay as they are; only the scorers are trained.
+ * Fine-tuning: an existing model learns token types. Its weights stay unchanged, and only the scorers are trained.
  * @module
  */
 import { of, record } from '../core/arguments.ts';
@@ -22,34 +22,34 @@ import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
 import { validateFinetuning, type Validation, validationWindows } from './validation.ts';
 
-/** Everything needed to go on: scorers (`weights`) and their moments, and the price of memory. */
+/** Everything needed to resume: scorers (`weights`) and their moments, and the price of memory. */
 export interface FinetuneState extends TrainingState {
   readonly price: Price;
 }
 
-/** One step, for logs and progress bars. */
+/** What to log about one step. */
 export interface FinetuneReport {
   readonly step: number;
-  /** Mean squared error of the final hidden states. */
+  /** The mean squared error of the final hidden states. */
   readonly loss: number;
-  /** The loss over the mean square of the teacher's hidden states: 0 is perfect, 1 as bad as silence. */
+  /** The loss over the mean square of the teacher's hidden states: 0 is perfect, 1 is as bad as hidden states of 0. */
   readonly relativeLoss: number;
-  /** Mean kept share of the cache (§7) without noise, as at inference, 0..1. */
+  /** The mean kept share of the cache (§7) without noise, as at inference, 0..1. */
   readonly kept: number;
-  /** The same under this step's noise. */
+  /** The same with this step's noise. */
   readonly keptNoisy: number;
-  /** Share of GLOBAL, LOCAL and WINDOW under this step's noise. */
+  /** The shares of GLOBAL, LOCAL and WINDOW with this step's noise. */
   readonly typeShares: readonly number[];
   readonly lambda: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
 }
 
-/** Sequences per measurement of the kept share. */
+/** How many sequences a measurement of the kept share takes. */
 const MEASURED = 4;
 
 /**
- * A fine-tuning in progress (§9).
+ * A fine-tuning run (§9).
  *
  * @example
  * ```ts
@@ -66,7 +66,7 @@ const MEASURED = 4;
  */
 export class Finetuner {
   readonly engine: TrainingEngine;
-  /** The base's, with the policy 'nats'. */
+  /** The config of the base with the policy 'nats'. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
   readonly #tokens: TokenSource;
@@ -77,12 +77,13 @@ export class Finetuner {
   #price: Price;
 
   /**
-   * @param base The model; its weights are read, never written. Dispose of it after this.
-   *   An engine that does not train is an UnsupportedError.
-   * @param nats W, and what else differs from C = 1, mean, tau = 1, and a lambda chosen by the first step's loss.
-   * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
-   * @param more.from Where to go on from (default: scorers 0, which prefer nothing).
-   * @param more.source Who computes a batch (default: this thread, one sequence after the other).
+   * @param base The model. Its weights are read but never written. Dispose of it after this.
+   * @param nats W, and whatever else differs from the defaults: C = 1, mean pooling, tau = 1, and a lambda chosen by
+   *   the loss of the first step.
+   * @param tokens The training stream of at least context + 1 tokens: an Int32Array, or what tokenizeStream() returns.
+   * @param more.from The state to resume from. Default: scorers of 0, which prefer no type.
+   * @param more.source What computes a batch. Default: this thread, one sequence after another.
+   * @throws {UnsupportedError} If the engine cannot train.
    */
   constructor(
     base: { readonly engine: Engine; readonly config: ModelConfig; readonly weights: Weights },
@@ -117,15 +118,16 @@ export class Finetuner {
     this.#weights = new Map([...base.weights, ...this.#on.weights]);
   }
 
-  /** Steps done. */
+  /** How many steps are done. */
   get step(): number {
     return this.#step;
   }
 
   /**
-   * One step: batch, teacher and student, clipped AdamW of the scorers, the next price.
+   * Does one step: batch, teacher and student, clipped AdamW of the scorers, and the next price.
    *
-   * @throws {NumericError} If the loss, a gradient or the price is no number. The state is then as before the step.
+   * @throws {NumericError} If the loss, a gradient or the price is NaN or infinite. The state is then as before the
+   *   step.
    */
   async next(): Promise<FinetuneReport> {
     const { engine, options } = this;
@@ -137,7 +139,7 @@ export class Finetuner {
       Array.from({ length: batch }, (_, n) => this.#window(step, n)), step,
     ).catch(inStep(step, options));
     try {
-      if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so that no error relates to them: its weights are damaged`);
+      if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so errors cannot be measured relative to them: its weights are damaged`);
       const measured = { loss: loss / (batch * context), kept: mean(keptByLayer) / batch };
       let price = this.#price;
       const gradientNorm = await this.#on.update(step, gradients, loss, options, () => {
@@ -158,10 +160,11 @@ export class Finetuner {
   }
 
   /**
-   * Steps until options.steps.
+   * Does steps until there are options.steps.
    *
-   * @param callbacks.onStep Called after every step, before the next.
-   * @param callbacks.signal Aborting stops after the current step with a StoppedError; the state stays valid.
+   * @param callbacks.onStep Called after every step, and awaited before the next.
+   * @param callbacks.signal Aborting it stops the run after the current step with a StoppedError. The state stays
+   *   valid.
    */
   async run(
     callbacks: { onStep?: (report: FinetuneReport) => void | Promise<void>; signal?: AbortSignal } = {},
@@ -173,7 +176,7 @@ export class Finetuner {
     }
   }
 
-  /** Kept share of each layer at inference, over some windows of the text that no step draws. */
+  /** The kept share of each layer at inference, over some windows of the text that no step draws. */
   async keptByLayer(): Promise<number[]> {
     const sums = new Array<number>(this.config.layers).fill(0);
     for (let n = 0; n < MEASURED; n++) {
@@ -184,10 +187,10 @@ export class Finetuner {
   }
 
   /**
-   * The distance to the teacher on text held out, with types as at inference. It changes nothing.
+   * Measures the distance from the teacher on held-out text, with types as at inference. It changes nothing.
    *
-   * @param tokens At least 2: the first `most` are read, in windows of the context.
-   * @throws {NumericError} If the loss is no number.
+   * @param tokens At least 2. The first `most` are read, in windows of the context.
+   * @throws {NumericError} If the loss is NaN or infinite.
    */
   async validate(tokens: TokenSource, most?: number): Promise<Validation> {
     const windows = validationWindows(tokens, this.options.context, most);
@@ -201,15 +204,15 @@ export class Finetuner {
   }
 
   /**
-   * A copy of the state on the host.
+   * Copies the state to the host.
    *
-   * @throws {NumericError} If the last update left the range of numbers.
+   * @throws {NumericError} If the last update overflowed.
    */
   async state(): Promise<FinetuneState> {
     return { step: this.#step, price: this.#price, ...await this.#on.read(this.#step) };
   }
 
-  /** Frees scorers and moments; the base stays. Idempotent. */
+  /** Frees scorers and moments, but not the base. Idempotent. */
   dispose(): void {
     this.#on.dispose();
   }
@@ -220,15 +223,15 @@ export class Finetuner {
 }
 
 /**
- * The base's config with searched types.
+ * The config of the base, with types to be searched.
  *
- * @throws {ValueError} If the base has learned types already, or a number is outside its range.
+ * @throws {ValueError} If the base already has learned types, or a number is out of range.
  */
 export function searchedConfig(
   config: ModelConfig, nats: Partial<ModelConfig['nats']> & { readonly window: number },
 ): ModelConfig {
   if (config.nats.policy === 'nats') {
-    throw new ValueError('the model has learned types already: fine-tune one that was trained with full attention');
+    throw new ValueError('the model already has learned types: fine-tune one that was trained with full attention');
   }
   expectWhole('window', nats.window, 0);
   const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;

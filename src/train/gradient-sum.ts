@@ -1,20 +1,20 @@
 /**
- * Sums over the sequences of a batch.
+ * Sums what the sequences of a batch contribute.
  * @module
  */
 import type { Tensor } from '../core/engine.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 
-/** What sequences contribute to a batch: gradients by weight name, and numbers or lists of numbers that add up. */
+/** What some sequences contribute to a batch: gradients, and numbers or lists of numbers to add up. */
 export interface Part {
-  /** They belong to who asked for them. */
+  /** By the name of the weight. The caller owns them. */
   readonly gradients: ReadonlyMap<string, Tensor>;
 }
 
 /**
- * Adds up parts in their order, so that the bits do not depend on who computed which.
+ * Adds up parts in their order, so that the bits do not depend on which thread computed which part.
  *
- * @param parts At least one; each is asked for once the one before has been added.
+ * @param parts At least one. Each is requested once the one before has been added.
  */
 export async function sumParts<P extends Part>(
   engine: TrainingEngine, parts: readonly (() => Promise<P>)[],
@@ -33,7 +33,7 @@ export async function sumParts<P extends Part>(
   return sum!;
 }
 
-/** Field by field: a number plus a number, a list plus a list of the same length. */
+/** Adds field by field: numbers to numbers, and lists to lists of the same length. */
 function added(sum: object, more: object): object {
   return Object.fromEntries(Object.entries(more).map(([name, x]: [string, unknown]) => {
     const before = (sum as Record<string, unknown>)[name];

@@ -1,5 +1,5 @@
 /**
- * Loss and gradients of some sequences: the full masked attention of §3 with searched types (§6) and the
+ * The loss and the gradients of some sequences, by the full masked attention of §3 with searched types (§6) and the
  * price of memory (§7).
  * @module
  */
@@ -17,27 +17,27 @@ import { Tape } from '../core/tape.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import type { TrainOptions } from './options.ts';
 
-/** What one call of computeGradients found, summed over its sequences. */
+/** The result of computeGradients(), summed over its sequences. */
 export interface Gradients {
-  /** By weight name; they belong to the caller. */
+  /** By the name of the weight. The caller owns them. */
   readonly gradients: Map<string, Tensor>;
-  /** Sum of the losses of all tokens, nats. */
+  /** The sum of the losses of all tokens, in nats. */
   readonly loss: number;
-  /** Sum over sequences of the mean kept share over layers and heads (§7). */
+  /** The sum over sequences of the kept share (§7), averaged over layers and heads. */
   readonly kept: number;
-  /** Tokens (or chunks) of each type over all layers and heads. */
+  /** How many tokens (or chunks) of each type there were, over all layers and heads. */
   readonly typeCounts: readonly number[];
 }
 
-/** Where noise comes from: the seed, the step, and the number of each sequence within the batch. */
+/** What the noise depends on besides the seed: the step, and the number of each sequence within the batch. */
 export interface Draw {
   readonly step: number;
   readonly sequences: readonly number[];
 }
 
 /**
- * Runs sequences `windows` (each context + 1 tokens) forward and backward. The result is one part of the
- * batch's gradient: parts sum to the gradient of the mean loss plus lambda times the mean kept share.
+ * Runs the sequences `windows` (each of context + 1 tokens) forward and backward. The result is one part of the batch's
+ * gradient: the parts sum to the gradient of the mean loss plus lambda times the mean kept share.
  */
 export async function computeGradients(
   engine: TrainingEngine,
@@ -72,13 +72,13 @@ export async function computeGradients(
   }
 }
 
-/** What a search needs of the options of a run. */
+/** Those options of a run that the search needs. */
 export interface SearchOptions extends Pick<TrainOptions, 'batch' | 'rule' | 'seed'> {
-  /** Also measure what the same scores keep without noise, as at inference. */
+  /** Whether to measure also what the same scores keep without noise, as at inference. */
   readonly noiseless?: boolean;
 }
 
-/** Attention of the training pass, and what it saw of types and lifetimes. */
+/** The attention of a training pass, and a record of its types and lifetimes. */
 export class Search {
   readonly #tape: Tape;
   readonly #config: ModelConfig;
@@ -92,8 +92,8 @@ export class Search {
   readonly #chosen: { types: Tensor; kept: Tensor; noiselessKept?: Tensor }[] = [];
 
   /**
-   * @param draw Where noise comes from; without it the types are those of inference.
-   * @param watch Is shown every layer.
+   * @param draw Determines the noise; without it the types are those of inference.
+   * @param watch Observes every layer.
    */
   constructor(
     tape: Tape, config: ModelConfig, options: SearchOptions, weights: Weights, B: number, N: number, draw?: Draw,
@@ -110,7 +110,7 @@ export class Search {
     this.#lifetimes = lifetimeOptions(parsePolicy(config.nats.policy), config);
   }
 
-  /** §3 with the layer's types; back through §4, §5, §7 and §6 to q, k, v and the scores. */
+  /** Attention (§3) with the layer's types. The backward pass goes by §4, §5, §7 and §6 to q, k, v and the scores. */
   attend(layer: number, inputs: LayerInputs): Tensor {
     const { q, k, v, hidden } = inputs;
     const { engine } = this.#tape;
@@ -134,14 +134,14 @@ export class Search {
     });
   }
 
-  /** Lifetimes [B,G,N] and kept shares [B,G]. */
+  /** The lifetimes [B,G,N] and the kept shares [B,G]. */
   #live(types: Tensor): { last: Tensor; kept: Tensor } {
     const last = this.#tape.own(this.#tape.engine.lifetime(types, this.#N, this.#lifetimes));
     return { last, kept: this.#tape.own(this.#tape.training.keptShare(last)) };
   }
 
   /**
-   * Types [B,G,Nc] of a layer and, where they are searched, those without noise and the way back from
+   * The types [B,G,Nc] of a layer. If they are searched, also those without noise, and the backward pass from
    * (dg, dl, dw) to the scores.
    */
   #types(layer: number, hidden: Tensor): { types: Tensor; noiseless?: Tensor; backward?: (dTypes: Tensor) => void } {
@@ -159,7 +159,7 @@ export class Search {
     const { lambda, temperature, pooling } = this.#config.nats;
     const pooled = chunk === 1 ? hidden : tape.own(engine.poolChunks(hidden, chunk, pooling));
     const scores = typeScores(tape, pooled, this.#weights, layer, G);
-    // The first is an attention sink; the last closes what is open (§2).
+    // The first chunk is the attention sink, and the last closes what is open (§2).
     const forced = Int32Array.from({ length: B * chunks }, (_, n) => {
       return n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0;
     });
@@ -180,7 +180,7 @@ export class Search {
     };
   }
 
-  /** Gumbel noise that depends on the seed, the step, the sequence and the layer only. */
+  /** Gumbel noise that depends only on the seed, the step, the sequence and the layer. */
   #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
     const noise = new Float64Array(this.#B * each);
@@ -190,7 +190,7 @@ export class Search {
     return this.#tape.own(this.#tape.engine.tensor(noise, shape));
   }
 
-  /** Kept share and type counts of the pass. */
+  /** The kept share and the counts of types of the pass. */
   async summary(): Promise<{ kept: number; typeCounts: number[] }> {
     const { engine } = this.#tape;
     const typeCounts = [0, 0, 0];
@@ -202,7 +202,7 @@ export class Search {
     return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };
   }
 
-  /** Sum over sequences of each layer's mean kept share, without noise where that was asked for. */
+  /** The sum over sequences of each layer's mean kept share, without noise if `noiseless` was requested. */
   async keptByLayer(): Promise<number[]> {
     const shares: number[] = [];
     for (const { noiselessKept, kept } of this.#chosen) {

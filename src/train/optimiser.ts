@@ -1,5 +1,5 @@
 /**
- * AdamW over named weights: training and fine-tuning differ only in whose gradients it gets.
+ * AdamW over named weights, for both training and fine-tuning.
  * @module
  */
 import type { Tensor } from '../core/engine.ts';
@@ -11,7 +11,7 @@ import { checkedNorm, inStep } from './diverged.ts';
 import { learningRateAt, type TrainOptions } from './options.ts';
 import { type Moments, tensorsOf } from './state.ts';
 
-/** What is trained, with AdamW's moments, on an engine. */
+/** The weights being trained and AdamW's moments, on an engine. */
 export class Optimiser {
   readonly weights: Map<string, Tensor>;
   readonly m: Map<string, Tensor>;
@@ -27,14 +27,14 @@ export class Optimiser {
   }
 
   /**
-   * Step `step` of AdamW, with the gradients clipped by their common norm. Only matrices decay.
+   * Does step `step` of AdamW, with the gradients clipped by their common norm. Only matrices have weight decay.
    *
-   * @param gradients By weight; they stay the caller's.
-   * @param loss Of the same step, to be named where it is no number.
-   * @param before Called once the norm is known to be a number, before anything is written. What it throws ends the
-   *   step.
+   * @param gradients By the name of the weight. The caller still owns them.
+   * @param loss The loss of the same step, for the error message.
+   * @param before Called once the norm is known to be finite, before anything is written. If it throws, the step ends.
    * @returns The norm before clipping.
-   * @throws {NumericError} If the loss or a gradient is no number. Weights and moments are then as before the step.
+   * @throws {NumericError} If the loss or a gradient is NaN or infinite. Weights and moments are then as before the
+   *   step.
    */
   async update(
     step: number, gradients: ReadonlyMap<string, Tensor>, loss: number, options: TrainOptions, before?: () => void,
@@ -59,7 +59,7 @@ export class Optimiser {
   }
 
   /**
-   * A copy on the host.
+   * Copies weights and moments to the host.
    *
    * @throws {NumericError} If a number is NaN or infinite after `step`.
    */
@@ -72,7 +72,7 @@ export class Optimiser {
       return out;
     };
     const state = { weights: await read(this.weights), m: await read(this.m), v: await read(this.v) };
-    expectFinite(tensorsOf(state), 'F64', `the state after step ${step}`, 'the last update left the range of numbers; go back to the state before, with a lower learning rate');
+    expectFinite(tensorsOf(state), 'F64', `the state after step ${step}`, 'the last update overflowed; go back to the state before it and use a lower learning rate');
     return state;
   }
 

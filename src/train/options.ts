@@ -1,5 +1,5 @@
 /**
- * What a training run is made of, and the checks on it.
+ * The options of a training run, and the checks on them.
  * @module
  */
 import { finite, record } from '../core/arguments.ts';
@@ -7,7 +7,7 @@ import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
 
-/** Everything that decides the result of a run, besides the model's config and the text. */
+/** Everything that determines the result of a run, apart from the model's config and the text. */
 export interface TrainOptions {
   readonly seed: number;
   readonly steps: number;
@@ -15,27 +15,27 @@ export interface TrainOptions {
   readonly batch: number;
   /** Tokens per sequence. */
   readonly context: number;
-  /** Peak learning rate, reached after `warmup` steps; a cosine takes it to minLearningRate. */
+  /** The peak learning rate, reached after `warmup` steps. From there a cosine lowers it to minLearningRate. */
   readonly learningRate: number;
   readonly minLearningRate: number;
   readonly warmup: number;
-  /** Of matrices; norms do not decay. */
+  /** Applies to matrices only, not to the weights of norms. */
   readonly weightDecay: number;
   readonly beta1: number;
   readonly beta2: number;
-  /** Largest global norm of the gradient. */
+  /** The largest global norm of the gradient; longer ones are clipped to it. */
   readonly clip: number;
   /** How hidden keys weigh in the mask's gradient (§4). */
   readonly rule: MaskGradientRule;
 }
 
-/** The paper's numbers (§9), with sizes for a small CPU. */
+/** The numbers of the paper (§9), with sizes for a small CPU. */
 export const DEFAULT_TRAIN_OPTIONS: TrainOptions = {
   seed: 0, steps: 500, batch: 8, context: 512, learningRate: 2e-3, minLearningRate: 2e-4, warmup: 50,
   weightDecay: 0.1, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded',
 };
 
-/** Refuses numbers that no run can use. */
+/** @throws {ValueError} If no run can use the options. */
 export function checkTrainOptions(options: TrainOptions): void {
   record({ minLearningRate: finite, weightDecay: finite, beta1: finite, beta2: finite })('options', options);
   expectWhole('seed', options.seed, 0);
@@ -56,7 +56,7 @@ export function checkTrainOptions(options: TrainOptions): void {
   }
 }
 
-/** Learning rate of `step` (from 1): linear warm-up, then a cosine down to the minimum. */
+/** The learning rate of `step`, counted from 1: linear warm-up, then a cosine down to the minimum. */
 export function learningRateAt(step: number, options: TrainOptions): number {
   const { steps, warmup, learningRate, minLearningRate } = options;
   if (step <= warmup) return (learningRate * step) / warmup;

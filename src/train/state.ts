@@ -1,5 +1,5 @@
 /**
- * What a run goes on from, and the checks on it.
+ * The state that a run resumes from, and the checks on it.
  * @module
  */
 import { ConfigError, NumericError, ValueError } from '../core/errors.ts';
@@ -16,13 +16,13 @@ export interface Moments {
 
 export const PARTS = ['weights', 'm', 'v'] as const;
 
-/** All tensors of a state, as its file names them. */
+/** All tensors of a state, by their names in its file. */
 export function* tensorsOf(state: Moments): Generator<[string, NDArray]> {
   for (const part of PARTS) for (const [name, tensor] of state[part]) yield [`${part}/${name}`, tensor];
 }
 
 /**
- * Refuses a state that no run with weights of these shapes can go on from.
+ * Refuses a state from which no run with weights of these shapes can resume.
  *
  * @throws {ConfigError} If a tensor is missing or of another shape.
  * @throws {NumericError} If one holds NaN, an infinity, or a square below 0.
@@ -30,7 +30,7 @@ export function* tensorsOf(state: Moments): Generator<[string, NDArray]> {
 export function checkState(state: Moments & { step: number }, shapes: ReadonlyMap<string, readonly number[]>): void {
   expectWhole('the step of the state', state.step, 0);
   for (const part of PARTS) {
-    if (!(state[part] instanceof Map)) throw new ValueError(`the state has no ${part}: pass what state() gave`);
+    if (!(state[part] instanceof Map)) throw new ValueError(`the state has no ${part}: pass what state() returned`);
     for (const [name, shape] of shapes) {
       const found = state[part].get(name);
       if (!found) throw new ConfigError(`the state has no '${part}/${name}': it belongs to another config`);
@@ -41,9 +41,9 @@ export function checkState(state: Moments & { step: number }, shapes: ReadonlyMa
     const strange = [...state[part].keys()].find((name) => !shapes.has(name));
     if (strange !== undefined) throw new ConfigError(`the state holds '${part}/${strange}', which the config has no place for`);
   }
-  expectFinite(tensorsOf(state), 'F64', 'the state to go on from', 'nothing can be trained from there; go back to one before');
+  expectFinite(tensorsOf(state), 'F64', 'the state to resume from', 'training cannot resume from it; go back to an earlier one');
   for (const [name, { data }] of state.v) {
     const at = data.findIndex((x) => x < 0);
-    if (at >= 0) throw new NumericError(`the state to go on from holds ${data[at]} in 'v/${name}' at element ${at}: a mean of squares is 0 or more, the state was damaged`);
+    if (at >= 0) throw new NumericError(`the state to resume from holds ${data[at]} in 'v/${name}' at element ${at}: a mean of squares is 0 or more, so the state was damaged`);
   }
 }

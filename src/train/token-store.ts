@@ -1,23 +1,23 @@
 /**
- * Tokens of long texts in little memory: a byte each where they are bytes, two or four where they are not.
+ * Tokens of long texts in little memory: one byte per token if they are bytes, else two or four.
  * @module
  */
 
-/** Where windows of tokens are cut from. An Int32Array is one. */
+/** A sequence of tokens to cut windows from, such as an Int32Array. */
 export interface TokenSource {
   readonly length: number;
-  /** Tokens `start` to `end`, the latter left out. */
+  /** The tokens from `start` up to but not including `end`. */
   slice(start: number, end: number): Int32Array;
 }
 
 type Block = Uint8Array | Uint16Array | Int32Array;
 
-/** Tokens of a block. */
+/** The number of tokens of a block. */
 const SIZE = 1 << 18;
-/** The bytes that UTF-8 never has stand for a ByteTokenizer's bos and eos in a block of bytes. */
+/** In a block of bytes, two bytes that never occur in UTF-8 encode bos and eos of a ByteTokenizer. */
 const [BOS, EOS, BOS_CODE, EOS_CODE] = [256, 257, 0xfe, 0xff];
 
-/** Grows block by block, each as narrow as its tokens allow: nothing is copied when it grows. */
+/** Grows block by block without copying. Each block is as narrow as its tokens allow. */
 export class TokenStore implements TokenSource {
   readonly #blocks: Block[] = [];
   #length = 0;
@@ -55,7 +55,7 @@ export class TokenStore implements TokenSource {
     return out;
   }
 
-  /** Makes room for `token` in the last block, of which `used` tokens are written. */
+  /** Widens the last block, in which `used` tokens are written, so that `token` fits. */
   #widen(used: number, token: number): void {
     const old = this.#blocks.at(-1)!;
     const short = old instanceof Uint8Array && token >= 0 && token <= 0xffff;
@@ -66,7 +66,7 @@ export class TokenStore implements TokenSource {
   }
 }
 
-/** Writes tokens `from` + `n` to `from` + `count` into `block`, as far as they fit it; returns the n reached. */
+/** Writes tokens[from + n] up to tokens[from + count - 1] into `block`, as far as they fit; returns the n reached. */
 function write(block: Block, at: number, tokens: ArrayLike<number>, from: number, n: number, count: number): number {
   if (block instanceof Uint8Array) {
     for (; n < count; n++) {
@@ -85,7 +85,7 @@ function write(block: Block, at: number, tokens: ArrayLike<number>, from: number
   return n;
 }
 
-/** Codes of a block of bytes become tokens. */
+/** Decodes bos and eos among tokens from a block of bytes. */
 function restore(tokens: Uint16Array | Int32Array, start: number, end: number): void {
   for (let n = start; n < end; n++) {
     if (tokens[n] >= BOS_CODE) tokens[n] = tokens[n] === BOS_CODE ? BOS : EOS;

@@ -1,5 +1,5 @@
 /**
- * Documents that come in pieces become tokens as they come: no text is ever held whole.
+ * Turns documents into tokens piece by piece, so that no text is ever in memory as a whole.
  * @module
  */
 import { expectPieces, of, record } from '../core/arguments.ts';
@@ -8,29 +8,29 @@ import { expectTokenizer, repeatsStarts, type Tokenizer } from '../model/tokeniz
 import { endOf } from './data.ts';
 import { type TokenSource, TokenStore } from './token-store.ts';
 
-/** A document in pieces, which end between characters; the pieces one after the other are its text. */
+/** A document in pieces, which joined together are its text. A piece never ends within a character. */
 export type DocumentPieces = Iterable<string> | AsyncIterable<string>;
 
-/** How documents are read. */
+/** Options of tokenizeStream(). */
 export interface TokenizeOptions {
-  /** Stop after so many tokens, and read no more than they need. */
+  /** Stop after this many tokens, and read no more than they need. */
   readonly maxTokens?: number;
-  /** Leave out what stands before the first document and after the last, as evaluate() wants it. */
+  /** Leave out the tokens before the first document and after the last, as evaluate() expects. */
   readonly bare?: boolean;
   readonly signal?: AbortSignal;
-  /** Called for every document that brings the tokens which its tokenizer puts before texts; they come once. */
+  /** Called for every document that already begins with the tokenizer's `starts`, which are then not repeated. */
   readonly onRepeatedStarts?: () => void;
-  /** Told the tokens so far, after every piece. */
+  /** Called after every piece with the number of tokens so far. */
   readonly onProgress?: (tokens: number) => void;
 }
 
-/** Characters encoded at once while few tokens are wanted: at least, and per token that is still wanted. */
+/** How many characters to encode at once: at least LEAST, and PER_TOKEN for each token still wanted. */
 const [LEAST, PER_TOKEN] = [4096, 8];
 
 /**
- * As tokenizeDocuments(), of documents that come in pieces.
+ * Does what tokenizeDocuments() does, for documents that come in pieces.
  *
- * @returns Tokens in a byte each where they are bytes, so that a text takes no more memory than its file.
+ * @returns The tokens. Those of a ByteTokenizer take one byte each, so that a text takes no more memory than its file.
  * @throws {StoppedError} If `signal` aborts.
  * @example
  * ```ts
@@ -60,7 +60,7 @@ export async function tokenizeStream(
     let begun = false;
     const take = (tokens: Int32Array): void => {
       if (tokens.length === 0) return;
-      if (!begun && documentsDone > 0) push(endOf(tokenizer)); // of the document before
+      if (!begun && documentsDone > 0) push(endOf(tokenizer)); // ends the previous document
       const repeats = !begun && repeatsStarts(tokenizer, tokens);
       if (repeats) onRepeatedStarts?.();
       if (!begun && !repeats && !(bare && documentsDone === 0)) push(tokenizer.starts);
@@ -84,13 +84,13 @@ export async function tokenizeStream(
   return store;
 }
 
-/** Parts of `piece` no longer than the tokens that are wanted need, cut between characters. */
+/** Cuts `piece` between characters into parts no longer than the tokens still wanted need. */
 function* parts(piece: string, wanted: () => number): Generator<string> {
   for (let from = 0; from < piece.length;) {
     const most = Math.max(LEAST, PER_TOKEN * wanted());
     let end = Math.min(piece.length, from + most);
     const last = piece.charCodeAt(end - 1);
-    if (end < piece.length && last >= 0xd800 && last < 0xdc00) end++; // both halves of a pair
+    if (end < piece.length && last >= 0xd800 && last < 0xdc00) end++; // keeps a surrogate pair together
     yield piece.slice(from, end);
     from = end;
   }

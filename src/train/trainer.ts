@@ -1,5 +1,5 @@
 /**
- * The training loop: batches, gradients, AdamW. It writes no files and draws no progress bars; callbacks do.
+ * The training loop: batches, gradients, AdamW. Files and progress bars are left to callbacks.
  * @module
  */
 import { of, record } from '../core/arguments.ts';
@@ -20,7 +20,7 @@ import { checkState } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import { validateTraining, type Validation, validationWindows } from './validation.ts';
 
-/** Everything needed to go on: weights and AdamW's moments after `step` steps, on the host in float64. */
+/** Everything needed to resume: weights and AdamW's moments after `step` steps, on the host in float64. */
 export interface TrainingState {
   readonly step: number;
   readonly weights: Map<string, NDArray>;
@@ -28,25 +28,25 @@ export interface TrainingState {
   readonly v: Map<string, NDArray>;
 }
 
-/** One step, for logs and progress bars. */
+/** What to log about one step. */
 export interface StepReport {
   readonly step: number;
-  /** Mean cross-entropy, nats per token. */
+  /** The mean cross-entropy in nats per token. */
   readonly loss: number;
-  /** Mean kept share of the cache (§7), 0..1. */
+  /** The mean kept share of the cache (§7), 0..1. */
   readonly kept: number;
-  /** Share of GLOBAL, LOCAL and WINDOW. */
+  /** The shares of GLOBAL, LOCAL and WINDOW. */
   readonly typeShares: readonly number[];
   readonly learningRate: number;
   readonly gradientNorm: number;
 }
 
-/** Where a batch's gradients come from: this thread, or several. Parts are summed in the order of sequences. */
+/** Computes the gradients of a batch, on one thread or several. Parts are summed in the order of the sequences. */
 export interface GradientSource {
   compute(engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients>;
 }
 
-/** Computes sequence after sequence on the trainer's own engine. */
+/** Computes one sequence after another on the trainer's own engine. */
 export function localGradients(config: ModelConfig, options: TrainOptions): GradientSource {
   return {
     compute: (engine, weights, windows, step) => sumParts(engine, windows.map((window, n) => {
@@ -55,7 +55,7 @@ export function localGradients(config: ModelConfig, options: TrainOptions): Grad
   };
 }
 
-/** Computes the whole batch at once: what a GPU wants. The sum over its sequences is the engine's. */
+/** Computes the whole batch at once, which suits a GPU. The engine sums over the sequences. */
 export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
   return {
     compute: (engine, weights, windows, step) =>
@@ -64,7 +64,7 @@ export function batchGradients(config: ModelConfig, options: TrainOptions): Grad
 }
 
 /**
- * A run in progress: joint search of weights and token types (§6, §7).
+ * A training run, which searches weights and token types jointly (§6, §7).
  *
  * @example
  * ```ts
@@ -92,10 +92,10 @@ export class Trainer {
   readonly #source: GradientSource;
 
   /**
-   * @param engine One that trains, or it is an UnsupportedError.
-   * @param tokens The training stream, at least context + 1 tokens: an Int32Array, or what tokenizeStream() gives.
-   * @param more.from Where to go on from (default: fresh weights from the seed).
-   * @param more.source Who computes the gradients of a step (default: this thread).
+   * @param tokens The training stream of at least context + 1 tokens: an Int32Array, or what tokenizeStream() returns.
+   * @param more.from The state to resume from. Default: new weights made from the seed.
+   * @param more.source What computes the gradients of a step. Default: this thread.
+   * @throws {UnsupportedError} If the engine cannot train.
    */
   constructor(
     engine: Engine,
@@ -119,15 +119,16 @@ export class Trainer {
     this.#on = new Optimiser(this.engine, from ?? { weights: initialWeights(config, options.seed) });
   }
 
-  /** Steps done. */
+  /** How many steps are done. */
   get step(): number {
     return this.#step;
   }
 
   /**
-   * One step: batch, gradients, clipped AdamW.
+   * Does one step: batch, gradients, clipped AdamW.
    *
-   * @throws {NumericError} If the loss or a gradient is no number. Weights and moments are then as before the step.
+   * @throws {NumericError} If the loss or a gradient is NaN or infinite. Weights and moments are then as before the
+   *   step.
    */
   async next(): Promise<StepReport> {
     const { engine, options } = this;
@@ -152,10 +153,11 @@ export class Trainer {
   }
 
   /**
-   * Steps until options.steps.
+   * Does steps until there are options.steps.
    *
-   * @param callbacks.onStep Called after every step, before the next.
-   * @param callbacks.signal Aborting stops after the current step with a StoppedError; the state stays valid.
+   * @param callbacks.onStep Called after every step, and awaited before the next.
+   * @param callbacks.signal Aborting it stops the run after the current step with a StoppedError. The state stays
+   *   valid.
    */
   async run(
     callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {},
@@ -168,19 +170,19 @@ export class Trainer {
   }
 
   /**
-   * A copy of the state on the host.
+   * Copies the state to the host.
    *
-   * @throws {NumericError} If the last update left the range of numbers.
+   * @throws {NumericError} If the last update overflowed.
    */
   async state(): Promise<TrainingState> {
     return { step: this.#step, ...await this.#on.read(this.#step) };
   }
 
   /**
-   * The loss on text held out, with types as at inference. It changes nothing.
+   * Measures the loss on held-out text, with types as at inference. It changes nothing.
    *
-   * @param tokens At least 2: the first `most` targets are scored, in windows of the context.
-   * @throws {NumericError} If the loss is no number.
+   * @param tokens At least 2. The first `most` targets are scored, in windows of the context.
+   * @throws {NumericError} If the loss is NaN or infinite.
    */
   async validate(tokens: TokenSource, most?: number): Promise<Validation> {
     const windows = validationWindows(tokens, this.options.context, most);

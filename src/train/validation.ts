@@ -1,5 +1,5 @@
 /**
- * What a model makes of text that it does not learn from: no noise, no gradients, types as at inference.
+ * Measures a model on text that it does not learn from: without noise or gradients, with types as at inference.
  * @module
  */
 import type { TrainingEngine } from '../core/training-engine.ts';
@@ -13,23 +13,24 @@ import { Search } from './gradients.ts';
 import type { TrainOptions } from './options.ts';
 import type { TokenSource } from './token-store.ts';
 
-/** A measurement on text held out. */
+/** A measurement on held-out text. */
 export interface Validation {
-  /** Tokens that were scored. */
+  /** How many tokens were scored. */
   readonly tokens: number;
-  /** Of training: nats per token. Of fine-tuning: the mean squared error of the final hidden states. */
+  /** In training, nats per token; in fine-tuning, the mean squared error of the final hidden states. */
   readonly loss: number;
-  /** Of fine-tuning: the loss over the mean square of the teacher's hidden states. */
+  /** In fine-tuning, the loss over the mean square of the teacher's hidden states. */
   readonly relativeLoss?: number;
-  /** Mean kept share of the cache (§7), 0..1. */
+  /** The mean kept share of the cache (§7), 0..1. */
   readonly kept: number;
 }
 
-/** Tokens that a validation scores unless told otherwise. */
+/** How many tokens a validation scores by default. */
 export const VALIDATION_TOKENS = 16_384;
 
 /**
- * Windows of `context` + 1 tokens one behind the other, each the targets of the one before: the first `most` targets.
+ * Consecutive windows of `context` + 1 tokens that score the first `most` targets. Each begins with the last token of
+ * the one before.
  *
  * @throws {ValueError} If there are fewer than 2 tokens.
  */
@@ -43,7 +44,7 @@ export function validationWindows(tokens: TokenSource, context: number, most: nu
   return windows;
 }
 
-/** The mean loss over `windows`, one after the other. @throws {NumericError} If it is no number. */
+/** The mean loss over `windows`, computed one after the other. @throws {NumericError} If it is NaN or infinite. */
 export async function validateTraining(
   engine: TrainingEngine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Validation> {
@@ -67,7 +68,9 @@ export async function validateTraining(
   return checked({ tokens, loss: loss / tokens, kept: kept / tokens });
 }
 
-/** The mean distance between student and teacher over `windows`. @throws {NumericError} If it is no number. */
+/**
+ * The mean distance of the student from the teacher over `windows`. @throws {NumericError} If it is NaN or infinite.
+ */
 export async function validateFinetuning(
   engine: TrainingEngine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
 ): Promise<Validation> {
@@ -85,5 +88,5 @@ export async function validateFinetuning(
 
 function checked(found: Validation): Validation {
   if (Number.isFinite(found.loss)) return found;
-  throw new NumericError(`the loss on the text to validate on is ${found.loss}: the weights have run away, go back to a state before, with a lower learning rate`);
+  throw new NumericError(`the loss on the text to validate on is ${found.loss}: the weights have diverged, so go back to an earlier state and use a lower learning rate`);
 }
