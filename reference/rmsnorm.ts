@@ -9,12 +9,12 @@ import { expectShape } from '../src/core/shape.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
 
-/** r = 1 / sqrt(mean(x²) + epsilon) of the row that begins at `at`; no 0 for want of a number as large as x². */
+/** r = 1 / sqrt(mean(x²) + epsilon) of the row that begins at `at`. @throws {NumericError} If x² overflows. */
 function inverseRoot({ data }: NDArray, at: number, D: number, epsilon: number): number {
   const r = 1 / Math.sqrt(dot(data, at, data, at, D) / D + epsilon);
   const row = (): FloatArray => data.subarray(at, at + D);
   if (r === 0 && firstNotFinite(row()) < 0) {
-    throw new NumericError(`x holds ${Math.max(...row().map(Math.abs))} in row ${at / D}, whose square no number is: look for an overflow before`);
+    throw new NumericError(`x holds ${Math.max(...row().map(Math.abs))} in row ${at / D}, whose square overflows: look for what made it so large`);
   }
   return r;
 }

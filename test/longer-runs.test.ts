@@ -41,7 +41,7 @@ describe('a finished run', () => {
       await saveCheckpoint(folder, await first.state(), record(4));
       const { state, run } = await loadCheckpoint(folder);
       const { run: longer, note } = resumed(run, record(8), state.step);
-      expect(note).toMatch(/was planned for 4 steps, has done 4, and continues to 8: from here the learning rate follows/);
+      expect(note).toMatch(/was planned for 4 steps, has done 4, and continues to 8: from here the learning rate/);
       expect(longer).toEqual({ ...record(8), plans: [{ steps: 4, until: 4 }] });
       const rates: number[] = [];
       const whole = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
@@ -69,7 +69,8 @@ describe('a finished run', () => {
     const run: RunRecord = { config: configOf('nats'), options: optionsOf({ steps: 10 }), textHash: 'a' };
     const wanted = (change: Partial<TrainOptions>) => ({ ...run, options: optionsOf({ steps: 10, ...change }) });
     expect(() => resumed(run, wanted({ steps: 6 }), 7)).toThrow(/has done 7 steps, more than --steps 6/);
-    expect(resumed(run, wanted({ steps: 8 }), 7).note).toMatch(/was planned for 10 steps, has done 7, and continues to 8/);
+    const { note } = resumed(run, wanted({ steps: 8 }), 7);
+    expect(note).toMatch(/was planned for 10 steps, has done 7, and continues to 8/);
     expect(() => resumed(run, wanted({ batch: 3 }), 7)).toThrow(/batch = 2, not 3/);
   });
 });

@@ -151,7 +151,8 @@ describe('natsearch train', () => {
     expect(JSON.parse(first.stdout)).toMatchObject(end);
     // Without --lambda: the run's own.
     const more = await natsearch(train(out, '--batch', '1', '--steps', '5', '--resume', '--threads', '1'));
-    expect(more.stderr).toMatch(/^natsearch: note: the run was planned for 3 steps, has done 3, and continues to 5: .*differs/);
+    const note = /^natsearch: note: the run was planned for 3 steps, has done 3, and continues to 5: .*differs/;
+    expect(more.stderr).toMatch(note);
     expect(more.code).toBe(0);
     expect(lines().slice(0, 3)).toEqual(done);
     expect(steps(out)).toEqual([1, 2, 3, 4, 5]);
