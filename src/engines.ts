@@ -7,26 +7,26 @@ import { oneOf, optional, record } from './core/arguments.ts';
 import { ValueError } from './core/errors.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
 
-/** The backends of gpu.js, or true for the best GPU present. */
+/** A backend of gpu.js, or true for the best GPU present. */
 export type GpuChoice = true | 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
-/** What createEngine takes for an engine on gpu.js. */
+/** Options of createEngine() for an engine on gpu.js. */
 export interface GpuEngineOptions {
-  /** `true` takes the best GPU present: WebGPU, else (in browsers) WebGL2. A name forces a backend. */
+  /** `true` takes the best GPU present: WebGPU or, in browsers without it, WebGL2. A name forces a backend. */
   readonly gpu: GpuChoice;
-  /** A GPUDevice of the application's, used instead of a new one; dispose() leaves it alone. */
+  /** A GPUDevice of the application to use instead of a new one. dispose() does not destroy it. */
   readonly gpuDevice?: object;
-  /** Node: switches for Dawn, such as 'enable-dawn-features=allow_unsafe_apis'. */
+  /** Switches for Dawn in Node, such as 'enable-dawn-features=allow_unsafe_apis'. */
   readonly dawn?: readonly string[];
 }
 
 /**
- * Creates an engine: the reference at once, or one on gpu.js, whose code is loaded when first asked for.
+ * Creates an engine: either the reference, or one on gpu.js, whose code is loaded when first needed.
  *
- * @param options `precision` is the reference's: `float64` (default) or `float32`, in which every result is stored
- *   rounded. `gpu` asks for a float32 engine on that backend of gpu.js, as a promise: `true`, 'webgpu', 'webgl2',
- *   'webasm' or 'cpu'. There is no fallback: what cannot be had is an error.
- * @returns The engine; `dispose()` it when done.
+ * @param options `precision` is that of the reference: `float64` (default) or `float32`, to which every result is then
+ *   rounded. `gpu` requests a float32 engine on a backend of gpu.js, as a promise: `true`, 'webgpu', 'webgl2',
+ *   'webasm' or 'cpu'. There is no fallback: it throws if the backend is not available.
+ * @returns The engine. Call its `dispose()` when done.
  * @throws {DeviceError} If there is no such GPU or driver; the message says what to install.
  * @throws {ValueError} If options contradict each other.
  * @example
@@ -49,7 +49,7 @@ export function createEngine(
 }
 
 async function createGpuEngine(options: GpuEngineOptions): Promise<TrainingEngine> {
-  if ('precision' in options) throw new ValueError('precision was given with gpu: gpu.js computes in float32 only, leave it out');
+  if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as gpu.js computes only in float32');
   const { openEngine } = await import('../gpu/gpujs/open.ts');
   return openEngine(options);
 }

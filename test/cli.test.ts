@@ -145,7 +145,7 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
   test.each<[string, string[], RegExp]>([
     ['an empty prompt', ['generate', '--model', 'models/nats', '--prompt', ''], /the prompt is empty: give --prompt/],
     ['no prompt', ['generate', '--model', 'models/nats'], /no prompt: give --prompt <text>, --prompt-file <path>, or -/],
-    ['two prompts', ['generate', '--model', 'models/nats', '--prompt', 'x', '--prompt-file', 'y'], /both there: give one/],
+    ['two prompts', ['generate', '--model', 'models/nats', '--prompt', 'x', '--prompt-file', 'y'], /both given: give only one/],
     ['log-probabilities in a text', ['generate', '--model', 'models/nats', '--prompt', 'x', '--logprobs', '1'], /needs --json/],
     ['an empty path', ['eval', '--model', '', '--text', 'books'], /option '--model <dir>' is empty: name a file or folder/],
     ['an empty path among others', ['eval', '--model', 'models/nats', '--text', 'books', ''], /'--text <path\.\.\.>' is empty/],
@@ -269,7 +269,7 @@ describe('natsearch generate', () => {
 
   test('says beforehand when it goes beyond the trained context', async () => {
     const { stderr } = await natsearch(...args.slice(0, -4), '--max-new-tokens', '30');
-    expect(stderr).toContain('natsearch: note: up to 38 tokens, but the model was trained on 32');
+    expect(stderr).toContain('natsearch: note: the text may reach 38 tokens, but the model was trained on 32');
   });
 });
 

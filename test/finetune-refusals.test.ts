@@ -81,7 +81,7 @@ describe('an output folder is refused by finetune', () => {
     expectRefusal(await finetune(base, text), /text\.txt is a file: name a folder/);
     expectRefusal(await finetune(base, join(text, 'a/b')), /cannot (make the folder|look at) .*: a part of the path is a file/);
     expectRefusal(await finetune(base, ''), /--out .*is empty: name a file or folder/, 2);
-    expectRefusal(await finetune(base, `${base}/.`), /is the model's own folder, which stays as it is/, 2);
+    expectRefusal(await finetune(base, `${base}/.`), /is the model's own folder, which must stay unchanged/, 2);
     expect(readdirSync(base)).toEqual(before);
   });
 

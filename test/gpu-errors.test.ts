@@ -34,7 +34,7 @@ describe('options that contradict each other or name nothing', () => {
     ['a gpuDevice for webasm', { gpu: 'webasm', gpuDevice: {} }, ValueError, 'gpuDevice is a WebGPU device but gpu is \'webasm\': use gpu: \'webgpu\''],
     ['a gpuDevice for webgl2', { gpu: 'webgl2', gpuDevice: {} }, ValueError, /but gpu is 'webgl2': use gpu: 'webgpu'$/],
     ['a gpuDevice that is none', { gpu: 'webgpu', gpuDevice: {} }, ValueError, 'gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to'],
-    ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: gpu.js computes in float32 only, leave it out'],
+    ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: leave it out, as gpu.js computes only in float32'],
     ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' here, or leave gpu out to run on the CPU'],
   ])('%s', (_, options, type, message) => expectError(() => createEngine(options as GpuEngineOptions), type, message));
 });

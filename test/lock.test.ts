@@ -94,7 +94,7 @@ describe('the lock of a folder', () => {
     for (const holder of [{ host: 'elsewhere', pid: dead() }, ...(onLinux ? [{ namespace: 'pid:[1]', pid: dead() }] : [])]) {
       leave(holder);
       const path = join(folder, LOCK_FILE);
-      expect(() => lockFolder(folder)).toThrow(`which cannot be asked from here: if it has ended, delete ${path}; else choose`);
+      expect(() => lockFolder(folder)).toThrow(`which cannot be checked from here: if it has ended, delete ${path}; otherwise choose`);
       expect(existsSync(path)).toBe(true);
     }
   });

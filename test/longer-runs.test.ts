@@ -127,7 +127,7 @@ describe('a run that takes longer than a user may expect', () => {
   it('is told of once, with the time left and what to do', () => {
     const told = notes(2, 500);
     expect(told.map((note) => note !== undefined)).toEqual([false, false, false, true, false, false]);
-    expect(told[3]).toBe('natsearch: note: a step takes 2.0 s, so the 496 that are left take about 16 min 32 s: fewer --steps would be shorter; Ctrl-C saves, and --resume goes on');
+    expect(told[3]).toBe('natsearch: note: a step takes 2.0 s, so the remaining 496 will take about 16 min 32 s: for a shorter run use fewer --steps; Ctrl-C saves, and --resume continues');
   });
 
   it('is told of after its first step if hours are left, and never if it is short', () => {

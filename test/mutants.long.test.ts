@@ -17,7 +17,7 @@ suite of \`natsearch vectors\`.
 
 **${countsOf(judged)}.**
 
-Named right means: the first line under \`Likeliest\`, the name that explains most of the failing cases, is that of the
+Named right means: the first line under \`Most likely\`, the name that explains most of the failing cases, is that of the
 mistake. The diagnosis of each single case sees only that case's outputs, and often several names explain them equally
 well; together the cases decide. Some mistakes have no name: the right verdict on them is that it is none of the known.
 

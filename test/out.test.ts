@@ -169,7 +169,7 @@ describe('a folder --out', () => {
 
   it('is no - either, which is stdout elsewhere', async () => {
     const { code, stderr } = await natsearch('recall', 'write', '--out', '-', '--documents', '1', '--tests', '1');
-    expect(stderr).toBe('natsearch: --out is -, which stands for stdout: name a folder, or ./- if it is called so\n');
+    expect(stderr).toBe('natsearch: --out is -, which stands for stdout: name a folder, or ./- if that is its name\n');
     expect([code, readdirSync(folder)]).toEqual([2, []]);
   });
 
@@ -241,7 +241,7 @@ describe('export', () => {
   it('overwrites its own file, through a link too, and no other without --force', async () => {
     writeFileSync(at('theirs.safetensors'), 'theirs');
     const refused = await scorers('--out', 'theirs.safetensors');
-    expect(refused.stderr).toMatch(/^natsearch: theirs\.safetensors is there and is no earlier export: [^\n]*--force/);
+    expect(refused.stderr).toMatch(/^natsearch: theirs\.safetensors exists and is no earlier export: [^\n]*--force/);
     expect([refused.code, text('theirs.safetensors')]).toEqual([1, 'theirs']);
     // The adapter's own weights are the same tensors, and yet no export.
     const own = join(root, 'adapter', 'adapter_model.safetensors');

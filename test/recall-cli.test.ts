@@ -45,7 +45,7 @@ const questionsOf = (folder: string): RecallDocument[] =>
   readFileSync(join(root, folder, 'questions.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as RecallDocument);
 
 describe('natsearch recall', () => {
-  it('writes text to learn from, and questions that it does not hold; the same seed the same bytes', async () => {
+  it('writes text to train on, and questions that it does not hold; the same seed the same bytes', async () => {
     const { code, stdout } = await write('one');
     expect(stdout).toMatch(/^5 documents in one\/train\.txt, 3 questions in one\/questions\.jsonl\n$/);
     expect(code).toBe(0);
@@ -88,7 +88,7 @@ describe('natsearch recall', () => {
   it.each([
     ['a mistyped path', ['--model', 'base', '--questions', 'askd/questions.jsonl'], /askd\/questions\.jsonl/],
     ['a file without questions', ['--model', 'base', '--questions', 'empty.jsonl'], /empty\.jsonl is empty: write/],
-    ['questions that are none', ['--model', 'base', '--questions', 'broken.jsonl'], /broken\.jsonl line 2 is no question/],
+    ['questions that are none', ['--model', 'base', '--questions', 'broken.jsonl'], /broken\.jsonl line 2 is not a question/],
     ['an adapter that is not there', ['--model', 'base', '--adapter', 'adaptor', '--questions', 'good.jsonl'], /adaptor/],
     ['--match without learned types', ['--model', 'base', '--questions', 'good.jsonl', '--match'], /--match compares with learned types/],
   ])('refuses %s by name', async (_, args, message) => {

@@ -74,7 +74,7 @@ describe('recallDocuments()', () => {
     expect(make({ documents: 0 })).toThrow(ValueError);
   });
 
-  it('gives text to learn from: prompt and answer, a line each', () => {
+  it('gives text to train on: prompt and answer, one per line', () => {
     const documents = recallDocuments({ kind: 'passkey', documents: 3, length: 200 });
     const lines = recallText(documents).split('\n');
     expect(lines).toHaveLength(4);

@@ -163,8 +163,8 @@ it('natsearch notes a prompt that brings its own start, and --no-bos feeds none'
   ]);
   const entries = ({ out }: { out: string }): number => (JSON.parse(out) as { cache: { full: number } }).cache.full;
   expect(plain.err).toBe('');
-  expect(own.err).toMatch(/^natsearch: note: the prompt begins with the token that its tokenizer puts before every/);
-  expect(own.err).toMatch(/it is fed once[^\n]*--no-bos\n$/);
+  expect(own.err).toMatch(/^natsearch: note: the prompt begins with the token that the tokenizer puts before every/);
+  expect(own.err).toMatch(/it is fed only once[^\n]*--no-bos\n$/);
   expect(entries(own)).toBe(entries(plain));
   expect(none.err).toBe('');
   expect(entries(none)).toBe(entries(plain)); // now it is the prompt's own

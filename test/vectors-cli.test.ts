@@ -101,7 +101,7 @@ describe('natsearch vectors', () => {
   it('leaves a complete folder as it is', async () => {
     const before = await contents('small');
     const { code, stdout } = await vectors('--out', 'small');
-    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining(`${SUITES.small.length} of which were there`) });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining(`${SUITES.small.length} of which existed already`) });
     expect(await contents('small')).toEqual(before);
   });
 
@@ -183,7 +183,7 @@ describe('natsearch vectors refuses', () => {
     ['fileFormat safetensors, not npz', ['--format', 'npz']], ['dtype f64, not f32', ['--dtype', 'f32']],
   ])('to mix: vectors of %s', async (what, args) => {
     const before = await contents('small');
-    await refusal(['--out', 'small', ...args], 1, new RegExp(`small has vectors of ${what}: ask for the same, or choose`));
+    await refusal(['--out', 'small', ...args], 1, new RegExp(`small has vectors of ${what}: request the same, choose`));
     expect(await contents('small')).toEqual(before);
   });
 });

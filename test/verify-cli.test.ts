@@ -183,7 +183,7 @@ describe('natsearch verify', () => {
     ['a folder without vectors', ['nothing'], 'there is no manifest.json in nothing or above it: pass --vectors'],
     ['vectors that are none', ['mine', '--vectors', 'nothing'], 'nothing has no manifest.json'],
     ['a folder without outputs', ['nothing', '--vectors', 'vectors'], 'nothing has no .safetensors or .npz'],
-    ['a file for no case', ['strange', '--vectors', 'vectors'], 'frist.safetensors is for no case of vectors/manifest.json: did you mean first?'],
+    ['a file for no case', ['strange', '--vectors', 'vectors'], 'frist.safetensors belongs to no case of vectors/manifest.json: did you mean first?'],
     ['two files for a case', ['twice', '--vectors', 'vectors'], 'first has two files in twice'],
     ['a case instead of outputs', ['vectors/first.safetensors'], 'it is a case, not outputs'],
     ['an unknown output', ['mine', '--vectors', 'vectors', '--tensors', 'dQ'], "there is no output 'dQ'"],

@@ -1,18 +1,18 @@
 /**
- * The user's side of a conversation: lines of a terminal or a pipe, and Ctrl-C, which stops an answer.
+ * The user's side of a conversation: lines from a terminal or a pipe, and Ctrl-C, which stops an answer.
  * @module
  */
 import { constants } from 'node:os';
 import { createInterface, type Interface } from 'node:readline';
 import { conversationSignals } from './signals.ts';
 
-/** Reads lines, and hands every answer a signal that Ctrl-C aborts. */
+/** Reads lines, and gives every answer a signal that Ctrl-C aborts. */
 export class ChatInput {
   readonly #readline: Interface;
   readonly #interactive = Boolean(process.stdin.isTTY);
   #answer: AbortController | undefined;
   #left = false;
-  /** Whether the user has ended the input, as Ctrl-D does, also while an answer is being given. */
+  /** Whether the user has ended the input, as Ctrl-D does even while an answer is being given. */
   #ended = false;
   readonly #giveBack: () => void;
 
@@ -30,7 +30,7 @@ export class ChatInput {
     const lines = this.#readline[Symbol.asyncIterator]();
     for (;;) {
       if (this.#left) return;
-      // To ask once more would open stdin again, and nothing would close it.
+      // A prompt after the end would open stdin again, and nothing would close it.
       if (this.#interactive && !this.#ended) this.#readline.prompt();
       const { value, done } = await lines.next();
       if (done || this.#left) break;
@@ -39,7 +39,7 @@ export class ChatInput {
     if (this.#interactive) process.stderr.write('\n');
   }
 
-  /** Work that Ctrl-C stops, and that leaves the conversation alive. */
+  /** Does work that Ctrl-C stops without ending the conversation. */
   async answering<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.#answer = new AbortController();
     try {
@@ -55,7 +55,7 @@ export class ChatInput {
     this.#readline.close();
   }
 
-  /** Gives stdin and the signals back. */
+  /** Stops reading stdin and listening to signals. */
   dispose(): void {
     this.#readline.close();
     this.#giveBack();

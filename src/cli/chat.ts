@@ -1,5 +1,5 @@
 /**
- * `natsearch chat`: a conversation in the terminal, in one session that reads only what is new.
+ * `natsearch chat`: a conversation in the terminal, in one session that reads only what is new at each turn.
  * @module
  */
 import { readFile } from 'node:fs/promises';
@@ -26,19 +26,19 @@ interface Flags extends SamplingFlags {
 }
 
 const HELP = `/help   this list
-/reset  forget the conversation and start another
+/reset  forget the conversation and start a new one
 /quit   leave, as Ctrl-D does
-Ctrl-C stops an answer; where none is being given, or a second time, it leaves.
-// in front sends a text that begins with /.
+Ctrl-C stops an answer. Between answers, or pressed a second time, it leaves.
+To send a message that begins with /, begin it with //.
 `;
 
 /** Adds the command. */
 export function registerChat(program: Command): void {
   const command = program.command('chat')
-    .description('talk with a model that has a chat template; from a pipe, every line is a message')
+    .description('talk with a model that has a chat template; from a pipe, each line is a message')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .option('--system <text>', 'what the model is told beforehand')
+    .option('--system <text>', 'instructions for the model, before the conversation')
     .option('--chat-template <file>', 'a Jinja template instead of the model\'s own');
   addSamplingOptions(command)
     .addOption(bosOption())
@@ -77,7 +77,7 @@ async function readTemplate(path: string): Promise<string> {
   return readFile(path, 'utf8');
 }
 
-/** A line of the user: a command, or a message to answer. */
+/** Handles a line of the user: a command, or a message to answer. */
 async function take(line: string, conversation: Conversation, input: ChatInput, json: boolean): Promise<void> {
   const text = line.trim();
   if (text === '') return;
@@ -101,7 +101,7 @@ async function take(line: string, conversation: Conversation, input: ChatInput, 
   if (!json) process.stderr.write(`${colours(process.stderr).dim(described(turn))}\n`);
 }
 
-/** 12 tokens in 1.2 s ... */
+/** A line such as "12 tokens in 1.2 s ...". */
 function described({ newTokens, seconds, read, readBefore, again, finish, policy, cache }: Turn): string {
   const stopped = finish === 'stopped' ? ', stopped' : '';
   const rest = again ? ' (all of it: the template rewrites what was said before)' : ` new of ${formatCount(read + readBefore)}`;

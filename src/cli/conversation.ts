@@ -1,5 +1,5 @@
 /**
- * What was said in a conversation, and the session that has read it.
+ * A conversation: its messages, and the session that has read them.
  * @module
  */
 import { StoppedError } from '../core/errors.ts';
@@ -16,10 +16,11 @@ import { patientProgress } from './prompt.ts';
 export interface Turn {
   readonly content: string;
   readonly finish: FinishReason | 'stopped';
-  /** Tokens that were read for it, and those that the session had read before. */
+  /** How many tokens were read for it. */
   readonly read: number;
+  /** How many tokens the session had read before. */
   readonly readBefore: number;
-  /** Whether everything was read again, because it did not go on from what had been read. */
+  /** Whether everything was read again, because it did not begin with what had been read. */
   readonly again: boolean;
   readonly newTokens: number;
   readonly seconds: number;
@@ -27,7 +28,7 @@ export interface Turn {
   readonly cache: CacheUse;
 }
 
-/** Messages and their session. */
+/** A conversation in progress. */
 export class Conversation {
   readonly #model: Model;
   readonly #options: ChatOptions;
@@ -42,14 +43,14 @@ export class Conversation {
     this.#messages = [...this.#system];
   }
 
-  /** Forgets what was said, but for the system's message. */
+  /** Forgets all messages except the system's. */
   reset(): void {
     this.#session?.dispose();
     this.#session = undefined;
     this.#messages = [...this.#system];
   }
 
-  /** Answers a message; when `signal` aborts, with what was said until then. */
+  /** Answers a message. If `signal` aborts, the answer is what was generated until then. */
   async answer(content: string, signal: AbortSignal, onText: (text: string) => void): Promise<Turn> {
     const messages = [...this.#messages, { role: 'user', content }];
     const begin = performance.now();
@@ -81,7 +82,7 @@ export class Conversation {
     };
   }
 
-  /** The session if it can go on with these messages, or a new one. */
+  /** The session if it can continue with these messages, otherwise a new one. */
   async #sessionFor(messages: readonly ChatMessage[]): Promise<{ session: Session; unread: number; again: boolean }> {
     const prompt = await chatPrompt(this.#model, messages, this.#options);
     const unread = this.#session && unreadTokens(this.#model, this.#session, prompt);

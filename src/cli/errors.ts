@@ -6,12 +6,12 @@
 import { CommanderError } from 'commander';
 import { isNamedError, StoppedError } from '../core/errors.ts';
 
-/** Options that are wrong in themselves or contradict each other, whatever the files say: exit code 2. */
+/** Options that are wrong in themselves or contradict each other, whatever the files hold. Exit code 2. */
 export class UsageError extends Error {
   override name = 'UsageError';
 }
 
-/** What `check` returns; a named error in it is the fault of the options that it was given. */
+/** Returns what `check` returns, and turns its named errors into usage errors. */
 export function usage<T>(check: () => T): T {
   try {
     return check();
@@ -20,12 +20,12 @@ export function usage<T>(check: () => T): T {
   }
 }
 
-/** A message on one line, whatever it was made of. */
+/** A message, joined into one line. */
 export function oneLine(message: string): string {
   return message.trim().replace(/\s*\n\s*/g, ' ');
 }
 
-/** Tells the user about `error` and returns the exit code. */
+/** Reports `error` to the user, and returns the exit code. */
 export function report(error: unknown, write: (text: string) => unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written it
   if (error instanceof UsageError || isNamedError(error)) {

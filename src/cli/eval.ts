@@ -1,5 +1,5 @@
 /**
- * `natsearch eval`: what each cache policy costs in quality and gives back in memory.
+ * `natsearch eval`: measures what each cache policy costs in quality and saves in memory.
  * @module
  */
 import type { Command } from 'commander';
@@ -34,9 +34,9 @@ export function registerEval(program: Command): void {
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--text <path...>', TEXT_HELP)
-    .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
+    .option('--context <n>', 'tokens after which a new cache begins (default: as trained)', whole(1))
     .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
-    .option('--step <n>', 'tokens fed at once; changes the time, not the outputs', whole(1), 1)
+    .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 1)
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
@@ -53,7 +53,7 @@ async function run(flags: Flags): Promise<void> {
   try {
     const chosen = chosenPolicies(flags, model);
     const context = flags.context ?? model.config.maxPositions;
-    // evaluate() puts first what belongs there; that the last document ends says nothing
+    // evaluate() adds the starts itself, and the end of the last document is not worth scoring.
     const read = await readTokens(model.tokenizer, flags.text, {
       bare: true, signal: interrupt.signal, ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }),
     });
@@ -83,7 +83,7 @@ async function run(flags: Flags): Promise<void> {
   }
 }
 
-/** What a policy kept, for patterns that keep as much. */
+/** How much a policy kept, to find patterns that keep as much. */
 function keptOf({ live, fullEntries, meanLiveShare }: Evaluation): KeptOf {
   const heads = live.flat();
   const endShare = heads.reduce((a, b) => a + b, 0) / (heads.length * fullEntries);

@@ -1,5 +1,5 @@
 /**
- * `natsearch export`: scorers in the form that other programs load.
+ * `natsearch export`: writes scorers in a form that other programs load.
  * @module
  */
 import { type Command, Option } from 'commander';
@@ -17,7 +17,7 @@ interface Flags {
   force: boolean;
 }
 
-/** In the metadata of what this command writes. */
+/** The mark in the metadata of files that this command writes. */
 const MARK = { written_by: 'natsearch export' };
 
 /** Adds the command. */

@@ -1,5 +1,5 @@
 /**
- * What `natsearch finetune` is about to do: every refusal comes from here, before a weight is read or a file written.
+ * Plans what `natsearch finetune` will do. Every refusal comes from here, before a weight is read or a file written.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -25,7 +25,7 @@ import { type RunFlags, savedRun, scheduleOf } from './run-flags.ts';
 import { listed, readTokens } from './text.ts';
 import { checkValidation, planValidation, type ValidationPlan } from './validation.ts';
 
-/** The command's options as parsed. */
+/** The command's parsed options. */
 export interface FinetuneFlags extends RunFlags {
   model: string;
   keep?: number;
@@ -35,22 +35,22 @@ export interface FinetuneFlags extends RunFlags {
   context?: number;
 }
 
-/** A run that nothing speaks against. */
+/** A run that has passed every check. */
 export interface FinetunePlan {
   readonly folder: ModelFolder;
   readonly tokenizer: Tokenizer;
   readonly tokens: TokenSource;
   readonly record: FinetuneRecord;
   readonly validation?: ValidationPlan;
-  /** Where to go on from. */
+  /** The state to resume from. */
   readonly from?: FinetuneState;
-  /** The hash of the base's weights that the checkpoint was made with; those of older versions do not know it. */
+  /** The hash of the base's weights that the checkpoint was made with, which those of older versions do not store. */
   readonly fromBase?: string;
-  /** What to tell the user before. */
+  /** A note for the user. */
   readonly note?: string;
 }
 
-/** Reads all but the weights, and refuses what no run can use. */
+/** Reads everything but the weights, and refuses what no run can use. */
 export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
   const folder = await openFolder(flags.model);
   const options = usage(() => readOptions(flags, folder.config));
@@ -62,7 +62,7 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
     temperature: flags.temperature, lambda: flags.lambda ?? 0,
   });
   const saved = await savedRun(flags, 'fine-tuning', FINETUNE_STATE_FILE, loadFinetune);
-  const tokenizer = (await folderTokenizer(folder, flags.bos))!; // openFolder saw to it
+  const tokenizer = (await folderTokenizer(folder, flags.bos))!; // openFolder has checked that there is one
   const validation = await planValidation(flags, tokenizer, options.context);
   const tokens = await readTokens(tokenizer, flags.text);
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
@@ -80,7 +80,7 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
   };
 }
 
-/** Refuses to go on with other weights of the base, since the result would be neither's. */
+/** Refuses to resume with other weights of the base, since the result would belong to neither. */
 export function checkSameBase({ fromBase }: FinetunePlan, hash: string, model: string): void {
   if (fromBase === undefined || fromBase === hash) return;
   throw new ValueError(`the checkpoint was made with other weights of the base than those in ${model} (SHA-256 ${fromBase.slice(0, 12)}..., not ${hash.slice(0, 12)}...): resume with the same base, or choose another --out`);
@@ -90,7 +90,7 @@ export function checkSameBase({ fromBase }: FinetunePlan, hash: string, model: s
 export function checkFlags(flags: FinetuneFlags): void {
   const { model, out, keep, lambda } = flags;
   if (isSamePlace(out, model)) {
-    throw new UsageError(`--out ${out} is the model's own folder, which stays as it is: name another`);
+    throw new UsageError(`--out ${out} is the model's own folder, which must stay unchanged: name another`);
   }
   if (keep !== undefined && lambda !== undefined) {
     throw new UsageError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);

@@ -1,5 +1,5 @@
 /**
- * `natsearch finetune`: an existing model learns token types; its weights stay as they are.
+ * `natsearch finetune`: an existing model learns token types, while its weights stay unchanged.
  * @module
  */
 import { type Command, Option } from 'commander';
@@ -29,22 +29,22 @@ import { RunLog } from './run-log.ts';
 import { runSteps } from './run-steps.ts';
 import { formatShare, formatTypes } from './terminal.ts';
 
-/** Of an output folder; the state comes first, as it says whose the folder is. */
+/** The files of an output folder. The state comes first, as the folder is recognised by it. */
 const FILES = [FINETUNE_STATE_FILE, LOG_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 
 /** Adds the command. */
 export function registerFinetune(program: Command): void {
   const d = DEFAULT_FINETUNE_OPTIONS;
   const command = program.command('finetune')
-    .description('let an existing model learn token types: its weights stay, an adapter is written')
+    .description('let an existing model learn token types; its weights stay unchanged, and an adapter is written')
     .requiredOption('--model <dir>', 'model folder, as published on Hugging Face');
   addPlaceOptions(command, 'the adapter')
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
-    .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own (default: context / 16, at most 256)', whole(0))
-    .addOption(new Option('--pooling <how>', 'of a chunk\'s hidden states').choices(['mean', 'max']).default('mean'))
+    .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept (default: context / 16, at most 256)', whole(0))
+    .addOption(new Option('--pooling <how>', 'how to pool the hidden states of a chunk').choices(['mean', 'max']).default('mean'))
     .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1));
-  addRunOptions(command, d, 'scorers', 'threads, a sequence each (does not change the result)').action(run);
+  addRunOptions(command, d, 'scorers', 'threads, one sequence each; affects speed, never results').action(run);
 }
 
 async function run(flags: FinetuneFlags): Promise<void> {
@@ -65,7 +65,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
   let pool: Pool | undefined;
   let model: Model | undefined;
   try {
-    // What cannot be written to is found out before weights are read, which takes long.
+    // Finds out whether --out can be written before reading weights, which takes long.
     const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
     const over = !plan.from && await fileExists(`${flags.out}/${FINETUNE_STATE_FILE}`);
     const runLog = await RunLog.open(flags.out, log, over);

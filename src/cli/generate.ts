@@ -1,5 +1,5 @@
 /**
- * `natsearch generate`: streams a continuation to stdout.
+ * `natsearch generate`: streams the continuation of a prompt to stdout.
  * @module
  */
 import type { Command } from 'commander';
@@ -31,13 +31,13 @@ interface Flags extends SamplingFlags {
 /** Adds the command. */
 export function registerGenerate(program: Command): void {
   const command = program.command('generate')
-    .description('continue a prompt; text goes to stdout as it comes, the summary to stderr')
+    .description('continue a prompt; text goes to stdout as it is generated, a summary to stderr')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .option('--prompt <text>', 'what to continue, or - to read it from stdin')
+    .option('--prompt <text>', 'the text to continue, or - to read it from stdin')
     .option('--prompt-file <path>', 'the file to continue, without the newline at its end');
   addSamplingOptions(command)
-    .option('--logprobs <n>', 'with --json: log-probabilities of every token and of the n likeliest', whole(0))
+    .option('--logprobs <n>', 'with --json: log-probabilities of every token and of the n most likely ones', whole(0))
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
@@ -47,7 +47,7 @@ export function registerGenerate(program: Command): void {
 async function run(flags: Flags): Promise<void> {
   const { json, logprobs } = flags;
   if (logprobs !== undefined && !json) throw new UsageError('--logprobs needs --json, which prints them');
-  if (logprobs !== undefined && logprobs > 100) throw new UsageError(`--logprobs is ${logprobs}: at most 100 tokens are told`);
+  if (logprobs !== undefined && logprobs > 100) throw new UsageError(`--logprobs is ${logprobs}: it must be at most 100`);
   checkModelFolder(flags.model);
   const prompt = await readPrompt(flags);
   const engine = await openEngine(flags.gpu);
@@ -70,25 +70,26 @@ async function run(flags: Flags): Promise<void> {
   }
 }
 
-/** What a continuation was, and what it cost. */
+/** A continuation, and what it cost. */
 export interface Continuation {
   readonly policy: string;
   readonly text: string;
-  /** A token that ends texts, a stop, or the most tokens. */
+  /** Whether it ended at a token that ends texts, at a stop text, or at the largest number of tokens. */
   readonly finish: FinishReason;
   readonly promptTokens: number;
   readonly newTokens: number;
-  /** Time of the prompt and of the tokens after it. */
+  /** The time that the prompt took. */
   readonly prefillSeconds: number;
+  /** The time that the tokens after it took. */
   readonly decodeSeconds: number;
   readonly tokensPerSecond: number;
-  /** Of the caches at the end. */
+  /** What the caches hold at the end. */
   readonly cache: CacheUse;
-  /** Natural log-probabilities by the model's own distribution, if they were asked for. */
+  /** Natural log-probabilities by the model's own distribution, if they were requested. */
   readonly logprobs?: readonly object[];
 }
 
-/** Continues `prompt`, hands out the pieces, ends the text with a newline, and measures. */
+/** Continues `prompt`, passes on the pieces, ends the text with a newline, and measures it all. */
 export async function continueText(
   model: Model, prompt: PromptTokens, options: GenerateOptions, onText: (text: string) => void,
 ): Promise<Continuation> {
@@ -97,7 +98,7 @@ export async function continueText(
   let [text, newTokens, prefilled, end] = ['', 0, begin, begin];
   let cache: CacheUse = { live: 0, full: 0, bytes: 0, fullBytes: 0 };
   let finish: FinishReason = 'length';
-  const told: GeneratedToken[] = [];
+  const withLogprobs: GeneratedToken[] = [];
   const progress = patientProgress('read the prompt (tokens)');
   try {
     const pieces = model.generateBatch([fed], {
@@ -105,7 +106,7 @@ export async function continueText(
       onPrompt: (done, total) => progress.update(done, total),
       onToken: (token) => {
         newTokens++;
-        if (options.logprobs !== undefined) told.push(token);
+        if (options.logprobs !== undefined) withLogprobs.push(token);
       },
       onStep: async (session) => {
         end = performance.now();
@@ -130,11 +131,11 @@ export async function continueText(
     text, finish, promptTokens, newTokens, prefillSeconds, decodeSeconds,
     tokensPerSecond: decodeSeconds > 0 ? (newTokens - 1) / decodeSeconds : 0,
     cache,
-    ...(options.logprobs !== undefined && { logprobs: told.map((token) => withTexts(model, token)) }),
+    ...(options.logprobs !== undefined && { logprobs: withLogprobs.map((token) => withTexts(model, token)) }),
   };
 }
 
-/** A token for people: with its text, and with the texts of the likeliest ones. */
+/** A token with its text, and the texts of the most likely ones. */
 function withTexts({ tokenizer }: Model, { token, logprob, top = [] }: GeneratedToken): object {
   const textOf = (each: number) => {
     const decoder = tokenizer.decoder({ specials: true });
@@ -143,7 +144,7 @@ function withTexts({ tokenizer }: Model, { token, logprob, top = [] }: Generated
   return { token, text: textOf(token), logprob, top: top.map((each) => ({ ...each, text: textOf(each.token) })) };
 }
 
-/** 128 tokens in 2.5 s ... */
+/** A line such as "128 tokens in 2.5 s ...". */
 export function summary(continuation: Continuation): string {
   const { newTokens, prefillSeconds, decodeSeconds, tokensPerSecond, policy, cache } = continuation;
   const time = formatDuration(prefillSeconds + decodeSeconds);
@@ -152,11 +153,11 @@ export function summary(continuation: Continuation): string {
     `(${formatShare(cache.live / cache.full)}), ${formatBytes(cache.bytes)} resident`;
 }
 
-/** Positions beyond the trained context still work, but the model has never seen them. */
+/** Notes that the text may go beyond the trained context, which works, but with positions the model has never seen. */
 function noteBeyondTraining(model: Model, fed: number, maxNewTokens: number | undefined): void {
   const { maxPositions } = model.config;
   const most = fed + (maxNewTokens ?? model.generationDefaults?.maxNewTokens ?? 0);
   if (most <= maxPositions) return;
-  const note = `up to ${most} tokens, but the model was trained on ${maxPositions}: expect worse text beyond`;
+  const note = `the text may reach ${most} tokens, but the model was trained on ${maxPositions}: expect it to get worse beyond`;
   process.stderr.write(`natsearch: note: ${note}\n`);
 }

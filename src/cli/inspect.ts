@@ -16,9 +16,9 @@ import { sizeOf } from '../core/tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
-/** Bytes of a number in the cache. */
+/** The bytes of a number in the cache. */
 const CACHE_NUMBERS = { f16: 2, f32: 4, f64: 8 } as const;
-/** As words. */
+/** What to say about each scaling of rotary positions. */
 const SCALINGS = { linear: 'evenly', llama3: 'as Llama 3 is', yarn: 'as YaRN does' } as const;
 const LENGTHS = [4096, 32_768, 131_072];
 
@@ -32,10 +32,10 @@ interface Flags {
 /** Adds the command. */
 export function registerInspect(program: Command): void {
   program.command('inspect')
-    .description('what a model is, and the bytes of its cache by policy; reads no weights')
+    .description('describe a model, and the size of its cache by policy; reads no weights')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .addOption(new Option('--cache-dtype <dtype>', 'of keys and values').choices(Object.keys(CACHE_NUMBERS)).default('f32'))
+    .addOption(new Option('--cache-dtype <dtype>', 'dtype of keys and values').choices(Object.keys(CACHE_NUMBERS)).default('f32'))
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }
@@ -51,7 +51,7 @@ async function run(flags: Flags): Promise<void> {
   process.stdout.write(`${flags.json ? JSON.stringify(about) : describe(about, flags.cacheDtype)}\n`);
 }
 
-/** What a cache of `tokens` tokens holds and takes under a policy, over all layers and heads. */
+/** What caches hold and take after `tokens` tokens with one policy, over all layers and heads. */
 interface CacheSize {
   readonly policy: string;
   readonly tokens: number;
@@ -63,21 +63,22 @@ interface CacheSize {
 interface Report {
   readonly architecture: string;
   readonly parameters: number;
-  /** Bytes on the disk by dtype, and the files that hold them. */
+  /** The bytes on the disk by dtype. */
   readonly stored: Readonly<Record<string, number>>;
+  /** The number of files that hold them. */
   readonly files: number;
   readonly config: ModelConfig;
-  /** Fields of config.json that are not known; they change nothing. */
+  /** Unknown fields of config.json, which have no effect. */
   readonly ignored: readonly string[];
-  /** What of the folder is not read, and why. */
+  /** What in the folder is not read, and why. */
   readonly notes: readonly string[];
-  /** Its tokens; null where the folder has none. */
+  /** Null if the folder has none. */
   readonly tokenizer: { readonly kind: 'tokenizer.json' | 'bytes'; readonly tokens: number } | null;
-  /** What generation_config.json says; null where there is none. */
+  /** What generation_config.json says; null if there is none. */
   readonly generation: GenerationDefaults | null;
-  /** Whether it reads conversations: with `natsearch chat`. */
+  /** Whether the model has a chat template, which `natsearch chat` needs. */
   readonly chatTemplate: boolean;
-  /** As measured after fine-tuning, at `context` tokens; null where that is not known. */
+  /** The kept share measured after fine-tuning, at `context` tokens; null if unknown. */
   readonly kept: { readonly overall: number; readonly byLayer: readonly number[]; readonly context: number } | null;
   readonly bytesPerToken: number;
   readonly cache: readonly CacheSize[];
@@ -115,7 +116,7 @@ async function tokenizerOf({ tokenizer, tokenizerConfig, config }: ModelFolder):
   return bytes ? { kind: 'bytes', tokens: bytes.vocabSize } : null;
 }
 
-/** Where nothing says which W a window is to have. */
+/** The W of a window if nothing else determines it. */
 const USUAL_WINDOW = 256;
 
 function cacheSizes(
@@ -150,7 +151,7 @@ function describe(report: Report & { model: string }, dtype: string): string {
     ...(config.slidingWindow === undefined ? [] : [`  window        ${config.slidingWindow} tokens, its own`]),
     `  trained with  ${config.nats.policy}${config.nats.policy === 'nats' ? `, W ${config.nats.window}, C ${config.nats.chunk}` : ''}`,
   ];
-  if (report.ignored.length > 0) lines.push(`  ignored       ${report.ignored.join(', ')}: unknown fields, which change nothing`);
+  if (report.ignored.length > 0) lines.push(`  ignored       ${report.ignored.join(', ')}: unknown fields, which have no effect`);
   lines.push(...report.notes.map((note) => `  note          ${note}`));
   if (report.generation) lines.push(`  generation    ${describeGeneration(report.generation)}`);
   lines.push(`  conversation  ${report.chatTemplate ? 'by its chat template' : 'no chat template'}`);
@@ -165,11 +166,11 @@ function describe(report: Report & { model: string }, dtype: string): string {
     return formatBytes(found.bytes);
   })]);
   lines.push(table(['cache', ...LENGTHS.map((tokens) => `${tokens / 1024}k tokens`)], rows));
-  if (kept) lines.push('', 'nats: the kept share as measured, taken to hold at every length.');
+  if (kept) lines.push('', 'nats: the kept share as measured, assumed to hold at every length.');
   return lines.join('\n');
 }
 
-/** generation_config.json in one line: how it samples, where it ends, and what of it has no effect. */
+/** generation_config.json in one line: how to sample, where to end, and which fields have no effect. */
 function describeGeneration(generation: GenerationDefaults): string {
   const { eosTokenIds, unsupported, ...sampling } = generation;
   const words = (name: string) => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);

@@ -1,5 +1,6 @@
 /**
- * One process at a time on a folder: a lock file says who has it. That of a process that was killed is taken over.
+ * Lets only one process at a time work on a folder, by means of a lock file that says who has it. The lock of a process
+ * that was killed is taken over.
  * @module
  */
 import {
@@ -12,31 +13,31 @@ import { temporaryName } from '../files/atomic.ts';
 import { named } from '../files/storage-error.ts';
 import { type ProcessIdentity, stateOf, thisProcess } from './process-identity.ts';
 
-/** The lock within its folder. */
+/** The name of the lock file in its folder. */
 export const LOCK_FILE = '.natsearch.lock';
 
-/** What a lock file says. */
+/** The contents of a lock file. */
 interface Holder extends ProcessIdentity {
-  /** Names this lock among all that ever were. */
+  /** A random id of this lock. */
   readonly id: string;
   /** When it was taken. */
   readonly since: string;
 }
 
-/** How long to wait for a process that clears away the lock of a dead one, which takes microseconds; in ms. */
+/** How many ms to wait while another process removes the lock of a dead one, which takes it microseconds. */
 const PATIENCE = 10_000;
-/** How long a lock file may be empty before its process writes into it, which takes microseconds too; in ms. */
+/** How many ms a lock file may stay empty until its process has written it, which takes microseconds. */
 const EMPTY = 1000;
-/** The age of an empty lock file, in ms, at which its process was surely stopped before it wrote. */
+/** The age in ms at which the process of an empty lock file must have been stopped before it could write. */
 const ABANDONED = 60_000;
-/** Who left an empty lock file. */
+/** The unknown holder of an abandoned empty lock file. */
 const NOBODY: Holder = { id: '0'.repeat(16), pid: 0, host: '', since: '' };
 
 /**
- * Takes the lock of `folder`; the process's end gives it back too.
+ * Takes the lock of `folder`.
  *
  * @param shown The folder as the user named it.
- * @returns What gives the lock back.
+ * @returns A function that gives the lock back, which the end of the process does too.
  * @throws {StorageError} If another process has it, which the message names, or the folder cannot be written.
  */
 export function lockFolder(folder: string, shown: string = folder): () => void {
@@ -44,14 +45,14 @@ export function lockFolder(folder: string, shown: string = folder): () => void {
 }
 
 /**
- * The same for a single file, which need not be there: not two processes at once write it, nor one that has the file's
- * folder and another.
+ * Takes the lock of a single file, which need not exist. It is refused while another process writes the file, or has
+ * the lock of its folder.
  */
 export function lockFile(file: string, shown: string = file): () => void {
   try {
     accessSync(dirname(file), constants.W_OK);
   } catch {
-    return () => undefined; // it cannot be written, which is to be said of the file and not of its lock
+    return () => undefined; // the file cannot be written either, and that error will name the file instead of its lock
   }
   const folder = join(dirname(file), LOCK_FILE);
   const holder = read(folder);
@@ -65,7 +66,7 @@ function lock(path: string, shown: string): () => void {
   const own: Holder = { id: randomBytes(8).toString('hex'), ...thisProcess(), since: new Date().toISOString() };
   const other = take(path, own);
   if (other) throw new StorageError(heldBy(other, own, path, shown));
-  // Lock files of those who took over from the dead and were killed amid that; none of them counts any more.
+  // Removes lock files left by processes that were killed while they took over from others. They are void now.
   for (const name of readdirSync(dirname(path))) {
     const isOfThis = name.startsWith(basename(path)) && /^(\.[0-9a-f]{16})+$/.test(name.slice(basename(path).length));
     if (isOfThis) rmSync(join(dirname(path), name), { force: true });
@@ -75,7 +76,7 @@ function lock(path: string, shown: string): () => void {
     try {
       if (read(path)?.id === own.id) rmSync(path, { force: true });
     } catch {
-      // The disk is gone; whoever comes next sees that this process is.
+      // The disk is gone. The next process will see that this one has ended.
     }
   };
   process.on('exit', release);
@@ -83,16 +84,16 @@ function lock(path: string, shown: string): () => void {
 }
 
 /**
- * Makes the lock file, or returns who has it. A dead holder's may be removed only by the process that has the lock
- * named after it, and only while the file is still that holder's: two that find it cannot both remove it, or one of
- * them remove what the other has made since. The lock for this is taken in the same way.
+ * Makes the lock file, or returns who has it. The lock of a dead holder may be removed only by the process that has a
+ * second lock, named after that holder and taken in the same way, and only while the file is still the dead holder's.
+ * So of two processes that find it, one cannot remove what the other has made in the meantime.
  */
 function take(path: string, own: Holder): Holder | undefined {
   const begin = performance.now();
   for (;;) {
     if (create(path, own)) return undefined;
     const holder = read(path, performance.now() - begin > EMPTY);
-    if (!holder) continue; // given back meanwhile, or not written yet
+    if (!holder) continue; // it was given back in the meantime, or is not written yet
     if (holder !== NOBODY && stateOf(holder, own) !== 'ended') return holder;
     const removal = `${path}.${holder.id}`;
     const remover = take(removal, own);
@@ -109,7 +110,7 @@ function take(path: string, own: Holder): Holder | undefined {
   }
 }
 
-/** Makes a file with all of its content at once, unless there is one: links and exclusive creation are atomic. */
+/** Makes a file with all of its content at once, unless it exists. Links and exclusive creation are atomic. */
 function create(path: string, own: Holder): boolean {
   const text = `${JSON.stringify(own)}\n`;
   const temporary = temporaryName(path);
@@ -129,7 +130,7 @@ function create(path: string, own: Holder): boolean {
   }
 }
 
-/** For file systems that have no links. What could not be written would be a lock of nobody. */
+/** For file systems without links. A file that cannot be written is removed, as it would be a lock without holder. */
 function writeWithoutLinks(path: string, text: string): void {
   const file = openSync(path, 'wx');
   try {
@@ -142,13 +143,13 @@ function writeWithoutLinks(path: string, text: string): void {
   }
 }
 
-/** Who has the lock, if anyone. A file without content may be one that is just being written, or left by nobody. */
+/** Who has the lock, if anyone. An empty file may be about to be written, or may have been abandoned. */
 function read(path: string, emptyIsDamaged = false): Holder | undefined {
   let text: string;
   try {
-    // A pipe of that name would be waited on for ever, deaf to every signal.
+    // Checks that it is a file, as reading from a pipe could wait for ever, unresponsive to signals.
     const found = lstatSync(path);
-    text = found.isFile() ? readFileSync(path, 'utf8') : 'no regular file';
+    text = found.isFile() ? readFileSync(path, 'utf8') : 'not a regular file';
     if (text === '' && Date.now() - found.mtimeMs > ABANDONED) return NOBODY;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : named('read', path)(error);
@@ -163,7 +164,7 @@ function read(path: string, emptyIsDamaged = false): Holder | undefined {
       return holder as Holder;
     }
   } catch {
-    // Not JSON, as below.
+    // It is not JSON, which is reported below.
   }
   throw new StorageError(`${path} is ${text === '' ? 'empty' : 'damaged'}, and does not say who works in its folder: if no natsearch does, delete it`);
 }
@@ -176,5 +177,5 @@ function heldBy(holder: Holder, own: ProcessIdentity, path: string, shown: strin
   const { pid, host, since } = holder;
   const who = `${shown} is in use by process ${pid} of ${host} since ${since}`;
   if (stateOf(holder, own) === 'running') return `${who}: wait for it to end, or choose another --out`;
-  return `${who}, which cannot be asked from here: if it has ended, delete ${path}; else choose another --out`;
+  return `${who}, which cannot be checked from here: if it has ended, delete ${path}; otherwise choose another --out`;
 }

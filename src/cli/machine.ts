@@ -1,24 +1,24 @@
 /**
- * The memory of this machine, as far as this process may use it.
+ * How much of this machine's memory this process may use.
  * @module
  */
 import { constants } from 'node:buffer';
 import { freemem, totalmem } from 'node:os';
 
-/** Bytes. */
+/** Memory in bytes. */
 export interface Machine {
   readonly memory: number;
   readonly free: number;
   /** Whether a container allows less than the machine has. */
   readonly contained: boolean;
-  /** The largest array that there can be. */
+  /** The largest array that Node allows. */
   readonly largestArray: number;
 }
 
-/** What process tells in newer versions of Node, and not in every other runtime. */
+/** The functions of `process` that older versions of Node and some other runtimes lack. */
 type Telling = Partial<Record<'constrainedMemory' | 'availableMemory', () => number | undefined>>;
 
-/** Asks the system. A control group that sets no limit says 0, or more than there is. */
+/** Asks the system. Where a control group sets no limit, it says 0 or more than there is. */
 export function thisMachine({ constrainedMemory, availableMemory }: Telling = process as Telling): Machine {
   const total = totalmem();
   const limit = constrainedMemory?.call(process) ?? 0;

@@ -29,7 +29,7 @@ interface Internals {
   missingMandatoryOptionValue(option: Option): never;
 }
 
-/** Commander would report that --model is missing before that --modle is unknown: here the typo comes first. */
+/** Reports that --modle is unknown before reporting that --model is missing, unlike plain commander. */
 class CommandLine extends Command {
   override createCommand(name?: string): CommandLine {
     return new CommandLine(name);
@@ -72,7 +72,7 @@ Examples:
 
 Results go to stdout, progress to stderr. NO_COLOR turns colour off.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
-129, 130, 143 stopped by a closed terminal, Ctrl-C or SIGTERM (what can be saved is saved).`);
+129, 130, 143 stopped by a closed terminal, Ctrl-C or SIGTERM (after saving what can be saved).`);
 
 try {
   await program.parseAsync();

@@ -1,9 +1,9 @@
 /**
- * How long a run has taken, and how fast it is.
+ * Measures how long a run has taken, and how fast it is.
  * @module
  */
 
-/** Time since it was made, and the speed over the last steps. */
+/** Measures the time since it was made, and the speed over the last steps. */
 export class Meter {
   readonly #start = performance.now();
   readonly #times: number[] = [this.#start];
@@ -30,7 +30,7 @@ export class Meter {
     if (this.#times.length > 20) this.#times.shift();
   }
 
-  /** What happened since tick() was no step. */
+  /** Leaves the time since the last tick() out of the speed. */
   skip(): void {
     const lost = performance.now() - this.#times.at(-1)!;
     this.#times.forEach((time, n) => (this.#times[n] = time + lost));

@@ -1,5 +1,5 @@
 /**
- * What `start`, `eval` and `generate` do with a model before they use it.
+ * Opens engines and models for the commands.
  * @module
  */
 import { createEngine, type GpuChoice } from '../engines.ts';
@@ -16,7 +16,7 @@ import type { NDArray } from '../core/tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
-/** The engine that --gpu asks for, said on stderr; without it the reference. */
+/** The engine that --gpu requests, whose name goes to stderr; without --gpu, the reference. */
 export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
   if (gpu === undefined) return createEngine();
   const engine = await createEngine({ gpu });
@@ -24,12 +24,12 @@ export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
   return engine;
 }
 
-/** Weights that load faster than a progress bar can be read. */
+/** Fewer bytes of weights than this load so fast that no progress bar is needed. */
 const SMALL = 64 << 20;
 
 type OnProgress = (done: number, total: number) => void;
 
-/** Draws a progress bar while `load` reads much. */
+/** Draws a progress bar if `load` reads a lot. */
 async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   let progress: Progress | undefined;
   try {
@@ -44,9 +44,9 @@ async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>)
 }
 
 /**
- * Checks all of a folder but the numbers of its weights, which take long.
+ * Checks everything in a folder except the numbers of its weights, which would take long.
  *
- * @throws {ConfigError} If the model has no tokenizer: commands read text.
+ * @throws {ConfigError} If the model has no tokenizer, which commands need to read text.
  */
 export async function openFolder(folder: string): Promise<ModelFolder> {
   checkModelFolder(folder);
@@ -57,10 +57,10 @@ export async function openFolder(folder: string): Promise<ModelFolder> {
 }
 
 /**
- * Loads the model in `folder`, with the types of `adapter` if it is given; large ones draw a progress bar.
+ * Loads the model in `folder`, with the types of `adapter` if there is one. Large models draw a progress bar.
  *
  * @param bos Whether texts get the tokens that the tokenizer puts before them.
- * @param check Refuses a folder before its weights are read.
+ * @param check May refuse a folder before its weights are read.
  */
 export async function openModel(
   folder: string, engine: Engine, adapter?: string, bos = true, check?: (folder: ModelFolder) => void,
@@ -74,13 +74,13 @@ export async function openModel(
 }
 
 function onOtherBase(warning: string): void {
-  process.stderr.write(`natsearch: warning: ${warning}: what it was measured to keep and to lose does not hold here\n`);
+  process.stderr.write(`natsearch: warning: ${warning}: the kept share and the loss that were measured for it do not hold here\n`);
 }
 
 /**
- * The base of a fine-tuning, and the hash of its weights.
+ * Loads the base of a fine-tuning, and hashes its weights.
  *
- * @param shared Puts the weights on shared memory, for any number of threads to read, and hands them over.
+ * @param shared Whether to put the weights on shared memory as well, and return them for threads to read (`frozen`).
  */
 export async function openBase(
   folder: ModelFolder, tokenizer: Tokenizer, engine: Engine, shared: boolean,
@@ -104,7 +104,7 @@ export async function openBase(
   }
 }
 
-/** Learned types if the model has them, everything, and two fixed patterns with the model's own window. */
+/** The model's own policy, a full cache, and two fixed patterns with the model's own window. */
 export function comparedPolicies(model: Model): Policy[] {
   const { policy, window } = model.config.nats;
   const all: Policy[] = [model.policy, { kind: 'full' }];
@@ -112,16 +112,16 @@ export function comparedPolicies(model: Model): Policy[] {
   return all.filter((one, n) => n === 0 || formatPolicy(one) !== policy);
 }
 
-/** Entries and bytes of a whole model's caches. */
+/** The entries and bytes in all caches of a model. */
 export interface CacheUse {
   readonly live: number;
-  /** What a full cache would hold. */
+  /** How many entries full caches would hold. */
   readonly full: number;
   readonly bytes: number;
   readonly fullBytes: number;
 }
 
-/** Sums what the caches of all layers hold now. */
+/** Sums what the caches of all layers hold. */
 export function cacheUse(layers: readonly CacheStats[]): CacheUse {
   const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
   const heads = (layer: CacheStats) => layer.live.length / layer.seen.length;

@@ -1,5 +1,5 @@
 /**
- * Parsers of option values: what they refuse becomes one line that names the flag, the value and what is allowed.
+ * Parsers of option values. A refusal becomes one line with the flag, the value and what is allowed.
  * @module
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -35,7 +35,7 @@ export function positive(text: string): number {
   return value;
 }
 
-/** A share between 0 and 1, both left out. */
+/** A share above 0 and below 1. */
 export function share(text: string): number {
   const value = DECIMAL.test(text) ? Number(text) : NaN;
   if (!(value > 0 && value < 1)) throw new InvalidArgumentError('It must be a share between 0 and 1, such as 0.25.');
@@ -46,7 +46,7 @@ const BACKENDS = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
 
 /** --gpu, alone or with the name of a backend of gpu.js. */
 export function gpuOption(): Option {
-  const text = 'compute with gpu.js: on the best GPU present, or on webgpu, webgl2, webasm or cpu';
+  const text = 'compute with gpu.js on the best GPU present, or on webgpu, webgl2, webasm or cpu';
   return new Option('--gpu [backend]', text).preset(true).argParser((value: string | boolean): GpuChoice => {
     if (value === true) return true;
     const backend = BACKENDS.find((name) => name === value);
@@ -55,9 +55,9 @@ export function gpuOption(): Option {
   });
 }
 
-/** --no-bos: `bos` is true without it. */
+/** --no-bos, without which `bos` is true. */
 export function bosOption(): Option {
-  return new Option('--no-bos', 'put no token before a text, also where the tokenizer puts one');
+  return new Option('--no-bos', 'put no token before a text, even if the tokenizer does');
 }
 
 /** A cache policy. */
@@ -75,19 +75,19 @@ export function policyName(text: string): string {
   return formatPolicy(policy(text));
 }
 
-/** One policy of several: commander hands over those parsed before. */
+/** Adds one policy to those that commander has parsed before. */
 export function policies(text: string, previous: readonly Policy[] = []): readonly Policy[] {
   return [...previous, policy(text)];
 }
 
-/** The policies that there are, for the end of --help. */
+/** The list of policies for the end of --help. */
 export function policyHelp(pass: Parameters<typeof grammars>[0] = () => true): string {
   const kinds = policyKinds().filter(pass);
   const width = Math.max(...kinds.map(({ grammar }) => grammar.length));
   return `\nPolicies:\n${kinds.map(({ grammar, help }) => `  ${grammar.padEnd(width)}  ${help}`).join('\n')}`;
 }
 
-/** Refuses '' where an option of `command` wants a file or folder, as in `--out "$UNSET"`. */
+/** Refuses an empty string for a file or folder among the options of `command`, as in `--out "$UNSET"`. */
 export function refuseEmptyPaths(command: Command): void {
   for (const option of command.options.filter(({ flags }) => /[<[](dir|file|path)/.test(flags))) {
     const values = [command.getOptionValue(option.attributeName())].flat();

@@ -1,7 +1,7 @@
 /**
- * --out: what may be written where. One rule for all commands: into what is not there yet or is empty, or over what
- * the same command wrote; anything else only with --force, which replaces the files that the command writes and no
- * others. Devices are never replaced.
+ * The rule for --out of all commands. They write where there is nothing yet, into empty folders, and over what the same
+ * command wrote. Anything else needs --force, which replaces the files that the command writes and no others. Devices
+ * are never replaced.
  * @module
  */
 import { existsSync, readdirSync, rmdirSync } from 'node:fs';
@@ -16,35 +16,35 @@ import { lockFile, lockFolder } from './lock.ts';
 
 /** What a command writes into a folder. */
 export interface OutFolder {
-  /** As in: the folder holds other things and no `what`. */
+  /** Completes the sentence "the folder holds other things and no ...". */
   readonly what: string;
   /** The files that it writes. */
   readonly files: readonly string[];
   /**
-   * Whether what is in the folder was written by the same command.
+   * Whether the contents of the folder were written by the same command.
    *
-   * @param names Of all that counts there, which is not hidden and not temporary.
+   * @param names The files in it, without hidden and temporary ones.
    */
   isOurs(folder: string, names: readonly string[]): Promise<boolean>;
 }
 
-/** stdout on the command line. */
+/** The name of stdout on the command line. */
 export const STDOUT = '-';
 
 /** --force */
 export function forceOption(): Option {
-  return new Option('--force', 'overwrite what is in --out though this command did not write it').default(false);
+  return new Option('--force', 'overwrite what is in --out even if this command did not write it').default(false);
 }
 
 /**
- * Makes the folder --out, takes its lock and sees what is in it.
+ * Makes the folder --out, takes its lock, and checks what is in it.
  *
- * @returns What gives the lock back, and takes the folder away if nothing was written into it.
+ * @returns A function that gives the lock back, and removes the folder if nothing was written into it.
  * @throws {StorageError} If the folder holds something else and `force` is not set, if another process works there, or
- * if `path` is no folder.
+ * if `path` is not a folder.
  */
 export async function openOut(path: string, kind: OutFolder, force: boolean): Promise<() => void> {
-  if (path === STDOUT) throw new UsageError('--out is -, which stands for stdout: name a folder, or ./- if it is called so');
+  if (path === STDOUT) throw new UsageError('--out is -, which stands for stdout: name a folder, or ./- if that is its name');
   const place = await findPlace(path);
   if (place.kind !== 'folder' && place.kind !== 'nothing') {
     throw new StorageError(`${path} is ${nameOf(place)}: name a folder`);
@@ -72,7 +72,7 @@ async function makeAndLock(folder: string, shown: string): Promise<() => void> {
     try {
       return lockFolder(folder, shown);
     } catch (error) {
-      // A process that gave up has taken the folder away again.
+      // Another process may have given up and removed the folder again.
       if (attempt === 9 || existsSync(folder)) throw error;
     }
   }
@@ -87,8 +87,8 @@ async function refuseOthers(path: string, { what, files, isOurs }: OutFolder): P
 }
 
 /**
- * Refuses, with --force too, what is no file under the name of one: a pipe would be waited on for a reader, or for what
- * is read from it.
+ * Refuses, even with --force, anything but files under the names of the files to write. A pipe, for example, would make
+ * the command wait for its other end.
  */
 async function refuseOddPlaces(folder: string, shown: string, files: readonly string[]): Promise<void> {
   for (const name of files) {
@@ -98,14 +98,14 @@ async function refuseOddPlaces(folder: string, shown: string, files: readonly st
   }
 }
 
-/** a, b and 3 more */
+/** Such as "a, b, c and 3 more". */
 function listed(names: readonly string[]): string {
   if (names.length === 1) return names[0];
   const shown = names.slice(0, names.length > 4 ? 3 : names.length - 1);
   return `${shown.join(', ')} and ${names.length > 4 ? `${names.length - 3} more` : names.at(-1)!}`;
 }
 
-/** `path` and the folders above it that are not there, the innermost first. */
+/** `path` and the folders above it that do not exist, the innermost first. */
 function missingFolders(path: string): string[] {
   const missing: string[] = [];
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.push(at);
@@ -122,13 +122,13 @@ function removeIfEmpty(folder: string): boolean {
 }
 
 /**
- * Writes the single file --out: a new one by rename, a pipe or a device by writing into it; `-` is stdout.
+ * Writes the single file --out, by renaming. Pipes and devices are written into, and `-` is stdout.
  *
- * @param what As in: the file is there and is no `what`.
+ * @param what Completes the sentence "the file exists and is no ...".
  * @param isOurs Whether the file there was written by the same command.
  * @returns Whether it went to stdout.
- * @throws {StorageError} If there is another file and `force` is not set, another process writes it or works in its
- * folder, or it cannot be written.
+ * @throws {StorageError} If there is another file and `force` is not set, if another process writes the file or works
+ * in its folder, or if it cannot be written.
  */
 export async function writeOut(
   path: string, content: Uint8Array,
@@ -139,14 +139,14 @@ export async function writeOut(
     throw new StorageError(`${path} is ${nameOf(place)}: name a file`);
   }
   if (place.kind === 'stream' && isStdout(place.path)) {
-    await new Promise((done) => process.stdout.write(content, done)); // src/cli/streams.ts hears of errors
+    await new Promise((done) => process.stdout.write(content, done)); // streams.ts handles errors
     return true;
   }
   const isFile = place.kind === 'file' || place.kind === 'nothing';
   const unlock = isFile ? lockFile(place.path, path) : undefined;
   try {
     if (place.kind === 'file' && !force && !(await isOurs(path))) {
-      throw new StorageError(`${path} is there and is no ${what}: choose another name, or pass --force to overwrite it`);
+      throw new StorageError(`${path} exists and is no ${what}: choose another name, or pass --force to overwrite it`);
     }
     await writeFileAtomic(path, content);
   } finally {

@@ -1,15 +1,17 @@
 /**
- * How long steps take, and a word in time if all of them will take longer than a user may expect.
+ * Measures how long steps take, and warns early if the whole run will take longer than a user may expect.
  * @module
  */
 import { formatCount, formatDuration } from './terminal.ts';
 
-/** Seconds left that a user may not expect: after a few steps, and after the first, which is slower than others. */
-const [LONG, LONG_AT_ONCE] = [10 * 60, 60 * 60];
-/** Steps after which their time is believed. */
+/**
+ * The remaining seconds from which to warn: after a few steps, and after the first, which is slower than the others.
+ */
+const [LONG, LONG_AFTER_FIRST] = [10 * 60, 60 * 60];
+/** After how many steps their time is reliable. */
 const FEW = 3;
 
-/** Reckons the time that is left, and tells of it once. */
+/** Estimates the remaining time, and reports it once if it is long. */
 export class Pace {
   readonly #total: number;
   readonly #remedy: string;
@@ -19,9 +21,9 @@ export class Pace {
   #told = false;
 
   /**
-   * @param total Steps of the whole run.
-   * @param remedy What makes it shorter.
-   * @param now The time in ms.
+   * @param total The number of steps of the whole run.
+   * @param remedy What would make it shorter.
+   * @param now Gives the time in ms.
    */
   constructor(total: number, remedy: string, now: () => number = () => performance.now()) {
     this.#total = total;
@@ -30,7 +32,7 @@ export class Pace {
     this.#start = now();
   }
 
-  /** After step `step`: a note if the steps that are left take long, once. */
+  /** Call it after each step. Returns a note if the remaining steps will take long, at most once. */
   tick(step: number): string | undefined {
     if (this.#told) return undefined;
     const time = this.#now();
@@ -39,20 +41,20 @@ export class Pace {
     this.#first ??= { step, time };
     if (!first && step - this.#first.step < FEW) return undefined;
     const each = first ? (time - this.#start) / 1000 : (time - this.#first.time) / 1000 / (step - this.#first.step);
-    if (!first) this.#told = true; // it is as sure as it gets
-    if (each * left < (first ? LONG_AT_ONCE : LONG)) return undefined;
+    if (!first) this.#told = true; // the estimate does not get better
+    if (each * left < (first ? LONG_AFTER_FIRST : LONG)) return undefined;
     this.#told = true;
-    return `natsearch: note: a step takes ${formatDuration(each)}, so the ${formatCount(left)} that are left take about ${formatDuration(each * left)}: ${this.#remedy} would be shorter; Ctrl-C saves, and --resume goes on`;
+    return `natsearch: note: a step takes ${formatDuration(each)}, so the remaining ${formatCount(left)} will take about ${formatDuration(each * left)}: for a shorter run use ${this.#remedy}; Ctrl-C saves, and --resume continues`;
   }
 }
 
-/** What makes a run shorter. */
+/** What would make a run shorter. */
 export function shorterRun(gpu: unknown): string {
   return gpu === undefined ? 'fewer --steps, a smaller --context or --batch, or --gpu' : 'fewer --steps, a smaller --context or --batch';
 }
 
-/** What --help says of runs that go on. */
+/** What --help says about resuming runs. */
 export const EXTENDING = `
-Ctrl-C saves, and the same command with --resume goes on to the very bits of a run without a break. --resume with more
---steps extends a run, a finished one too: done steps stay, and from there the learning rate follows the schedule of the
-new number, so the result differs from that of a run which had it from the beginning.`;
+Ctrl-C saves, and the same command with --resume continues to the same result, bit for bit, as a run without a break.
+--resume with more --steps extends a run, even a finished one: steps already done are kept, and from there the learning
+rate follows the schedule of the new number, so the result differs from that of a run that had it from the beginning.`;

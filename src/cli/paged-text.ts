@@ -1,9 +1,9 @@
 /**
- * A text that is longer than one string may be: pieces of it, read like a string.
+ * A text that may be longer than a string can be, kept in pieces and read like a string.
  * @module
  */
 
-/** Grows at its end; slice() is that of a string of the same text. */
+/** Grows at its end. Its slice() does what that of a string does. */
 export class PagedText {
   readonly #pieces: string[] = [];
   /** Where each piece begins. */
@@ -21,7 +21,7 @@ export class PagedText {
     this.#length += piece.length;
   }
 
-  /** Code units `start` to `end`, the latter left out. */
+  /** The code units from `start` up to but not including `end`. */
   slice(start: number, end: number): string {
     const last = Math.min(end, this.#length);
     let text = '';

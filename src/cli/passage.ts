@@ -1,17 +1,17 @@
 /**
- * Shows a text with the type of every token: by colour, or by a line of letters below each line.
+ * Shows a text with the type of every token, by colour or by a line of letters below each line.
  * @module
  */
 import { TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { colours, formatShare, type Output, printable, wantsColour } from './terminal.ts';
 
-/** Without colour, what stands below a character of each type. */
+/** The letter below a character of each type if there is no colour. */
 const LETTERS = ['G', 'L', '.', ' '];
-/** The type of a token that was never fed: the last of a context is asked for, but nothing comes after it. */
+/** The type of a token that was never fed: the last of a context is predicted, but nothing comes after it. */
 const NONE = 3;
 
-/** Types as evaluate() chose them while a text went by, for every layer and KV head. */
+/** The types that evaluate() chose while it read a text, for every layer and KV head. */
 export class TypeRecord {
   readonly #context: number;
   readonly #chunk: number;
@@ -21,8 +21,8 @@ export class TypeRecord {
   readonly #types: Uint8Array[][];
 
   /**
-   * @param sizes Tokens in all, tokens per context and per chunk, layers and KV heads, and how many tokens stand before
-   *   a text (default 1).
+   * @param sizes The number of tokens, the tokens per context and per chunk, the layers and KV heads, and how many
+   *   tokens the tokenizer puts before a text (default 1).
    */
   constructor(
     sizes: { length: number; context: number; chunk: number; layers: number; kvHeads: number; starts?: number },
@@ -37,8 +37,8 @@ export class TypeRecord {
   }
 
   /**
-   * Takes what evaluate() hands to onTypes. Row r is chunk floor(from / C) + r of the context, counted in inputs,
-   * of which the first are the S starts: input p is the text's token p - S. Later calls know more about a chunk.
+   * Takes what evaluate() passes to onTypes. Row r is chunk floor(at / C) + r of the context, counted in inputs. The
+   * first inputs are the S starts, so input p is token p - S of the text. Later calls know more about a chunk.
    */
   add(layer: number, from: number, types: Int32Array, at: number = from % this.#context): void {
     const start = from - at;
@@ -55,7 +55,7 @@ export class TypeRecord {
     }
   }
 
-  /** Types of one head, one per token. */
+  /** The types of one head, one per token. */
   head(layer: number, g: number): Uint8Array {
     return this.#types[layer][g];
   }
@@ -74,7 +74,7 @@ export class TypeRecord {
   }
 }
 
-/** Share of GLOBAL, LOCAL and WINDOW. */
+/** The shares of GLOBAL, LOCAL and WINDOW. */
 export function typeShares(types: Uint8Array): number[] {
   const counts = [0, 0, 0];
   for (const type of types) if (type !== NONE) counts[type] = counts[type] + 1;
@@ -82,7 +82,7 @@ export function typeShares(types: Uint8Array): number[] {
   return counts.map((count) => count / Math.max(1, total));
 }
 
-/** The first `most` characters of `text`, up to a word's end, each with the longest-lived type among its tokens. */
+/** The first `most` characters of `text`, up to the end of a word, with the longest-lived type among their tokens. */
 export function typedCharacters(
   tokenizer: Tokenizer, text: string, types: Uint8Array, most: number,
 ): { character: string; type: number }[] {
@@ -97,7 +97,7 @@ export function typedCharacters(
   return characters;
 }
 
-/** The passage, wrapped to `width` columns, coloured if `stream` shows colour. */
+/** The passage, wrapped to `width` columns, and coloured if `stream` shows colour. */
 export function formatPassage(
   characters: readonly { character: string; type: number }[], stream: Output, width = 78,
 ): string {
@@ -135,7 +135,7 @@ function painters(stream: Output): ((text: string) => string)[] {
   return [(text) => c.black(c.bgYellow(text)), (text) => c.underline(c.cyan(text)), c.dim, (text) => text];
 }
 
-/** Breaks at spaces, and at the text's own newlines; empty lines are dropped. */
+/** Breaks lines at spaces and at the text's own newlines, and drops empty lines. */
 function wrap<T extends { character: string }>(characters: readonly T[], width: number): T[][] {
   const lines: T[][] = [[]];
   let word: T[] = [];

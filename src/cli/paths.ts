@@ -1,5 +1,5 @@
 /**
- * Files and folders named on the command line: found, or refused with the nearest name that exists.
+ * Finds files and folders named on the command line, or refuses them with the most similar name that exists.
  * @module
  */
 import { existsSync, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
@@ -15,23 +15,23 @@ export function packageRoot(): string {
   return folder;
 }
 
-/** `path` inside the package, shown relative to the working directory if it lies below it. */
+/** `path` in the package, relative to the working directory if it is below it. */
 export function shipped(path: string): string {
   const full = join(packageRoot(), path);
   const short = relative(process.cwd(), full);
   return short.startsWith('..') || short === '' ? full : short;
 }
 
-/** Whether both paths lead to one file or folder, which need not be there yet. */
+/** Whether both paths lead to the same file or folder, which need not exist yet. */
 export function isSamePlace(one: string, other: string): boolean {
   try {
     return realpathSync(one) === realpathSync(other);
   } catch {
-    return resolve(one) === resolve(other); // one of them is not there
+    return resolve(one) === resolve(other); // one of them does not exist
   }
 }
 
-/** What is at `path`, or a StorageError that names a similar sibling, or else `remedy`. */
+/** What is at `path`. @throws {StorageError} If nothing is, with the name of a similar sibling or `remedy`. */
 export function find(path: string, what: string, remedy: string): Stats {
   try {
     return statSync(path);
@@ -51,12 +51,14 @@ export function checkModelFolder(path: string): void {
   if (!find(path, 'folder', remedy).isDirectory()) throw new StorageError(`${path} is a file: ${remedy}`);
 }
 
-/** Refuses a folder of an adapter that does not exist. */
+/** Refuses an adapter folder that does not exist. */
 export function checkAdapterFolder(path: string): void {
   find(path, 'folder', 'pass a folder that natsearch finetune wrote');
 }
 
-/** The sibling of `path` whose name is nearest to its own, if any is near; a folder is better than none. */
+/**
+ * The sibling of `path` with the most similar name, if any is similar. If a folder above is misspelt, corrects that.
+ */
 function nearest(path: string): string | undefined {
   const name = basename(path);
   const folder = dirname(path);

@@ -1,5 +1,5 @@
 /**
- * A plan for people.
+ * A memory plan as text for people.
  * @module
  */
 import type { KeptShares } from '../model/plan-cache.ts';
@@ -12,18 +12,18 @@ export interface Report {
   readonly model: string;
   readonly adapter?: string | undefined;
   readonly architecture: string;
-  /** As the config says; null where it does not, and float32 is assumed. */
+  /** What the config says; null if it does not, in which case float32 is assumed. */
   readonly dtype: string | null;
-  /** Tokens of context that the model was trained with. */
+  /** The number of tokens of context that the model was trained with. */
   readonly trainedWith: number;
-  /** What learned types keep, and how that is known; `context`: tokens at which it was measured. */
+  /** What learned types keep, and how that is known. `context` is the number of tokens at which it was measured. */
   readonly kept: {
     readonly share: KeptShares;
     readonly source: 'given' | 'measured' | 'assumed';
     readonly context?: number;
   };
   readonly machine: Machine & { readonly process: number };
-  /** The engine of --gpu; `sharesMemory`: it has no memory of its own. */
+  /** The engine of --gpu. `sharesMemory` says that it has no memory of its own. */
   readonly gpu: {
     readonly name: string;
     readonly tensorBytes: number;
@@ -33,7 +33,7 @@ export interface Report {
   readonly plan: MemoryPlan;
 }
 
-/** Lines and a table. */
+/** The plan as lines and a table. */
 export function describePlan(report: Report): string {
   const { machine, gpu, plan, kept } = report;
   const dtype = report.dtype ?? 'float32, since its config does not say';
@@ -47,11 +47,11 @@ export function describePlan(report: Report): string {
     `  machine    ${formatBytes(machine.memory)}${machine.contained ? ' that its container allows' : ''}, ${formatBytes(machine.free)} free now; ${formatBytes(machine.process)} are for Node`,
   ];
   if (gpu) {
-    const own = gpu.sharesMemory ? '' : '; how much memory it has, WebGPU does not tell';
+    const own = gpu.sharesMemory ? '' : '; WebGPU does not tell how much memory it has';
     lines.push(`  engine     ${gpu.name}: one tensor has at most ${formatBytes(gpu.tensorBytes)} (${gpu.limit})${own}`);
   }
   lines.push(verdict(report), '', tableOf(plan), '');
-  if (plan.policies.some(({ policy }) => policy === 'nats')) lines.push(`nats: ${sourceOf(kept)}, taken to hold at every length.`);
+  if (plan.policies.some(({ policy }) => policy === 'nats')) lines.push(`nats: ${sourceOf(kept)}, assumed to hold at every length.`);
   lines.push(`The model was trained with ${formatCount(report.trainedWith)} tokens of context; beyond them it may not make sense.`);
   return lines.join('\n');
 }

@@ -1,5 +1,5 @@
 /**
- * `natsearch plan`: what a model will take, and whether it fits, from its config.json alone.
+ * `natsearch plan`: says how much memory a model takes, and whether it fits, from its config.json alone.
  * @module
  */
 import { dirname, join } from 'node:path';
@@ -19,11 +19,11 @@ import { gpuOption, policies, policyHelp, share, whole } from './options.ts';
 import { checkAdapterFolder, find } from './paths.ts';
 import { describePlan, type Report } from './plan-text.ts';
 
-/** What Node and the library take before there is a model. */
+/** The bytes that Node and the library take before a model is loaded. */
 const PROCESS = 128 * 2 ** 20;
-/** What learned types are taken to keep where nobody has measured it. */
+/** What learned types are assumed to keep if nobody has measured it. */
 const ASSUMED_KEPT = 0.25;
-/** Bytes of a stored number, by the name that PyTorch gives it. */
+/** The bytes of a stored number, by PyTorch's name for its dtype. */
 const STORED: Readonly<Record<string, number>> = { float64: 8, float32: 4, float16: 2, bfloat16: 2 };
 
 interface Flags {
@@ -39,12 +39,12 @@ interface Flags {
 /** Adds the command. */
 export function registerPlan(program: Command): void {
   program.command('plan')
-    .description('what a model will take and whether it fits here, from its config.json, before any weight is downloaded')
+    .description('say how much memory a model takes and whether it fits here, from its config.json, before any weight is downloaded')
     .requiredOption('--model <path>', 'model folder, of which only config.json is read, or a config.json')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .option('--context <n>', 'tokens to plan for (default: 4k, 32k and 128k)', whole(1))
     .option('--policy <p...>', 'what the cache keeps, of those below (default: full, a window, and learned types)', policies)
-    .option('--keep <share>', 'what learned types keep (default: as the adapter measured, or 0.25)', share)
+    .option('--keep <share>', 'what learned types keep (default: as measured for the adapter, or 0.25)', share)
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .addHelpText('after', policyHelp())
@@ -64,7 +64,7 @@ async function run(flags: Flags): Promise<void> {
 async function readConfig(path: string): Promise<{ base: ModelConfig; dtype: string | undefined }> {
   const isFolder = find(path, 'folder or file', 'pass a model folder, or a config.json').isDirectory();
   const file = isFolder ? join(path, 'config.json') : path;
-  if (!(await fileExists(file))) throw new StorageError(`${path} has no config.json: download it, no weights are needed`);
+  if (!(await fileExists(file))) throw new StorageError(`${path} has no config.json: download it (no weights are needed)`);
   const json = await readJson(file);
   const { torch_dtype: old, dtype = old } = (json ?? {}) as { torch_dtype?: unknown; dtype?: unknown };
   try {
@@ -101,7 +101,7 @@ async function plan(
   };
 }
 
-/** What an engine on gpu.js allows, before anything is on it. */
+/** The limits of an engine on gpu.js. */
 async function gpuLimits(gpu: GpuChoice): Promise<Report['gpu']> {
   const engine = await createEngine({ gpu });
   const { name, limits } = engine;

@@ -1,5 +1,5 @@
 /**
- * Which cache policies `eval` and `recall test` compare.
+ * Chooses the cache policies that `eval` and `recall test` compare.
  * @module
  */
 import type { Command } from 'commander';
@@ -20,7 +20,7 @@ export interface PolicyFlags {
 
 const isLearned = (policy: Policy): boolean => kindOf(policy).learned === true;
 
-/** Patterns that --match adds at most. */
+/** The largest number of patterns that --match adds. */
 const MATCHED = 4;
 
 /** Adds --policy and --match. */
@@ -28,20 +28,20 @@ export function addPolicyOptions(command: Command): void {
   command
     .option('--policy <p...>', 'what the cache keeps, of those below (default: nats and full, and a window and streaming ' +
       'with the model\'s W; with --match, nats and full)', policies)
-    .option('--match', 'then windows and streaming that keep as much as nats did: in the mean, and at the end', false)
+    .option('--match', 'also compare windows and streaming that keep as much as nats, in the mean and at the end', false)
     .addHelpText('after', policyHelp());
 }
 
-/** @throws {UsageError} If --match has no nats among --policy to match. */
+/** @throws {UsageError} If there is --match, but no nats among --policy. */
 export function checkPolicyFlags({ policy, match }: PolicyFlags): void {
   if (!match || !policy || policy.some(isLearned)) return;
   throw new UsageError('--match compares with learned types, and nats is not among the policies: add --policy nats');
 }
 
 /**
- * The policies to begin with.
+ * The policies to compare, before --match adds others.
  *
- * @throws {ValueError} If the model cannot do one, or has no learned types to match.
+ * @throws {ValueError} If the model does not support one of them, or has no learned types to match.
  */
 export function chosenPolicies({ policy, match }: PolicyFlags, model: Model): readonly Policy[] {
   const compared = comparedPolicies(model);
@@ -53,12 +53,12 @@ export function chosenPolicies({ policy, match }: PolicyFlags, model: Model): re
   return chosen;
 }
 
-/** How many policies withMatched() measures at most. */
+/** The largest number of policies that withMatched() measures. */
 export function policyCount(chosen: readonly Policy[], match: boolean): number {
   return chosen.length + (match ? MATCHED : 0);
 }
 
-/** Measures policies one after the other and, with `match`, fixed patterns that keep what learned types kept. */
+/** Measures policies one after another and, with `match`, fixed patterns that keep as much as learned types. */
 export async function withMatched<Result>(
   chosen: readonly Policy[], match: boolean, measure: (policy: Policy, n: number) => Promise<Result>,
   keptOf: (result: Result) => KeptOf,

@@ -1,6 +1,6 @@
 /**
- * Data parallelism over threads: each sequence of a batch goes to one worker; the parts are summed in the
- * order of sequences, so the weights are the same bit for bit on any number of threads.
+ * Data parallelism over threads. Each sequence of a batch goes to one worker, and the parts are summed in the order of
+ * the sequences, so that the weights are the same, bit for bit, on any number of threads.
  * @module
  */
 import { Worker } from 'node:worker_threads';
@@ -14,12 +14,12 @@ import type { TrainOptions } from '../train/options.ts';
 
 /** What the workers of a pool compute. */
 export interface PoolWork {
-  /** Whose gradients: computeGradients' or finetuneGradients'. */
+  /** Whether computeGradients() or finetuneGradients() computes the gradients. */
   readonly task: 'train' | 'finetune';
   readonly options: TrainOptions;
-  /** Shapes of the weights that have gradients, by name; their values come with every step. */
+  /** The shapes of the weights that have gradients, by name. Their values come with every step. */
   readonly trained: ReadonlyMap<string, readonly number[]>;
-  /** The other weights. On shared memory in float32 they are there once, whatever the number of threads. */
+  /** The other weights. In float32 on shared memory they exist only once, however many threads there are. */
   readonly frozen?: ReadonlyMap<string, NDArray>;
 }
 
@@ -31,7 +31,7 @@ interface Slice {
   readonly length: number;
 }
 
-/** What a worker is born with. */
+/** What a worker gets when it starts. */
 export interface PoolSetup extends Required<Omit<PoolWork, 'trained'>> {
   readonly layout: readonly Slice[];
   /** All trained weights, written by the main thread between steps. */
@@ -48,19 +48,19 @@ export interface PoolRequest {
   readonly window: Int32Array;
 }
 
-/** Its sums, or why there are none: the class of an error does not cross threads. */
+/** Its sums, or an error as plain data, since the class of an error does not cross threads. */
 export type PoolReply = { readonly sequence: number } & (
   | { readonly sums: Omit<Gradients, 'gradients'> }
   | { readonly error: { readonly name: string; readonly message: string; readonly stack: string } }
 );
 
-/** Workers that start with the first step; close the pool when done. */
+/** Starts its workers with the first step. Close it when done. */
 export class WorkerPool<Part extends Gradients> {
   readonly #setup: PoolSetup;
   readonly #count: number;
   #workers: Worker[] = [];
 
-  /** @param threads At most this many; a worker without a sequence would idle. */
+  /** @param threads The largest number of workers. There are never more than sequences. */
   constructor({ trained, frozen = new Map(), ...work }: PoolWork, threads: number) {
     let total = 0;
     const layout = [...trained].map(([name, shape]): Slice => {
@@ -74,7 +74,7 @@ export class WorkerPool<Part extends Gradients> {
     this.#count = Math.min(threads, work.options.batch);
   }
 
-  /** Computes a step's parts; each, when called, puts its gradients on `engine`. */
+  /** Computes the parts of a step. Each part, when called, puts its gradients on `engine`. */
   async parts(
     engine: Engine, config: ModelConfig, weights: Weights, windows: readonly Int32Array[], step: number,
   ): Promise<(() => Promise<Part>)[]> {
@@ -105,7 +105,7 @@ export class WorkerPool<Part extends Gradients> {
     return all;
   }
 
-  /** Ends the threads, amid a sequence if need be. */
+  /** Ends the threads, in the middle of a sequence if need be. */
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
@@ -119,7 +119,7 @@ function ask(worker: Worker, request: PoolRequest): Promise<PoolReply> {
     };
     const onMessage = (reply: PoolReply) => done(() => resolve(reply));
     const onError = (error: Error) => done(() => reject(error));
-    const onExit = (code: number) => onError(new Error(`a thread ended with code ${code} amid sequence ${request.sequence}`));
+    const onExit = (code: number) => onError(new Error(`a thread ended with code ${code} during sequence ${request.sequence}`));
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     worker.postMessage(request);
   });

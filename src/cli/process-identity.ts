@@ -1,19 +1,19 @@
 /**
- * Which process of which machine: enough to tell later whether it still runs.
+ * Identifies a process and its machine well enough to tell later whether it is still running.
  * @module
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-/** A process, as it names itself. What a system does not tell is left out. */
+/** A process as it identifies itself, without what the system does not tell. */
 export interface ProcessIdentity {
   readonly pid: number;
   readonly host: string;
-  /** Names the time since the machine was started last. */
+  /** An id that changes whenever the machine is restarted. */
   readonly boot?: string;
-  /** Process ids mean processes only within their namespace, such as a container. */
+  /** The namespace, such as a container, within which the process id is unique. */
   readonly namespace?: string;
-  /** When the process began, in ticks since then: a later process of the same id began later. */
+  /** When the process began, in ticks since the restart. A later process with the same id began later. */
   readonly began?: string;
 }
 
@@ -27,10 +27,10 @@ export function thisProcess(): ProcessIdentity {
   };
 }
 
-/** Whether a process still runs; `unknown` where it is of another machine or container, which cannot be asked. */
+/** Whether a process is still running; `unknown` if it is on another machine or in another container. */
 export function stateOf(other: ProcessIdentity, own: ProcessIdentity = thisProcess()): 'running' | 'ended' | 'unknown' {
   if (other.host !== own.host) return 'unknown';
-  if (other.boot && own.boot && other.boot !== own.boot) return 'ended'; // before the machine was started again
+  if (other.boot && own.boot && other.boot !== own.boot) return 'ended'; // the machine has been restarted since
   if (other.namespace !== own.namespace) return 'unknown';
   try {
     process.kill(other.pid, 0);
@@ -43,7 +43,7 @@ export function stateOf(other: ProcessIdentity, own: ProcessIdentity = thisProce
   return isAnother || now.state === 'Z' || now.state === 'X' ? 'ended' : 'running';
 }
 
-/** Of /proc/PID/stat: fields 3 and 22, behind the program's name, which may hold anything. */
+/** Fields 3 and 22 of /proc/PID/stat, which follow the program's name, in which anything may occur. */
 function statOf(pid: number): { state: string; began: string } {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

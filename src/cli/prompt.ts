@@ -1,5 +1,5 @@
 /**
- * The prompt of `generate`: from the command line, a file or stdin, and its tokens.
+ * Reads the prompt of `generate` from the command line, a file or stdin, and splits it into tokens.
  * @module
  */
 import { ValueError } from '../core/errors.ts';
@@ -10,16 +10,16 @@ import { createProgress, type Progress } from './terminal.ts';
 import { STDIN } from './text-files.ts';
 import { readDocuments } from './text.ts';
 
-/** Work that takes longer than this, in ms, draws a progress bar. */
+/** After how many ms of work a progress bar appears. */
 const PATIENCE = 1000;
 
 /**
- * The text of --prompt or --prompt-file. One newline at the end of a file, which editors put there, is no part of it.
+ * The text of --prompt or --prompt-file. One newline at the end of a file, as editors add it, is left out.
  *
  * @throws {UsageError} If there is none, or more than one.
  */
 export async function readPrompt({ prompt, promptFile }: { prompt?: string; promptFile?: string }): Promise<string> {
-  if (prompt !== undefined && promptFile !== undefined) throw new UsageError('--prompt and --prompt-file are both there: give one');
+  if (prompt !== undefined && promptFile !== undefined) throw new UsageError('--prompt and --prompt-file are both given: give only one');
   if (prompt === '') throw new UsageError('the prompt is empty: give --prompt at least one character');
   if (prompt !== undefined && prompt !== STDIN) return prompt;
   const path = promptFile ?? prompt;
@@ -31,7 +31,7 @@ export async function readPrompt({ prompt, promptFile }: { prompt?: string; prom
   return text;
 }
 
-/** A bar that is drawn once the work has taken long; finish() takes it away. */
+/** A progress bar that appears once the work has taken long. finish() removes it. */
 export function patientProgress(label: string): { update(done: number, total: number): void; finish(): void } {
   const begin = performance.now();
   let progress: Progress | undefined;
@@ -48,13 +48,15 @@ export function patientProgress(label: string): { update(done: number, total: nu
   };
 }
 
-/** The tokens that are fed for a prompt, with those that its tokenizer puts before it, and how many are its own. */
+/** The tokens of a prompt. */
 export interface PromptTokens {
+  /** The tokens to feed, including those that the tokenizer puts before the prompt. */
   readonly fed: Int32Array;
+  /** How many of them are the prompt's own. */
   readonly own: number;
 }
 
-/** Splits a prompt. */
+/** Splits a prompt into tokens. */
 export function tokensOf({ tokenizer }: Model, prompt: string): PromptTokens {
   const progress = patientProgress('split into tokens (characters)');
   try {

@@ -1,5 +1,5 @@
 /**
- * The files of `natsearch recall write`: read again, and told from other people's.
+ * Reads and recognises the files of `natsearch recall write`.
  * @module
  */
 import { join } from 'node:path';
@@ -9,12 +9,12 @@ import { readText } from '../files/files.ts';
 import type { OutFolder } from './out.ts';
 import { find } from './paths.ts';
 
-/** What is learnt from. */
+/** The text to train on. */
 export const TEXT_FILE = 'train.txt';
-/** What is asked about it. */
+/** The questions to ask. */
 export const QUESTIONS_FILE = 'questions.jsonl';
 
-/** What `recall write` writes: both files are recognised by every line of theirs. */
+/** The folder that `recall write` writes. Both files are recognised by all of their lines. */
 export const RECALL_FOLDER: OutFolder = {
   what: 'files of recall write',
   files: [TEXT_FILE, QUESTIONS_FILE],
@@ -25,7 +25,7 @@ export const RECALL_FOLDER: OutFolder = {
   },
 };
 
-/** How a document of recallText() ends, which is what it is there for. */
+/** How every document of recallText() ends. */
 const ENDING = /The (pass key|key of [a-z]+) is \d+\.$/;
 
 async function isRecallText(path: string): Promise<boolean> {
@@ -39,13 +39,13 @@ function areQuestions(path: string): Promise<boolean> {
   });
 }
 
-/** Reads questions.jsonl. @throws {FileFormatError} If a line is no question, or there is none. */
+/** Reads questions.jsonl. @throws {FileFormatError} If a line is not a question, or there is none. */
 export async function readQuestions(path: string): Promise<RecallDocument[]> {
   find(path, 'file', 'pass the questions.jsonl of `natsearch recall write`');
   const lines = (await readText(path)).split('\n').filter((line) => line !== '');
   if (lines.length === 0) throw new FileFormatError(`${path} is empty: write the file again with natsearch recall write`);
   return lines.map((line, n) => {
-    const damaged = new FileFormatError(`${path} line ${n + 1} is no question: write the file again with natsearch recall write`);
+    const damaged = new FileFormatError(`${path} line ${n + 1} is not a question: write the file again with natsearch recall write`);
     let value: Partial<RecallDocument> | null;
     try {
       value = JSON.parse(line) as Partial<RecallDocument> | null;

@@ -1,5 +1,5 @@
 /**
- * `natsearch recall`: pass keys in long filler, to learn from and to be asked about.
+ * `natsearch recall`: writes documents with pass keys in long filler, and asks a model about them.
  * @module
  */
 import { join } from 'node:path';
@@ -48,12 +48,12 @@ interface TestFlags extends PolicyFlags {
 
 /** Adds the command and its two parts. */
 export function registerRecall(program: Command): void {
-  const recall = program.command('recall').description('what a model still knows of what it read long ago');
+  const recall = program.command('recall').description('measure what a model still knows of what it read long ago');
   recall.command('write')
-    .description('write train.txt to learn from, and questions.jsonl that it does not hold')
+    .description('write train.txt to train on, and questions.jsonl about other documents')
     .requiredOption('--out <dir>', 'folder')
     .addOption(new Option('--kind <name>', 'one pass key, or names with keys').choices(['passkey', 'pairs']).default('passkey'))
-    .option('--documents <n>', 'documents to learn from', whole(1), 10_000)
+    .option('--documents <n>', 'documents to train on', whole(1), 10_000)
     .option('--tests <n>', 'questions', whole(1), 200)
     .option('--length <n>', 'characters of a document', whole(120), 480)
     .option('--pairs <n>', 'names in a document of pairs', whole(1), 4)
@@ -67,8 +67,8 @@ export function registerRecall(program: Command): void {
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
     .requiredOption('--questions <file>', 'questions.jsonl')
-    .option('--max-documents <n>', 'ask only the first n', whole(1))
-    .option('--step <n>', 'tokens fed at once; changes the time, not the answers', whole(1), 64)
+    .option('--max-documents <n>', 'ask only the first n questions', whole(1))
+    .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 64)
     .addOption(bosOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
@@ -82,8 +82,8 @@ async function write({ out, filler: paths, tests, force, json, ...options }: Wri
   const all = filler === undefined
     ? usage(() => recallDocuments({ ...options, documents }))
     : recallDocuments({ ...options, documents, filler });
-  const [learnt, asked] = [all.slice(tests), all.slice(0, tests)];
-  const text = recallText(learnt);
+  const [learned, asked] = [all.slice(tests), all.slice(0, tests)];
+  const text = recallText(learned);
   const close = await openOut(out, RECALL_FOLDER, force);
   try {
     const questions = asked.map((each) => `${JSON.stringify(each)}\n`).join('');
@@ -93,7 +93,7 @@ async function write({ out, filler: paths, tests, force, json, ...options }: Wri
   }
   process.stdout.write(json
     ? `${JSON.stringify({ out, ...options, tests, characters: text.length })}\n`
-    : `${formatCount(learnt.length)} documents in ${join(out, TEXT_FILE)}, ${tests} questions in ${join(out, QUESTIONS_FILE)}\n`);
+    : `${formatCount(learned.length)} documents in ${join(out, TEXT_FILE)}, ${tests} questions in ${join(out, QUESTIONS_FILE)}\n`);
 }
 
 async function test(flags: TestFlags): Promise<void> {

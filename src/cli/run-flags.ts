@@ -1,5 +1,5 @@
 /**
- * What `train` and `finetune` have in common before they begin: flags, and the run that --resume goes on with.
+ * What `train` and `finetune` share before they begin: flags, and the run that --resume continues.
  * @module
  */
 import { availableParallelism } from 'node:os';
@@ -16,7 +16,7 @@ import { EXTENDING } from './pace.ts';
 import { TEXT_HELP } from './text-files.ts';
 import { type ValidationFlags, validationOptions } from './validation.ts';
 
-/** The options of both commands as parsed. */
+/** The parsed options that both commands have. */
 export interface RunFlags extends ValidationFlags {
   bos: boolean;
   out: string;
@@ -37,29 +37,29 @@ export interface RunFlags extends ValidationFlags {
   json: boolean;
 }
 
-/** Adds the options that say what is read and where the result goes. */
+/** Adds the options that say what to read and where to write. */
 export function addPlaceOptions(command: Command, out: string): Command {
   return command
     .requiredOption('--text <path...>', TEXT_HELP)
     .requiredOption('--out <dir>', `folder for ${out}, the checkpoint and the log`)
-    .option('--resume', 'go on from the checkpoint in --out; --steps, --save-every, --threads and --validation may be others', false)
+    .option('--resume', 'continue from the checkpoint in --out; only --steps, --save-every, --threads and --validation may change', false)
     .addOption(forceOption());
 }
 
-/** Adds the options that say how a run goes on from step to step. */
+/** Adds the options that say how a run proceeds from step to step. */
 export function addRunOptions(
   command: Command, d: Omit<TrainOptions, 'context'>, seeded: string, threads: string,
 ): Command {
   command
     .option('--chunk <tokens>', 'C: tokens that share one type', whole(1), 1)
-    .option('--temperature <tau>', 'of the Gumbel-softmax', positive, 1)
+    .option('--temperature <tau>', 'temperature of the Gumbel-softmax', positive, 1)
     .option('--batch <n>', 'sequences per step', whole(1), d.batch)
-    .option('--steps <n>', 'steps in all; with --resume, more than before extend a run (see below)', whole(1), d.steps)
+    .option('--steps <n>', 'steps in all; with --resume, more than before extends the run (see below)', whole(1), d.steps)
     .option('--lr <rate>', 'peak learning rate', positive, d.learningRate)
     .option('--min-lr <rate>', 'learning rate at the end', notNegative, d.minLearningRate)
     .option('--warmup <steps>', 'steps of linear warm-up', whole(0), d.warmup)
     .option('--clip <norm>', 'largest global norm of the gradient', positive, d.clip)
-    .addOption(new Option('--mask-gradient <rule>', 'how hidden keys weigh').choices(['bounded', 'exact']).default(d.rule))
+    .addOption(new Option('--mask-gradient <rule>', 'how hidden keys weigh in the gradient of the types').choices(['bounded', 'exact']).default(d.rule))
     .option('--seed <n>', `the same seed gives the same ${seeded}, bit for bit`, whole(0), d.seed)
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
     .option('--threads <n>', threads, whole(1), availableParallelism())
@@ -71,7 +71,7 @@ export function addRunOptions(
   return command;
 }
 
-/** What the flags say of the options that both trainers take. */
+/** The options for both trainers that the flags determine. */
 export function scheduleOf(
   { seed, steps, batch, lr, minLr, warmup, clip, maskGradient }: RunFlags,
 ): Pick<TrainOptions, 'seed' | 'steps' | 'batch' | 'learningRate' | 'minLearningRate' | 'warmup' | 'clip' | 'rule'> {
@@ -81,11 +81,11 @@ export function scheduleOf(
 }
 
 /**
- * The run to go on with, or a refusal to overwrite one.
+ * The run to resume, or undefined to start one; refuses to overwrite a run.
  *
- * @param what A run of this command, for people.
- * @param file Its state file within --out.
- * @param load Reads that.
+ * @param what What to call a run of this command in messages.
+ * @param file Its state file in --out.
+ * @param load Reads the state file.
  */
 export async function savedRun<Saved extends { readonly sealed: boolean }>(
   { out, resume, force }: RunFlags, what: string, file: string, load: (folder: string) => Promise<Saved>,
@@ -94,7 +94,7 @@ export async function savedRun<Saved extends { readonly sealed: boolean }>(
   const exists = await fileExists(path);
   if (!resume) {
     if (!exists || force) return undefined;
-    throw new ValueError(`${out} already holds a ${what}: go on with --resume, choose another --out, or start over with --force`);
+    throw new ValueError(`${out} already holds a ${what}: continue it with --resume, choose another --out, or start over with --force`);
   }
   if (!exists) throw new ValueError(`${out} has no ${file} to resume from: start without --resume`);
   const saved = await load(out);

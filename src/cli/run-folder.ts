@@ -1,5 +1,5 @@
 /**
- * The folder of a run of `train` or `finetune`, told from other folders.
+ * Recognises the folder of a run of `train` or `finetune`.
  * @module
  */
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ import { LOG_FILE } from '../train/checkpoint.ts';
 import type { OutFolder } from './out.ts';
 
 /**
- * What a run writes.
+ * The folder that a run writes.
  *
- * @param files The state file first: it makes the folder that of a run, which is then read and checked.
+ * @param files The files of the run, beginning with the state file, by which the folder is recognised.
  */
 export function runFolder(what: string, files: readonly string[]): OutFolder {
   return {
@@ -20,7 +20,7 @@ export function runFolder(what: string, files: readonly string[]): OutFolder {
   };
 }
 
-/** Whether each line is a step's report: the log of a run that ended before its first checkpoint. */
+/** Whether each line is the report of a step, as in the log of a run that ended before its first checkpoint. */
 async function isLog(path: string): Promise<boolean> {
   const lines = (await readText(path)).split('\n').filter((line) => line !== '');
   return lines.every((line) => {

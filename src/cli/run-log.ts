@@ -1,13 +1,13 @@
 /**
- * The log of a run of `train` or `finetune`, a JSON line per step. It goes with the checkpoint beside it: a run that
- * starts over touches neither before it has a checkpoint of its own.
+ * The log of a run of `train` or `finetune`, with one line of JSON per step. It belongs to the checkpoint beside it: a
+ * run that starts over replaces neither until it has a checkpoint of its own.
  * @module
  */
 import { join } from 'node:path';
 import { appendText, writeFileAtomic } from '../files/files.ts';
 import { LOG_FILE } from '../train/checkpoint.ts';
 
-/** Where the steps of a run are told. */
+/** Writes the steps of a run to its log. */
 export class RunLog {
   readonly #path: string;
   /** Lines that wait for the first checkpoint. */
@@ -21,7 +21,7 @@ export class RunLog {
   /**
    * Begins the log of the run in `folder`.
    *
-   * @param lines Of the steps that the run has behind it.
+   * @param lines The lines of the steps already done.
    * @param overOther Whether the checkpoint in the folder is that of another run, which this one will replace.
    */
   static async open(folder: string, lines: readonly object[], overOther: boolean): Promise<RunLog> {
@@ -37,7 +37,7 @@ export class RunLog {
     else await appendText(this.#path, lineOf(step));
   }
 
-  /** To be called after each checkpoint. */
+  /** Must be called after each checkpoint. */
   async saved(): Promise<void> {
     if (!this.#waiting) return;
     await writeFileAtomic(this.#path, this.#waiting.join(''));

@@ -1,5 +1,5 @@
 /**
- * The steps of `train` and `finetune`: progress, log, checkpoints, validation, and what an interrupted run leaves.
+ * Runs the steps of `train` and `finetune`, with progress, log, checkpoints and validation, and saves interrupted runs.
  * @module
  */
 import { StoppedError } from '../core/errors.ts';
@@ -22,25 +22,25 @@ interface Steps<Report> {
 
 /** One command's run. */
 interface Run<Report, Saved> {
-  /** What the progress bar calls it, and what is done once it is through. */
+  /** The label of the progress bar, and the verb in the message at the end. */
   readonly words: { readonly label: string; readonly done: string };
   readonly steps: Steps<Report>;
   readonly log: RunLog;
   readonly validation: ValidationPlan | undefined;
-  /** The log's last line, of a run that goes on. */
+  /** The last line of the log, if the run is resumed. */
   readonly last: object | undefined;
   /** Writes a checkpoint. */
   save(): Promise<Saved>;
   /** The line beside the progress bar. */
   line(report: Report, meter: Meter): string;
-  /** What to say and print, once more, of the last checkpoint. */
+  /** What to add to the messages at the end about the last checkpoint. */
   result?(saved: Saved): { readonly text: string; readonly json: object };
 }
 
 /**
- * Steps to the end.
+ * Does all steps.
  *
- * @throws {StoppedError} On Ctrl-C, once what was done is saved.
+ * @throws {StoppedError} On Ctrl-C, after saving what was done.
  */
 export async function runSteps<Report extends { readonly step: number }, Saved>(
   flags: RunFlags, run: Run<Report, Saved>,
@@ -85,7 +85,7 @@ export async function runSteps<Report extends { readonly step: number }, Saved>(
     progress.finish();
     if (!(error instanceof StoppedError)) throw error;
     await save();
-    throw new StoppedError(`${error.message}; saved in ${flags.out}: go on with the same command and --resume`, { cause: error.cause });
+    throw new StoppedError(`${error.message}; saved in ${flags.out}: continue with the same command and --resume`, { cause: error.cause });
   } finally {
     interrupt.dispose();
   }

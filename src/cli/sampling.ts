@@ -1,5 +1,5 @@
 /**
- * The flags that say how to sample, shared by `generate` and `chat`, and what the model's generation_config.json adds.
+ * The flags for sampling that `generate` and `chat` share, and what the model's generation_config.json adds to them.
  * @module
  */
 import { type Command, InvalidArgumentError } from 'commander';
@@ -10,7 +10,7 @@ import type { Model } from '../model/model.ts';
 import { usage } from './errors.ts';
 import { notNegative, policy, policyHelp, positive, whole } from './options.ts';
 
-/** What commander makes of the flags; undefined where the user gave none. */
+/** The flags as commander parses them; undefined if not given. */
 export interface SamplingFlags {
   readonly maxNewTokens?: number;
   readonly temperature?: number;
@@ -24,10 +24,10 @@ export interface SamplingFlags {
   readonly prefillStep?: number;
 }
 
-/** What holds where neither the user nor the model's files say anything. */
+/** The defaults if neither the user nor the model's files say anything. */
 const OTHERWISE = { maxNewTokens: 256, temperature: 0.8 };
 
-/** A number above `least`, or from it on, to 1. */
+/** Parses a number up to 1, either above 0 or from 0 on. */
 function upToOne(above: boolean): (text: string) => number {
   return (text) => {
     const value = notNegative(text);
@@ -38,7 +38,7 @@ function upToOne(above: boolean): (text: string) => number {
   };
 }
 
-/** One more text at which to end. */
+/** Adds one more text at which to stop. */
 function stopTexts(text: string, previous: readonly string[] = []): readonly string[] {
   if (text === '') throw new InvalidArgumentError('It must be a text of at least one character.');
   return [...previous, text];
@@ -47,20 +47,20 @@ function stopTexts(text: string, previous: readonly string[] = []): readonly str
 /** Adds the flags. */
 export function addSamplingOptions(command: Command): Command {
   return command
-    .option('--max-new-tokens <n>', `most tokens to make (default: *, or ${OTHERWISE.maxNewTokens})`, whole(1))
-    .option('--temperature <t>', `0 picks the likeliest token (default: *, or ${OTHERWISE.temperature})`, notNegative)
-    .option('--top-k <k>', 'sample among the k likeliest tokens (default: *, or all)', whole(1))
-    .option('--top-p <p>', 'sample among the fewest likeliest tokens with this probability (default: *, or 1)', upToOne(true))
-    .option('--min-p <p>', 'sample among tokens this likely, as a share of the likeliest (default: *, or 0)', upToOne(false))
-    .option('--repetition-penalty <x>', 'make tokens that were there less likely by this factor (default: *, or 1)', positive)
-    .option('--stop <text...>', 'texts at which to end; they are not printed (default: *, or none)', stopTexts)
-    .option('--seed <n>', 'names the random stream', whole(0), 0)
+    .option('--max-new-tokens <n>', `most tokens to generate (default: *, or ${OTHERWISE.maxNewTokens})`, whole(1))
+    .option('--temperature <t>', `0 always takes the most likely token (default: *, or ${OTHERWISE.temperature})`, notNegative)
+    .option('--top-k <k>', 'sample among the k most likely tokens (default: *, or all)', whole(1))
+    .option('--top-p <p>', 'sample among the fewest most likely tokens that together have this probability (default: *, or 1)', upToOne(true))
+    .option('--min-p <p>', 'sample among tokens at least this likely relative to the most likely one (default: *, or 0)', upToOne(false))
+    .option('--repetition-penalty <x>', 'make tokens that have occurred less likely by this factor (default: *, or 1)', positive)
+    .option('--stop <text...>', 'texts at which to stop; they are not printed (default: *, or none)', stopTexts)
+    .option('--seed <n>', 'seed of the random numbers', whole(0), 0)
     .option('--policy <p>', 'what the cache keeps, one of those below (default: as trained)', policy)
-    .option('--prefill-step <n>', 'prompt tokens to read at once (default: as the engine likes)', whole(1))
+    .option('--prefill-step <n>', 'prompt tokens to read at once; affects speed, never results (default: chosen by the engine)', whole(1))
     .addHelpText('after', `\n* what the model's generation_config.json says, if there is one\n${policyHelp()}`);
 }
 
-/** The options for the library, and what they take from generation_config.json, said on stderr. */
+/** The options for the library. Writes to stderr what they take from generation_config.json. */
 export function samplingOptions(flags: SamplingFlags, { generationDefaults }: Model): GenerateOptions {
   const { maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, seed, policy, prefillStep } = flags;
   const given = Object.fromEntries(
@@ -76,7 +76,7 @@ export function samplingOptions(flags: SamplingFlags, { generationDefaults }: Mo
   };
 }
 
-/** What the file decides, and what it asks for in vain. */
+/** Notes on what the file decides, and on what it requests without effect. */
 function notesOn(given: GenerateOptions, file: GenerationDefaults | undefined): string[] {
   if (!file) return [];
   const names = {

@@ -1,5 +1,5 @@
 /**
- * Ctrl-C, SIGTERM and SIGHUP, which a closed terminal sends: commands stop cleanly, and always with a line.
+ * Stops commands cleanly, and always with a line, on Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends.
  * @module
  */
 import { constants } from 'node:os';
@@ -7,25 +7,28 @@ import { basename } from 'node:path';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** A closed terminal sends SIGHUP twice, and npm passes on the Ctrl-C that the terminal has sent already; in ms. */
+/**
+ * Signals within this many ms count as one: a closed terminal sends SIGHUP twice, and npm passes on the Ctrl-C that the
+ * terminal has already sent.
+ */
 const TOGETHER = 500;
 
 /** Turns signals into an AbortSignal. */
 export interface Interrupt {
-  /** Aborts at the first signal; process.exitCode is then 128 + its number. */
+  /** Aborts at the first signal, which also sets process.exitCode to 128 + its number. */
   readonly signal: AbortSignal;
-  /** Gives the signals back to the process. */
+  /** Stops listening. */
   dispose(): void;
 }
 
 let listeners = 0;
 
-/** Node forgets that nohup told the process to ignore SIGHUP. */
+/** Whether nohup started the process, whose request to ignore SIGHUP Node loses. */
 const ignoresHangup = (): boolean => basename(process.env['_'] ?? '') === 'nohup';
 
 /**
- * The first SIGINT, SIGTERM or SIGHUP aborts, so that work can stop cleanly; a later SIGINT or SIGTERM ends the process
- * at once. A second SIGHUP does not: the terminal is gone, and nobody is impatient.
+ * Aborts at the first SIGINT, SIGTERM or SIGHUP, so that work can stop cleanly. A later SIGINT or SIGTERM ends the
+ * process at once. A second SIGHUP does not, as the terminal has gone and nobody is waiting.
  */
 export function interruptSignal(): Interrupt {
   const controller = new AbortController();
@@ -42,7 +45,7 @@ export function interruptSignal(): Interrupt {
   return { signal: controller.signal, dispose: onSignals(listen) };
 }
 
-/** Hands every signal to `listen`; the function that is returned gives them back to the process. */
+/** Passes every signal to `listen`, until the function that is returned is called. */
 function onSignals(listen: (name: NodeJS.Signals) => void): () => void {
   for (const name of SIGNALS) process.on(name, listen);
   listeners++;
@@ -53,8 +56,8 @@ function onSignals(listen: (name: NodeJS.Signals) => void): () => void {
 }
 
 /**
- * For a conversation, which goes on after Ctrl-C: `onInterrupt` is called for every one, `onEnd` for the signals that
- * end it. The function that is returned gives the signals back.
+ * Listens for a conversation, which continues after Ctrl-C. Calls `onInterrupt` at every Ctrl-C and `onEnd` at the
+ * other signals, until the function that is returned is called.
  */
 export function conversationSignals(onInterrupt: () => void, onEnd: (name: NodeJS.Signals) => void): () => void {
   let last = -Infinity;
@@ -67,7 +70,7 @@ export function conversationSignals(onInterrupt: () => void, onEnd: (name: NodeJ
   });
 }
 
-/** While no command listens, as before its work has begun: a signal ends the process with a line. */
+/** Makes signals end the process with a line as long as no command listens, such as before its work has begun. */
 export function endOnSignals(): void {
   for (const name of SIGNALS) {
     process.on(name, () => {
@@ -79,8 +82,8 @@ export function endOnSignals(): void {
 }
 
 /**
- * Ends the process at once. Node waits for the calls to the system that are under way, which may be for ever where they
- * wait for a pipe's other end: then the signal itself ends the process, of which a shell makes the same exit code.
+ * Ends the process at once. Node would wait for system calls that are under way, perhaps for ever if they wait for the
+ * other end of a pipe. In that case the signal itself ends the process, from which a shell makes the same exit code.
  */
 function end(name: NodeJS.Signals): never {
   const code = 128 + constants.signals[name];

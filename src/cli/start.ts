@@ -1,5 +1,5 @@
 /**
- * `natsearch start`: what the shipped model keeps of a book, and what forgetting the rest costs.
+ * `natsearch start`: shows what the shipped model keeps of a book, and what forgetting the rest costs.
  * @module
  */
 import type { Command } from 'commander';
@@ -23,9 +23,9 @@ import { tokensOf } from './prompt.ts';
 import { readDocuments } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
 
-/** Characters of the passage that are shown, and those that the continuation starts from. */
+/** How many characters of the passage to show, and how many to continue from. */
 const [SHOWN, PROMPT] = [1200, 200];
-/** Tokens fed at once: the outputs do not depend on it, the time does. */
+/** Tokens fed at once. Affects speed, never results. */
 const STEP = 32;
 
 interface Flags {
@@ -49,11 +49,11 @@ interface Row {
 export function registerStart(program: Command): void {
   const command = program.command('start');
   command
-    .description('read a passage through the evicting cache, show what it keeps, and go on writing')
+    .description('read a passage through the evicting cache, show what it keeps, and continue the text')
     .option('--model <dir>', 'model folder', shipped('models/nats'))
-    .option('--dense <dir>', 'its dense twin, to compare with', shipped('models/full'))
+    .option('--dense <dir>', 'its dense twin, for comparison', shipped('models/full'))
     .option('--text <path...>', TEXT_HELP, [shipped('examples/moby-dick.txt')])
-    .option('--context <n>', 'tokens after which a fresh cache starts (default: as trained)', whole(1))
+    .option('--context <n>', 'tokens after which a new cache begins (default: as trained)', whole(1))
     .option('--max-new-tokens <n>', 'length of the continuation', whole(1), 300)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
     .addOption(gpuOption())
@@ -79,7 +79,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
     const reading = await read(model, dense, tokens, context, flags, interrupt.signal);
     for (const part of describe(model, text, reading)) say(part);
     const prompt = promptOf(text);
-    say(`\n${heading('The model goes on')}\n${colours(process.stdout).dim(printable(prompt, process.stdout))}`);
+    say(`\n${heading('The model continues')}\n${colours(process.stdout).dim(printable(prompt, process.stdout))}`);
     const continuation = await continueText(
       model, tokensOf(model, prompt),
       { maxNewTokens: flags.maxNewTokens, seed: flags.seed, temperature: 0.7, topK: 40, signal: interrupt.signal },
@@ -104,7 +104,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
   }
 }
 
-/** What reading the passage gave. */
+/** The results of reading the passage. */
 interface Reading {
   /** The model with its own policy, with a full cache, and its dense twin. */
   readonly rows: readonly Row[];
@@ -144,7 +144,7 @@ async function read(
   return { rows, types, shown: types.mostVaried(Math.min(SHOWN, tokens.length)) };
 }
 
-/** The last PROMPT characters, from a word's beginning. */
+/** About the last PROMPT characters, from the beginning of a word. */
 function promptOf(text: string): string {
   const characters = Array.from(text.trimEnd());
   const end = characters.slice(-PROMPT).join('');
@@ -170,7 +170,7 @@ function* describe(model: Model, text: string, { rows, types, shown }: Reading):
   yield formatPassage(typedCharacters(model.tokenizer, text, ofHead, SHOWN), process.stdout);
 }
 
-/** Live entries and resident bytes of each head against the full cache. */
+/** The live entries and resident bytes of each head, compared with a full cache. */
 function cacheTable(own: Evaluation): string {
   const row = (name: string, entries: number, bytes: number, heads: number) => [
     name, formatCount(entries), formatCount(heads * own.fullEntries), formatShare(entries / (heads * own.fullEntries)),

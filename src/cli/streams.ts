@@ -1,6 +1,6 @@
 /**
- * What happens when stdout or stderr can no longer be written: never a stack, and never the end of work that is saved
- * elsewhere.
+ * Handles the case that stdout or stderr can no longer be written. It never prints a stack, and never ends work whose
+ * results are saved elsewhere.
  * @module
  */
 import { closeSync } from 'node:fs';
@@ -13,12 +13,13 @@ const REASONS: Readonly<Record<string, string>> = {
   EFBIG: 'the file would be larger than allowed',
   EIO: 'the terminal or the device is gone',
   EBADF: 'it is not open for writing',
-  EAGAIN: 'it takes no more for now',
+  EAGAIN: 'it accepts no more for now',
 };
 
 /**
- * A reader of stdout may leave early, as in `natsearch ... | head`: that ends the process quietly. Any other error
- * there loses results: one line, exit code 1. What stderr cannot show is progress, and a training goes on without it.
+ * Handles errors on stdout and stderr. If a reader of stdout leaves early, as in `natsearch ... | head`, the process
+ * ends quietly. Any other error there loses results, which gives one line and exit code 1. Errors on stderr are
+ * ignored, as they only lose progress, without which training can continue.
  */
 export function guardStreams(): void {
   process.stderr.on('error', () => undefined);
@@ -27,7 +28,7 @@ export function guardStreams(): void {
     process.stderr.write(`natsearch: ${cannotWriteResults(error)}\n`);
     process.exit(Number(process.exitCode) || 1);
   });
-  // Node restores the terminal at the end, and aborts where it is gone by then: it leaves closed files alone.
+  // At exit, Node restores the terminal and aborts if it has gone. Closing the file makes Node leave it alone.
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   process.on('exit', () => {
     for (const fd of terminals) if (!isatty(fd)) close(fd);
@@ -38,7 +39,7 @@ function close(fd: number): void {
   try {
     closeSync(fd);
   } catch {
-    // It was closed.
+    // It was closed already.
   }
 }
 

@@ -1,13 +1,12 @@
 /**
- * What the commands share on a terminal: colour, numbers, tables, a progress bar.
- * Results go to stdout, everything here that moves goes to stderr.
+ * What the commands need on a terminal: colours, numbers, tables, and a progress bar, which goes to stderr.
  * @module
  */
 import pc from 'picocolors';
 
 export { type Interrupt, interruptSignal } from './signals.ts';
 
-const CONTROLS = /[^\P{Cc}\n\t]/gu; // Cc without newline and tab
+const CONTROLS = /[^\P{Cc}\n\t]/gu; // control characters except newline and tab
 const ESCAPES = /\u001b\[[0-9;]*m/g;
 
 /** Where text goes: process.stdout, process.stderr, or a stand-in. */
@@ -17,7 +16,7 @@ export interface Output {
   write(text: string): unknown;
 }
 
-/** Colour only if `stream` is a terminal that has some and NO_COLOR (no-color.org) is unset or empty. */
+/** Whether `stream` is a terminal with colours, and NO_COLOR (no-color.org) is unset or empty. */
 export function wantsColour(stream: Output): boolean {
   return Boolean(stream.isTTY) && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
 }
@@ -27,12 +26,12 @@ export function colours(stream: Output): ReturnType<typeof pc.createColors> {
   return pc.createColors(wantsColour(stream));
 }
 
-/** What a model wrote, safe for `stream`: on a terminal, control characters become dots instead of commands. */
+/** Makes a model's text safe for `stream`: for a terminal, control characters become dots. */
 export function printable(text: string, stream: Output): string {
   return stream.isTTY ? text.replace(CONTROLS, '\u00b7') : text;
 }
 
-/** 59 s, 4 min 05 s, 2 h 07 min. */
+/** Such as 59 s, 4 min 05 s, 2 h 07 min. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
   if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
@@ -55,22 +54,22 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
 }
 
-/** 12,345 */
+/** Such as 12,345. */
 export function formatCount(n: number): string {
   return Math.round(n).toLocaleString('en-US');
 }
 
-/** 0.1234 -> 12.3% */
+/** Such as 12.3% for 0.1234. */
 export function formatShare(share: number): string {
   return `${(100 * share).toFixed(1)}%`;
 }
 
-/** Shares of GLOBAL, LOCAL and WINDOW -> G 12% L 3% W 85% */
+/** The shares of GLOBAL, LOCAL and WINDOW, such as G 12% L 3% W 85%. */
 export function formatTypes(shares: readonly number[]): string {
   return shares.map((share, type) => `${'GLW'[type]} ${(100 * share).toFixed(0)}%`).join(' ');
 }
 
-/** Characters that `text` takes on screen: escape sequences take none. */
+/** How many columns `text` takes on the screen, where escape sequences take none. */
 function widthOf(text: string): number {
   return [...text.replace(ESCAPES, '')].length;
 }
@@ -98,15 +97,17 @@ export function table(
   return [row(headers), rule, ...rows.map(row)].join('\n');
 }
 
-/** A progress bar, or a line now and then where nothing can be redrawn. */
+/** A progress bar, or where nothing can be redrawn, an occasional line. */
 export interface Progress {
-  /** `done` of `total`, if that is known; `extra` is shown beside it. */
+  /** Shows how much is done, with `extra` beside it. */
   update(done: number, extra?: string): void;
-  /** Takes the bar away and leaves `message`, if any. */
+  /** Removes the bar, and leaves `message` if there is one. */
   finish(message?: string): void;
 }
 
-/** Starts a progress bar on `stream`, or a count without `total`; the time left is reckoned from the first update. */
+/**
+ * Starts a progress bar on `stream`, or without `total` a count. The time left is estimated from the first update on.
+ */
 export function createProgress(
   { stream = process.stderr, label, total }: { stream?: Output; label: string; total?: number },
 ): Progress {

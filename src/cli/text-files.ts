@@ -1,5 +1,6 @@
 /**
- * Which files --text PATH... means: files, the .txt and .md files in folders and those below them, `-` for stdin.
+ * Finds the files that --text PATH... stands for: files, all .txt and .md files in folders and below, and `-` for
+ * stdin.
  * @module
  */
 import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
@@ -8,8 +9,8 @@ import { StorageError, ValueError } from '../core/errors.ts';
 import { UsageError } from './errors.ts';
 import { find } from './paths.ts';
 
-/** What --text and its like take, for --help. */
-export const TEXT_HELP = 'text files, folders with .txt and .md files in them or below, or - for stdin';
+/** What --text and similar options accept, for --help. */
+export const TEXT_HELP = 'text files, folders with .txt and .md files in or below them, or - for stdin';
 
 /** The name of stdin on the command line. */
 export const STDIN = '-';
@@ -21,22 +22,22 @@ const TEXT = /\.(txt|md)$/i;
 export interface TextFile {
   /** `-` for stdin. */
   readonly path: string;
-  /** Bytes; undefined for stdin, pipes and devices. */
+  /** In bytes; undefined for stdin, pipes and devices. */
   readonly size: number | undefined;
-  /** Whether the user named it, and not a folder above it: then it must not be empty. */
+  /** Whether the user named the file itself, not a folder above it. Then it must not be empty. */
   readonly named: boolean;
 }
 
 /**
- * The texts under `paths`, in the order given, those of a folder sorted by path. Nothing is read. Hidden files and
- * folders below a folder are left out, and so is a folder that a link leads to a second time.
+ * Lists the texts under `paths` without reading them, in the order given, with those of a folder sorted by path. Hidden
+ * files and folders below a folder are left out, and so is a folder that a link leads to a second time.
  *
  * @throws {StorageError} If a path does not exist or cannot be read.
- * @throws {ValueError} If a file named here is empty, a folder holds no text, or stdin is named twice.
+ * @throws {ValueError} If a file in `paths` is empty, a folder holds no text, or stdin is named twice.
  */
 export function listTexts(paths: readonly string[]): TextFile[] {
   if (paths.length === 0) throw new ValueError(`no text was given: ${REMEDY}`);
-  if (paths.filter((path) => path === STDIN).length > 1) throw new UsageError('stdin (-) is named twice: it can be read once');
+  if (paths.filter((path) => path === STDIN).length > 1) throw new UsageError('stdin (-) is named twice: it can be read only once');
   return paths.flatMap((path) => {
     if (path === STDIN) return [{ path, size: undefined, named: true }];
     const found = find(path, 'file or folder', REMEDY);
@@ -46,7 +47,7 @@ export function listTexts(paths: readonly string[]): TextFile[] {
   });
 }
 
-/** The refusal of a file without text. */
+/** The error for a file without text. */
 export function isEmpty(path: string): ValueError {
   return new ValueError(`${path === STDIN ? 'stdin' : path} is empty: pass files with text in them`);
 }
@@ -64,7 +65,6 @@ function textsBelow(folder: string): TextFile[] {
   throw new ValueError(`the folder ${folder} has ${files.length} .txt or .md files and no text in them: ${REMEDY}`);
 }
 
-/** What a text below a folder is. */
 function look(path: string): Stats {
   try {
     return statSync(path);
@@ -85,7 +85,7 @@ function walk(folder: string, below: string, seen: Set<string>, names: string[])
   } catch (error) {
     throw new StorageError(`cannot read ${here} (${(error as NodeJS.ErrnoException).code}): check its permissions`);
   }
-  // Real folders first: then what a link leads to a second time is the link's.
+  // Visits real folders first, so that of two ways to a folder the one through a link is left out.
   for (const entry of entries.sort((a, b) => Number(a.isSymbolicLink()) - Number(b.isSymbolicLink()))) {
     if (entry.name.startsWith('.')) continue;
     const name = join(below, entry.name);
@@ -99,7 +99,7 @@ function leadsToFolder(path: string): boolean {
   try {
     return statSync(path).isDirectory();
   } catch {
-    return false; // a link to nothing, or to itself; if it is named like a text, it is refused when it is looked at
+    return false; // a link to nothing or to itself, which look() refuses later if it is named like a text
   }
 }
 

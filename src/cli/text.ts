@@ -1,5 +1,5 @@
 /**
- * Reads the texts of --text PATH... as a stream: no file is ever held whole, unless its text is wanted whole.
+ * Reads the texts of --text PATH... as a stream. No file is ever in memory as a whole, unless its whole text is wanted.
  * @module
  */
 import { constants } from 'node:buffer';
@@ -16,25 +16,25 @@ import { createProgress, type Progress } from './terminal.ts';
 import { isEmpty, listTexts, STDIN, type TextFile } from './text-files.ts';
 import { Utf8Decoder } from './utf8.ts';
 
-/** Bytes read at once. */
+/** How many bytes to read at once. */
 const CHUNK = 1 << 18;
-/** Reading that takes longer than this, in ms, draws a progress bar. */
+/** After how many ms of reading a progress bar appears. */
 const PATIENCE = 1000;
 
-/** How texts are read. */
+/** Options of readTokens(). */
 export interface ReadOptions {
-  /** Stop after so many tokens, and read no more than they need. */
+  /** Stop after this many tokens, and read no more than they need. */
   readonly maxTokens?: number;
-  /** Leave out what stands before the first document and after the last. */
+  /** Leave out the tokens before the first document and after the last. */
   readonly bare?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /**
- * The tokens of the texts under `paths`, a document each. Long reading draws a progress bar.
+ * The tokens of the texts under `paths`, each of which is a document. A progress bar appears if reading takes long.
  *
  * @throws {StorageError} If a path does not exist or cannot be read.
- * @throws {ValueError} If a file named here is empty, or a folder holds no text.
+ * @throws {ValueError} If a file in `paths` is empty, or a folder holds no text.
  * @throws {FileFormatError} If a file is not UTF-8.
  * @throws {StoppedError} If `signal` aborts.
  */
@@ -54,7 +54,11 @@ export async function readTokens(
   }
 }
 
-/** The documents under `paths`, whole; refused like readTokens(), and if they are longer than a string can be. */
+/**
+ * The documents under `paths` as strings.
+ *
+ * @throws {ValueError} If they are longer than a string can be; further as readTokens() does.
+ */
 export async function readDocuments(paths: readonly string[], signal?: AbortSignal): Promise<string[]> {
   const files = listTexts(paths);
   const meter = new ReadMeter(files);
@@ -79,7 +83,7 @@ export async function readDocuments(paths: readonly string[], signal?: AbortSign
   return documents;
 }
 
-/** The texts under `paths` as one of any length, a line's end between documents; refused like readTokens(). */
+/** The texts under `paths` as one text of any length, separated by newlines. It throws as readTokens() does. */
 export async function readPaged(paths: readonly string[]): Promise<PagedText> {
   const files = listTexts(paths);
   const meter = new ReadMeter(files);
@@ -100,7 +104,7 @@ export async function readPaged(paths: readonly string[]): Promise<PagedText> {
   return text;
 }
 
-/** Paths for a message: the first, and how many more. */
+/** Paths as in messages: the first, and how many more. */
 export function listed([first, ...more]: readonly string[]): string {
   const name = first === STDIN ? 'stdin' : first;
   return more.length === 0 ? name : `${name} and ${more.length} more`;
@@ -142,13 +146,13 @@ async function* chunksOf(path: string, signal?: AbortSignal): AsyncGenerator<Uin
   }
 }
 
-/** Node waits for a pipe's other end in a call that nothing interrupts, unless the pipe is opened as a socket is. */
+/** Opens pipes as sockets, because Node would otherwise wait for the other end in a call that nothing interrupts. */
 function openStream(path: string): Readable {
   if (!statSync(path).isFIFO()) return createReadStream(path, { highWaterMark: CHUNK });
   return new Socket({ fd: openSync(path, flags.O_RDONLY | flags.O_NONBLOCK), readable: true, writable: false });
 }
 
-/** A progress bar for reading that turns out to be long. */
+/** A progress bar that appears if reading turns out to take long. */
 class ReadMeter {
   readonly #begin = performance.now();
   readonly #total: number | undefined;
@@ -166,7 +170,7 @@ class ReadMeter {
     this.#bytes += bytes;
   }
 
-  /** Draws how much is read, or how many of the tokens that are wanted. */
+  /** Draws how much has been read, or how many of the wanted tokens. */
   update(tokens: number): void {
     if (this.#progress === undefined && performance.now() - this.#begin < PATIENCE) return;
     const wanted = this.#maxTokens;

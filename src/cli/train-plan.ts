@@ -1,5 +1,5 @@
 /**
- * What `natsearch train` is about to do: every refusal comes from here, before a file is written.
+ * Plans what `natsearch train` will do. Every refusal comes from here, before a file is written.
  * @module
  */
 import { kindOf, parsePolicy } from '../policies/index.ts';
@@ -16,7 +16,7 @@ import { type RunFlags, savedRun, scheduleOf } from './run-flags.ts';
 import { listed, readTokens } from './text.ts';
 import { checkValidation, planValidation, type ValidationPlan } from './validation.ts';
 
-/** The command's options as parsed. */
+/** The command's parsed options. */
 export interface TrainFlags extends RunFlags {
   types: string;
   lambda?: number;
@@ -30,24 +30,24 @@ export interface TrainFlags extends RunFlags {
   weightDecay: number;
 }
 
-/** A run that nothing speaks against. */
+/** A run that has passed every check. */
 export interface TrainPlan {
   readonly tokens: TokenSource;
   readonly record: RunRecord;
   readonly validation?: ValidationPlan;
-  /** Where to go on from. */
+  /** The state to resume from. */
   readonly from?: TrainingState;
-  /** What to tell the user before. */
+  /** A note for the user. */
   readonly note?: string;
 }
 
-/** nats per token: docs/training.md says how it was chosen. */
+/** In nats per token. docs/training.md explains the choice. */
 export const DEFAULT_LAMBDA = 0.001;
 
-/** What the flags alone say. */
+/** The settings that follow from the flags alone. */
 export type TrainSettings = Pick<RunRecord, 'config' | 'options'>;
 
-/** @throws {UsageError} If they cannot be, whatever the text. */
+/** @throws {UsageError} If no run can have these settings, whatever the text. */
 export function trainSettings(flags: TrainFlags, lambda: number = flags.lambda ?? DEFAULT_LAMBDA): TrainSettings {
   checkValidation(flags);
   return usage(() => ({ options: readOptions(flags), config: readConfig(flags, lambda) }));
@@ -103,5 +103,5 @@ function readConfig(flags: TrainFlags, lambda: number): ModelConfig {
     },
   };
   const own = { ...config, nats: { ...config.nats, ...lifetimeOptions(policy, config) } };
-  return parseConfig(JSON.parse(serializeConfig(own))); // one place checks every field
+  return parseConfig(JSON.parse(serializeConfig(own))); // parseConfig checks every field
 }

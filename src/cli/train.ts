@@ -1,5 +1,5 @@
 /**
- * `natsearch train`: joint search of weights and token types, from scratch.
+ * `natsearch train`: trains a model from scratch, searching weights and token types jointly.
  * @module
  */
 import type { Command } from 'commander';
@@ -23,13 +23,14 @@ import { runSteps } from './run-steps.ts';
 import { formatShare, formatTypes } from './terminal.ts';
 import { DEFAULT_LAMBDA, planTrain, type TrainFlags, trainSettings } from './train-plan.ts';
 
-/** Of an output folder; the state comes first, as it says whose the folder is. */
+/** The files of an output folder. The state comes first, as the folder is recognised by it. */
 const FILES = [STATE_FILE, LOG_FILE, ...MODEL_FILES];
 
 const LAMBDA = `
---lambda is what the whole cache may cost in loss. A price above what memory is worth to the text keeps the least there
-is; 0.0001 to 0.003 trade one for the other in models of this size. To find yours: train --types full, and see how
-much loss eval --policy full and window:W differ by; lambda belongs well below that (docs/training.md).`;
+--lambda is the loss that keeping the whole cache is worth. If it is higher than what memory gains on the text, the model
+keeps the least it can; for models of this size, 0.0001 to 0.003 trade memory for loss. To find yours, train with --types
+full and compare the losses of eval --policy full and window:W: lambda belongs well below the difference
+(docs/training.md).`;
 
 /** Adds the command. */
 export function registerTrain(program: Command): void {
@@ -37,22 +38,22 @@ export function registerTrain(program: Command): void {
   const command = program.command('train')
     .description('train a model from scratch, searching the type of every token together with the weights');
   addPlaceOptions(command, 'the model')
-    .option('--types <policy>', 'what decides the tokens\' types, one of those below; nats is searched', policyName, 'nats')
-    .option('--lambda <nats>', `price of keeping the whole cache, nats per token (default: ${DEFAULT_LAMBDA}, or the run's that goes on); see below`, notNegative)
-    .option('--window <tokens>', 'W: how many queries a WINDOW token outlives its own', whole(0), 32)
+    .option('--types <policy>', 'what decides the types of tokens, one of those below; nats searches them', policyName, 'nats')
+    .option('--lambda <nats>', `price of keeping the whole cache, in nats per token (default: ${DEFAULT_LAMBDA}, or that of the resumed run); see below`, notNegative)
+    .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept', whole(0), 32)
     .option('--layers <n>', 'decoder layers', whole(1), 4)
     .option('--hidden <n>', 'model width', whole(1), 128)
     .option('--intermediate <n>', 'feed-forward width', whole(1), 320)
     .option('--heads <n>', 'query heads', whole(1), 4)
     .option('--kv-heads <n>', 'key/value heads', whole(1), 2)
     .option('--context <tokens>', 'tokens per sequence', whole(1), d.context)
-    .option('--weight-decay <rate>', 'of matrices', notNegative, d.weightDecay)
+    .option('--weight-decay <rate>', 'weight decay of matrices', notNegative, d.weightDecay)
     .addHelpText('after', `${policyHelp(givesTypes)}\n${LAMBDA}`);
-  addRunOptions(command, d, 'weights', 'threads (does not change the result)').action(train);
+  addRunOptions(command, d, 'weights', 'threads; affects speed, never results').action(train);
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  trainSettings(flags); // refuses wrong flags before anything is touched
+  trainSettings(flags); // refuses wrong flags before any file is touched
   const close = await openOut(flags.out, runFolder('training run', FILES), flags.force || flags.resume);
   try {
     await trainIn(flags);

@@ -1,25 +1,25 @@
 /**
- * UTF-8 that comes in chunks. What is invalid is refused with its place; a byte order mark is not part of the text.
+ * Decodes UTF-8 that comes in chunks. Invalid bytes are refused with their place, and a byte order mark is dropped.
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
 
-/** Decodes one text; pieces end between characters, wherever chunks end. */
+/** Decodes one text. Its pieces end between characters, wherever the chunks end. */
 export class Utf8Decoder {
   readonly #name: string;
   readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  /** Bytes of a character that is not complete. */
+  /** The bytes of a character that is not yet complete. */
   #carry: Uint8Array = new Uint8Array(0);
-  /** Bytes decoded. */
+  /** How many bytes have been decoded. */
   #at = 0;
   #begun = false;
 
-  /** @param name Of the file, for messages. */
+  /** @param name The name of the file in error messages. */
   constructor(name: string) {
     this.#name = name;
   }
 
-  /** The characters that are complete by now. @throws {FileFormatError} If the bytes are not UTF-8 text. */
+  /** The characters that `chunk` completes. @throws {FileFormatError} If the bytes are not UTF-8 text. */
   push(chunk: Uint8Array): string {
     const bytes = this.#carry.length === 0 ? chunk : joined(this.#carry, chunk);
     const end = completeEnd(bytes);
@@ -27,7 +27,7 @@ export class Utf8Decoder {
     return this.#decode(bytes.subarray(0, end));
   }
 
-  /** Nothing, or a refusal of a text that ends amid a character. */
+  /** Ends the text, which adds nothing. @throws {FileFormatError} If it ends in the middle of a character. */
   end(): string {
     return this.#decode(this.#carry);
   }
@@ -52,7 +52,7 @@ export class Utf8Decoder {
   }
 }
 
-/** Where the last character that may still lack bytes begins; otherwise the end. */
+/** Where an incomplete last character begins; the length if there is none. */
 function completeEnd(bytes: Uint8Array): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back];

@@ -1,5 +1,5 @@
 /**
- * --validation of `train` and `finetune`: text held out, and when the model is tried on it.
+ * --validation of `train` and `finetune`: the held-out text, and when the model is measured on it.
  * @module
  */
 import { Option } from 'commander';
@@ -24,8 +24,8 @@ export interface ValidationFlags {
 /** --validation, --validate-every and --validation-tokens. */
 export function validationOptions(): Option[] {
   return [
-    new Option('--validation <path...>', `${TEXT_HELP}: held out, and the loss on them printed and logged; it changes nothing else`),
-    new Option('--validate-every <steps>', 'steps between validations; there is one after the last too (default: --save-every)')
+    new Option('--validation <path...>', `${TEXT_HELP}: held out from training; the loss on them is printed and logged`),
+    new Option('--validate-every <steps>', 'steps between validations, besides the one after the last step (default: --save-every)')
       .argParser(whole(1)),
     new Option('--validation-tokens <n>', 'read and score only the first n tokens of --validation')
       .argParser(whole(1)).default(VALIDATION_TOKENS),
@@ -38,17 +38,17 @@ export interface ValidationPlan {
   readonly every: number;
 }
 
-/** Refuses contradictions before anything is read. */
+/** Refuses contradictory flags before anything is read. */
 export function checkValidation({ text, validation, validateEvery }: ValidationFlags): void {
   if (validation === undefined && validateEvery !== undefined) {
     throw new UsageError(`--validate-every ${validateEvery} has nothing to validate on: add --validation PATH`);
   }
   if (text.includes(STDIN) && validation?.includes(STDIN)) {
-    throw new UsageError('stdin (-) is named by --text and --validation: it can be read once');
+    throw new UsageError('stdin (-) is named by both --text and --validation: it can be read only once');
   }
 }
 
-/** Reads the text held out, if there is one. */
+/** Reads the held-out text, if there is one. */
 export async function planValidation(
   flags: ValidationFlags, tokenizer: Tokenizer, context: number,
 ): Promise<ValidationPlan | undefined> {
@@ -59,7 +59,7 @@ export async function planValidation(
   return { tokens, every: flags.validateEvery ?? flags.saveEvery };
 }
 
-/** Tries a run on its text held out, when that is due. */
+/** Validates a run on its held-out text when that is due. */
 export class Trial {
   readonly #plan: ValidationPlan | undefined;
   readonly #steps: number;
@@ -68,9 +68,9 @@ export class Trial {
   #validated = -1;
 
   /**
-   * @param plan Without one, nothing is ever due.
-   * @param steps Of the run.
-   * @param say Is told each result, in a line for people.
+   * @param plan Undefined if there is nothing to validate on.
+   * @param steps The number of steps of the run.
+   * @param say Called with each result, as a line for the user.
    */
   constructor(
     plan: ValidationPlan | undefined, steps: number, validate: (tokens: TokenSource) => Promise<Validation>,
@@ -82,7 +82,7 @@ export class Trial {
     this.#say = say;
   }
 
-  /** What the log's line of `step` gets: nothing, if it is not due. */
+  /** The fields to add to the log's line of `step`; none if no validation is due. */
   async after(step: number): Promise<Record<string, number>> {
     if (!this.#plan || (step % this.#plan.every !== 0 && step !== this.#steps)) return {};
     const found = await this.#validate(this.#plan.tokens);
@@ -93,7 +93,7 @@ export class Trial {
     return { validationLoss: loss, ...relative, validationKept: kept };
   }
 
-  /** The same after the last step, for a run that goes on from there and has no more steps to make. */
+  /** The same at the end of the run, if a resumed run had no steps left to do. */
   async end(): Promise<Record<string, number>> {
     return this.#validated === this.#steps ? {} : this.after(this.#steps);
   }

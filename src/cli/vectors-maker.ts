@@ -1,5 +1,5 @@
 /**
- * Makes cases on a thread of its own, so that a signal is heard amid one.
+ * Makes cases on a separate thread, so that the main thread can respond to signals in the meantime.
  * @module
  */
 import { Worker } from 'node:worker_threads';
@@ -14,16 +14,16 @@ export interface MakeRequest {
   readonly heading: Heading;
 }
 
-/** A case and its file. */
+/** A case as its entry of the manifest and the bytes of its file. */
 export interface MadeCase {
   readonly entry: CaseEntry;
   readonly bytes: Uint8Array;
 }
 
-/** What came out. */
+/** The thread's reply: a case, or an error. */
 export type MakeReply = MadeCase | { readonly error: { name: string; message: string; stack: string } };
 
-/** A thread that starts when first needed; close it when done. */
+/** Starts its thread when first needed. Close it when done. */
 export class CaseMaker {
   #worker: Worker | undefined;
 
@@ -48,7 +48,7 @@ export class CaseMaker {
     return reply;
   }
 
-  /** Ends the thread, amid a case if need be. */
+  /** Ends the thread, in the middle of a case if need be. */
   async close(): Promise<void> {
     await this.#worker?.terminate();
   }

@@ -1,5 +1,5 @@
 /**
- * The thread of `natsearch vectors`: makes and packs cases, which keep it from hearing anything for seconds.
+ * The thread of `natsearch vectors`, which makes and packs cases. While it does, it responds to nothing for seconds.
  * @module
  */
 import { parentPort } from 'node:worker_threads';

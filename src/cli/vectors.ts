@@ -1,5 +1,5 @@
 /**
- * `natsearch vectors`: writes the cases that kernels written elsewhere are verified on.
+ * `natsearch vectors`: writes the cases with which kernels written elsewhere are verified.
  * @module
  */
 import { existsSync, statSync } from 'node:fs';
@@ -35,12 +35,12 @@ export function registerVectors(program: Command): void {
   const choice = (flags: string, text: string, choices: readonly string[]): Option =>
     new Option(flags, text).choices(choices).default(choices[0]);
   program.command('vectors')
-    .description('write test vectors for kernels written elsewhere: inputs, and truths in float64')
-    .requiredOption('--out <dir>', 'new folder, or one to complete')
-    .addOption(choice('--suite <name>', 'small: a second, 3 MB; full: also long cases, a minute, 171 MB', ['small', 'full']))
+    .description('write test vectors for kernels written elsewhere: inputs, and true outputs in float64')
+    .requiredOption('--out <dir>', 'a new folder, or one to complete')
+    .addOption(choice('--suite <name>', 'small takes a second and 3 MB; full adds long cases and takes a minute and 171 MB', ['small', 'full']))
     .option('--seed <n>', 'the same seed gives the same files', whole(0), 0)
-    .addOption(choice('--format <name>', 'files of tensors', ['safetensors', 'npz']))
-    .addOption(choice('--dtype <name>', 'what reals are rounded to', ['f64', 'f32', 'f16', 'bf16']))
+    .addOption(choice('--format <name>', 'format of the files of tensors', ['safetensors', 'npz']))
+    .addOption(choice('--dtype <name>', 'what floats are rounded to', ['f64', 'f32', 'f16', 'bf16']))
     .addOption(forceOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -70,14 +70,14 @@ async function run({ out, suite, seed, format: fileFormat, dtype, force, json }:
         if (!force && !kept.known.has(entry.file)) await refuseOther(join(out, entry.file), content);
         cases.push(entry);
         made++;
-        // Those kept that are still to come stay in the manifest, or a second stop would lose them.
+        // Kept cases that come later stay in the manifest, or a second interruption would lose them.
         const later = recipes.slice(index + 1).flatMap(({ name }) => kept.get(name) ?? []);
         await write(out, [[entry.file, content]], { ...heading, cases: [...cases, ...later], complete: false });
       }
       bytes += statSync(join(out, cases[index].file)).size;
     }
     await write(out, [], { ...heading, cases, complete: true });
-    process.exitCode = 0; // a signal that came too late to stop anything
+    process.exitCode = 0; // in case a signal came too late to stop anything
   } catch (error) {
     if (!(error instanceof StoppedError)) throw error;
     throw new StoppedError(`stopped after ${cases.length} of ${recipes.length} cases: run the same command to complete ${out}`, { cause: error.cause });
@@ -92,7 +92,7 @@ async function run({ out, suite, seed, format: fileFormat, dtype, force, json }:
     process.stdout.write(`${JSON.stringify({ out, ...heading, cases: cases.length, made, bytes, seconds })}\n`);
     return;
   }
-  const there = made < cases.length ? `, ${cases.length - made} of which were there` : '';
+  const there = made < cases.length ? `, ${cases.length - made} of which existed already` : '';
   process.stdout.write(`${cases.length} cases${there}, ${formatBytes(bytes)}, in ${out} after ${formatDuration(seconds)}\n`);
 }
 
@@ -109,21 +109,21 @@ function outFolder(recipes: readonly { readonly name: string }[], format: FileFo
   };
 }
 
-/** The cases of an earlier run that can stay, by name, and the files that its manifest knows. */
+/** The cases of an earlier run that can be kept, by name, and the files that its manifest lists. */
 class Kept extends Map<string, CaseEntry> {
   readonly known = new Set<string>();
 }
 
-/** @throws {ValueError} If the folder has other vectors than are asked for, unless they may be overwritten. */
+/** @throws {ValueError} If the folder has other vectors than those requested, unless they may be overwritten. */
 async function keptEntries(out: string, heading: Heading, force: boolean): Promise<Kept> {
   const kept = new Kept();
   const manifest = await readEarlier(join(out, MANIFEST_FILE), force);
   for (const key of ['suite', 'seed', 'fileFormat', 'dtype', 'packageVersion'] as const) {
     if (!manifest || manifest[key] === heading[key]) continue;
     if (force) return kept;
-    throw new ValueError(`${out} has vectors of ${key} ${manifest[key]}, not ${heading[key]}: ask for the same, or choose another folder, or pass --force to overwrite them`);
+    throw new ValueError(`${out} has vectors of ${key} ${manifest[key]}, not ${heading[key]}: request the same, choose another folder, or pass --force to overwrite them`);
   }
-  // The folder is known to be ours from the first moment on.
+  // Written first of all, so that the folder can be recognised from the beginning.
   if (!manifest) await write(out, [], { ...heading, cases: [], complete: false });
   for (const entry of manifest?.cases ?? []) {
     const file = join(out, entry.file);
@@ -138,15 +138,15 @@ async function readEarlier(path: string, force: boolean): Promise<Manifest | und
   try {
     return readManifest(await readText(path), path);
   } catch (error) {
-    if (force && error instanceof FileFormatError) return undefined; // another program's, which may be overwritten
+    if (force && error instanceof FileFormatError) return undefined; // another program's file, which --force overwrites
     throw error;
   }
 }
 
-/** Refuses to overwrite a file that no manifest names, unless it is this very case, written before a kill. */
+/** Refuses to overwrite a file that no manifest lists, unless it is this very case, written before a kill. */
 async function refuseOther(path: string, content: Uint8Array): Promise<void> {
   if (!existsSync(path) || await sha256(await readFileBytes(path)) === await sha256(content)) return;
-  throw new StorageError(`${path} is there and is none of these vectors: move it away, or pass --force to overwrite it`);
+  throw new StorageError(`${path} exists and is not one of these vectors: move it away, or pass --force to overwrite it`);
 }
 
 async function write(

@@ -16,21 +16,21 @@ import { find } from './paths.ts';
 
 const SUFFIX = /\.(safetensors|npz)$/;
 
-/** Vectors, and the files of outputs by case. */
+/** The vectors, and the files of outputs by case. */
 export interface Found {
   readonly vectors: Vectors;
   readonly files: ReadonlyMap<string, string>;
-  /** Where outputs were looked for; none if a single file was named. */
+  /** The folder of outputs; undefined if a single file was named. */
   readonly folder: string | undefined;
 }
 
 /**
  * Opens the vectors and lists the outputs.
  *
- * @param path A folder of outputs, one file of them, or the vectors' own folder: then they are in its outputs/.
- * @param vectors The vectors' folder; otherwise it is looked for at `path` and above it.
- * @throws {StorageError} If something is not there.
- * @throws {ValueError} If a file is for no case, or a case has two.
+ * @param path A folder of outputs, one file of outputs, or the folder of the vectors, with outputs in its outputs/.
+ * @param vectors The folder of the vectors. Default: `path`, or the folder above it.
+ * @throws {StorageError} If something does not exist.
+ * @throws {ValueError} If a file belongs to no case, or a case has two files.
  */
 export async function findOutputs(path: string, vectors: string | undefined): Promise<Found> {
   const isFolder = find(path, 'file or folder', 'pass a folder of outputs, or a file of them').isDirectory();
@@ -42,7 +42,7 @@ export async function findOutputs(path: string, vectors: string | undefined): Pr
   const opened = await openVectors((file) => readFileBytes(join(home, file)));
   const same = isFolder && realpathSync(path) === realpathSync(home);
   const folder = same ? join(path, 'outputs') : path;
-  if (same && !existsSync(folder)) throw new StorageError(`${path} holds vectors and no outputs/: put yours there, or pass their folder`);
+  if (same && !existsSync(folder)) throw new StorageError(`${path} holds vectors and no outputs/: put your outputs there, or pass their folder`);
   const list = isFolder ? readdirSync(folder).filter((name) => SUFFIX.test(name)).sort() : [basename(path)];
   const names = opened.manifest.cases.map(({ name }) => name);
   const files = new Map<string, string>();
@@ -52,9 +52,9 @@ export async function findOutputs(path: string, vectors: string | undefined): Pr
     const name = file.replace(SUFFIX, '');
     if (!names.includes(name)) {
       const near = names.find((each) => editDistance(each, name) <= 0.4 * each.length);
-      throw new ValueError(`${full} is for no case of ${join(home, MANIFEST_FILE)}: ${near ? `did you mean ${near}?` : 'name it after a case'}`);
+      throw new ValueError(`${full} belongs to no case of ${join(home, MANIFEST_FILE)}: ${near ? `did you mean ${near}?` : 'name it after a case'}`);
     }
-    if (files.has(name)) throw new ValueError(`${name} has two files in ${folder}: leave one, .safetensors or .npz`);
+    if (files.has(name)) throw new ValueError(`${name} has two files in ${folder}: keep only one, .safetensors or .npz`);
     files.set(name, full);
   }
   return { vectors: opened, files, folder: isFolder ? folder : undefined };
@@ -67,7 +67,7 @@ function vectorsAt(path: string): string {
   return place;
 }
 
-/** Tensors of a file by name. @throws {FileFormatError} If it is damaged. */
+/** The tensors of a file by name. @throws {FileFormatError} If it is damaged. */
 export async function readOutputs(file: string): Promise<Tensors> {
   const bytes = await readFileBytes(file);
   const tensors = file.endsWith('.npz') ? await readNpz(bytes, { file }) : readSafetensors(bytes, file).tensors;

@@ -1,5 +1,5 @@
 /**
- * Budgets over threads: KV heads are independent, so each goes to whichever thread is free.
+ * Computes budgets on several threads. KV heads are independent, so each goes to whichever thread is free.
  * @module
  */
 import { availableParallelism } from 'node:os';
@@ -14,17 +14,17 @@ export interface BudgetRequest {
   readonly dtype: ClaimedDtype;
 }
 
-/** How far it is, or what came out. */
+/** The progress, or the result. */
 export type BudgetReply = { readonly pairs: number } | { readonly budgets: HeadBudgets };
 
-/** Fewer pairs than this are done before a thread has started. */
+/** Fewer pairs than this take less time than starting a thread. */
 const FEW_PAIRS = 2e6;
 
-/** Threads that start when first needed; close it when done. */
+/** Starts its threads when first needed. Close it when done. */
 export class BudgetPool {
   readonly #workers: Worker[] = [];
 
-  /** Budgets by KV head; `onPairs` is told the pairs that are done since it was last told. */
+  /** The budgets by KV head. `onPairs` is called with the number of pairs done since its last call. */
   async compute(oracleCase: OracleCase, dtype: ClaimedDtype, onPairs: (pairs: number) => void): Promise<HeadBudgets[]> {
     const { batch, kvHeads } = oracleCase.parameters;
     const heads = batch * kvHeads;
@@ -49,7 +49,7 @@ export class BudgetPool {
   }
 }
 
-/** A message takes the whole buffer behind a view along: views become arrays of their own. */
+/** Copies views into arrays of their own, as a message would copy the whole buffer behind a view. */
 function copyOf({ pairs, last, types, ...rest }: HeadProblem): HeadProblem {
   const { q, k, v, dout } = pairs;
   const own = { ...pairs, q: q.slice(), k: k.slice(), v: v.slice(), ...(dout && { dout: dout.slice() }) };

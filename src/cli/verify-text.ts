@@ -1,5 +1,5 @@
 /**
- * What `natsearch verify` prints.
+ * The text that `natsearch verify` prints.
  * @module
  */
 import { roundoffs } from '../oracle/judge/budget.ts';
@@ -10,7 +10,7 @@ import { colours, table } from './terminal.ts';
 
 const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
 
-/** One case: its verdict, a row per tensor, and where it first goes wrong. */
+/** One case: its verdict, one row per tensor, and where it first goes wrong. */
 export function printCase(report: CaseReport, why: string): string {
   const { case: name, pass, dtype, tensors, divergence, diagnosis } = report;
   const { green, red, bold, dim } = colours(process.stdout);
@@ -44,14 +44,14 @@ export function printBroken(name: string, why: string): string {
   return `${red('FAIL')} ${bold(name)}: ${why}\n\n`;
 }
 
-/** Cases without a file, on one line. */
+/** All cases without a file, on one line. */
 export function printAllMissing(names: readonly string[], folder: string): string {
   if (names.length === 0) return '';
   const [shown, more] = [names.slice(0, 3).join(', '), names.length - 3];
   return `${colours(process.stdout).red('MISSING')} in ${folder}: ${shown}${more > 0 ? ` and ${more} more` : ''}\n`;
 }
 
-/** Passing cases, a row per output: in how many it was judged, and where it comes nearest to its budget. */
+/** The passing cases, one row per output: how many cases judged it, and which came nearest to its budget. */
 export function printPassing(reports: readonly CaseReport[]): string {
   if (reports.length === 0) return '';
   const rows = OUTPUT_ORDER.flatMap((name) => {
@@ -67,17 +67,17 @@ export function printPassing(reports: readonly CaseReport[]): string {
   return `${table(headers, rows, { align: ['left', 'right', 'right', 'left'] })}\n`;
 }
 
-/** What most failing cases have in common: a mistake shows in many cases, and a coincidence in few. */
+/** What most failing cases have in common. A mistake shows in many cases, a coincidence in few. */
 export function printLikeliest(verdicts: readonly Verdict[], failed: number): string {
   if (failed < 2 || verdicts.length === 0) return '';
   const { bold } = colours(process.stdout);
-  // What explains few cases where another explains many is a coincidence.
+  // A diagnosis that explains far fewer cases than another is a coincidence.
   const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0].cases).slice(0, 3);
   const lines = shown.map(({ name, cases }, n) => {
     const words = DIAGNOSES[name as DiagnosisName];
     return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;
   });
-  return `Likeliest:\n${lines.join('\n')}\n`;
+  return `Most likely:\n${lines.join('\n')}\n`;
 }
 
 function remark({ status, note, compared, failed, nan, first }: TensorReport): string {
@@ -95,7 +95,7 @@ function place({ tensor, index, expected, actual, ...rest }: Divergence): string
   return `${tensor}[${index}] (${where.join(', ')}) is ${actual} and must be ${expected}`;
 }
 
-/** Where the budgets of these reports come from, once for all. */
+/** Where the budgets of these reports come from, said once for all of them. */
 export function legend(reports: readonly CaseReport[]): string {
   const asked = reports.flatMap(({ tensors }) => tensors.filter(({ status }) => status !== 'skipped'));
   const origins = new Map(asked.map(({ name, budget }) => [name, budget ?? ''] as const));

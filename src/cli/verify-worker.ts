@@ -1,5 +1,5 @@
 /**
- * A thread of `natsearch verify`: the budgets of single KV heads.
+ * A thread of `natsearch verify`, which computes the budgets of single KV heads.
  * @module
  */
 import { parentPort } from 'node:worker_threads';

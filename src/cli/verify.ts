@@ -1,5 +1,5 @@
 /**
- * `natsearch verify`: outputs of kernels written elsewhere against the vectors.
+ * `natsearch verify`: checks the outputs of kernels written elsewhere against the vectors.
  * @module
  */
 import { type Command, Option } from 'commander';
@@ -35,21 +35,21 @@ type Verdict = CaseReport
 /** Adds the command. */
 export function registerVerify(program: Command): void {
   program.command('verify')
-    .description('check what a kernel written elsewhere makes of the vectors')
-    .argument('<path>', 'folder of outputs, <case>.safetensors or .npz each, or one such file')
-    .option('--vectors <dir>', 'the vectors (default: at the path, or above it)')
-    .addOption(new Option('--dtype <name>', 'arithmetic claimed (default: of `out`, if f16 or bf16; else f32)')
+    .description('check the outputs of a kernel written elsewhere against the vectors')
+    .argument('<path>', 'folder of outputs, named <case>.safetensors or .npz, or one such file')
+    .option('--vectors <dir>', 'folder of the vectors (default: the path, or the folder above it)')
+    .addOption(new Option('--dtype <name>', 'arithmetic claimed (default: that of `out` if f16 or bf16, else f32)')
       .choices(['f32', 'f16', 'bf16', 'f64']))
     .option('--tensors <list>', 'outputs to check, by name or group: search, life, forward, backward, types, cache')
     .option('--all', 'show every case in full, passing ones too, and where budgets come from', false)
     .option('--quiet', 'show only failing cases and the verdict', false)
     .option('--json', 'print one JSON document instead', false)
     .addHelpText('after', `
-A file that cannot be read fails its case, and the others are judged.
+A file that cannot be read fails its case; the others are still judged.
 Exit codes: 0 every case passes, 1 something is wrong, 2 there was nothing to judge.`)
     .action((path: string, flags: Flags) => run(path, flags).catch((error: unknown) => {
       if (!isNamedError(error) || error instanceof StoppedError) throw error;
-      // Exit code 1 says that a kernel failed; this, that there was nothing to judge.
+      // Exit code 1 would say that a kernel failed, but there was nothing to judge.
       process.stderr.write(`natsearch: ${oneLine(error.message)}\n`);
       process.exitCode = 2;
     }));
@@ -79,7 +79,7 @@ async function run(path: string, { vectors: home, dtype, tensors: list, all, qui
         dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose, ...(tensors && { tensors }),
       });
     } catch (error) {
-      // A file that cannot be judged fails its case. One that was named alone and is no outputs is a mistake of usage.
+      // A file that cannot be judged fails its case, unless it was named itself: then the usage was wrong.
       if (!isNamedError(error) || (folder === undefined && error instanceof ValueError)) throw error;
       return { case: entry.name, pass: false, error: oneLine(error.message) };
     }
@@ -111,7 +111,7 @@ function countsOf(verdicts: readonly Verdict[]): { cases: number; passed: number
 
 const isReport = (verdict: Verdict): verdict is CaseReport => 'tensors' in verdict;
 
-/** What comes after the cases: what they have in common, and the verdict, which is the last line. */
+/** What to print after the cases: what they have in common, and as the last line, the verdict. */
 function summary(
   verdicts: readonly Verdict[], { all, quiet, folder }: { all: boolean; quiet: boolean; folder: string | undefined },
 ): string {
@@ -137,7 +137,7 @@ function jsonOf(verdicts: readonly Verdict[]): string {
   return `${JSON.stringify({ ...totals, reports: verdicts }, plain)}\n`;
 }
 
-/** JSON has no infinities and no NaN: they become strings. */
+/** Turns infinities and NaN, which JSON lacks, into strings. */
 function plain(_: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }

@@ -1,5 +1,5 @@
 /**
- * A thread of `natsearch train` or `finetune`: computes the gradients of single sequences into shared memory.
+ * A thread of `natsearch train` or `finetune`, which computes the gradients of single sequences into shared memory.
  * @module
  */
 import { parentPort, workerData } from 'node:worker_threads';
