@@ -6,6 +6,7 @@ import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../core/
 import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { requireTraining, type TrainingEngine } from '../core/training-engine.ts';
+import { ARCHITECTURES } from '../model/arch/index.ts';
 import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer/tokenizer.ts';
 import { generator, Stream } from '../core/random.ts';
 import type { TokenSource } from './token-store.ts';
@@ -49,7 +50,7 @@ export function expectRun(engine: Engine, config: unknown): TrainingEngine {
   const size = wholeFrom(1, 2 ** 31 - 1);
   record({
     vocabSize: size, hiddenSize: size, intermediateSize: size, layers: wholeFrom(1, 10_000), heads: size, kvHeads: size,
-    headDim: size, modelType: optional(oneOf('llama', 'mistral', 'qwen2', 'qwen3')), nats: record({ policy: of('string') }),
+    headDim: size, modelType: optional(oneOf(...Object.keys(ARCHITECTURES))), nats: record({ policy: of('string') }),
   })('config', config);
   return requireTraining(engine);
 }
