@@ -15,7 +15,7 @@ export default {
   name: 'neural-attention-search',
   excludeExternals: true, // what an error inherits from Error
   readme: '../README.md',
-  projectDocuments: ['../CHANGELOG.md', '../docs/!(*.template).md'],
+  projectDocuments: ['../CONTRIBUTING.md', '../CHANGELOG.md', '../docs/!(*.template).md'],
   highlightLanguages: ['ts', 'sh', 'python', 'json'],
   ignoredHighlightLanguages: ['math'], // TeX, which GitHub draws and these pages show as it is written
   // The same pages in a clone, a tarball and CI.

@@ -4,7 +4,7 @@
  */
 
 /** Without code, in which nothing is a link or a heading. */
-const withoutBlocks = (text: string): string => text.replace(/^```[\s\S]*?^```$/gm, '');
+const withoutBlocks = (text: string): string => text.replace(/^ *```[\s\S]*?^ *```$/gm, '');
 
 /** Where its links and images lead, references too. */
 export function linksOf(text: string): string[] {
