@@ -69,8 +69,8 @@ describe('a decoded token on gpu.js cpu', () => {
 });
 
 /** What a GPUDevice is asked to do. */
-function counted(device: GPUDevice): Record<'submits' | 'writes' | 'dispatches' | 'maps', number> {
-  const counts = { submits: 0, writes: 0, dispatches: 0, maps: 0 };
+function counted(device: GPUDevice): Record<'submits' | 'writes' | 'dispatches' | 'groups' | 'maps', number> {
+  const counts = { submits: 0, writes: 0, dispatches: 0, groups: 0, maps: 0 };
   const count = (name: keyof typeof counts, object: object, method: string): void => {
     const call = (Reflect.get(object, method) as (...args: unknown[]) => unknown).bind(object);
     Reflect.set(object, method, (...args: unknown[]) => {
@@ -80,6 +80,7 @@ function counted(device: GPUDevice): Record<'submits' | 'writes' | 'dispatches' 
   };
   count('submits', device.queue, 'submit');
   count('writes', device.queue, 'writeBuffer');
+  count('groups', device, 'createBindGroup');
   const [createEncoder, createBuffer] = [device.createCommandEncoder.bind(device), device.createBuffer.bind(device)];
   device.createCommandEncoder = () => {
     const encoder = createEncoder();
@@ -111,7 +112,7 @@ describeWebGPU('a decoded token on gpu.js webgpu', () => {
     expectAtMost(costs, { kernels: 87, copies: 8, uploads: 7, reads: 1 });
     const taken = marks.slice(1).map((mark, n) => ({
       submits: mark.submits - marks[n].submits, dispatches: mark.dispatches - marks[n].dispatches,
-      writes: mark.writes - marks[n].writes, maps: mark.maps - marks[n].maps,
+      writes: mark.writes - marks[n].writes, groups: mark.groups - marks[n].groups, maps: mark.maps - marks[n].maps,
     }));
     for (const { submits, dispatches, maps } of taken) {
       expect(submits).toBeLessThanOrEqual(2);
@@ -120,5 +121,6 @@ describeWebGPU('a decoded token on gpu.js webgpu', () => {
     }
     // The uploads, and the parameters of each submit.
     expect(usual(taken.map(({ writes }) => writes))).toBeLessThanOrEqual(9);
+    expect(usual(taken.map(({ groups }) => groups))).toBe(0);
   });
 });

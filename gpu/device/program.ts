@@ -26,6 +26,8 @@ export interface Program {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   readonly paramBytes: number;
+  /** Bind groups by the numbers of their buffers: those of a steady state recur. */
+  readonly groups: Map<string, GPUBindGroup>;
 }
 
 /** Compiles a program. @throws {DeviceError} If the driver refuses it. */
@@ -48,7 +50,7 @@ export async function compile(
       compute: { module: device.createShaderModule({ label: name, code }), entryPoint: 'main' },
     });
     health.check();
-    return { pipeline, layout, paramBytes };
+    return { pipeline, layout, paramBytes, groups: new Map() };
   } catch (error) {
     health.check(); // a lost device compiles nothing
     throw new DeviceError(`the kernel '${name}' was refused by WebGPU (${oneLine(error)}): update the graphics driver, or leave --gpu out to run on the CPU`);

@@ -15,6 +15,8 @@ const SLOT = 256;
 const MOST_DISPATCHES = 64;
 /** Threads per submit, after which it is sent: some drivers end a submit that takes seconds. */
 const MANY_THREADS = 2 ** 20;
+/** Bind groups that a program keeps. */
+const MOST_GROUPS = 256;
 
 /** A dispatch: its parameters, the buffers that it reads, and last the one that it writes. */
 export interface Dispatch {
@@ -33,6 +35,8 @@ export class Recorder {
   readonly #params: GPUBuffer;
   /** What #params will hold. */
   readonly #slots = new Uint8Array(SLOT * MOST_DISPATCHES);
+  readonly #numbers = new WeakMap<GPUBuffer, number>();
+  #nextNumber = 0;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #dispatches = 0;
@@ -54,20 +58,36 @@ export class Recorder {
     const encoder = this.#record();
     const slot = this.#dispatches * SLOT;
     this.#slots.set(new Uint8Array(params), slot);
-    const group = this.#device.createBindGroup({
-      layout: program.layout,
-      entries: [
-        { binding: 0, resource: { buffer: this.#params, size: program.paramBytes } },
-        ...buffers.map((buffer, n) => ({ binding: n + 1, resource: { buffer } })),
-      ],
-    });
     const pass = this.#pass ??= encoder.beginComputePass();
     pass.setPipeline(program.pipeline);
-    pass.setBindGroup(0, group, [slot]);
+    pass.setBindGroup(0, this.#groupOf(program, buffers), [slot]);
     pass.dispatchWorkgroups(...groups);
     this.#dispatches++;
     this.#threads += threads;
     if (this.#dispatches === MOST_DISPATCHES || this.#threads >= MANY_THREADS) this.flush();
+  }
+
+  #groupOf({ groups, layout, paramBytes }: Program, buffers: readonly GPUBuffer[]): GPUBindGroup {
+    const key = buffers.map((buffer) => this.#numberOf(buffer)).join();
+    const known = groups.get(key);
+    if (known) return known;
+    if (groups.size === MOST_GROUPS) groups.clear();
+    const group = this.#device.createBindGroup({
+      layout,
+      entries: [
+        { binding: 0, resource: { buffer: this.#params, size: paramBytes } },
+        ...buffers.map((buffer, n) => ({ binding: n + 1, resource: { buffer } })),
+      ],
+    });
+    groups.set(key, group);
+    return group;
+  }
+
+  /** A number that no other buffer gets, even once this one is destroyed. */
+  #numberOf(buffer: GPUBuffer): number {
+    let number = this.#numbers.get(buffer);
+    if (number === undefined) this.#numbers.set(buffer, number = this.#nextNumber++);
+    return number;
   }
 
   /** Copies bytes between two buffers. */
