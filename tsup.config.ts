@@ -45,7 +45,7 @@ const library = entries({ index: 'src/index.ts', vectors: 'src/vectors.ts' });
  * it in one that imports nothing lazily.
  */
 const parts = entries({
-  'parts/lifetime': 'reference/lifetime.ts', 'parts/reference': 'reference/index.ts', 'parts/engines': 'src/engines.ts',
+  'parts/lifetime': 'reference/public/lifetime.ts', 'parts/reference': 'reference/index.ts', 'parts/engines': 'src/engines.ts',
   'parts/load': 'src/load.ts',
 });
 const programs = entries({

@@ -147,7 +147,7 @@ export const EQUATIONS: readonly Equation[] = [
     ],
     ranges: TYPES, symbols: { t: 'the chosen type; ties go to the lowest number' },
     excerpt: ['const z =', 'types[t] ='],
-    file: 'reference/search.ts', function: 'selectTokenTypes',
+    file: 'reference/search.ts', function: 'tokenTypes',
   },
   {
     id: 'types-backward', section: 6, title: 'Straight through',
@@ -178,8 +178,8 @@ export const EQUATIONS: readonly Equation[] = [
     id: 'cache', section: 8, title: 'Eviction',
     expressions: ['live[j] = (last[j] >= i + T)'],
     symbols: { i: 'the first token of this step' },
-    excerpt: ['step(inputs', 'return out;'],
-    file: 'reference/cache.ts', function: 'KVCache',
+    excerpt: ['this.append(k, v', 'return out;'],
+    file: 'reference/cache.ts', function: 'EvictingCache',
   },
   {
     id: 'linear', section: 10, title: 'Linear layer',
@@ -189,7 +189,7 @@ export const EQUATIONS: readonly Equation[] = [
       y: 'output', c: 'an output feature', weight: 'a matrix, one row per output feature',
       D: 'number of input features', M: 'number of output features',
     },
-    excerpt: ['const rows', 'return {'],
+    excerpt: ['return {', 'return {'],
     file: 'reference/linear.ts', function: 'linear',
   },
   {

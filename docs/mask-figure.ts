@@ -3,7 +3,7 @@
  * drawn from lifetime(), the one rule. SVG text, the same bytes every time.
  * @module
  */
-import { lifetime } from '../reference/lifetime.ts';
+import { lifetime } from '../reference/public/lifetime.ts';
 import { FOREVER, isEvictable, isVisible } from '../src/core/lifetime.ts';
 
 /** The example of section 2, and four tokens more. */

@@ -3,7 +3,6 @@
  * @module
  */
 import type { AdamWOptions } from '../src/core/training-engine.ts';
-import { checkAdamW } from '../src/core/checks.ts';
 import type { NDArray } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
 
@@ -24,10 +23,9 @@ export function adamW(
   gradient: NDArray,
   m: NDArray,
   v: NDArray,
-  options: Omit<AdamWOptions, 'clip'> & { clip?: { squaredNorm: NDArray; maxNorm: number } },
+  options: AdamWOptions<NDArray>,
 ): void {
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip } = options;
-  checkAdamW(parameter, { gradient, m, v }, options);
   const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0])) : 1;
   const correct1 = 1 - beta1 ** step;
   const correct2 = 1 - beta2 ** step;

@@ -3,66 +3,48 @@
  * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
  * @module
  */
-import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../src/core/arguments.ts';
-import { checkForward } from '../src/core/checks.ts';
 import { exp, log } from '../src/core/elementary.ts';
-import { ValueError } from '../src/core/errors.ts';
-import { type AttentionSizes, attentionSizes, checkTypesShape, checkTypeValues } from '../src/core/shape.ts';
+import type { LifetimeOptions } from '../src/core/lifetime.ts';
+import type { AttentionSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 import type { MaskGradientRule } from '../src/core/training-engine.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 
-/** Inputs shared by the forward and the backward. */
-export interface AttentionArguments {
-  q: NDArray;
-  k: NDArray;
-  v: NDArray;
-  last: NDArray<Int32Array>;
-  scale?: number;
+interface Inputs {
+  readonly q: NDArray;
+  readonly k: NDArray;
+  readonly v: NDArray;
+  readonly last: NDArray<Int32Array>;
+  readonly scale: number;
 }
 
-/** Keys and values may hold anything where no query sees them. */
-const inputs = (): Record<string, Expected> =>
-  ({ q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) });
-const FORWARD: Expected = (name, value) => record(inputs())(name, value);
+interface BackwardInputs extends Inputs {
+  readonly out: NDArray;
+  readonly lse: NDArray;
+  readonly dOut: NDArray;
+}
+
+/** How dM weighs pairs, and the age beyond which they do not count. */
+interface Weighing {
+  readonly rule: MaskGradientRule;
+  readonly bound?: number;
+}
+
+/** The types that `last` came from, and how. */
+interface TypedBy extends Weighing, LifetimeOptions {
+  readonly types: NDArray<Int32Array>;
+}
 
 /**
  * Masked attention (§3). For query i of head h, over the keys j of its KV head with j <= i <= last(j):
  *
  *     S[i,j] = scale * q_i . k_j     lse_i = log sum_j exp(S[i,j])     o_i = sum_j exp(S[i,j] - lse_i) v_j
  *
- * Hidden keys and values are never read, so NaN or Infinity there change nothing.
- *
- * @param options.q Queries after rotary embedding, [B,H,N,d].
- * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
- * @param options.v Values, [B,G,N,d].
- * @param options.last Lifetimes, [B,G,N].
- * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
- * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision.
- * @throws {ShapeError} If shapes disagree, with each other or with the data, or H is not a multiple of G.
- * @throws {ValueError} If an array is of the wrong kind, or q or the scale is not finite.
- * @example
- * ```ts
- * import { attention, lifetime, ndarray } from 'neural-attention-search';
- * const types = ndarray(Int32Array.of(0, 2, 2), [1, 1, 3]); // G W W with W = 0: queries see 0 and themselves
- * const qk = ndarray(new Float64Array(6), [1, 1, 3, 2]);
- * const v = ndarray(Float64Array.of(1, 0, NaN, 2, 3, 4), [1, 1, 3, 2]);
- * const { out } = attention({ q: qk, k: qk, v, last: lifetime(types, { window: 0 }) });
- * console.log([...out.data.subarray(4)]); // [2,2]
- * ```
+ * Hidden keys and values are never read.
  */
-export function attention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
-  FORWARD('options', options);
-  return maskedAttention(options);
-}
-
-/** The same where queries may be no numbers: what they give is none either. */
-export function maskedAttention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
-  const { q, k, v, last } = options;
-  const sizes = attentionSizes(q, k, v, last);
+export function attention({ q, k, v, last, scale }: Inputs, sizes: AttentionSizes): { out: NDArray; lse: NDArray } {
   const { B, H, G, N, d } = sizes;
-  const scale = options.scale ?? 1 / Math.sqrt(d);
   const out = zerosLike(q.data, B * H * N * d);
   const lse = zerosLike(q.data, B * H * N);
   const scores = new Float64Array(N);
@@ -90,69 +72,20 @@ export function maskedAttention(options: AttentionArguments): { out: NDArray; ls
   return { out: { data: out, shape: [B, H, N, d] }, lse: { data: lse, shape: [B, H, N] } };
 }
 
-const BACKWARD: Expected = (name, value) => record({
-  ...inputs(), out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
-  window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
-})(name, value);
-
-/** What the backward needs besides the forward's inputs. */
-export interface AttentionBackwardArguments extends AttentionArguments {
-  out: NDArray;
-  lse: NDArray;
-  dOut: NDArray;
-  types?: NDArray<Int32Array>;
-  window?: number;
-  chunk?: number;
-  bound?: number;
-  rule?: MaskGradientRule;
-}
-
 /**
- * Gradients of masked attention (§4), and of the token types through the relaxed mask (§5):
+ * Gradients of masked attention (§4), and of the types through the relaxed mask (§5):
  *
  *     D_i = do_i . o_i    P'[i,j] = do_i . v_j    A[i,j] = exp(S[i,j] - lse_i)    dS = A * (P' - D)
  *     dq_i = scale * sum_j dS[i,j] k_j    dk_j = scale * sum_i dS[i,j] q_i    dv_j = sum_i A[i,j] do_i
  *     dM[i,j] = exp(S[i,j] - n_i) * (P'[i,j] - D_i) for all j <= i, visible or not
  *
- * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). Under a `bound` pairs with
- * i > j + bound do not count: no type makes them visible. Type gradients are
- * computed only when `types` is given; they read hidden keys and values, which must then be finite.
- *
- * @param options.out The forward's result, [B,H,N,d].
- * @param options.lse The forward's log-sum-exp, [B,H,N].
- * @param options.dOut Cotangent of out, [B,H,N,d].
- * @param options.types Types [B,G,Nc] that `last` came from; needs `window` (and `chunk`, default 1).
- * @param options.rule `bounded` (default) or `exact`.
- * @returns dq [B,H,N,d], dk and dv [B,G,N,d], and dTypes [B,G,Nc,3] = (dg, dl, dw) if types was given.
- * @throws {ShapeError} If shapes disagree.
- * @throws {ValueError} If types is given without a window, an array is of the wrong kind, or q, dOut or a number is not
- * finite.
- * @example
- * ```ts
- * import { attention, attentionBackward, lifetime, ndarray } from 'neural-attention-search';
- * const last = lifetime(ndarray(Int32Array.of(0, 0), [1, 1, 2]), { window: 0 });
- * const x = ndarray(Float64Array.of(0, 0, 1, 3), [1, 1, 2, 2]);
- * const { out, lse } = attention({ q: x, k: x, v: x, last });
- * const dOut = ndarray(Float64Array.of(1, 1, 0, 0), [1, 1, 2, 2]);
- * console.log([...attentionBackward({ q: x, k: x, v: x, last, out, lse, dOut }).dv.data]); // [1,1,0,0]
- * ```
+ * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`). Only dM reads hidden keys and values.
  */
-export function attentionBackward(options: AttentionBackwardArguments): {
-  dq: NDArray;
-  dk: NDArray;
-  dv: NDArray;
-  dTypes?: NDArray;
-} {
-  BACKWARD('options', options);
-  return maskedAttentionBackward(options);
-}
-
-/** The same where queries and cotangents may be no numbers. */
-export function maskedAttentionBackward(options: AttentionBackwardArguments): ReturnType<typeof attentionBackward> {
-  const { q, k, v, last, lse, dOut, types } = options;
-  const sizes = backwardSizes(options);
+export function attentionBackward(
+  options: BackwardInputs & { readonly types?: TypedBy | undefined }, sizes: AttentionSizes,
+): { dq: NDArray; dk: NDArray; dv: NDArray; dTypes?: NDArray } {
+  const { q, k, v, last, lse, dOut, types, scale } = options;
   const { B, H, G, N, d } = sizes;
-  const scale = options.scale ?? 1 / Math.sqrt(d);
   const dq = zerosLike(q.data, B * H * N * d);
   const dk = zerosLike(k.data, B * G * N * d);
   const dv = zerosLike(v.data, B * G * N * d);
@@ -183,48 +116,25 @@ export function maskedAttentionBackward(options: AttentionBackwardArguments): Re
 }
 
 /** (dg, dl, dw) of §5 from the rows of dM, never holding more than one row. */
-function typeGradient(options: AttentionBackwardArguments, types: NDArray<Int32Array>, sizes: AttentionSizes): NDArray {
+function typeGradient(options: BackwardInputs, { types, ...how }: TypedBy, sizes: AttentionSizes): NDArray {
   const { B, G, N } = sizes;
-  const { window, chunk = 1, bound } = options;
-  if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
-  checkTypesShape(types, N, { window, chunk, bound });
-  checkTypeValues(types.data);
   const chunks = types.shape[2];
   const dTypes = zerosLike(options.q.data, B * G * chunks * 3);
   for (let head = 0; head < B * G; head++) {
-    const plan = planTypeGradient(types.data, head * chunks, N, { window, chunk });
-    forEachMaskGradientRow(options, sizes, head, (i, row) => {
+    const plan = planTypeGradient(types.data, head * chunks, N, how);
+    forEachMaskGradientRow(options, how, sizes, head, (i, row) => {
       addTypeGradientRow(plan, row, i, dTypes, head * chunks * 3);
     });
   }
   return { data: dTypes, shape: [B, G, chunks, 3] };
 }
 
-/**
- * dM of §4, summed over the query heads of each group: what a kernel's author compares first.
- *
- * @param options As for `attentionBackward`; `rule` is `bounded` (default) or `exact`.
- * @returns dM [B,G,N,N], 0 above the diagonal.
- * @throws {ShapeError} If shapes disagree.
- * @example
- * ```ts
- * import { attention, lifetime, maskGradient, ndarray } from 'neural-attention-search';
- * const last = lifetime(ndarray(Int32Array.of(2, 2), [1, 1, 2]), { window: 0 }); // each query sees itself only
- * const qk = ndarray(new Float64Array(2), [1, 1, 2, 1]);
- * const v = ndarray(Float64Array.of(5, 1), [1, 1, 2, 1]);
- * const { out, lse } = attention({ q: qk, k: qk, v, last });
- * const dOut = ndarray(Float64Array.of(0, 1), [1, 1, 2, 1]);
- * // Seeing key 0 from query 1 would raise its output, at weight exp(S - lse) = 1 times (v_0 - out_1) = 4.
- * console.log([...maskGradient({ q: qk, k: qk, v, last, out, lse, dOut, rule: 'exact' }).data]); // [0,0,4,0]
- * ```
- */
-export function maskGradient(options: AttentionBackwardArguments): NDArray {
-  BACKWARD('options', options);
-  const sizes = backwardSizes(options);
+/** dM of §4 [B,G,N,N], summed over the query heads of each group; 0 above the diagonal. */
+export function maskGradient(options: BackwardInputs, how: Weighing, sizes: AttentionSizes): NDArray {
   const { B, G, N } = sizes;
   const dM = zerosLike(options.q.data, B * G * N * N);
   for (let head = 0; head < B * G; head++) {
-    forEachMaskGradientRow(options, sizes, head, (i, row) => dM.set(row, (head * N + i) * N));
+    forEachMaskGradientRow(options, how, sizes, head, (i, row) => dM.set(row, (head * N + i) * N));
   }
   return { data: dM, shape: [B, G, N, N] };
 }
@@ -234,14 +144,13 @@ export function maskGradient(options: AttentionBackwardArguments): NDArray {
  * so S and P' are plain matrix products, a block of queries at a time.
  */
 function forEachMaskGradientRow(
-  options: AttentionBackwardArguments,
+  { q, k, v, lse, out, dOut, scale }: BackwardInputs,
+  { rule, bound = Infinity }: Weighing,
   sizes: AttentionSizes,
   head: number,
   visit: (i: number, row: Float64Array) => void,
 ): void {
-  const { q, k, v, lse, out, dOut, rule = 'bounded', bound = Infinity } = options;
   const { H, G, N, d } = sizes;
-  const scale = options.scale ?? 1 / Math.sqrt(d);
   for (let first = 0; first < N; first += QUERY_BLOCK) {
     const rows = Math.min(QUERY_BLOCK, N - first);
     const keys = first + rows;
@@ -310,11 +219,4 @@ function queryRow({ H, G, N }: AttentionSizes, head: number, h: number, i: numbe
   const b = Math.floor(head / G);
   const g = head % G;
   return (b * H + g * (H / G) + h) * N + i;
-}
-
-function backwardSizes(options: AttentionBackwardArguments): AttentionSizes {
-  const { q, k, v, last, out, lse, dOut } = options;
-  const sizes = attentionSizes(q, k, v, last);
-  checkForward(out, lse, dOut, sizes);
-  return sizes;
 }

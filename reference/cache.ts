@@ -4,29 +4,13 @@
  * @module
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/core/engine.ts';
-import { finite, floats, integers, list, optional, record, wholeFrom } from '../src/core/arguments.ts';
-import { appendedTokens, checkCacheOptions, checkCacheSnapshot, checkQueries, checkStep, headIndex } from '../src/core/checks.ts';
 import { exp } from '../src/core/elementary.ts';
 import { ValueError } from '../src/core/errors.ts';
-import { firstNotFinite } from '../src/core/finite.ts';
 import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/core/lifetime.ts';
-import { checkCounts, checkTypeValues } from '../src/core/shape.ts';
+import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 import { HeadEntries } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
-
-/** Keys and values may hold anything where no query sees them. */
-const step = () => ({ k: floats, v: floats, types: integers, counts: optional(list(wholeFrom(0))) });
-
-/** What a step takes; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
-export interface StepInputs {
-  q: NDArray;
-  k: NDArray;
-  v: NDArray;
-  types: NDArray<Int32Array>;
-  counts?: readonly number[];
-  scale?: number;
-}
 
 /**
  * The evicting KV cache of one layer (§8), for B sequences and G KV heads of size d.
@@ -34,20 +18,8 @@ export interface StepInputs {
  * A step is append, attend, evict. Its outputs equal row i of full masked attention for every split of
  * a sequence into steps, and a key is held exactly while a query may still see it: after a step the
  * positions held are { j : last(j) >= next query }. Memory is a whole number of blocks per head.
- *
- * @throws {ValueError} If a size is not a whole number in its range.
- * @example
- * ```ts
- * import { KVCache, ndarray } from 'neural-attention-search';
- * const cache = new KVCache({ batch: 1, kvHeads: 1, headDim: 2, window: 1, blockSize: 4 });
- * for (const type of [0, 2, 2, 2]) { // GLOBAL, then WINDOW tokens that live for one more query
- *   const x = ndarray(Float64Array.of(1, 0), [1, 1, 1, 2]);
- *   cache.step({ q: x, k: x, v: x, types: ndarray(Int32Array.of(type), [1, 1, 1]) });
- * }
- * console.log([...cache.positions(0, 0)]); // [0,3]
- * ```
  */
-export class KVCache {
+export class EvictingCache {
   readonly options: CacheOptions;
   #heads: HeadEntries[] = [];
   #seen: Int32Array;
@@ -57,29 +29,23 @@ export class KVCache {
   #bytesPerNumber: number;
 
   /** @param bytesPerNumber What is counted for a number until the first ones come: those of float64. */
-  constructor(
-    options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }, bytesPerNumber = 8,
-  ) {
-    record()('options', options);
+  constructor(options: CacheOptions, bytesPerNumber = 8) {
     this.#bytesPerNumber = bytesPerNumber;
-    this.options = { chunk: 1, blockSize: 16, ...options };
-    const { batch, kvHeads } = this.options;
-    checkCacheOptions(this.options);
+    this.options = options;
+    const { batch, kvHeads } = options;
     this.#seen = zeros(Int32Array, batch);
     this.#peakLive = zeros(Int32Array, batch * kvHeads);
     this.#visiblePairs = zeros(Float64Array, batch * kvHeads);
     this.clear();
   }
 
-  /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
-  step(inputs: StepInputs): NDArray {
-    record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
-    const { q, k, counts } = inputs;
-    const T = k.shape[2] ?? 0;
-    checkQueries(q, T, this.options); // before anything is appended
-    checkFiniteRows(q, checkCounts(counts, this.options.batch, T));
-    this.append(inputs);
-    const out = this.attend(inputs);
+  /** Append, attend, evict: out [B,H,T,d]; rows beyond counts[b] are 0. */
+  step(
+    { q, k, v, types, scale }: { q: NDArray; k: NDArray; v: NDArray; types: NDArray<Int32Array>; scale: number },
+    sizes: AppendSizes & { H: number },
+  ): NDArray {
+    this.append(k, v, types, sizes);
+    const out = this.attend(q, scale, sizes);
     this.evict();
     return out;
   }
@@ -88,14 +54,9 @@ export class KVCache {
    * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk touched: row r is chunk
    * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
    */
-  append(inputs: Omit<StepInputs, 'q'>): void {
-    record(step())('inputs', inputs);
-    const { k, v, types, counts } = inputs;
+  append(k: NDArray, v: NDArray, types: NDArray<Int32Array>, { T, rows, counts }: AppendSizes): void {
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
-    const T = appendedTokens(k, v, types, this.options);
-    const rows = types.shape[2];
-    checkTypeValues(types.data);
-    this.#counts = checkCounts(counts, batch, T);
+    this.#counts = counts;
     this.#bytesPerNumber = k.data.BYTES_PER_ELEMENT;
     for (let b = 0; b < batch; b++) {
       const seen = this.#seen[b];
@@ -125,15 +86,9 @@ export class KVCache {
     entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER);
   }
 
-  /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
-  attend(inputs: { q: NDArray; scale?: number }): NDArray {
-    record({ q: floats, scale: optional(finite) })('inputs', inputs);
-    const { q, scale } = inputs;
+  /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. */
+  attend(q: NDArray, scale: number, { H, T }: { H: number; T: number }): NDArray {
     const { batch, kvHeads: G, headDim: d } = this.options;
-    const T = q.shape[2] ?? 0;
-    const H = checkQueries(q, T, this.options);
-    checkStep(this.#counts, T);
-    const factor = scale ?? 1 / Math.sqrt(d);
     const out = zerosLike(q.data, q.data.length);
     for (let head = 0; head < batch * G; head++) {
       const b = Math.floor(head / G);
@@ -143,7 +98,7 @@ export class KVCache {
         let visible = 0;
         for (let h = 0; h < H / G; h++) {
           const row = (b * H + (head % G) * (H / G) + h) * T + t;
-          visible = attendRow(q.data, row * d, this.#heads[head], i, factor, out, d, this.options.bound);
+          visible = attendRow(q.data, row * d, this.#heads[head], i, scale, out, d, this.options.bound);
         }
         this.#visiblePairs[head] = this.#visiblePairs[head] + visible;
         this.#peakLive[head] = Math.max(this.#peakLive[head], visible);
@@ -170,8 +125,8 @@ export class KVCache {
   }
 
   /** A cache of its own that goes on as this one does, to the bit. */
-  fork(): KVCache {
-    const copy = new KVCache(this.options, this.#bytesPerNumber);
+  fork(): EvictingCache {
+    const copy = new EvictingCache(this.options, this.#bytesPerNumber);
     copy.restore(this.snapshot());
     copy.#counts = this.#counts;
     return copy;
@@ -198,14 +153,8 @@ export class KVCache {
     return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };
   }
 
-  /**
-   * Holds what the snapshot holds, and nothing else.
-   *
-   * @throws {ShapeError} If the snapshot is of another layout.
-   * @throws {ValueError} If it contradicts itself.
-   */
+  /** Holds what the snapshot holds, and nothing else. */
   restore(snapshot: CacheSnapshot): void {
-    checkCacheSnapshot(snapshot, this.options);
     const { headDim: d, blockSize } = this.options;
     const { keys, values, positions, last, open, live } = snapshot;
     this.clear();
@@ -227,14 +176,9 @@ export class KVCache {
     });
   }
 
-  /** Positions that KV head g of sequence b holds, ascending. */
-  positions(b: number, g: number): Int32Array {
-    return this.#entries(b, g)?.positions() ?? new Int32Array(0);
-  }
-
-  /** Tokens seen so far by each sequence, [B]. */
-  lengths(): Int32Array {
-    return this.#seen.slice();
+  /** Positions that head b G + g holds, ascending. */
+  positions(head: number): Int32Array {
+    return this.#heads[head]?.positions() ?? new Int32Array(0);
   }
 
   /** Live entries, bytes and counts of every head. */
@@ -245,24 +189,9 @@ export class KVCache {
     const blocks = Float64Array.from(live, (_, head) => this.#heads[head]?.blocks.length ?? 0);
     const bytes = blocks.map((count) => count * blockSize * entryBytes);
     return {
-      seen: this.lengths(), live, bytes, entryBytes,
+      seen: this.#seen.slice(), live, bytes, entryBytes,
       peakLive: this.#peakLive.slice(), visiblePairs: this.#visiblePairs.slice(),
     };
-  }
-
-  #entries(b: number, g: number): HeadEntries | undefined {
-    return this.#heads[headIndex(b, g, this.options)];
-  }
-}
-
-/** Refuses queries [B,H,T,d] that are no numbers, in rows that count. */
-function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): void {
-  const [, H, T, d] = shape as [number, number, number, number];
-  for (let row = 0; row < data.length / d; row++) {
-    const t = row % T;
-    if (t >= counts[Math.floor(row / (H * T))]) continue;
-    const at = firstNotFinite(data, row * d, (row + 1) * d);
-    if (at >= 0) throw new ValueError(`q holds ${data[at]} at element ${at}: it must be finite in every row that counts`);
   }
 }
 

@@ -2,13 +2,11 @@
  * Cross-entropy of the next token, in nats.
  * @module
  */
-import { checkTargets, logitsWidth } from '../src/core/checks.ts';
 import { exp, log } from '../src/core/elementary.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
-export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>): NDArray {
-  const V = vocabulary(logits, targets);
+export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>, { V }: { V: number }): NDArray {
   const loss = zerosLike(logits.data, targets.data.length);
   targets.data.forEach((target, n) => {
     if (target >= 0) loss[n] = logSumExp(logits.data, n * V, V) - logits.data[n * V + target];
@@ -17,8 +15,9 @@ export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>): NDA
 }
 
 /** dz_nv = weight (softmax(z_n)_v - [v = target_n]), 0 where the target is -1. */
-export function crossEntropyBackward(logits: NDArray, targets: NDArray<Int32Array>, weight: number): NDArray {
-  const V = vocabulary(logits, targets);
+export function crossEntropyBackward(
+  logits: NDArray, targets: NDArray<Int32Array>, weight: number, { V }: { V: number },
+): NDArray {
   const dLogits = zerosLike(logits.data, logits.data.length);
   targets.data.forEach((target, n) => {
     if (target < 0) return;
@@ -35,10 +34,4 @@ function logSumExp(z: FloatArray, start: number, length: number): number {
   let sum = 0;
   for (let v = 0; v < length; v++) sum += exp(z[start + v] - max);
   return max + log(sum);
-}
-
-function vocabulary(logits: NDArray, targets: NDArray<Int32Array>): number {
-  const V = logitsWidth(logits, targets);
-  checkTargets(targets.data, V);
-  return V;
 }

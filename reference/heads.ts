@@ -2,19 +2,16 @@
  * Between [B,N,heads*d], as linear layers see tokens, and [B,heads,N,d], as attention does.
  * @module
  */
-import { splitWidth } from '../src/core/checks.ts';
-import { expectRank } from '../src/core/shape.ts';
+import type { HeadSizes } from '../src/core/sizes.ts';
 import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** [B,N,heads*d] -> [B,heads,N,d]; its backward is mergeHeads. */
-export function splitHeads(x: NDArray, heads: number): NDArray {
-  const d = splitWidth(x, heads);
-  const [B, N, width] = x.shape as [number, number, number];
+export function splitHeads(x: NDArray, { B, heads, N, d }: HeadSizes): NDArray {
   const out = zerosLike(x.data, x.data.length);
   for (let b = 0; b < B; b++) {
     for (let n = 0; n < N; n++) {
       for (let h = 0; h < heads; h++) {
-        const from = (b * N + n) * width + h * d;
+        const from = ((b * N + n) * heads + h) * d;
         out.set(x.data.subarray(from, from + d), ((b * heads + h) * N + n) * d);
       }
     }
@@ -23,9 +20,7 @@ export function splitHeads(x: NDArray, heads: number): NDArray {
 }
 
 /** [B,heads,N,d] -> [B,N,heads*d]; its backward is splitHeads. */
-export function mergeHeads(x: NDArray): NDArray {
-  expectRank('x', x, 'B,heads,N,d');
-  const [B, heads, N, d] = x.shape as [number, number, number, number];
+export function mergeHeads(x: NDArray, { B, heads, N, d }: HeadSizes): NDArray {
   const out = zerosLike(x.data, x.data.length);
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < heads; h++) {

@@ -2,15 +2,16 @@
  * Rotary position embedding (Su et al., 2021) in the half-split layout of Llama checkpoints.
  * @module
  */
-import { ropeSizes } from '../src/core/checks.ts';
+import type { HeadSizes } from '../src/core/sizes.ts';
 import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /**
  * With x = (a, b) halves: (a cos - b sin, b cos + a sin). x [B,heads,N,d], cos and sin [B,N,d/2].
  * `inverse` rotates back; as a rotation is orthogonal, that is also the backward.
  */
-export function rope(x: NDArray, cos: NDArray, sin: NDArray, inverse = false): NDArray {
-  const { B, heads, N, d } = ropeSizes(x, cos, sin);
+export function rope(
+  x: NDArray, cos: NDArray, sin: NDArray, inverse: boolean, { B, heads, N, d }: HeadSizes,
+): NDArray {
   const half = d / 2;
   const sign = inverse ? -1 : 1;
   const out = zerosLike(x.data, x.data.length);

@@ -3,12 +3,10 @@
  * @module
  */
 import { exp } from '../src/core/elementary.ts';
-import { expectShape } from '../src/core/shape.ts';
 import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /** y = gate sigmoid(gate) up, same shapes. */
 export function swiglu(gate: NDArray, up: NDArray): NDArray {
-  expectShape('up', up, gate.shape, 'gate and up must have the same shape');
   const out = zerosLike(gate.data, gate.data.length);
   for (let n = 0; n < out.length; n++) out[n] = gate.data[n] * sigmoid(gate.data[n]) * up.data[n];
   return { data: out, shape: gate.shape };
@@ -16,8 +14,6 @@ export function swiglu(gate: NDArray, up: NDArray): NDArray {
 
 /** With s = sigmoid(gate): dGate = dy up s (1 + gate (1 - s)), dUp = dy gate s. */
 export function swigluBackward(dOut: NDArray, gate: NDArray, up: NDArray): { dGate: NDArray; dUp: NDArray } {
-  expectShape('up', up, gate.shape, 'gate and up must have the same shape');
-  expectShape('dOut', dOut, gate.shape, 'it is the cotangent of a result shaped like gate');
   const dGate = zerosLike(gate.data, gate.data.length);
   const dUp = zerosLike(gate.data, gate.data.length);
   for (let n = 0; n < dGate.length; n++) {

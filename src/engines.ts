@@ -2,7 +2,7 @@
  * The composition root: the only file that knows which engines exist.
  * @module
  */
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import { oneOf, optional, record } from './core/arguments.ts';
 import { ValueError } from './core/errors.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
@@ -45,7 +45,7 @@ export function createEngine(
 ): TrainingEngine | Promise<TrainingEngine> {
   record({ precision: optional(oneOf('float64', 'float32')) })('options', options);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
-  return new ReferenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
+  return referenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
 }
 
 async function createGpuEngine(options: GpuEngineOptions): Promise<TrainingEngine> {
@@ -54,9 +54,9 @@ async function createGpuEngine(options: GpuEngineOptions): Promise<TrainingEngin
   return openEngine(options);
 }
 
-export { attention, type AttentionArguments, attentionBackward, type AttentionBackwardArguments, maskGradient } from '../reference/attention.ts';
-export { KVCache, type StepInputs } from '../reference/cache.ts';
-export { lifetime } from '../reference/lifetime.ts';
-export { attentionMask, relaxedMask } from '../reference/mask.ts';
-export { addMemoryPrice, keptShare } from '../reference/price.ts';
-export { selectTokenTypes, tokenTypesBackward } from '../reference/search.ts';
+export { attention, type AttentionArguments, attentionBackward, type AttentionBackwardArguments, maskGradient } from '../reference/public/attention.ts';
+export { KVCache, type StepInputs } from '../reference/public/cache.ts';
+export { lifetime } from '../reference/public/lifetime.ts';
+export { attentionMask, relaxedMask } from '../reference/public/mask.ts';
+export { addMemoryPrice, keptShare } from '../reference/public/price.ts';
+export { selectTokenTypes, tokenTypesBackward } from '../reference/public/search.ts';

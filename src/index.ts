@@ -63,7 +63,7 @@ export {
 } from './core/errors.ts';
 export type {
   AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot, Engine,
-  LifetimeOptions, Pooling, Tensor,
+  LifetimeOptions, Pooling, Tensor, TokenTypesOptions,
 } from './core/engine.ts';
 export type {
   AdamWOptions, AttentionBackwardInputs, MaskGradientRule, TrainingEngine,

@@ -1,6 +1,6 @@
 /** Training through what each architecture has of its own: biases, norms of heads, windows, scaled rotary embedding. */
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ARCHITECTURES } from '../src/model/arch/index.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
@@ -49,7 +49,7 @@ async function lossAndGradients(
 
 describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
   const { config, weights } = modelOf(type);
-  const exact = lossAndGradients(new ReferenceEngine(), config, weights);
+  const exact = lossAndGradients(referenceEngine(), config, weights);
 
   it('has gradients that equal central differences of its loss, for every weight', async () => {
     const { gradients } = await exact;
@@ -58,7 +58,7 @@ describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
       const at = (7 * name.length) % data.length;
       const moved = async (by: number): Promise<number> => {
         const one = new Map([...weights, [name, { data: data.map((x, n) => (n === at ? x + by : x)), shape }]]);
-        return (await lossAndGradients(new ReferenceEngine(), config, one)).loss;
+        return (await lossAndGradients(referenceEngine(), config, one)).loss;
       };
       const h = 2e-5; // wrong by h⁴ times a fifth derivative, which norms of heads make large, and by 1e-16 / h
       const slope = async (by: number): Promise<number> => (await moved(by) - await moved(-by)) / (2 * by);

@@ -1,8 +1,8 @@
 /** §8 over every engine and the public class: random commands against a cache that forgets nothing. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { KVCache } from '../reference/cache.ts';
-import { ReferenceEngine } from '../reference/index.ts';
+import { KVCache } from '../reference/public/cache.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { Cache, CacheOptions, CacheSnapshot, Engine } from '../src/core/engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../src/core/errors.ts';
 import { type NDArray, ndarray } from '../src/core/tensor.ts';
@@ -98,7 +98,7 @@ describeEngines('the cache', ({ precision, engine }) => {
 
   it('goes on, within the budget of float32, from the snapshot of another engine, and that one from its', () =>
     scoped(engine(), (inner) => fc.assert(fc.asyncProperty(cacheSizes, moves, async (sizes, steps) => {
-      const engines: readonly Engine[] = [inner, new ReferenceEngine('float64')];
+      const engines: readonly Engine[] = [inner, referenceEngine('float64')];
       const model = new CacheModel(sizes, 'float32');
       let at = 0;
       let cache = inner.createCache(sizes);

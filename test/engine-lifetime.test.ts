@@ -1,7 +1,7 @@
 /** §2 over every engine: last(j) is exact, whole number for whole number, wherever the types come from. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { lifetime } from '../reference/lifetime.ts';
+import { lifetime } from '../reference/public/lifetime.ts';
 import type { Engine } from '../src/core/engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { FOREVER } from '../src/core/lifetime.ts';

@@ -11,7 +11,7 @@ import { EQUATIONS, type Equation } from '../docs/equations.ts';
 import { generate } from '../docs/generate.ts';
 import { createMathematics } from '../docs/mathematics.ts';
 import { expressionTex } from '../docs/tex.ts';
-import { attention } from '../reference/attention.ts';
+import { attention } from '../reference/public/attention.ts';
 import { crossEntropy } from '../reference/cross-entropy.ts';
 import { ndarray } from '../src/core/tensor.ts';
 import { checks } from './support/equation-checks.ts';
@@ -76,7 +76,7 @@ describe('the ruler of the ruler: 64 decimal digits', () => {
       const draw = drawFrom(gen);
       const V = draw.whole(1, 9);
       const [x, target] = [draw.reals(V), draw.whole(0, V - 1)];
-      const loss = crossEntropy(ndarray(x, [1, V]), ndarray(Int32Array.of(target), [1]));
+      const loss = crossEntropy(ndarray(x, [1, V]), ndarray(Int32Array.of(target), [1]), { V });
       const scope = evaluateEquation('cross-entropy', { V, target, x: big([[...x]])[0] }, digits);
       expectClose(loss.data, [Number(scope['loss'])], 16);
     }), { numRuns: 30 });

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import { architectureOf } from '../src/model/arch/index.ts';
 import { expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { rotaryFrequencies, rotaryTables } from '../src/model/rotary.ts';
@@ -32,7 +32,7 @@ const read = (path: string): ModelConfig => parseConfig(json(path));
 
 /** What YaRN multiplies cosines with, which is the cosine at position 0. */
 async function sharpnessOf(config: ModelConfig): Promise<number> {
-  const engine = new ReferenceEngine();
+  const engine = referenceEngine();
   const tape = new Tape(engine, false);
   const { cos } = rotaryTables(tape, config, [0], 1, 1);
   return (await engine.read(cos))[0];

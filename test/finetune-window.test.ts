@@ -6,7 +6,7 @@
  * operation may be off by in roundings: exp in a softmax over n, 6 + 4 log n, and a sum of n terms, sqrt(n).
  */
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
@@ -72,17 +72,17 @@ describe.each([[1, 6], [3, 6], [5, 4]])('chunks of %d tokens under a window of %
     gradientOf(engine, chunk, window);
 
   it('is told apart from a window that is one token wider, and from none', async () => {
-    const [truth, rounded] = [await of(new ReferenceEngine()), await of(new ReferenceEngine('float32'))];
+    const [truth, rounded] = [await of(referenceEngine()), await of(referenceEngine('float32'))];
     expect(rounded.typeCounts).toEqual(truth.typeCounts);
     expect(Math.min(...truth.typeCounts)).toBeGreaterThan(0);
     for (const other of [sliding + 1, null]) {
-      expect(beyond(await of(new ReferenceEngine('float32'), other), truth, rounded)).toEqual([0, 1]);
+      expect(beyond(await of(referenceEngine('float32'), other), truth, rounded)).toEqual([0, 1]);
     }
   });
 
   for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
     it.skipIf(use.missing)(`gives scorers the reference's gradient, within what float32 explains [${use.name}]`, async () => {
-      const [truth, rounded] = [await of(new ReferenceEngine()), await of(new ReferenceEngine('float32'))];
+      const [truth, rounded] = [await of(referenceEngine()), await of(referenceEngine('float32'))];
       const found = await of(await use.create());
       expect(found.typeCounts).toEqual(truth.typeCounts);
       expect(found.kept).toBeCloseTo(truth.kept, 5);

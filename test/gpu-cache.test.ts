@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { TUNING } from '../gpu/gpujs/device.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
-import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { gpuEngine } from '../gpu/gpujs/index.ts';
 import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { FOREVER } from '../src/core/lifetime.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
@@ -50,7 +50,7 @@ function truth(text: readonly Token[], N: number): Bounded[] {
 describe('a cache on gpu.js cpu', () => {
   it('neither grows nor drifts in 10,000 steps, and gives everything back', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TUNING }));
-    const engine = new GpuEngine(device);
+    const engine = gpuEngine(device);
     const cache = engine.createCache({
       batch: 1, kvHeads: KV_HEADS, headDim: WIDTH, window: WINDOW, chunk: 1, blockSize: 4,
     });
@@ -128,7 +128,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     const device = new CountingDevice(
       new WebGPUDevice(await loadLibrary(), gpuDevice, null, { owned: true, poison: false, tuning: TUNING }),
     );
-    const engine = new GpuEngine(device);
+    const engine = gpuEngine(device);
     const model = await loadModel(shipped, { engine });
     const session = model.session({ policy: parsePolicy(policy) });
     let token = model.tokenizer.bos;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Device, TUNING } from '../gpu/gpujs/device.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
-import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { gpuEngine } from '../gpu/gpujs/index.ts';
 import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { loadModel } from '../src/load.ts';
@@ -23,7 +23,7 @@ const [WARM, COUNTED] = [40, 24];
 /** The cost of each of some tokens; `mark` is called before each and after the last. */
 async function decode(inner: Device, mark: () => void = () => {}): Promise<Cost[]> {
   const device = new CountingDevice(inner);
-  const engine = new GpuEngine(device);
+  const engine = gpuEngine(device);
   const model = await loadModel({
     config: JSON.parse(readFileSync('models/nats/config.json', 'utf8')) as unknown,
     weights: new Uint8Array(readFileSync('models/nats/model.safetensors')),

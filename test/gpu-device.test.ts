@@ -4,7 +4,7 @@ import { BufferPool } from '../gpu/device/buffer-pool.ts';
 import type { DeviceHealth } from '../gpu/device/health.ts';
 import { type Device, TUNING } from '../gpu/gpujs/device.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
-import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { gpuEngine } from '../gpu/gpujs/index.ts';
 import { type Kernel, kernel } from '../gpu/gpujs/kernel.ts';
 import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
@@ -114,7 +114,7 @@ describe('probabilities of token types on gpu.js', () => {
   const scores = Float32Array.of(1, 2, 3, 3, 2, 1);
   const opened = async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TUNING }));
-    return { device, engine: new GpuEngine(device) };
+    return { device, engine: gpuEngine(device) };
   };
 
   it('cost no kernel while nobody asks for them, and hold no memory once they are disposed of', async () => {

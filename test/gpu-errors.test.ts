@@ -5,7 +5,7 @@ import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/gpujs/
 import { HostDevice } from '../gpu/gpujs/host.ts';
 import { rendererName, WebGL2Device } from '../gpu/gpujs/webgl2.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
-import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { gpuEngine } from '../gpu/gpujs/index.ts';
 import { type Library, loadLibrary } from '../gpu/gpujs/library.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';
 import type { Cache, Tensor } from '../src/core/engine.ts';
@@ -87,7 +87,7 @@ describe('in a browser', () => {
       },
       Texture: class {},
     } as unknown as Library;
-    const engine = new GpuEngine(new WebGL2Device(failing, { poison: false, tuning: TUNING }));
+    const engine = gpuEngine(new WebGL2Device(failing, { poison: false, tuning: TUNING }));
     const x = engine.tensor([1], [1]);
     await expectError(() => engine.read(engine.add(x, x)), DeviceError, 'kernel \'add\' was refused by WebGL2 (Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error ERROR: 1 error): update the graphics driver, or leave gpu out to run on the CPU');
   });
@@ -134,8 +134,8 @@ describe('more than float32 counts', () => {
 });
 
 describe('more than a device holds', () => {
-  const small = async (): Promise<GpuEngine> =>
-    new GpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TUNING }));
+  const small = async (): Promise<TrainingEngine> =>
+    gpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TUNING }));
 
   it('is refused at once: the limit, the size asked for, and how many tokens fit', async () => {
     const engine = await small();
@@ -224,7 +224,7 @@ function workload(
 describe('a kernel that fails', () => {
   it('is reported wherever its result was needed, and leaks nothing, whichever it is', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TEST_TUNING }));
-    const engine = new GpuEngine(device);
+    const engine = gpuEngine(device);
     const one = engine.tensor([1], [1]);
     let failures = 0;
     for (let n = 0; ; n++) {
@@ -388,7 +388,7 @@ describeWebGPU('gpu.js webgpu', () => {
       await loadLibrary(), await requestGpuDevice(), null, { owned: true, poison: true, tuning: TEST_TUNING },
     );
     const device = new CountingDevice(inner);
-    const engine = new GpuEngine(device);
+    const engine = gpuEngine(device);
     const one = engine.tensor([1], [1]);
     for (const n of [0, 7, 19, 37]) {
       const made: { dispose(): void }[] = [];

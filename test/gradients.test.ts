@@ -1,6 +1,6 @@
 /** §4 and §5 over every engine: every gradient against central differences of an independent evaluation. */
 import { expect, it } from 'vitest';
-import { attention, maskGradient } from '../reference/attention.ts';
+import { attention, maskGradient } from '../reference/public/attention.ts';
 import type { Engine } from '../src/core/engine.ts';
 import type { MaskGradientRule, TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';

@@ -1,10 +1,10 @@
 /** A model's own window: the life of every token ends there, in lifetimes, attention, gradients, price and cache. */
 import { describe, expect, it } from 'vitest';
-import { attention, attentionBackward, maskGradient } from '../reference/attention.ts';
-import { KVCache } from '../reference/cache.ts';
-import { lifetime } from '../reference/lifetime.ts';
-import { addMemoryPrice, keptShare } from '../reference/price.ts';
-import { relaxedMask } from '../reference/mask.ts';
+import { attention, attentionBackward, maskGradient } from '../reference/public/attention.ts';
+import { KVCache } from '../reference/public/cache.ts';
+import { lifetime } from '../reference/public/lifetime.ts';
+import { addMemoryPrice, keptShare } from '../reference/public/price.ts';
+import { relaxedMask } from '../reference/public/mask.ts';
 import { ValueError } from '../src/core/errors.ts';
 import { generator } from '../src/core/random.ts';
 import { ndarray, type NDArray } from '../src/core/tensor.ts';

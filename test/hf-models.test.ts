@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { Engine } from '../src/core/engine.ts';
 import { readModelFolder } from '../src/model/folder/model-folder.ts';
 import { readSafetensors } from '../src/formats/safetensors.ts';
@@ -124,7 +124,7 @@ describe.each(names)('%s', (name) => {
     }
   };
 
-  it('has the logits and hidden states of transformers, in float64', () => using(new ReferenceEngine(), async (model) => {
+  it('has the logits and hidden states of transformers, in float64', () => using(referenceEngine(), async (model) => {
     expect(distance(await hiddenWithoutCache(model, ids, 2), want.hidden)).toBeLessThan(1e-9);
     for (const sizes of [[40], [1], [3, 16, 1]]) {
       expect(distance((await logitsInSteps(model, ids, sizes)).logits, want.logits)).toBeLessThan(1e-9);
@@ -132,7 +132,7 @@ describe.each(names)('%s', (name) => {
   }));
 
   it('continues greedily with the tokens of transformers, however the prompt is split', () => {
-    return using(new ReferenceEngine(), async (model) => {
+    return using(referenceEngine(), async (model) => {
       for (const prefill of inDepth(name) ? [40, 7, 1] : [7]) {
         expect(await greedy(model, ids, prefill, 24)).toEqual([...want.continued]);
       }
@@ -143,7 +143,7 @@ describe.each(names)('%s', (name) => {
     const { config, weights } = await readModelFolder(root + name);
     expect([...weights.values()].every(({ data }) => data instanceof Float32Array)).toBe(true);
     const wide = new Map([...weights].map(([key, { data, shape }]) => [key, { data: Float64Array.from(data), shape }]));
-    const [a, b] = [weights, wide].map((each) => new Model(new ReferenceEngine(), config, each));
+    const [a, b] = [weights, wide].map((each) => new Model(referenceEngine(), config, each));
     expect((await logitsInSteps(a, ids, [5])).logits).toEqual((await logitsInSteps(b, ids, [5])).logits);
   });
 
@@ -168,14 +168,14 @@ describe('a sliding window of the model', () => {
   const ids = Int32Array.from(want.ids);
 
   it('empties the cache: no head holds more than the window', async () => {
-    const model = await load(new ReferenceEngine());
+    const model = await load(referenceEngine());
     const { live } = await logitsInSteps(model, ids, [7, 1]);
     expect(model.config.slidingWindow).toBe(9);
     expect(live).toEqual(new Array(2 * 3 * 2).fill(8)); // of the 9 that the next query sees, one is its own
   });
 
   it('bounds every policy: wider ones are full attention, and sinks die with it', async () => {
-    const model = await load(new ReferenceEngine());
+    const model = await load(referenceEngine());
     const policies: Policy[] = [{ kind: 'window', window: 30 }, { kind: 'streaming', sink: 2, window: 8 }];
     for (const policy of policies) {
       expect(distance((await logitsInSteps(model, ids, [5], policy)).logits, want.logits)).toBeLessThan(1e-9);
@@ -198,7 +198,7 @@ describe('a sliding window of the model', () => {
   for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
     const title = `bounds the policy %s with chunks of %d as the float64 reference does [${use.name}]`;
     it.skipIf(use.missing).each(runs)(title, async (policy, chunk) => {
-      const truth = await searching(new ReferenceEngine(), chunk);
+      const truth = await searching(referenceEngine(), chunk);
       const model = await searching(await use.create(), chunk);
       for (const sizes of [[16], [5, 1]]) {
         const [exact, got] = [

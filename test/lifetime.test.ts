@@ -1,8 +1,8 @@
 /** §2: lifetimes and the mask against the table, the example and the relaxed formula of §5. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { lifetime } from '../reference/lifetime.ts';
-import { attentionMask } from '../reference/mask.ts';
+import { lifetime } from '../reference/public/lifetime.ts';
+import { attentionMask } from '../reference/public/mask.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { FOREVER } from '../src/core/lifetime.ts';
 import { ndarray, type NDArray } from '../src/core/tensor.ts';

@@ -1,6 +1,6 @@
 /** Plans of memory, held against what the engines allocate, and what limits then do. */
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { Engine, Tensor } from '../src/core/engine.ts';
 import { DeviceError, ValueError } from '../src/core/errors.ts';
 import type { ModelConfig } from '../src/model/config/config.ts';
@@ -8,7 +8,7 @@ import { parsePolicy } from '../src/policies/index.ts';
 import { planMemory } from '../src/model/plan.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
 import { TEST_TUNING } from '../gpu/gpujs/device.ts';
-import { GpuEngine } from '../gpu/gpujs/index.ts';
+import { gpuEngine } from '../gpu/gpujs/index.ts';
 import { loadLibrary } from '../gpu/gpujs/library.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
@@ -67,7 +67,7 @@ function counting(engine: Engine, number: number): { engine: Engine; bytes: { no
 
 describe('planMemory()', () => {
   it.each(CONFIGS)('knows the weights of %s and what the reference holds them in', async (_, config) => {
-    const engine = new ReferenceEngine('float64');
+    const engine = referenceEngine('float64');
     const model = livelyModel(engine, config);
     const { parameters, weights, stored } = planMemory(config, { kept: 1, storedBytes: 2 });
     expect(parameters).toBe(model.parameters);
@@ -78,13 +78,14 @@ describe('planMemory()', () => {
       (model.weights as Map<string, Tensor>).set(name, narrow);
     }
     await model.session().step([1]);
-    const bytesOf = (tensor: Tensor): number => (tensor as unknown as { data: Float32Array }).data.byteLength;
+    const bytesOf = (tensor: Tensor): number =>
+      (tensor as unknown as { array: { data: Float32Array } }).array.data.byteLength;
     const held = [...model.weights.values()].reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     expect(weights).toBe(held);
   });
 
   it.each(CONFIGS)('knows the bytes that the caches of %s report, under every fixed policy and length', async (_, config) => {
-    const engine = new ReferenceEngine('float64');
+    const engine = referenceEngine('float64');
     const model = livelyModel(engine, config);
     for (const policy of ['full', 'window:3', 'streaming:2+4', 'window:40'].map(parsePolicy)) {
       const contexts = [1, 2, 5, 8, 9, 17, 30];
@@ -103,7 +104,7 @@ describe('planMemory()', () => {
   });
 
   it.each(CONFIGS)('comes within a tenth of the most that a step of %s holds at once, and not below', async (_, config) => {
-    const { engine, bytes } = counting(new ReferenceEngine('float64'), 8);
+    const { engine, bytes } = counting(referenceEngine('float64'), 8);
     const model = livelyModel(engine, config);
     const session = model.session({ batch: 2 });
     bytes.most = bytes.now;
@@ -168,7 +169,7 @@ describe('planMemory() for an engine on gpu.js', () => {
 
   it('knows what a device holds: weights, and pools that double', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TEST_TUNING }));
-    const engine = new GpuEngine(device);
+    const engine = gpuEngine(device);
     const model = livelyModel(engine, config);
     await engine.read(engine.zeros([0]));
     const { weights, policies: [full] } = planMemory(config, { engine: 'gpu', contexts: [17], blockSize: 4 });
@@ -186,9 +187,9 @@ describe('planMemory() for an engine on gpu.js', () => {
   });
 
   it('knows the longest text whose keys one tensor of the device holds: one token more is its DeviceError', async () => {
-    const engine = new GpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TEST_TUNING }));
+    const engine = gpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TEST_TUNING }));
     const model = livelyModel(engine, config);
-    const { tensorBytes, name } = engine.limits;
+    const { tensorBytes, name } = engine.limits!;
     const plan = planMemory(config, { engine: 'gpu', tensor: { bytes: tensorBytes, name }, blockSize: 8, prefillStep: 1 });
     const { tokens, limit } = plan.policies[0].longest;
     expect([plan.exceeds, limit]).toEqual([undefined, name]);

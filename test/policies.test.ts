@@ -1,7 +1,7 @@
 /** The list of policies: each is read as it is written, and says of a cache what the cache then holds. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { KVCache } from '../reference/cache.ts';
+import { KVCache } from '../reference/public/cache.ts';
 import { ValueError } from '../src/core/errors.ts';
 import { ndarray } from '../src/core/tensor.ts';
 import { expectPolicy, formatPolicy, kindOf, parsePolicy, policyKinds } from '../src/policies/index.ts';

@@ -1,7 +1,7 @@
 /** Sessions that fork, and that become files: what follows is the same to the bit, and no file does harm. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ReferenceEngine } from '../reference/index.ts';
+import { referenceEngine } from '../reference/index.ts';
 import type { Engine } from '../src/core/engine.ts';
 import { DisposedError, FileFormatError, isNamedError, NumericError, ValueError } from '../src/core/errors.ts';
 import { decodeSealedArrays, encodeSealed } from '../src/formats/sealed.ts';
@@ -62,7 +62,7 @@ forEachEngine('a session', ({ name, create }) => {
 
   it('goes on, within float32, from the snapshot of a float64 one, and that one from its', async () => {
     const engine = await create();
-    const exact = new ReferenceEngine('float64');
+    const exact = referenceEngine('float64');
     for (const [policy, nats, fields] of kinds) {
       const config = livelyConfig(policy, nats, fields);
       const [here, there] = [livelyModel(engine, config), livelyModel(exact, config)];
@@ -103,7 +103,7 @@ forEachEngine('a session', ({ name, create }) => {
   });
 });
 
-const engine: Engine = new ReferenceEngine('float64');
+const engine: Engine = referenceEngine('float64');
 
 /** A session that has something of everything, and its snapshot. */
 async function saved(config = livelyConfig('nats', { chunk: 2 })): Promise<{ model: Model; file: Uint8Array }> {
@@ -130,7 +130,7 @@ describe('the snapshot of a session', () => {
     const again = await model.restore(file);
     expect(await again.snapshot()).toEqual(file);
     expect(await (await model.restore(file.buffer.slice(0) as ArrayBuffer)).snapshot()).toEqual(file);
-    const narrow = livelyModel(new ReferenceEngine('float32'), model.config);
+    const narrow = livelyModel(referenceEngine('float32'), model.config);
     const { tensors } = await decodeSealedArrays(await (await narrow.restore(file)).snapshot(), 'the file', '');
     expect(tensors.get('layers.0.keys')!.dtype).toBe('F32');
     expect((await decodeSealedArrays(file, 'the file', '')).tensors.get('layers.0.keys')!.dtype).toBe('F64');

@@ -1,77 +1,53 @@
 /**
- * A cache behind the contract, its work left in the engine's queue.
+ * A cache whose work is left in the engine's queue, and whose failures wait until it is asked for something.
  * @module
  */
-import { guardCache } from '../../src/core/operations.ts';
-import * as check from '../../src/core/checks.ts';
-import type { Cache, CacheOptions, CacheSnapshot, CacheStats, Tensor } from '../../src/core/engine.ts';
-import { DisposedError } from '../../src/core/errors.ts';
-import { checkCounts, checkTypeValues } from '../../src/core/shape.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/cache.ts';
+import type { CacheKernels } from '../../src/core/kernels.ts';
+import type { AppendSizes } from '../../src/core/sizes.ts';
+import { type DeviceArray, memoriesOf } from './array.ts';
 import { DeviceCache } from './cache.ts';
-import type { EngineJobs } from './jobs.ts';
-import { float, integer, memoriesOf } from './tensor.ts';
+import type { Jobs } from './jobs.ts';
 
-/** A cache behind the contract: checks at once, leaves jobs, and keeps an error until it is asked for something. */
-export class GpuCache implements Cache {
-  readonly options: CacheOptions;
-  readonly #engine: EngineJobs;
+export class GpuCache implements CacheKernels<DeviceArray> {
+  readonly #jobs: Jobs;
+  readonly #options: CacheOptions;
   readonly #cache: DeviceCache;
-  #counts: readonly number[] = [];
   #failure: Error | undefined;
-  #disposed = false;
 
-  constructor(engine: EngineJobs, cache: DeviceCache) {
-    this.options = cache.options;
-    this.#engine = engine;
-    this.#cache = cache;
-    guardCache(this);
+  constructor(jobs: Jobs, options: CacheOptions) {
+    this.#jobs = jobs;
+    this.#options = options;
+    this.#cache = new DeviceCache(jobs.device, options);
   }
 
-  append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
-    this.#assertAlive();
-    const T = check.appendedTokens(k, v, types, this.options);
-    const taken = checkCounts(counts, this.options.batch, T);
-    const inputs = [float(k), float(v), integer(types)];
-    const { host } = inputs[2];
-    if (host) checkTypeValues(host);
-    this.#counts = taken;
+  append(k: DeviceArray, v: DeviceArray, types: DeviceArray, { T, counts }: AppendSizes): void {
     this.#job(async () => {
-      const [keys, values, kinds] = await memoriesOf(inputs);
-      await this.#cache.append(keys, values, kinds, host, T, taken);
+      const [keys, values, kinds] = await memoriesOf([k, v, types]);
+      await this.#cache.append(keys, values, kinds, types.host, T, counts);
     });
   }
-  attend(q: Tensor, scale: number): Tensor {
-    this.#assertAlive();
-    const T = q.shape[2] ?? 0;
-    const H = check.checkQueries(q, T, this.options);
-    check.checkStep(this.#counts, T);
-    return this.#engine.call([float(q)], [q.shape], async (scope, [queries]) => {
+  attend(q: DeviceArray, scale: number, { H, T }: { H: number; T: number }): DeviceArray {
+    return this.#jobs.one([q], q.shape, async (scope, [queries]) => {
       if (this.#failure) throw this.#failure;
-      return [await this.#cache.attend(scope, queries, H, T, scale)];
-    })[0];
+      return this.#cache.attend(scope, queries, H, T, scale);
+    });
   }
   evict(): void {
-    this.#assertAlive();
     this.#job(async () => this.#cache.evict());
   }
   clear(): void {
-    this.#assertAlive();
-    this.#counts = [];
     this.#job(() => this.#cache.clear());
   }
-  async stats(): Promise<CacheStats> {
-    this.#assertAlive();
+  stats(): Promise<CacheStats> {
     return this.#ask(() => this.#cache.stats());
   }
-  async positions(b: number, g: number): Promise<Int32Array> {
-    this.#assertAlive();
-    check.headIndex(b, g, this.options);
-    return this.#ask(() => this.#cache.positions(b, g));
+  positions(head: number): Promise<Int32Array> {
+    const { kvHeads } = this.#options;
+    return this.#ask(() => this.#cache.positions(Math.floor(head / kvHeads), head % kvHeads));
   }
-  fork(): Cache {
-    this.#assertAlive();
-    const copy = new GpuCache(this.#engine, new DeviceCache(this.#engine.device, this.options));
-    copy.#counts = this.#counts;
+  fork(): GpuCache {
+    const copy = new GpuCache(this.#jobs, this.#options);
     this.#job(() => this.#cache.settle());
     copy.#job(async () => {
       if (this.#failure) throw this.#failure;
@@ -79,31 +55,21 @@ export class GpuCache implements Cache {
     });
     return copy;
   }
-  async snapshot(): Promise<CacheSnapshot> {
-    this.#assertAlive();
+  snapshot(): Promise<CacheSnapshot> {
     return this.#ask(() => this.#cache.snapshot());
   }
   restore(snapshot: CacheSnapshot): void {
-    this.#assertAlive();
-    check.checkCacheSnapshot(snapshot, this.options);
     // The job comes later: the caller may have changed its arrays by then.
     const kept = Object.fromEntries(Object.entries(snapshot).map(([name, array]) => [name, array.slice()]));
-    this.#counts = [];
     this.#job(() => this.#cache.restore(kept as unknown as CacheSnapshot));
   }
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#engine.add(async () => this.#cache.free());
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
+    this.#jobs.add(async () => this.#cache.free());
   }
 
   /** A job whose failure waits for someone to ask. */
   #job(work: () => Promise<void>): void {
-    this.#engine.add(async () => {
+    this.#jobs.add(async () => {
       if (this.#failure) return;
       try {
         await work();
@@ -114,7 +80,7 @@ export class GpuCache implements Cache {
   }
   #ask<T>(question: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#engine.add(async () => {
+      this.#jobs.add(async () => {
         try {
           if (this.#failure) throw this.#failure;
           resolve(await question());
@@ -124,9 +90,5 @@ export class GpuCache implements Cache {
         }
       });
     });
-  }
-  #assertAlive(): void {
-    this.#engine.assertAlive();
-    if (this.#disposed) throw new DisposedError('a cache was used after dispose(): create a new one');
   }
 }

@@ -3,13 +3,14 @@
  * @module
  */
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
+import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { checkGpuDevice, openGpuDevice } from '../device/adapter.ts';
 import { firstLine } from '../device/error-text.ts';
 import { type Device, type DeviceMode, TEST_TUNING, type Tuning, TUNING } from './device.ts';
 import { HostDevice } from './host.ts';
 import { WebGL2Device } from './webgl2.ts';
 import { WebGPUDevice } from './webgpu.ts';
-import { GpuEngine } from './index.ts';
+import { gpuEngine } from './index.ts';
 import { type Library, loadLibrary } from './library.ts';
 
 /** What openEngine takes. */
@@ -25,8 +26,8 @@ export interface OpenOptions {
 }
 
 /** Opens the backend asked for; never falls back to another one. */
-export async function openEngine(options: OpenOptions): Promise<GpuEngine> {
-  return new GpuEngine(await openDevice(options));
+export async function openEngine(options: OpenOptions): Promise<TrainingEngine> {
+  return gpuEngine(await openDevice(options));
 }
 
 /** What browsers have; Node has no canvas at all, Deno one without WebGL. */

@@ -1,82 +1,64 @@
 /**
- * A chunk pool behind the contract: its state is a tensor, the tokens seen are counted on the host.
+ * A chunk pool's state is an array on the device; the tokens seen are counted on the host.
  * @module
  */
-import { guardPool } from '../../src/core/operations.ts';
-import * as check from '../../src/core/checks.ts';
-import type { ChunkPool, ChunkPoolSnapshot, Pooling, Tensor } from '../../src/core/engine.ts';
-import { checkCounts, expectRank, expectShape } from '../../src/core/shape.ts';
+import type { ChunkPoolSnapshot } from '../../src/core/cache.ts';
+import type { Pooling } from '../../src/core/engine.ts';
+import type { PoolKernels } from '../../src/core/kernels.ts';
+import type { AppendSizes, PoolSizes } from '../../src/core/sizes.ts';
+import type { DeviceArray } from './array.ts';
 import { pushChunks } from './chunks.ts';
-import type { EngineJobs } from './jobs.ts';
-import { type DeviceTensor, float } from './tensor.ts';
+import type { Jobs } from './jobs.ts';
 
-/** Sizes of a pool. */
-interface PoolSizes {
-  readonly batch: number;
-  readonly width: number;
-  readonly chunk: number;
-  readonly pooling: Pooling;
-}
-
-export class GpuChunkPool implements ChunkPool {
-  readonly #engine: EngineJobs;
+export class GpuChunkPool implements PoolKernels<DeviceArray> {
+  readonly #jobs: Jobs;
+  readonly #pooling: Pooling;
   readonly #sizes: PoolSizes;
   /** Sum or maximum of the newest chunk, [B,D]. */
-  #state: DeviceTensor;
+  #state: DeviceArray;
   #seen: number[];
 
-  constructor(engine: EngineJobs, sizes: PoolSizes, state: DeviceTensor, seen?: readonly number[]) {
-    this.#engine = engine;
+  constructor(jobs: Jobs, pooling: Pooling, sizes: PoolSizes, state: DeviceArray, seen?: readonly number[]) {
+    this.#jobs = jobs;
+    this.#pooling = pooling;
     this.#sizes = sizes;
     this.#state = state;
-    this.#seen = seen ? [...seen] : new Array<number>(sizes.batch).fill(0);
-    guardPool(this);
+    this.#seen = seen ? [...seen] : new Array<number>(sizes.B).fill(0);
   }
 
-  push(x: Tensor, counts?: readonly number[]): Tensor {
-    const { batch, width, chunk, pooling } = this.#sizes;
-    expectRank('x', x, 'B,T,D');
-    const T = x.shape[1];
-    expectShape('x', x, [batch, T, width], 'the pool was made with this batch and width');
-    const taken = checkCounts(counts, batch, T);
-    const inputs = [float(x), float(this.#state)];
-    const used = this.#seen.map((n) => n % chunk);
-    const step = { B: batch, T, D: width, C: chunk, largest: pooling === 'max', used, counts: taken };
-    const shape = [batch, Math.floor((T + chunk - 2) / chunk) + 1, width];
-    const rows = this.#engine.replace(this.#state, inputs, shape, (scope, [a, s]) => pushChunks(scope, a, s, step));
-    taken.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
-    return rows;
+  push(x: DeviceArray, { T, rows, counts }: AppendSizes): DeviceArray {
+    const { B, D, C } = this.#sizes;
+    const used = this.#seen.map((n) => n % C);
+    const step = { B, T, D, C, largest: this.#pooling === 'max', used, counts };
+    const pooled = this.#jobs.replace(this.#state, [x, this.#state], [B, rows, D], (scope, [a, s]) =>
+      pushChunks(scope, a, s, step));
+    counts.forEach((count, b) => (this.#seen[b] += count));
+    return pooled;
   }
 
-  fork(): ChunkPool {
-    const { batch, width } = this.#sizes;
-    const [state] = this.#engine.call([float(this.#state)], [[batch, width]], async ({ device }, [old]) => {
-      const copy = device.allocate(batch * width);
-      device.copy(old, copy, [{ from: 0, to: 0, length: batch * width }]);
-      return [copy];
+  fork(): GpuChunkPool {
+    const { B, D } = this.#sizes;
+    const state = this.#jobs.one([this.#state], [B, D], async ({ device }, [old]) => {
+      const copy = device.allocate(B * D);
+      device.copy(old, copy, [{ from: 0, to: 0, length: B * D }]);
+      return copy;
     });
-    return new GpuChunkPool(this.#engine, this.#sizes, state, this.#seen);
+    return new GpuChunkPool(this.#jobs, this.#pooling, this.#sizes, state, this.#seen);
   }
 
   async snapshot(): Promise<ChunkPoolSnapshot> {
     const seen = Int32Array.from(this.#seen);
-    return { seen, state: await this.#engine.read(float(this.#state)) };
+    return { seen, state: await this.#jobs.read(this.#state) };
   }
 
-  restore(snapshot: ChunkPoolSnapshot): void {
-    const { batch, width } = this.#sizes;
-    const old = float(this.#state);
-    check.checkChunkPoolSnapshot(snapshot, batch, width);
-    this.#state = this.#engine.upload(Float32Array.from(snapshot.state), [batch, width]);
-    this.#seen = Array.from(snapshot.seen);
-    old.dispose();
+  restore({ seen, state }: ChunkPoolSnapshot): void {
+    const old = this.#state;
+    this.#state = this.#jobs.upload(Float32Array.from(state), [this.#sizes.B, this.#sizes.D]);
+    this.#seen = Array.from(seen);
+    this.#jobs.free(old);
   }
 
   dispose(): void {
-    this.#state.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
+    this.#jobs.free(this.#state);
   }
 }

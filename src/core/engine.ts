@@ -27,12 +27,19 @@ export type { Tensor } from './tensor.ts';
 export type Pooling = 'mean' | 'max';
 
 /** q [B,H,N,d], k and v [B,G,N,d], last [B,G,N] integer; scale multiplies q·k. */
-export interface AttentionInputs {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly last: Tensor;
+export interface AttentionInputs<A = Tensor> {
+  readonly q: A;
+  readonly k: A;
+  readonly v: A;
+  readonly last: A;
   readonly scale: number;
+}
+
+/** How types are chosen (§6): noise [B,G,Nc,3]; forceGlobal [B,Nc] integer, 1 where the type must be GLOBAL. */
+export interface TokenTypesOptions<A = Tensor> {
+  readonly noise?: A;
+  readonly temperature: number;
+  readonly forceGlobal?: A;
 }
 
 /** What every engine offers: the operations of inference. */
@@ -90,13 +97,10 @@ export interface Engine {
   createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool;
   /**
    * §6: probabilities y = softmax((scores + noise) / temperature) and types = argmax y (ties: lowest).
-   * scores and noise [B,G,Nc,3]; forceGlobal [B,Nc] integer, 1 where the type must be GLOBAL.
+   * scores [B,G,Nc,3].
    * @returns types [B,G,Nc] integer, probabilities [B,G,Nc,3].
    */
-  tokenTypes(scores: Tensor, options: { noise?: Tensor; temperature: number; forceGlobal?: Tensor }): {
-    types: Tensor;
-    probabilities: Tensor;
-  };
+  tokenTypes(scores: Tensor, options: TokenTypesOptions): { types: Tensor; probabilities: Tensor };
   /** §2: last(j) [B,G,N] from types [B,G,ceil(N/C)]. */
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor;
 

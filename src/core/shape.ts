@@ -5,10 +5,7 @@
 import { fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { chunkCount } from './lifetime.ts';
-
-interface Shaped {
-  readonly shape: readonly number[];
-}
+import type { Shaped } from './tensor.ts';
 
 /** Refuses `x` unless its shape is `expected`. */
 export function expectShape(name: string, x: Shaped, expected: readonly number[], why: string): void {
@@ -72,16 +69,17 @@ export function checkGroups(q: Shaped, k: Shaped, H: number, G: number): void {
   }
 }
 
-/** Checks types [B,G,Nc] against the `length` tokens they describe. */
-export function checkTypesShape(
+/** types [B,G,Nc], against the `length` tokens they describe. */
+export function typesSizes(
   types: Shaped, length: number, options: { window: number; chunk: number; bound?: number },
-): void {
+): { B: number; G: number; N: number; chunks: number } {
   checkLifetimeOptions(options);
   expectWhole('length', length, 0);
   const chunks = chunkCount(length, options.chunk);
   if (types.shape.length !== 3 || types.shape[2] !== chunks) {
     throw new ShapeError(`types is [${types.shape}] but ${length} tokens in chunks of ${options.chunk} need ${chunks} types per head: pass [B,G,${chunks}]`);
   }
+  return { B: types.shape[0], G: types.shape[1], N: length, chunks };
 }
 
 /** Refuses token types outside 0..2. */
@@ -89,15 +87,6 @@ export function checkTypeValues(types: ArrayLike<number>): void {
   for (let n = 0; n < types.length; n++) {
     const type = types[n];
     if (type !== 0 && type !== 1 && type !== 2) fail(`token type ${n}`, type, '0 (GLOBAL), 1 (LOCAL) or 2 (WINDOW)');
-  }
-}
-
-/** Refuses NaN scores, whose argmax means nothing. */
-export function checkScores(scores: ArrayLike<number>): void {
-  for (let n = 0; n < scores.length; n++) {
-    if (Number.isNaN(scores[n])) {
-      throw new ValueError(`score ${n} is NaN: token types need numbers; look for an overflow in the layer before`);
-    }
   }
 }
 

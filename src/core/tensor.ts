@@ -10,15 +10,18 @@ export type FloatArray = Float64Array | Float32Array;
 /** Every array an operation takes or returns. */
 export type TypedArray = FloatArray | Int32Array | Uint8Array;
 
-/** A row-major typed array and its shape. */
-export interface NDArray<T extends TypedArray = FloatArray> {
-  readonly data: T;
+/** Anything with a shape. */
+export interface Shaped {
   readonly shape: readonly number[];
 }
 
+/** A row-major typed array and its shape. */
+export interface NDArray<T extends TypedArray = FloatArray> extends Shaped {
+  readonly data: T;
+}
+
 /** A handle to an array that lives wherever its engine computes. */
-export interface Tensor {
-  readonly shape: readonly number[];
+export interface Tensor extends Shaped {
   /** Whether the elements are real numbers or whole numbers. */
   readonly kind: 'float' | 'integer';
   /** Frees the memory. Calling it again does nothing; using the tensor afterwards is a DisposedError. */

@@ -3,7 +3,7 @@
  * of engine.ts; `dX` is the cotangent of `x`.
  * @module
  */
-import type { AttentionInputs, Engine } from './engine.ts';
+import type { AttentionInputs, Engine, TokenTypesOptions } from './engine.ts';
 import { UnsupportedError } from './errors.ts';
 import type { LifetimeOptions } from './lifetime.ts';
 import type { Tensor } from './tensor.ts';
@@ -12,19 +12,19 @@ import type { Tensor } from './tensor.ts';
 export type MaskGradientRule = 'exact' | 'bounded';
 
 /** What the backward of attention needs besides the forward's inputs. */
-export interface AttentionBackwardInputs extends AttentionInputs {
+export interface AttentionBackwardInputs<A = Tensor> extends AttentionInputs<A> {
   /** The forward's result, [B,H,N,d]. */
-  readonly out: Tensor;
+  readonly out: A;
   /** The forward's log-sum-exp, [B,H,N]. */
-  readonly lse: Tensor;
+  readonly lse: A;
   /** Cotangent of `out`, [B,H,N,d]. */
-  readonly dOut: Tensor;
+  readonly dOut: A;
   /** Give it to get dTypes: the types [B,G,Nc] that `last` came from, and how. */
-  readonly types?: { readonly types: Tensor; readonly rule: MaskGradientRule } & LifetimeOptions;
+  readonly types?: { readonly types: A; readonly rule: MaskGradientRule } & LifetimeOptions;
 }
 
 /** AdamW's numbers for one step; `step` counts from 1. */
-export interface AdamWOptions {
+export interface AdamWOptions<A = Tensor> {
   readonly learningRate: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -32,7 +32,7 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   readonly step: number;
   /** Clips by global norm: gradients are scaled by min(1, maxNorm / sqrt(squaredNorm)). */
-  readonly clip?: { readonly squaredNorm: Tensor; readonly maxNorm: number };
+  readonly clip?: { readonly squaredNorm: A; readonly maxNorm: number };
 }
 
 /** An engine that also trains: every forward of {@linkcode Engine} has its backward here. */
@@ -62,20 +62,11 @@ export interface TrainingEngine extends Engine {
 
   // ---- token types and attention ----------------------------------------------------------------
   /** Straight through: dscores = y (dt - sum_c y_c dt_c) / temperature, 0 where the type was forced. */
-  tokenTypesBackward(
-    dTypes: Tensor,
-    probabilities: Tensor,
-    options: { temperature: number; forceGlobal?: Tensor },
-  ): Tensor;
+  tokenTypesBackward(dTypes: Tensor, probabilities: Tensor, options: Omit<TokenTypesOptions, 'noise'>): Tensor;
   /** §7: mean over j of kept_j, [B,G]. */
   keptShare(last: Tensor): Tensor;
   /** §7: dTypes + the price's cotangent with K = `weight`, [B,G,Nc,3], for sequences of `length` tokens. */
-  addMemoryPrice(
-    dTypes: Tensor,
-    types: Tensor,
-    length: number,
-    options: LifetimeOptions & { weight: number },
-  ): Tensor;
+  addMemoryPrice(dTypes: Tensor, types: Tensor, length: number, options: LifetimeOptions & { weight: number }): Tensor;
   /** §4 and §5: dTypes [B,G,Nc,3] = (dg, dl, dw) only if `types` was given; it reads hidden keys by definition. */
   attentionBackward(inputs: AttentionBackwardInputs): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor };
 }

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { DeviceMode } from '../../gpu/gpujs/device.ts';
 import { openEngine } from '../../gpu/gpujs/open.ts';
-import { ReferenceEngine } from '../../reference/index.ts';
+import { referenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { cases } from './thorough.ts';
@@ -44,8 +44,8 @@ const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => 
 }));
 
 export const ENGINES: readonly EngineCase[] = [
-  { name: 'reference float64', precision: 'float64', create: async () => new ReferenceEngine('float64') },
-  { name: 'reference float32', precision: 'float32', create: async () => new ReferenceEngine('float32') },
+  { name: 'reference float64', precision: 'float64', create: async () => referenceEngine('float64') },
+  { name: 'reference float32', precision: 'float32', create: async () => referenceEngine('float32') },
   ...stacks,
 ];
 

@@ -3,13 +3,14 @@
  * @module
  */
 import { expect } from 'vitest';
-import { attention, attentionBackward, maskGradient } from '../../reference/attention.ts';
-import { KVCache } from '../../reference/cache.ts';
+import { attention, attentionBackward, maskGradient } from '../../reference/public/attention.ts';
+import { KVCache } from '../../reference/public/cache.ts';
 import { poolChunks } from '../../reference/chunks.ts';
-import { lifetime } from '../../reference/lifetime.ts';
-import { addTypeGradientRow, attentionMask, planTypeGradient, relaxedMask } from '../../reference/mask.ts';
-import { addMemoryPrice, keptShare } from '../../reference/price.ts';
-import { selectTokenTypes, tokenTypesBackward } from '../../reference/search.ts';
+import { lifetime } from '../../reference/public/lifetime.ts';
+import { addTypeGradientRow, planTypeGradient } from '../../reference/mask.ts';
+import { attentionMask, relaxedMask } from '../../reference/public/mask.ts';
+import { addMemoryPrice, keptShare } from '../../reference/public/price.ts';
+import { selectTokenTypes, tokenTypesBackward } from '../../reference/public/search.ts';
 import type { MaskGradientRule } from '../../src/core/training-engine.ts';
 import { ndarray } from '../../src/core/tensor.ts';
 import { evaluateEquation, rowsOf, type Scope } from './mathjs.ts';
@@ -85,7 +86,7 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
     const { N, d, C, Nc } = draw.sequence(true);
     const x = draw.reals(N * d);
     const scope = evaluateEquation('chunk-pool', { N, C, Nc, x: rowsOf([...x], d) });
-    agree(poolChunks(ndarray(x, [1, N, d]), C, 'mean').data, scope['p'], scope);
+    agree(poolChunks(ndarray(x, [1, N, d]), 'mean', { B: 1, N, D: d, C, chunks: Nc }).data, scope['p'], scope);
   },
   scores(draw) {
     // A single visible key has weight 1, so lse is its score: W = 0 shows the diagonal of S.

@@ -8,7 +8,7 @@
  */
 import fc, { type GeneratorValue } from 'fast-check';
 import { expect } from 'vitest';
-import { lifetime } from '../../reference/lifetime.ts';
+import { lifetime } from '../../reference/public/lifetime.ts';
 import { FOREVER } from '../../src/core/lifetime.ts';
 import { ndarray, type NDArray } from '../../src/core/tensor.ts';
 import type { Scope } from './mathjs.ts';

@@ -18,12 +18,12 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const [D, M] = [draw.whole(1, 5), draw.whole(1, 5)];
     const [x, weight] = [draw.reals(D), draw.reals(M * D)];
     const scope = evaluateEquation('linear', { D, M, x: [...x], weight: rowsOf([...weight], D) });
-    agree(linear(row(x), ndarray(weight, [M, D])).data, scope['y'], scope);
+    agree(linear(row(x), ndarray(weight, [M, D]), { rows: 1, M, K: D }).data, scope['y'], scope);
   },
   rmsnorm(draw) {
     const { x, weight, eps, known } = drawNorm(draw);
     const scope = evaluateEquation('rmsnorm', known);
-    agree(rmsNorm(row(x), ndarray(weight, [x.length]), eps).data, scope['y'], scope);
+    agree(rmsNorm(row(x), ndarray(weight, [x.length]), eps, { D: x.length }).data, scope['y'], scope);
   },
   'rmsnorm-backward'(draw) {
     const { x, weight, eps, known } = drawNorm(draw);
@@ -32,7 +32,8 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const { rstd } = scope as { rstd: number };
     // rstd³ x² dy w, the term that nearly cancels, is at most this.
     const magnitude = { ...scope, largest: rstd ** 3 * x.length * 81 };
-    agree(rmsNormBackward(row(dy), row(x), ndarray(weight, [x.length]), eps).dx.data, scope['dx'], magnitude);
+    const { dx } = rmsNormBackward(row(dy), row(x), ndarray(weight, [x.length]), eps, { D: x.length });
+    agree(dx.data, scope['dx'], magnitude);
   },
   rope(draw) {
     const [a, b] = draw.reals(2) as unknown as [number, number];
@@ -40,7 +41,8 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
     const scope = evaluateEquation('rope', { a, b, cos, sin });
     const factor = (x: number): NDArray => ndarray(Float64Array.of(x), [1, 1, 1]);
-    const turned = rope(ndarray(Float64Array.of(a, b), [1, 1, 1, 2]), factor(cos), factor(sin));
+    const sizes = { B: 1, heads: 1, N: 1, d: 2 };
+    const turned = rope(ndarray(Float64Array.of(a, b), [1, 1, 1, 2]), factor(cos), factor(sin), false, sizes);
     agree(turned.data, [scope['aNew'], scope['bNew']], scope);
   },
   swiglu(draw) {
@@ -57,13 +59,14 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
   'cross-entropy'(draw) {
     const [x, target] = drawLogits(draw);
     const scope = evaluateEquation('cross-entropy', { V: x.length, target, x: [...x] });
-    agree(crossEntropy(row(x), ndarray(Int32Array.of(target), [1])).data, scope['loss'], scope);
+    agree(crossEntropy(row(x), ndarray(Int32Array.of(target), [1]), { V: x.length }).data, scope['loss'], scope);
   },
   'cross-entropy-backward'(draw) {
     const [x, target] = drawLogits(draw);
     const weight = draw.whole(1, 64) / 64;
     const scope = evaluateEquation('cross-entropy-backward', { V: x.length, target, x: [...x], weight });
-    agree(crossEntropyBackward(row(x), ndarray(Int32Array.of(target), [1]), weight).data, scope['dx'], scope);
+    const { data } = crossEntropyBackward(row(x), ndarray(Int32Array.of(target), [1]), weight, { V: x.length });
+    agree(data, scope['dx'], scope);
   },
   adamw(draw) {
     const [theta, grad, m] = draw.reals(3) as unknown as [number, number, number];

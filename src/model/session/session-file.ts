@@ -13,7 +13,7 @@
  * The metadata name the format and its version, the model's hash, the policy, the block size, and the engine.
  * @module
  */
-import { checkCacheSnapshot, checkChunkPoolSnapshot } from '../../core/checks.ts';
+import { checkCacheSnapshot, checkChunkPoolSnapshot } from '../../core/snapshots.ts';
 import type { CacheSnapshot, ChunkPoolSnapshot } from '../../core/engine.ts';
 import { FileFormatError, isNamedError, NumericError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';

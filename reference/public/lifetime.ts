@@ -1,0 +1,48 @@
+/**
+ * Lifetimes for callers with arrays: arguments are checked, then the reference computes (§2).
+ * @module
+ */
+import { expectObject, integers } from '../../src/core/arguments.ts';
+import { checkTypeValues, typesSizes } from '../../src/core/shape.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
+import * as reference from '../lifetime.ts';
+
+/**
+ * last(j) of every token: the last query that may see its key and value (§2).
+ *
+ * | type of token j | last(j) |
+ * |---|---|
+ * | GLOBAL | FOREVER |
+ * | LOCAL | the last token of the first GLOBAL chunk after j's; FOREVER while there is none |
+ * | WINDOW | the last token of j's chunk + W |
+ *
+ * With C = 1 every token is its own chunk. A last chunk that is not full counts as GLOBAL.
+ *
+ * @param types Types 0 GLOBAL, 1 LOCAL, 2 WINDOW, [B,G,Nc]: one per chunk.
+ * @param options.window W in tokens, a whole number >= 0.
+ * @param options.chunk C in tokens, a whole number >= 1 (default 1).
+ * @param options.bound No token lives beyond j + bound (default: no bound).
+ * @param options.length N in tokens, with Nc = ceil(N / C) (default Nc * C).
+ * @returns last(j), [B,G,N]; FOREVER is the largest 32-bit integer.
+ * @throws {ShapeError} If types is not [B,G,ceil(N / C)].
+ * @throws {ValueError} If W < 0, C < 1, either is fractional, or a type is outside 0..2.
+ * @example
+ * ```ts
+ * import { lifetime, ndarray } from 'neural-attention-search';
+ * const types = ndarray(Int32Array.of(0, 1, 1, 2, 0, 1, 2, 2), [1, 1, 8]); // G L L W G L W W
+ * const last = lifetime(types, { window: 2 });
+ * console.log([...last.data].map((n) => (n > 99 ? 'inf' : n)).join(' ')); // inf 4 4 5 inf inf 8 9
+ * ```
+ */
+export function lifetime(
+  types: NDArray<Int32Array>,
+  options: { window: number; chunk?: number; bound?: number; length?: number },
+): NDArray<Int32Array> {
+  integers('types', types);
+  expectObject('options', options);
+  const { chunk = 1, length = (types.shape[2] ?? 0) * chunk, ...rest } = options;
+  const how = { ...rest, chunk };
+  const sizes = typesSizes(types, length, how);
+  checkTypeValues(types.data);
+  return reference.lifetime(types, how, sizes);
+}

@@ -1,0 +1,72 @@
+/**
+ * The search of token types for callers with arrays: arguments are checked, then the reference computes (§6).
+ * @module
+ */
+import { floats, integers, optional, record } from '../../src/core/arguments.ts';
+import { expectPositive } from '../../src/core/shape.ts';
+import { scoresSizes } from '../../src/core/sizes.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
+import * as reference from '../search.ts';
+
+/**
+ * Chooses a type per token (or chunk) and KV head: types = argmax_c (scores + noise), ties to the lowest
+ * index, with probabilities y = softmax((scores + noise) / temperature) (§6).
+ *
+ * Noise is Gumbel(0,1) while training and left out at inference.
+ *
+ * @param options.scores [B,G,Nc,3], no NaN.
+ * @param options.noise [B,G,Nc,3], no NaN.
+ * @param options.temperature tau > 0 (default 1).
+ * @param options.forceGlobal [B,Nc], 1 where the type must be GLOBAL whatever the scores.
+ * @returns types [B,G,Nc] and probabilities [B,G,Nc,3].
+ * @throws {ShapeError} If shapes disagree.
+ * @throws {ValueError} If a score or noise is NaN or the temperature is not above 0.
+ * @example
+ * ```ts
+ * import { ndarray, selectTokenTypes } from 'neural-attention-search';
+ * const scores = ndarray(Float64Array.of(0, 2, 1, 5, 5, 5), [1, 1, 2, 3]);
+ * console.log([...selectTokenTypes({ scores }).types.data]); // [1,0]
+ * ```
+ */
+export function selectTokenTypes(options: {
+  scores: NDArray;
+  noise?: NDArray;
+  temperature?: number;
+  forceGlobal?: NDArray<Int32Array>;
+}): { types: NDArray<Int32Array>; probabilities: NDArray } {
+  record({ scores: floats, noise: optional(floats), forceGlobal: optional(integers) })('options', options);
+  const { scores, noise, temperature = 1, forceGlobal } = options;
+  const sizes = scoresSizes(scores, noise, forceGlobal);
+  expectPositive('temperature', temperature);
+  return reference.tokenTypes(scores, { noise, temperature, forceGlobal }, sizes);
+}
+
+/**
+ * Straight through (§6): the one-hot's cotangent becomes y's, so
+ * dscores = y (dt - sum_c y_c dt_c) / temperature. A forced type does not depend on its scores: 0.
+ *
+ * @param options.dTypes Cotangent (dg, dl, dw) of the one-hot types, price included, [B,G,Nc,3].
+ * @param options.probabilities y from the forward, [B,G,Nc,3].
+ * @returns dscores, [B,G,Nc,3].
+ * @throws {ShapeError} If shapes disagree.
+ * @throws {ValueError} If the temperature is not above 0.
+ * @example
+ * ```ts
+ * import { ndarray, tokenTypesBackward } from 'neural-attention-search';
+ * const probabilities = ndarray(Float64Array.of(0.5, 0.25, 0.25), [1, 1, 1, 3]);
+ * const dTypes = ndarray(Float64Array.of(1, 0, 0), [1, 1, 1, 3]); // being GLOBAL costs 1
+ * console.log([...tokenTypesBackward({ dTypes, probabilities }).data]); // [0.25,-0.125,-0.125]
+ * ```
+ */
+export function tokenTypesBackward(options: {
+  dTypes: NDArray;
+  probabilities: NDArray;
+  temperature?: number;
+  forceGlobal?: NDArray<Int32Array>;
+}): NDArray {
+  record({ dTypes: floats, probabilities: floats, forceGlobal: optional(integers) })('options', options);
+  const { dTypes, probabilities, temperature = 1, forceGlobal } = options;
+  const sizes = scoresSizes(probabilities, dTypes, forceGlobal);
+  expectPositive('temperature', temperature);
+  return reference.tokenTypesBackward(dTypes, probabilities, { temperature, forceGlobal }, sizes);
+}

@@ -1,0 +1,200 @@
+/**
+ * The engine of the contract over raw kernels: every call is checked here, sized here, and computed there.
+ * @module
+ */
+import { type Expected, finite, numbers, of, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
+import type { Cache, CacheOptions, ChunkPool } from '../cache.ts';
+import { checkCacheOptions, checkIds, checkPooling, checkRows } from '../checks.ts';
+import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from '../engine.ts';
+import type { Kernels } from '../kernels.ts';
+import { chunkCount, type LifetimeOptions } from '../lifetime.ts';
+import { attentionSizes, checkTypeValues, expectPositive, expectRank, typesSizes } from '../shape.ts';
+import {
+  embeddingSizes, headSizes, linearSizes, normSizes, ropeSizes, rowSizes, sameSizes, scoresSizes, splitSizes,
+} from '../sizes.ts';
+import { expectElements, type FloatArray, type Shaped, sizeOf, type Tensor } from '../tensor.ts';
+import { CheckedCache } from './cache.ts';
+import { Handles } from './handles.ts';
+import { CheckedPool } from './pool.ts';
+
+/** Sizes that are no shape: heads, a vocabulary. */
+export const expectSize: Expected = (name, value) => wholeFrom(1, 2 ** 31 - 1)(name, value);
+
+/** W, C and the bound, before their ranges are asked for. */
+export const expectLifetimes: Expected = (name, value) =>
+  record({ window: finite, chunk: finite, bound: optional(finite) })(name, value);
+
+/** Inference, checked. */
+export class CheckedEngine<A extends Shaped> implements Engine {
+  readonly name: string;
+  readonly precision: Engine['precision'];
+  readonly prefillStep?: number;
+  readonly limits?: NonNullable<Engine['limits']>;
+  protected readonly on: Handles<A>;
+  readonly #kernels: Kernels<A>;
+
+  constructor(kernels: Kernels<A>) {
+    this.#kernels = kernels;
+    this.on = new Handles(kernels);
+    this.name = kernels.name;
+    this.precision = kernels.precision;
+    if (kernels.prefillStep !== undefined) this.prefillStep = kernels.prefillStep;
+    if (kernels.limits) this.limits = kernels.limits;
+  }
+
+  dispose(): void {
+    this.on.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  // ---- data -------------------------------------------------------------------------------------
+  tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+    numbers()('data', data);
+    expectElements('the array', data, shape);
+    return this.on.real('tensor', () => this.#kernels.tensor(data, [...shape]));
+  }
+  integers(data: ArrayLike<number>, shape: readonly number[]): Tensor {
+    numbers(true)('data', data);
+    expectElements('the array', data, shape);
+    return this.on.wholeOf(this.on.run('integers', () => this.#kernels.integers(Int32Array.from(data), [...shape])));
+  }
+  zeros(shape: readonly number[]): Tensor {
+    sizes('shape', shape);
+    return this.on.real('zeros', () => this.#kernels.zeros([...shape]));
+  }
+  async read(tensor: Tensor): Promise<FloatArray> {
+    const x = this.on.float('tensor', tensor);
+    return this.on.run('read', () => this.#kernels.read(x));
+  }
+  async readIntegers(tensor: Tensor): Promise<Int32Array> {
+    const x = this.on.integer('tensor', tensor);
+    return this.on.run('readIntegers', () => this.#kernels.readIntegers(x));
+  }
+
+  // ---- layers -----------------------------------------------------------------------------------
+  add(a: Tensor, b: Tensor): Tensor {
+    const [x, y] = [this.on.float('a', a), this.on.float('b', b)];
+    const same = sameSizes('b', y, x, 'add takes equal shapes');
+    return this.on.real('add', () => this.#kernels.add(x, y, same));
+  }
+  embedding(weight: Tensor, ids: Tensor): Tensor {
+    const [table, list] = [this.on.float('weight', weight), this.on.integer('ids', ids)];
+    const sized = embeddingSizes(table, list);
+    this.on.values(list, (values) => checkIds(values, sized.V));
+    return this.on.real('embedding', () => this.#kernels.embedding(table, list, sized));
+  }
+  pickRows(x: Tensor, rows: Tensor): Tensor {
+    const [table, list] = [this.on.float('x', x), this.on.integer('rows', rows)];
+    const { rows: most, D } = rowSizes(table);
+    this.on.values(list, (values) => checkRows(values, most));
+    return this.on.real('pickRows', () => this.#kernels.pickRows(table, list, { count: sizeOf(list.shape), D }));
+  }
+  linear(x: Tensor, weight: Tensor): Tensor {
+    const [a, w] = [this.on.float('x', x), this.on.float('weight', weight)];
+    const layer = linearSizes(a, w);
+    return this.on.real('linear', () => this.#kernels.linear(a, w, layer));
+  }
+  rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+    const [a, w] = [this.on.float('x', x), this.on.float('weight', weight)];
+    finite('epsilon', epsilon);
+    const norm = normSizes(a, w);
+    return this.on.real('rmsNorm', () => this.#kernels.rmsNorm(a, w, epsilon, norm));
+  }
+  swiglu(gate: Tensor, up: Tensor): Tensor {
+    const [x, u] = [this.on.float('gate', gate), this.on.float('up', up)];
+    const same = sameSizes('up', u, x, 'gate and up must have the same shape');
+    return this.on.real('swiglu', () => this.#kernels.swiglu(x, u, same));
+  }
+  splitHeads(x: Tensor, heads: number): Tensor {
+    const a = this.on.float('x', x);
+    expectSize('heads', heads);
+    const split = splitSizes(a, heads);
+    return this.on.real('splitHeads', () => this.#kernels.splitHeads(a, split));
+  }
+  mergeHeads(x: Tensor): Tensor {
+    const a = this.on.float('x', x);
+    const split = headSizes(a);
+    return this.on.real('mergeHeads', () => this.#kernels.mergeHeads(a, split));
+  }
+  rope(x: Tensor, cos: Tensor, sin: Tensor, inverse: boolean = false): Tensor {
+    const [a, c, s] = [this.on.float('x', x), this.on.float('cos', cos), this.on.float('sin', sin)];
+    of('boolean')('inverse', inverse);
+    const turned = ropeSizes(a, c, s);
+    return this.on.real('rope', () => this.#kernels.rope(a, c, s, inverse, turned));
+  }
+
+  // ---- token types and lifetime -----------------------------------------------------------------
+  poolChunks(x: Tensor, chunk: number, pooling: Pooling): Tensor {
+    const a = this.on.float('x', x);
+    checkPooling(chunk, pooling);
+    expectRank('x', a, 'B,N,D');
+    const [B, N, D] = a.shape;
+    const pooled = { B, N, D, C: chunk, chunks: chunkCount(N, chunk) };
+    return this.on.real('poolChunks', () => this.#kernels.poolChunks(a, pooling, pooled));
+  }
+  createChunkPool(batch: number, width: number, chunk: number, pooling: Pooling): ChunkPool {
+    expectSize('batch', batch);
+    expectSize('width', width);
+    checkPooling(chunk, pooling);
+    const pool = { B: batch, D: width, C: chunk };
+    const made = this.on.run('createChunkPool', () => this.#kernels.createChunkPool(pooling, pool));
+    return new CheckedPool(this.on, made, pool);
+  }
+  tokenTypes(scores: Tensor, options: TokenTypesOptions): { types: Tensor; probabilities: Tensor } {
+    const z = this.on.float('scores', scores);
+    const how = this.chosen(options);
+    const sized = scoresSizes(z, how.noise, how.forceGlobal);
+    const { types, probabilities } = this.on.run('tokenTypes', () => this.#kernels.tokenTypes(z, how, sized));
+    return { types: this.on.wholeOf(types), probabilities: this.on.realOf(probabilities) };
+  }
+  /** How types were or are to be chosen. */
+  protected chosen(options: TokenTypesOptions): TokenTypesOptions<A> {
+    record()('options', options);
+    const { noise, temperature, forceGlobal } = options;
+    expectPositive('temperature', temperature);
+    return {
+      temperature,
+      ...(noise !== undefined && { noise: this.on.float('noise', noise) }),
+      ...(forceGlobal !== undefined && { forceGlobal: this.on.integer('forceGlobal', forceGlobal) }),
+    };
+  }
+  lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor {
+    const { array, sized } = this.typed(types, length, options);
+    return this.on.wholeOf(this.on.run('lifetime', () => this.#kernels.lifetime(array, options, sized)));
+  }
+  /** Types [B,G,Nc] of `length` tokens. */
+  protected typed(
+    types: Tensor, length: number, options: LifetimeOptions,
+  ): { array: A; sized: ReturnType<typeof typesSizes> } {
+    const array = this.on.integer('types', types);
+    expectLifetimes('options', options);
+    const sized = typesSizes(array, length, options);
+    this.on.values(array, checkTypeValues);
+    return { array, sized };
+  }
+
+  // ---- attention and cache ----------------------------------------------------------------------
+  attention(inputs: AttentionInputs): { out: Tensor; lse: Tensor } {
+    const given = this.attended(inputs);
+    const sized = attentionSizes(given.q, given.k, given.v, given.last);
+    const { out, lse } = this.on.run('attention', () => this.#kernels.attention(given, sized));
+    return { out: this.on.realOf(out), lse: this.on.realOf(lse) };
+  }
+  /** The inputs of attention. */
+  protected attended(inputs: AttentionInputs): AttentionInputs<A> {
+    record({ scale: finite })('inputs', inputs);
+    const { q, k, v, last, scale } = inputs;
+    return {
+      q: this.on.float('q', q), k: this.on.float('k', k), v: this.on.float('v', v),
+      last: this.on.integer('last', last), scale,
+    };
+  }
+  createCache(options: CacheOptions): Cache {
+    expectLifetimes('options', options);
+    checkCacheOptions(options);
+    const kept = { ...options };
+    return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createCache(kept)), kept);
+  }
+}

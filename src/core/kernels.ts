@@ -1,0 +1,106 @@
+/**
+ * What an engine has to bring: arrays of its own, and the mathematics on them.
+ *
+ * checked() makes the engine of the contract of it. By the time a kernel is called, kinds, shapes, numbers and
+ * lifetimes of its arguments have been checked, and `sizes`, its last argument, says what the shapes mean. What is
+ * left for an engine to refuse are limits of its own: DeviceError, and ValueError for values that only it sees.
+ * Names and equations are those of engine.ts and training-engine.ts.
+ * @module
+ */
+import type { CacheOptions, CacheSnapshot, CacheStats, ChunkPoolSnapshot } from './cache.ts';
+import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from './engine.ts';
+import type { LifetimeOptions } from './lifetime.ts';
+import type { AppendSizes, AttentionSizes, HeadSizes, LinearSizes, PoolSizes, TypeSizes } from './sizes.ts';
+import type { FloatArray, Shaped } from './tensor.ts';
+import type { AdamWOptions, AttentionBackwardInputs } from './training-engine.ts';
+
+/** Inference on arrays A. */
+export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precision' | 'prefillStep' | 'limits'> {
+  // ---- data -------------------------------------------------------------------------------------
+  /** Copies; see Engine.tensor. */
+  tensor(data: ArrayLike<number>, shape: readonly number[]): A;
+  /** The data is a copy already. */
+  integers(data: Int32Array, shape: readonly number[]): A;
+  zeros(shape: readonly number[]): A;
+  read(x: A): Promise<FloatArray>;
+  readIntegers(x: A): Promise<Int32Array>;
+  /** Whole numbers that the host knows without waiting: they are checked before they are used. */
+  known(x: A): Int32Array | undefined;
+  /** Nothing will use the array any more; calls made before still may. */
+  free(x: A): void;
+  dispose(): void;
+
+  // ---- layers -----------------------------------------------------------------------------------
+  add(a: A, b: A, sizes: { n: number }): A;
+  embedding(weight: A, ids: A, sizes: { count: number; V: number; D: number }): A;
+  pickRows(x: A, rows: A, sizes: { count: number; D: number }): A;
+  linear(x: A, weight: A, sizes: LinearSizes): A;
+  rmsNorm(x: A, weight: A, epsilon: number, sizes: { rows: number; D: number }): A;
+  swiglu(gate: A, up: A, sizes: { n: number }): A;
+  splitHeads(x: A, sizes: HeadSizes): A;
+  mergeHeads(x: A, sizes: HeadSizes): A;
+  rope(x: A, cos: A, sin: A, inverse: boolean, sizes: HeadSizes): A;
+
+  // ---- token types and lifetime -----------------------------------------------------------------
+  poolChunks(x: A, pooling: Pooling, sizes: PoolSizes & { N: number; chunks: number }): A;
+  createChunkPool(pooling: Pooling, sizes: PoolSizes): PoolKernels<A>;
+  tokenTypes(scores: A, options: TokenTypesOptions<A>, sizes: TypeSizes): { types: A; probabilities: A };
+  lifetime(types: A, options: LifetimeOptions, sizes: TypeSizes & { N: number }): A;
+
+  // ---- attention and cache ----------------------------------------------------------------------
+  attention(inputs: AttentionInputs<A>, sizes: AttentionSizes): { out: A; lse: A };
+  createCache(options: CacheOptions): CacheKernels<A>;
+}
+
+/** Training on arrays A. */
+export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
+  accumulate(sum: A, x: A, sizes: { n: number }): void;
+  embeddingBackward(dOut: A, ids: A, sizes: { count: number; V: number; D: number }): A;
+  linearBackwardInput(dOut: A, weight: A, sizes: LinearSizes): A;
+  linearBackwardWeight(dOut: A, x: A, sizes: LinearSizes): A;
+  rmsNormBackward(
+    dOut: A, x: A, weight: A, epsilon: number, sizes: { rows: number; D: number },
+  ): { dx: A; dWeight: A };
+  swigluBackward(dOut: A, gate: A, up: A, sizes: { n: number }): { dGate: A; dUp: A };
+  crossEntropy(logits: A, targets: A, sizes: { rows: number; V: number }): A;
+  crossEntropyBackward(logits: A, targets: A, weight: number, sizes: { rows: number; V: number }): A;
+  sumOfSquares(tensors: readonly A[], sizes: { lengths: readonly number[] }): A;
+  adamW(parameter: A, gradient: A, m: A, v: A, options: AdamWOptions<A>, sizes: { n: number }): void;
+  tokenTypesBackward(
+    dTypes: A, probabilities: A, options: Omit<TokenTypesOptions<A>, 'noise'>, sizes: TypeSizes,
+  ): A;
+  keptShare(last: A, sizes: { B: number; G: number; N: number }): A;
+  addMemoryPrice(
+    dTypes: A, types: A, options: LifetimeOptions & { weight: number }, sizes: TypeSizes & { N: number },
+  ): A;
+  attentionBackward(
+    inputs: AttentionBackwardInputs<A>, sizes: AttentionSizes,
+  ): { dq: A; dk: A; dv: A; dTypes?: A };
+}
+
+/** The cache of one layer. */
+export interface CacheKernels<A extends Shaped> {
+  append(k: A, v: A, types: A, sizes: AppendSizes): void;
+  attend(q: A, scale: number, sizes: { H: number; T: number }): A;
+  evict(): void;
+  clear(): void;
+  stats(): Promise<CacheStats>;
+  /** Of head b G + g. */
+  positions(head: number): Promise<Int32Array>;
+  fork(): CacheKernels<A>;
+  snapshot(): Promise<CacheSnapshot>;
+  /** The arrays of the snapshot are the caller's: what is used later has to be copied. */
+  restore(snapshot: CacheSnapshot): void;
+  /** Called once. */
+  dispose(): void;
+}
+
+/** A running pool of chunks. */
+export interface PoolKernels<A extends Shaped> {
+  push(x: A, sizes: AppendSizes): A;
+  fork(): PoolKernels<A>;
+  snapshot(): Promise<ChunkPoolSnapshot>;
+  restore(snapshot: ChunkPoolSnapshot): void;
+  /** Called once. */
+  dispose(): void;
+}
