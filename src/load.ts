@@ -1,5 +1,5 @@
 /**
- * Loading a model: a folder, or bytes that came from anywhere.
+ * Loads a model from a folder, or from bytes in memory.
  * @module
  */
 import { record } from './core/arguments.ts';
@@ -22,9 +22,9 @@ import { dropOthers, prefixed, tieHead } from './model/folder/weight-names.ts';
 import type { NDArray } from './core/tensor.ts';
 
 /**
- * A model that is in memory already: config.json, one safetensors file or all shards of one, and tokenizer.json and
- * tokenizer_config.json if there are any. JSON may be parsed, text or bytes; bytes may be an ArrayBuffer, as fetch()
- * gives, or any view.
+ * The files of a model that are already in memory: config.json, one safetensors file or all of its shards, and
+ * tokenizer.json and tokenizer_config.json if there are any. JSON may be parsed, text or bytes. Bytes may be an
+ * ArrayBuffer, as fetch() returns, or any view.
  */
 export interface ModelBytes {
   readonly config: unknown;
@@ -33,38 +33,38 @@ export interface ModelBytes {
   readonly tokenizerConfig?: unknown;
   /** The parsed generation_config.json. */
   readonly generationConfig?: unknown;
-  /** The text of chat_template.jinja, where the template is not in tokenizer_config.json. */
+  /** The text of chat_template.jinja, if the template is not in tokenizer_config.json. */
   readonly chatTemplate?: string;
 }
 
-/** How to load a model. */
+/** Options of loadModel(). */
 export interface LoadOptions {
-  /** Where to compute (default: `createEngine()`). It stays yours to dispose. */
+  /** Computes. You still have to dispose of it yourself. Default: `createEngine()`. */
   readonly engine?: Engine;
-  /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or what it holds. */
+  /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or its contents. */
   readonly adapter?: string | URL | Adapter;
-  /** Whether texts get the tokens that the tokenizer puts before them (default true); see `Tokenizer.starts`. */
+  /** Whether texts get the tokens that the tokenizer puts before them; see `Tokenizer.starts`. Default: true. */
   readonly bos?: boolean;
-  /** Called while a folder's weights are read, with bytes done and bytes in all. */
+  /** Called while the weights of a folder are read, with the bytes done and the bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /**
-   * Told that the adapter was learned for other weights of the same shapes, so that its types fit only as far as those
-   * are alike (default: that is a ConfigError).
+   * Called if the adapter was learned for other weights of the same shapes, so that its types fit only as far as the
+   * weights are alike. Default: loadModel() throws a ConfigError.
    */
   readonly onOtherBase?: (warning: string) => void;
 }
 
 /**
- * Loads a model: Llama, Mistral, Qwen2 or Qwen3 as published on Hugging Face, or one that natsearch trained. A folder's
- * weights go to the engine one after the other: nothing but one tensor is in memory twice.
+ * Loads a model: Llama, Mistral, Qwen2 or Qwen3 as published on Hugging Face, or one that natsearch trained. The
+ * weights of a folder go to the engine one after another, so that only one tensor at a time is in memory twice.
  *
- * @param source A folder in Hugging Face layout (config.json, model.safetensors or its shards and their index, and
- *   tokenizer.json) as a path or file: URL; or the parsed config and the bytes, for browsers.
- * @returns The model; `dispose()` it when done.
+ * @param source The path or file: URL of a folder in Hugging Face's layout (config.json, model.safetensors or its
+ *   shards and their index, and tokenizer.json); or, for browsers, the contents of its files.
+ * @returns The model. Call its `dispose()` when done.
  * @throws {StorageError} If a file cannot be read.
- * @throws {FileFormatError} If a file is truncated or not what its header says.
- * @throws {ConfigError} If the config is incomplete, asks for what is not supported, or contradicts the weights, the
- *   tokenizer or the adapter, or if the adapter was learned for other weights.
+ * @throws {FileFormatError} If a file is truncated or contradicts its header.
+ * @throws {ConfigError} If the config is incomplete, needs something that is not supported, or contradicts the weights,
+ *   the tokenizer or the adapter, or if the adapter was learned for other weights.
  * @example
  * ```ts
  * import { loadModel } from 'neural-attention-search';
@@ -102,7 +102,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   });
 }
 
-/** Files are reached only here and on demand, so that browsers can import this module. */
+/** Loads a folder. The code for files is imported only here and on demand, so that browsers can import this module. */
 async function loadFolder(
   path: string, options: LoadOptions, adapter?: Adapter, adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
@@ -111,7 +111,7 @@ async function loadFolder(
   const { readTensors } = await import('./files/safetensors-file.ts');
   const more = adapter?.weights;
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
-  const tokenizer = await folderTokenizer(folder, bos); // before the weights, which take long
+  const tokenizer = await folderTokenizer(folder, bos); // refused before the weights are read, which takes long
   const weights = new Map<string, Tensor>();
   const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
   const how = { memory: 'reuse', ...(onProgress && { onProgress }), ...(digests && { digests }) } as const;
@@ -128,21 +128,22 @@ async function loadFolder(
   }
 }
 
-/** Says, or refuses, that the base's weights are not those that the adapter was learned for. */
+/** Warns about, or refuses, weights of the base other than those that the adapter was learned for. */
 async function checkBase(
   adapter: Adapter, digests: ReadonlyMap<string, string>, { onOtherBase }: LoadOptions,
 ): Promise<void> {
   const { otherWeights } = await import('./model/folder/adapter.ts');
   const warning = otherWeights(adapter, await weightsHash(digests));
   if (warning === undefined) return;
-  if (!onOtherBase) throw new ConfigError(`${warning}: use the model that it was fine-tuned on, or pass onOtherBase to be warned only`);
+  if (!onOtherBase) throw new ConfigError(`${warning}: use the model that it was fine-tuned on, or pass onOtherBase to get a warning instead`);
   onOtherBase(warning);
 }
 
 /**
- * The tokenizer of a folder's tokenizer.json and tokenizer_config.json, or of bytes; undefined if it has neither.
+ * The tokenizer that a folder's tokenizer.json and tokenizer_config.json describe, or else that of bytes if the
+ * vocabulary is of bytes, or else undefined.
  *
- * @param bos Whether it puts tokens before texts (default: as it says itself).
+ * @param bos Whether it may put tokens before texts. Default: true.
  */
 export async function folderTokenizer(
   { path, config, ...files }: Pick<ModelFolder, 'path' | 'config' | 'tokenizer' | 'tokenizerConfig'>, bos?: boolean,
@@ -165,14 +166,14 @@ async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | und
   if (adapter === undefined) return undefined;
   if (typeof adapter !== 'string' && !(adapter instanceof URL)) {
     record()('adapter', adapter);
-    if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter gives');
+    if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter returned');
     return adapter;
   }
   const { readAdapter } = await import('./model/folder/adapter.ts');
   return readAdapter(folderOf(adapter));
 }
 
-/** The config of a base with the adapter's types, if it is the adapter's base. */
+/** A function that adds the adapter's types to the config of a base, and refuses a base that is not the adapter's. */
 async function adaptation(adapter: Adapter): Promise<(config: ModelConfig) => ModelConfig> {
   const { adaptedConfig, checkAdapter } = await import('./model/folder/adapter.ts');
   return (config) => {

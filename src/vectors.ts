@@ -1,6 +1,6 @@
 /**
- * Test vectors for attention kernels written elsewhere, and the verdict on what such a kernel gives: the subpath
- * `neural-attention-search/vectors`. Everything is plain objects and bytes, in Node, Deno and browsers.
+ * Test vectors for attention kernels written elsewhere, and verdicts on the outputs of such kernels: the subpath
+ * `neural-attention-search/vectors`. Everything is plain objects and bytes, and runs in Node, Deno and browsers.
  * @module neural-attention-search/vectors
  */
 import { of, optional, record, wholeFrom } from './core/arguments.ts';
@@ -15,20 +15,23 @@ import type { Recipe } from './oracle/cases/recipes.ts';
 import type { CaseParameters, CaseReport, OracleCase, Tensors } from './oracle/types.ts';
 import { verifyCase as judge, type VerifyOptions } from './oracle/judge/verify.ts';
 
-/** How cases are made. */
+/** Options for making cases. */
 export interface CaseOptions {
-  /** A whole number that names the draws (default 0). */
+  /** A whole number that seeds the draws. Default: 0. */
   readonly seed?: number;
-  /** Computes the truths, gradients among them: one that trains (default: the float64 reference). Yours to dispose. */
+  /**
+   * Computes the truths, including gradients, so it must be able to train. You still have to dispose of it yourself.
+   * Default: the float64 reference.
+   */
   readonly engine?: Engine;
 }
 
 /**
- * Makes a case: inputs drawn from the seed, and what the algorithm makes of them in float64.
+ * Makes a case: inputs drawn by a seed, and what the algorithm computes from them in float64.
  *
- * @param recipe Its sizes and hints; those of the suites are in {@link SUITES}.
+ * @param recipe The sizes and hints. {@link SUITES} has those of the suites.
  * @returns The case, as plain objects.
- * @throws {ValueError} If the recipe asks for what cannot be.
+ * @throws {ValueError} If the recipe contradicts itself or a number is out of range.
  * @example
  * ```ts
  * import { makeCase } from 'neural-attention-search/vectors';
@@ -46,13 +49,13 @@ export async function makeCase(recipe: Recipe, options: CaseOptions = {}): Promi
 }
 
 /**
- * The case of your own parameters and inputs.
+ * Makes the case of your own parameters and inputs.
  *
- * @param given.inputs q, k, v, and types or scores; dout for gradients. Reals are Float64Arrays, whole numbers
- *   Int32Arrays; shapes as in docs/vectors.md.
+ * @param given.inputs q, k, v, and either types or scores; also dout for gradients. Floats are in Float64Arrays,
+ *   integers in Int32Arrays, with shapes as in docs/vectors.md.
  * @returns The case, as plain objects.
  * @throws {ShapeError} If a tensor is missing, unknown, or its shape contradicts the parameters.
- * @throws {ValueError} If a number is out of range, or keys that are not finite come with a dout.
+ * @throws {ValueError} If a number is out of range, or if there is a dout and q, k, v or dout is not finite everywhere.
  * @example
  * ```ts
  * import { caseOf } from 'neural-attention-search/vectors';
@@ -81,7 +84,7 @@ export async function caseOf(
 }
 
 /**
- * The cases of the small suite, about 2 MB in half a second; what `natsearch vectors` writes.
+ * Makes the cases of the small suite, which `natsearch vectors` writes: about 2 MB in half a second.
  *
  * @returns Every case, in the suite's order.
  * @example
@@ -101,14 +104,15 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
 }
 
 /**
- * The verdict on what a kernel makes of a case: NaN, wrong shapes and missing tensors never pass.
+ * Judges the outputs of a kernel for a case. NaN, wrong shapes and missing tensors never pass.
  *
  * @param oracleCase With its truths.
  * @param outputs By the names of docs/vectors.md, in any dtype; further ones are ignored.
- * @param options.dtype The arithmetic claimed, which sets the budgets: f64, f32, f16 or bf16.
- * @param options.tensors Names or groups of outputs to check (default: all).
- * @returns A report per tensor, whether all pass, and if not, where it first goes wrong and what that looks like.
- * @throws {ValueError} If `tensors` names what is no output, or the case has no truths.
+ * @param options.dtype The arithmetic that the outputs claim, which sets the budgets: f64, f32, f16 or bf16.
+ * @param options.tensors The names or groups of the outputs to check. Default: all.
+ * @returns A report per tensor, whether all pass, and if not, where they first go wrong and what mistake that looks
+ * like.
+ * @throws {ValueError} If `tensors` holds a name that is no output, or the case has no truths.
  * @example
  * ```ts
  * import { makeCase, SUITES, verifyCase } from 'neural-attention-search/vectors';

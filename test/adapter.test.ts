@@ -136,7 +136,7 @@ describe('a damaged adapter', () => {
 
   it.each<[object, RegExp]>([
     [{ format: 'peft' }, /format "peft"/],
-    [{ version: 2 }, /version 2, this reads 1/],
+    [{ version: 2 }, /version 2, but this package reads version 1/],
     [{ base: { ...adapter.base, layers: 3 } }, /base_sha256 is not the hash of base/],
     [{ base: undefined }, /has no base/],
     [{ base_model: 5 }, /base_model is 5, not a string/],
@@ -162,8 +162,8 @@ describe('a damaged adapter', () => {
       [[[name(0), scorer(0)]], /holds 1 scorers/],
       [[[name(0), scorer(0)], [name(1), scorer(1)], [name(2), scorer(2)]], /holds 3 scorers/],
       [[[name(0), scorer(0)], [name(2), scorer(2)]], /lacks 'model\.layers\.1\./],
-      [[[name(0), scorer(0)], [name(1), ndarray(zeros, [8, 6])]], /as \[8,6\], but the base makes it \[6,8\]/],
-      [[[name(0), scorer(0)], [name(1), ndarray(zeros.slice().fill(NaN, 5, 6), [6, 8])]], /NaN at 5/],
+      [[[name(0), scorer(0)], [name(1), ndarray(zeros, [8, 6])]], /as \[8,6\], but for the base it must be \[6,8\]/],
+      [[[name(0), scorer(0)], [name(1), ndarray(zeros.slice().fill(NaN, 5, 6), [6, 8])]], /NaN at element 5/],
     ];
     for (const [weights, message] of cases) {
       rewriteScorers(weights);

@@ -243,12 +243,12 @@ describe('model.chat()', () => {
     const session = model.session();
     await answer([USER], { session });
     const other = answer([SYSTEM, USER], { session });
-    await expect(other).rejects.toThrow(/no beginning of this conversation: pass a new session/);
+    await expect(other).rejects.toThrow(/with which this conversation does not begin: pass a new session/);
     await session.step([5]);
     await expect(answer([USER, ANSWER, MORE], { session })).rejects.toThrow(ValueError);
     session.dispose();
     const two = model.session({ batch: 2 });
-    await expect(answer([USER], { session: two })).rejects.toThrow(/2 sequences: a conversation is one/);
+    await expect(answer([USER], { session: two })).rejects.toThrow(/2 sequences: a conversation needs exactly one/);
     two.dispose();
   });
 

@@ -82,7 +82,7 @@ describe('a file that is not what its name says', () => {
     await expectRefusal(/model\.safetensors: .*the file is truncated/);
     copy('llama-grouped');
     write(`${SINGLE}.aria2`, '');
-    await expectRefusal(/a download that did not end/, /model\.safetensors\.aria2/);
+    await expectRefusal(/is an unfinished download/, /model\.safetensors\.aria2/);
     remove(`${SINGLE}.aria2`);
     remove(SINGLE);
     copy('llama-sharded');
@@ -90,7 +90,7 @@ describe('a file that is not what its name says', () => {
     remove(shard);
     await expectRefusal(/names the shard model-00002-of-00004\.safetensors, which is missing: copy it/);
     write(`${shard}.incomplete`, 'x');
-    await expectRefusal(/model-00002-of-00004\.safetensors\.incomplete is a download of it that did not end/);
+    await expectRefusal(/model-00002-of-00004\.safetensors\.incomplete is an unfinished download of it/);
     copy('llama-grouped');
     truncateSync(join(here(), 'config.json'), 200);
     await expectRefusal(/config\.json is not valid JSON/);

@@ -110,7 +110,7 @@ describe('tensors beside the decoder', () => {
     write(SINGLE, bytes);
     const { places, notes } = await openModelFolder(here());
     expect(places.size).toBe(21);
-    expect(notes).toEqual([expect.stringMatching(/not all tensors belong to the decoder, 1 as 'v_head\.summary/)]);
+    expect(notes).toEqual([expect.stringMatching(/1 tensors that do not belong .*, such as 'v_head\.summary/)]);
     expect((await loadModel({ config: config(), weights: bytes })).weights.size).toBe(21);
   });
 
@@ -118,7 +118,7 @@ describe('tensors beside the decoder', () => {
     'are refused within it: %s would change what is computed', async (name) => {
       copy('llama-grouped');
       write(SINGLE, withTensor(name));
-      await expectRefusal(new RegExp(`"${name}" has no place in this config`));
+      await expectRefusal(new RegExp(`"${name}" does not belong to this config`));
     });
 });
 
@@ -130,15 +130,15 @@ describe('model.safetensors beside an index', () => {
     write(SINGLE, encodeSafetensors(shards));
     const { places, notes } = await openModelFolder(here());
     expect([...places.values()].every(({ path }) => path.endsWith(`/${SINGLE}`))).toBe(true);
-    expect(notes).toEqual([expect.stringMatching(/index\.json is not read.*take model\.safetensors away/)]);
+    expect(notes).toEqual([expect.stringMatching(/index\.json is not read.*remove model\.safetensors/)]);
   });
 
   it('is named where it is a stray one that does not fit', async () => {
     copy('llama-sharded');
     cpSync(join(here(), 'model-00002-of-00004.safetensors'), join(here(), SINGLE));
-    await expectRefusal(/weights are missing/, /index\.json is not read/, /take model\.safetensors away/);
+    await expectRefusal(/weights are missing/, /index\.json is not read/, /remove model\.safetensors/);
     write(SINGLE, POINTER);
-    await expectRefusal(/Git LFS/, /take model\.safetensors away/);
+    await expectRefusal(/Git LFS/, /remove model\.safetensors/);
     remove(SINGLE);
     expect((await openModelFolder(here())).notes).toEqual([]);
   });
@@ -163,6 +163,6 @@ describe('packed weights', () => {
   it('are named by config.json where it tells of them', async () => {
     copy('llama-grouped');
     edit({ quantization_config: { bits: 4, quant_method: 'awq' } });
-    await expectRefusal(/quantization_config is .*weights packed by awq are not read, take the model in BF16 or F16/);
+    await expectRefusal(/quantization_config is .*weights quantized by awq cannot be read, take the model in BF16/);
   });
 });

@@ -57,7 +57,7 @@ describe('a folder is refused by finetune', () => {
       writeFileSync(path, JSON.stringify({ weight_map: { ...weight_map, 'model.layers.9.mlp.up_proj.weight': SHARD } }));
     }, /bad\/model-00002.* lacks 'model\.layers\.9\.mlp\.up_proj\.weight', which the index places there/],
     ['with a tensor of another shape', edit('config.json', { intermediate_size: 16 }),
-      /'model\.layers\.0\.mlp\.\w+\.weight' is \[12,8\] but the config makes it \[16,8\]: use .*bad\/model-0000\d-of/],
+      /'model\.layers\.0\.mlp\.\w+\.weight' is \[12,8\] but .* must be \[16,8\]: use .*bad\/model-0000\d-of/],
     ['with a config that contradicts itself', edit('config.json', { num_key_value_heads: 3 }),
       /bad\/config\.json: num_attention_heads \(4\) must be a multiple of num_key_value_heads \(3\)/],
     ['with tokens beyond its vocabulary', (folder) => {
@@ -65,7 +65,7 @@ describe('a folder is refused by finetune', () => {
       writeFileSync(path, readFileSync(path, 'utf8').replace('"vocab":{', '"vocab":{"beyond":1056,'));
     }, /bad\/tokenizer\.json has ids up to 1056 but the model's vocabulary has 1056 tokens/],
     ['without a tokenizer', (folder) => rmSync(join(folder, 'tokenizer.json')),
-      /has 1056 tokens and no tokenizer\.json .*: copy it into .*bad, or make it from tokenizer\.model .*$/m],
+      /has 1056 tokens but no tokenizer\.json .*: copy it into .*bad, or make it from tokenizer\.model .*$/m],
   ])('%s', async (_, damage, message) => {
     const [bad, out] = [join(mkdtempSync(join(root, 'model-')), 'bad'), join(root, 'unmade')];
     cpSync(base, bad, { recursive: true });

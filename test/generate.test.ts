@@ -41,7 +41,7 @@ describe('the options of generate()', () => {
     [{ repetitionPenalty: 0 }, /repetitionPenalty is 0: it must be a finite number above 0/],
     [{ seed: 1.5 }, /seed is 1\.5: it must be a whole number/], [{ stop: '' }, /stop holds an empty text/],
     [{ stop: [7] }, /stop holds a number/], [{ stop: {} }, /stop is a object/], [{ logprobs: 101 }, /at most 100/],
-    [{ onToken: 'x' }, /onToken is a string: pass a function/], [{ signal: {} }, /signal is no AbortSignal/],
+    [{ onToken: 'x' }, /onToken is a string: pass a function/], [{ signal: {} }, /signal is not an AbortSignal/],
     [{ prefillStep: 0 }, /prefillStep is 0/],
   ])('%j are refused, not ignored', async (options, message) => {
     await expect(run('a', options as GenerateOptions)).rejects.toThrow(message);
@@ -224,9 +224,9 @@ describe('generate() with a session', () => {
   it('is refused where it is none, is that of another model, or is fed by something else meanwhile', async () => {
     const other = tinyModel(2);
     const session = other.session();
-    await expect(run('x', { session })).rejects.toThrow(/the session is one of another model/);
+    await expect(run('x', { session })).rejects.toThrow(/the session belongs to another model/);
     for (const wrong of [null, {}, 5]) {
-      await expect(run('x', { session: wrong as never })).rejects.toThrow(/session is no Session: pass what model\.session/);
+      await expect(run('x', { session: wrong as never })).rejects.toThrow(/session is not a Session: pass what model\.session/);
     }
     const ours = model.session();
     const both = await Promise.allSettled([run('abc', { session: ours }), run('def', { session: ours })]);
@@ -234,7 +234,7 @@ describe('generate() with a session', () => {
     expect(failed.length).toBeGreaterThan(0);
     for (const { reason } of failed) {
       expect(reason).toBeInstanceOf(ValueError);
-      expect((reason as Error).message).toMatch(/something else feeds it meanwhile; .* fork\(\)/);
+      expect((reason as Error).message).toMatch(/something else feeds it at the same time; .* fork\(\)/);
     }
     for (const each of [session, ours, other]) each.dispose();
   });

@@ -96,7 +96,7 @@ describe('a folder as published', () => {
   ])('is refused by %s where it has no tokenizer', async (command, flag, value) => {
     const text = value === 'TEXT' ? path('text.txt') : value;
     const { code, stdout, stderr } = await natsearch(command, '--model', `${fixtures}models/mistral-full`, flag, text);
-    expect(stderr).toMatch(/^natsearch: the model has 89 tokens and no tokenizer\.json[^\n]+\n$/);
+    expect(stderr).toMatch(/^natsearch: the model has 89 tokens but no tokenizer\.json[^\n]+\n$/);
     expect(stdout).toBe('');
     expect(code).toBe(1);
   });

@@ -131,7 +131,7 @@ describe('a folder is refused before any weight is read', () => {
 
   it('where a tensor has another shape', async () => {
     edit('config.json', (json) => ({ ...json, intermediate_size: 56 }));
-    await expectRefusal(ConfigError, /mlp\.\w+\.weight' is \[[\d,]+\] but the config makes it \[[\d,]+\]/);
+    await expectRefusal(ConfigError, /mlp\.\w+\.weight' is \[[\d,]+\] but by the config it must be \[[\d,]+\]/);
   });
 
   it('where a shard ends too early', async () => {
@@ -174,7 +174,7 @@ describe('a model without tokenizer.json', () => {
     expect((await session.step([3, 4])).length).toBe(2 * 61);
     session.dispose();
     await expect(model.generate('text').next()).rejects.toThrow(ConfigError);
-    await expect(model.generate('text').next()).rejects.toThrow(/61 tokens and no tokenizer\.json/);
+    await expect(model.generate('text').next()).rejects.toThrow(/61 tokens but no tokenizer\.json/);
     model.dispose();
   });
 });

@@ -60,7 +60,7 @@ describe('a step of decoding', () => {
   it.each([
     [DOWN, NaN, /NaN first appears in layer 1, as layer 2 reads.*1\.mlp\.down_proj\.weight' holds NaN at element 3/],
     ['model.layers.0.self_attn.v_proj.weight', NaN, /NaN first appears in the values of layer 0.*v_proj\.weight' holds NaN/],
-    ['model.layers.2.mlp.up_proj.weight', Infinity, /last feed-forward, norm or head.*up_proj\.weight' holds Infinity/],
+    ['model.layers.2.mlp.up_proj.weight', Infinity, /last feed-forward part, the last norm or the head.*up_proj\.weight' holds Infinity/],
     ['lm_head.weight', -Infinity, /'lm_head\.weight' holds -Infinity at element 3/],
     ['model.norm.weight', NaN, /'model\.norm\.weight' holds NaN at element 3/],
   ])('whose weight %s holds %s says where that appears, and in which weight', async (name, value, message) => {

@@ -249,7 +249,7 @@ describe('the snapshot of a session', () => {
       await expect((async () => model.restore(wrong as unknown as Uint8Array))()).rejects.toThrow(ValueError);
     }
     const weights = await encodeSealed([['w', { data: new Float32Array(1), shape: [1], dtype: 'F32' }]], { format: 'pt' });
-    await expect(model.restore(weights)).rejects.toThrow(/pass what session.snapshot\(\) gave/);
+    await expect(model.restore(weights)).rejects.toThrow(/pass what session.snapshot\(\) returned/);
   });
 
   it('is not made of a cache that holds NaN', async () => {

@@ -156,7 +156,7 @@ describe('what stands before a text', () => {
     const odd = [
       [template([token('x'), text], {}), undefined, /names "x", for which/],
       [template([token('<s>')], { '<s>': { ids: [0] } }), undefined, /single has no place for the text/],
-      [template([text, text], {}), undefined, /one text has its place once/],
+      [template([text, text], {}), undefined, /the only text is \$A, and it must occur once/],
       [file(), { add_bos_token: 'yes' }, /add_bos_token is "yes"/],
       [file(), { tokenizer_class: 'LlamaTokenizer', add_bos_token: true, bos_token: '<bos>' }, /bos_token is "<bos>", which tokenizer\.json does not have/],
       [file(), { add_bos_token: true, bos_token: 3 }, /bos_token is 3/],

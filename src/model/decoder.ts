@@ -1,6 +1,6 @@
 /**
- * The decoder of Llama, Mistral, Qwen2 and Qwen3, written once for training and for inference: they differ only in
- * how a layer's attention is served.
+ * The decoder of Llama, Mistral, Qwen2 and Qwen3, written once for training and inference, which differ only in how the
+ * attention of a layer is computed.
  * @module
  */
 import type { Engine, Tensor } from '../core/engine.ts';
@@ -13,10 +13,13 @@ import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu }
 import { EMBEDDING, HEAD } from './config/names.ts';
 import { rotaryTables } from './rotary.ts';
 
-/** Weights by Hugging Face name, on an engine. */
+/** Weights on an engine, by Hugging Face's names. */
 export type Weights = ReadonlyMap<string, Tensor>;
 
-/** What a layer's attention gets: q [B,H,N,d] and k after rotary embedding, v [B,G,N,d], the normed input [B,N,D]. */
+/**
+ * The inputs of a layer's attention: q [B,H,N,d] and k [B,G,N,d] after rotary embedding, v [B,G,N,d], and the
+ * normalised input of the layer [B,N,D].
+ */
 export interface LayerInputs {
   readonly q: Tensor;
   readonly k: Tensor;
@@ -24,14 +27,14 @@ export interface LayerInputs {
   readonly hidden: Tensor;
 }
 
-/** Serves the attention of one layer: out [B,H,N,d], owned by the tape. */
+/** Computes the attention of one layer: out [B,H,N,d], owned by the tape. */
 export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
 
 /**
- * Logits [B,N,V] of tokens ids [B,N] at `positions` [B*N].
+ * The logits [B,N,V] of the tokens ids [B,N] at `positions` [B*N].
  *
- * @param tape Owns everything made on the way.
- * @param attend Serves attention: the full mask in training, the evicting cache at inference.
+ * @param tape Owns all intermediate tensors.
+ * @param attend Computes attention, with the full mask in training and the evicting cache at inference.
  */
 export function decode(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
@@ -39,24 +42,24 @@ export function decode(
   return headLogits(tape, config, weights, hiddenStates(tape, config, weights, ids, positions, attend));
 }
 
-/** What the language model head makes of final hidden states [...,D]: logits [...,V]. */
+/** The logits [...,V] that the language model head computes from final hidden states [...,D]. */
 export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, final: Tensor): Tensor {
   return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? EMBEDDING : HEAD));
 }
 
-/** The final hidden states [B,N,D], after the last norm: what the language model head reads. */
+/** The final hidden states [B,N,D] after the last norm, which the language model head reads. */
 export function hiddenStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
   return finalNorm(tape, config, weights, layerStates(tape, config, weights, ids, positions, attend));
 }
 
-/** The last norm, over hidden states [...,D] that all layers have been through. */
+/** The last norm, of hidden states [...,D] after all layers. */
 export function finalNorm(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
   return rmsNorm(tape, x, weightOf(weights, 'model.norm.weight'), config.rmsNormEpsilon);
 }
 
-/** Hidden states [B,N,D] after the last layer, before the last norm. */
+/** The hidden states [B,N,D] after the last layer, before the last norm. */
 export function layerStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
@@ -79,14 +82,14 @@ export function layerStates(
       tape.release(y, sum, ...(bias ? [bias] : []));
       return split;
     };
-    const turned = (y: Tensor, norm: string) => {
+    const rotatedHeads = (y: Tensor, norm: string) => {
       const normed = headNorm ? rmsNorm(tape, y, of(`self_attn.${norm}`), epsilon) : y;
       const rotated = rope(tape, normed, cos, sin);
       tape.release(y, normed);
       return rotated;
     };
-    const q = turned(project('q_proj', heads), 'q_norm');
-    const k = turned(project('k_proj', kvHeads), 'k_norm');
+    const q = rotatedHeads(project('q_proj', heads), 'q_norm');
+    const k = rotatedHeads(project('k_proj', kvHeads), 'k_norm');
     const v = project('v_proj', kvHeads);
     const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
     const plus = (y: Tensor) => {
@@ -117,7 +120,7 @@ export function uploadWeight(engine: Engine, name: string, { data, shape }: NDAr
   return engine.tensor(data, name.endsWith('.bias') && shape.length === 1 ? [1, ...shape] : shape);
 }
 
-/** Uploads host weights to an engine; those that are there already stay. */
+/** Uploads host weights to an engine. Weights that are already on it are passed on. */
 export function uploadWeights(
   engine: Engine, weights: Iterable<readonly [string, NDArray | Tensor]>,
 ): Map<string, Tensor> {

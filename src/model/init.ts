@@ -1,5 +1,5 @@
 /**
- * Weights to start training from.
+ * The initial weights of training.
  * @module
  */
 import { generator, Stream } from '../core/random.ts';
@@ -7,8 +7,8 @@ import { type NDArray, ndarray, sizeOf, zeros } from '../core/tensor.ts';
 import { expectedWeights, type ModelConfig } from './config/config.ts';
 
 /**
- * Normal(0, 0.02) matrices, those that write into the residual stream scaled by 1/sqrt(2 layers)
- * (GPT-2's rule); norms 1; biases 0; token-type scorers 0, so that the search starts without a preference.
+ * Matrices are Normal(0, 0.02), and those that write to the residual stream are scaled by 1/sqrt(2 layers), as in
+ * GPT-2. Norms are 1, biases 0, and token-type scorers 0, so that the search begins without preferring a type.
  */
 export function initialWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
   const weights = new Map<string, NDArray>();

@@ -1,19 +1,19 @@
 /**
- * The contract's layers on a tape: each forward recorded together with its backward.
+ * The layers of the engine's contract on a tape, which records each forward operation together with its backward.
  * @module
  */
 import type { Tensor } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import type { Tape } from '../core/tape.ts';
 
-/** Rows of the table picked by ids. */
+/** The rows of the table that `ids` select. */
 export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
   return tape.record(tape.engine.embedding(weight, ids), (dOut) => {
     tape.addGradient(weight, tape.training.embeddingBackward(dOut, ids, weight.shape[0]));
   });
 }
 
-/** Rows of x [...,D] picked by `rows`. For inference: it has no way back. */
+/** The rows of x [...,D] that `rows` selects. Only for inference, as it has no backward. */
 export function pickRows(tape: Tape, x: Tensor, rows: Tensor): Tensor {
   if (tape.recording) throw new ValueError('pickRows has no backward: pick rows where no gradient is wanted');
   return tape.own(tape.engine.pickRows(x, rows));
@@ -71,7 +71,7 @@ export function rope(tape: Tape, x: Tensor, cos: Tensor, sin: Tensor): Tensor {
   });
 }
 
-/** Losses per token, nats; starts the way back with `weight` times their sum. */
+/** The losses per token in nats. The backward pass starts from `weight` times their sum. */
 export function crossEntropy(tape: Tape, logits: Tensor, targets: Tensor, weight: number): Tensor {
   const losses = tape.own(tape.training.crossEntropy(logits, targets));
   if (tape.recording) tape.addGradient(logits, tape.training.crossEntropyBackward(logits, targets, weight));

@@ -1,5 +1,6 @@
 /**
- * What makes two models the same to a session: every number of the config that a logit rests on, and the weights.
+ * Hashes what makes two models the same to a session: the weights, and every number of the config that logits depend
+ * on.
  * @module
  */
 import type { Engine } from '../core/engine.ts';
@@ -9,8 +10,8 @@ import type { ModelConfig } from './config/config.ts';
 import type { Weights } from './decoder.ts';
 
 /**
- * SHA-256, hexadecimal, of a model. Weights count as float32 numbers, so that every engine gives the same hash,
- * whatever it holds them in. Reads all of them once.
+ * The SHA-256 of a model, in hexadecimal. It reads all weights once, and hashes them as float32, so that every engine
+ * gives the same hash.
  */
 export async function modelHash(engine: Engine, config: ModelConfig, weights: Weights): Promise<string> {
   const digests = new Map<string, string>();
@@ -18,7 +19,7 @@ export async function modelHash(engine: Engine, config: ModelConfig, weights: We
   return sha256(new TextEncoder().encode(`${canonical(decisive(config))}\n${await weightsHash(digests)}`));
 }
 
-/** The config without what changes no logit: which tokens begin and end texts, and how it was trained. */
+/** The config without what affects no logit: the tokens that begin and end texts, and how it was trained. */
 function decisive(config: ModelConfig): object {
   const { bosTokenId: _bos, eosTokenId: _eos, eosTokenIds: _ends, maxPositions: _trained, nats, ...rest } = config;
   const { window, chunk, pooling } = nats;
@@ -26,8 +27,8 @@ function decisive(config: ModelConfig): object {
 }
 
 /**
- * JSON with the keys of every object in order. What is absent, null or false says the same, so that a later version's
- * new switches leave old files valid.
+ * JSON with the keys of every object in order. Fields that are null or false count as absent, so that old files stay
+ * valid when a later version adds switches.
  */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => {

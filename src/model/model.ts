@@ -1,5 +1,5 @@
 /**
- * A model that is ready to use: configuration, weights on an engine, tokenizer.
+ * A model that is ready to use, with its configuration, its weights on an engine, and its tokenizer.
  * @module
  */
 import { type Expected, of, optional, record } from '../core/arguments.ts';
@@ -22,7 +22,7 @@ import type { TextModel } from './generate/text-model.ts';
 import { Session, type SessionModel, type SessionOptions } from './session/session.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 
-/** A decoder as of Llama, Mistral, Qwen2 or Qwen3 with learned token types. Make one with `loadModel`. */
+/** A decoder of Llama, Mistral, Qwen2 or Qwen3, perhaps with learned token types. Make one with `loadModel`. */
 export class Model implements TextModel {
   readonly config: ModelConfig;
   readonly engine: Engine;
@@ -35,9 +35,9 @@ export class Model implements TextModel {
   #hash: Promise<string> | undefined;
 
   /**
-   * @param weights Host arrays by Hugging Face name, which are uploaded, or tensors of the engine, which the model
+   * @param weights By Hugging Face's names: host arrays, which are uploaded, or tensors of the engine, which the model
    *   takes over. They are checked against the config.
-   * @param tokenizer By default bytes, if the vocabulary is that of bytes.
+   * @param tokenizer Default: that of bytes, if the vocabulary is of bytes.
    * @param extras.generation What its generation_config.json says.
    * @param extras.chatTemplate How it reads conversations.
    */
@@ -63,13 +63,13 @@ export class Model implements TextModel {
     this.#weights = uploadWeights(engine, weights);
   }
 
-  /** Text to tokens and back. @throws {ConfigError} If the model came without: only token ids can be fed then. */
+  /** Turns text into tokens and back. @throws {ConfigError} If the model has none; then it takes only token ids. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer) return this.#tokenizer;
     throw noTokenizer(this.config);
   }
 
-  /** Number of weights. */
+  /** The number of weights. */
   get parameters(): number {
     return [...this.weights.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   }
@@ -85,7 +85,7 @@ export class Model implements TextModel {
     return parsePolicy(this.config.nats.policy);
   }
 
-  /** Decoding state for one or more sequences. */
+  /** A new session: the decoding state of one or more sequences. */
   session(options: SessionOptions = {}): Session {
     record({ policy: optional(expectPolicy) })('options', options);
     expectKnown('session()', options, ['batch', 'policy', 'blockSize']);
@@ -95,17 +95,18 @@ export class Model implements TextModel {
   }
 
   /**
-   * The session of a snapshot: it goes on where that one was, to the same bits on the same engine and runtime.
+   * Restores the session of a snapshot. It continues where that session was, to the same bits on the same engine and
+   * runtime.
    *
-   * @param snapshot What `session.snapshot()` gave, in this runtime or in another.
-   * @throws {FileFormatError} If it is damaged, of another version, of another model, or no snapshot at all.
+   * @param snapshot What `session.snapshot()` returned, in this runtime or another.
+   * @throws {FileFormatError} If it is damaged, of another version, of another model, or not a snapshot at all.
    * @throws {DeviceError} If the engine lacks the memory.
    */
   restore(snapshot: Uint8Array | ArrayBuffer): Promise<Session> {
     return Session.restore(this.#sessionModel, bytesOf(snapshot));
   }
 
-  /** SHA-256, hexadecimal, of the weights and of all in the config that logits rest on. Computed once. */
+  /** The SHA-256, in hexadecimal, of the weights and of all that logits depend on in the config. Computed once. */
   hash(): Promise<string> {
     const weights = this.weights;
     this.#hash ??= modelHash(this.engine, this.config, weights).catch((error: unknown) => {
@@ -119,7 +120,7 @@ export class Model implements TextModel {
     return { engine: this.engine, config: this.config, weights: this.weights, hash: () => this.hash() };
   }
 
-  /** Tokens at which generation stops: those of generation_config.json, or else of config.json. */
+  /** The tokens at which generation stops: those of generation_config.json, or else of config.json. */
   get ends(): readonly number[] {
     return this.generationDefaults?.eosTokenIds ?? [...this.config.eosTokenIds ?? [], this.tokenizer.eos];
   }
@@ -127,19 +128,19 @@ export class Model implements TextModel {
   /**
    * Streams a continuation of `prompt`.
    *
-   * Options that are left out are what the model's generation_config.json says, or else their defaults; see
+   * Options that are left out are taken from the model's generation_config.json, or else have their defaults; see
    * {@linkcode GenerateOptions} for all of them.
    *
-   * @param prompt Text with at least one token, or tokens, which are fed as they are.
-   * @param options.maxNewTokens Most tokens to make (default 128).
-   * @param options.temperature 0 picks the likeliest token; default 1.
-   * @param options.topK Sample among the k likeliest tokens (default: all).
-   * @param options.seed Names the random stream (default 0).
-   * @param options.policy What the cache keeps (default: as trained).
-   * @param options.session Goes on in this session, and leaves it open.
-   * @param options.signal Aborting ends with a StoppedError, whose cause is the signal's reason.
-   * @returns Pieces of text, as soon as they are complete characters that belong to no stop.
-   * @throws {ValueError} If the prompt has no tokens, or an option is not known, of the wrong type or out of range.
+   * @param prompt Text with at least one token, or tokens, which are fed unchanged.
+   * @param options.maxNewTokens The most tokens to generate. Default: 128.
+   * @param options.temperature 0 always takes the most likely token. Default: 1.
+   * @param options.topK Sample among the k most likely tokens. Default: all.
+   * @param options.seed Seeds the random numbers. Default: 0.
+   * @param options.policy What the cache keeps. Default: what the model was trained with.
+   * @param options.session Continues in this session, and leaves it open.
+   * @param options.signal Aborting it ends with a StoppedError, whose cause is the signal's reason.
+   * @returns Pieces of text, as soon as they are complete characters that cannot belong to a stop.
+   * @throws {ValueError} If the prompt has no tokens, or an option is unknown, of the wrong type or out of range.
    * @example
    * ```ts
    * import { loadModel } from 'neural-attention-search';
@@ -158,22 +159,22 @@ export class Model implements TextModel {
   }
 
   /**
-   * Streams an answer to a conversation, which the model's chat template makes a prompt of.
+   * Streams an answer to a conversation, which the model's chat template turns into a prompt.
    *
-   * With `session`, pass the whole conversation every time and the same session: it reads only what is new. Where what
-   * it has read is no beginning of the conversation, because a message was changed or the template rewrites earlier
-   * answers, that is refused: pass a new session.
+   * To use a `session`, pass the whole conversation and the same session every time; it reads only what is new. If the
+   * conversation does not begin with what the session has read, because a message was changed or the template rewrites
+   * earlier answers, it is refused: pass a new session then.
    *
    * @param messages Who said what, in order.
-   * @param options Those of `generate()`, and `template`, a Jinja template instead of the model's own, and `variables`
-   *   for it.
-   * @returns Pieces of text as `generate()` gives them.
-   * @throws {ConfigError} If the model has no chat template, or it fails.
-   * @throws {ValueError} If the template refuses the messages, or an option is not known or out of range.
+   * @param options Those of `generate()`, and also `template`, a Jinja template instead of the model's own, and
+   *   `variables` for it.
+   * @returns Pieces of text, as `generate()` returns them.
+   * @throws {ConfigError} If the model has no chat template, or the template fails.
+   * @throws {ValueError} If the template refuses the messages, or an option is unknown or out of range.
    * @example
    * ```ts
    * import { loadModel } from 'neural-attention-search';
-   * const model = await loadModel('models/nats'); // it was taught no conversation, so it needs a template
+   * const model = await loadModel('models/nats'); // it was not trained on conversations, so it needs a template
    * const template = '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:';
    * let text = '';
    * const messages = [{ role: 'user', content: 'Who are you?' }];
@@ -186,12 +187,15 @@ export class Model implements TextModel {
     for await (const { text } of chat(this, messages, options)) if (text !== '') yield text;
   }
 
-  /** The same for several prompts at once; every piece says which sequence it continues, the last one why it ended. */
+  /**
+   * Continues several prompts at once. Every piece says which sequence it belongs to, and the last of each sequence why
+   * it ended.
+   */
   generateBatch(prompts: readonly Prompt[], options: GenerateOptions = {}): AsyncGenerator<GeneratedPiece> {
     return generate(this, prompts, options);
   }
 
-  /** Frees the weights. Idempotent; the engine stays. */
+  /** Frees the weights, but not the engine. Idempotent. */
   dispose(): void {
     for (const tensor of this.#weights?.values() ?? []) tensor.dispose();
     this.#weights = undefined;
@@ -206,22 +210,22 @@ export class Model implements TextModel {
 function bytesOf(data: unknown): Uint8Array {
   if (data instanceof Uint8Array) return data;
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new ValueError(`a snapshot is a Uint8Array or an ArrayBuffer, not ${data === null ? 'null' : typeof data}: pass what session.snapshot() gave`);
+  throw new ValueError(`a snapshot is a Uint8Array or an ArrayBuffer, not ${data === null ? 'null' : typeof data}: pass what session.snapshot() returned`);
 }
 
-/** Refuses what is no model. */
+/** Refuses anything but a model. */
 export const expectModel: Expected = (name, model) => {
   record({ config: record(), tokenizer: record(), session: of('function') })(name, model);
 };
 
-/** Bytes and their two specials are 258 tokens: models that this project trains have no tokenizer.json. */
+/** The tokenizer of models without tokenizer.json, as this project trains them: bytes and two specials, 258 tokens. */
 export function defaultTokenizer({ vocabSize }: ModelConfig): Tokenizer | undefined {
   const bytes = new ByteTokenizer();
   return bytes.vocabSize === vocabSize ? bytes : undefined;
 }
 
-/** What to say where text is needed and there is no tokenizer. */
+/** The error if text is needed and there is no tokenizer. */
 export function noTokenizer({ vocabSize }: ModelConfig, folder = 'the model\'s folder'): ConfigError {
   const remedy = `copy it into ${folder}, or make it from tokenizer.model or vocab.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in transformers`;
-  return new ConfigError(`the model has ${vocabSize} tokens and no tokenizer.json that says what they stand for: ${remedy}`);
+  return new ConfigError(`the model has ${vocabSize} tokens but no tokenizer.json that says what they stand for: ${remedy}`);
 }

@@ -1,25 +1,26 @@
 /**
- * How many entries a cache holds once a text is read, and how long a text may be.
+ * How many entries a cache holds after reading a text, and how long a text may be.
  * @module
  */
 import { ValueError } from '../core/errors.ts';
 import { kindOf, type Policy } from '../policies/index.ts';
 import type { ModelConfig } from './config/config.ts';
 
-/** The share of a full cache that is kept: over all layers, or of each. */
+/** The share of a full cache that is kept: one for all layers, or one for each. */
 export type KeptShares = number | readonly number[];
 
-/** Entries of one head of each layer, after `tokens` tokens. A model's own window ends them all. */
+/** The entries of one head of each layer after `tokens` tokens. A model's own window limits them. */
 export function cacheEntries(
   { layers, slidingWindow }: ModelConfig, policy: Policy, tokens: number, kept: KeptShares = 1,
 ): number[] {
-  const whole = Math.min(tokens, (slidingWindow ?? Infinity) - 1); // the next query is the window's newest token
+  // The window's tokens include the next query itself.
+  const whole = Math.min(tokens, (slidingWindow ?? Infinity) - 1);
   const kind = kindOf(policy);
   if (kind.learned) return sharesOf(kept, layers).map((share) => Math.min(Math.ceil(share * tokens), whole));
   return new Array<number>(layers).fill(kind.entries(policy, tokens, whole));
 }
 
-/** The most of them on the way there: what a model's own window ends is there until then. */
+/** The most entries at any time until then. What a model's own window ends is held until the window has passed it. */
 export function mostEntries(config: ModelConfig, policy: Policy, tokens: number, kept?: KeptShares): number[] {
   const before = cacheEntries(config, policy, Math.min(tokens, (config.slidingWindow ?? Infinity) - 1), kept);
   return cacheEntries(config, policy, tokens, kept).map((entries, layer) => Math.max(entries, before[layer]));
@@ -36,10 +37,11 @@ function sharesOf(kept: KeptShares, layers: number): readonly number[] {
 }
 
 /**
- * The longest text that exceeds nothing.
+ * The longest text that exceeds no limit.
  *
- * @param exceeded The limit that a text of so many tokens exceeds, if any; longer texts never exceed less.
- * @param most Tokens that can be counted at all.
+ * @param exceeded Returns the limit that a text of this many tokens exceeds, if any. If a text exceeds one, so do all
+ *   longer texts.
+ * @param most The most tokens that can be counted at all.
  */
 export function longestContext(
   exceeded: (tokens: number) => string | undefined, most: number,

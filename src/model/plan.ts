@@ -1,5 +1,5 @@
 /**
- * What a model takes before any of its weights is there: from its config alone, by the formulas of the engines.
+ * How much memory a model takes, from its config alone, by the formulas of the engines.
  * @module
  */
 import { list, of, optional, record, wholeFrom } from '../core/arguments.ts';
@@ -13,81 +13,81 @@ import { cacheEntries, type KeptShares, longestContext, mostEntries } from './pl
 /** How an engine holds numbers: the reference computes in float64 and holds matrices in float32, gpu.js float32 all. */
 export type PlannedEngine = 'reference' | 'gpu';
 
-/** What a plan is made for. */
+/** Options of planMemory(). */
 export interface PlanOptions {
-  /** Policies to compare (default: the model's own, full, and a window). */
+  /** The policies to compare. Default: full, a window, and the model's own if it is learned. */
   readonly policies?: readonly Policy[];
-  /** Lengths of text, in tokens (default 4096, 32768 and 131072). */
+  /** The lengths of text to plan for, in tokens. Default: 4096, 32768 and 131072. */
   readonly contexts?: readonly number[];
   /** Share of the cache that learned types keep, over all layers or of each; see PolicyPlan.assumed. */
   readonly kept?: KeptShares;
   readonly engine?: PlannedEngine;
-  /** Sequences at once (default 1). */
+  /** The number of sequences processed at once. Default: 1. */
   readonly batch?: number;
-  /** Tokens of a prompt that are fed at once (default 64). */
+  /** How many tokens of a prompt are fed at once. Default: 64. */
   readonly prefillStep?: number;
-  /** Entries per allocation block (default 16). */
+  /** Entries per allocation block. Default: 16. */
   readonly blockSize?: number;
-  /** Bytes of memory that there are for all of it (default: no limit). */
+  /** The bytes of memory available for everything. Default: no limit. */
   readonly memory?: number;
-  /** The most bytes that one tensor may have, and what sets that limit (default: none). */
+  /** The most bytes that one tensor may have, and what sets that limit. Default: no limit. */
   readonly tensor?: { readonly bytes: number; readonly name: string };
-  /** Bytes of a stored number, by dtype (default 4: float32). */
+  /** The bytes of a stored number. Default: 4, as for float32. */
   readonly storedBytes?: number;
 }
 
 /** One policy of a plan. */
 export interface PolicyPlan {
   readonly policy: string;
-  /** By context, in the order asked for: entries and bytes of the cache once the text is read. */
+  /** For each context, in the order given: the entries and bytes of the cache after reading the text. */
   readonly caches: readonly {
     readonly tokens: number;
     readonly entries: number;
     readonly bytes: number;
-    /** Weights, cache and step together, while the last part of the text is read. */
+    /** The bytes of weights, cache and step together, while the last part of the text is read. */
     readonly total: number;
-    /** What it does not fit, if there is such a limit. */
+    /** The limit that it exceeds, if any. */
     readonly exceeds: string | undefined;
   }[];
-  /** The longest text that fits, in tokens, and the limit that it meets: positions, where the cache stops growing. */
+  /** The longest text that fits, in tokens, and the limit it meets, which is positions if the cache stops growing. */
   readonly longest: { readonly tokens: number; readonly limit: string | undefined };
 }
 
-/** What a model takes. */
+/** How much memory a model takes. */
 export interface MemoryPlan {
   readonly parameters: number;
-  /** Bytes of its files. */
+  /** The bytes of its files. */
   readonly stored: number;
-  /** Bytes of the weights on the engine. */
+  /** The bytes of the weights on the engine. */
   readonly weights: number;
-  /** The largest weight: while weights are read, it is there twice. */
+  /** The largest weight, which is in memory twice while it is read. */
   readonly largest: { readonly name: string; readonly bytes: number };
   /** Bytes of one entry of the cache, and of a token over all layers and heads if all of it is kept. */
   readonly entryBytes: number;
   readonly tokenBytes: number;
-  /** Bytes that one step of a prompt takes besides weights and cache, and is done with afterwards. */
+  /** The bytes that one step of a prompt takes temporarily, besides weights and cache. */
   readonly step: number;
-  /** Why the weights alone do not fit, if they do not. */
+  /** The limit that the weights alone exceed, if any. */
   readonly exceeds: string | undefined;
   readonly policies: readonly PolicyPlan[];
 }
 
-/** Where nothing says which W a window is to have. */
+/** The W of a window if nothing else determines it. */
 const USUAL_WINDOW = 256;
-/** float32 counts positions up to here. */
+/** The number up to which float32 can count positions. */
 const GPU_TOKENS = 2 ** 24;
 const HOST_TOKENS = 2 ** 31 - 2;
-/** What ends a text that no memory ends. */
+/** The limit on a text for which memory suffices. */
 export const POSITIONS: Readonly<Record<PlannedEngine, string>> = {
   reference: 'positions of 32 bits', gpu: 'positions that float32 counts',
 };
 
 /**
- * Plans memory: weights, cache and a step's activations, and the longest context that fits.
+ * Plans the memory of weights, cache and the activations of a step, and finds the longest context that fits.
  *
- * @param config The model's, with an adapter's types if it has one.
- * @returns Bytes, as the engines allocate them: of weights and cache to the byte, of a step without what is gone
- *   before the next operation.
+ * @param config The config of the model, including an adapter's types if there is an adapter.
+ * @returns The bytes that the engines allocate: exactly for weights and cache; for a step, without tensors that are
+ *   freed before the next operation.
  * @throws {ValueError} If an option is out of range, or learned types are planned without `kept`.
  * @example
  * ```ts
@@ -133,7 +133,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
     if (kindOf(policy).learned && options.kept === undefined) {
       throw new ValueError('kept was not given: what learned types keep is measured, so pass the share (0 to 1)');
     }
-    // While a step is read, its own tokens are all there.
+    // During a step, the cache holds all of the step's own tokens too.
     const mostAt = (tokens: number): number[] =>
       mostEntries(config, policy, tokens, options.kept).map((each) => Math.min(each + prefillStep, tokens));
     const bytesOf = (perHead: readonly number[]): number =>
@@ -162,7 +162,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   return { parameters, stored, weights, largest, entryBytes, tokenBytes, step, exceeds, policies };
 }
 
-/** What is compared where nothing is asked for. */
+/** The policies to compare by default. */
 export function usualPolicies(config: ModelConfig): Policy[] {
   const window = Math.min(config.nats.window || USUAL_WINDOW, (config.slidingWindow ?? Infinity) - 1);
   const own: Policy[] = config.nats.policy === 'nats' ? [{ kind: 'nats' }] : [];
@@ -174,22 +174,22 @@ function heldBytes(engine: PlannedEngine, name: string, stored: number): number 
   return engine === 'reference' && (stored === 8 || name.endsWith('norm.weight')) ? 8 : 4;
 }
 
-/** A pool on a device doubles when it is full: at the most, it has twice the blocks that are used. */
+/** A pool on a device doubles when it is full, so it has at most twice as many blocks as are used. */
 function poolFactor(engine: PlannedEngine): number {
   return engine === 'gpu' ? 2 : 1;
 }
 
 /**
- * The most numbers that a step of T tokens holds at once. Of every layer its input, queries, keys, values and what was
- * attended stay until the step is over, so that a number that is none can be traced; the widest moment of a layer
- * comes on top, which is its feed-forward part or the head.
+ * The most numbers that a step of T tokens holds at once. The input, queries, keys, values and attention output of
+ * every layer stay until the step is over, so that NaN can be traced. In addition comes the largest amount at any
+ * moment within a layer, which is in its feed-forward part or the head.
  */
 function stepNumbers(config: ModelConfig, batch: number, T: number): number {
   const { hiddenSize: D, intermediateSize: F, headDim: d, vocabSize: V } = config;
   const [Q, KV, rows] = [config.heads * d, config.kvHeads * d, batch * T];
-  const scores = config.nats.policy === 'nats' ? 9 * config.kvHeads : 0; // twice, and what is made of them
+  const scores = config.nats.policy === 'nats' ? 9 * config.kvHeads : 0; // the scores twice, and the probabilities
   const kept = rows * (D + 2 * Q + 2 * KV + scores);
-  // Attended heads, the norm, gate, up, and their product; or the last rows, their norm and logits, and what is read.
+  // Merged heads, the norm, gate, up, and their product; or the last rows, their norm and logits, and their copies.
   const widest = Math.max(rows * (Q + D + 3 * F), 2 * batch * (D + V));
   return config.layers * kept + widest + rows * (D + d); // the residual stream, and the rotary tables
 }

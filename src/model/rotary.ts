@@ -1,5 +1,5 @@
 /**
- * Angles of rotary embedding, computed in float64 for every engine alike.
+ * The angles of rotary embedding, computed in float64 for all engines.
  * @module
  */
 import { cosSin, inversePowers, log } from '../core/elementary.ts';
@@ -8,7 +8,7 @@ import type { Tape } from '../core/tape.ts';
 import type { ModelConfig } from './config/config.ts';
 import type { Llama3Scaling, YarnScaling } from './config/rope-config.ts';
 
-/** Radians per position of each pair, [d/2]: theta^(-2n/d), slower under a scaling. */
+/** The radians per position of each pair, [d/2]: theta^(-2n/d), or less with a scaling. */
 export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling: scaling }: ModelConfig): Float64Array {
   const half = headDim / 2;
   return inversePowers(ropeTheta, half).map((frequency, n) => {
@@ -20,16 +20,18 @@ export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling: scaling }: 
 }
 
 /**
- * How much of its own frequency a pair keeps: nothing for waves longer than original / low, all for those shorter than
- * original / high, and in between a mixture.
+ * How much of its own frequency a pair keeps: nothing for waves longer than original / low, all of it for waves shorter
+ * than original / high, and a mixture in between.
  */
 function ownShareOfLlama3(frequency: number, scaling: Llama3Scaling): number {
   const { lowFreqFactor: low, highFreqFactor: high, originalMaxPositions: original } = scaling;
-  const waves = original / ((2 * Math.PI) / frequency); // that fit the original context
+  const waves = original / ((2 * Math.PI) / frequency); // how many fit in the original context
   return clamp((waves - low) / (high - low));
 }
 
-/** The same for YaRN: all up to the pair that turns `betaFast` times, nothing from the one with `betaSlow` turns on. */
+/**
+ * The same for YaRN: all of it up to the pair with `betaFast` turns, nothing from the pair with `betaSlow` turns on.
+ */
 function ownShareOfYarn(n: number, scaling: YarnScaling, headDim: number, theta: number): number {
   const { originalMaxPositions: original, betaFast, betaSlow, truncate } = scaling;
   // original * theta^(-2n/d) = 2 pi turns, solved for n
@@ -44,7 +46,7 @@ function clamp(x: number): number {
   return Math.min(1, Math.max(0, x));
 }
 
-/** cos and sin of position * frequency for positions [B*N], each [B,N,d/2]; YaRN multiplies both. */
+/** cos and sin of position * frequency for positions [B*N], each [B,N,d/2]. YaRN multiplies both by a factor. */
 export function rotaryTables(
   tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
 ): { cos: Tensor; sin: Tensor } {

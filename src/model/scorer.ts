@@ -9,8 +9,8 @@ import { type Weights, weightOf } from './decoder.ts';
 import { linear, splitHeads } from './layers.ts';
 
 /**
- * Scores [B,kvHeads,rows,3] of hidden states [B,rows,D], one row per chunk. Their gradient goes into the scorer and no
- * further: the hidden states are not taught to be scored.
+ * The scores [B,kvHeads,rows,3] of hidden states [B,rows,D], with one row per chunk. Their gradient reaches the scorer
+ * but not the hidden states.
  */
 export function typeScores(tape: Tape, hidden: Tensor, weights: Weights, layer: number, kvHeads: number): Tensor {
   const scorer = weightOf(weights, scorerName(layer));

@@ -1,18 +1,18 @@
 /**
- * What one architecture has of its own. Everything else is common to all of them: src/model/decoder.ts.
+ * What distinguishes one architecture from the others. What they have in common is in src/model/decoder.ts.
  * @module
  */
 import type { Fields } from '../config/config-fields.ts';
 
-/** A decoder as transformers implements it, by what sets it apart from the others. */
+/** What distinguishes a decoder, as transformers implements it, from the others. */
 export interface Architecture {
-  /** Its class in transformers, as `architectures` of config.json names it. */
+  /** The name of its class in transformers, which `architectures` of config.json holds. */
   readonly className: string;
-  /** Projections of queries, keys and values have a bias. */
+  /** Whether projections of queries, keys and values have a bias. */
   readonly projectionBias: boolean;
-  /** Queries and keys are normed head by head, before they are rotated. */
+  /** Whether queries and keys are normalised per head before they are rotated. */
   readonly headNorm: boolean;
-  /** What transformers takes for fields that config.json lacks. */
+  /** The defaults of transformers for fields that config.json lacks. */
   readonly absent: {
     /** Default: as many as there are query heads. */
     readonly kvHeads?: number;
@@ -24,17 +24,17 @@ export interface Architecture {
   };
 
   /**
-   * Refuses what its fields ask for and is not computed here.
+   * Reads the sliding window, and refuses fields that ask for something that is not supported.
    *
-   * @returns Tokens that a query sees, its own counted; undefined if it sees all.
+   * @returns How many tokens a query sees, including its own; undefined if it sees all.
    */
   window(fields: Fields, layers: number): number | undefined;
 
-  /** Fields of config.json that only it has. */
+  /** The fields of config.json that are specific to it. */
   write(slidingWindow: number | undefined): object;
 }
 
-/** Refuses a `layer_types` that is not `wanted` for each of the layers. */
+/** Refuses `layer_types` other than `wanted` for each of the layers. */
 export function expectLayerTypes(fields: Fields, layers: number, wanted: string, why: string): void {
   fields.refuse('layer_types', (x) => x !== null &&
     !(Array.isArray(x) && x.length === layers && x.every((kind) => kind === wanted)),

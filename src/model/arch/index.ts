@@ -11,7 +11,7 @@ export type ModelType = keyof typeof list;
 /** By `model_type`. */
 export const ARCHITECTURES: Readonly<Record<ModelType, Architecture>> = list;
 
-/** What sets a model's architecture apart; Llama where nothing is said. */
+/** The architecture of a model; Llama if the config does not say. */
 export function architectureOf({ modelType = 'llama' }: { readonly modelType?: ModelType | undefined }): Architecture {
   return ARCHITECTURES[modelType];
 }

@@ -1,12 +1,12 @@
 /**
- * Llama (Touvron et al., 2023), and what is published in its form: TinyLlama, SmolLM2, Yi, DeepSeek-Coder.
+ * Llama (Touvron et al., 2023), and models published in its form: TinyLlama, SmolLM2, Yi, DeepSeek-Coder.
  * @module
  */
 import { type Architecture, expectLayerTypes } from './architecture.ts';
 
 const MAX_POSITIONS = 2048;
 
-/** No biases, no window. */
+/** It has no biases and no window. */
 export const llama: Architecture = {
   className: 'LlamaForCausalLM',
   projectionBias: false,
@@ -16,10 +16,10 @@ export const llama: Architecture = {
     for (const name of ['attention_bias', 'mlp_bias']) {
       fields.refuse(name, (x) => x !== null && x !== false, 'projections with bias are not supported for Llama');
     }
-    // transformers has no window for Llama: one that hides nothing says nothing, another is of another model_type.
+    // transformers ignores windows for Llama. One as long as the context has no effect, and any other is a mistake.
     const context = fields.whole('max_position_embeddings', 1, MAX_POSITIONS);
     fields.refuse('sliding_window', (x) => x !== null && !(typeof x === 'number' && x >= context),
-      'Llama has no window, the model_type may be wrong');
+      'Llama has no window, so the model_type may be wrong');
     expectLayerTypes(fields, layers, 'full_attention', 'for Llama');
     return undefined;
   },

@@ -1,10 +1,10 @@
 /**
- * Mistral (Jiang et al., 2023): Llama with a sliding window, which v0.2 and later switch off.
+ * Mistral (Jiang et al., 2023): Llama with a sliding window, which v0.2 and later do without.
  * @module
  */
 import { type Architecture, expectLayerTypes } from './architecture.ts';
 
-/** A window of 4,096 tokens where config.json does not name one; none where it says null. */
+/** It has a window of 4,096 tokens if config.json does not mention it, and none if config.json says null. */
 export const mistral: Architecture = {
   className: 'MistralForCausalLM',
   projectionBias: false,

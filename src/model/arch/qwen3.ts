@@ -1,11 +1,11 @@
 /**
- * Qwen3 (Yang et al., 2025): Llama with normed queries and keys, and heads of a size of their own.
+ * Qwen3 (Yang et al., 2025): Llama with normalised queries and keys, and a head size independent of the hidden size.
  * @module
  */
 import type { Architecture } from './architecture.ts';
 import { qwenWindow, writeQwenWindow } from './qwen2.ts';
 
-/** One norm for all query heads of a layer, one for all its key heads; no biases. */
+/** Each layer has one norm for all query heads and one for all key heads, but no biases. */
 export const qwen3: Architecture = {
   className: 'Qwen3ForCausalLM',
   projectionBias: false,

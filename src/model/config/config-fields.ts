@@ -1,25 +1,25 @@
 /**
- * The fields of a config.json, read one by one so that every refusal names field, value and remedy.
+ * Reads the fields of a config.json one by one, so that every refusal names field, value and remedy.
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
 import { misspelt } from '../../core/spelling.ts';
 
-/** Text of a file for a message: quoted, on one line, and not too long. */
+/** A value from a file as it appears in messages: quoted, on one line, and not too long. */
 export function shown(value: unknown): string {
   let text: string | undefined = value === undefined ? 'missing' : undefined;
   if (text === undefined && typeof value !== 'number' && typeof value !== 'bigint') { // JSON has no Infinity
     try {
       text = JSON.stringify(value) as string | undefined;
     } catch {
-      // An object that JSON cannot write.
+      // The object cannot be written as JSON.
     }
   }
   text ??= String(value);
   return text.length > 100 ? `${text.slice(0, 100)}...` : text;
 }
 
-/** Fields of a JSON object, each checked when it is read. */
+/** The fields of a JSON object, each of which is checked when it is read. */
 export class Fields {
   readonly #where: string;
   readonly #json: Record<string, unknown>;
@@ -33,7 +33,7 @@ export class Fields {
     this.#json = json as Record<string, unknown>;
   }
 
-  /** The field, undefined where it is absent. */
+  /** The field; undefined if it is absent. */
   #get(name: string): unknown {
     return Object.hasOwn(this.#json, name) ? this.#json[name] : undefined;
   }
@@ -44,7 +44,7 @@ export class Fields {
     throw new ConfigError(`config.json: ${prefix}${name} ${what}: ${must}`);
   }
 
-  /** Refuses the field if it is there and `wrong` says so. */
+  /** Refuses the field if it exists and `wrong` says so. */
   refuse(name: string, wrong: (value: unknown) => boolean, must: string): void {
     const value = this.#get(name);
     if (value !== undefined && wrong(value)) this.#fail(name, value, must);
@@ -55,29 +55,29 @@ export class Fields {
     return Object.keys(this.#json);
   }
 
-  /** Refuses a field that says something and is almost called as one of `names` is, which is missing. */
+  /** Refuses a field that has a value and whose name resembles one of `names` that is missing. */
   refuseMisspelt(names: readonly string[], others: readonly string[] = []): void {
     for (const name of this.names()) {
       const value = this.#get(name);
       const known = names.includes(name) || others.includes(name);
       const meant = known || value === null || value === false ? undefined : misspelt(name, names);
-      if (meant !== undefined && !this.has(meant)) this.#fail(name, value, `nothing reads it, did you mean ${meant}?`);
+      if (meant !== undefined && !this.has(meant)) this.#fail(name, value, `it has no effect, did you mean ${meant}?`);
     }
   }
 
-  /** Refuses fields that nobody knows, such as misspelt ones. */
+  /** Refuses fields with other names, such as misspelt ones. */
   only(names: readonly string[]): void {
     const unknown = this.names().find((name) => !names.includes(name));
     if (unknown === undefined) return;
     throw new ConfigError(`config.json: ${this.#where} has an unknown field ${shown(unknown)}: its fields are ${names.join(', ')}`);
   }
 
-  /** Whether the field is there and not null. */
+  /** Whether the field exists and is not null. */
   has(name: string): boolean {
     return (this.#get(name) ?? null) !== null;
   }
 
-  /** Whether the field is not there at all, not even as null. */
+  /** Whether the field does not exist, not even as null. */
   lacks(name: string): boolean {
     return this.#get(name) === undefined;
   }
@@ -118,7 +118,7 @@ export class Fields {
     return typeof value === 'string' ? value : this.#fail(name, value, 'it must be a string');
   }
 
-  /** A list of strings, undefined where there is none. */
+  /** A list of strings; undefined if there is none. */
   strings(name: string): string[] | undefined {
     const value = this.#get(name) ?? undefined;
     const fits = value === undefined || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
@@ -126,8 +126,8 @@ export class Fields {
   }
 
   /**
-   * One token id or a list of them; none where the field is null, or absent and `otherwise` null. Ids that no model
-   * of this vocabulary can read or write, such as -1, are left out: published files have them.
+   * One token id or a list of them. The result is empty if the field is null, or if it is absent and `otherwise` is
+   * null. Ids outside the vocabulary, such as -1, which published files do have, are left out.
    */
   tokens(name: string, otherwise: number | null, vocabulary: number): number[] {
     const value = this.#get(name) === undefined ? otherwise : this.#get(name);
@@ -137,7 +137,7 @@ export class Fields {
     return ids.filter((id) => id >= 0 && id < vocabulary);
   }
 
-  /** The field as it stands, undefined where it is absent. */
+  /** The unchecked value of the field; undefined if it is absent. */
   value(name: string): unknown {
     return this.#get(name);
   }

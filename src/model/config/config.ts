@@ -13,7 +13,7 @@ import { refuseForeignFields } from './known-fields.ts';
 import { EMBEDDING, HEAD, scorerName } from './names.ts';
 import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
 
-/** Far more than any model has; a wrong number must not become a wait without end. */
+/** Far more layers than any model has, so that a wrong number does not become an endless wait. */
 const MAX_LAYERS = 10_000;
 
 /** Sizes and constants of a model. */
@@ -27,33 +27,33 @@ export interface ModelConfig {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
-  /** Tokens of context that it was trained with. */
+  /** The number of tokens of context that it was trained with. */
   readonly maxPositions: number;
   readonly rmsNormEpsilon: number;
   readonly ropeTheta: number;
   readonly ropeScaling?: RopeScaling;
-  /** Tokens that a query sees at most, its own counted: the lifetime of every type ends there. */
+  /** The most tokens that a query sees, including its own. It bounds the lifetime of every type. */
   readonly slidingWindow?: number;
   readonly tieWordEmbeddings: boolean;
-  /** Starts texts where the tokenizer says so; where the model has none, eosTokenId, and -1 where it has neither. */
+  /** Begins texts if the tokenizer says so. It is eosTokenId if the model has none, and -1 if it has neither. */
   readonly bosTokenId: number;
-  /** Ends a text; where the model has none, bosTokenId, and -1 where it has neither. */
+  /** Ends texts. It is bosTokenId if the model has none, and -1 if it has neither. */
   readonly eosTokenId: number;
-  /** Every token at which generation stops (default: eosTokenId alone). */
+  /** Every token at which generation stops. Default: eosTokenId alone. */
   readonly eosTokenIds?: readonly number[];
   readonly nats: NatsConfig;
 }
 
-/** What NAtS adds. */
+/** What NAtS adds to the config. */
 export interface NatsConfig {
-  /** What it was trained with: 'nats', 'full', 'window:W' or 'streaming:S+W'. */
+  /** The policy that the model was trained with: 'nats', 'full', 'window:W' or 'streaming:S+W'. */
   readonly policy: string;
-  /** W of §2, tokens. */
+  /** W of §2, in tokens. */
   readonly window: number;
-  /** C of §2, tokens. */
+  /** C of §2, in tokens. */
   readonly chunk: number;
   readonly pooling: Pooling;
-  /** Price of keeping the whole cache while training, nats per token (§7). */
+  /** The price of keeping the whole cache in training, in nats per token (§7). */
   readonly lambda: number;
   /** tau of §6. */
   readonly temperature: number;
@@ -62,9 +62,8 @@ export interface NatsConfig {
 /**
  * Reads a config.json.
  *
- * @param json The parsed file. A config as published, without `nats`, gets the policy `full`.
- * @throws {ConfigError} If a field is missing or out of range, asks for what is not supported, or has a name that is
- *   almost that of a field which is read.
+ * @param json The parsed file. A published config, which has no `nats`, gets the policy `full`.
+ * @throws {ConfigError} If a field is missing, out of range or misspelt, or asks for something that is not supported.
  * @example
  * ```ts
  * import { parseConfig } from 'neural-attention-search';
@@ -88,7 +87,7 @@ export function parseConfig(json: unknown): ModelConfig {
   if (heads % kvHeads !== 0) {
     throw new ConfigError(`config.json: num_attention_heads (${heads}) must be a multiple of num_key_value_heads (${kvHeads})`);
   }
-  if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding turns pairs`);
+  if (headDim % 2 !== 0) throw new ConfigError(`config.json: head_dim is ${headDim}: it must be even, since rotary embedding rotates pairs`);
   const vocabSize = fields.whole('vocab_size', 1);
   const maxPositions = fields.whole('max_position_embeddings', 1, absent.maxPositions);
   const slidingWindow = architecture.window(fields, layers);
@@ -122,7 +121,7 @@ function parseNats(fields: Fields | undefined): NatsConfig {
   } catch (error) {
     throw new ConfigError(`config.json: nats.policy: ${(error as Error).message}`);
   }
-  // Learned types mean nothing without the W they were learned with; fixed ones bring their own.
+  // Learned types need the W that they were learned with. Fixed patterns have their own.
   const kind = kindOf(parsed);
   const ownWindow = kind.learned ? undefined : kind.rule(parsed, { window: 0, chunk: 1 }).window;
   const pooling = fields.text('pooling', 'mean');
@@ -165,7 +164,7 @@ export function serializeConfig(config: ModelConfig): string {
   return `${JSON.stringify(json, null, 2)}\n`;
 }
 
-/** Every weight that a config asks for, by Hugging Face name, with its shape. */
+/** The shape of every weight that a config requires, by Hugging Face's name. */
 export function expectedWeights(config: ModelConfig): Map<string, readonly number[]> {
   const { vocabSize: V, hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim } = config;
   const [Q, KV] = [heads * headDim, kvHeads * headDim];
@@ -194,13 +193,13 @@ export function expectedWeights(config: ModelConfig): Map<string, readonly numbe
 /** A tensor of a file or of an engine, as far as a config can contradict it. */
 interface Shaped {
   readonly shape: readonly number[];
-  /** Of the file that holds it. */
+  /** The path of the file that holds it. */
   readonly path?: string;
 }
 
 /**
- * Refuses weights that are missing, of another shape, or that the config has no place for. A bias may be a table
- * [1,M], as engines hold it.
+ * Refuses weights that are missing, have another shape, or do not belong to the config. A bias may be a table [1,M], as
+ * engines hold it.
  */
 export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, Shaped>): void {
   const expected = expectedWeights(config);
@@ -216,14 +215,14 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, S
     const remedy = `use the config.json that belongs to ${path ?? 'these weights'}`;
     if (!wanted) {
       if (isSuperfluous(name, config)) continue;
-      throw new ConfigError(`config contradicts weights: ${shown(name)} has no place in this config: ${remedy}`);
+      throw new ConfigError(`config contradicts weights: ${shown(name)} does not belong to this config: ${remedy}`);
     }
     const fits = String(shape) === String(wanted) || (name.endsWith('.bias') && String(shape) === `1,${wanted}`);
-    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but the config makes it [${wanted}]: ${remedy}`);
+    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but by the config it must be [${wanted}]: ${remedy}`);
   }
 }
 
-/** Tensors that some files hold and no model needs: they follow from the config or from other weights. */
+/** Whether a tensor, though some files hold it, is not needed because it follows from the config or other weights. */
 export function isSuperfluous(name: string, config: ModelConfig): boolean {
   return /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/.test(name) || (name === HEAD && config.tieWordEmbeddings);
 }

@@ -1,27 +1,27 @@
 /**
- * generation_config.json: which tokens end a text, and how its makers sample. Absent fields mean what they mean to
- * Hugging Face's `generate`.
+ * generation_config.json: which tokens end a text, and how the model's makers recommend sampling. Absent fields mean
+ * what they mean to Hugging Face's `generate`.
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
 import { shown } from './config-fields.ts';
 import type { Sampling } from '../generate/sampler.ts';
 
-/** What a generation_config.json asks for; what it leaves open is absent. */
+/** What a generation_config.json specifies. What it leaves open is absent. */
 export interface GenerationDefaults extends Partial<Sampling> {
   /** Every token at which generation stops, instead of those of config.json. */
   readonly eosTokenIds?: readonly number[];
   readonly maxNewTokens?: number;
-  /** Most tokens of prompt and continuation together; maxNewTokens goes before it. */
+  /** The most tokens of prompt and continuation together. maxNewTokens takes precedence. */
   readonly maxLength?: number;
   readonly stop?: readonly string[];
-  /** Fields that ask for something which is not done here, such as `num_beams is 4`. */
+  /** Fields that ask for something unsupported, such as `num_beams is 4`. */
   readonly unsupported: readonly string[];
 }
 
 type Json = Record<string, unknown>;
 
-/** Fields that change which tokens come, with the values at which they do not. */
+/** Unsupported fields that affect which tokens are generated, with tests for the values that have no effect. */
 const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
   num_beams: (x) => x === 1, num_beam_groups: (x) => x === 1, diversity_penalty: (x) => x === 0,
   penalty_alpha: (x) => x === 0, dola_layers: () => false, typical_p: (x) => x === 1, top_h: (x) => x === 1,
@@ -41,13 +41,13 @@ function isEmpty(value: unknown): boolean {
 /**
  * Reads a generation_config.json.
  *
- * Greedy is what the file asks for where do_sample is false, and where it is absent beside a temperature, top_k, top_p
- * or min_p. Where it is true, an absent temperature is 1 and an absent top_k 50. A file without any of these five says
- * nothing about sampling.
+ * The file asks for greedy decoding if do_sample is false, and also if it is absent while there is a temperature,
+ * top_k, top_p or min_p. If it is true, an absent temperature means 1 and an absent top_k means 50. A file without any
+ * of these five fields says nothing about sampling.
  *
  * @param json The parsed file.
- * @param vocabSize The model's, for the ends.
- * @throws {ConfigError} If a field that is used has a value that it cannot have.
+ * @param vocabSize The size of the model's vocabulary, to check the tokens that end texts.
+ * @throws {ConfigError} If a field that is used has an invalid value.
  */
 export function parseGenerationConfig(json: unknown, vocabSize: number): GenerationDefaults {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
@@ -82,7 +82,7 @@ export function parseGenerationConfig(json: unknown, vocabSize: number): Generat
   });
 }
 
-/** The object without the fields that are undefined. */
+/** The object without its undefined fields. */
 function defined(
   fields: { [Name in keyof GenerationDefaults]: GenerationDefaults[Name] | undefined },
 ): GenerationDefaults {
@@ -94,7 +94,7 @@ function fail(name: string, value: unknown, must: string): never {
   throw new ConfigError(`generation_config.json: ${name} is ${shown(value)}: ${must}`);
 }
 
-/** A number of the file, undefined where it is absent or null. */
+/** A number of the file; undefined if it is absent or null. */
 function numberOf(file: Json, name: string, fits: (value: number) => boolean, must: string): number | undefined {
   const value = file[name] ?? undefined;
   if (value === undefined) return undefined;

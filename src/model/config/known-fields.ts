@@ -1,11 +1,11 @@
 /**
- * The fields of config.json by what becomes of them: read, of no account, or of another architecture. Of those that are
- * in no list, transformers reads none for the models here, so they change nothing.
+ * The fields of config.json by what they do here: they are read, have no effect, or belong to other architectures.
+ * Fields in none of the lists have no effect, since transformers does not read them for the models supported here.
  * @module
  */
 import { Fields } from './config-fields.ts';
 
-/** Read and used by parseConfig, or refused for some of their values. */
+/** Used by parseConfig, which refuses some of their values. */
 const READ: readonly string[] = [
   'model_type', 'architectures', 'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
   'num_attention_heads', 'num_key_value_heads', 'head_dim', 'max_position_embeddings', 'rms_norm_eps',
@@ -15,12 +15,12 @@ const READ: readonly string[] = [
   'is_encoder_decoder', 'add_cross_attention', 'pruned_heads', 'auto_map', 'per_layer_config', 'transformers_weights',
 ];
 
-/** Bookkeeping, training and generation: nothing that a forward pass computes depends on these. */
+/** Fields for bookkeeping, training and generation, on which no forward pass depends. */
 const HARMLESS: readonly string[] = [
   '_name_or_path', 'name_or_path', '_commit_hash', 'transformers_version', 'transformers.js_config', 'torch_dtype',
   'dtype', 'initializer_range', 'use_cache', 'attention_dropout', 'hidden_dropout', 'pad_token_id', 'unk_token_id',
   'sep_token_id', 'decoder_start_token_id', 'is_decoder', 'tie_encoder_decoder', 'cross_attention_hidden_size',
-  'pretraining_tp', // splits sums for a training across devices: transformers has stopped reading it
+  'pretraining_tp', // splits sums when training across devices; transformers no longer reads it
   'gradient_checkpointing', '_attn_implementation', '_attn_implementation_autoset', 'attn_implementation',
   '_flash_attn_2_enabled', 'unsloth_fixed', 'unsloth_version', 'id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task',
   'task_specific_params', 'tokenizer_class', 'return_dict', 'output_attentions', 'output_hidden_states', 'torchscript',
@@ -34,8 +34,8 @@ const HARMLESS: readonly string[] = [
 ];
 
 /**
- * Fields by which other architectures compute something else, and the number that says nothing. transformers does not
- * read them for the models here, but whoever gave one another value meant another model.
+ * Fields by which other architectures compute something else, with the number that has no effect. transformers does not
+ * read them for the models supported here, but any other value means that another model was intended.
  */
 const ELSEWHERE: ReadonlyMap<string, number> = new Map([
   ...[
@@ -51,39 +51,39 @@ const ELSEWHERE: ReadonlyMap<string, number> = new Map([
   ].map((name) => [name, 0] as const),
 ]);
 
-/** Fields without which a model is computed, though differently: a misspelt one must not go unnoticed. */
+/** Fields that a config may lack, although they change results. Misspelt ones must not go unnoticed. */
 const OPTIONAL: readonly string[] = [
   'num_key_value_heads', 'head_dim', 'rms_norm_eps', 'rope_theta', 'rope_scaling', 'rope_parameters', 'hidden_act',
   'original_max_position_embeddings', 'partial_rotary_factor', 'tie_word_embeddings', 'attention_bias', 'mlp_bias',
   'sliding_window', 'use_sliding_window', 'max_window_layers', 'layer_types', 'model_type',
 ];
 
-/** Other names of a field, which other programs give it. */
+/** Names that other programs give to a field. */
 const ALIASES: Readonly<Record<string, string>> = {
   norm_eps: 'rms_norm_eps', layer_norm_eps: 'rms_norm_eps', layer_norm_epsilon: 'rms_norm_eps',
   rms_norm_epsilon: 'rms_norm_eps', layernorm_epsilon: 'rms_norm_eps', rotary_emb_base: 'rope_theta',
   rotary_base: 'rope_theta', rope_base: 'rope_theta', rope_freq_base: 'rope_theta', hidden_activation: 'hidden_act',
 };
 
-/** Whether a value says no more than a field that is not there. */
+/** Whether a value has no more effect than an absent field. */
 function saysNothing(value: unknown, neutral: number): boolean {
   if (Array.isArray(value)) return value.every((each) => saysNothing(each, neutral));
   if (typeof value === 'object') return value === null || Object.keys(value).length === 0;
   return value === false || value === neutral;
 }
 
-/** Refuses fields that ask for another architecture, or are almost called as one that is read and is missing. */
+/** Refuses fields that belong to another architecture, or whose names resemble that of a missing field. */
 export function refuseForeignFields(fields: Fields): void {
   for (const [name, neutral] of ELSEWHERE) {
-    fields.refuse(name, (x) => !saysNothing(x, neutral), 'the architecture has no such thing, the model_type may be wrong');
+    fields.refuse(name, (x) => !saysNothing(x, neutral), 'the architecture has no such field, so the model_type may be wrong');
   }
   for (const [name, meant] of Object.entries(ALIASES)) {
-    if (!fields.has(meant)) fields.refuse(name, (x) => x !== null, `nothing reads it, did you mean ${meant}?`);
+    if (!fields.has(meant)) fields.refuse(name, (x) => x !== null, `it has no effect, did you mean ${meant}?`);
   }
   fields.refuseMisspelt(OPTIONAL, [...READ, ...HARMLESS, ...ELSEWHERE.keys()]);
 }
 
-/** Fields that nothing here knows. They change nothing: transformers reads none of them for these models. */
+/** The fields that are unknown here. They have no effect, as transformers does not read them for these models. */
 export function ignoredFields(json: unknown): string[] {
   const known = [...READ, ...HARMLESS, ...ELSEWHERE.keys(), ...Object.keys(ALIASES)];
   return new Fields('config.json', json).names().filter((name) => !known.includes(name));

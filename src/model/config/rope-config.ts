@@ -1,5 +1,5 @@
 /**
- * Rotary embedding as config.json describes it: `rope_theta` and `rope_scaling` at the top, or both in
+ * Rotary embedding as config.json describes it: by `rope_theta` and `rope_scaling` at the top level, or by both in
  * `rope_parameters`, as transformers 5 writes them.
  * @module
  */
@@ -7,33 +7,33 @@ import { log } from '../../core/elementary.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { type Fields, shown } from './config-fields.ts';
 
-/** Positions over `factor` (Chen et al., 2023). */
+/** Divides positions by `factor` (Chen et al., 2023). */
 export interface LinearScaling {
   readonly kind: 'linear';
   readonly factor: number;
 }
 
-/** As of Llama 3.1: long waves slower by `factor`, short ones as they were. */
+/** The scaling of Llama 3.1: slows long waves by `factor`, and leaves short ones unchanged. */
 export interface Llama3Scaling {
   readonly kind?: undefined;
   readonly factor: number;
   readonly lowFreqFactor: number;
   readonly highFreqFactor: number;
-  /** Tokens of context before the scaling. */
+  /** The number of tokens of context before the scaling. */
   readonly originalMaxPositions: number;
 }
 
-/** YaRN (Peng et al., 2023): as Llama 3.1, but with a ramp over pairs, and sharper attention. */
+/** YaRN (Peng et al., 2023): like Llama 3.1, but with a ramp over pairs, and with sharper attention. */
 export interface YarnScaling {
   readonly kind: 'yarn';
   readonly factor: number;
-  /** Tokens of context before the scaling. */
+  /** The number of tokens of context before the scaling. */
   readonly originalMaxPositions: number;
-  /** Turns within the original context: pairs with more keep their frequency. */
+  /** Pairs with more turns than this within the original context keep their frequency. */
   readonly betaFast: number;
-  /** Pairs with fewer turns are slower by `factor`. */
+  /** Pairs with fewer turns than this are slowed by `factor`. */
   readonly betaSlow: number;
-  /** The ramp begins and ends at whole pairs. */
+  /** Whether the ramp begins and ends at whole pairs. */
   readonly truncate: boolean;
   /** Multiplies cos and sin, hence each score by its square. */
   readonly attentionFactor: number;
@@ -42,13 +42,13 @@ export interface YarnScaling {
 /** How rotary frequencies are scaled to longer contexts. */
 export type RopeScaling = LinearScaling | Llama3Scaling | YarnScaling;
 
-/** What config.json says of rotary embedding. */
+/** What config.json says about rotary embedding. */
 interface Rope {
   readonly ropeTheta: number;
   readonly ropeScaling?: RopeScaling;
 }
 
-/** Fields of each type; those of another type would be read by nobody. */
+/** The fields of each type. Those of another type would have no effect. */
 const OF_TYPE = {
   default: [],
   linear: ['factor'],
@@ -57,11 +57,11 @@ const OF_TYPE = {
 } as const;
 type RopeType = keyof typeof OF_TYPE;
 
-/** Of types that are read, and of `longrope` and of models that see (`mrope_section`). */
+/** The fields of all supported types, and those of `longrope` and of vision models (`mrope_section`). */
 const everyField = (): readonly string[] =>
   [...new Set(Object.values(OF_TYPE).flat()), 'short_factor', 'long_factor', 'mrope_section', 'mrope_interleaved'];
 
-/** `rope_theta` and the scaling, wherever they stand. */
+/** `rope_theta` and the scaling, wherever they are. */
 export function parseRope(fields: Fields, maxPositions: number): Rope {
   const sources = ['rope_scaling', 'rope_parameters'].flatMap((name) => {
     const source = fields.object(name);
@@ -104,7 +104,7 @@ function parseType(rope: Fields): RopeType {
   return type as RopeType;
 }
 
-/** Some files keep it beside the scaling; where it is nowhere, the context is still that of before. */
+/** The original context. Some files have it beside the scaling; if it is nowhere, it equals the present context. */
 function originalPositions(fields: Fields, rope: Fields, maxPositions: number): number {
   const name = 'original_max_position_embeddings';
   const outer = fields.has(name) ? fields.whole(name, 1) : undefined;
@@ -121,7 +121,7 @@ function parseLlama3(rope: Fields, factor: number, originalMaxPositions: number)
 
 function parseYarn(rope: Fields, factor: number, originalMaxPositions: number, ropeTheta: number): YarnScaling {
   if (ropeTheta <= 1) throw new ConfigError(`config.json: rope_theta is ${shown(ropeTheta)}: YaRN needs one above 1`);
-  // 0 is as good as nothing for transformers.
+  // To transformers, 0 means the same as absent.
   const optional = (name: string) => (rope.has(name) ? rope.number(name, 0) : 0);
   const sharper = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1);
   const [mscale, mscaleAllDim] = [optional('mscale'), optional('mscale_all_dim')];
@@ -132,12 +132,12 @@ function parseYarn(rope: Fields, factor: number, originalMaxPositions: number, r
     originalMaxPositions,
     betaFast: optional('beta_fast') || 32,
     betaSlow: optional('beta_slow') || 1,
-    truncate: !rope.isNull('truncate') && rope.boolean('truncate', true), // null is false for transformers
+    truncate: !rope.isNull('truncate') && rope.boolean('truncate', true), // to transformers, null means false
     attentionFactor: rope.positive('attention_factor', usual),
   };
 }
 
-/** `rope_scaling` of a config.json that says the same. */
+/** The `rope_scaling` of a config.json for a scaling. */
 export function writeRopeScaling(scaling: RopeScaling): object {
   if (scaling.kind === 'linear') return { rope_type: 'linear', factor: scaling.factor };
   const { factor, originalMaxPositions: original } = scaling;

@@ -1,6 +1,6 @@
 /**
- * Adapters: the token-type scorers that an existing model learned, in a folder of their own.
- * adapter_config.json says what they belong to; adapter_model.safetensors holds them.
+ * Adapters: the token-type scorers that an existing model learned, in a folder of their own. adapter_config.json says
+ * which base they belong to, and adapter_model.safetensors holds them.
  * @module
  */
 import type { Pooling } from '../../core/engine.ts';
@@ -15,64 +15,65 @@ import { readJson } from '../../files/json-file.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../formats/safetensors.ts';
 import { sha256 } from '../../formats/sha256.ts';
 
-/** Within an adapter's folder. */
+/** The config in an adapter's folder. */
 export const ADAPTER_CONFIG = 'adapter_config.json';
-/** Beside it. */
+/** The weights in an adapter's folder. */
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 
 const FORMAT = 'natsearch-adapter';
 const VERSION = 1;
 
-/** How an adapter's types mean and were learned: adapter_config.json without the base. */
+/** What an adapter's types mean and how they were learned: adapter_config.json without the base. */
 export interface AdapterSettings {
-  /** W of §2, tokens. */
+  /** W of §2, in tokens. */
   readonly window: number;
-  /** C of §2, tokens. */
+  /** C of §2, in tokens. */
   readonly chunk: number;
   readonly pooling: Pooling;
   /** tau of §6. */
   readonly temperature: number;
-  /** Price of memory at the end (§7). */
+  /** The price of memory at the end (§7). */
   readonly lambda: number;
-  /** Kept share that lambda was steered towards, 0 if it was fixed. */
+  /** The kept share that lambda was steered to reach; 0 if lambda was fixed. */
   readonly targetKeep: number;
-  /** Kept share as measured at `context` tokens, over all layers and of each. */
+  /** The kept share over all layers, as measured at `context` tokens. */
   readonly kept: number;
+  /** The same for each layer. */
   readonly keptByLayer: readonly number[];
-  /** Tokens per sequence while fine-tuning. */
+  /** The number of tokens per sequence in fine-tuning. */
   readonly context: number;
   readonly steps: number;
   readonly seed: number;
-  /** Of this package. */
+  /** The version of this package that wrote it. */
   readonly packageVersion: string;
 }
 
-/** What the base computes with: every field of its config that changes a number. */
+/** Every field of the base's config that affects its results. */
 export type BaseFields = Readonly<Record<string, unknown>>;
 
 /** An adapter in memory. */
 export interface Adapter extends AdapterSettings {
-  /** Of the base, for people. */
+  /** The name of the base, for people to read. */
   readonly baseModel: string;
   readonly base: BaseFields;
-  /** SHA-256 of the base's weights, see weightsHash(); adapters of older versions have none. */
+  /** The SHA-256 of the base's weights, as by weightsHash(); adapters of older versions have none. */
   readonly baseWeights?: string;
-  /** Scorers by Hugging Face name, [3G, D] each, rows ordered [kv head][type]. */
+  /** The scorers by Hugging Face's names, [3G, D] each, with rows in the order [KV head][type]. */
   readonly weights: ReadonlyMap<string, NDArray>;
 }
 
-/** NAtS's own, token ids and the training context: no number of a forward pass depends on them. */
+/** Fields on which no forward pass of the base depends: those of NAtS, token ids, and the training context. */
 const BOOKKEEPING: readonly string[] =
   ['nats', 'maxPositions', 'bosTokenId', 'eosTokenId', 'eosTokenIds'] satisfies (keyof ModelConfig)[];
 
-/** Fields of `config` that change a number. */
+/** The fields of `config` that affect results. */
 export function baseFields(config: ModelConfig): BaseFields {
   return counting(JSON.parse(JSON.stringify(config)) as BaseFields);
 }
 
 /**
- * What counts of the fields that an adapter of any age holds. What is absent, null or false says the same, and no type
- * is Llama: a later version's new switches leave old adapters valid.
+ * The relevant fields among those of an adapter of any version. Fields that are null or false count as absent, and
+ * without a type the base is Llama, so that old adapters stay valid when a later version adds switches.
  */
 function counting(fields: BaseFields): BaseFields {
   const all: BaseFields = { modelType: 'llama', ...fields };
@@ -81,7 +82,7 @@ function counting(fields: BaseFields): BaseFields {
   return Object.fromEntries(set.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** SHA-256 of the fields, in hexadecimal. */
+/** The SHA-256 of the fields, in hexadecimal. */
 function hashOf(base: BaseFields): Promise<string> {
   return sha256(new TextEncoder().encode(JSON.stringify(base)));
 }
@@ -89,7 +90,7 @@ function hashOf(base: BaseFields): Promise<string> {
 /**
  * Refuses a base that the adapter was not made for.
  *
- * @throws {ConfigError} If a field that changes what the model computes differs; the message names each.
+ * @throws {ConfigError} If fields differ that affect results; the message names each of them.
  */
 export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, config: ModelConfig): void {
   const [theirs, ours] = [counting(adapter.base), baseFields(config)];
@@ -102,9 +103,9 @@ export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, confi
 }
 
 /**
- * What is wrong with weights of the right shapes, if something is: the types were learned for other numbers.
+ * A warning if the types were learned for other weights of the same shapes.
  *
- * @param hash Of the base at hand, see weightsHash().
+ * @param hash The hash of the weights of the base at hand, as by weightsHash().
  */
 export function otherWeights(
   { baseModel, baseWeights }: Pick<Adapter, 'baseModel' | 'baseWeights'>, hash: string,
@@ -114,10 +115,11 @@ export function otherWeights(
 }
 
 /**
- * Writes an adapter's two files, by rename once both are on the disk. Scorers are rounded to float32.
+ * Writes the two files of an adapter, which are renamed into place once both are on the disk. Scorers are rounded to
+ * float32.
  *
  * @throws {StorageError} If a file cannot be written.
- * @throws {NumericError} If a scorer holds NaN or an infinity; nothing is written then.
+ * @throws {NumericError} If a scorer holds NaN or infinity. Nothing is written then.
  */
 export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
   const { weights, base, baseModel, baseWeights, ...settings } = adapter;
@@ -133,7 +135,7 @@ export async function writeAdapter(folder: string, adapter: Adapter): Promise<vo
   ]);
 }
 
-/** A safetensors file of scorers in float32, under the names that Hugging Face and the authors' code use. */
+/** A safetensors file of scorers in float32, with the names that Hugging Face and the authors' code use. */
 export function encodeScorers(
   weights: ReadonlyMap<string, NDArray>, metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
@@ -142,7 +144,7 @@ export function encodeScorers(
 }
 
 /**
- * Reads an adapter's folder.
+ * Reads the folder of an adapter.
  *
  * @throws {StorageError} If a file is missing.
  * @throws {FileFormatError} If a file is truncated, of another version, or contradicts itself.
@@ -159,11 +161,11 @@ export async function readAdapter(folder: string): Promise<Adapter> {
 }
 
 /**
- * The same from memory, for browsers.
+ * Reads an adapter from memory, for browsers.
  *
  * @param json adapter_config.json: parsed, text, or bytes.
- * @param bytes adapter_model.safetensors: an ArrayBuffer, as fetch() gives, or any view.
- * @param files What to call them in errors.
+ * @param bytes adapter_model.safetensors: an ArrayBuffer, as fetch() returns, or any view.
+ * @param files The names of the files in error messages.
  * @throws {FileFormatError} If something is missing, out of range, or contradicts the rest.
  */
 export async function parseAdapter(
@@ -176,7 +178,7 @@ export async function parseAdapter(
   const parsed = jsonOf(json, files.config);
   const fields = isRecord(parsed) ? parsed : fail('is not a JSON object');
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
-  if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, this reads ${VERSION}`);
+  if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, but this package reads version ${VERSION}`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
     const value = fields[name];
     return typeof value === 'number' && fits(value) ? value : fail(`: ${name} is ${shown(value)}, not ${must}`);
@@ -190,7 +192,7 @@ export async function parseAdapter(
   };
   const keptByLayer = fields['keptByLayer'];
   if (!Array.isArray(keptByLayer) || !keptByLayer.every((x) => typeof x === 'number' && x >= 0)) {
-    return fail(': keptByLayer is no list of shares');
+    return fail(': keptByLayer is not a list of shares');
   }
   const pooling = text('pooling');
   if (pooling !== 'mean' && pooling !== 'max') return fail(`: pooling is ${shown(pooling)}, not mean or max`);
@@ -220,7 +222,7 @@ export async function parseAdapter(
   };
 }
 
-/** Refuses weights other than one scorer [3G, D] per layer, all of them numbers. */
+/** Refuses weights other than one scorer [3G, D] per layer, and scorers that are not finite. */
 function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, shares: number, file: string): void {
   const { layers, kvHeads, hiddenSize } = base as Record<string, number>;
   const fail = (what: string): never => {
@@ -233,14 +235,14 @@ function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, s
     const name = scorerName(n);
     const tensor = tensors.get(name) ?? fail(`lacks '${name}'`);
     if (String(tensor.shape) !== String([3 * kvHeads, hiddenSize])) {
-      fail(`holds '${name}' as [${tensor.shape}], but the base makes it [${3 * kvHeads},${hiddenSize}]`);
+      fail(`holds '${name}' as [${tensor.shape}], but for the base it must be [${3 * kvHeads},${hiddenSize}]`);
     }
     const wrong = tensor.data.findIndex((x) => !Number.isFinite(x));
-    if (wrong >= 0) fail(`holds '${name}' with ${tensor.data[wrong]} at ${wrong}, which is no score`);
+    if (wrong >= 0) fail(`holds '${name}' with ${tensor.data[wrong]} at element ${wrong}, which is not a finite number`);
   }
 }
 
-/** The base's config with the adapter's types, for a model that holds both. */
+/** The config of the base together with the adapter's types. */
 export function adaptedConfig(adapter: AdapterSettings, config: ModelConfig): ModelConfig {
   const { window, chunk, pooling, lambda, temperature } = adapter;
   return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature } };

@@ -1,6 +1,5 @@
 /**
- * Model folders as Hugging Face lays them out: config.json beside model.safetensors, or beside shards and
- * their index.
+ * Model folders in Hugging Face's layout: config.json beside model.safetensors, or beside shards and their index.
  * @module
  */
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
@@ -18,37 +17,38 @@ import { encodeSafetensors } from '../../formats/safetensors.ts';
 import { findWeights, WEIGHTS } from './weight-files.ts';
 
 const CONFIG = 'config.json';
-/** What writeModelFolder() writes. */
+/** The files that writeModelFolder() writes. */
 export const MODEL_FILES: readonly string[] = [CONFIG, WEIGHTS];
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_CONFIG = 'tokenizer_config.json';
 const GENERATION = 'generation_config.json';
 const CHAT_TEMPLATE = 'chat_template.jinja';
 
-/** A folder whose files agree with each other; no weight is read yet. */
+/** A folder whose files agree with each other, and whose weights have not been read yet. */
 export interface ModelFolder {
   readonly path: string;
   readonly config: ModelConfig;
-  /** The weights that the config asks for, by name, in the order of the files. */
+  /** Where the weights that the config requires are stored, by name, in the order of the files. */
   readonly places: ReadonlyMap<string, TensorPlace>;
-  /** Fields of config.json that are not known here; they change nothing. */
+  /** Unknown fields of config.json, which have no effect. */
   readonly ignored: readonly string[];
-  /** What else of the folder is not read, and why: whole sentences. */
+  /** What else in the folder is not read, and why, in whole sentences. */
   readonly notes: readonly string[];
-  /** tokenizer.json, parsed; undefined where there is none. */
+  /** The parsed tokenizer.json; undefined if there is none. */
   readonly tokenizer: unknown;
-  /** tokenizer_config.json, parsed; undefined where there is none. */
+  /** The parsed tokenizer_config.json; undefined if there is none. */
   readonly tokenizerConfig: unknown;
-  /** What generation_config.json says; undefined where there is none. */
+  /** What generation_config.json says; undefined if there is none. */
   readonly generation: GenerationDefaults | undefined;
-  /** Of chat_template.jinja or tokenizer_config.json; undefined where neither has one. */
+  /** From chat_template.jinja or tokenizer_config.json; undefined if neither has one. */
   readonly chatTemplate: ChatTemplate | undefined;
 }
 
 /**
- * Reads all of a model folder but the weights, and checks that config and headers agree.
+ * Reads everything in a model folder except the weights, and checks that config and headers agree.
  *
- * @param options.adapted Gives the config under which weights from elsewhere, by name and shape, count as well.
+ * @param options.adapted Turns the folder's config into the one to use.
+ * @param options.more Weights from elsewhere, which that config requires in addition to the folder's.
  * @throws {StorageError} If the folder or a file in it is missing.
  * @throws {FileFormatError} If a file is truncated or is not what it should be.
  * @throws {ConfigError} If the config is incomplete or contradicts the weights.
@@ -58,7 +58,7 @@ export async function openModelFolder(
 ): Promise<ModelFolder> {
   if (!(await fileExists(folder))) throw new StorageError(`there is no model folder ${folder}: check the path`);
   if (!(await fileExists(`${folder}/${CONFIG}`))) {
-    const instead = otherWeights(await listFolder(folder)) ?? 'name a folder that holds config.json and model.safetensors';
+    const instead = otherWeights(await listFolder(folder)) ?? 'name a folder with config.json and model.safetensors';
     throw new StorageError(`${folder} has no ${CONFIG}: ${instead}`);
   }
   const json = await readJson(`${folder}/${CONFIG}`);
@@ -99,7 +99,7 @@ function parseConfigIn(folder: string, json: unknown): ModelConfig {
   }
 }
 
-/** The refusal of a file by its name, with the folder in front. */
+/** An error that begins with the name of a file, with the folder in front of the name. */
 export function inFolder(folder: string, error: unknown): unknown {
   const files = /^(config|tokenizer|tokenizer_config|generation_config)\.json\b/;
   const byName = error instanceof ConfigError && files.test(error.message);
@@ -107,9 +107,9 @@ export function inFolder(folder: string, error: unknown): unknown {
 }
 
 /**
- * Reads a model folder whole.
+ * Reads a model folder, including its weights.
  *
- * @throws As openModelFolder does.
+ * @throws The same errors as openModelFolder().
  */
 export async function readModelFolder(folder: string): Promise<{ config: ModelConfig; weights: Map<string, NDArray> }> {
   const { config, places } = await openModelFolder(folder);
@@ -119,11 +119,11 @@ export async function readModelFolder(folder: string): Promise<{ config: ModelCo
 }
 
 /**
- * Writes config.json and model.safetensors, by rename once both are on the disk.
+ * Writes config.json and model.safetensors, which are renamed into place once both are on the disk.
  *
  * @param options.dtype F32 (default), F16 or F64.
- * @throws {ConfigError} If the weights contradict the config; nothing is written then.
- * @throws {NumericError} If a weight is NaN or infinite, or becomes so in `dtype`; nothing is written then.
+ * @throws {ConfigError} If the weights contradict the config. Nothing is written then.
+ * @throws {NumericError} If a weight is NaN or infinite, or becomes so in `dtype`. Nothing is written then.
  * @throws {StorageError} If a file cannot be written.
  */
 export async function writeModelFolder(
@@ -135,14 +135,14 @@ export async function writeModelFolder(
   const { dtype = 'F32', metadata } = options;
   checkWeights(config, weights);
   if (weights.size === 0) throw new ConfigError('there are no weights to write');
-  expectFinite(weights, dtype, 'the model', 'it is not written; the training that made it diverged, or choose a wider dtype');
+  expectFinite(weights, dtype, 'the model', 'it is not written; either the training that made it diverged, or the dtype is too narrow');
   await makeFolder(folder);
   const shapes = expectedWeights(config); // a bias may come as a table [1,M]
   const tensors = [...weights].map(([name, { data, shape }]) => {
     return [name, { data, shape: shapes.get(name) ?? shape, dtype }] as const;
   });
   await writeFilesAtomic([
-    [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face wants a format
+    [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face requires a format
     [`${folder}/${CONFIG}`, serializeConfig(config)],
   ]);
 }

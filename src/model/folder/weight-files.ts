@@ -1,5 +1,5 @@
 /**
- * Where a model folder's weights lie: in model.safetensors, or in the shards of an index.
+ * Finds the weights of a model folder, in model.safetensors or in the shards of an index.
  * @module
  */
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
@@ -18,11 +18,11 @@ export const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
 /**
- * Finds the weights that the config asks for; what no model needs is left out.
+ * Finds the weights that the config requires. Tensors that no model needs are left out.
  *
- * @param more Weights from elsewhere, which count as well.
- * @returns Where they lie, and what of the folder is not read.
- * @throws {StorageError} If there are none that are read here; the message says what is there instead.
+ * @param more Weights from elsewhere, which need not be in the folder.
+ * @returns Where they are stored, and notes on what in the folder is not read.
+ * @throws {StorageError} If there are no weights that can be read; the message says what is there instead.
  * @throws {FileFormatError} If a file is truncated or not what it should be.
  * @throws {ConfigError} If the config contradicts them.
  */
@@ -34,7 +34,7 @@ export async function findWeights(
   if (!single && !index) {
     throw new StorageError(`${folder} has neither ${WEIGHTS} nor ${INDEX}: ${otherWeights(names) ?? 'copy the weights beside config.json'}`);
   }
-  const why = `${INDEX} is not read, since ${WEIGHTS} comes before it, as in transformers: take ${WEIGHTS} away if the shards are the model`;
+  const why = `${INDEX} is not read, since ${WEIGHTS} takes precedence, as in transformers: remove ${WEIGHTS} if the shards are the model`;
   try {
     const found = prefixed(single ? await placesIn(folder, WEIGHTS, config) : await findShards(folder, config));
     for (const name of more.keys()) found.delete(name);
@@ -42,7 +42,7 @@ export async function findWeights(
     await tieHead(config, found, sameNumbers);
     checkWeights(config, new Map<string, NDArray | TensorPlace>([...found, ...more]));
     const notes = single && index ? [`${folder}: ${why}`] : [];
-    if (others.length > 0) notes.push(`${folder}: not all tensors belong to the decoder, ${others.length} as '${shown(others[0])}' are not read`);
+    if (others.length > 0) notes.push(`${folder}: ${others.length} tensors that do not belong to the decoder, such as '${shown(others[0])}', are not read`);
     return { places: found, notes };
   } catch (error) {
     if (!(single && index)) throw error;
@@ -54,7 +54,7 @@ export async function findWeights(
 /** The tensors of one file that some model might need. */
 async function placesIn(folder: string, name: string, config: ModelConfig): Promise<Map<string, TensorPlace>> {
   const path = `${folder}/${name}`;
-  if (await fileExists(`${path}.aria2`)) throw new StorageError(`${path} is a download that did not end, as ${name}.aria2 beside it says: go on with it`);
+  if (await fileExists(`${path}.aria2`)) throw new StorageError(`${path} is an unfinished download, as ${name}.aria2 beside it shows: resume it`);
   return tensorPlaces(path, (tensor) => tensor !== HEAD && isSuperfluous(tensor, config));
 }
 
@@ -77,12 +77,12 @@ async function findShards(folder: string, config: ModelConfig): Promise<Map<stri
     const file = `${folder}/${shard}`;
     if (!(await fileExists(file))) {
       const half = (await listFolder(folder)).find((each) => each.startsWith(`${shard}.`));
-      const remedy = half === undefined ? 'copy it beside the index' : `${shown(half)} is a download of it that did not end, go on with it`;
+      const remedy = half === undefined ? 'copy it beside the index' : `${shown(half)} is an unfinished download of it, resume it`;
       throw new StorageError(`${path} names the shard ${shard}, which is missing: ${remedy}`);
     }
     const tensors = await placesIn(folder, shard, config);
     for (const name of names) {
-      if (tensors.has(name) || isSuperfluous(name, config)) continue; // some name a tied head that no shard has
+      if (tensors.has(name) || isSuperfluous(name, config)) continue; // an index may name a tied head
       throw new FileFormatError(`${file} lacks '${shown(name)}', which the index places there: copy shard and index again`);
     }
     for (const [name, place] of tensors) {

@@ -1,6 +1,6 @@
 /**
- * Weights under the names that a decoder asks for: files of a model without its head leave the prefix out, and a head
- * that is the embedding (`tie_word_embeddings`) is in files not at all, twice, or under its own name alone.
+ * Maps weights to the names that a decoder uses. Files of a model without its head omit the prefix, and if the head is
+ * the embedding (`tie_word_embeddings`), files may hold only the embedding, both, or only the head.
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
@@ -9,16 +9,17 @@ import { EMBEDDING, HEAD } from '../config/names.ts';
 
 const PREFIX = 'model.';
 
-/** Names of weights with the prefix that files of a model without its head lack, as transformers adds it. */
+/** Weights with the prefix that files of a model without its head lack, and that transformers adds. */
 export function prefixed<T>(weights: Map<string, T>): Map<string, T> {
   if (weights.has(EMBEDDING) || !weights.has(EMBEDDING.slice(PREFIX.length))) return weights;
   return new Map([...weights].map(([name, weight]) => [name === HEAD ? name : PREFIX + name, weight]));
 }
 
 /**
- * Takes out what is beside the decoder, such as the head of a reward model: transformers does not read it either.
+ * Removes weights that do not belong to the decoder, such as the head of a reward model. transformers does not read
+ * them either.
  *
- * @returns The names.
+ * @returns Their names.
  */
 export function dropOthers(weights: Map<string, unknown>): string[] {
   const others = [...weights.keys()].filter((name) => !name.startsWith(PREFIX) && name !== HEAD && !name.startsWith('lm_head.'));
@@ -27,10 +28,10 @@ export function dropOthers(weights: Map<string, unknown>): string[] {
 }
 
 /**
- * Leaves the embedding alone in `weights` where the config ties the head to it.
+ * Leaves only the embedding in `weights` if the config ties the head to it.
  *
- * @param same Whether two of them hold the same numbers.
- * @throws {ConfigError} If they do not: transformers 4 takes the embedding for both, transformers 5 each for itself.
+ * @param same Tells whether two weights hold the same numbers.
+ * @throws {ConfigError} If they differ: transformers 4 would use the embedding for both, transformers 5 would use both.
  */
 export async function tieHead<T>(
   config: ModelConfig, weights: Map<string, T>, same: (a: T, b: T) => boolean | Promise<boolean>,

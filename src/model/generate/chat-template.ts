@@ -1,32 +1,32 @@
 /**
- * Chat templates: messages to the text that a model was taught to read, by the Jinja template that came with it.
+ * Chat templates: the Jinja template that came with a model turns messages into the text that the model was trained on.
  * @module
  */
 import { ConfigError, ValueError } from '../../core/errors.ts';
 import { shown } from '../config/config-fields.ts';
 
-/** One message of a conversation. Templates may look at more than its role and content. */
+/** One message of a conversation. Templates may read other fields than role and content too. */
 export interface ChatMessage {
-  /** 'system', 'user', 'assistant', or what else the template knows. */
+  /** 'system', 'user', 'assistant', or another role that the template knows. */
   readonly role: string;
   readonly content: string;
   readonly [name: string]: unknown;
 }
 
-/** A template and the texts of the special tokens that it may write. */
+/** A template, and the texts of the special tokens that it may write. */
 export interface ChatTemplate {
   readonly template: string;
-  /** bos_token, eos_token and so on, where the tokenizer has them. */
+  /** bos_token, eos_token and so on, if the tokenizer has them. */
   readonly specials: Readonly<Record<string, string>>;
 }
 
 const SPECIALS = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 
 /**
- * The template of a model's files; undefined where they hold none.
+ * The template among a model's files; undefined if there is none.
  *
- * @param tokenizerConfig The parsed tokenizer_config.json; its `chat_template` is a text, or several with names.
- * @param file chat_template.jinja, which goes before it.
+ * @param tokenizerConfig The parsed tokenizer_config.json, whose `chat_template` is a text, or several with names.
+ * @param file The text of chat_template.jinja, which takes precedence.
  * @throws {ConfigError} If there are several and none is named default, or `chat_template` is something else.
  */
 export function chatTemplateOf(tokenizerConfig: unknown, file: string | undefined): ChatTemplate | undefined {
@@ -54,8 +54,8 @@ function namedDefault(value: unknown): string | undefined {
 /**
  * The text of a conversation, as Hugging Face's `apply_chat_template` writes it.
  *
- * @param options.variables More for the template to see, such as `enable_thinking` or `tools`.
- * @throws {ValueError} If a message is none, or the template refuses the conversation.
+ * @param options.variables Additional variables for the template, such as `enable_thinking` or `tools`.
+ * @throws {ValueError} If a message is not valid, or the template refuses the conversation.
  * @throws {ConfigError} If the template cannot be read or fails.
  */
 export async function renderChat(
@@ -85,7 +85,7 @@ export async function renderChat(
   }
 }
 
-/** What Jinja and Hugging Face put into every template's reach. */
+/** What Jinja and Hugging Face provide to every template. */
 function globals(refused: string[]): Record<string, unknown> {
   return {
     true: true, True: true, false: false, False: false, none: null, None: null,
@@ -123,7 +123,7 @@ const MONTHS = [
   'December',
 ];
 
-/** Python's strftime, as far as templates ask for dates and times of day; what it does not know stays as it is. */
+/** Python's strftime for the dates and times of day that templates use. Unknown directives are left unchanged. */
 export function formatTime(time: Date, format: string): string {
   const two = (n: number) => String(n).padStart(2, '0');
   const parts: Record<string, string> = {

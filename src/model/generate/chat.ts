@@ -1,5 +1,5 @@
 /**
- * Conversations: messages through the model's chat template to tokens, of which a session reads only the new ones.
+ * Conversations: the model's chat template turns messages into tokens, of which a session reads only the new ones.
  * @module
  */
 import { record } from '../../core/arguments.ts';
@@ -12,15 +12,15 @@ import type { GeneratedPiece } from './sequence.ts';
 import type { Session } from '../session/session.ts';
 import { ByteTokenizer } from '../tokenizer/tokenizer.ts';
 
-/** How to answer. */
+/** Options of chat(). */
 export interface ChatOptions extends GenerateOptions {
-  /** A Jinja template instead of the model's own. */
+  /** A Jinja template to use instead of the model's own. */
   readonly template?: string;
-  /** More for the template to see, such as `enable_thinking`. */
+  /** Additional variables for the template, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
-/** What sessions have read of conversations as templates write it, special tokens included, at a length in tokens. */
+/** The text that sessions have read of conversations, including special tokens, and its length in tokens. */
 const reads = new WeakMap<Session, { readonly length: number; readonly text: string }>();
 
 /** A conversation as text and as tokens. */
@@ -30,8 +30,8 @@ export interface ChatPrompt {
 }
 
 /**
- * The conversation as the model reads it, up to where its answer begins. Templates write the tokens that start a text
- * themselves: none is put before them, but the start of models that read bytes, which no template can write.
+ * The conversation as the model reads it, up to where its answer begins. Templates themselves write the tokens that
+ * begin a text, so none is put before it, except that of models that read bytes, which no template can write.
  *
  * @throws {ConfigError} If the model has no chat template.
  */
@@ -40,7 +40,7 @@ export async function chatPrompt(
 ): Promise<ChatPrompt> {
   const { tokenizer } = model;
   if (variables !== undefined && (typeof variables !== 'object' || variables === null)) {
-    throw new ValueError(`variables is ${variables === null ? 'null' : `a ${typeof variables}`}: pass an object of what the template may see`);
+    throw new ValueError(`variables is ${variables === null ? 'null' : `a ${typeof variables}`}: pass an object of variables for the template`);
   }
   const text = await renderChat(templateOf(model, template), messages, { ...(variables && { variables }) });
   const starts = tokenizer instanceof ByteTokenizer ? tokenizer.starts : [];
@@ -57,9 +57,9 @@ function templateOf({ chatTemplate }: TextModel, template: string | undefined): 
 }
 
 /**
- * The tokens of a conversation that a session has not read yet; undefined if what it has read is no beginning of it.
- * What was picked may be other tokens than those that its text is split into: then the texts are compared, and the
- * rest is split apart, which changes nothing at a special token.
+ * The tokens of a conversation that a session has not read yet; undefined if the conversation does not begin with what
+ * it has read. The tokens that were picked may differ from those that their text is split into. In that case the texts
+ * are compared, and the rest is split separately, which makes no difference next to a special token.
  */
 export function unreadTokens(model: TextModel, session: Session, { text, tokens }: ChatPrompt): Int32Array | undefined {
   if (session.lengths[0] === 0) return tokens;
@@ -71,10 +71,10 @@ export function unreadTokens(model: TextModel, session: Session, { text, tokens 
   return splitApart(model, seen.at(-1)!, text.slice(read.text.length));
 }
 
-/** The tokens of a text that stands behind `last`; undefined where the two might have become one token. */
+/** The tokens of a text that follows `last`; undefined if the two might have been merged into one token. */
 function splitApart({ tokenizer }: TextModel, last: number, text: string): Int32Array | undefined {
   if (tokenizer.byteLength(last) === 0) {
-    // Split along with the special token: alone, the text would be a beginning, where some tokenizers put a space.
+    // Splits the text together with the special token, as some tokenizers put a space at the beginning of a text.
     const [special, ...rest] = tokenizer.encode(tokenizer.decoder({ specials: true }).push(last) + text);
     if (special === last) return Int32Array.from(rest);
   }
@@ -83,18 +83,18 @@ function splitApart({ tokenizer }: TextModel, last: number, text: string): Int32
   return apart ? rest : undefined;
 }
 
-/** Answers the last message, and remembers what `options.session` has read by then. */
+/** Answers the last message, and remembers what `options.session` has read. */
 export async function* chat(
   model: TextModel, messages: readonly ChatMessage[], options: ChatOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
   record()('options', options);
   const { template: _, variables: __, ...others } = options;
   const { session } = options;
-  if (session && session.batch !== 1) throw new ValueError(`the session has ${session.batch} sequences: a conversation is one`);
+  if (session && session.batch !== 1) throw new ValueError(`the session has ${session.batch} sequences: a conversation needs exactly one`);
   const prompt = await chatPrompt(model, messages, options);
   const unread = session ? unreadTokens(model, session, prompt) : prompt.tokens;
   if (!unread) {
-    throw new ValueError(`the session has read ${session!.lengths[0]} tokens, which are no beginning of this conversation: pass a new session`);
+    throw new ValueError(`the session has read ${session!.lengths[0]} tokens, with which this conversation does not begin: pass a new session`);
   }
   const whole = (session?.lengths[0] ?? 0) + unread.length;
   const picked: number[] = [];
@@ -105,7 +105,7 @@ export async function* chat(
   try {
     yield* generate(model, [unread], { ...others, onToken });
   } finally {
-    // A prompt that was read in part is no text.
+    // Not if the prompt was read only in part.
     if (session?.lengths[0] === whole + picked.length) remember(model, session, prompt, picked);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * How to continue a prompt: the options, what they must be, and what holds where none is given.
+ * The options for continuing a prompt, the checks on them, and their defaults.
  * @module
  */
 import { ValueError } from '../../core/errors.ts';
@@ -11,44 +11,44 @@ import type { Sampling } from './sampler.ts';
 import type { Session } from '../session/session.ts';
 
 /**
- * How to continue a prompt. Where an option is left out, what the model's generation_config.json says holds; where
- * that says nothing either, the default that is told here.
+ * How to continue a prompt. An option that is left out is taken from the model's generation_config.json, or if that
+ * says nothing either, has the default given here.
  */
 export interface GenerateOptions {
-  /** Most tokens to make (default 128). */
+  /** The most tokens to generate. Default: 128. */
   readonly maxNewTokens?: number;
-  /** Divides the logits (default 1); 0 picks the likeliest token. */
+  /** Divides the logits; 0 always takes the most likely token. Default: 1. */
   readonly temperature?: number;
-  /** Sample among the k likeliest tokens (default: all). */
+  /** Sample among the k most likely tokens. Default: all. */
   readonly topK?: number;
-  /** Sample among the fewest likeliest tokens that have this share of the probability (default 1: all). */
+  /** Sample among the fewest most likely tokens that together have this share of the probability. Default: 1, all. */
   readonly topP?: number;
-  /** Sample among tokens with at least this share of the likeliest one's probability (default 0: all). */
+  /** Sample among tokens with at least this share of the probability of the most likely one. Default: 0, all. */
   readonly minP?: number;
-  /** Makes every token of prompt and continuation less likely by this factor, as Hugging Face does (default 1). */
+  /** Makes every token of prompt and continuation less likely by this factor, as Hugging Face does. Default: 1. */
   readonly repetitionPenalty?: number;
-  /** Texts at which the continuation ends: what comes before is given, the stop itself is not. */
+  /** Texts at which the continuation stops. It includes what comes before a stop, but not the stop itself. */
   readonly stop?: string | readonly string[];
-  /** Names the random stream (default 0). */
+  /** Seeds the random numbers. Default: 0. */
   readonly seed?: number;
-  /** What the cache keeps (default: as trained). With `session`, the session says it. */
+  /** What the cache keeps. Default: what the model was trained with, or with `session`, what the session keeps. */
   readonly policy?: Policy;
-  /** Aborting ends with a StoppedError, whose `cause` is the signal's reason. */
+  /** Aborting it ends with a StoppedError, whose `cause` is the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Prompt tokens fed per step (default: as the engine likes): peak memory of the prompt follows it. */
+  /** Prompt tokens fed per step. Affects speed and peak memory, never results. Default: chosen by the engine. */
   readonly prefillStep?: number;
   /**
-   * A session to go on from: nothing that it has read is read again, the prompts come after it, and a prompt gets
-   * its tokenizer's starts only where its sequence is still empty. The session stays open. When `generate()` is over,
-   * however it ended, the session has read every token that was picked, the last one and one that ends a text included;
-   * only a prompt that was interrupted is read in part. A prompt without tokens goes on where the last one ended.
+   * A session to continue. What it has read is not read again, the prompts follow it, and a prompt gets the tokenizer's
+   * starts only if its sequence is still empty. The session stays open. When `generate()` is over, however it ended,
+   * the session has read every token that was picked, including the last one and one that ends a text; only a prompt
+   * that was interrupted is read in part. A prompt without tokens continues where the last one ended.
    */
   readonly session?: Session;
-  /** With it, onToken gets log-probabilities: of the token picked, and of this many of the likeliest (0 to 100). */
+  /** Makes onToken get log-probabilities: of the token picked, and of this many of the most likely ones (0 to 100). */
   readonly logprobs?: number;
-  /** Called with every token as it is picked, before its text is given. */
+  /** Called with every token as soon as it is picked, before its text. */
   readonly onToken?: (token: GeneratedToken) => void;
-  /** Called while prompts are read, with tokens done and tokens in all of the longest prompt. */
+  /** Called while prompts are read, with the tokens done and the tokens in all of the longest prompt. */
   readonly onPrompt?: (done: number, total: number) => void;
   /** Called after every step with the session, to look at its caches. */
   readonly onStep?: (session: Session) => void | Promise<void>;
@@ -60,13 +60,13 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
-/** A token that was picked. Log-probabilities are there if they were asked for. */
+/** A token that was picked, with log-probabilities if they were requested. */
 export interface GeneratedToken {
   readonly sequence: number;
   readonly token: number;
-  /** By the model's own distribution: before penalty, temperature and the filters. */
+  /** By the model's own distribution, before penalty, temperature and filters. */
   readonly logprob?: number;
-  /** The likeliest tokens of that distribution, likeliest first. */
+  /** The most likely tokens of that distribution, in descending order. */
   readonly top?: readonly TokenLogprob[];
 }
 
@@ -77,16 +77,16 @@ const NAMES = [
 
 /** How to sample and when to end, with every gap filled. */
 export interface Generation {
-  /** Most new tokens after a prompt of this length. */
+  /** The most new tokens after a prompt of this length. */
   readonly maxNewTokens: (promptTokens: number) => number;
   readonly sampling: Sampling;
   readonly stop: readonly string[];
 }
 
-/** What holds where neither the caller nor the model's generation_config.json says anything. */
+/** The defaults if neither the caller nor the model's generation_config.json says anything. */
 export const GENERATE_DEFAULTS = { maxNewTokens: 128, temperature: 1 } as const;
 
-/** Fills the gaps of `options` from `file`, and those that are left with the defaults. */
+/** Fills gaps in `options` from `file`, and remaining gaps with the defaults. */
 export function fillOptions(
   options: GenerateOptions, file: Omit<GenerationDefaults, 'unsupported'> = {},
   otherwise: { readonly maxNewTokens: number; readonly temperature: number } = GENERATE_DEFAULTS,
@@ -113,7 +113,7 @@ export function fillOptions(
 /**
  * Checks the options that a caller gave.
  *
- * @throws {ValueError} If one is not known, of the wrong type, or out of range.
+ * @throws {ValueError} If one is unknown, of the wrong type, or out of range.
  */
 export function checkGenerateOptions(options: GenerateOptions): void {
   expectKnown('generate()', options, NAMES);
@@ -129,10 +129,10 @@ export function checkGenerateOptions(options: GenerateOptions): void {
   expectNumber('seed', seed, Number.isSafeInteger, 'a whole number');
   for (const text of stopsOf(stop)) {
     if (typeof text !== 'string') throw new ValueError(`stop holds a ${typeof text}: pass a text, or a list of texts`);
-    if (text === '') throw new ValueError('stop holds an empty text, at which everything would end: leave it out');
+    if (text === '') throw new ValueError('stop holds an empty text, at which everything would stop: leave it out');
   }
   if (logprobs !== undefined) expectWhole('logprobs', logprobs, 0);
-  if (logprobs !== undefined && logprobs > 100) throw new ValueError(`logprobs is ${logprobs}: at most 100 tokens are told`);
+  if (logprobs !== undefined && logprobs > 100) throw new ValueError(`logprobs is ${logprobs}: it must be at most 100`);
   for (const name of ['onStep', 'onToken', 'onPrompt'] as const) {
     const callback: unknown = options[name];
     if (callback !== undefined && typeof callback !== 'function') throw new ValueError(`${name} is a ${typeof callback}: pass a function`);
@@ -141,7 +141,7 @@ export function checkGenerateOptions(options: GenerateOptions): void {
     throw new ValueError(`the policy is ${formatPolicy(policy)} but the session was made with ${formatPolicy(session.policy)}: leave policy out`);
   }
   if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.aborted !== 'boolean') {
-    throw new ValueError('signal is no AbortSignal: pass the signal of an AbortController');
+    throw new ValueError('signal is not an AbortSignal: pass the signal of an AbortController');
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Sampling: prompts in, pieces of text out, one readback per step.
+ * Generates text: takes prompts, and yields pieces of text with one readback per step.
  * @module
  */
 import { type Expected, list, numbers } from '../../core/arguments.ts';
@@ -12,19 +12,19 @@ import { Session } from '../session/session.ts';
 import { withStarts } from '../tokenizer/tokenizer.ts';
 
 /**
- * Prompt tokens fed per step where neither the caller nor the engine says how many. The reference takes as much work
- * per token from 64 to 512, and 2.4 times as much at 1; gpu.js on the CPU takes the same at 64 and 256.
+ * How many prompt tokens to feed per step if neither the caller nor the engine says. The reference takes the same time
+ * per token from 64 to 512, and 2.4 times as much at 1. gpu.js on the CPU takes the same at 64 and 256.
  */
 const PREFILL_STEP = 64;
 
-/** A prompt: text, or tokens, which are fed as they are. */
+/** A prompt: text, or tokens, which are fed unchanged. */
 export type Prompt = string | ArrayLike<number>;
 
 const PROMPT: Expected = (name, value) => {
   if (typeof value !== 'string') numbers()(name, value);
 };
 
-/** Continues every prompt until it ends or has maxNewTokens more tokens. */
+/** Continues every prompt until it ends or has got maxNewTokens tokens. */
 export async function* generate(
   model: TextModel, prompts: readonly Prompt[], options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedPiece> {
@@ -44,7 +44,7 @@ export async function* generate(
   const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
   const longest = Math.max(...tokens.map((each) => each.length));
   let failed = false;
-  const read = [...session.lengths]; // and what is fed from here on
+  const read = [...session.lengths]; // plus what is fed from here on
   try {
     if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));
     for (let done = 0; sequences.some(({ left }) => left > 0);) {
@@ -68,23 +68,23 @@ export async function* generate(
   }
 }
 
-/** Refuses a session that is none, or one of another model, whose weights would answer in place of this one's. */
+/** Refuses anything but a session of this model. With another model's session, that model would answer. */
 function checkSession(session: unknown, model: TextModel): void {
-  if (!(session instanceof Session)) throw new ValueError('session is no Session: pass what model.session() or model.restore() gave, or leave it out');
-  if (!session.isOf(model)) throw new ValueError('the session is one of another model: pass one that this model made');
+  if (!(session instanceof Session)) throw new ValueError('session is not a Session: pass what model.session() or model.restore() returned, or leave it out');
+  if (!session.isOf(model)) throw new ValueError('the session belongs to another model: pass one that this model made');
 }
 
-/** Refuses to go on in a session that somebody else has fed meanwhile: two texts would be mixed into one. */
+/** Refuses to continue in a session that has been fed by others in the meantime, which would mix two texts into one. */
 function expectUntouched(session: Session, read: readonly number[]): void {
   if (isUntouched(session, read)) return;
-  throw new ValueError(`the session has read ${session.lengths.join(', ')} tokens, which should be ${read.join(', ')}: something else feeds it meanwhile; generate one after the other, or in a fork() each`);
+  throw new ValueError(`the session has read ${session.lengths.join(', ')} tokens but should have read ${read.join(', ')}: something else feeds it at the same time; generate one text after another, or each in its own fork()`);
 }
 
 function isUntouched({ lengths }: Session, read: readonly number[]): boolean {
   return lengths.every((length, n) => length === read[n]);
 }
 
-/** What is fed for a prompt. */
+/** The tokens to feed for a prompt. */
 function promptTokens(
   model: TextModel, prompt: Prompt, n: number, seen: number, kept?: readonly unknown[],
 ): Int32Array {
@@ -106,7 +106,7 @@ function promptTokens(
   return new Int32Array(0);
 }
 
-/** One step over all sequences; the logits of those that have no token left to feed. */
+/** Does one step over all sequences, and returns the logits of those that have no token left to feed. */
 async function feed(
   session: Session, sequences: readonly Sequence[], most: number,
 ): Promise<(FloatArray | undefined)[]> {
@@ -121,7 +121,10 @@ async function feed(
   return rows;
 }
 
-/** Rows of logits after the last tokens of sessions that generate() was given, for as long as nothing else is fed. */
+/**
+ * The logits after the last tokens of sessions that were passed to generate(). They are valid until something else is
+ * fed.
+ */
 const lastRows = new WeakMap<Session, { lengths: readonly number[]; rows: (FloatArray | undefined)[] }>();
 
 function rowsOf(session: Session): readonly (FloatArray | undefined)[] | undefined {
@@ -129,7 +132,7 @@ function rowsOf(session: Session): readonly (FloatArray | undefined)[] | undefin
   return found?.lengths.every((length, n) => length === session.lengths[n]) ? found.rows : undefined;
 }
 
-/** Lets a session read the tokens that were picked, so that nothing which was said is lost. */
+/** Lets a session read the tokens that were picked, so that the session holds the whole text. */
 async function settle(session: Session, sequences: readonly Sequence[]): Promise<void> {
   for (const each of sequences) each.leavePrompt();
   if (sequences.some(({ left }) => left > 0)) await feed(session, sequences, 1);

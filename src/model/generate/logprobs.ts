@@ -7,7 +7,9 @@ import type { FloatArray } from '../../core/tensor.ts';
 import type { TokenLogprob } from './generate-options.ts';
 import { likeliest, likeliestTokens, totalWeight } from './ranking.ts';
 
-/** Natural log-probabilities of `token` and of the `count` likeliest tokens, ties to the lowest index. */
+/**
+ * The natural log-probabilities of `token` and of the `count` most likely tokens, with ties going to the lowest index.
+ */
 export function logprobsOf(logits: FloatArray, token: number, count: number): { logprob: number; top: TokenLogprob[] } {
   const top = likeliestTokens(logits, count);
   const best = likeliest(logits);

@@ -1,26 +1,26 @@
 /**
- * The order of tokens, likeliest first, ties to the lowest index, asked for its prefixes without ever being sorted.
- * Tokens fall into buckets by their distance from the best logit; only the bucket where a prefix ends is looked into,
- * and there by selection.
+ * Finds prefixes of the order of tokens, most likely first with ties to the lowest index, without sorting them. Tokens
+ * fall into buckets by their distance from the best logit, and only the bucket in which a prefix ends is searched, by
+ * selection.
  * @module
  */
 import { exp } from '../../core/elementary.ts';
 import { NumericError } from '../../core/errors.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 
-/** Buckets of a row; one more, of this index, is for what is too far to be drawn. */
+/** The number of buckets of a row. One more, with this index, is for tokens too unlikely to be drawn. */
 const BUCKETS = 4096;
 
-/** The first tokens of the order. */
+/** A prefix of the order of tokens. */
 export interface Prefix {
-  /** Sum of their weights, in which the best token has 1. */
+  /** The sum of its weights, where the best token has 1. */
   readonly weight: number;
-  /** The token that it ends with; -1 where it is all of them. */
+  /** The token that it ends with; -1 if it holds all tokens. */
   readonly last: number;
 }
 
 /**
- * The likeliest token, the lowest index of several.
+ * The most likely token; of several, the one with the lowest index.
  *
  * @throws {NumericError} If no logit is a finite number.
  */
@@ -37,7 +37,7 @@ export function likeliest(logits: FloatArray): number {
   throw new NumericError(`the largest of ${logits.length} logits is ${best < 0 ? 'no finite number' : value}: the weights or the activations are too large`);
 }
 
-/** The first of the order, in it. For a count that is small: an insertion is rare then. */
+/** The first `count` tokens of the order. Fast for a small count, for which insertions are rare. */
 export function likeliestTokens(logits: FloatArray, count: number): Int32Array {
   const most = Math.min(count, logits.length);
   const tokens = new Int32Array(most);
@@ -58,26 +58,26 @@ export function likeliestTokens(logits: FloatArray, count: number): Int32Array {
   return tokens;
 }
 
-/** The sum of exp(logit - best) over all tokens, of which `best` is the likeliest. */
+/** The sum of exp(logit - best logit) over all tokens, of which `best` is the most likely. */
 export function totalWeight(logits: FloatArray, best: number): number {
   return scratchFor(logits.length).total(logits, logits[best]);
 }
 
-/** Weights exp((logit - best) / temperature) in their order. */
+/** The weights exp((logit - best logit) / temperature) in the order of tokens. */
 export class Ranking {
   readonly #logits: FloatArray;
   readonly #scratch: Scratch;
   /** All tokens. */
   readonly whole: Prefix;
 
-  /** Takes `logits`, whose likeliest token is `best`; answers hold until the next ranking is made. */
+  /** Ranks `logits`, whose most likely token is `best`. It is valid until the next ranking is made. */
   constructor(logits: FloatArray, best: number, temperature: number) {
     this.#logits = logits;
     this.#scratch = scratchFor(logits.length);
     this.whole = { weight: this.#scratch.weigh(logits, logits[best], temperature), last: -1 };
   }
 
-  /** The first `count` tokens; more of those whose weight is 0 may be left in. */
+  /** The first `count` tokens, perhaps with more tokens of weight 0. */
   first(count: number): Prefix {
     const counts = this.#scratch.count(this.#logits.length);
     const near = this.#logits.length - counts[BUCKETS];
@@ -89,12 +89,12 @@ export class Ranking {
     return this.#until((_, sum) => sum >= weight);
   }
 
-  /** The fewest tokens whose weights sum to more than `weight`: the last one is what a draw at `weight` gives. */
+  /** The fewest tokens whose weights sum to more than `weight`. The last of them is the one drawn at `weight`. */
   beyond(weight: number): Prefix {
     return this.#until((_, sum) => sum > weight);
   }
 
-  /** The tokens of at least this weight, which is above 0. */
+  /** The tokens of at least this weight, which must be above 0. */
   atLeast(weight: number): Prefix {
     const { weights } = this.#scratch;
     let [sum, last] = [0, -1];
@@ -113,20 +113,23 @@ export class Ranking {
     return this.before(b.last, a.last) ? b : a;
   }
 
-  /** Whether token a stands before token b. */
+  /** Whether token a comes before token b. */
   before(a: number, b: number): boolean {
     const x = this.#logits[a];
     const y = this.#logits[b];
     return x > y || (x === y && a < b);
   }
 
-  /** The shortest prefix of which `enough` is true; if of none, all that can be drawn. Without counts, they are 0. */
+  /**
+   * The shortest prefix for which `enough` is true, or if there is none, all tokens that can be drawn. `counts` are the
+   * numbers of tokens by bucket, if `enough` needs them.
+   */
   #until(enough: (count: number, weight: number) => boolean, counts?: Int32Array): Prefix {
     const { sums } = this.#scratch;
     let [count, weight] = [0, 0];
     let start = { bucket: 0, count, weight };
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      if (sums[bucket] === 0) continue; // a weight of a token that is not far is above 0
+      if (sums[bucket] === 0) continue; // empty, as weights are above 0
       start = { bucket, count, weight };
       count += counts?.[bucket] ?? 0;
       weight += sums[bucket];
@@ -135,14 +138,15 @@ export class Ranking {
     return this.#within(start, enough);
   }
 
-  /** The same where all buckets before this one do not suffice: by selection in it. */
+  /** The prefix that ends in this bucket, found by selection. The buckets before it hold `count` tokens of `weight`. */
   #within(
     { bucket, count, weight }: { bucket: number; count: number; weight: number },
     enough: (count: number, weight: number) => boolean,
   ): Prefix {
     const { weights } = this.#scratch;
     const tokens = this.#scratch.tokensOf(bucket, this.#logits.length);
-    const level = tokens.every((token) => this.#logits[token] === this.#logits[tokens[0]]); // then they are in order
+    // Equal tokens are already in order.
+    const level = tokens.every((token) => this.#logits[token] === this.#logits[tokens[0]]);
     let [low, high, last] = [0, tokens.length, -1];
     while (low < high) {
       const [pivot, sum] = level ? [low, 0] : this.#partition(tokens, low, high);
@@ -160,7 +164,7 @@ export class Ranking {
     return { weight, last };
   }
 
-  /** Puts what stands before a pivot in front of it; returns the pivot's place and the weight before it. */
+  /** Moves the tokens that come before a pivot in front of it. Returns the pivot's place and the weight before it. */
   #partition(tokens: Int32Array, low: number, high: number): [number, number] {
     const { weights } = this.#scratch;
     const middle = (low + high) >> 1;
@@ -183,7 +187,7 @@ export class Ranking {
 
 type Scratch = ReturnType<typeof createScratch>;
 
-/** Shared by all rankings, since picking a token is one synchronous call. */
+/** Shared by all rankings, which is safe because picking a token is one synchronous call. */
 let scratch: Scratch | undefined;
 
 function scratchFor(size: number): Scratch {
@@ -191,8 +195,8 @@ function scratchFor(size: number): Scratch {
 }
 
 /**
- * The loops over all tokens. They close over their arrays and over numbers written out, which the compiler then takes
- * for constants: that halves their time.
+ * The loops over all tokens. They close over their arrays, and their numbers are literals, so that the compiler treats
+ * both as constants, which halves the time.
  */
 function createScratch(size: number): {
   readonly weights: Float64Array;
@@ -223,8 +227,8 @@ function createScratch(size: number): {
   }
 
   /**
-   * Weights, and their sums over buckets of 1/64 each. Tokens at a distance of 64 count as 0: exp(-64) is 2e-28, and a
-   * uniform number has 53 bits.
+   * Computes the weights, and their sums over buckets of width 1/64. Tokens at a distance of 64 count as 0, as exp(-64)
+   * is 2e-28 and a uniform number has 53 bits.
    */
   function weigh(logits: FloatArray, top: number, temperature: number): number {
     const scale = 64 / temperature;
@@ -256,7 +260,7 @@ function createScratch(size: number): {
     return counts;
   }
 
-  /** Valid until it is asked for again. */
+  /** The tokens of a bucket; valid until the next call. */
   function tokensOf(bucket: number, length: number): Int32Array {
     let n = 0;
     for (let token = 0; token < length; token++) {

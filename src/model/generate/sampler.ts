@@ -1,5 +1,5 @@
 /**
- * Picking the next token from a row of logits.
+ * Picks the next token from a row of logits.
  * @module
  */
 import { exp } from '../../core/elementary.ts';
@@ -8,26 +8,26 @@ import type { FloatArray } from '../../core/tensor.ts';
 import { likeliest, likeliestTokens, type Prefix, Ranking } from './ranking.ts';
 
 /**
- * How to pick. The steps come in the order of Hugging Face's `generate`: repetition penalty, temperature, top-k,
- * top-p, min-p; each of the last three looks at what the one before has left.
+ * How to pick. The steps are in the order of Hugging Face's `generate`: repetition penalty, temperature, top-k, top-p,
+ * min-p. Each of the last three applies to what the one before has left.
  */
 export interface Sampling {
-  /** Logits are divided by it; 0 picks the likeliest token. */
+  /** Divides the logits; 0 takes the most likely token. */
   readonly temperature: number;
-  /** Only the k likeliest tokens are left. */
+  /** Leaves only the k most likely tokens. */
   readonly topK?: number | undefined;
-  /** Only the fewest likeliest tokens with this share of the probability are left. */
+  /** Leaves only the fewest most likely tokens that together have this share of the probability. */
   readonly topP?: number | undefined;
-  /** Only tokens with at least this share of the likeliest one's probability are left. */
+  /** Leaves only tokens with at least this share of the probability of the most likely one. */
   readonly minP?: number | undefined;
-  /** Positive logits of tokens seen before are divided by it, negative ones multiplied. */
+  /** Divides positive logits of tokens seen before, and multiplies negative ones. */
   readonly repetitionPenalty?: number | undefined;
 }
 
-/** Among this many tokens one is picked without a look at the weights of all others. */
+/** Up to this topK, a token is picked without computing the weights of all tokens. */
 const FEW = 256;
 
-/** Picks tokens by one set of options. */
+/** Picks tokens with one set of options. */
 export class Sampler {
   readonly #sampling: Sampling;
 
@@ -36,11 +36,11 @@ export class Sampler {
   }
 
   /**
-   * One token; ties go to the lowest index.
+   * Picks one token. Ties go to the lowest index.
    *
-   * @param logits One per token of the vocabulary; they stay as they are.
-   * @param random Gives one number per token, none where the temperature is 0.
-   * @param seen Tokens that the penalty is for.
+   * @param logits One per token of the vocabulary. They are not changed.
+   * @param random Gives one number per token; it is not used if the temperature is 0.
+   * @param seen The tokens to which the penalty applies.
    * @throws {NumericError} If no logit is a finite number.
    */
   pick(logits: FloatArray, random: Generator, seen: Iterable<number> = []): number {
@@ -57,7 +57,7 @@ export class Sampler {
   }
 }
 
-/** A token of the topK likeliest, in their order. */
+/** Picks one of the topK most likely tokens. */
 function pickOfFew(
   row: FloatArray, { temperature, topK, topP, minP }: Record<'temperature' | 'topK' | 'topP' | 'minP', number>,
   uniform: number,
@@ -73,7 +73,7 @@ function sumOf(weights: Float64Array): number {
   return weights.reduce((sum, weight) => sum + weight, 0);
 }
 
-/** The fewest weights from the first on whose sum is enough; if none is, all that are above 0. */
+/** The number of weights from the first on whose sum is enough, or if none is, of all weights above 0. */
 function prefix(weights: Float64Array, goal: number, enough: (sum: number, goal: number) => boolean): number {
   let [sum, count] = [0, 0];
   while (count < weights.length && weights[count] > 0) {
@@ -83,10 +83,10 @@ function prefix(weights: Float64Array, goal: number, enough: (sum: number, goal:
   return count;
 }
 
-/** The logits after the penalty, which counts once however often a token was seen. */
+/** The logits after the penalty, which applies once however often a token was seen. */
 function penalized(logits: FloatArray, penalty: number, seen: Iterable<number>): FloatArray {
   const row = logits.slice();
-  for (const token of seen instanceof Set ? seen : new Set(seen)) { // a copy takes longer than all else
+  for (const token of seen instanceof Set ? seen : new Set(seen)) { // copying a set would dominate the time
     const logit = row[token];
     row[token] = logit < 0 ? logit * penalty : logit / penalty;
   }

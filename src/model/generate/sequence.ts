@@ -1,5 +1,5 @@
 /**
- * One of the sequences that are generated together: what is fed, what is picked, and when it ends.
+ * One of the sequences that are generated together: what to feed, which tokens are picked, and when it ends.
  * @module
  */
 import { generator, Stream } from '../../core/random.ts';
@@ -11,7 +11,7 @@ import { Sampler } from './sampler.ts';
 import type { Session } from '../session/session.ts';
 import { StopWatch } from './stops.ts';
 
-/** Why a continuation ended: a token that ends texts, a stop of the caller, or maxNewTokens. */
+/** Why a continuation ended: at a token that ends texts, at a stop text, or at maxNewTokens. */
 export type FinishReason = 'end' | 'stop' | 'length';
 
 /** A piece of text and the sequence it belongs to. */
@@ -23,7 +23,7 @@ export interface GeneratedPiece {
   readonly finish?: FinishReason;
 }
 
-/** The special token that is written as `text`, if it is one. */
+/** The special token written as `text`, if there is one. */
 function specialToken({ tokenizer }: TextModel, text: string): number | undefined {
   const [token, ...more] = tokenizer.encode(text);
   return token !== undefined && more.length === 0 && tokenizer.byteLength(token) === 0 ? token : undefined;
@@ -32,9 +32,9 @@ function specialToken({ tokenizer }: TextModel, text: string): number | undefine
 /** A prompt and its continuation. */
 export class Sequence {
   readonly n: number;
-  /** Tokens made so far. */
+  /** How many tokens have been generated so far. */
   made = 0;
-  /** Logits after the last token that was fed, unless more of the prompt is to come. */
+  /** The logits after the last token that was fed, unless more of the prompt is to come. */
   row: FloatArray | undefined;
   readonly #options: GenerateOptions;
   readonly #most: number;
@@ -43,7 +43,7 @@ export class Sequence {
   readonly #random: ReturnType<typeof generator>;
   readonly #decoder: { push(token: number): string; end(): string };
   readonly #stops: StopWatch;
-  /** Stops that are a special token, which gives no text. */
+  /** The stops that are special tokens, which give no text. */
   readonly #stopTokens: ReadonlySet<number>;
   readonly #seen: Set<number>;
   #tokens: Int32Array;
@@ -69,12 +69,12 @@ export class Sequence {
     this.#seen = new Set([...session.tokens[n], ...tokens]);
   }
 
-  /** Tokens that are to be fed yet. */
+  /** How many tokens are still to be fed. */
   get left(): number {
     return this.#tokens.length - this.#fed;
   }
 
-  /** Hands out the next tokens to feed, as many as there is room for. */
+  /** Copies as many of the next tokens to feed as there is room for, and returns their number. */
   next(room: Int32Array): number {
     const some = this.#tokens.subarray(this.#fed, this.#fed + room.length);
     room.set(some);
@@ -82,14 +82,14 @@ export class Sequence {
     return some.length;
   }
 
-  /** Feeds nothing more of a prompt that was interrupted. */
+  /** Gives up the rest of a prompt that was interrupted. */
   leavePrompt(): void {
     if (!this.#inPrompt || this.left === 0) return;
     this.#fed = this.#tokens.length;
     this.row = undefined;
   }
 
-  /** Takes the logits after the last token: picks the next one, and gives the text that is complete by now. */
+  /** Takes the logits after the last token, picks the next token, and returns the text that it completes. */
   take(row: FloatArray): GeneratedPiece[] {
     if (this.#ended) return [];
     const token = this.#sampler.pick(row, this.#random, this.#seen);
@@ -111,7 +111,7 @@ export class Sequence {
     return this.made === this.#most ? 'length' : undefined;
   }
 
-  /** The last piece: with what was held back, unless the stop is in it. */
+  /** The last piece, with the text that was held back, up to a stop. */
   #last(text: string, finish: FinishReason): GeneratedPiece {
     if (finish === 'stop') return { sequence: this.n, text: text + this.#stops.end(), finish };
     const { text: more, stopped } = this.#stops.push(this.#decoder.end());

@@ -1,20 +1,20 @@
 /**
- * Texts at which a stream ends.
+ * Ends a stream of text at stop texts.
  * @module
  */
 
-/** What may go on at once, and whether a stop has come. */
+/** The text that may be passed on, and whether a stop has come. */
 export interface Released {
   readonly text: string;
   readonly stopped: boolean;
 }
 
-/** Passes a stream on until a stop comes, and holds back only what may still become one. */
+/** Passes a stream on until a stop comes, and holds back only what may be the beginning of a stop. */
 export class StopWatch {
   readonly #stops: readonly string[];
   #held = '';
 
-  /** @param stops Texts that are not empty. The one that is whole first ends the stream, the longest of several. */
+  /** @param stops Non-empty texts. The one that is complete first ends the stream, or of several, the longest. */
   constructor(stops: readonly string[]) {
     this.#stops = stops;
   }
@@ -34,7 +34,7 @@ export class StopWatch {
     return { text: text.slice(0, text.length - kept), stopped: false };
   }
 
-  /** What was held back, when the stream has ended without a stop. */
+  /** The text that was held back, once the stream has ended without a stop. */
   end(): string {
     const text = this.#held;
     this.#held = '';
@@ -42,7 +42,7 @@ export class StopWatch {
   }
 }
 
-/** How many characters at the end of `text` are the beginning of `stop`, but not all of it. */
+/** How many characters at the end of `text` are the beginning of `stop`, without being all of it. */
 function beginsAtEnd(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length;

@@ -9,16 +9,16 @@ import type { Session, SessionOptions } from '../session/session.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { ChatTemplate } from './chat-template.ts';
 
-/** A model as generation sees it; `Model` is one. */
+/** The part of a `Model` that generation uses. */
 export interface TextModel {
   readonly config: ModelConfig;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
-  /** By these a session knows its own model. */
+  /** A session recognises its model by these. */
   readonly weights: ReadonlyMap<string, Tensor>;
   readonly generationDefaults: GenerationDefaults | undefined;
   readonly chatTemplate: ChatTemplate | undefined;
-  /** Tokens at which generation stops. */
+  /** The tokens at which generation stops. */
   readonly ends: readonly number[];
   session(options?: SessionOptions): Session;
 }

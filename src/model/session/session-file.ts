@@ -95,7 +95,7 @@ export async function decodeSession(
 ): Promise<SessionState> {
   const { tensors, metadata } = await decodeSealedArrays(bytes, FILE, REMEDY);
   const { format, version } = metadata;
-  if (format !== FORMAT) fail(`the file's format is ${told(format)}: pass what session.snapshot() gave`);
+  if (format !== FORMAT) fail(`the file's format is ${told(format)}: pass what session.snapshot() returned`);
   if (version !== VERSION) fail(`it has version ${told(version)}, and this library reads version ${VERSION}: restore it with the version that wrote it`);
   const model = await modelHash();
   if (metadata['model'] !== model) fail(`it was taken of another model (${told(metadata['model'])}; this one is ${model}): restore it with the model and adapter of which it was taken`);

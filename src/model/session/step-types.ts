@@ -1,5 +1,5 @@
 /**
- * The types of the tokens of a step: learned (no noise, §6) or fixed.
+ * The types of the tokens of a step: learned (§6, without noise) or fixed.
  * @module
  */
 import type { Engine, Tensor } from '../../core/engine.ts';
@@ -13,21 +13,21 @@ import { type Weights, weightOf } from '../decoder.ts';
 import { scorerName } from '../config/names.ts';
 import { typeScores } from '../scorer.ts';
 
-/** T more tokens for sequences that have seen some. */
+/** T more tokens for sequences that have seen `seen` tokens. */
 interface Step {
   readonly config: ModelConfig;
   readonly seen: readonly number[];
   readonly T: number;
 }
 
-/** What is being found out about the scorers of a model. */
+/** The checks of the scorers of each model, which are run once. */
 const checks = new WeakMap<Weights, Promise<void>>();
 
 /**
- * Refuses scorers that hold NaN or an infinity. Types hide it, unlike logits: an infinite score is the largest or the
- * least, which gives a type like any other. They are read once per model.
+ * Refuses scorers that hold NaN or infinity. Types, unlike logits, would hide them: an infinite score is simply the
+ * largest or the smallest, and gives a type like any other. The scorers are read once per model.
  *
- * @throws {NumericError} Naming the weight.
+ * @throws {NumericError} With the name of the weight.
  */
 export function expectScorers(engine: Engine, weights: Weights, layers: number): Promise<void> {
   let check = checks.get(weights);
@@ -46,7 +46,7 @@ async function readScorers(engine: Engine, weights: Weights, layers: number): Pr
   }
 }
 
-/** Types [B,G,T] of a fixed pattern. */
+/** The types [B,G,T] of a fixed pattern. */
 export function fixedTypes(tape: Tape, policy: Policy, { config: { kvHeads: G }, seen, T }: Step): Tensor {
   const kind = kindOf(policy);
   const types = Int32Array.from({ length: seen.length * G * T }, (_, n) => {
@@ -55,7 +55,9 @@ export function fixedTypes(tape: Tape, policy: Policy, { config: { kvHeads: G },
   return tape.own(tape.engine.integers(types, [seen.length, G, T]));
 }
 
-/** Types [B,G,nc] that a layer's scorer gives to hidden states [B,nc,D], one row per chunk that the step touches. */
+/**
+ * The types [B,G,nc] that a layer's scorer gives to hidden states [B,nc,D], one row per chunk that the step touches.
+ */
 export function learnedTypes(
   tape: Tape, pooled: Tensor, weights: Weights, layer: number, { config, seen }: Step,
 ): Tensor {
@@ -64,7 +66,7 @@ export function learnedTypes(
   const first = Int32Array.from({ length: seen.length * rows }, (_, n) => {
     return chunkOf(seen[Math.floor(n / rows)], config.nats.chunk) + (n % rows) === 0 ? 1 : 0;
   });
-  // Only a sequence's first chunk is forced: later steps need not upload that none is.
+  // Only the first chunk of a sequence is forced, so later steps need no upload for this.
   const forced = first.includes(1) && { forceGlobal: tape.own(tape.engine.integers(first, [seen.length, rows])) };
   const { types, probabilities } = tape.engine.tokenTypes(scores, { temperature: 1, ...forced });
   tape.own(probabilities);

@@ -1,6 +1,6 @@
 /**
- * Where NaN or an infinity came from. A pass leaves its layers' tensors here; nothing is read before a result is
- * found to be no number.
+ * Finds out where NaN or infinity came from. A pass registers the tensors of its layers here, but they are read only
+ * once a result turns out not to be finite.
  * @module
  */
 import type { Engine, Tensor } from '../../core/engine.ts';
@@ -8,14 +8,14 @@ import { NumericError, ValueError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';
 import type { LayerInputs, Weights } from '../decoder.ts';
 
-/** A tensor on the way: [B,N,D] or [B,heads,N,d]. */
+/** An intermediate tensor: [B,N,D] or [B,heads,N,d]. */
 interface Stage {
   readonly layer: number;
   readonly place: string;
   readonly tensor: Tensor;
 }
 
-/** The layers of one pass, and the weights that it read. Valid until the pass's tape is disposed of. */
+/** The layers of one pass, and the weights that it read. It is valid until the pass's tape is disposed of. */
 export class Watch {
   readonly #engine: Engine;
   readonly #weights: Weights;
@@ -29,7 +29,7 @@ export class Watch {
     this.#counts = counts;
   }
 
-  /** Remembers what a layer's attention gets. */
+  /** Registers the inputs of a layer's attention. */
   see(layer: number, { hidden, q, k, v }: LayerInputs): void {
     const add = (place: string, tensor: Tensor) => this.#stages.push({ layer, place, tensor });
     add(layer === 0 ? 'the embedding, as layer 0 reads it' : `layer ${layer - 1}, as layer ${layer} reads its output`, hidden);
@@ -38,24 +38,24 @@ export class Watch {
     add(`the values of layer ${layer}`, v);
   }
 
-  /** Remembers what it gives. */
+  /** Registers the output of a layer's attention. */
   attended(layer: number, tensor: Tensor): void {
     this.#stages.push({ layer, place: `the attention of layer ${layer}`, tensor });
   }
 
   /**
-   * The error that says where a result stopped being a number.
+   * The error that says where numbers first stopped being finite.
    *
-   * @param what The result, and what it is: 'the loss is NaN'.
+   * @param what The symptom, such as 'the loss is NaN'.
    */
   async blame(what: string): Promise<NumericError> {
     const found = await this.#first();
-    const place = found ? `${found.value} first appears in ${found.stage.place}` : 'every layer\'s attention still had numbers, so it comes of the last feed-forward, norm or head';
+    const place = found ? `${found.value} first appears in ${found.stage.place}` : 'the attention of every layer is finite, so it comes from the last feed-forward part, the last norm or the head';
     const cause = await this.#weight(found?.stage.layer ?? Infinity);
     return new NumericError(`${what}; ${place}; ${cause.bad ?? cause.overflow}`);
   }
 
-  /** The same of an operation that refused NaN, if there is any; any other error as it is. */
+  /** The same error if an operation has refused NaN; other errors are returned unchanged. */
   async explain(error: unknown): Promise<unknown> {
     if (!(error instanceof ValueError)) return error;
     if (await this.#first()) return this.blame('token types cannot be chosen');
@@ -63,14 +63,14 @@ export class Watch {
     return bad === undefined ? error : new NumericError(`token types cannot be chosen: ${bad}`);
   }
 
-  /** The first stage that holds what is no number, and what that is. */
+  /** The first stage that holds NaN or infinity, and which it is. */
   async #first(): Promise<{ stage: Stage; value: number } | undefined> {
     for (const stage of this.#stages) {
       let data: ArrayLike<number>;
       try {
         data = await this.#engine.read(stage.tensor);
       } catch {
-        return undefined; // its own computation failed
+        return undefined; // the computation of the tensor itself failed
       }
       const at = this.#firstOf(data, stage.tensor.shape);
       if (at >= 0) return { stage, value: data[at] };
@@ -88,7 +88,7 @@ export class Watch {
     return -1;
   }
 
-  /** Why: a weight that the layers up to `layer` read, or else an overflow. */
+  /** The cause: a weight that the layers up to `layer` read, or otherwise an overflow. */
   async #weight(layer: number): Promise<{ bad?: string; overflow: string }> {
     const cause = 'its file is damaged, or the training that made it diverged';
     let largest = { name: '', value: 0 };
@@ -102,18 +102,18 @@ export class Watch {
     const { precision } = this.#engine;
     const remedy = precision === 'float32' ? 'compute in float64, without a GPU' : cause;
     const most = `the largest ${largest.value.toPrecision(3)} in '${largest.name}'`;
-    return { overflow: `all weights read until there are finite, ${most}: an overflow of ${precision}; ${remedy}` };
+    return { overflow: `all weights used up to there are finite, ${most}: an overflow of ${precision}; ${remedy}` };
   }
 }
 
-/** The layer that reads a weight; -1 for the embedding, and what comes last counts as behind them all. */
+/** The layer that reads a weight: -1 for the embedding, and beyond all layers for the last norm and the head. */
 function layerOf(name: string): number {
   const layer = /\.layers\.(\d+)\./.exec(name);
   if (layer) return Number(layer[1]);
   return name.includes('embed_tokens') ? -1 : Number.MAX_SAFE_INTEGER;
 }
 
-/** What a step was: its tokens [batch, T], of which sequence b took the first taken[b], at `positions`. */
+/** A step: its tokens [batch, T], of which sequence b took the first taken[b], at `positions`. */
 interface Step {
   readonly taken: readonly number[];
   readonly T: number;
@@ -121,10 +121,10 @@ interface Step {
 }
 
 /**
- * Refuses results of a step that are no numbers. Rows beyond taken[b] mean nothing and are not looked at.
+ * Refuses results of a step that are not finite. Rows beyond taken[b] are undefined and are not checked.
  *
- * @param what Their name.
- * @param data Rows of one width: one for each token (`all`), or for the last token of each sequence.
+ * @param what The name of the results.
+ * @param data Rows of one width, one for each token (`all`) or for the last token of each sequence.
  */
 export async function checkRows(
   what: string, data: ArrayLike<number>, wanted: 'all' | 'last', { taken, T, positions }: Step, watch: Watch,
@@ -137,6 +137,6 @@ export async function checkRows(
     if (at < 0) continue;
     const t = wanted === 'all' ? Math.floor((at - begin) / width) : count - 1;
     const place = `position ${positions[b * T + t]} of sequence ${b}`;
-    throw await watch.blame(`the ${what} at ${place} are no numbers: number ${at % width} is ${data[at]}`);
+    throw await watch.blame(`the ${what} at ${place} are not finite: number ${at % width} is ${data[at]}`);
   }
 }

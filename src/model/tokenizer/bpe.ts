@@ -1,35 +1,38 @@
 /**
- * Byte-pair encoding: of all neighbours that have a merge, the most urgent become one, the leftmost first, until none
- * are left.
+ * Byte-pair encoding: among all neighbours that can merge, repeatedly merges those of the lowest rank, leftmost first,
+ * until none can merge any more.
  * @module
  */
 import { ValueError } from '../../core/errors.ts';
 import { shown } from '../config/config-fields.ts';
 import type { BpeTable } from './hf-tokenizer-file.ts';
 
-/** Words that are remembered, and up to which length. */
+/** How many words are cached. */
 const CACHED = 20_000;
+/** The length up to which words are cached. */
 const CACHED_LENGTH = 64;
-/** From this length on a word is cut where that changes nothing. */
+/** The length from which a word is cut where that makes no difference. */
 const LONG = 32;
-/** More than any code point. */
+/** A number above any code point. */
 const CODE_POINTS = 0x110000;
 
 /** Encodes words. */
 export class Bpe {
   readonly #table: BpeTable;
-  /** Tokens by a number of their own, 0 to span - 1, so that two of them make a small key. */
+  /** Numbers tokens from 0 to span - 1, so that two of them make a small key. */
   readonly #numbers: ReadonlyMap<string, number>;
   readonly #ids: readonly number[];
   readonly #span: number;
-  /** Rank of a merge by left * span + right, and what it makes. */
+  /** The rank of a merge by left * span + right. */
   readonly #ranks: ReadonlyMap<number, number>;
+  /** The token that a merge makes, by its rank. */
   readonly #merged: Int32Array;
-  /** Characters that stand side by side in some token that merges make; undefined: nobody knows. */
+  /** Pairs of characters that are neighbours in some token made by merges; undefined if that cannot be determined. */
   readonly #joined: ReadonlySet<number> | undefined;
   readonly #known = new Map<number, boolean>();
-  /** What became of short words, and of the parts of long ones as they are spelled. */
+  /** The cached ids of short words. */
   readonly #words = new Map<string, readonly number[]>();
+  /** The cached ids of the parts of long words, as the vocabulary spells them. */
   readonly #pieces = new Map<string, readonly number[]>();
 
   constructor(table: BpeTable) {
@@ -44,10 +47,10 @@ export class Bpe {
   }
 
   /**
-   * Appends the ids of `word` to `out`, or enough of the first of them.
+   * Appends to `out` the ids of `word`, or as many of the first of them as `out` needs.
    *
-   * @param spell How the vocabulary writes a word; the same function for all words.
-   * @param most `out` needs no more than this many.
+   * @param spell Spells a word as the vocabulary does. It must be the same function for all words.
+   * @param most How many ids `out` needs.
    */
   encode(word: string, out: number[], spell: (word: string) => string, most: number): void {
     const all = (): readonly number[] => this.#idsOf(spell(word), Infinity);
@@ -68,10 +71,10 @@ export class Bpe {
   }
 
   /**
-   * Whether a cut between the characters `a` and `b` (code points) changes nothing: a merge joins two runs of
-   * characters and makes a token, and no token that merges make has these two side by side, so no merge ever crosses
-   * the cut; on either side the merges then happen in the order in which they would happen in the whole. Characters
-   * without a token fuse or vanish, so that there must be none of them.
+   * Whether a cut between the characters `a` and `b` (code points) makes no difference. A merge joins two runs of
+   * characters into a token. If no token made by merges has these two as neighbours, no merge ever crosses the cut, and
+   * on either side the merges happen in the same order as in the whole. Both characters must have tokens, as those
+   * without may fuse or vanish.
    */
   separable(a: number, b: number): boolean {
     return this.#joined !== undefined && !this.#joined.has(a * CODE_POINTS + b) && this.#isKnown(a) && this.#isKnown(b);
@@ -101,16 +104,16 @@ export class Bpe {
     return known;
   }
 
-  /** Characters as tokens, or as the bytes they have in UTF-8, or unknown. */
+  /** The tokens of characters, or of their bytes in UTF-8, or the unknown token. */
   #symbols(part: string): number[] {
     const symbols: number[] = [];
-    let unknown = false; // whether the last symbol is one that the next may fuse with
+    let unknown = false; // whether the last symbol is unknown, so that the next may fuse with it
     for (const character of part) {
       const own = this.#numbers.get(character);
       const bytes = own === undefined ? this.#bytesOf(character) : undefined;
       if (own !== undefined) symbols.push(own);
       else if (bytes) symbols.push(...bytes);
-      else if (this.#table.unknown === undefined) continue; // as Hugging Face's tokenizers, which drop it too
+      else if (this.#table.unknown === undefined) continue; // dropped, as in Hugging Face's tokenizers
       else if (!unknown || !this.#table.fuseUnknown) symbols.push(this.#unknown(character));
       unknown = own === undefined && !bytes;
     }
@@ -130,7 +133,7 @@ export class Bpe {
     throw new ValueError(`the text has ${shown(character)}, for which the vocabulary has no token, and it lacks its own unk_token ${shown(token)}: use another text or the model's own tokenizer.json`);
   }
 
-  /** Merges neighbours in place: symbols are a list of which `next` and `before` skip what is gone. */
+  /** Merges neighbours in place. `next` and `before` make symbols a linked list without those merged away. */
   #merge(symbols: number[]): number[] {
     const n = symbols.length;
     const next = Int32Array.from(symbols, (_, at) => at + 1);
@@ -140,7 +143,7 @@ export class Bpe {
     const offer = (at: number) => {
       if (at < 0 || next[at] >= n) return;
       const rank = rankAt(at);
-      if (rank !== undefined) queue.push(rank * n + at); // by rank, then from the left
+      if (rank !== undefined) queue.push(rank * n + at); // sorts by rank, then from the left
     };
     for (let at = 0; at < n; at++) offer(at);
     while (queue.size > 0) {
@@ -148,7 +151,7 @@ export class Bpe {
       const at = first % n;
       const rank = (first - at) / n;
       const gone = next[at];
-      if (symbols[at] < 0 || gone >= n || rankAt(at) !== rank) continue; // merged with another by now
+      if (symbols[at] < 0 || gone >= n || rankAt(at) !== rank) continue; // has been merged with another since
       symbols[at] = this.#merged[rank];
       symbols[gone] = -1;
       next[at] = next[gone];
@@ -171,7 +174,7 @@ function remember(cache: Map<string, readonly number[]>, key: string, ids: reado
   return ids;
 }
 
-/** A binary heap of numbers, the least on top. */
+/** A binary heap of numbers with the least on top. */
 class Queue {
   readonly #items: number[] = [];
 
@@ -212,17 +215,17 @@ class Queue {
   }
 }
 
-/** <0x0A> */
+/** The token of a byte, such as <0x0A>. */
 function byteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }
 
-/** Pairs a * CODE_POINTS + b of characters that merges put side by side, the last of one and the first of the other. */
+/** The pairs a * CODE_POINTS + b of characters that merges join: the last of one token and the first of the other. */
 function joinedCharacters({ merges, byteFallback }: BpeTable): Set<number> | undefined {
   const joined = new Set<number>();
   for (const [a, b] of merges) {
     if (a === '' || b === '') return undefined;
-    // Bytes that merge are several characters in a token's name but one in the text.
+    // A byte's token has several characters in its name, although the byte is at most one character of the text.
     if (byteFallback && (/<0x[\dA-F]{2}>$/.test(a) || /^<0x[\dA-F]{2}>/.test(b))) return undefined;
     joined.add(lastCodePoint(a) * CODE_POINTS + b.codePointAt(0)!);
   }

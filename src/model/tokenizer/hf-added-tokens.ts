@@ -1,5 +1,5 @@
 /**
- * Added tokens: found in a text before it is made into words, the leftmost first and of those the longest.
+ * Finds added tokens in a text before it is split into words: the leftmost first, and of those the longest.
  * @module
  */
 import { lastCodePoint } from './bpe.ts';
@@ -8,10 +8,10 @@ import type { AddedToken } from './hf-tokenizer-file.ts';
 /** A token, or text between tokens. */
 export type Section = { readonly token: AddedToken } | { readonly text: string };
 
-/** Finds some of the added tokens. */
+/** Finds a set of added tokens. */
 export interface Finder {
   split(text: string): Iterable<Section>;
-  /** Whether no token can lie across a cut between these two characters, nor do anything beyond it. */
+  /** Whether no token can extend across a cut between these two characters, or have an effect beyond it. */
   cuttable(before: string, behind: string): boolean;
 }
 
@@ -20,8 +20,8 @@ const WORD_BEFORE = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const SPACE = /\p{White_Space}/u;
 
 /**
- * @param written What is looked for: a token's content, or its content as normalised.
- * @param apart Whether a cut right behind a token is none either.
+ * @param written The text to search for: a token's content, perhaps normalised.
+ * @param apart Whether a text must not be cut right after a token either.
  */
 export function createFinder(
   tokens: readonly AddedToken[], written: (token: AddedToken) => string, apart: boolean,
@@ -34,7 +34,7 @@ export function createFinder(
   if (byText.size === 0) return { split: (text) => [{ text }], cuttable: () => true };
   const longestFirst = [...byText.keys()].sort((a, b) => b.length - a.length);
   const pattern = new RegExp(longestFirst.map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'gu');
-  const inside = new Set<string>(); // pairs of characters within a token
+  const inside = new Set<string>(); // pairs of neighbouring characters within tokens
   for (const text of byText.keys()) {
     const characters = [...text];
     for (let n = 1; n < characters.length; n++) inside.add(characters[n - 1] + characters[n]);
@@ -55,7 +55,7 @@ export function createFinder(
         let [start, end] = [index, index + found.length];
         const [before, behind] = [text.slice(Math.max(0, start - 2), start), text.slice(end, end + 2)];
         if (token.singleWord && (WORD_BEFORE.test(before) || WORD_BEHIND.test(behind))) continue;
-        if (start < at) continue; // swallowed as white space
+        if (start < at) continue; // part of the white space of the token before
         if (token.lstrip) while (start > at && SPACE.test(text[start - 1])) start--;
         if (token.rstrip) while (end < text.length && SPACE.test(text[end])) end++;
         if (start > at) yield { text: text.slice(at, start) };

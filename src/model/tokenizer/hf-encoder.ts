@@ -1,6 +1,6 @@
 /**
- * Text to ids as tokenizer.json says: added tokens are found, the text between them is normalised and made into words,
- * words are merged. A long text goes through in parts, cut where that changes nothing.
+ * Turns text into ids as tokenizer.json says: it finds added tokens, normalises the text between them, splits it into
+ * words, and merges within words. A long text is processed in parts, cut where that makes no difference.
  * @module
  */
 import { Bpe } from './bpe.ts';
@@ -10,14 +10,14 @@ import { parsePreTokenizer, type PreTokenizer } from './hf-pre-tokenizer.ts';
 import type { TokenizerFile } from './hf-tokenizer-file.ts';
 import { type EncodeOptions, mostTokens, type TextStream } from './tokenizer.ts';
 
-/** Code units of a text that are looked at together. */
+/** How many code units of a text are processed at once. */
 const PART = 1 << 16;
 
-/** What stood before a part. */
+/** What comes before a part. */
 interface Before {
-  /** A part of the same section: the cut is not its beginning. */
+  /** Whether it is a part of the same section, so that the section does not begin at the cut. */
   within: boolean;
-  /** Nothing at all. */
+  /** Whether there is nothing at all. */
   nothing: boolean;
 }
 
@@ -29,10 +29,10 @@ export class HfEncoder {
   readonly #preTokenizer: PreTokenizer;
   readonly #bpe: Bpe;
   readonly #check: (ids: readonly number[]) => void;
-  /** No cut is known to be safe. */
+  /** Whether a text must be processed as a whole, as no cut is known to be safe. */
   readonly #whole: boolean;
 
-  /** @param check Refuses ids that the model has no row for. */
+  /** @param check Refuses ids for which the model has no row. */
   constructor(file: TokenizerFile, compile: CompilePattern, check: (ids: readonly number[]) => void) {
     this.#normalizer = parseNormalizer(file.normalizer, compile);
     this.#preTokenizer = parsePreTokenizer(file.preTokenizer, compile);
@@ -82,10 +82,13 @@ export class HfEncoder {
     };
   }
 
-  /** Takes a text bit by bit and appends the ids of what is certain to `out`; push() returns how much is not. */
+  /**
+   * Takes a text bit by bit, and appends to `out` the ids that later text cannot change. push() returns how many code
+   * units are still held back.
+   */
   #parts(out: number[], most: number): { push(text: string): number; end(): void } {
     let held = '';
-    let seen = 0; // cuts before this place were tried
+    let seen = 0; // cuts before this place have been tried
     let before: Before = { within: false, nothing: true };
     return {
       push: (text) => {
@@ -128,12 +131,12 @@ export class HfEncoder {
     }
   }
 
-  /** The last place of `text`, not before `from`, where a cut changes nothing; 0 if there is none. */
+  /** The last place after `from` where a cut of `text` makes no difference; 0 if there is none. */
   #lastCut(text: string, from: number): number {
     for (let at = text.length - 1; at > from && at > 0; at--) {
       const unit = text.charCodeAt(at);
-      if (unit >= 0xdc00 && unit < 0xe000) continue; // within a character, or no character
-      if (unit >= 0xd800 && unit < 0xdc00 && at + 1 === text.length) continue; // half of one
+      if (unit >= 0xdc00 && unit < 0xe000) continue; // within a character, or an invalid one
+      if (unit >= 0xd800 && unit < 0xdc00 && at + 1 === text.length) continue; // half a character
       const behind = String.fromCodePoint(text.codePointAt(at)!);
       if (this.#isCut(lastOf(text.slice(Math.max(0, at - 2), at)), behind)) return at;
     }
@@ -155,10 +158,10 @@ export class HfEncoder {
 }
 
 const LETTER = /^\p{L}$/u;
-/** What goes on with a word after a letter, in one of the patterns of words or of Japanese. */
+/** What may continue a word after a letter, in the patterns of words or of Japanese. */
 const JOINS = /^['\p{L}\p{M}\u3040-\u30ff]/u;
 
-/** Whether a character may become one with those before it in a normal form: marks, and parts of Hangul syllables. */
+/** Whether a normal form may combine a character with those before it, as with marks and parts of Hangul syllables. */
 function mayCombine(character: string): boolean {
   const parts = [character, firstOf(character.normalize('NFKD'))];
   return parts.some((part) => /^[\p{M}\u1100-\u11ff\ud7b0-\ud7ff]/u.test(part));

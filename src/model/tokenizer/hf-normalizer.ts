@@ -1,27 +1,27 @@
 /**
- * Normalizers of tokenizer.json: what is done to text before it becomes words. Each says also where a text may be cut
- * so that the halves normalise to the halves of the whole.
+ * The normalizers of tokenizer.json, which change text before it is split into words. Each also says where a text may
+ * be cut so that its halves, normalised separately, make the normalised whole.
  * @module
  */
 import { shown } from '../config/config-fields.ts';
 import { flag, type Json, objects, refusal, text as textOf } from './hf-tokenizer-file.ts';
 
-/** Compiles the pattern of a step: a RegExp that finds all matches. */
+/** Compiles the pattern of a step into a RegExp that finds all matches. */
 export type CompilePattern = (step: Json, where: string) => RegExp;
 
-/** A normalizer of texts, whole or going on. */
+/** A normalizer of texts or parts of texts. */
 export interface Normalizer {
-  /** @param begins Whether `text` is the beginning of its section, and not what follows a cut. */
+  /** @param begins Whether `text` begins its section, rather than following a cut. */
   apply(text: string, begins: boolean): string;
-  /** Whether characters combine with those before them (Unicode's normal forms). */
+  /** Whether characters may combine with those before them, as in Unicode's normal forms. */
   readonly composes: boolean;
-  /** Characters of patterns longer than one: never cut beside one of them. Undefined: never cut at all. */
+  /** Characters next to which a text must not be cut, as a pattern has them; undefined if it must not be cut at all. */
   readonly uncuttable: ReadonlySet<string> | undefined;
 }
 
 type Step = Normalizer['apply'];
 
-/** A step that leaves a text as it is. */
+/** A normalizer that leaves a text unchanged. */
 export const NO_NORMALIZER: Normalizer = { apply: (text) => text, composes: false, uncuttable: new Set() };
 
 /** @throws {ConfigError} If a step is not supported, or lacks what it needs. */
@@ -29,7 +29,7 @@ export function parseNormalizer(json: Json | null, compile: CompilePattern): Nor
   if (json === null) return NO_NORMALIZER;
   const steps: Step[] = [];
   let composes = false;
-  let changed = false; // by a step before: what patterns look at is no longer the text
+  let changed = false; // whether an earlier step has changed the text that later patterns match
   let uncuttable: Set<string> | undefined = new Set();
   const add = (step: Json, where: string): void => {
     const type = step['type'];
@@ -49,7 +49,7 @@ export function parseNormalizer(json: Json | null, compile: CompilePattern): Nor
     } else if (type === 'NFC' || type === 'NFD' || type === 'NFKC' || type === 'NFKD') {
       [composes, changed] = [true, true];
       steps.push((text) => text.normalize(type));
-    } else if (type === 'Lowercase') { // character by character: a final sigma is a sigma
+    } else if (type === 'Lowercase') { // character by character, so that a final sigma is treated like any sigma
       steps.push((text) => text.replace(/[^\0-\x7f]|[A-Z]+/gu, (some) => some.toLowerCase()));
       changed = true;
     } else if (type === 'Strip') {

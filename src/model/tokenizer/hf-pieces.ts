@@ -1,27 +1,28 @@
 /**
- * Decoders of tokenizer.json: what a token stands for, byte by byte, so that a stream can hold back half a character.
+ * The decoders of tokenizer.json, which say what bytes a token stands for, so that a stream can hold back half a
+ * character.
  * @module
  */
 import { shown } from '../config/config-fields.ts';
 import { byteCharacters } from './hf-pre-tokenizer.ts';
 import { flag, type Json, objects, refusal, text as textOf, type TokenizerFile } from './hf-tokenizer-file.ts';
 
-/** What a token stands for. `loose` bytes make characters with their neighbours only, and fail one by one. */
+/** What a token stands for. `loose` bytes make characters only with their neighbours, and fail one by one. */
 export interface Piece {
   readonly bytes: Uint8Array;
   readonly special?: boolean;
   readonly loose?: boolean;
 }
 
-/** What every token stands for, by id, and how many spaces in front of a whole text are the encoder's. */
+/** What every token stands for, by id, and how many spaces the encoder puts in front of a whole text. */
 export interface Pieces {
   readonly pieces: ReadonlyMap<number, Piece>;
   readonly stripped: number;
 }
 
-/** @throws {ConfigError} If there is no decoder, or it does what is not supported. */
+/** @throws {ConfigError} If there is no decoder, or it does something unsupported. */
 export function parsePieces({ bpe, added, decoder }: TokenizerFile): Pieces {
-  if (decoder === null) throw refusal('decoder is missing: without one nobody knows what text tokens make');
+  if (decoder === null) throw refusal('decoder is missing: it says what text tokens stand for');
   const steps = decoder['type'] === 'Sequence' ? objects(decoder, 'decoder', 'decoders') : [decoder];
   const known = ['ByteLevel', 'ByteFallback', 'Fuse', 'Replace', 'Strip', 'Metaspace'];
   const other = steps.find(({ type }) => !known.includes(type as string));
@@ -33,7 +34,7 @@ export function parsePieces({ bpe, added, decoder }: TokenizerFile): Pieces {
   return { pieces, stripped: strippedSpaces(steps) };
 }
 
-/** How many spaces a decoder takes from the front of a text. */
+/** How many spaces a decoder removes from the front of a text. */
 function strippedSpaces(steps: readonly Json[]): number {
   let count = 0;
   for (const [n, step] of steps.entries()) {
@@ -53,7 +54,7 @@ function strippedSpaces(steps: readonly Json[]): number {
   return count;
 }
 
-/** What the decoder makes of a token of the vocabulary, apart from its neighbours. */
+/** A function that says what a token of the vocabulary stands for, irrespective of its neighbours. */
 function pieceReader(steps: readonly Json[]): (token: string) => Piece {
   const has = (type: string) => steps.some((step) => step['type'] === type);
   const utf8 = new TextEncoder();

@@ -1,28 +1,28 @@
 /**
- * What stands before and behind a text that is fed to a model: the post_processor of tokenizer.json, and what
- * tokenizer_config.json says instead.
+ * The tokens before and after a text that is fed to a model, by the post_processor of tokenizer.json, or by
+ * tokenizer_config.json if that overrides it.
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
 import { shown } from '../config/config-fields.ts';
 import { isObject, type Json, objects, refusal, type TokenizerFile } from './hf-tokenizer-file.ts';
 
-/** Tokens around a text. */
+/** The tokens before and after a text. */
 export interface Around {
   readonly starts: readonly number[];
   readonly ends: readonly number[];
 }
 
-/** Classes of tokenizers that look at add_bos_token and add_eos_token; the others leave it to the post_processor. */
+/** The classes of tokenizers that honour add_bos_token and add_eos_token; others follow the post_processor. */
 const FLAGGED = /^((Code)?Llama|Gemma|Cohere)Tokenizer(Fast)?$/;
 
 /**
- * The post_processor decides. Of the classes that do so in Hugging Face's transformers 4 (Llama's, Gemma's, Cohere's),
- * or where no class is named, `add_bos_token` and `add_eos_token` decide instead where they are true or false. Where
- * there is no post_processor either, such a class puts bos_token first by itself.
+ * The tokens around a text. The post_processor decides about them, except that for the classes of Llama, Gemma and
+ * Cohere, as in Hugging Face's transformers 4, and if no class is named, `add_bos_token` and `add_eos_token` take
+ * precedence if they are true or false. Without a post_processor, those classes put bos_token first.
  *
  * @param config The parsed tokenizer_config.json, if there is one.
- * @param specials The model's own bos and eos, for files that name none.
+ * @param specials The model's own bos and eos, for files that do not name them.
  * @throws {ConfigError} If a file contradicts itself.
  */
 export function parseAround(file: TokenizerFile, config: unknown, specials: { bos?: number; eos?: number }): Around {
@@ -45,7 +45,7 @@ export function parseAround(file: TokenizerFile, config: unknown, specials: { bo
   return { starts: side('bos', own?.starts ?? []), ends: side('eos', own?.ends ?? []) };
 }
 
-/** The id of bos_token or eos_token; null where it is null, undefined where nothing is said. */
+/** The id of bos_token or eos_token; null if it is null, and undefined if it is absent. */
 function special(config: Json, which: 'bos' | 'eos', ids: ReadonlyMap<string, number>): number | null | undefined {
   const name = `${which}_token`;
   const value = config[name];
@@ -68,21 +68,21 @@ function around(step: Json, where: string): Around {
   return { starts: steps.map(({ starts }) => starts).reverse().flat(), ends: steps.flatMap(({ ends }) => ends) };
 }
 
-/** ["</s>", 2] */
+/** The id of a pair such as ["</s>", 2]. */
 function pair(step: Json, where: string, name: string): number {
   const value = step[name];
   if (Array.isArray(value) && value.length === 2 && isId(value[1])) return value[1];
   throw refusal(`${where}.${name} is ${shown(value ?? null)}: it must be a token and its id`);
 }
 
-/** What `single` has before and behind the text $A. */
+/** The tokens that `single` has before and after the text $A. */
 function template(step: Json, where: string): Around {
   const sides: [number[], number[]] = [[], []];
   let seen = 0;
   for (const [n, item] of objects(step, where, 'single').entries()) {
     const here = `${where}.single[${n}]`;
     if (isObject(item['Sequence'])) {
-      if (item['Sequence']['id'] !== 'A' || ++seen > 1) throw refusal(`${here} is ${shown(item)}: one text has its place once, as $A`);
+      if (item['Sequence']['id'] !== 'A' || ++seen > 1) throw refusal(`${here} is ${shown(item)}: the only text is $A, and it must occur once`);
     } else if (isObject(item['SpecialToken'])) {
       sides[seen].push(...templateIds(step, where, item['SpecialToken']['id'], here));
     } else {

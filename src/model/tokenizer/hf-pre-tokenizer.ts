@@ -1,5 +1,5 @@
 /**
- * Pre-tokenizers of tokenizer.json: normalised text becomes words, beyond which nothing merges.
+ * The pre-tokenizers of tokenizer.json, which split normalised text into words. Nothing merges across words.
  * @module
  */
 import { shown } from '../config/config-fields.ts';
@@ -7,41 +7,41 @@ import type { CompilePattern } from './hf-normalizer.ts';
 import { flag, type Json, objects, refusal, text as textOf } from './hf-tokenizer-file.ts';
 import { BYTE_LEVEL, HARMLESS_PATTERNS, WORD_PATTERNS } from './hf-word-patterns.ts';
 
-/** Where a piece of text stands. */
+/** The place of a piece of text. */
 export interface Place {
-  /** It is the beginning of its section, and not what follows a cut. */
+  /** Whether it begins its section, rather than following a cut. */
   readonly begins: boolean;
-  /** Nothing stands before it at all. */
+  /** Whether nothing at all comes before it. */
   readonly first: boolean;
 }
 
 /**
- * Where a text may be cut so that the words of the halves are the words of the whole: between a letter and what is
- * none (`letters`), wherever no merge crosses in the text that `visible` makes of it (`merges`), or nowhere that is
- * known.
+ * Where a text may be cut so that the words of its halves are the words of the whole: between a letter and something
+ * else (`letters`), wherever no merge crosses the cut in the text as spelled by `visible` (`merges`), or at no known
+ * place (`none`).
  */
 export type Cuts = 'letters' | 'merges' | 'none';
 
-/** Makes words. */
+/** Splits text into words. */
 export interface PreTokenizer {
   split(text: string, place: Place): Iterable<string>;
   readonly cuts: Cuts;
-  /** How the vocabulary writes a word. */
+  /** Spells a word as the vocabulary does. */
   spell(word: string): string;
-  /** What becomes of single characters in all, for `merges`. */
+  /** Spells single characters as all steps together do, for `merges`. */
   visible(text: string): string;
-  /** A character before which a word always begins, for `merges`. */
+  /** A character at which a word always begins, for `merges`. */
   readonly opens?: string;
 }
 
 interface Step extends Omit<PreTokenizer, 'cuts' | 'spell'> {
-  /** Only spells words in another way. */
+  /** Whether it only changes the spelling of words. */
   readonly spells?: boolean;
-  /** Words never end within letters, and always where letters end; nothing further away matters. */
+  /** Whether words never end between letters, and always end after the last letter, whatever is further away. */
   readonly letters: boolean;
-  /** Makes one word of all, apart from what `opens` says. */
+  /** Whether it makes one word of everything, except where `opens` begins a word. */
   readonly whole: boolean;
-  /** Ends no word at a letter's end, but does not keep others from doing so. */
+  /** Whether it need not end words after letters, but does not prevent other steps from doing so. */
   readonly harmless: boolean;
 }
 
@@ -112,7 +112,7 @@ function stepsOf(json: Json, where: string, compile: CompilePattern): Step[] {
   }
 }
 
-/** Words at the matches of a pattern, and what becomes of the matches themselves. */
+/** Splits at the matches of a pattern; `behavior` says what becomes of the matches themselves. */
 function splittingBy(pattern: RegExp, behavior: string, invert: boolean, letters = false, harmless = false, where = ''): Step {
   const behaviors = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'];
   if (!behaviors.includes(behavior)) throw refusal(`${where}.behavior is ${shown(behavior)}: it must be one of ${behaviors.join(', ')}`);
@@ -145,7 +145,7 @@ function* matched(text: string, pattern: RegExp, invert: boolean): Generator<{ p
   if (at < text.length) yield { piece: text.slice(at), match: invert };
 }
 
-/** A space in front, and bytes as the printable characters that stand for them. */
+/** Puts a space in front if `prefixed`, and spells bytes as the printable characters that stand for them. */
 function byteLevel(prefixed: boolean): { prefix: Step[]; bytes: Step } {
   const table = byteCharacters();
   const utf8 = new TextEncoder();
@@ -156,7 +156,7 @@ function byteLevel(prefixed: boolean): { prefix: Step[]; bytes: Step } {
   };
 }
 
-/** GPT-2's bytes as printable characters: those that are one stand for themselves, the others from U+0100 on. */
+/** GPT-2's characters for bytes: printable ones stand for themselves, and others are numbered from U+0100 on. */
 export function byteCharacters(): string[] {
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => {
@@ -165,7 +165,7 @@ export function byteCharacters(): string[] {
   });
 }
 
-/** Spaces as a visible character, one in front, and words that begin with it. */
+/** Spells spaces as a visible character, puts one in front, and begins words with it. */
 function metaspace(json: Json, where: string): Step {
   const mark = textOf(json, where, 'replacement', '▁');
   if ([...mark].length !== 1) throw refusal(`${where}.replacement is ${shown(mark)}: it must be one character`);

@@ -1,5 +1,5 @@
 /**
- * What a tokenizer.json says, checked before anything is built from it: every refusal names the place and the value.
+ * Reads and checks a tokenizer.json before anything is built from it. Every refusal names the place and the value.
  * @module
  */
 import { ConfigError } from '../../core/errors.ts';
@@ -8,37 +8,38 @@ import { shown } from '../config/config-fields.ts';
 /** An object of the file. */
 export type Json = Readonly<Record<string, unknown>>;
 
-/** A token that is found in text before anything else is done to it. */
+/** A token that is found in a text before any other processing. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
-  /** Stands for no text of its own. */
+  /** Whether it stands for no text. */
   readonly special: boolean;
-  /** Looked for in normalised text, and normalised for that itself. */
+  /** Whether its normalised content is searched in normalised text. */
   readonly normalized: boolean;
-  /** Not found within words. */
+  /** Whether it is not found within words. */
   readonly singleWord: boolean;
-  /** Swallows the white space before it. */
+  /** Whether it includes the white space before it. */
   readonly lstrip: boolean;
-  /** Swallows the white space behind it. */
+  /** Whether it includes the white space after it. */
   readonly rstrip: boolean;
 }
 
-/** Byte-pair encoding: tokens, and which two become one, the most urgent first. */
+/** The tables of byte-pair encoding. */
 export interface BpeTable {
   readonly vocabulary: ReadonlyMap<string, number>;
+  /** Pairs of tokens that merge, in the order of their ranks. */
   readonly merges: readonly (readonly [string, string])[];
-  /** Stands for characters that have no token. */
+  /** The token for characters that have no token of their own. */
   readonly unknown: string | undefined;
-  /** Several unknown characters in a row are one token. */
+  /** Whether several unknown characters in a row become one token. */
   readonly fuseUnknown: boolean;
-  /** Characters without a token become bytes, <0x00> to <0xFF>. */
+  /** Whether characters without a token become bytes, <0x00> to <0xFF>. */
   readonly byteFallback: boolean;
-  /** A word that is a token stays one, whatever the merges say. */
+  /** Whether a word that is a token becomes that token, whatever the merges say. */
   readonly ignoreMerges: boolean;
 }
 
-/** The parts of a tokenizer.json; steps that are absent are null. */
+/** The parts of a tokenizer.json. Absent steps are null. */
 export interface TokenizerFile {
   readonly bpe: BpeTable;
   readonly added: readonly AddedToken[];
@@ -48,16 +49,16 @@ export interface TokenizerFile {
   readonly decoder: Json | null;
 }
 
-/** Ids are unsigned numbers of 32 bits. */
+/** The largest id, as ids are unsigned 32-bit numbers. */
 const MAX_ID = 2 ** 32 - 1;
 
-/** A refusal of the file. */
+/** An error about the file. */
 export function refusal(message: string): ConfigError {
   return new ConfigError(`tokenizer.json: ${message}`);
 }
 
 /**
- * @throws {ConfigError} If it has not the shape of a tokenizer.json, or asks for what is not supported.
+ * @throws {ConfigError} If it does not have the form of a tokenizer.json, or needs something unsupported.
  */
 export function parseTokenizerFile(json: unknown): TokenizerFile {
   if (!isObject(json)) throw refusal('it is not an object: copy it again');
@@ -139,7 +140,7 @@ function parseAdded(list: unknown, vocabulary: ReadonlyMap<string, number>): Add
     const [other, known] = [tokens.get(id), vocabulary.get(content) ?? ids.get(content)];
     if (other !== undefined && other !== content) throw refusal(`${where} gives the id ${id} to ${shown(content)}, but it is that of ${shown(other)}: copy the file again`);
     if (known !== undefined && known !== id) throw refusal(`${where} gives ${shown(content)} the id ${id}, but it has ${known} already: copy the file again`);
-    if (ids.has(content)) continue; // the same once more
+    if (ids.has(content)) continue; // listed twice
     tokens.set(id, content);
     ids.set(content, id);
     const special = flag(each, where, 'special');
@@ -180,7 +181,7 @@ export function objects(json: Json, where: string, name: string): Json[] {
   throw refusal(`${where}.${name} ${value === undefined ? 'is missing' : `is ${shown(value)}`}: it must be a list of objects`);
 }
 
-/** Neither null nor a list. */
+/** Whether a value is an object, not null and not a list. */
 export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,6 @@
 /**
- * Vocabularies as published: tokenizer.json, and what tokenizer_config.json says of starts and ends. Patterns of words
- * are translated by `@huggingface/tokenizers`, which is loaded only when a file is there; all else is done here.
+ * Published vocabularies: tokenizer.json, and what tokenizer_config.json says about starts and ends. The patterns of
+ * words are translated by `@huggingface/tokenizers`, which is loaded only if there is a file; all else is done here.
  * @module
  */
 import { of, record } from '../../core/arguments.ts';
@@ -15,13 +15,13 @@ import { isObject, parseTokenizerFile, refusal, type TokenizerFile } from './hf-
 import type { EncodeOptions, TextStream, Tokenizer } from './tokenizer.ts';
 
 /**
- * A tokenizer of a parsed tokenizer.json. Special tokens are found in text, as Hugging Face's libraries do. Tokens that
- * the model has no row for are no fault of the file; a text that has one is refused.
+ * Makes the tokenizer of a parsed tokenizer.json. Special tokens are found in text, as in Hugging Face's libraries. The
+ * file may have added tokens for which the model has no row, but a text with such a token is refused.
  *
  * @param json The parsed file.
- * @param config The model's, for its vocabulary and the tokens that start and end a text.
+ * @param config The model's config, for its vocabulary and the tokens that begin and end a text.
  * @param tokenizerConfig The parsed tokenizer_config.json, if there is one.
- * @throws {ConfigError} If the file is none, does what is not supported, or is that of a larger vocabulary.
+ * @throws {ConfigError} If the file is invalid, needs something unsupported, or has a larger vocabulary than the model.
  */
 export async function createHfTokenizer(
   json: unknown, config: Pick<ModelConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>, tokenizerConfig?: unknown,
@@ -53,14 +53,14 @@ function checkRows(ids: readonly number[], rows: number, { added }: TokenizerFil
   }
 }
 
-/** Of the library, whose own declarations do not resolve: compiles the pattern of a step. */
+/** The part of the library that compiles the pattern of a step. The library's own declarations do not resolve. */
 interface Library {
   readonly SplitPreTokenizer: new (step: {
     type: 'Split'; pattern: { [kind: string]: string }; behavior: 'Isolated'; invert: boolean;
   }) => { readonly pattern: RegExp | null };
 }
 
-/** Patterns as of Rust's regular expressions become those of JavaScript. */
+/** Translates patterns in Rust's syntax of regular expressions into JavaScript's. */
 async function patternCompiler(): Promise<CompilePattern> {
   const { SplitPreTokenizer } = await import('@huggingface/tokenizers') as unknown as Library;
   return (step, where) => {
@@ -79,7 +79,7 @@ async function patternCompiler(): Promise<CompilePattern> {
   };
 }
 
-/** Made by createHfTokenizer. */
+/** A tokenizer made by createHfTokenizer(). */
 export class HfTokenizer implements Tokenizer {
   readonly vocabSize: number;
   readonly bos: number;
@@ -90,7 +90,7 @@ export class HfTokenizer implements Tokenizer {
   readonly #stripped: number;
   readonly #encoder: HfEncoder;
 
-  /** @param sizes.rows Tokens of the model. */
+  /** @param sizes.rows The number of tokens of the model. */
   constructor(
     { pieces, stripped }: Pieces, sizes: Around & { rows: number; bos: number; eos: number }, encoder: HfEncoder,
   ) {
@@ -114,18 +114,18 @@ export class HfTokenizer implements Tokenizer {
     return this.#encoder.stream();
   }
 
-  /** The whole text; with `specials`, special tokens as they are written. */
+  /** The whole text; with `specials`, including special tokens in their written form. */
   decode(tokens: Iterable<number>, { specials = false }: { specials?: boolean } = {}): string {
     const decoder = this.decoder({ specials });
     let text = '';
     for (const token of tokens) text += decoder.push(token);
     text += decoder.end();
-    let start = 0; // spaces that encoding put in front
+    let start = 0; // skips spaces that encoding puts in front
     while (start < this.#stripped && text[start] === ' ') start++;
     return text.slice(start);
   }
 
-  /** For a stream that goes on from other text: a space in front stays. */
+  /** A decoder for a stream that continues other text, so that a space in front is kept. */
   decoder({ specials = false }: { specials?: boolean } = {}): { push(token: number): string; end(): string } {
     let utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
     let loose: number[] = [];

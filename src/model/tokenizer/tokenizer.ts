@@ -1,63 +1,65 @@
 /**
- * Text to tokens and back. Models here read bytes; the interface leaves room for other vocabularies.
+ * The interface that turns text into tokens and back, and its implementation for models that read bytes.
  * @module
  */
 
 import { type Expected, expectIterable, numbers, of, record, wholeFrom } from '../../core/arguments.ts';
 import { expectWhole } from '../../core/shape.ts';
 
-/** How much of a text to encode, and who is told. */
+/** Options of encode(). */
 export interface EncodeOptions {
-  /** Stop at this many tokens (default: all): the first ones of what the whole text would give. */
+  /** Return only the first tokens of the text, up to this many. Default: all. */
   readonly maxTokens?: number;
-  /** Called now and then, and at the end, with the characters that are done and those in all. */
+  /** Called occasionally, and at the end, with the characters done and the characters in all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** `maxTokens` once it is checked, where none is given all. */
+/** Checks `maxTokens`; Infinity if it is not given. */
 export function mostTokens(maxTokens: number | undefined): number {
   if (maxTokens === undefined) return Infinity;
   expectWhole('maxTokens', maxTokens, 0);
   return maxTokens;
 }
 
-/** Encodes a text that comes in pieces: all that it returns together is what encode() makes of the whole text. */
+/** Encodes a text that comes in pieces. Joined together, its results are what encode() returns for the whole text. */
 export interface TextStream {
-  /** The tokens that no later text can change. */
+  /** Returns the tokens that no later text can change. */
   push(text: string): Int32Array;
-  /** The rest; the stream is then ready for another text. */
+  /** Returns the remaining tokens. The stream is then ready for another text. */
   end(): Int32Array;
 }
 
 /** What a model needs of a tokenizer. */
 export interface Tokenizer {
   readonly vocabSize: number;
-  /** The token that starts texts where one is needed, whether or not texts are fed with it (see `starts`). */
+  /**
+   * The token that begins a text if one is needed, whether or not texts are fed with it (see `starts`); -1 for none.
+   */
   readonly bos: number;
-  /** Tokens that stand before every text that is fed to the model; none where its tokenizer puts none. */
+  /** The tokens to feed before every text; empty if the tokenizer puts none there. */
   readonly starts: readonly number[];
-  /** Tokens that its tokenizer puts behind every whole text; none for most. A prompt, which goes on, has none. */
+  /** The tokens that the tokenizer puts after every whole text, mostly none. A prompt, which continues, gets none. */
   readonly ends: readonly number[];
-  /** Ends a document; generation stops at it. -1 where there is none, as for bos. */
+  /** The token that ends a document, and at which generation stops; -1 for none. */
   readonly eos: number;
-  /** Tokens of `text`, without starts and ends. */
+  /** The tokens of `text`, without starts and ends. */
   encode(text: string, options?: EncodeOptions): Int32Array;
-  /** The same for a text that comes in pieces. */
+  /** Encodes a text that comes in pieces. */
   encoder(): TextStream;
-  /** The whole text of `tokens`; specials give nothing. */
+  /** The whole text of `tokens`, to which special tokens contribute nothing. */
   decode(tokens: Iterable<number>): string;
   /**
-   * A decoder for a stream: each token gives the text that is complete by now, maybe ''. With `specials`, special
-   * tokens give what they are written as, where the tokenizer knows it.
+   * A decoder for a stream. Each token returns the text that it completes, perhaps ''. With `specials`, special tokens
+   * return their written form if the tokenizer knows it.
    */
   decoder(options?: { specials?: boolean }): { push(token: number): string; end(): string };
-  /** UTF-8 bytes that `token` stands for, 0 for specials: what bits per byte divides by. */
+  /** How many bytes of UTF-8 `token` stands for, 0 for specials. Bits per byte are computed from this. */
   byteLength(token: number): number;
 }
 
 /**
- * What is fed for a text that begins with `tokens`: the tokenizer's starts before them, but not a second time where
- * the text begins with them already.
+ * The tokens to feed for a text that begins with `tokens`: the tokenizer's starts before them, unless the text already
+ * begins with these.
  *
  * @example
  * ```ts
@@ -76,7 +78,7 @@ export function withStarts(tokenizer: Pick<Tokenizer, 'starts'>, tokens: ArrayLi
   return all;
 }
 
-/** The same tokenizer, but it puts nothing before texts. */
+/** The same tokenizer, except that it puts nothing before texts. */
 export function withoutStarts(tokenizer: Tokenizer): Tokenizer {
   if (tokenizer instanceof ByteTokenizer) return new ByteTokenizer({ bos: false });
   const { vocabSize, bos, ends, eos } = tokenizer;
@@ -90,18 +92,18 @@ export function withoutStarts(tokenizer: Tokenizer): Tokenizer {
   };
 }
 
-/** Whether a text brings along the tokens that its tokenizer would put before it. */
+/** Whether a text already begins with the tokens that the tokenizer would put before it. */
 export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: ArrayLike<number>): boolean {
   return starts.length > 0 && starts.every((token, n) => tokens[n] === token);
 }
 
-/** Refuses what is no tokenizer. */
+/** Refuses anything but a tokenizer. */
 export const expectTokenizer: Expected = (name, value) => {
   record({ vocabSize: wholeFrom(1), encode: of('function'), decode: of('function') })(name, value);
 };
 
 /**
- * UTF-8 bytes 0..255, then bos 256 and eos 257.
+ * A tokenizer whose tokens are the bytes 0..255 of UTF-8, bos 256 and eos 257.
  *
  * @example
  * ```ts
@@ -117,7 +119,7 @@ export class ByteTokenizer implements Tokenizer {
   readonly ends: readonly number[] = [];
   readonly eos: number = 257;
 
-  /** @param options.bos Whether bos stands before every text (default true). */
+  /** @param options.bos Whether to put bos before every text. Default: true. */
   constructor(options: { bos?: boolean } = {}) {
     record()('options', options);
     const { bos = true } = options;
@@ -129,14 +131,14 @@ export class ByteTokenizer implements Tokenizer {
     record()('options', options);
     const { maxTokens, onProgress } = options;
     const most = mostTokens(maxTokens);
-    const some = text.slice(0, most + 1); // a code unit is at least one byte, a whole character no less than its units
+    const some = text.slice(0, most + 1); // enough, as every code unit is at least one byte
     const bytes = new Int32Array(new TextEncoder().encode(some));
     onProgress?.(text.length, text.length);
     return bytes.length > most ? bytes.slice(0, most) : bytes;
   }
 
   encoder(): TextStream {
-    let half = ''; // the first code unit of a character that is not whole yet
+    let half = ''; // the first code unit of a character that is not yet complete
     return {
       push: (text) => {
         const all = half + text;
