@@ -6,7 +6,7 @@ import type { AdamWOptions } from '../src/core/training-engine.ts';
 import type { NDArray } from '../src/core/tensor.ts';
 import { dot } from './matmul.ts';
 
-/** Sum of squares over all tensors, [1]. */
+/** The sum of squares over all tensors, [1]. */
 export function sumOfSquares(tensors: readonly NDArray[]): NDArray<Float64Array> {
   let sum = 0;
   for (const { data } of tensors) sum += dot(data, 0, data, 0, data.length);

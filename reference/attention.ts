@@ -1,6 +1,6 @@
 /**
- * §3 and §4: masked attention and its gradients. Rows are walked in order with the list of the keys that
- * are still alive, exactly as the cache does while decoding, so the cost follows the visible pairs.
+ * §3 and §4: masked attention and its gradients. Rows are visited in order with a list of the keys that are still
+ * alive, exactly as the cache does in decoding, so that the cost is proportional to the visible pairs.
  * @module
  */
 import { exp, log } from '../src/core/elementary.ts';
@@ -25,13 +25,13 @@ interface BackwardInputs extends Inputs {
   readonly dOut: NDArray;
 }
 
-/** How dM weighs pairs, and the age beyond which they do not count. */
+/** How dM weighs pairs, and the age beyond which pairs do not count. */
 interface Weighing {
   readonly rule: MaskGradientRule;
   readonly bound?: number;
 }
 
-/** The types that `last` came from, and how. */
+/** The types from which `last` was computed, and the options of that. */
 interface TypedBy extends Weighing, LifetimeOptions {
   readonly types: NDArray<Int32Array>;
 }
@@ -115,7 +115,7 @@ export function attentionBackward(
   };
 }
 
-/** (dg, dl, dw) of §5 from the rows of dM, never holding more than one row. */
+/** (dg, dl, dw) of §5, computed from the rows of dM one at a time. */
 function typeGradient(options: BackwardInputs, { types, ...how }: TypedBy, sizes: AttentionSizes): NDArray {
   const { B, G, N } = sizes;
   const chunks = types.shape[2];
@@ -129,7 +129,7 @@ function typeGradient(options: BackwardInputs, { types, ...how }: TypedBy, sizes
   return { data: dTypes, shape: [B, G, chunks, 3] };
 }
 
-/** dM of §4 [B,G,N,N], summed over the query heads of each group; 0 above the diagonal. */
+/** dM [B,G,N,N] of §4, summed over the query heads of each group. It is 0 above the diagonal. */
 export function maskGradient(options: BackwardInputs, how: Weighing, sizes: AttentionSizes): NDArray {
   const { B, G, N } = sizes;
   const dM = zerosLike(options.q.data, B * G * N * N);
@@ -140,8 +140,8 @@ export function maskGradient(options: BackwardInputs, how: Weighing, sizes: Atte
 }
 
 /**
- * Calls `visit` with each row of dM of one KV head; the row is overwritten by the next. All pairs count,
- * so S and P' are plain matrix products, a block of queries at a time.
+ * Calls `visit` with each row of dM of one KV head. Since hidden pairs count too, S and P' are plain matrix products,
+ * computed for a block of queries at a time.
  */
 function forEachMaskGradientRow(
   { q, k, v, lse, out, dOut, scale }: BackwardInputs,
@@ -176,10 +176,10 @@ function forEachMaskGradientRow(
   }
 }
 
-/** Queries whose rows of dM are in memory at once. */
+/** How many rows of dM are in memory at once. */
 const QUERY_BLOCK = 32;
 
-/** log sum over `length` keys of exp(scale * S), whether visible or not. */
+/** The log of the sum of exp(scale * S) over `length` keys, visible or not. */
 function logSumExp(S: FloatArray, start: number, length: number, scale: number): number {
   let max = -Infinity;
   for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]);
@@ -188,7 +188,7 @@ function logSumExp(S: FloatArray, start: number, length: number, scale: number):
   return max + log(sum);
 }
 
-/** The keys that query i can see, kept up to date while i grows: the cache in miniature (§8). */
+/** The keys that query i can see, updated as i grows, as in a small version of the cache (§8). */
 class LiveKeys {
   readonly keys: Int32Array;
   #count = 0;
@@ -201,7 +201,7 @@ class LiveKeys {
     this.#start = start;
   }
 
-  /** Appends key i, drops what died before query i, and returns how many of `keys` are visible. */
+  /** Appends key i, drops keys that query i no longer sees, and returns how many of `keys` are visible. */
   advance(i: number): number {
     this.keys[this.#count++] = i;
     let kept = 0;
@@ -214,7 +214,7 @@ class LiveKeys {
   }
 }
 
-/** Row of q, out and lse that belongs to query i of the h-th query head served by KV head `head`. */
+/** The row of q, out and lse for query i of the h-th query head that reads KV head `head`. */
 function queryRow({ H, G, N }: AttentionSizes, head: number, h: number, i: number): number {
   const b = Math.floor(head / G);
   const g = head % G;

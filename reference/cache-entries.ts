@@ -1,11 +1,11 @@
 /**
- * Storage of one KV head of a cache: entries (key, value, position, last, type) in blocks of fixed size.
+ * The storage of one KV head of a cache: entries (key, value, position, last, type) in blocks of fixed size.
  * @module
  */
 import { FOREVER, TokenType } from '../src/core/lifetime.ts';
 import { type FloatArray, zeros, zerosLike } from '../src/core/tensor.ts';
 
-/** Room for a fixed number of entries, of which the first `used` are held. */
+/** Room for a fixed number of entries, of which the first `used` are occupied. */
 export interface Block {
   used: number;
   readonly k: FloatArray;
@@ -15,9 +15,9 @@ export interface Block {
   readonly type: Uint8Array;
 }
 
-/** Entries in the order of their positions; a block that empties is dropped. */
+/** Entries in the order of their positions. Blocks that become empty are freed. */
 export class HeadEntries {
-  /** Entries held. */
+  /** The number of entries held. */
   count = 0;
   readonly #blocks: Block[] = [];
   readonly #headDim: number;
@@ -30,17 +30,17 @@ export class HeadEntries {
     this.#like = zerosLike(like, 0);
   }
 
-  /** Key, value, position, last (4 bytes each) and type (1 byte). */
+  /** The bytes of an entry: key, value, position and last (4 bytes each), and type (1 byte). */
   static bytesPerEntry(headDim: number, bytesPerNumber: number): number {
     return 2 * headDim * bytesPerNumber + 4 + 4 + 1;
   }
 
-  /** The blocks allocated; all but the newest are full. */
+  /** The allocated blocks, all of which are full except the newest. */
   get blocks(): readonly Block[] {
     return this.#blocks;
   }
 
-  /** Appends the key and value at `start` of k and v, GLOBAL unless told, or until setLifetime says otherwise. */
+  /** Appends the key and value at `start` of k and v. Type and lifetime may be set later by setLifetime(). */
   push(
     k: FloatArray, v: FloatArray, start: number, position: number,
     type: TokenType = TokenType.GLOBAL, last: number = FOREVER,
@@ -57,7 +57,7 @@ export class HeadEntries {
     this.count++;
   }
 
-  /** Gives the newest entries, those from position `from` on, their type and lifetime. */
+  /** Sets the type and lifetime of the entries from position `from` on. */
   setLifetime(from: number, type: number, last: number): void {
     for (let n = this.count - 1; n >= 0; n--) {
       const { block, slot } = this.#at(n);
@@ -67,7 +67,7 @@ export class HeadEntries {
     }
   }
 
-  /** A GLOBAL token ended at `last`: every LOCAL entry still open lives until then. */
+  /** Ends the lifetime of every open LOCAL entry at `last`, where a GLOBAL chunk has ended. */
   closeLocals(last: number): void {
     for (const block of this.#blocks) {
       for (let slot = 0; slot < block.used; slot++) {
@@ -76,10 +76,10 @@ export class HeadEntries {
     }
   }
 
-  /** Keeps the entries whose `last` and position pass, in order, and frees the blocks behind them. */
+  /** Keeps the entries for which `keep` is true, in their order, and frees blocks that become empty. */
   keepIf(keep: (last: number, position: number) => boolean): void {
-    let target = 0; // entries move down to blocks[target]
-    let kept = 0; // of which `kept` slots are taken
+    let target = 0; // the block that entries are moved to
+    let kept = 0; // how many of its slots are occupied
     for (const block of this.#blocks) {
       const { used, last, position } = block;
       for (let slot = 0; slot < used; slot++) {
@@ -108,7 +108,7 @@ export class HeadEntries {
     to.type[toSlot] = from.type[fromSlot];
   }
 
-  /** Positions held, ascending. */
+  /** The positions held, in ascending order. */
   positions(): Int32Array {
     return Int32Array.from(this.#blocks.flatMap(({ used, position }) => [...position.subarray(0, used)]));
   }

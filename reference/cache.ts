@@ -1,6 +1,6 @@
 /**
- * §8: the evicting cache. Every KV head keeps its own number of entries in blocks of its own; what dies is
- * freed, survivors keep their positions.
+ * §8: the evicting cache. Every KV head holds its own number of entries, in blocks of its own. Dead entries are freed,
+ * and survivors keep their positions.
  * @module
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/core/engine.ts';
@@ -28,7 +28,7 @@ export class EvictingCache {
   #visiblePairs: Float64Array;
   #bytesPerNumber: number;
 
-  /** @param bytesPerNumber What is counted for a number until the first ones come: those of float64. */
+  /** @param bytesPerNumber The bytes to count per number until the first numbers arrive. Default: those of float64. */
   constructor(options: CacheOptions, bytesPerNumber = 8) {
     this.#bytesPerNumber = bytesPerNumber;
     this.options = options;
@@ -39,7 +39,7 @@ export class EvictingCache {
     this.clear();
   }
 
-  /** Append, attend, evict: out [B,H,T,d]; rows beyond counts[b] are 0. */
+  /** Append, attend, evict: returns out [B,H,T,d], whose rows beyond counts[b] are 0. */
   step(
     { q, k, v, types, scale }: { q: NDArray; k: NDArray; v: NDArray; types: NDArray<Int32Array>; scale: number },
     sizes: AppendSizes & { H: number },
@@ -51,8 +51,8 @@ export class EvictingCache {
   }
 
   /**
-   * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk touched: row r is chunk
-   * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
+   * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk that the step touches: row r is chunk
+   * floor(seen_b / C) + r. The type of a chunk that is not yet full is ignored.
    */
   append(k: NDArray, v: NDArray, types: NDArray<Int32Array>, { T, rows, counts }: AppendSizes): void {
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
@@ -78,7 +78,7 @@ export class EvictingCache {
     }
   }
 
-  /** Gives the entries of full chunk c their lifetimes; a GLOBAL chunk closes every open LOCAL entry. */
+  /** Sets the lifetimes of the entries of chunk c, which is full. A GLOBAL chunk closes every open LOCAL entry. */
   #settle(entries: HeadEntries, c: number, type: number): void {
     const { chunk, window } = this.options;
     const end = chunkEnd(c, chunk);
@@ -86,7 +86,7 @@ export class EvictingCache {
     entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER);
   }
 
-  /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. */
+  /** Step 2: attention of the newest queries q [B,H,T,d] over all entries, both cached and new. */
   attend(q: NDArray, scale: number, { H, T }: { H: number; T: number }): NDArray {
     const { batch, kvHeads: G, headDim: d } = this.options;
     const out = zerosLike(q.data, q.data.length);
@@ -107,7 +107,7 @@ export class EvictingCache {
     return { data: out, shape: q.shape };
   }
 
-  /** Step 3: frees every entry that the next query cannot see, and the blocks this empties. */
+  /** Step 3: frees every entry that the next query cannot see, and blocks that become empty. */
   evict(): void {
     this.#heads.forEach((entries, head) => {
       const next = this.#seen[Math.floor(head / this.options.kvHeads)];
@@ -115,7 +115,7 @@ export class EvictingCache {
     });
   }
 
-  /** Forgets everything and frees all blocks. */
+  /** Removes all entries and frees all blocks. */
   clear(): void {
     this.#heads = [];
     this.#counts = [];
@@ -124,7 +124,7 @@ export class EvictingCache {
     this.#visiblePairs.fill(0);
   }
 
-  /** A cache of its own that goes on as this one does, to the bit. */
+  /** An independent copy, which continues to the same bits. */
   fork(): EvictingCache {
     const copy = new EvictingCache(this.options, this.#bytesPerNumber);
     copy.restore(this.snapshot());
@@ -132,7 +132,7 @@ export class EvictingCache {
     return copy;
   }
 
-  /** What is held, as plain arrays; see CacheSnapshot. */
+  /** The contents as plain arrays; see CacheSnapshot. */
   snapshot(): CacheSnapshot {
     const { headDim: d, bound } = this.options;
     const { seen, live, peakLive, visiblePairs } = this.stats();
@@ -153,7 +153,7 @@ export class EvictingCache {
     return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };
   }
 
-  /** Holds what the snapshot holds, and nothing else. */
+  /** Replaces the contents by those of the snapshot. */
   restore(snapshot: CacheSnapshot): void {
     const { headDim: d, blockSize } = this.options;
     const { keys, values, positions, last, open, live } = snapshot;
@@ -165,23 +165,24 @@ export class EvictingCache {
     let at = 0;
     live.forEach((count, head) => {
       const entries = (this.#heads[head] = new HeadEntries(d, blockSize, keys));
-      // Other engines may hold them in another order.
+      // Other engines may store entries in another order.
       const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x] - positions[y]);
       for (const n of ascending) {
         const local = open[n] === 1;
-        const type = local ? TokenType.LOCAL : TokenType.GLOBAL; // what is closed has its lifetime, whatever its type
+        // A closed entry has its lifetime, so its type no longer matters.
+        const type = local ? TokenType.LOCAL : TokenType.GLOBAL;
         entries.push(keys, values, n * d, positions[n], type, local ? FOREVER : last[n]);
       }
       at += count;
     });
   }
 
-  /** Positions that head b G + g holds, ascending. */
+  /** The positions that head b G + g holds, in ascending order. */
   positions(head: number): Int32Array {
     return this.#heads[head]?.positions() ?? new Int32Array(0);
   }
 
-  /** Live entries, bytes and counts of every head. */
+  /** The live entries, bytes and counts of every head. */
   stats(): CacheStats {
     const { batch, kvHeads, headDim, blockSize } = this.options;
     const entryBytes = HeadEntries.bytesPerEntry(headDim, this.#bytesPerNumber);
@@ -195,12 +196,12 @@ export class EvictingCache {
   }
 }
 
-/** One row of §3 over the entries that query i can see; returns how many those are. */
+/** Computes one row of §3 over the entries that query i can see, and returns how many those are. */
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
   bound?: number,
 ): number {
-  const scores = new Float64Array(entries.count); // of the visible entries, in their order
+  const scores = new Float64Array(entries.count); // of the visible entries, in order
   const sees = (position: number, last: number) => isVisible(i, position, boundedEnd(last, position, bound));
   let visible = 0;
   let max = -Infinity;

@@ -1,24 +1,24 @@
 /**
- * §2, C > 1: the hidden states of a chunk become one before they are scored.
+ * §2, C > 1: pools the hidden states of each chunk into one before it is scored.
  * @module
  */
 import type { ChunkPoolSnapshot, Pooling } from '../src/core/engine.ts';
 import type { AppendSizes, PoolSizes } from '../src/core/sizes.ts';
 import { type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 
-/** x [B,N,D] -> [B,ceil(N/C),D]: mean or max over each chunk, the last one possibly short. */
+/** x [B,N,D] -> [B,ceil(N/C),D]: the mean or maximum over each chunk, of which the last may be shorter. */
 export function poolChunks(
   x: NDArray, pooling: Pooling, { B, N, D, C, chunks }: PoolSizes & { N: number; chunks: number },
 ): NDArray {
   return new RunningPool(pooling, { B, D, C }).push(x, { T: N, rows: chunks, counts: new Array<number>(B).fill(N) });
 }
 
-/** The same, while tokens arrive in steps of any size; see ChunkPool in the engine contract. */
+/** Does the same while tokens arrive in steps of any size; see ChunkPool in the engine contract. */
 export class RunningPool {
   readonly #pooling: Pooling;
   readonly #sizes: PoolSizes;
   readonly #seen: Int32Array;
-  /** Sum or maximum of the unfinished chunk, [B,D]. */
+  /** The sum or maximum over the unfinished chunk, [B,D]. */
   readonly #state: Float64Array;
 
   constructor(pooling: Pooling, sizes: PoolSizes) {
@@ -44,25 +44,25 @@ export class RunningPool {
     return { data: out, shape: [B, rows, D] };
   }
 
-  /** A pool of its own that goes on as this one does. */
+  /** An independent copy. */
   fork(): RunningPool {
     const copy = new RunningPool(this.#pooling, this.#sizes);
     copy.restore(this.snapshot());
     return copy;
   }
 
-  /** The tokens seen, and the state in float64, whatever the precision of the tokens. */
+  /** The number of tokens seen, and the state, in float64 whatever the precision of the tokens. */
   snapshot(): ChunkPoolSnapshot {
     return { seen: this.#seen.slice(), state: this.#state.slice() };
   }
 
-  /** Remembers what the snapshot does, and nothing else. */
+  /** Replaces the contents by those of the snapshot. */
   restore(snapshot: ChunkPoolSnapshot): void {
     this.#seen.set(snapshot.seen);
     this.#state.set(snapshot.state);
   }
 
-  /** Folds the token that is number `n` of its chunk into the state, and writes the pooled row. */
+  /** Adds token `n` of its chunk to the state, and writes the pooled row. */
   #take(token: NDArray['data'], b: number, n: number, row: NDArray['data']): void {
     const state = this.#state.subarray(b * this.#sizes.D, (b + 1) * this.#sizes.D);
     for (let column = 0; column < state.length; column++) {

@@ -1,5 +1,5 @@
 /**
- * Cross-entropy of the next token, in nats.
+ * The cross-entropy of the next token, in nats.
  * @module
  */
 import { exp, log } from '../src/core/elementary.ts';

@@ -14,12 +14,12 @@ export function embedding(weight: NDArray, ids: NDArray<Int32Array>, { D }: { D:
   return { data: out, shape: [...ids.shape, D] };
 }
 
-/** y_n = row rows_n of x, seen as a list of rows: x [...,D], rows [...] -> [...,D]. */
+/** y_n = row rows_n of x, where x [...,D] is read as a list of rows; rows [...] -> [...,D]. */
 export function pickRows(x: NDArray, rows: NDArray<Int32Array>, sizes: { D: number }): NDArray {
   return embedding(x, rows, sizes);
 }
 
-/** dWeight[v] = sum of dy_n over the n with ids_n = v: dOut [...,D] -> [V,D]. */
+/** dWeight[v] = sum of dy_n over all n with ids_n = v: dOut [...,D] -> [V,D]. */
 export function embeddingBackward(
   dOut: NDArray, ids: NDArray<Int32Array>, { V, D }: { V: number; D: number },
 ): NDArray {

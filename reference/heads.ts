@@ -1,5 +1,5 @@
 /**
- * Between [B,N,heads*d], as linear layers see tokens, and [B,heads,N,d], as attention does.
+ * Converts between [B,N,heads*d], the layout of linear layers, and [B,heads,N,d], the layout of attention.
  * @module
  */
 import type { HeadSizes } from '../src/core/sizes.ts';

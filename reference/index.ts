@@ -1,6 +1,6 @@
 /**
- * The reference engine: kernels over the plain functions of this folder.
- * float64 is the ruler; float32 stores every result rounded, which is what a float32 engine is held to.
+ * The reference engine: kernels made of the plain functions of this folder. In float64 it is the standard for all
+ * engines; in float32 it rounds every result, which is the accuracy that a float32 engine must reach.
  * @module
  */
 import type { CacheOptions } from '../src/core/cache.ts';
@@ -39,19 +39,19 @@ export function referenceEngine(precision: 'float64' | 'float32' = 'float64'): T
 function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
   const Floats = precision === 'float64' ? Float64Array : Float32Array;
   const inPrecision = (x: FloatArray): FloatArray => (x instanceof Floats ? x : new Floats(x));
-  const breath = new Breath();
+  const pause = new Pause();
 
-  /** Real numbers as they are held: weights on a float64 engine as narrow as they came. */
+  /** Floats as they are stored: on a float64 engine, weights stay as narrow as they came. */
   const held = (x: HostArray): NDArray => x as NDArray;
-  /** Real numbers in the engine's precision, from now on. */
+  /** Floats in the engine's precision, to which the stored ones are widened for good. */
   const real = (x: HostArray): NDArray => {
     if (x.data.constructor !== Floats) x.data = new Floats(x.data);
     return x as NDArray;
   };
   const whole = (x: HostArray): NDArray<Int32Array> => x as NDArray<Int32Array>;
-  /** Results leave in the engine's precision; what is already in it is not copied. */
+  /** A result in the engine's precision, copied only if it is in another. */
   const result = ({ data, shape }: NDArray): HostArray => ({ data: inPrecision(data), shape });
-  /** Every one of several. */
+  /** Several results. */
   const results = <K extends string>(all: Record<K, NDArray>): Record<K, HostArray> =>
     Object.fromEntries(Object.entries<NDArray>(all).map(([name, x]) => [name, result(x)])) as Record<K, HostArray>;
 
@@ -82,9 +82,9 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
 
     // ---- data -----------------------------------------------------------------------------------
     /**
-     * float32 numbers stay float32 on a float64 engine until something other than a product with weights reads them.
-     * Those on shared memory are not even copied, so that weights are there once for any number of threads: what is
-     * held in float32 is never written to, since accumulate() and adamW() widen it first.
+     * On a float64 engine, float32 numbers stay float32 until something other than a product with weights reads them.
+     * Those on shared memory are not even copied, so that weights exist only once however many threads there are. That
+     * is safe because accumulate() and adamW() widen float32 arrays before they write to them.
      */
     tensor(data, shape) {
       if (!(data instanceof Float32Array)) return { data: new Floats(data), shape };
@@ -92,8 +92,8 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     },
     integers: (data, shape) => ({ data, shape }),
     zeros: (shape) => ({ data: new Floats(sizeOf(shape)), shape }),
-    read: (x) => breath.after(new Floats(x.data)),
-    readIntegers: (x) => breath.after(whole(x).data.slice()),
+    read: (x) => pause.after(new Floats(x.data)),
+    readIntegers: (x) => pause.after(whole(x).data.slice()),
     known: (x) => whole(x).data,
     free: () => undefined,
     dispose: () => undefined,
@@ -162,8 +162,8 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
   };
 }
 
-/** Goes back to the event loop now and then, so that signals, timers and streams have their turn. */
-class Breath {
+/** Returns to the event loop from time to time, so that signals, timers and streams get their turn. */
+class Pause {
   #last: number = performance.now();
 
   async after<T>(value: T): Promise<T> {
@@ -175,7 +175,7 @@ class Breath {
   }
 }
 
-/** Not every page of a browser has shared memory. */
+/** Whether an array is on shared memory, which some pages of browsers do not have. */
 function isShared({ buffer }: Float32Array): boolean {
   return typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
 }

@@ -8,13 +8,13 @@ import {
 import type { TypeSizes } from '../src/core/sizes.ts';
 import { type NDArray, zeros } from '../src/core/tensor.ts';
 
-/** last(j) [B,G,N] from types [B,G,Nc], a last chunk that is not full being GLOBAL (§2). */
+/** last(j) [B,G,N] from types [B,G,Nc]. A last chunk that is not full counts as GLOBAL (§2). */
 export function lifetime(
   types: NDArray<Int32Array>, { window, chunk, bound }: LifetimeOptions, { B, G, N, chunks }: TypeSizes & { N: number },
 ): NDArray<Int32Array> {
   const last = zeros(Int32Array, B * G * N);
   for (let head = 0; head < B * G; head++) {
-    // Backwards, so that the first GLOBAL chunk after the current one is always known.
+    // From the last chunk to the first, so that the first GLOBAL chunk after the current one is always known.
     let closing = FOREVER;
     for (let c = chunks - 1; c >= 0; c--) {
       const full = chunkEnd(c, chunk) < N;
@@ -29,7 +29,7 @@ export function lifetime(
   return { data: last, shape: [B, G, N] };
 }
 
-/** Per token of one head, the type of its chunk; GLOBAL while the chunk is unfinished. */
+/** For each token of one head, the type of its chunk, or GLOBAL if the chunk is unfinished. */
 export function tokenTypesOfHead(
   types: Int32Array, start: number, chunk: number, length: number,
 ): Int32Array {

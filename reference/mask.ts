@@ -1,5 +1,5 @@
 /**
- * The mask of §2, its relaxation to real-valued types, and the gradient that flows through it (§5).
+ * The mask of §2, its relaxation to real-valued types, and the gradient through the relaxation (§5).
  * @module
  */
 import {
@@ -24,8 +24,7 @@ export function attentionMask(
 }
 
 /**
- * The mask of §5 for types (g, l, w) [B,G,Nc,3] read as real numbers, for j <= i, with c = floor(j / C) and
- * r = floor(i / C):
+ * The mask of §5 for real-valued types (g, l, w) [B,G,Nc,3], for j <= i, with c = floor(j / C) and r = floor(i / C):
  * M[i,j] = g_c + l_c * prod_{c < n < r} (1 - g_n) + w_c * [i <= end(c) + W].
  */
 export function relaxedMask(
@@ -48,7 +47,7 @@ export function relaxedMask(
   return { data: mask, shape: [B, G, N, N] };
 }
 
-/** What the derivatives of §5 need to know of one head's types. */
+/** What the derivatives of §5 need to know about the types of one head. */
 export interface TypeGradientPlan {
   /** e(c): the last token of the first GLOBAL chunk after c, or N-1. */
   readonly closing: Int32Array;
@@ -59,7 +58,7 @@ export interface TypeGradientPlan {
   readonly window: number;
 }
 
-/** Reads the types of one head (Nc of them, from `start`) for N tokens. */
+/** Prepares the derivatives of §5 for one head of N tokens, whose Nc types begin at `start`. */
 export function planTypeGradient(
   types: Int32Array, start: number, N: number, options: { window: number; chunk: number },
 ): TypeGradientPlan {
@@ -89,7 +88,7 @@ export function planTypeGradient(
  *             - sum over LOCAL chunks k < c with no GLOBAL strictly between k and c, if c lies strictly
  *               between k and i's chunk and i <= e(c)
  *
- * @param dTypes Receives (dg, dl, dw) of chunk c at start + 3c.
+ * @param dTypes Holds (dg, dl, dw) of chunk c at start + 3c.
  */
 export function addTypeGradientRow(
   plan: TypeGradientPlan, row: FloatArray, i: number, dTypes: FloatArray, start: number,
@@ -98,7 +97,7 @@ export function addTypeGradientRow(
   const r = chunkOf(i, chunk);
   const p = previousGlobal[r]; // only GLOBAL chunk p and the chunks after it can still close something at i
   const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
-  let openLocal = 0; // sum of dM[i,k] over LOCAL k since the GLOBAL before c
+  let openLocal = 0; // sum of dM[i,k] over LOCAL k since the last GLOBAL before c
   for (let c = 0; c <= r; c++) {
     let sum = 0;
     for (let j = c * chunk, end = Math.min((c + 1) * chunk, i + 1); j < end; j++) sum += row[j];

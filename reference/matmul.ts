@@ -1,5 +1,5 @@
 /**
- * The one helper that is written for speed: dot products, and the matrix product in 4 x 4 register tiles.
+ * Dot products, and the matrix product in 4 x 4 register tiles: the only part of the reference written for speed.
  * @module
  */
 import { type FloatArray, zerosLike } from '../src/core/tensor.ts';
@@ -32,10 +32,9 @@ export function transpose<T extends FloatArray>(x: T, rows: number, columns: num
 }
 
 /**
- * C = A Bᵀ: A [M,K], B [N,K] -> [M,N]. Both operands are read along their rows, sixteen sums at a time,
- * in panels of B that stay in the first-level cache. Each sum runs over K in order, so the result does
- * not depend on M, N or the tiling. A panel of a B that is held in another precision is copied into A's first:
- * the loops see one kind of array, and only a panel is there twice.
+ * C = A Bᵀ: A [M,K], B [N,K] -> [M,N]. Both operands are read along their rows, sixteen sums at a time, in panels of B
+ * that fit the first-level cache. Each sum runs over K in order, so the result does not depend on M, N or the tiling.
+ * If B has another precision than A, it is converted panel by panel, so that the loops see only one kind of array.
  */
 export function matmulNT<T extends FloatArray>(A: T, B: FloatArray, M: number, N: number, K: number): T {
   const C = zerosLike(A, M * N);
@@ -53,7 +52,7 @@ export function matmulNT<T extends FloatArray>(A: T, B: FloatArray, M: number, N
   return C;
 }
 
-/** Row r of C, columns n0..n1-1: four sums at a time, so that none waits for another. */
+/** Row r of C, columns n0..n1-1, with four independent sums at a time. */
 function tileRow(
   A: FloatArray, B: FloatArray, C: FloatArray, r: number, n0: number, n1: number, N: number, K: number, first: number,
 ): void {
@@ -81,7 +80,7 @@ function dotInOrder(a: FloatArray, aStart: number, b: FloatArray, bStart: number
   return sum;
 }
 
-/** Rows m..m+3 of C, columns n0..n1-1; row `first` of B belongs to column n0. */
+/** Rows m..m+3 of C, columns n0..n1-1. Row `first` of B belongs to column n0. */
 function tileRows(
   A: FloatArray, B: FloatArray, C: FloatArray, m: number, n0: number, n1: number, N: number, K: number, first: number,
 ): void {

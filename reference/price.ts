@@ -8,8 +8,8 @@ import type { NDArray } from '../src/core/tensor.ts';
 import { planTypeGradient } from './mask.ts';
 
 /**
- * The mean over a head's tokens of kept_j = (min(last(j), N-1) - j) / N * 2 (§7), [B,G]: 1 - 1/N when all are GLOBAL,
- * 0 when no token outlives its own query.
+ * The mean over a head's tokens of kept_j = (min(last(j), N-1) - j) / N * 2 (§7), [B,G]. It is 1 - 1/N if all are
+ * GLOBAL, and 0 if no token outlives its own query.
  */
 export function keptShare(
   last: NDArray<Int32Array>, { B, G, N }: { B: number; G: number; N: number },
@@ -24,8 +24,8 @@ export function keptShare(
 }
 
 /**
- * Adds the price's cotangent to (dg, dl, dw) (§7). With weight K, token j adds
- * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound; a chunk is the sum of its tokens.
+ * Adds the cotangent of the price to (dg, dl, dw) (§7). With weight K, token j adds
+ * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound. A chunk adds the sum over its tokens.
  */
 export function addMemoryPrice(
   dTypes: NDArray, types: NDArray<Int32Array>, options: LifetimeOptions & { weight: number },

@@ -7,7 +7,7 @@ import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
 /**
  * With x = (a, b) halves: (a cos - b sin, b cos + a sin). x [B,heads,N,d], cos and sin [B,N,d/2].
- * `inverse` rotates back; as a rotation is orthogonal, that is also the backward.
+ * `inverse` rotates back, which is also the backward, since rotations are orthogonal.
  */
 export function rope(
   x: NDArray, cos: NDArray, sin: NDArray, inverse: boolean, { B, heads, N, d }: HeadSizes,

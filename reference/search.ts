@@ -54,7 +54,7 @@ export function tokenTypesBackward(
   return { data: dScores, shape: y.shape };
 }
 
-/** forceGlobal is [B,Nc] and t indexes [B,G,Nc]. */
+/** Whether forceGlobal [B,Nc] forces type t of [B,G,Nc]. */
 function isForced(forceGlobal: NDArray<Int32Array> | undefined, t: number, G: number, chunks: number): boolean {
   if (!forceGlobal) return false;
   const b = Math.floor(t / (G * chunks));
@@ -65,7 +65,7 @@ function isForced(forceGlobal: NDArray<Int32Array> | undefined, t: number, G: nu
 function checkScores(scores: ArrayLike<number>): void {
   for (let n = 0; n < scores.length; n++) {
     if (Number.isNaN(scores[n])) {
-      throw new ValueError(`score ${n} is NaN: token types need numbers; look for an overflow in the layer before`);
+      throw new ValueError(`score ${n} is NaN, so no type can be chosen: look for an overflow in the layer before`);
     }
   }
 }

@@ -5,7 +5,7 @@
 import { exp } from '../src/core/elementary.ts';
 import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 
-/** y = gate sigmoid(gate) up, same shapes. */
+/** y = gate sigmoid(gate) up, all of the same shape. */
 export function swiglu(gate: NDArray, up: NDArray): NDArray {
   const out = zerosLike(gate.data, gate.data.length);
   for (let n = 0; n < out.length; n++) out[n] = gate.data[n] * sigmoid(gate.data[n]) * up.data[n];

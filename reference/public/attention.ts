@@ -1,5 +1,5 @@
 /**
- * Attention for callers with arrays: arguments are checked, then the reference computes (§3, §4).
+ * Attention for callers with arrays (§3, §4): checks the arguments, then lets the reference compute.
  * @module
  */
 import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../../src/core/arguments.ts';
@@ -10,7 +10,7 @@ import type { NDArray } from '../../src/core/tensor.ts';
 import type { MaskGradientRule } from '../../src/core/training-engine.ts';
 import * as reference from '../attention.ts';
 
-/** Inputs shared by the forward and the backward. */
+/** The inputs that forward and backward share. */
 export interface AttentionArguments {
   q: NDArray;
   k: NDArray;
@@ -19,7 +19,7 @@ export interface AttentionArguments {
   scale?: number;
 }
 
-/** Keys and values may hold anything where no query sees them. */
+/** Keys and values that no query sees may hold anything. */
 const inputs = (): Record<string, Expected> =>
   ({ q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) });
 const FORWARD: Expected = (name, value) => record(inputs())(name, value);
@@ -29,15 +29,15 @@ const FORWARD: Expected = (name, value) => record(inputs())(name, value);
  *
  *     S[i,j] = scale * q_i . k_j     lse_i = log sum_j exp(S[i,j])     o_i = sum_j exp(S[i,j] - lse_i) v_j
  *
- * Hidden keys and values are never read, so NaN or Infinity there change nothing.
+ * Hidden keys and values are never read, so NaN or infinity there has no effect.
  *
  * @param options.q Queries after rotary embedding, [B,H,N,d].
  * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
  * @param options.v Values, [B,G,N,d].
  * @param options.last Lifetimes, [B,G,N].
- * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
- * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision.
- * @throws {ShapeError} If shapes disagree, with each other or with the data, or H is not a multiple of G.
+ * @param options.scale Multiplies q . k. Default: 1 / sqrt(d).
+ * @returns out [B,H,N,d] and lse [B,H,N] (nats), in the precision of q.
+ * @throws {ShapeError} If shapes contradict each other or the data, or H is not a multiple of G.
  * @throws {ValueError} If an array is of the wrong kind, or q or the scale is not finite.
  * @example
  * ```ts
@@ -60,7 +60,7 @@ const BACKWARD: Expected = (name, value) => record({
   window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
 })(name, value);
 
-/** What the backward needs besides the forward's inputs. */
+/** What the backward needs in addition to the inputs of the forward. */
 export interface AttentionBackwardArguments extends AttentionArguments {
   out: NDArray;
   lse: NDArray;
@@ -79,17 +79,17 @@ export interface AttentionBackwardArguments extends AttentionArguments {
  *     dq_i = scale * sum_j dS[i,j] k_j    dk_j = scale * sum_i dS[i,j] q_i    dv_j = sum_i A[i,j] do_i
  *     dM[i,j] = exp(S[i,j] - n_i) * (P'[i,j] - D_i) for all j <= i, visible or not
  *
- * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). Under a `bound` pairs with
- * i > j + bound do not count: no type makes them visible. Type gradients are
- * computed only when `types` is given; they read hidden keys and values, which must then be finite.
+ * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). With a `bound`, pairs with
+ * i > j + bound do not count, as no type makes them visible. Gradients of types are computed only if `types` is given;
+ * they read hidden keys and values, which must then be finite.
  *
- * @param options.out The forward's result, [B,H,N,d].
- * @param options.lse The forward's log-sum-exp, [B,H,N].
- * @param options.dOut Cotangent of out, [B,H,N,d].
- * @param options.types Types [B,G,Nc] that `last` came from; needs `window` (and `chunk`, default 1).
+ * @param options.out The result of the forward, [B,H,N,d].
+ * @param options.lse The log-sum-exp of the forward, [B,H,N].
+ * @param options.dOut The cotangent of out, [B,H,N,d].
+ * @param options.types The types [B,G,Nc] from which `last` was computed. They need `window`, and `chunk` if not 1.
  * @param options.rule `bounded` (default) or `exact`.
  * @returns dq [B,H,N,d], dk and dv [B,G,N,d], and dTypes [B,G,Nc,3] = (dg, dl, dw) if types was given.
- * @throws {ShapeError} If shapes disagree.
+ * @throws {ShapeError} If shapes contradict each other.
  * @throws {ValueError} If types is given without a window, an array is of the wrong kind, or q, dOut or a number is not
  * finite.
  * @example
@@ -111,7 +111,7 @@ export function attentionBackward(options: AttentionBackwardArguments): {
   const sizes = backwardSizes(options);
   const { types, window, chunk = 1, bound, rule = 'bounded' } = options;
   if (types === undefined) return reference.attentionBackward({ ...scaled(options), types: undefined }, sizes);
-  if (window === undefined) throw new ValueError('types was given without a window: pass the W that made `last`');
+  if (window === undefined) throw new ValueError('types was given without a window: pass the W with which `last` was computed');
   const how = { window, chunk, ...(bound !== undefined && { bound }) };
   typesSizes(types, sizes.N, how);
   checkTypeValues(types.data);
@@ -119,11 +119,11 @@ export function attentionBackward(options: AttentionBackwardArguments): {
 }
 
 /**
- * dM of §4, summed over the query heads of each group: what a kernel's author compares first.
+ * dM of §4, summed over the query heads of each group: the first thing for a kernel's author to compare.
  *
  * @param options As for `attentionBackward`; `rule` is `bounded` (default) or `exact`.
  * @returns dM [B,G,N,N], 0 above the diagonal.
- * @throws {ShapeError} If shapes disagree.
+ * @throws {ShapeError} If shapes contradict each other.
  * @example
  * ```ts
  * import { attention, lifetime, maskGradient, ndarray } from 'neural-attention-search';
@@ -142,7 +142,7 @@ export function maskGradient(options: AttentionBackwardArguments): NDArray {
   return reference.maskGradient(scaled(options), { rule, ...(bound !== undefined && { bound }) }, sizes);
 }
 
-/** With the scale that attention has where none is given. */
+/** Fills in the default scale. */
 function scaled<T extends AttentionArguments>(options: T): T & { scale: number } {
   return { ...options, scale: options.scale ?? 1 / Math.sqrt(options.q.shape[3]) };
 }

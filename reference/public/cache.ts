@@ -1,5 +1,5 @@
 /**
- * The evicting cache for callers with arrays: arguments are checked, then the reference computes (§8).
+ * The evicting cache for callers with arrays (§8): checks the arguments, then lets the reference compute.
  * @module
  */
 import { type Expected, finite, floats, integers, list, optional, record, wholeFrom } from '../../src/core/arguments.ts';
@@ -13,11 +13,11 @@ import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
 import { EvictingCache } from '../cache.ts';
 
-/** Keys and values may hold anything where no query sees them. */
+/** Keys and values that no query sees may hold anything. */
 const step = (): Record<string, Expected> =>
   ({ k: floats, v: floats, types: integers, counts: optional(list(wholeFrom(0))) });
 
-/** What a step takes; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
+/** The inputs of a step. Sequence b takes the first counts[b] <= T of its T tokens (default: all). */
 export interface StepInputs {
   q: NDArray;
   k: NDArray;
@@ -58,7 +58,7 @@ export class KVCache {
     this.#cache = new EvictingCache(this.options);
   }
 
-  /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
+  /** Append, attend, evict: returns out [B,H,T,d], whose rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
     record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, v, types, counts, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
@@ -71,8 +71,8 @@ export class KVCache {
   }
 
   /**
-   * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk touched: row r is chunk
-   * floor(seen_b / C) + r; the type of a chunk that is not full yet is ignored.
+   * Step 1: appends k and v [B,G,T,d]. types [B,G,nc] has one type per chunk that the step touches: row r is chunk
+   * floor(seen_b / C) + r. The type of a chunk that is not yet full is ignored.
    */
   append(inputs: Omit<StepInputs, 'q'>): void {
     record(step())('inputs', inputs);
@@ -83,7 +83,9 @@ export class KVCache {
     this.#cache.append(k, v, types, sizes);
   }
 
-  /** Step 2: the newest queries q [B,H,T,d] over all entries, cached and new. Scale defaults to 1 / sqrt(d). */
+  /**
+   * Step 2: attention of the newest queries q [B,H,T,d] over all entries, cached and new. Default scale: 1 / sqrt(d).
+   */
   attend(inputs: { q: NDArray; scale?: number }): NDArray {
     record({ q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
@@ -92,18 +94,18 @@ export class KVCache {
     return this.#cache.attend(q, scale, sizes);
   }
 
-  /** Step 3: frees every entry that the next query cannot see, and the blocks this empties. */
+  /** Step 3: frees every entry that the next query cannot see, and blocks that become empty. */
   evict(): void {
     this.#cache.evict();
   }
 
-  /** Forgets everything and frees all blocks. */
+  /** Removes all entries and frees all blocks. */
   clear(): void {
     this.#counts = [];
     this.#cache.clear();
   }
 
-  /** A cache of its own that goes on as this one does, to the bit. */
+  /** An independent copy, which continues to the same bits. */
   fork(): KVCache {
     const copy = new KVCache(this.options);
     copy.#cache = this.#cache.fork();
@@ -111,15 +113,15 @@ export class KVCache {
     return copy;
   }
 
-  /** What is held, as plain arrays; see CacheSnapshot. */
+  /** The contents as plain arrays; see CacheSnapshot. */
   snapshot(): CacheSnapshot {
     return this.#cache.snapshot();
   }
 
   /**
-   * Holds what the snapshot holds, and nothing else.
+   * Replaces the contents by those of the snapshot.
    *
-   * @throws {ShapeError} If the snapshot is of another layout.
+   * @throws {ShapeError} If the snapshot has another layout.
    * @throws {ValueError} If it contradicts itself.
    */
   restore(snapshot: CacheSnapshot): void {
@@ -129,29 +131,29 @@ export class KVCache {
     this.#cache.restore(snapshot);
   }
 
-  /** Positions that KV head g of sequence b holds, ascending. */
+  /** The positions that KV head g of sequence b holds, in ascending order. */
   positions(b: number, g: number): Int32Array {
     return this.#cache.positions(headIndex(b, g, this.options));
   }
 
-  /** Tokens seen so far by each sequence, [B]. */
+  /** The number of tokens that each sequence has seen, [B]. */
   lengths(): Int32Array {
     return this.#cache.stats().seen;
   }
 
-  /** Live entries, bytes and counts of every head. */
+  /** The live entries, bytes and counts of every head. */
   stats(): CacheStats {
     return this.#cache.stats();
   }
 }
 
-/** Refuses queries [B,H,T,d] that are no numbers, in rows that count. */
+/** Refuses queries [B,H,T,d] that are not finite, except in rows beyond counts. */
 function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): void {
   const [, H, T, d] = shape as [number, number, number, number];
   for (let row = 0; row < data.length / d; row++) {
     const t = row % T;
     if (t >= counts[Math.floor(row / (H * T))]) continue;
     const at = firstNotFinite(data, row * d, (row + 1) * d);
-    if (at >= 0) throw new ValueError(`q holds ${data[at]} at element ${at}: it must be finite in every row that counts`);
+    if (at >= 0) throw new ValueError(`q holds ${data[at]} at element ${at}: it must be finite in every row within counts`);
   }
 }

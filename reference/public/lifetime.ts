@@ -1,5 +1,5 @@
 /**
- * Lifetimes for callers with arrays: arguments are checked, then the reference computes (§2).
+ * Lifetimes for callers with arrays (§2): checks the arguments, then lets the reference compute.
  * @module
  */
 import { expectObject, integers } from '../../src/core/arguments.ts';
@@ -13,16 +13,16 @@ import * as reference from '../lifetime.ts';
  * | type of token j | last(j) |
  * |---|---|
  * | GLOBAL | FOREVER |
- * | LOCAL | the last token of the first GLOBAL chunk after j's; FOREVER while there is none |
+ * | LOCAL | the last token of the first GLOBAL chunk after j's; FOREVER if there is none |
  * | WINDOW | the last token of j's chunk + W |
  *
  * With C = 1 every token is its own chunk. A last chunk that is not full counts as GLOBAL.
  *
- * @param types Types 0 GLOBAL, 1 LOCAL, 2 WINDOW, [B,G,Nc]: one per chunk.
+ * @param types Types [B,G,Nc], one per chunk: 0 GLOBAL, 1 LOCAL, 2 WINDOW.
  * @param options.window W in tokens, a whole number >= 0.
- * @param options.chunk C in tokens, a whole number >= 1 (default 1).
- * @param options.bound No token lives beyond j + bound (default: no bound).
- * @param options.length N in tokens, with Nc = ceil(N / C) (default Nc * C).
+ * @param options.chunk C in tokens, a whole number >= 1. Default: 1.
+ * @param options.bound Ends the lifetime of every token j at j + bound. Default: no bound.
+ * @param options.length N in tokens, with Nc = ceil(N / C). Default: Nc * C.
  * @returns last(j), [B,G,N]; FOREVER is the largest 32-bit integer.
  * @throws {ShapeError} If types is not [B,G,ceil(N / C)].
  * @throws {ValueError} If W < 0, C < 1, either is fractional, or a type is outside 0..2.

@@ -1,5 +1,5 @@
 /**
- * Masks for callers with arrays: arguments are checked, then the reference computes (§2, §5).
+ * Masks for callers with arrays (§2, §5): checks the arguments, then lets the reference compute.
  * @module
  */
 import { finiteFloats, integers, record, wholeFrom } from '../../src/core/arguments.ts';
@@ -29,7 +29,7 @@ export function attentionMask(last: NDArray<Int32Array>): NDArray<Uint8Array> {
 }
 
 /**
- * The mask of §5 for types read as real numbers, for j <= i, with c = floor(j / C) and r = floor(i / C):
+ * The mask of §5 for real-valued types, for j <= i, with c = floor(j / C) and r = floor(i / C):
  * M[i,j] = g_c + l_c * prod_{c < n < r} (1 - g_n) + w_c * [i <= end(c) + W].
  *
  * @param soft (g, l, w) per chunk, [B,G,Nc,3].

@@ -1,5 +1,5 @@
 /**
- * The price of memory for callers with arrays: arguments are checked, then the reference computes (§7).
+ * The price of memory for callers with arrays (§7): checks the arguments, then lets the reference compute.
  * @module
  */
 import { finite, floats, integers, record } from '../../src/core/arguments.ts';
@@ -9,8 +9,8 @@ import type { NDArray } from '../../src/core/tensor.ts';
 import * as reference from '../price.ts';
 
 /**
- * The mean over a head's tokens of kept_j = (min(last(j), N-1) - j) / N * 2 (§7): 1 - 1/N when all are
- * GLOBAL, 0 when no token outlives its own query.
+ * The mean over a head's tokens of kept_j = (min(last(j), N-1) - j) / N * 2 (§7). It is 1 - 1/N if all are GLOBAL, and
+ * 0 if no token outlives its own query.
  *
  * @param last Lifetimes, [B,G,N].
  * @returns Kept share per head, [B,G].
@@ -28,10 +28,10 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
 }
 
 /**
- * Adds the price's cotangent to (dg, dl, dw) (§7). With weight K, token j adds
- * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound; a chunk is the sum of its tokens.
+ * Adds the cotangent of the price to (dg, dl, dw) (§7). With weight K, token j adds
+ * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound. A chunk adds the sum over its tokens.
  *
- * @param options.dTypes [B,G,Nc,3]; not changed.
+ * @param options.dTypes [B,G,Nc,3]. It is not changed.
  * @param options.types [B,G,Nc].
  * @param options.length N in tokens.
  * @param options.weight K = lambda * 2 / (layers * G * B * N²), in nats per query that a token is kept.

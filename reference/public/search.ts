@@ -1,5 +1,5 @@
 /**
- * The search of token types for callers with arrays: arguments are checked, then the reference computes (§6).
+ * The search of token types for callers with arrays (§6): checks the arguments, then lets the reference compute.
  * @module
  */
 import { floats, integers, optional, record } from '../../src/core/arguments.ts';
@@ -12,14 +12,14 @@ import * as reference from '../search.ts';
  * Chooses a type per token (or chunk) and KV head: types = argmax_c (scores + noise), ties to the lowest
  * index, with probabilities y = softmax((scores + noise) / temperature) (§6).
  *
- * Noise is Gumbel(0,1) while training and left out at inference.
+ * In training, noise is Gumbel(0,1); at inference, it is left out.
  *
- * @param options.scores [B,G,Nc,3], no NaN.
- * @param options.noise [B,G,Nc,3], no NaN.
- * @param options.temperature tau > 0 (default 1).
+ * @param options.scores [B,G,Nc,3], without NaN.
+ * @param options.noise [B,G,Nc,3], without NaN.
+ * @param options.temperature tau > 0. Default: 1.
  * @param options.forceGlobal [B,Nc], 1 where the type must be GLOBAL whatever the scores.
  * @returns types [B,G,Nc] and probabilities [B,G,Nc,3].
- * @throws {ShapeError} If shapes disagree.
+ * @throws {ShapeError} If shapes contradict each other.
  * @throws {ValueError} If a score or noise is NaN or the temperature is not above 0.
  * @example
  * ```ts
@@ -42,13 +42,13 @@ export function selectTokenTypes(options: {
 }
 
 /**
- * Straight through (§6): the one-hot's cotangent becomes y's, so
- * dscores = y (dt - sum_c y_c dt_c) / temperature. A forced type does not depend on its scores: 0.
+ * The straight-through gradient (§6): the cotangent of the one-hot types is taken as that of y, so that
+ * dscores = y (dt - sum_c y_c dt_c) / temperature. It is 0 for forced types, which do not depend on their scores.
  *
- * @param options.dTypes Cotangent (dg, dl, dw) of the one-hot types, price included, [B,G,Nc,3].
+ * @param options.dTypes The cotangent (dg, dl, dw) of the one-hot types, including the price, [B,G,Nc,3].
  * @param options.probabilities y from the forward, [B,G,Nc,3].
  * @returns dscores, [B,G,Nc,3].
- * @throws {ShapeError} If shapes disagree.
+ * @throws {ShapeError} If shapes contradict each other.
  * @throws {ValueError} If the temperature is not above 0.
  * @example
  * ```ts

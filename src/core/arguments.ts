@@ -1,6 +1,7 @@
 /**
- * What an argument must be: every public function says it in these words, and refuses the rest by named errors.
- * Nothing here, nor what is made of it elsewhere, is called while modules load: bundlers drop what is not used.
+ * Checks of arguments, which every public function describes in these terms. Values that do not pass are refused by
+ * named errors. Nothing here is called while modules load, nor are checks made of it, so that bundlers can drop what is
+ * not used.
  * @module
  */
 import { described, fail, tagOf } from './described.ts';
@@ -11,19 +12,19 @@ import { expectElements, expectSizes, type NDArray, type TypedArray } from './te
 /** Refuses a value that is not as expected. */
 export type Expected = (name: string, value: unknown) => void;
 
-/** Anything of a JavaScript type. */
+/** A value of a JavaScript type. */
 export const of = (type: 'boolean' | 'function' | 'number' | 'string'): Expected => (name, value) => {
   if (typeof value !== type) fail(name, value, `a ${type}`);
 };
 
-/** One of some words. */
+/** One of several strings. */
 export const oneOf = (...words: readonly string[]): Expected => (name, value) => {
   if (typeof value === 'string' && words.includes(value)) return;
   const found = typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : described(value);
   throw new ValueError(`${name} is ${found}: it must be ${words.map((word) => `'${word}'`).join(' or ')}`);
 };
 
-/** A number other than NaN and the infinities. */
+/** A number other than NaN and infinity. */
 export const finite: Expected = (name, value) => {
   if (typeof value !== 'number' || !Number.isFinite(value)) fail(name, value, 'a finite number');
 };
@@ -35,17 +36,17 @@ export const wholeFrom = (least: number, most: number = Number.MAX_SAFE_INTEGER)
   fail(name, value, `a whole number${range}`);
 };
 
-/** Left out, or as `expected`. */
+/** Undefined, or as `expected`. */
 export const optional = (expected: Expected): Expected => (name, value) => {
   if (value !== undefined) expected(name, value);
 };
 
-/** An object, whatever it has; a list is none. */
+/** Any object except a list. */
 export const expectObject: Expected = (name, value) => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, value, 'an object');
 };
 
-/** An object whose fields are as expected; there may be others. */
+/** An object whose fields are as expected. It may have others. */
 export const record = (fields: Readonly<Record<string, Expected>> = {}): Expected => (name, value) => {
   expectObject(name, value);
   for (const [key, expected] of Object.entries(fields)) {
@@ -53,24 +54,24 @@ export const record = (fields: Readonly<Record<string, Expected>> = {}): Expecte
   }
 };
 
-/** A list of what is expected: an array, or anything else of a length that `also` allows. */
+/** An array whose elements are as expected. */
 export const list = (expected: Expected): Expected => (name, value) => {
   if (!Array.isArray(value)) fail(name, value, 'an array');
   (value as unknown[]).forEach((each, n) => expected(`${name}[${n}]`, each));
 };
 
-/** Something to go through that is no text. */
+/** An iterable other than a string. */
 export const expectIterable: Expected = (name, value) => {
   if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) fail(name, value, 'an array or another iterable');
 };
 
-/** The same, or what has to be waited for. */
+/** An iterable other than a string, or an asynchronous one. */
 export const expectPieces: Expected = (name, value) => {
   if (typeof value === 'object' && value !== null && Symbol.asyncIterator in value) return;
   expectIterable(name, value);
 };
 
-/** Numbers: a typed array, or an array of numbers; `whole` says that they must fit 32-bit integers. */
+/** Numbers in a typed array or a plain array. With `whole`, they must be integers of 32 bits. */
 export const numbers = (whole: boolean = false): Expected => (name, value) => {
   const data = value as ArrayLike<number>;
   if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || /^Big|^DataView$/.test(tagOf(value)))) {
@@ -99,17 +100,17 @@ function array(kinds: readonly string[], wanted: string, name: string, value: un
   expectElements(name, data, sizes);
 }
 
-/** Real numbers { data, shape }. */
+/** An array { data, shape } of floats. */
 export const floats: Expected = (name, value) => array(['Float64Array', 'Float32Array'], 'real numbers, in a Float64Array or a Float32Array', name, value);
-/** Whole numbers { data, shape }. */
+/** An array { data, shape } of integers. */
 export const integers: Expected = (name, value) => array(['Int32Array'], 'whole numbers, in an Int32Array', name, value);
 
-/** Real numbers without NaN and infinities. */
+/** An array { data, shape } of floats without NaN and infinity. */
 export const finiteFloats: Expected = (name, value) => {
   floats(name, value);
   const { data } = value as NDArray;
   const at = firstNotFinite(data);
-  if (at >= 0) throw new ValueError(`${name} holds ${data[at]} at element ${at}: it must be finite everywhere; look for an overflow before`);
+  if (at >= 0) throw new ValueError(`${name} holds ${data[at]} at element ${at}: it must be finite everywhere; look for an earlier overflow`);
 };
 
 /** A tensor of an engine. */
@@ -121,11 +122,11 @@ export const tensor = (kind: 'float' | 'integer'): Expected => (name, value) => 
   }
   if (found === kind) return;
   throw new ValueError(kind === 'float'
-    ? `an integer tensor [${String(sizes)}] stands where real numbers must: ${name}`
-    : `a float tensor [${String(sizes)}] stands where whole numbers must: ${name}`);
+    ? `${name} is an integer tensor [${String(sizes)}]: expected a float tensor`
+    : `${name} is a float tensor [${String(sizes)}]: expected an integer tensor`);
 };
 
-/** Runs `make`; what there is no memory for is refused by a named error. */
+/** Runs `make`, and turns the error for too little memory into a named one. */
 export function withMemory<T>(what: string, make: () => T): T {
   try {
     return make();
@@ -136,9 +137,10 @@ export function withMemory<T>(what: string, make: () => T): T {
 }
 
 /**
- * Checks the arguments of methods before they run, by position. Those named in `later` give promises, and reject.
+ * Makes methods check their arguments, by position, before they run.
  *
  * @param methods What each of the object's methods expects, by the names of its arguments.
+ * @param later The methods that return promises, which reject instead of throwing.
  */
 export function guard(
   object: object, methods: Readonly<Record<string, Readonly<Record<string, Expected>>>>, later: readonly string[] = [],

@@ -1,6 +1,6 @@
 /**
- * The checks of the values that operations are given, in the same words for every engine and every plain function.
- * Shapes are the matter of sizes.ts.
+ * Checks of the values that are passed to operations, in the same words for every engine and every plain function.
+ * sizes.ts checks shapes.
  * @module
  */
 import type { CacheOptions } from './cache.ts';
@@ -32,16 +32,18 @@ export function checkTargets(targets: ArrayLike<number>, V: number): void {
   }
 }
 
-/** Chunk size and pooling. */
+/** Checks chunk size and pooling. */
 export function checkPooling(chunk: number, pooling: Pooling): void {
   expectWhole('chunk', chunk, 1);
   if (pooling !== 'mean' && pooling !== 'max') throw new ValueError(`pooling is ${String(pooling)}: it must be 'mean' or 'max'`);
 }
 
-/** More sequences, heads or numbers in a row than any machine serves: a wrong number must not exhaust the memory. */
+/**
+ * More sequences, heads or numbers per row than any machine can handle, so that a wrong number does not fill memory.
+ */
 const MOST = 2 ** 20;
 
-/** A cache's layout. */
+/** Checks the layout of a cache. */
 export function checkCacheOptions(options: CacheOptions): void {
   checkLifetimeOptions(options);
   for (const name of ['batch', 'kvHeads', 'headDim', 'blockSize'] as const) expectWhole(name, options[name], 1, MOST);

@@ -1,10 +1,10 @@
 /**
- * How wrong values are named and refused.
+ * Describes and refuses invalid values.
  * @module
  */
 import { ValueError } from './errors.ts';
 
-/** What a wrong argument is, for messages. */
+/** An invalid argument as it appears in messages. */
 export function described(value: unknown): string {
   if (value === null || value === undefined || typeof value === 'number') return String(value);
   if (typeof value !== 'object') return `a ${typeof value}`;
@@ -12,12 +12,12 @@ export function described(value: unknown): string {
   return tag === 'Promise' ? 'a Promise, await it first' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`;
 }
 
-/** 'Float64Array', 'Map', ...: what the object is, in whatever realm it was made. */
+/** The kind of an object from any realm, such as 'Float64Array' or 'Map'. */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** Refuses with what was wanted. */
+/** Throws an error that says what was wanted. */
 export function fail(name: string, value: unknown, wanted: string): never {
   throw new ValueError(`${name} is ${described(value)}: it must be ${wanted}`);
 }

@@ -1,7 +1,7 @@
 /**
- * exp, log, sin, cos and powers out of + - * / alone. IEEE 754 fixes those to the last bit, but none of Math.exp,
- * Math.log, Math.sin, Math.cos and Math.pow: Node, Deno and browsers, and versions of one of them, differ in a tenth of
- * the results. With these, whatever the reference computes has the same bits everywhere.
+ * exp, log, sin, cos and powers, made only of + - * /. IEEE 754 determines these to the last bit, but not Math.exp,
+ * Math.log, Math.sin, Math.cos and Math.pow, of which Node, Deno, browsers and their versions differ in a tenth of the
+ * results. With the functions here, everything that the reference computes has the same bits everywhere.
  * @module
  */
 
@@ -10,7 +10,7 @@ const LN2_HIGH = 0.6931471803691238;
 const LN2_LOW = 1.9082149292705877e-10;
 const PER_LN2 = 1 / Math.LN2;
 
-/** 2^k at k + 1074, by doubling: exact, as a power function need not be. */
+/** 2^k at k + 1074, computed by doubling, which is exact while a power function need not be. */
 const POWERS = /* @__PURE__ */ powersOfTwo();
 
 function powersOfTwo(): Float64Array {
@@ -21,7 +21,7 @@ function powersOfTwo(): Float64Array {
   return powers;
 }
 
-// 1/n!; a factorial up to 18! is exact. Constants and pure calls alone: bundlers drop what nobody uses of them.
+// 1/n!; factorials are exact up to 18!. Only constants and pure calls, so that bundlers can drop what is not used.
 const F3 = 1 / 6;
 const F4 = 1 / 24;
 const F5 = 1 / 120;
@@ -38,17 +38,17 @@ const F15 = 1 / 1307674368000;
 const F16 = 1 / 20922789888000;
 const F17 = 1 / 355687428096000;
 
-/** e^x within 1 ulp; below -745.2 it is 0, above 709.7 Infinity. */
+/** e^x within 1 ulp. It is 0 below -745.2, and Infinity above 709.78. */
 export function exp(x: number): number {
   if (x < -745.2) return 0;
   if (x > 709.7827128933841) return Infinity;
   if (x !== x) return NaN;
   const k = Math.floor(x * PER_LN2 + 0.5);
   const [high, low] = [x - k * LN2_HIGH, k * LN2_LOW];
-  const r = high - low; // |r| <= 0.35, and what its rounding lost:
+  const r = high - low; // |r| <= 0.35; and its rounding error:
   const lost = (high - r) - low;
   const s = r * r;
-  // Taylor's series to r^14, even and odd terms apart: half as long a chain.
+  // Taylor's series up to r^14, with even and odd terms apart, so that the chain of operations is half as long.
   const even = 0.5 + s * (F4 + s * (F6 + s * (F8 + s * (F10 + s * (F12 + s * F14)))));
   const odd = F3 + s * (F5 + s * (F7 + s * (F9 + s * (F11 + s * F13))));
   const y = 1 + (r + (lost + s * (even + r * odd)));
@@ -74,7 +74,7 @@ export function log(x: number): number {
   return k * LN2_HIGH + (2 * f + (2 * f * p + k * LN2_LOW));
 }
 
-// pi / 2 in three parts of 22 bits or fewer and a rest: k times one of them is exact for whole k below 2^31.
+// pi / 2 as three parts of at most 22 bits and a rest, so that k times a part is exact for whole k below 2^31.
 const PER_QUARTER = 2 / Math.PI;
 const Q1 = 1.570796012878418;
 const Q2 = 3.139164164167596e-07;
@@ -84,18 +84,18 @@ const Q4 = 2.0222662487959506e-21;
 /** cos x and sin x within 1 ulp, for |x| below 2^31. */
 export function cosSin(x: number): [cos: number, sin: number] {
   const k = Math.floor(x * PER_QUARTER + 0.5);
-  const high = (x - k * Q1) - k * Q2; // exact: x has no digit below, and what is above cancels
+  const high = (x - k * Q1) - k * Q2; // exact, as x has no lower digits and the higher ones cancel
   const low = k * Q3;
-  const near = high - low; // and what its rounding lost (Knuth), with the rest of pi / 2:
+  const near = high - low; // and its rounding error (Knuth), with the rest of pi / 2:
   const back = near - high;
   const rest = ((high - (near - back)) - (low + back)) - k * Q4;
-  const r = near + rest; // |r| <= pi / 4, and what its rounding lost:
+  const r = near + rest; // |r| <= pi / 4; and its rounding error:
   const lost = (near - r) + rest;
   const s = r * r;
   const sine = r + (lost - s * r * (F3 - s * (F5 - s * (F7 - s * (F9 - s * (F11 - s * (F13 - s * (F15 - s * F17))))))));
   const half = s / 2;
   const tail = s * s * (F4 - s * (F6 - s * (F8 - s * (F10 - s * (F12 - s * (F14 - s * F16))))));
-  const one = 1 - half; // and what its rounding lost: (1 - one) - half
+  const one = 1 - half; // its rounding error is (1 - one) - half
   const cosine = one + ((1 - one - half) + (tail - r * lost));
   const quarter = k - 4 * Math.floor(k / 4);
   if (quarter === 0) return [cosine, sine];
@@ -103,7 +103,7 @@ export function cosSin(x: number): [cos: number, sin: number] {
   return quarter === 2 ? [-cosine, -sine] : [sine, -cosine];
 }
 
-/** A sum of two numbers, the second below the last digit of the first: twice the digits. */
+/** The sum of two numbers, of which the second is below the last digit of the first, which gives twice the digits. */
 type Double = readonly [high: number, low: number];
 
 function times([a, b]: Double, [c, d]: Double): Double {
@@ -135,10 +135,10 @@ function power(base: Double, n: number): Double {
 }
 
 /**
- * base^(-n / roots) for n = 0 .. roots - 1, [roots], within 1 ulp: powers of the root, with twice the digits.
+ * base^(-n / roots) for n = 0 .. roots - 1, within 1 ulp: powers of the root, computed with twice the digits.
  *
- * @param base A finite number above 0; beyond 1e100 and below 1e-100, where products with twice the digits would
- *   overflow, hundreds of ulp.
+ * @param base A finite number above 0. Above 1e100 and below 1e-100, where products with twice the digits would
+ *   overflow, the error is hundreds of ulp.
  */
 export function inversePowers(base: number, roots: number): Float64Array {
   if (base > 1e100 || base < 1e-100) {

@@ -1,5 +1,5 @@
 /**
- * Named errors. Each message holds the offending numbers and the remedy, on one line.
+ * Named errors. Each message names the offending numbers and the remedy, on one line.
  * @module
  */
 
@@ -8,7 +8,7 @@ export class ShapeError extends TypeError {
   override name = 'ShapeError';
 }
 
-/** A value lies outside what the operation is defined for: a negative window, a NaN score. */
+/** A value is outside the domain of an operation, such as a negative window or a NaN score. */
 export class ValueError extends RangeError {
   override name = 'ValueError';
 }
@@ -18,7 +18,7 @@ export class DisposedError extends Error {
   override name = 'DisposedError';
 }
 
-/** A file is missing, truncated, or not what its header says. */
+/** A file is truncated, damaged, or not what its header says. */
 export class FileFormatError extends Error {
   override name = 'FileFormatError';
 }
@@ -33,17 +33,17 @@ export class StorageError extends Error {
   override name = 'StorageError';
 }
 
-/** A number that a result rests on is NaN or infinite: a logit, a loss, a gradient's norm, a weight. */
+/** A number that results depend on is NaN or infinite: a logit, a loss, a gradient's norm, a weight. */
 export class NumericError extends Error {
   override name = 'NumericError';
 }
 
-/** A GPU is missing, was lost, or cannot hold or express what was asked for. */
+/** A GPU is missing, was lost, or cannot hold or express what was requested. */
 export class DeviceError extends Error {
   override name = 'DeviceError';
 }
 
-/** An engine was asked for what it does not offer: training of one that only runs models. */
+/** An engine does not offer what was requested, such as training on an engine that only runs models. */
 export class UnsupportedError extends Error {
   override name = 'UnsupportedError';
 }
@@ -53,7 +53,7 @@ export class StoppedError extends Error {
   override name = 'StoppedError';
 }
 
-/** Refuses to go on once `signal` has aborted: `message` says what was done by then. */
+/** Throws once `signal` has aborted. `message` says how much had been done. */
 export function expectGoing(signal: AbortSignal | undefined, message: () => string): void {
   if (signal?.aborted) throw new StoppedError(message(), { cause: signal.reason });
 }
@@ -64,7 +64,7 @@ const NAMED = {
 };
 
 /**
- * True for the errors above: those whose message alone tells a user what to do.
+ * Whether an error is one of the above, whose message alone tells the user what to do.
  *
  * @example
  * ```ts
@@ -76,7 +76,7 @@ export function isNamedError(error: unknown): error is Error {
   return Object.values(NAMED).some((each) => error instanceof each);
 }
 
-/** An error of which another thread told name and message, with its class; a bug keeps the stack that it had there. */
+/** Restores the class of an error from another thread. An unnamed error, which is a bug, keeps its stack from there. */
 export function errorAgain({ name, message, stack }: { name: string; message: string; stack: string }): Error {
   if (Object.hasOwn(NAMED, name)) return new NAMED[name as keyof typeof NAMED](message);
   return Object.assign(new Error(message), { name, stack });

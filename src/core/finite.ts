@@ -1,10 +1,10 @@
 /**
- * Looking for numbers that are none: NaN and the infinities.
+ * Finds and refuses NaN and infinity.
  * @module
  */
 import { NumericError } from './errors.ts';
 
-/** The index of the first of `data` that is NaN or infinite; -1 where there is none. */
+/** The index of the first number in `data` that is NaN or infinite; -1 if there is none. */
 export function firstNotFinite(data: ArrayLike<number>, from: number = 0, to: number = data.length): number {
   for (let n = from; n < to; n++) {
     const x = data[n];
@@ -13,23 +13,23 @@ export function firstNotFinite(data: ArrayLike<number>, from: number = 0, to: nu
   return -1;
 }
 
-/** The value, unless it is NaN or infinite. @throws {NumericError} Naming it, and `why`. */
+/** Returns the value unless it is NaN or infinite. @throws {NumericError} With its name, and with `why`. */
 export function expectResult(name: string, value: number, why: () => string): number {
   if (Number.isFinite(value)) return value;
   throw new NumericError(`${name} would be ${value}: ${why()}`);
 }
 
-/** The largest float64 that each type rounds to a finite number: the one below half a unit above its largest. */
+/** The largest float64 that each type rounds to a finite number, just below half a unit above the type's largest. */
 const LARGEST: Readonly<Record<'F64' | 'F32' | 'F16', number>> = {
   F64: Number.MAX_VALUE, F32: (2 - 2 ** -24) * 2 ** 127 - 2 ** 75, F16: 65520 - 2 ** -37,
 };
 
 /**
- * Refuses tensors that hold NaN or an infinity, or what becomes one in `dtype`.
+ * Refuses tensors that hold NaN or infinity, or numbers that become infinite in `dtype`.
  *
- * @param what Begins the message: 'the state after step 3'.
- * @param remedy Ends it.
- * @throws {NumericError} Naming the first such tensor and element.
+ * @param what The beginning of the message, such as 'the state after step 3'.
+ * @param remedy The end of the message.
+ * @throws {NumericError} With the first such tensor and element.
  */
 export function expectFinite(
   tensors: Iterable<readonly [string, { readonly data: ArrayLike<number> }]>, dtype: 'F64' | 'F32' | 'F16',

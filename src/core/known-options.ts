@@ -1,12 +1,12 @@
 /**
- * Options by name: those that do not exist are refused, not ignored.
+ * Refuses unknown options instead of ignoring them.
  * @module
  */
 import { ValueError } from './errors.ts';
 import { editDistance } from './spelling.ts';
 
 /**
- * Refuses options that do not exist, such as misspelt ones, and tells the nearest that does.
+ * Refuses unknown options, such as misspelt ones, and suggests the most similar name.
  *
  * @param what The function that takes them.
  */

@@ -1,27 +1,27 @@
 /**
- * The one rule (§2 of the algorithm): a token's type fixes the last query that may see its key and
- * value. The training mask, the skipping of hidden keys and the eviction of the cache are three
- * readings of it. Everything here is about whole numbers, so every engine shares it.
+ * The one rule (§2 of the algorithm): a token's type determines the last query that may see its key and value. The mask
+ * of training, the skipping of hidden keys, and the eviction from the cache all follow from it. Everything here is
+ * about whole numbers, so every engine shares it.
  * @module
  */
 
-/** The type of a token; the order is that of the scores and of the authors' weights (§1). */
+/** The types of tokens, in the order of the scores and of the authors' weights (§1). */
 export const TokenType = { GLOBAL: 0, LOCAL: 1, WINDOW: 2 } as const;
 /** 0 GLOBAL, 1 LOCAL or 2 WINDOW. */
 export type TokenType = (typeof TokenType)[keyof typeof TokenType];
-/** Names by number, for people. */
+/** The names of the types, by number. */
 export const TOKEN_TYPE_NAMES: readonly ['GLOBAL', 'LOCAL', 'WINDOW'] = ['GLOBAL', 'LOCAL', 'WINDOW'];
 
 /** last(j) of a token that no query outlives: the largest 32-bit integer. */
 export const FOREVER = 0x7fffffff;
 
-/** Where types and lifetimes come from: window W (tokens, >= 0) and chunk size C (tokens, >= 1). */
+/** How lifetimes follow from types: the window W (tokens, >= 0) and the chunk size C (tokens, >= 1). */
 export interface LifetimeOptions {
   readonly window: number;
   readonly chunk: number;
   /**
-   * Ends the life of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
-   * whose attention has a window of its own.
+   * Ends the lifetime of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
+   * whose attention has a sliding window.
    */
   readonly bound?: number;
 }
@@ -36,7 +36,7 @@ export function chunkEnd(c: number, chunk: number): number {
   return (c + 1) * chunk - 1;
 }
 
-/** Number of chunks, the unfinished last one included, in `length` tokens. */
+/** The number of chunks in `length` tokens, including an unfinished last one. */
 export function chunkCount(length: number, chunk: number): number {
   return Math.ceil(length / chunk);
 }
@@ -46,12 +46,12 @@ export function windowEnd(c: number, chunk: number, window: number): number {
   return Math.min(chunkEnd(c, chunk) + window, FOREVER);
 }
 
-/** The last query that may see token `j` where a model's own window ends every life at j + bound. */
+/** The last query that may see token `j` if the model's own window ends every lifetime at j + bound. */
 export function boundedEnd(last: number, j: number, bound: number | undefined): number {
   return bound === undefined ? last : Math.min(last, j + bound);
 }
 
-/** M[i,j] of §2: may query `i` see key `j`, whose lifetime ends at `last`? Both ends count. */
+/** M[i,j] of §2: whether query `i` may see key `j`, whose lifetime ends with query `last`. */
 export function isVisible(i: number, j: number, last: number): boolean {
   return j <= i && i <= last;
 }

@@ -1,6 +1,6 @@
 /**
- * Seeded randomness. Every draw is named by a seed and a stream (step, sequence, layer, ...), so nothing
- * has to be remembered: a resumed or a parallel run draws exactly what an uninterrupted one does.
+ * Seeded random numbers. Every draw is identified by a seed and a stream (step, sequence, layer, ...), so that there is
+ * no state to save: resumed and parallel runs draw exactly the same numbers as uninterrupted ones.
  * @module
  */
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
@@ -10,7 +10,7 @@ import { finite, list, wholeFrom } from './arguments.ts';
 import { cosSin, log } from './elementary.ts';
 import { zeros } from './tensor.ts';
 
-/** What a stream is for; the first number of its name. */
+/** The purposes of streams. The first number of a stream is its purpose. */
 export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4, VECTORS: 5, RECALL: 6 } as const;
 
 /** A generator of one stream. */
@@ -24,10 +24,10 @@ export interface Generator {
 }
 
 /**
- * The generator of stream `stream` under `seed`.
+ * The generator of a stream.
  *
- * @param seed Any number; its 53 lowest integer bits count.
- * @param stream Whole numbers that name the stream.
+ * @param seed Any number, of which the 53 lowest integer bits count.
+ * @param stream Whole numbers that identify the stream.
  */
 export function generator(seed: number, stream: readonly number[]): Generator {
   const rng = xoroshiro128plusFromState(stateOf([seed % 0x100000000, Math.floor(seed / 0x100000000), ...stream]));
@@ -43,11 +43,11 @@ export function generator(seed: number, stream: readonly number[]): Generator {
 /**
  * Gumbel(0,1) noise u = -log(-log(U)) (§6).
  *
- * @param seed Names the run.
- * @param stream Names the draw within the run, for instance [step, sequence, layer].
- * @param length How many numbers.
- * @returns The noise; the same names give the same numbers.
- * @throws {ValueError} If the seed is not finite, or the others are no whole numbers from 0.
+ * @param seed Identifies the run.
+ * @param stream Identifies the draw within the run, for example by [step, sequence, layer].
+ * @param length How many numbers to draw.
+ * @returns The noise. The same seed and stream give the same numbers.
+ * @throws {ValueError} If the seed is not finite, or the others are not whole numbers from 0.
  * @example
  * ```ts
  * import { gumbelNoise } from 'neural-attention-search';
@@ -68,7 +68,7 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
   return noise;
 }
 
-/** Four well-mixed words from the name of a stream (the finaliser of MurmurHash3, chained). */
+/** Four well-mixed words from a seed and a stream, by chaining the finaliser of MurmurHash3. */
 function stateOf(name: readonly number[]): number[] {
   return [1, 2, 3, 4].map((lane) => {
     let hash = Math.imul(lane, 0x9e3779b9);

@@ -1,5 +1,5 @@
 /**
- * Shape and value checks shared by every engine, so that each refuses the same input with the same words.
+ * Checks of shapes and values, shared by all engines so that each refuses the same inputs with the same words.
  * @module
  */
 import { fail } from './described.ts';
@@ -22,7 +22,7 @@ export function expectRank(name: string, x: Shaped, layout: string): void {
   }
 }
 
-/** Refuses anything but a whole number >= `least`, and <= `most` where that is given. */
+/** Refuses anything but a whole number from `least` up to `most`, if that is given. */
 export function expectWhole(name: string, value: number, least: number, most?: number): void {
   if (!Number.isInteger(value) || value < least) fail(name, value, `a whole number, ${least} or more`);
   if (most !== undefined && value > most) throw new ValueError(`${name} is ${value}: it must be at most ${most}`);
@@ -33,14 +33,14 @@ export function expectPositive(name: string, value: number): void {
   if (!Number.isFinite(value) || !(value > 0)) fail(name, value, 'a finite number above 0');
 }
 
-/** W and C of §2, and the bound, if there is one. */
+/** Checks W and C of §2, and the bound if there is one. */
 export function checkLifetimeOptions(options: { window: number; chunk: number; bound?: number }): void {
   expectWhole('window', options.window, 0);
   expectWhole('chunk', options.chunk, 1);
   if (options.bound !== undefined) expectWhole('bound', options.bound, 0);
 }
 
-/** Sizes of attention's inputs: q [B,H,N,d], k and v [B,G,N,d], last [B,G,N]. */
+/** The sizes of the inputs of attention: q [B,H,N,d], k and v [B,G,N,d], last [B,G,N]. */
 export interface AttentionSizes {
   readonly B: number;
   readonly H: number;
@@ -49,7 +49,7 @@ export interface AttentionSizes {
   readonly d: number;
 }
 
-/** Checks attention's inputs against each other. */
+/** Checks the inputs of attention against each other. */
 export function attentionSizes(q: Shaped, k: Shaped, v: Shaped, last: Shaped): AttentionSizes {
   expectRank('q', q, 'B,H,N,d');
   expectRank('k', k, 'B,G,N,d');
@@ -62,14 +62,14 @@ export function attentionSizes(q: Shaped, k: Shaped, v: Shaped, last: Shaped): A
   return { B, H, G, N, d };
 }
 
-/** Refuses H query heads that G KV heads cannot share evenly. */
+/** Refuses H query heads that do not divide evenly among G KV heads. */
 export function checkGroups(q: Shaped, k: Shaped, H: number, G: number): void {
   if (G < 1 || H % G !== 0) {
     throw new ShapeError(`q is [${q.shape}] but k is [${k.shape}]: query heads (${H}) must be a multiple of KV heads (${G})`);
   }
 }
 
-/** types [B,G,Nc], against the `length` tokens they describe. */
+/** Checks types [B,G,Nc] against the `length` tokens that they describe. */
 export function typesSizes(
   types: Shaped, length: number, options: { window: number; chunk: number; bound?: number },
 ): { B: number; G: number; N: number; chunks: number } {
@@ -90,7 +90,7 @@ export function checkTypeValues(types: ArrayLike<number>): void {
   }
 }
 
-/** How many of a step's T tokens each sequence takes: counts, or all of them. */
+/** How many of the T tokens of a step each sequence takes: `counts`, or all. */
 export function checkCounts(counts: readonly number[] | undefined, batch: number, T: number): readonly number[] {
   if (counts === undefined) return new Array<number>(batch).fill(T);
   if (counts.length !== batch) {

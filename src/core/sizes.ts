@@ -1,8 +1,8 @@
 /**
- * What the shapes of an operation's arguments mean, one function per family: it refuses shapes that contradict each
- * other, in the same words for every engine and every plain function, and names the sizes.
+ * The sizes that the shapes of an operation's arguments imply, with one function per family of operations. It refuses
+ * shapes that contradict each other, in the same words for every engine and every plain function.
  *
- * Letters are those of engine.ts; `rows` and `count` number what the leading axes hold.
+ * The letters are those of engine.ts. `rows` and `count` are products of the leading axes.
  * @module
  */
 import type { CacheOptions } from './cache.ts';
@@ -19,7 +19,7 @@ export interface LinearSizes {
   readonly K: number;
 }
 
-/** [B,heads,N,d], or as tokens [B,N,heads*d]. */
+/** [B,heads,N,d], or in the layout of tokens [B,N,heads*d]. */
 export interface HeadSizes {
   readonly B: number;
   readonly heads: number;
@@ -41,14 +41,14 @@ export interface TypeSizes {
   readonly chunks: number;
 }
 
-/** A step of T tokens, of which sequence b takes counts[b], and the `rows` chunks that it touches at most. */
+/** A step of T tokens, of which sequence b takes counts[b]. It touches at most `rows` chunks. */
 export interface AppendSizes {
   readonly T: number;
   readonly rows: number;
   readonly counts: readonly number[];
 }
 
-/** Two tensors of one shape. */
+/** Two tensors of the same shape. */
 export function sameSizes(name: string, x: Shaped, like: Shaped, why: string): { n: number } {
   expectShape(name, x, like.shape, why);
   return { n: sizeOf(like.shape) };
@@ -67,7 +67,7 @@ export function embeddingGradientSizes(dOut: Shaped, ids: Shaped): { count: numb
   return { count: sizeOf(ids.shape), D };
 }
 
-/** x [...,D] as a list of rows: how many there are, and how wide. */
+/** x [...,D] as a list of `rows` rows of width D. */
 export function rowSizes(x: Shaped): { rows: number; D: number } {
   if (x.shape.length < 1) throw new ShapeError('x is [] but must be [...,D]: rows need an axis');
   return { rows: sizeOf(x.shape.slice(0, -1)), D: x.shape[x.shape.length - 1] };
@@ -154,17 +154,17 @@ export function lastSizes(last: Shaped): { B: number; G: number; N: number } {
   return { B, G, N };
 }
 
-/** What attention's forward gave, and the cotangent. */
+/** Checks the results of the forward of attention, and their cotangent. */
 export function checkForward(out: Shaped, lse: Shaped, dOut: Shaped, { B, H, N, d }: AttentionSizes): void {
   expectShape('out', out, [B, H, N, d], 'it is the forward\'s result, shaped like q');
   expectShape('lse', lse, [B, H, N], 'it is the forward\'s log-sum-exp, one per query');
   expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
 }
 
-/** The most chunks of C that T tokens touch, wherever the first one is in its chunk. */
+/** The most chunks of C that T tokens can touch, wherever in its chunk the first token is. */
 const touched = (T: number, C: number): number => Math.floor((T + C - 2) / C) + 1;
 
-/** x [B,T,D] of a pool's step. */
+/** x [B,T,D] of a step of a pool. */
 export function pushSizes(x: Shaped, counts: readonly number[] | undefined, { B, D, C }: PoolSizes): AppendSizes {
   expectRank('x', x, 'B,T,D');
   const T = x.shape[1];
@@ -172,7 +172,7 @@ export function pushSizes(x: Shaped, counts: readonly number[] | undefined, { B,
   return { T, rows: touched(T, C), counts: checkCounts(counts, B, T) };
 }
 
-/** k, v [B,G,T,d] and types [B,G,rows] of a cache's step. */
+/** k, v [B,G,T,d] and types [B,G,rows] of a step of a cache. */
 export function appendSizes(
   k: Shaped, v: Shaped, types: Shaped, counts: readonly number[] | undefined, options: CacheOptions,
 ): AppendSizes {
@@ -186,7 +186,7 @@ export function appendSizes(
   return { T, rows, counts: checkCounts(counts, batch, T) };
 }
 
-/** q [B,H,T,d] over a cache; T is that of the step, where it is known. */
+/** q [B,H,T,d] over a cache, where T must be that of the step if that is known. */
 export function querySizes(
   q: Shaped, { batch, kvHeads, headDim }: CacheOptions, T: number = q.shape[2] ?? 0,
 ): { H: number; T: number } {
@@ -197,14 +197,14 @@ export function querySizes(
   return { H, T };
 }
 
-/** Refuses fewer queries than the step's tokens. */
+/** Refuses fewer queries than the step has tokens. */
 export function checkStep(counts: readonly number[], T: number): void {
   if (counts.some((count) => count > T)) {
     throw new ShapeError(`q has ${T} queries but append took ${Math.max(...counts)} tokens: attend with the same step`);
   }
 }
 
-/** The head's index b G + g. */
+/** The index b G + g of a head. */
 export function headIndex(b: number, g: number, { batch, kvHeads }: CacheOptions): number {
   if (!(Number.isInteger(b) && Number.isInteger(g) && b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
     throw new ValueError(`sequence ${String(b)}, KV head ${String(g)} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);

@@ -1,5 +1,5 @@
 /**
- * Snapshots of caches and pools against what is to hold them.
+ * Checks snapshots against the caches and pools that are to hold them.
  * @module
  */
 import { numbers } from './arguments.ts';
@@ -21,7 +21,7 @@ function expectCounts(name: string, array: ArrayLike<number>, most: number): voi
   }
 }
 
-/** A snapshot against the cache that is to hold it: the layout fits, and no entry contradicts another number. */
+/** Checks that a snapshot fits the layout of the cache that is to hold it, and that it does not contradict itself. */
 export function checkCacheSnapshot(snapshot: CacheSnapshot, options: CacheOptions): void {
   const { batch: B, kvHeads: G, headDim: d } = options;
   const { seen, live, peakLive, visiblePairs, positions } = snapshot;
@@ -44,7 +44,7 @@ export function checkCacheSnapshot(snapshot: CacheSnapshot, options: CacheOption
   }
 }
 
-/** Entry n of a sequence that has seen `tokens`. */
+/** Checks entry n of a sequence that has seen `tokens` tokens. */
 function checkEntry({ positions, last, open }: CacheSnapshot, n: number, tokens: number, options: CacheOptions): void {
   const [j, end] = [positions[n], last[n]];
   const what = `entry ${n} of the snapshot`;
@@ -58,7 +58,7 @@ function checkEntry({ positions, last, open }: CacheSnapshot, n: number, tokens:
   }
 }
 
-/** A snapshot against the pool that is to remember it. */
+/** Checks that a snapshot fits the pool that is to hold it. */
 export function checkChunkPoolSnapshot({ seen, state }: ChunkPoolSnapshot, batch: number, width: number): void {
   expectLength('seen', seen, batch, `the pool has ${batch} sequences`);
   expectCounts('seen', seen, FOREVER - 1);

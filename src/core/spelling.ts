@@ -1,9 +1,9 @@
 /**
- * Names that are almost another.
+ * Compares names, to recognise misspelt ones.
  * @module
  */
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
+/** How many insertions, deletions, replacements and swaps of neighbours turn `a` into `b`. */
 export function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -19,7 +19,7 @@ export function editDistance(a: string, b: string): number {
   return row[b.length];
 }
 
-/** The one of `names` that `name` is but for its case, its dashes and a letter or two. */
+/** The one of `names` that differs from `name` only in case, dashes and a letter or two. */
 export function misspelt(name: string, names: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '');
   const own = plain(name);

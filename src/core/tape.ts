@@ -1,12 +1,12 @@
 /**
- * Reverse-mode differentiation in one small class: a tape records how to go back, sums the gradients of
- * shared inputs, and owns every intermediate until it is disposed of.
+ * Reverse-mode differentiation in one small class. A tape records the backward of each operation, sums the gradients of
+ * shared inputs, and owns every intermediate tensor until it is disposed of.
  * @module
  */
 import type { Engine, Tensor } from './engine.ts';
 import { requireTraining, type TrainingEngine } from './training-engine.ts';
 
-/** Records operations; with `recording` false it only owns intermediates. */
+/** Records operations; without `recording` it only owns intermediate tensors. */
 export class Tape {
   readonly engine: Engine;
   readonly recording: boolean;
@@ -14,24 +14,24 @@ export class Tape {
   #gradients = new Map<Tensor, Tensor>();
   #owned = new Set<Tensor>();
 
-  /** @throws {UnsupportedError} If it is to record on an engine that does not train. */
+  /** @throws {UnsupportedError} If it is to record but the engine cannot train. */
   constructor(engine: Engine, recording = true) {
     this.engine = recording ? requireTraining(engine) : engine;
     this.recording = recording;
   }
 
-  /** The engine, for the way back and for losses. @throws {UnsupportedError} If it does not train. */
+  /** The engine, for backward operations and losses. @throws {UnsupportedError} If it cannot train. */
   get training(): TrainingEngine {
     return requireTraining(this.engine);
   }
 
-  /** Takes charge of a tensor: it lives until dispose(). */
+  /** Takes over a tensor, which is then freed by dispose(). */
   own(tensor: Tensor): Tensor {
     this.#owned.add(tensor);
     return tensor;
   }
 
-  /** Owns `output`, and calls `backward` with its gradient when going back, if it has one. */
+  /** Takes over `output`. The backward pass calls `backward` with its gradient, if there is one. */
   record(output: Tensor, backward: (dOut: Tensor) => void): Tensor {
     if (this.recording) {
       this.#steps.push(() => {
@@ -42,7 +42,7 @@ export class Tape {
     return this.own(output);
   }
 
-  /** Starts going back: `gradient` becomes part of the gradient of `tensor`. Shared inputs sum. */
+  /** Adds `gradient` to the gradient of `tensor`. */
   addGradient(tensor: Tensor, gradient: Tensor): void {
     const sum = this.#gradients.get(tensor);
     if (sum) this.#gradients.set(tensor, this.own(this.engine.add(sum, gradient)));
@@ -63,13 +63,13 @@ export class Tape {
     return gradient;
   }
 
-  /** Frees intermediates now that nothing needs any more; a tape that records keeps them, to go back. */
+  /** Frees intermediate tensors early. A tape that records keeps them for the backward pass. */
   release(...tensors: readonly Tensor[]): void {
     if (this.recording) return;
     for (const tensor of tensors) if (this.#owned.delete(tensor)) tensor.dispose();
   }
 
-  /** Frees every intermediate. Idempotent. */
+  /** Frees all tensors that it owns. Idempotent. */
   dispose(): void {
     for (const tensor of this.#owned) tensor.dispose();
     this.#owned.clear();

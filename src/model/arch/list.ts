@@ -1,5 +1,5 @@
 /**
- * Every architecture that is read, by `model_type` of config.json: a new one is a file beside this and a line here.
+ * The list of supported architectures, by `model_type` of config.json. To add one, add a file here and a line below.
  * @module
  */
 export { llama } from './llama.ts';
