@@ -33,7 +33,7 @@ export const EQUATIONS: readonly Equation[] = [
       'e[j] = first(n, j < n and t[n] == GLOBAL)',
       'last[j] = t[j] == GLOBAL ? Infinity : t[j] == LOCAL ? e[j] : j + W',
     ],
-    excerpt: ['// Backwards, so that', 'closing = chunkEnd'],
+    excerpt: ['// From the last chunk', 'closing = chunkEnd'],
     file: 'reference/lifetime.ts', function: 'lifetime',
   },
   {
