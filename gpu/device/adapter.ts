@@ -11,7 +11,7 @@ export interface OpenedDevice {
   readonly device: GPUDevice;
   /** Null where the application brought the device. */
   readonly adapter: GPUAdapter | null;
-  /** Whether whoever opened it is to destroy it. */
+  /** Whether the engine opened it, and so destroys it. */
   readonly owned: boolean;
 }
 
@@ -22,7 +22,7 @@ export function checkGpuDevice(gpuDevice: object): void {
   }
 }
 
-/** The application's own device, or one of the fastest adapter. `dawn`: switches for Dawn in Node. */
+/** Takes the application's device, or opens one on the fastest adapter. `dawn` holds switches for Dawn in Node. */
 export async function openGpuDevice(gpuDevice: object | undefined, dawn: readonly string[]): Promise<OpenedDevice> {
   if (gpuDevice) return { device: gpuDevice as GPUDevice, adapter: null, owned: false };
   const adapter = await requestAdapter(dawn);
@@ -55,7 +55,7 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
   if (typeof process === 'undefined' || !process.versions?.node) {
     throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
   }
-  // Optional: only who wants a GPU in Node installs it. Bundlers fold constants, and would look for a plain 'webgpu'.
+  // The package is optional. Its name is computed, because bundlers would try to resolve a constant one.
   const name = new URL('package:webgpu').pathname;
   try {
     const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
@@ -66,10 +66,10 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
   }
 }
 
-/** What an adapter says about itself. Browsers leave most of it empty, drivers repeat themselves. */
+/** A name for an adapter. Of what it reports, browsers leave most fields empty, and drivers repeat themselves. */
 export function adapterName(info: Partial<GPUAdapterInfo> | undefined): string {
   const words = [info?.vendor, info?.architecture, info?.device, info?.description]
-    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => !/^\d*$/.test(word)); // Mesa's number of itself
+    .map((word) => (word ?? '').replace(/[\s-]+$/, '')).filter((word) => !/^\d*$/.test(word)); // Mesa reports a number
   const said = (word: string, by: string) => by.toLowerCase().includes(word.toLowerCase());
   const distinct = words.filter((word, n) =>
     !words.some((other, m) => m !== n && said(word, other) && (m < n || !said(other, word))));

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** Blocks of a pool that are free. The pool grows by doubling and halves when three quarters are free. */
+/** The free blocks of a pool, which doubles when it is full and halves when three quarters of it are free. */
 export class BlockPool {
   /** Blocks that the pool has memory for. */
   capacity = 0;
@@ -11,7 +11,7 @@ export class BlockPool {
   readonly #most: number;
   readonly #full: () => Error;
 
-  /** `most` blocks are all there can be; who takes one more gets the error `full()`. */
+  /** The pool never has more than `most` blocks: taking one more throws `full()`. */
   constructor(most: number, full: () => Error) {
     this.#most = most;
     this.#full = full;
@@ -35,7 +35,7 @@ export class BlockPool {
     return this.capacity - this.#free.length;
   }
 
-  /** A pool of the same blocks, taken and free. */
+  /** A copy in which the same blocks are taken. */
   copy(full: () => Error): BlockPool {
     const copy = new BlockPool(this.#most, full);
     copy.capacity = this.capacity;
@@ -43,7 +43,7 @@ export class BlockPool {
     return copy;
   }
 
-  /** The block number that every block in use gets when the free ones are left out, or undefined: not worth it. */
+  /** New numbers of the blocks in use once the free ones are left out, or undefined if that is not worth a copy. */
   compacted(): Map<number, number> | undefined {
     if (this.capacity <= 4 || this.used * 4 > this.capacity) return undefined;
     const free = new Set(this.#free);

@@ -1,15 +1,15 @@
 /**
- * Storage buffers that are used again: nothing is allocated in a steady state.
+ * Storage buffers that are reused, so that nothing is allocated in a steady state.
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
 import type { DeviceHealth } from './health.ts';
 
-/** GPUBufferUsage by its numbers: Dawn's globals are not installed. */
+/** GPUBufferUsage as numbers, since its global is missing in Node. */
 const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
-/** Bytes of freed buffers that are kept for the next allocation, besides as many as are in use. */
+/** Bytes of free buffers that are kept, in addition to as many as are in use. */
 const POOL_BYTES = 2 ** 28;
-/** No buffer is smaller. */
+/** The size of the smallest buffers. */
 const LEAST_BYTES = 256;
 
 /** Free buffers by size. */
@@ -18,12 +18,12 @@ type Shelf = Map<number, GPUBuffer[]>;
 /**
  * Storage buffers of one device.
  *
- * Commands are recorded first and submitted later, but what the host writes to a buffer takes place at once. So a
- * buffer that was freed is given out for commands again, but not to be written by the host before the commands that
- * may use it were submitted.
+ * Commands are recorded first and submitted later, but the host writes to a buffer at once. So a freed buffer may serve
+ * further commands right away, while the host must not write to it before the commands that may use it have been
+ * submitted.
  */
 export class BufferPool {
-  /** The most bytes that a buffer may have, and what the limit is called. */
+  /** The most bytes that a buffer may have, and the name of that limit. */
   readonly maxBytes: number;
   readonly limitName: 'maxStorageBufferBindingSize' | 'maxBufferSize';
   readonly #device: GPUDevice;
@@ -33,28 +33,28 @@ export class BufferPool {
   /** Free buffers that recorded commands may use. */
   readonly #recorded: Shelf = new Map();
   #freeBytes = 0;
-  /** To be destroyed once the recorded commands were submitted. */
+  /** Buffers to destroy once the recorded commands have been submitted. */
   #doomed: GPUBuffer[] = [];
   readonly #buffers = new Set<GPUBuffer>();
   #usedBytes = 0;
   #destroyed = false;
 
-  /** `poison`: for tests, fills buffers with NaN before they are used. */
+  /** `poison` fills buffers with NaN before they are used, for tests. */
   constructor(device: GPUDevice, health: DeviceHealth, poison: boolean) {
     this.#device = device;
     this.#health = health;
     this.#poison = poison;
     const { maxStorageBufferBindingSize: binding, maxBufferSize: size } = device.limits;
-    // In float32 elements, which shaders count by 32-bit integers.
+    // Shaders count float32 elements in 32-bit integers.
     this.maxBytes = Math.min(Math.floor(Math.min(binding, size) / 4), 2 ** 31 - 1) * 4;
     this.limitName = binding <= size ? 'maxStorageBufferBindingSize' : 'maxBufferSize';
   }
 
   /**
-   * A buffer of `bytes` or more, a multiple of four, for commands to write to. Sizes are rounded up to parts of a
+   * A buffer of at least `bytes`, a multiple of four, for commands to write to. Sizes are rounded up to fractions of a
    * power of two, so that the pool finds them again.
    *
-   * @param parts 8 wastes less, 2 lets ever new sizes find each other's memory.
+   * @param parts With 8 less memory is wasted, with 2 sizes that keep changing reuse one another's buffers.
    */
   take(bytes: number, parts: 2 | 8): GPUBuffer {
     const size = this.#sizeOf(bytes, parts);
@@ -64,13 +64,13 @@ export class BufferPool {
     return buffer;
   }
 
-  /** One for the host to write to. */
+  /** The same for the host to write to. */
   takeForWriting(bytes: number, parts: 2 | 8): GPUBuffer {
     const size = this.#sizeOf(bytes, parts);
     return this.#use(size, this.#free.get(size)?.pop());
   }
 
-  /** Takes a buffer back. `recorded`: whether there are commands that were not submitted. */
+  /** Takes a buffer back. `recorded` says whether some commands have not been submitted yet. */
   give(buffer: GPUBuffer, recorded: boolean): void {
     if (this.#destroyed) return;
     const { size } = buffer;
@@ -85,7 +85,7 @@ export class BufferPool {
     this.#freeBytes += size;
   }
 
-  /** All recorded commands were submitted. */
+  /** To be called when all recorded commands have been submitted. */
   settle(): void {
     for (const buffers of this.#recorded.values()) {
       for (const buffer of buffers) put(this.#free, buffer);

@@ -1,8 +1,8 @@
 /**
- * §8 on the host, all heads of a layer: what the cache holds, what it has served, and what is dead.
+ * §8 on the host, for all heads of a layer: what the cache holds, what it has served, and which entries are dead.
  *
- * An engine keeps keys and values at the places that the book names, moves what the book moves, and tells it the types
- * of chunks once it knows them.
+ * The engine stores keys and values at the places that the book names, moves the entries that the book moves, and
+ * reports the types of chunks once they are known.
  * @module
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/engine.ts';
@@ -11,7 +11,7 @@ import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../../src/core
 import type { BlockPool } from './block-pool.ts';
 import { HeadBook, type Move } from './head-book.ts';
 
-/** Chunks that a step filled: their types [B,G,rows] are wanted. */
+/** The chunks that a step filled, whose types [B,G,rows] the engine has to report. */
 export interface FilledChunks {
   readonly rows: number;
   /** Tokens seen before and taken by the step, per sequence. */
@@ -19,20 +19,20 @@ export interface FilledChunks {
   readonly counts: readonly number[];
 }
 
-/** What a step does to an engine's memory. */
+/** What a step changes in the engine's memory. */
 export interface Taken {
-  /** Entries that move first. */
+  /** Entries that move before new ones are written. */
   readonly moves: readonly Move[];
-  /** Then row `from` of the step's keys and values [B,G,T] goes to place `to`. */
+  /** New entries: row `from` of the step's keys and values [B,G,T] goes to place `to`. */
   readonly rows: readonly Move[];
-  /** The chunks that became full; undefined if none did. */
+  /** Undefined if no chunk became full. */
   readonly filled: FilledChunks | undefined;
 }
 
-/** Which entry lies where, as snapshots list them. */
+/** Entries as snapshots list them, and the place of each. */
 export type ListedEntries = Pick<CacheSnapshot, 'positions' | 'last' | 'open'> & { readonly places: readonly number[] };
 
-/** The entries of a cache, by head [B*G]. */
+/** The entries of a cache, by KV head [B*G]. */
 export class CacheBook {
   readonly options: CacheOptions;
   readonly seen: Int32Array;
@@ -82,10 +82,10 @@ export class CacheBook {
     return { moves, rows, filled: none ? undefined : filled };
   }
 
-  /** Gives the chunks that a step filled their types, in their order. */
+  /** Assigns types to the chunks that a step filled, in order. */
   settle({ rows, before, counts }: FilledChunks, types: ArrayLike<number>): void {
     const { kvHeads: G, chunk, window } = this.options;
-    // Every token is in the book already: what is settled after it must leave younger chunks alone.
+    // All tokens of the step are in the book already, so settling a chunk must leave younger ones alone.
     this.#heads.forEach((head, n) => {
       const b = Math.floor(n / G);
       const first = chunkOf(before[b], chunk);
@@ -100,7 +100,7 @@ export class CacheBook {
     });
   }
 
-  /** Counts what the newest queries see. */
+  /** Counts the entries that the newest queries see. */
   countVisible(): void {
     const { first, counts } = this.step;
     this.#heads.forEach((head, n) => {
@@ -114,12 +114,12 @@ export class CacheBook {
     });
   }
 
-  /** Step 3: what the next query cannot see is dropped before the next token is taken in, or when asked about. */
+  /** Step 3: entries that the next query cannot see are dropped with the next step, or when someone asks. */
   evict(): void {
     this.#evicts = true;
   }
 
-  /** Drops it now; undefined if there was nothing to drop. Types must be settled. */
+  /** Drops them now and returns what moves, or undefined if nothing was to be dropped. Types must be settled. */
   evictNow(): Move[] | undefined {
     if (!this.#evicts) return undefined;
     this.#evicts = false;
@@ -138,7 +138,7 @@ export class CacheBook {
     for (const head of this.#heads) head.clear();
   }
 
-  /** `entryBytes`: what an entry takes, on the device and here. */
+  /** `entryBytes` is what one entry takes on the device and on the host together. */
   stats(entryBytes: number): CacheStats {
     const { blockSize } = this.options;
     return {
@@ -151,7 +151,7 @@ export class CacheBook {
     };
   }
 
-  /** Becomes a copy of another book, whose types are settled, over a copy of its blocks. */
+  /** Becomes a copy of another book, whose types must be settled, over a copy of its blocks. */
   copyOf(other: CacheBook, blocks: BlockPool): void {
     this.#heads = other.#heads.map((head) => head.copy(blocks));
     this.seen.set(other.seen);

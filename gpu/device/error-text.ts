@@ -3,12 +3,12 @@
  * @module
  */
 
-/** An error's message; Dawn explains itself over several lines. */
+/** An error's message on one line: Dawn's messages have several. */
 export function oneLine(error: unknown): string {
   return messageOf(error).trim().replace(/\s*\n\s*/g, ' ');
 }
 
-/** The first line of an error's message: Node lists below it how it came to require a module. */
+/** The first line of an error's message: below it, Node lists what required a module. */
 export function firstLine(error: unknown): string {
   return messageOf(error).split('\n')[0];
 }

@@ -1,6 +1,6 @@
 /**
  * §8 on the host, one KV head: which entries it holds, in which block of the pool each lies, and which are dead.
- * Whole numbers only: keys and values are on the device.
+ * It holds whole numbers only: keys and values are on the device.
  * @module
  */
 import { boundedEnd, FOREVER, TokenType } from '../../src/core/lifetime.ts';
@@ -20,7 +20,7 @@ export class HeadBook {
   last: Int32Array = new Int32Array(16);
   /** 1 for a LOCAL entry that no GLOBAL has closed. */
   #local: Uint8Array = new Uint8Array(16);
-  /** Slots of chunks that have no type yet, by position; those before #typed have got one. */
+  /** Slots whose chunks had no type yet, by position; those before #typed have one by now. */
   #untyped: number[] = [];
   #typed = 0;
   /** LOCAL entries since the last GLOBAL. */
@@ -37,7 +37,7 @@ export class HeadBook {
     this.#bound = bound;
   }
 
-  /** Where slot `slot` lies in the pool, in entries. */
+  /** The place of a slot in the pool, counted in entries. */
   place(slot: number): number {
     return this.blocks[Math.floor(slot / this.#blockSize)] * this.#blockSize + (slot % this.#blockSize);
   }
@@ -107,9 +107,9 @@ export class HeadBook {
   }
 
   /**
-   * Drops the entries that query `next` cannot see and takes in tokens from position `first` on, as many as
-   * `tokens`. These fill the holes; what holes are left is filled from the end, so that blocks stay full, and
-   * blocks that empty go back to the pool. Returns where the new tokens go, and what moves before.
+   * Drops the entries that query `next` cannot see, and takes in `tokens` tokens from position `first` on. New tokens
+   * fill holes first; holes that remain are filled from the end, so that blocks stay full, and empty blocks return to
+   * the pool. Returns the places of the new tokens, and the moves to make before they are written.
    */
   replace(next: number, first: number, tokens: number): { places: number[]; moves: Move[] } {
     const places: number[] = [];
@@ -136,7 +136,7 @@ export class HeadBook {
     return { places, moves };
   }
 
-  /** A bound may end tokens before their chunk is full. */
+  /** Tokens may reach their bound before their chunk is full. */
   #forgetUntyped(next: number): void {
     const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot] >= next);
     this.#untyped.length = this.#typed = 0;
@@ -153,7 +153,7 @@ export class HeadBook {
     if (untyped >= 0) this.#untyped[untyped] = to;
   }
 
-  /** After the pool was compacted: block n is now moves.get(n). */
+  /** Renumbers blocks after the pool was compacted: block n is now moves.get(n). */
   rename(moves: ReadonlyMap<number, number>): void {
     this.blocks.forEach((block, n) => (this.blocks[n] = moves.get(block)!));
   }
@@ -165,7 +165,7 @@ export class HeadBook {
     while (this.blocks.length > 0) this.#pool.give(this.blocks.pop()!);
   }
 
-  /** Positions held, ascending. */
+  /** The positions held, in ascending order. */
   positions(): Int32Array {
     return this.position.slice(0, this.count).sort();
   }

@@ -10,7 +10,7 @@ export class DeviceHealth {
   #failure: Error | undefined;
   #closed = false;
 
-  /** `owned`: whether the device is ours alone, so that the errors that nobody else captures are ours. */
+  /** `owned` says whether the device is the engine's alone: then so are the errors that nobody captures. */
   constructor(device: GPUDevice, owned: boolean) {
     void device.lost.then(({ message, reason }) => {
       if (this.#closed) return;
@@ -25,12 +25,12 @@ export class DeviceHealth {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Notes a failure; the first one counts. */
+  /** Notes a failure, of which the first one counts. */
   fail(message: string): void {
     this.#failure ??= new DeviceError(message);
   }
 
-  /** From now on, losing the device is meant. */
+  /** From now on, the loss of the device is intended. */
   close(): void {
     this.#closed = true;
   }

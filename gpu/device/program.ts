@@ -6,18 +6,18 @@ import { DeviceError } from '../../src/core/errors.ts';
 import { oneLine } from './error-text.ts';
 import type { DeviceHealth } from './health.ts';
 
-/** GPUShaderStage by its number: Dawn's globals are not installed. */
+/** GPUShaderStage as a number, since its global is missing in Node. */
 const COMPUTE = 4;
 
-/** What is compiled. Of group 0, binding 0 is the uniform of parameters; then come the inputs, and last the output. */
+/** What to compile. In group 0, binding 0 holds the parameters; the inputs follow, and the output comes last. */
 export interface ProgramSource {
   /** What errors and profiles call it. */
   readonly name: string;
   /** WGSL with an entry point `main`. */
   readonly code: string;
-  /** Read-only storage buffers. */
+  /** The number of read-only storage buffers. */
   readonly inputs: number;
-  /** Bytes of the parameters, at most 256. */
+  /** The size of the parameters, at most 256 bytes. */
   readonly paramBytes: number;
 }
 
@@ -26,7 +26,7 @@ export interface Program {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   readonly paramBytes: number;
-  /** Bind groups by the numbers of their buffers: those of a steady state recur. */
+  /** Bind groups by the numbers of their buffers: in a steady state the same ones recur. */
   readonly groups: Map<string, GPUBindGroup>;
 }
 

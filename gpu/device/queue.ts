@@ -1,8 +1,8 @@
 /**
- * Work in order: an engine's calls return at once, and what they ask for is done here, one after the other.
+ * Work in order: an engine's calls return at once, and the jobs that they leave are done here, one after the other.
  *
- * A job may wait (for a kernel to be built, for token types to come back from the device); those behind it wait
- * with it. So dispatch is synchronous and only reading is not, as the contract wants.
+ * A job may wait (for a kernel to be built, for token types to come back from the device), and those behind it wait
+ * with it. So dispatch is synchronous and only reading is not, as the contract demands.
  * @module
  */
 

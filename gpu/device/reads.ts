@@ -1,5 +1,5 @@
 /**
- * Reading back, many results at a time: one staging buffer and one map for what is asked for and for all that waited.
+ * Reading back many results at a time: the one asked for and all that waited share one staging buffer and one map.
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
@@ -7,13 +7,13 @@ import { oneLine } from './error-text.ts';
 import type { DeviceHealth } from './health.ts';
 import type { Recorder } from './recorder.ts';
 
-/** GPUBufferUsage and GPUMapMode by their numbers: Dawn's globals are not installed. */
+/** GPUBufferUsage and GPUMapMode as numbers, since their globals are missing in Node. */
 const STAGING = 0x01 | 0x08; // MAP_READ | COPY_DST
 const READ = 1;
 
-/** A read that waits for company. */
+/** A read that waits to be made together with another one. */
 export interface LateRead<T> {
-  /** Asks for it now, if nothing has been read meanwhile. */
+  /** The data, which is read now unless another read has brought it along. */
   now(): Promise<T>;
 }
 
@@ -29,7 +29,7 @@ export class Reads {
   readonly #recorder: Recorder;
   /** Reads that wait for the next one. */
   #waiting: (Wanted & { settle: (data: Promise<ArrayBuffer>) => void })[] = [];
-  /** Those on their way. */
+  /** Reads under way. */
   readonly #onTheirWay = new Set<Promise<unknown>>();
 
   constructor(device: GPUDevice, health: DeviceHealth, recorder: Recorder) {
@@ -38,18 +38,18 @@ export class Reads {
     this.#recorder = recorder;
   }
 
-  /** The first `bytes` of a buffer, as they are once all that was recorded before is done. */
+  /** The first `bytes` of a buffer, after all commands that were recorded before. */
   read(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     return this.#readAll({ buffer, bytes });
   }
 
-  /** Reads them together with the next read(), or when `now()` asks for them; the buffer must stay until then. */
+  /** Reads them together with the next read(), or when `now()` is called; the buffer must live until then. */
   readLater(buffer: GPUBuffer, bytes: number): LateRead<ArrayBuffer> {
     let settle!: (data: Promise<ArrayBuffer>) => void;
     const data = new Promise<ArrayBuffer>((resolve) => {
       settle = resolve;
     });
-    data.catch(() => {}); // a loss may come before anyone asks, who then hears of it
+    data.catch(() => {}); // if the device is lost before anyone asks, whoever asks hears of it
     const entry = { buffer, bytes, settle };
     this.#waiting.push(entry);
     return {
@@ -60,7 +60,7 @@ export class Reads {
     };
   }
 
-  /** Resolves when what has been asked for is answered; never rejects. */
+  /** Resolves when no read is under way; never rejects. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#onTheirWay);
   }
@@ -84,7 +84,7 @@ export class Reads {
   }
 
   async #fetch(parts: readonly Wanted[]): Promise<ArrayBuffer> {
-    this.#health.check(); // here, so that what waited hears of it, too
+    this.#health.check(); // here, so that the reads that waited hear of it too
     const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     if (size === 0) return new ArrayBuffer(0);
     const staging = this.#device.createBuffer({ size, usage: STAGING });

@@ -7,13 +7,13 @@ import type { BufferPool } from './buffer-pool.ts';
 import type { DeviceHealth } from './health.ts';
 import type { Program } from './program.ts';
 
-/** GPUBufferUsage by its numbers: Dawn's globals are not installed. */
+/** GPUBufferUsage as numbers, since its global is missing in Node. */
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
-/** Bytes between the parameters of two dispatches: what dynamic offsets are multiples of on every device. */
+/** Bytes that the parameters of a dispatch take: every device accepts dynamic offsets in multiples of it. */
 const SLOT = 256;
-/** Dispatches per submit at most, so that the GPU begins while later ones are being recorded. */
+/** The most dispatches per submit, so that the GPU starts while later ones are being recorded. */
 const MOST_DISPATCHES = 64;
-/** Threads per submit, after which it is sent: some drivers end a submit that takes seconds. */
+/** Threads after which a submit is sent, since some drivers abort one that takes seconds. */
 const MANY_THREADS = 2 ** 20;
 /** Bind groups that a program keeps. */
 const MOST_GROUPS = 256;
@@ -33,7 +33,7 @@ export class Recorder {
   readonly #health: DeviceHealth;
   readonly #pool: BufferPool;
   readonly #params: GPUBuffer;
-  /** What #params will hold. */
+  /** What will be written to #params. */
   readonly #slots = new Uint8Array(SLOT * MOST_DISPATCHES);
   readonly #numbers = new WeakMap<GPUBuffer, number>();
   #nextNumber = 0;
@@ -49,7 +49,7 @@ export class Recorder {
     this.#params = device.createBuffer({ size: this.#slots.length, usage: UNIFORM });
   }
 
-  /** Whether commands have been recorded that were not submitted. */
+  /** Whether there are commands that have not been submitted. */
   get pending(): boolean {
     return this.#encoder !== undefined;
   }
@@ -103,7 +103,7 @@ export class Recorder {
     if (!this.#encoder) return;
     this.#pass?.end();
     const { queue } = this.#device;
-    // In the queue, this comes after all that was submitted before, which may read the same slots.
+    // The queue writes this after all that was submitted before, which may read the same slots.
     if (this.#dispatches > 0) queue.writeBuffer(this.#params, 0, this.#slots, 0, this.#dispatches * SLOT);
     queue.submit([this.#encoder.finish()]);
     this.#encoder = this.#pass = undefined;

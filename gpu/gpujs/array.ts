@@ -5,7 +5,7 @@
 import type { Shaped } from '../../src/core/tensor.ts';
 import { type Device, type Memory, Scope } from './device.ts';
 
-/** Work that is left until its result is wanted, and the memories that it holds for it. */
+/** Work that is postponed until someone wants its result, and holds the memories that it needs until then. */
 export class Pending {
   readonly #device: Device;
   readonly #inputs: readonly Memory[];
@@ -19,7 +19,7 @@ export class Pending {
     this.#body = body;
   }
 
-  /** Does the work. It can be done once. */
+  /** Does the work, which can be done once. */
   async compute(): Promise<Memory> {
     const scope = new Scope(this.#device);
     const kept: Memory[] = [];
@@ -32,7 +32,7 @@ export class Pending {
     }
   }
 
-  /** Nobody wants it any more. */
+  /** Releases the memories. */
   drop(): void {
     for (const memory of this.#inputs) this.#device.free(memory);
   }
@@ -41,14 +41,14 @@ export class Pending {
 /** An array on a device. Its memory arrives when the job that computes it has run. */
 export class DeviceArray implements Shaped {
   readonly shape: readonly number[];
-  /** Of whole numbers that came from the host: what they are. */
+  /** The values of whole numbers that came from the host. */
   readonly host: Int32Array | undefined;
   memory: Memory | undefined;
-  /** Token types chosen on the device: 3 stands for a NaN score. */
+  /** Set for token types that the device chose, of which 3 stands for a NaN score. */
   chosen: boolean = false;
-  /** Set instead of memory: what computes it once someone wants it. */
+  /** Set instead of memory where the work is postponed. */
   pending: Pending | undefined;
-  /** Why there is no memory. */
+  /** Why the memory could not be computed. */
   failure: Error | undefined;
 
   constructor(shape: readonly number[], host?: Int32Array) {
@@ -57,7 +57,7 @@ export class DeviceArray implements Shaped {
   }
 }
 
-/** The memory of an array that is computed or can be now, or why there is none. */
+/** The memory of an array, computed now if that was postponed; throws what kept it from being computed. */
 export async function memoryOf(array: DeviceArray): Promise<Memory> {
   const { pending } = array;
   if (pending) {

@@ -17,12 +17,12 @@ const DELTA = kernel('delta', 'dOut out | d', `
   return sum;`, { flat: true });
 
 /** dS = scale A (do . v - D) of visible pairs. */
-const DSCORES = kernel('score gradients', 'weights dOut v list delta | n d share cap rows first | scale', `
+const DSCORES = kernel('score gradients', 'weights dOut v list delta | n d group cap rows first | scale', `
   const weight = weights[(this.thread.z * cap + this.thread.y) * rows + this.thread.x];
   if (weight === 0) {
     return 0;
   }
-  const head = Math.floor((this.thread.z + 0.5) / share);
+  const head = Math.floor((this.thread.z + 0.5) / group);
   const key = at(head, n, list[at(head, cap, this.thread.y)]);
   let sum = 0;
   for (let e = 0; e < d; e++) {
@@ -30,8 +30,8 @@ const DSCORES = kernel('score gradients', 'weights dOut v list delta | n d share
   }
   return scale * weight * (sum - delta[this.thread.z * n + first + this.thread.x]);`);
 
-const DQ = kernel('dq', 'dS k list | n d share cap rows', `
-  const head = Math.floor((this.thread.z + 0.5) / share);
+const DQ = kernel('dq', 'dS k list | n d group cap rows', `
+  const head = Math.floor((this.thread.z + 0.5) / group);
   let sum = 0;
   for (let s = 0; s < cap; s++) {
     const change = dS[(this.thread.z * cap + s) * rows + this.thread.y];
@@ -42,63 +42,63 @@ const DQ = kernel('dq', 'dS k list | n d share cap rows', `
   return sum;`);
 
 /** before + sum over the group's query heads and the tile's rows of pair[slot,row] x[row], for the listed keys. */
-const TO_KEYS = kernel('gradients of keys', 'before pair x slots | n d share cap rows first', `
+const TO_KEYS = kernel('gradients of keys', 'before pair x slots | n d group cap rows first', `
   let sum = before[(this.thread.z * n + this.thread.y) * d + this.thread.x];
   const slot = slots[this.thread.z * n + this.thread.y];
   if (slot >= 0) {
-    for (let h = 0; h < share; h++) {
+    for (let h = 0; h < group; h++) {
       for (let r = 0; r < rows; r++) {
-        const value = pair[at(at(this.thread.z * share + h, cap, slot), rows, r)];
+        const value = pair[at(at(this.thread.z * group + h, cap, slot), rows, r)];
         if (value !== 0) {
-          sum += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x];
+          sum += value * x[((this.thread.z * group + h) * n + first + r) * d + this.thread.x];
         }
       }
     }
   }
   return sum;`);
 
-const TO_KEYS_4 = kernel('gradients of keys, 4 columns', 'before pair x slots | n d share cap rows first', `
+const TO_KEYS_4 = kernel('gradients of keys, 4 columns', 'before pair x slots | n d group cap rows first', `
   let a = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4];
   let b = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 1];
   let c = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 2];
   let e = before[(this.thread.z * n + this.thread.y) * d + this.thread.x * 4 + 3];
   const slot = slots[this.thread.z * n + this.thread.y];
   if (slot >= 0) {
-    for (let h = 0; h < share; h++) {
+    for (let h = 0; h < group; h++) {
       for (let r = 0; r < rows; r++) {
-        const value = pair[at(at(this.thread.z * share + h, cap, slot), rows, r)];
+        const value = pair[at(at(this.thread.z * group + h, cap, slot), rows, r)];
         if (value !== 0) {
-          a += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4];
-          b += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 1];
-          c += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 2];
-          e += value * x[((this.thread.z * share + h) * n + first + r) * d + this.thread.x * 4 + 3];
+          a += value * x[((this.thread.z * group + h) * n + first + r) * d + this.thread.x * 4];
+          b += value * x[((this.thread.z * group + h) * n + first + r) * d + this.thread.x * 4 + 1];
+          c += value * x[((this.thread.z * group + h) * n + first + r) * d + this.thread.x * 4 + 2];
+          e += value * x[((this.thread.z * group + h) * n + first + r) * d + this.thread.x * 4 + 3];
         }
       }
     }
   }
   return [a, b, c, e];`, { parts: 4 });
 
-/** [heads,N,width] out of results that lie tile after tile, as the forward's do. */
-const UNSTACK = kernel('rows of tiles', 'stack | n heads step width', `
+/** Unstacks the results of tiles, as the forward does: [BH,N,width]. */
+const UNSTACK = kernel('rows of tiles', 'stack | n BH step width', `
   const first = Math.floor((this.thread.y + 0.5) / step) * step;
   let rows = step;
   if (n - first < step) {
     rows = n - first;
   }
-  const row = first * heads + this.thread.z * rows + this.thread.y - first;
+  const row = first * BH + this.thread.z * rows + this.thread.y - first;
   return stack[at(row, width, this.thread.x)];`);
 
-/** Gradients of §4, and with `typed` of §5: dq, dk, dv and dTypes [B,G,Nc,3]. */
+/** The gradients of §4: dq, dk, dv; with `typed` also that of §5: dTypes [B,G,Nc,3]. */
 export async function attentionBackward(
   scope: Scope, inputs: BackwardInputs, sizes: Sizes, typed?: TypeGradientOptions,
 ): Promise<[dq: Memory, dk: Memory, dv: Memory, dTypes?: Memory]> {
   const { B, H, G, N, d, scale } = sizes;
   const { device } = scope;
   const { q, k, v, last, lse, dOut } = inputs;
-  const share = H / G;
-  const heads = B * H;
-  const delta = await scope.run(DELTA, [heads * N], [dOut, inputs.out], [d]);
-  const stack = scope.adopt(device.allocate(heads * N * d));
+  const group = H / G;
+  const BH = B * H;
+  const delta = await scope.run(DELTA, [BH * N], [dOut, inputs.out], [d]);
+  const stack = scope.adopt(device.allocate(BH * N * d));
   let dk = await fill(scope, 0, B * G * N * d);
   let dv = await fill(scope, 0, B * G * N * d);
   const tiles = new Tiles(scope, last, sizes);
@@ -109,21 +109,21 @@ export async function attentionBackward(
     const { first, rows, cap, list } = tile;
     const slots = await tiles.slots(n, tile);
     const scores = await scoresOf(scope, inputs, sizes, tile);
-    const weights = await scope.run(WEIGHTS, [rows, cap, heads], [scores, lse], [cap, rows, N, first]);
+    const weights = await scope.run(WEIGHTS, [rows, cap, BH], [scores, lse], [cap, rows, N, first]);
     const dS = await scope.run(
-      DSCORES, [rows, cap, heads], [weights, dOut, v, list, delta], [N, d, share, cap, rows, first], [scale],
+      DSCORES, [rows, cap, BH], [weights, dOut, v, list, delta], [N, d, group, cap, rows, first], [scale],
     );
-    const dqTile = await scope.run(DQ, [d, rows, heads], [dS, k, list], [N, d, share, cap, rows]);
-    device.copy(dqTile, stack, [{ from: 0, to: first * heads * d, length: heads * rows * d }]);
+    const dqTile = await scope.run(DQ, [d, rows, BH], [dS, k, list], [N, d, group, cap, rows]);
+    device.copy(dqTile, stack, [{ from: 0, to: first * BH * d, length: BH * rows * d }]);
     const [toKeys, columns] = four ? [TO_KEYS_4, d / 4] : [TO_KEYS, d];
-    const shape = [N, d, share, cap, rows, first];
+    const shape = [N, d, group, cap, rows, first];
     const nextK = await scope.run(toKeys, [columns, N, B * G], [dk, dS, q, slots], shape);
     const nextV = await scope.run(toKeys, [columns, N, B * G], [dv, weights, dOut, slots], shape);
     scope.free(slots, scores, weights, dS, dqTile, dk, dv, list);
     [dk, dv] = [nextK, nextV];
   }
   tiles.free();
-  const dq = await scope.run(UNSTACK, [d, N, heads], [stack], [N, heads, tiles.step, d]);
+  const dq = await scope.run(UNSTACK, [d, N, BH], [stack], [N, BH, tiles.step, d]);
   scope.free(stack);
   if (!typed) return [dq, dk, dv];
   return [dq, dk, dv, await typeGradient(scope, inputs, sizes, delta, typed)];

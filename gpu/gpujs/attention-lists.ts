@@ -19,20 +19,20 @@ export interface Sizes {
   readonly scale: number;
 }
 
-/** Elements of a tile of scores. */
+/** The most elements that a tile of scores has. */
 const TILE_ELEMENTS = 2 ** 25;
 
-/** Rows per tile, so that [B H, N, rows] stays within the budget and the device's limits. */
-export function tileRows(scope: Scope, heads: number, N: number): number {
+/** Rows per tile, so that [BH,N,rows] stays within the budget and the device's limits. */
+export function tileRows(scope: Scope, BH: number, N: number): number {
   const elements = Math.min(TILE_ELEMENTS, scope.device.maxLength);
-  const rows = Math.floor(elements / Math.max(heads * N, 1));
+  const rows = Math.floor(elements / Math.max(BH * N, 1));
   return Math.max(1, Math.min(N, scope.device.tuning.tileRows, rows >= 8 ? rows - (rows % 8) : rows));
 }
 
-/** Keys that are looked through together. */
+/** Keys per block, whose live ones are counted together. */
 const BLOCK = 64;
 
-/** Live keys of each block, for every tile (z) and head (y). */
+/** Live keys of each block, for every tile (z) and KV head (y). */
 const COUNT = kernel('live keys per block', 'last | n step', `
   let count = 0;
   for (let t = 0; t < ${BLOCK}; t++) {
@@ -45,12 +45,12 @@ const COUNT = kernel('live keys per block', 'last | n step', `
   }
   return count;`);
 
-/** Where the keys of each block begin in the list; the last is the list's length. */
-const STARTS = kernel('starts of blocks', 'counts | blocks heads', `
+/** Where the keys of each block begin in the list; the last element is the length of the list. */
+const STARTS = kernel('starts of blocks', 'counts | blocks BG', `
   let sum = 0;
   for (let t = 0; t < blocks; t++) {
     if (t < this.thread.x) {
-      sum += counts[(this.thread.z * heads + this.thread.y) * blocks + t];
+      sum += counts[(this.thread.z * BG + this.thread.y) * blocks + t];
     } else {
       break;
     }
@@ -60,7 +60,7 @@ const STARTS = kernel('starts of blocks', 'counts | blocks heads', `
 const LENGTHS = kernel('lengths of lists', 'starts | blocks', `
   return starts[this.thread.x * (blocks + 1) + blocks];`, { flat: true });
 
-/** The s-th live key of a head, or -1: its block by bisection of the starts, then key by key. */
+/** The s-th live key of a KV head, or -1. Bisection of the starts finds its block; then keys are counted. */
 const LIST = kernel('list of live keys', 'last starts | n keys first blocks base', `
   const s = this.thread.x;
   const row = base + this.thread.y;
@@ -95,7 +95,7 @@ const LIST = kernel('list of live keys', 'last starts | n keys first blocks base
   }
   return key;`);
 
-/** Where key j stands in the list of its head, or -1. */
+/** Where key j stands in the list of its KV head, or -1. */
 const SLOTS = kernel('slots of keys', 'last starts | n keys first blocks base', `
   let slot = -1;
   if (this.thread.x < keys) {
@@ -115,13 +115,13 @@ const SLOTS = kernel('slots of keys', 'last starts | n keys first blocks base', 
   }
   return slot;`);
 
-/** A tile: query rows first..first+rows-1 and, per KV head, the list [heads,cap] of the keys they may see. */
+/** A tile: query rows first..first+rows-1 and, per KV head, the list [BG,cap] of the keys that they may see. */
 export interface Tile {
   readonly first: number;
   readonly rows: number;
-  /** Keys up to the last row. */
+  /** The number of keys up to the last row. */
   readonly keys: number;
-  /** Room of the list. */
+  /** The room of each list. */
   readonly cap: number;
   readonly list: Memory;
 }
@@ -148,13 +148,13 @@ export class Tiles {
 
   async prepare(): Promise<void> {
     const { B, G, N } = this.#sizes;
-    const [blocks, heads] = [this.#blocks, B * G];
-    const counts = await this.#scope.run(COUNT, [blocks, heads, this.count], [this.#last], [N, this.step]);
-    this.#starts = await this.#scope.run(STARTS, [blocks + 1, heads, this.count], [counts], [blocks, heads]);
+    const [blocks, BG] = [this.#blocks, B * G];
+    const counts = await this.#scope.run(COUNT, [blocks, BG, this.count], [this.#last], [N, this.step]);
+    this.#starts = await this.#scope.run(STARTS, [blocks + 1, BG, this.count], [counts], [blocks, BG]);
     this.#scope.free(counts);
     if (N < this.#scope.device.tuning.measuredFrom) return;
-    const lengths = await this.#scope.run(LENGTHS, [heads * this.count], [this.#starts], [blocks]);
-    this.#lengths = await this.#scope.device.read(lengths, heads * this.count);
+    const lengths = await this.#scope.run(LENGTHS, [BG * this.count], [this.#starts], [blocks]);
+    this.#lengths = await this.#scope.device.read(lengths, BG * this.count);
     this.#scope.free(lengths);
   }
 
@@ -163,15 +163,15 @@ export class Tiles {
     const first = n * this.step;
     const rows = Math.min(this.step, N - first);
     const keys = first + rows;
-    const heads = B * G;
-    const cap = this.#lengths ? Math.max(1, ...this.#lengths.subarray(n * heads, (n + 1) * heads)) : keys;
+    const BG = B * G;
+    const cap = this.#lengths ? Math.max(1, ...this.#lengths.subarray(n * BG, (n + 1) * BG)) : keys;
     const list = await this.#scope.run(
-      LIST, [cap, heads], [this.#last, this.#starts!], [N, keys, first, this.#blocks, n * heads],
+      LIST, [cap, BG], [this.#last, this.#starts!], [N, keys, first, this.#blocks, n * BG],
     );
     return { first, rows, keys, cap, list };
   }
 
-  /** Where each key stands in the tile's lists: [heads,N]. */
+  /** Where each key stands in the tile's lists: [BG,N]. */
   slots(n: number, { keys, first }: Tile): Promise<Memory> {
     const { B, G, N } = this.#sizes;
     return this.#scope.run(

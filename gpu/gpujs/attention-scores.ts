@@ -21,12 +21,12 @@ export interface BackwardInputs extends Inputs {
   readonly dOut: Memory;
 }
 
-/** What a hidden pair's score is; a visible one is far from it. */
+/** The score of a hidden pair, from which visible ones are far. */
 export const HIDDEN = '-1e30';
 
-/** Query head z = b H + h reads KV head floor(z / share), for groups of `share` query heads. */
-const SCORES = kernel('scores', 'q k last list | n d share cap first | scale', `
-  const head = Math.floor((this.thread.z + 0.5) / share);
+/** Query head z = b H + h reads KV head floor(z / group), which `group` query heads share. */
+const SCORES = kernel('scores', 'q k last list | n d group cap first | scale', `
+  const head = Math.floor((this.thread.z + 0.5) / group);
   const j = list[at(head, cap, this.thread.y)];
   const i = first + this.thread.x;
   if (j < 0 || j > i) {
@@ -42,9 +42,9 @@ const SCORES = kernel('scores', 'q k last list | n d share cap first | scale', `
   }
   return sum * scale;`);
 
-/** The same for four rows: a key is read once for all of them, and what a row must not see is left out at the end. */
-const SCORES_4 = kernel('scores, 4 rows', 'q k last list | n d share cap first | scale', `
-  const head = Math.floor((this.thread.z + 0.5) / share);
+/** The same for four rows, for which a key is read once; scores that a row must not see are hidden at the end. */
+const SCORES_4 = kernel('scores, 4 rows', 'q k last list | n d group cap first | scale', `
+  const head = Math.floor((this.thread.z + 0.5) / group);
   const j = list[at(head, cap, this.thread.y)];
   const i = first + this.thread.x * 4;
   if (j < 0 || j > i + 3) {
@@ -84,19 +84,19 @@ const SCORES_4 = kernel('scores, 4 rows', 'q k last list | n d share cap first |
   }
   return [s0, s1, s2, s3];`, { parts: 4 });
 
-/** Scores [B H, cap, rows] of a tile. */
+/** The scores [BH,cap,rows] of a tile. */
 export function scoresOf(
   scope: Scope, { q, k, last }: Inputs, { B, H, G, N, d, scale }: Sizes, tile: Tile,
 ): Promise<Memory> {
   const { rows, cap, first, list } = tile;
-  const share = H / G;
+  const group = H / G;
   if (scope.device.vectors && rows % 4 === 0) {
-    return scope.run(SCORES_4, [rows / 4, cap, B * H], [q, k, last, list], [N, d, share, cap, first], [scale]);
+    return scope.run(SCORES_4, [rows / 4, cap, B * H], [q, k, last, list], [N, d, group, cap, first], [scale]);
   }
-  return scope.run(SCORES, [rows, cap, B * H], [q, k, last, list], [N, d, share, cap, first], [scale]);
+  return scope.run(SCORES, [rows, cap, B * H], [q, k, last, list], [N, d, group, cap, first], [scale]);
 }
 
-/** exp(S - shift) of visible pairs, 0 of hidden ones; shift has one element per row, at stride n from first. */
+/** exp(S - shift) of visible pairs, 0 of hidden ones; row r of head z has the shift at z n + first + r. */
 export const WEIGHTS: Kernel = kernel('weights', 'scores shift | cap rows n first', `
   const s = scores[(this.thread.z * cap + this.thread.y) * rows + this.thread.x];
   if (s < -1e29) {

@@ -9,7 +9,7 @@ import { fill } from './elementwise.ts';
 import { kernel } from './kernel.ts';
 import { addTypeGradient, planTypes } from './mask.ts';
 
-/** How the gradient of the types is wanted. */
+/** What the gradient of the types depends on. */
 export interface TypeGradientOptions {
   readonly types: Memory;
   readonly bounded: boolean;
@@ -19,11 +19,11 @@ export interface TypeGradientOptions {
 }
 
 /** Scores of all pairs j <= i <= j + bound, visible or not. */
-const CAUSAL = kernel('causal scores', 'q k | n d share first bound | scale', `
+const CAUSAL = kernel('causal scores', 'q k | n d group first bound | scale', `
   if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
     return ${HIDDEN};
   }
-  const head = Math.floor((this.thread.z + 0.5) / share);
+  const head = Math.floor((this.thread.z + 0.5) / group);
   let sum = 0;
   for (let e = 0; e < d; e++) {
     sum += q[(this.thread.z * n + first + this.thread.x) * d + e] * k[at(at(head, n, this.thread.y), d, e)];
@@ -45,20 +45,20 @@ const CAUSAL_LSE = kernel('causal log-sum-exp', 'scores | keys rows first bound'
 
 /** dM of §4, summed over the query heads of a group: exp(S - n) (do . v - D) for j <= i <= j + bound. */
 const MASK_GRADIENT = kernel(
-  'mask gradient', 'scores shift dOut v delta | n d share keys rows first stride offset bound', `
+  'mask gradient', 'scores shift dOut v delta | n d group keys rows first stride offset bound', `
   if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
     return 0;
   }
   let total = 0;
-  for (let h = 0; h < share; h++) {
+  for (let h = 0; h < group; h++) {
     let sum = 0;
     for (let e = 0; e < d; e++) {
-      sum += dOut[((this.thread.z * share + h) * n + first + this.thread.x) * d + e]
+      sum += dOut[((this.thread.z * group + h) * n + first + this.thread.x) * d + e]
         * v[(this.thread.z * n + this.thread.y) * d + e];
     }
-    const s = scores[((this.thread.z * share + h) * keys + this.thread.y) * rows + this.thread.x];
-    const weight = Math.exp(s - shift[(this.thread.z * share + h) * stride + offset + this.thread.x]);
-    total += weight * (sum - delta[(this.thread.z * share + h) * n + first + this.thread.x]);
+    const s = scores[((this.thread.z * group + h) * keys + this.thread.y) * rows + this.thread.x];
+    const weight = Math.exp(s - shift[(this.thread.z * group + h) * stride + offset + this.thread.x]);
+    total += weight * (sum - delta[(this.thread.z * group + h) * n + first + this.thread.x]);
   }
   return total;`);
 
@@ -68,20 +68,20 @@ export async function typeGradient(
   const { B, H, G, N, d, scale } = sizes;
   const { q, k, v, lse, dOut } = inputs;
   const bound = Math.min(typed.bound ?? N, N); // no key is N queries old
-  const share = H / G;
+  const group = H / G;
   const plan = await planTypes(scope, typed.types, B * G, N, typed);
   let dTypes = await fill(scope, 0, B * G * plan.chunks * 3);
   const step = tileRows(scope, B * H, N);
   for (let first = 0; first < N; first += step) {
     const rows = Math.min(step, N - first);
     const keys = first + rows;
-    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, share, first, bound], [scale]);
+    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, group, first, bound], [scale]);
     const shift = typed.bounded
       ? await scope.run(CAUSAL_LSE, [rows, B * H], [scores], [keys, rows, first, bound])
       : lse;
     const dM = await scope.run(
       MASK_GRADIENT, [rows, keys, B * G], [scores, shift, dOut, v, delta],
-      [N, d, share, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first, bound],
+      [N, d, group, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first, bound],
     );
     dTypes = await addTypeGradient(scope, plan, dTypes, dM, first, rows);
     scope.free(scores, dM);

@@ -1,9 +1,9 @@
 /**
  * §8, step 2: queries over the entries of a paged cache.
  *
- * A table names, per KV head, the blocks of the pool in which its entries lie, slot after slot. Scores and weights lie
- * [row, slot] with the slot as the fastest axis, and sums over slots go in parts, each with a maximum of its own: a
- * decoded token has one query and must still keep a device busy.
+ * A table names, for each KV head, the blocks of the pool that hold its entries, slot after slot. Scores and weights
+ * are laid out [row, slot], with slots as the fastest axis. Sums over slots are split into parts, each with a maximum
+ * of its own, because a decoded token has one query and must still keep a device busy.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
@@ -11,14 +11,14 @@ import { kernel } from './kernel.ts';
 
 const HIDDEN = '-1e30';
 
-/** Where the entry of `slot` lies in the pool, into `place`: blocks of `size` entries, `blocks` of them per head. */
+/** Computes `place`, where the entry of a slot lies in the pool; a head has `blocks` blocks of `size` entries. */
 const placeOf = (slot: string): string => `
   const block = Math.floor((${slot} + 0.5) / size);
   const place = table[at(head, blocks, block)] * size + ${slot} - block * size;`;
 
-/** The one query of a sequence sees all slots of its heads, counts[head] of them. */
-const SCORES_ALL = kernel('cache scores', 'q k table counts | d share blocks size | scale', `
-  const head = Math.floor((this.thread.z + 0.5) / share);
+/** The one query of a sequence sees all slots of its KV heads, counts[head] of them. */
+const SCORES_ALL = kernel('cache scores', 'q k table counts | d group blocks size | scale', `
+  const head = Math.floor((this.thread.z + 0.5) / group);
   if (this.thread.x >= counts[head]) {
     return ${HIDDEN};
   }${placeOf('this.thread.x')}
@@ -29,9 +29,9 @@ const SCORES_ALL = kernel('cache scores', 'q k table counts | d share blocks siz
   return sum * scale;`);
 
 /** Entry (from, until) is visible to query i if from <= i <= until; meta: (position of query 0, queries) of each b. */
-const SCORES_SOME = kernel('cache scores, masked', 'q k list span meta | d share cap groups tokens first | scale', `
-  const head = Math.floor((this.thread.z + 0.5) / share);
-  const b = Math.floor((head + 0.5) / groups);
+const SCORES_SOME = kernel('cache scores, masked', 'q k list span meta | d group cap G tokens first | scale', `
+  const head = Math.floor((this.thread.z + 0.5) / group);
+  const b = Math.floor((head + 0.5) / G);
   const t = first + this.thread.y;
   const place = list[at(head, cap, this.thread.x)];
   const i = meta[b * 2] + t;
@@ -56,7 +56,7 @@ const PART_MAX = kernel('cache largest of part', 'scores | cap length rows', `
   }
   return max;`);
 
-/** exp(score - the largest of its part). */
+/** exp(score - the largest score of its part). */
 const WEIGHTS = kernel('cache weights', 'scores max | cap rows length parts', `
   const s = scores[(this.thread.z * rows + this.thread.y) * cap + this.thread.x];
   if (s < -1e29) {
@@ -66,10 +66,10 @@ const WEIGHTS = kernel('cache weights', 'scores max | cap rows length parts', `
   return Math.exp(s - max[at(at(this.thread.z, rows, this.thread.y), parts, part)]);`);
 
 /** Columns 0..d-1: weighted values of a part; column d: its weights. y = row * parts + part. */
-const VALUES = kernel('cache values of part', 'weights v table | d share cap length rows parts blocks size', `
+const VALUES = kernel('cache values of part', 'weights v table | d group cap length rows parts blocks size', `
   const row = Math.floor((this.thread.y + 0.5) / parts);
   const part = this.thread.y - row * parts;
-  const head = Math.floor((this.thread.z + 0.5) / share);
+  const head = Math.floor((this.thread.z + 0.5) / group);
   let sum = 0;
   for (let t = 0; t < length; t++) {
     const s = part * length + t;
@@ -86,7 +86,7 @@ const VALUES = kernel('cache values of part', 'weights v table | d share cap len
   }
   return sum;`);
 
-/** The parts together: each counts exp(its largest score - the largest of all). */
+/** Puts the parts together, each of which counts exp(its largest score - the largest of all). */
 const COMBINE = kernel('cache output', 'values max | d rows parts', `
   const row = at(this.thread.z, rows, this.thread.y);
   let top = ${HIDDEN};
@@ -118,36 +118,36 @@ export interface CachedAttention {
   readonly scale: number;
 }
 
-/** The blocks of every KV head, [B G, width], of `size` entries each. */
+/** The blocks of every KV head [BG,width], of `size` entries each. */
 export interface Pages {
   readonly table: Memory;
   readonly width: number;
   readonly size: number;
 }
 
-/** Slots that one thread adds up, while there are few rows. */
+/** Slots that one thread adds up where there are few rows. */
 const PART = 128;
 
-/** From scores [B H, rows, cap] to outputs [B H, rows, d]. */
+/** From scores [BH,rows,cap] to outputs [BH,rows,d]. */
 async function finish(
   scope: Scope, scores: Memory, pages: Pages, call: CachedAttention, rows: number, cap: number,
 ): Promise<Memory> {
   const { v, B, H, G, d } = call;
-  const share = H / G;
+  const group = H / G;
   const length = rows * B * H >= 2048 ? cap : Math.min(PART, cap);
   const parts = Math.ceil(cap / length);
   const max = await scope.run(PART_MAX, [parts, rows, B * H], [scores], [cap, length, rows]);
   const weights = await scope.run(WEIGHTS, [cap, rows, B * H], [scores, max], [cap, rows, length, parts]);
   const values = await scope.run(
     VALUES, [d + 1, rows * parts, B * H], [weights, v, pages.table],
-    [d, share, cap, length, rows, parts, pages.width, pages.size],
+    [d, group, cap, length, rows, parts, pages.width, pages.size],
   );
   const out = await scope.run(COMBINE, [d, rows, B * H], [values, max], [d, rows, parts]);
   scope.free(scores, max, weights, values);
   return out;
 }
 
-/** One query per sequence that sees all of counts[head] slots: out [B,H,1,d]. */
+/** One query per sequence, which sees all counts[head] slots of a KV head: out [B,H,1,d]. */
 export async function attendAll(
   scope: Scope, call: CachedAttention, pages: Pages, counts: readonly number[],
 ): Promise<Memory> {
@@ -191,7 +191,7 @@ export async function attendSome(
   return out;
 }
 
-/** Room for n slots, in steps of an eighth to a quarter, so that sizes and with them compiled kernels recur. */
+/** Room for n slots. It grows by an eighth to a quarter, so that sizes recur, and with them compiled kernels. */
 export function roomFor(n: number): number {
   const step = Math.max(16, 2 ** (Math.floor(Math.log2(Math.max(n, 1))) - 2));
   return Math.max(step, Math.ceil(n / step) * step);

@@ -17,7 +17,7 @@ import { EntryPool } from './entry-pool.ts';
 
 /** The largest position that float32 counts exactly. */
 const MOST_TOKENS = 2 ** 24;
-/** Elements of a tile of scores. */
+/** The most elements that a tile of scores has. */
 const TILE_ELEMENTS = 2 ** 22;
 
 /** A step whose types are still on the device. */
@@ -27,7 +27,7 @@ interface Untyped {
   readonly filled: FilledChunks;
 }
 
-/** The cache's work; its calls come from the engine's queue, one after the other. */
+/** The work of a cache, whose methods the engine's queue calls one after the other. */
 export class DeviceCache {
   readonly options: CacheOptions;
   readonly #device: Device;
@@ -43,7 +43,7 @@ export class DeviceCache {
     this.#book = new CacheBook(options, this.#pool.blocks);
   }
 
-  /** Takes in k and v [B,G,T,d]; `types` [B,G,rows] may also be known on the host. */
+  /** Appends k and v [B,G,T,d]. `known` holds the types [B,G,rows] where the host knows them. */
   async append(
     k: Memory, v: Memory, types: Memory, known: Int32Array | undefined, T: number, counts: readonly number[],
   ): Promise<void> {
@@ -140,7 +140,7 @@ export class DeviceCache {
     return this.#table.pages;
   }
 
-  /** Step 3, at the next step or when asked about. */
+  /** Step 3, which takes place with the next step or when someone asks. */
   evict(): void {
     this.#book.evict();
   }
@@ -161,7 +161,7 @@ export class DeviceCache {
 
   async stats(): Promise<CacheStats> {
     await this.#evictNow();
-    // Key and value on the device; position, last and type on the host.
+    // Key and value are on the device; position, last and type on the host.
     return this.#book.stats(2 * this.options.headDim * 4 + 4 + 4 + 1);
   }
 
@@ -170,7 +170,7 @@ export class DeviceCache {
     return this.#book.heads[b * this.options.kvHeads + g].positions();
   }
 
-  /** Becomes a copy of another cache, whose types are settled. */
+  /** Becomes a copy of another cache, whose types must be settled. */
   copyOf(other: DeviceCache): void {
     this.#pool.copyOf(other.#pool);
     this.#book.copyOf(other.#book, this.#pool.blocks);
@@ -193,7 +193,7 @@ export class DeviceCache {
     this.#pool.fill(this.#book.restore(snapshot), snapshot.keys, snapshot.values);
   }
 
-  /** Types that wait to be read are on their way with the next read, which needs their memory. */
+  /** Reads types that wait to be read, since the next read needs their memory, and forgets them. */
   async #forgetUntyped(): Promise<void> {
     const step = this.#untyped;
     if (!step) return;

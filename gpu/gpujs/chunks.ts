@@ -1,5 +1,5 @@
 /**
- * §2, C > 1: the hidden states of a chunk become one before they are scored.
+ * §2 with C > 1: the hidden states of a chunk are pooled into one before they are scored.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
@@ -35,7 +35,7 @@ export function poolChunks(
   return scope.run(POOL, [D, Math.ceil(N / C), B], [x], [N, D, C, largest ? 1 : 0]);
 }
 
-/** Folds a step's tokens into what came before of their chunk; meta: (tokens before, tokens) of each b. */
+/** Adds a step's tokens to what had arrived of their chunk; meta holds (tokens before, tokens) of each b. */
 const PUSH = kernel('chunk pool push', 'x state meta | n D C largest mean', `
   const used = meta[this.thread.z * 2];
   const count = meta[this.thread.z * 2 + 1];

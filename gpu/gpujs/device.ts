@@ -23,17 +23,17 @@ export interface CopyRange {
 /** Extents of a kernel's result, x fastest. */
 export type Size = readonly [x: number, y?: number, z?: number];
 
-/** Numbers of which results do not depend, but time does; and tests, which want tiles that short sequences cross. */
+/** Affects speed, never results. Tests take small numbers, so that short sequences span several tiles. */
 export interface Tuning {
-  /** Rows of a tile of attention at most: more would list keys that few of them see. */
+  /** The most rows of a tile of attention: with more of them, it would list keys that few see. */
   readonly tileRows: number;
-  /** Tokens from which on it pays to wait for a list's length instead of leaving room for every key. */
+  /** From this many tokens on, waiting for a list's length is faster than leaving room for every key. */
   readonly measuredFrom: number;
 }
 
-/** What is used outside of tests. */
+/** For use outside of tests. */
 export const TUNING: Tuning = { tileRows: 256, measuredFrom: 2048 };
-/** What tests use. */
+/** For tests. */
 export const TEST_TUNING: Tuning = { tileRows: 24, measuredFrom: 33 };
 
 /** One backend of gpu.js. Calls run in the order in which they are made. */
@@ -41,20 +41,20 @@ export interface Device {
   readonly mode: DeviceMode;
   /** For people: 'gpu.js webgpu (NVIDIA H100)'. */
   readonly description: string;
-  /** Most elements that one memory may have. */
+  /** The most elements that one memory may have. */
   readonly maxLength: number;
-  /** What the limit is called. */
+  /** The name of that limit. */
   readonly limitName: string;
   readonly tuning: Tuning;
-  /** Whether kernels that return four elements pay off. */
+  /** Whether kernels that return four elements at a time are faster. */
   readonly vectors: boolean;
-  /** Whether threads run side by side, so that work done in each of them may cost less than one more kernel. */
+  /** Whether threads run side by side, so that repeating work in each may cost less than one more kernel. */
   readonly parallel: boolean;
   /** Memory holding `values`, with room for `length` of them (default: as many). */
   upload(values: Float32Array, length?: number): Memory;
-  /** Memory whose content is not defined. */
+  /** Memory with undefined content. */
   allocate(length: number): Memory;
-  /** Another memory of the same elements, which must not change from now on: each of the two is freed for itself. */
+  /** A second memory of the same elements, which must not change from now on. Each of the two is freed on its own. */
   share(memory: Memory): Memory;
   /** Runs a kernel over x * y * z threads. The first run of a kernel builds it. */
   run(
@@ -62,17 +62,17 @@ export interface Device {
   ): Promise<Memory>;
   /** Copies ranges in place, in order. */
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void;
-  /** Sends what was asked for so far, where a device collects it; read() does, too. */
+  /** Submits the work so far, on devices that collect it. read() does so too. */
   flush(): void;
   /** Reads the first `length` elements. */
   read(memory: Memory, length: number): Promise<Float32Array>;
-  /** Reads them together with the next read(), or when `now()` asks for them. */
+  /** Reads them together with the next read(), or when `now()` is called. */
   readLater(memory: Memory, length: number): LateRead<Float32Array>;
   free(memory: Memory): void;
   dispose(): void;
 }
 
-/** Operations inside one job: a device that frees whatever the job does not keep. */
+/** What a job works with: a device, and the memories that are freed when the job ends, unless it keeps them. */
 export class Scope {
   readonly device: Device;
   readonly #owned = new Set<Memory>();
@@ -92,18 +92,18 @@ export class Scope {
     return this.adopt(this.device.upload(Float32Array.from(values)));
   }
 
-  /** Takes over memory, to free it at the end of the job. */
+  /** Takes ownership of memory, which is freed when the job ends. */
   adopt(memory: Memory): Memory {
     this.#owned.add(memory);
     return memory;
   }
 
-  /** The same elements as a result of this job. */
+  /** A second memory of the same elements, which this job owns. */
   share(memory: Memory): Memory {
     return this.adopt(this.device.share(memory));
   }
 
-  /** Frees now what a loop would pile up. */
+  /** Frees memory early, which a loop would pile up. */
   free(...memories: readonly Memory[]): void {
     for (const memory of memories) if (this.#owned.delete(memory)) this.device.free(memory);
   }

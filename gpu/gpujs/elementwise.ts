@@ -36,7 +36,7 @@ export async function sumParts(scope: Scope, x: Memory, length: number, parts: n
   return sum;
 }
 
-/** How many parts a sum over `rows` is cut into, when each of `results` sums gets its own thread. */
+/** How many parts to split a sum over `rows` into, where each of `results` sums has a thread of its own. */
 export function partsOf(rows: number, results: number): number {
   const wanted = Math.ceil(2 ** 17 / Math.max(results, 1));
   return Math.max(1, Math.min(wanted, Math.ceil(rows / 64), 256));

@@ -24,7 +24,7 @@ const EMBEDDING_BACKWARD = kernel('embedding backward', 'dOut starts order | wid
   }
   return sum;`);
 
-/** dWeight[id] = sum of dOut[n] over the n with ids[n] = id, which the host lists per id: [V,D]. */
+/** dWeight[id] = sum of dOut[n] over the n with ids[n] = id, which the host sorts by id: [V,D]. */
 export function embeddingBackward(
   scope: Scope, dOut: Memory, ids: Int32Array, vocabulary: number, width: number,
 ): Promise<Memory> {

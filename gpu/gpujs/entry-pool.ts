@@ -1,6 +1,6 @@
 /**
  * §8 on the device: the keys and values of a cache, in blocks that all its heads share. Rows are written and moved
- * in place; which block is whose is the book's business.
+ * in place; the book knows which head a block belongs to.
  * @module
  */
 import type { CacheOptions } from '../../src/core/engine.ts';
@@ -25,12 +25,12 @@ export class EntryPool {
     this.#blocks = new BlockPool(Math.floor(device.maxLength / (blockSize * headDim)), () => this.#full());
   }
 
-  /** Who holds which block. */
+  /** Which blocks are free. */
   get blocks(): BlockPool {
     return this.#blocks;
   }
 
-  /** Keys and values [capacity,d]; undefined before anything was written. */
+  /** Keys and values [capacity,d], undefined until something is written. */
   get memories(): readonly [keys: Memory | undefined, values: Memory | undefined] {
     return [this.#k, this.#v];
   }
@@ -44,7 +44,7 @@ export class EntryPool {
     this.#device.copy(v, this.#v, ranges);
   }
 
-  /** Moves entries, by way of a scratch: a buffer cannot be copied into itself. */
+  /** Moves entries through scratch memory, since a buffer cannot be copied into itself. */
   move(moves: readonly Move[]): void {
     if (moves.length === 0) return;
     const d = this.#options.headDim;
@@ -58,7 +58,7 @@ export class EntryPool {
     this.#device.free(scratch);
   }
 
-  /** Leaves the free blocks out, when they are most of the pool. */
+  /** Drops the free blocks if they are most of the pool. */
   shrink(heads: readonly HeadBook[]): void {
     const { blockSize, headDim } = this.#options;
     const moves = this.#blocks.compacted();
@@ -67,7 +67,7 @@ export class EntryPool {
     this.#replace(merged([...moves].map(([from, to]) => ({ from, to, length: 1 })), blockSize * headDim));
   }
 
-  /** The keys and values [places,d] of entries, read back. */
+  /** Reads back the keys and values [places,d] of entries. */
   async gather(places: readonly number[]): Promise<[keys: Float32Array, values: Float32Array]> {
     const d = this.#options.headDim;
     const ranges = merged(places.map((from, to) => ({ from, to, length: 1 })), d);
@@ -84,7 +84,7 @@ export class EntryPool {
     return [await read(this.#k), await read(this.#v)];
   }
 
-  /** Starts again with these keys and values [places,d] in their places, for which blocks have been taken. */
+  /** Replaces everything by these keys and values [places,d] in their places, for which blocks have been taken. */
   fill(places: readonly number[], keys: FloatArray, values: FloatArray): void {
     this.free();
     if (this.#capacity === 0) return;
@@ -121,7 +121,7 @@ export class EntryPool {
     return this.#blocks.capacity * this.#options.blockSize * this.#options.headDim;
   }
 
-  /** Moves to memory of the pool's capacity, with the ranges that count. */
+  /** Moves the given ranges to new memory of the pool's capacity. */
   #replace(ranges: readonly CopyRange[]): void {
     const replaced = (old: Memory | undefined): Memory => {
       const made = this.#device.allocate(this.#capacity);
@@ -145,7 +145,7 @@ export class EntryPool {
   }
 }
 
-/** Rows as ranges of `width` elements, neighbours joined. */
+/** Ranges of elements from ranges of rows of `width` elements, with neighbours joined. */
 function merged(rows: readonly CopyRange[], width: number): CopyRange[] {
   const ranges: { from: number; to: number; length: number }[] = [];
   for (const { from, to, length } of rows) {

@@ -13,7 +13,7 @@ interface HostMemory extends Memory {
   readonly values: Float32Array;
 }
 
-/** Compiled WebAssembly modules kept per kernel; each is for one combination of sizes. */
+/** Compiled WebAssembly modules that are kept per kernel, one for each combination of sizes. */
 const MODULES_KEPT = 32;
 
 export class HostDevice implements Device {
@@ -65,7 +65,7 @@ export class HostDevice implements Device {
     ];
     let shortcut = this.#kernels.get(kernel.name);
     if (!shortcut) {
-      shortcut = createKernel(this.#gpu, kernel, this.mode, { immutable: true }); // or 'cpu' keeps its first size
+      shortcut = createKernel(this.#gpu, kernel, this.mode, { immutable: true }); // else 'cpu' keeps its first size
       this.#kernels.set(kernel.name, shortcut);
     }
     const output = kernel.flat ? [x] : [x, y, z];
@@ -89,7 +89,7 @@ export class HostDevice implements Device {
   }
 
   flush(): void {
-    // Nothing is collected.
+    // Kernels have run already.
   }
 
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
@@ -107,7 +107,7 @@ export class HostDevice implements Device {
   }
 
   free(_memory: Memory): void {
-    // The garbage collector's.
+    // Left to the garbage collector.
   }
 
   dispose(): void {

@@ -42,7 +42,7 @@ export class Jobs {
     return new Promise((resolve, reject) => {
       this.#queue.add(async () => {
         try {
-          // Not waited for: what comes after may be sent to the device meanwhile.
+          // Not awaited, so that later jobs may be sent to the device meanwhile.
           resolve(this.device.read(await memoryOf(array), sizeOf(array.shape)));
         } catch (error) {
           reject(error as Error);
@@ -76,7 +76,7 @@ export class Jobs {
     return this.call(inputs, [shape], async (scope, memories) => [await body(scope, memories)])[0];
   }
 
-  /** A result that is computed if someone wants it. */
+  /** Leaves a job that computes an array only if someone wants it. */
   later(
     inputs: readonly DeviceArray[], shape: readonly number[],
     body: (scope: Scope, memories: readonly Memory[]) => Promise<Memory>,

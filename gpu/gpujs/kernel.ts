@@ -1,9 +1,9 @@
 /**
  * What a kernel of this folder is: the text of a function, and the order and kind of its arguments.
  *
- * Texts, not functions: gpu.js translates a kernel's source, and a minifier would rewrite a function's.
+ * Kernels are texts and not functions, because gpu.js translates source code and minifiers rewrite functions.
  * They use only what means the same on every backend of gpu.js: `for` with a counted bound, `if`, scalars and
- * flat arrays. Three habits keep indices whole beyond 2^24, where float32 stops counting:
+ * flat arrays. Four habits keep indices exact beyond 2^24, where float32 stops counting:
  *
  * - index expressions hold loop variables, this.thread and whole-number arguments only;
  * - a row that was read from an array, or kept in a variable, is turned into an index by at(row, width, column);
@@ -21,9 +21,9 @@ export interface Kernel {
   readonly floats: readonly string[];
   /** The function's body over this.thread.x, .y and .z. */
   readonly body: string;
-  /** Whether the result is a vector of any length, and not x * y * z: y and z must stay 1. */
+  /** Whether the result is a plain vector of any length instead of x * y * z: then y and z are 1. */
   readonly flat: boolean;
-  /** Elements that one call of the function returns, 1 or 4: an array [a, b, c, d] lies contiguously. */
+  /** Elements that one call returns: 1, or 4 as an array [a, b, c, d], which are stored side by side. */
   readonly parts: 1 | 4;
 }
 

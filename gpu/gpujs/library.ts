@@ -1,8 +1,8 @@
 /**
  * The one file that touches gpu.js: loads it, and declares what of it the devices use.
  *
- * Some of that is not in the library's own declarations, and some (a kernel's output buffer) not in its manual;
- * so the version is pinned exactly, and built packages carry it inside (tsup.config.ts).
+ * Some of that is missing in the library's own declarations, and some (a kernel's WGSL) in its manual. So the version
+ * is pinned exactly, and built packages contain it (tsup.config.ts).
  * @module
  */
 import { AT, type Kernel, sourceOf } from './kernel.ts';
@@ -16,10 +16,10 @@ export interface ParamsLayout {
 
 /** gpu.js's own kernel object, as far as it is used here. */
 export interface RawKernel {
-  /** webgpu: what build() makes of the source at once; it then waits for a device. */
+  /** webgpu: what build() makes of the source before it waits for a device. */
   readonly compiledSource: string;
   readonly paramsLayout: ParamsLayout;
-  /** webasm: compiled modules kept, one per combination of sizes. */
+  /** webasm: how many compiled modules are kept, one per combination of sizes. */
   moduleCacheLimit: number;
   /** webasm: turns the flat result into nested arrays. */
   _shapeOutput: (data: Float32Array) => unknown;
@@ -47,7 +47,7 @@ export interface Library {
 
 let loading: Promise<Library> | undefined;
 
-/** Loads gpu.js once. Where it was built in, `ready` is a promise of it (scripts/gpu-js-parts.ts). */
+/** Loads gpu.js once. In built packages, `ready` is a promise of it (scripts/gpu-js-parts.ts). */
 export function loadLibrary(): Promise<Library> {
   loading ??= import('gpu.js').then(async (module: { default?: unknown; ready?: Promise<unknown> }) => {
     return ((await module.ready) ?? module.default ?? module) as Library;
@@ -65,7 +65,7 @@ export function settingsOf(kernel: Kernel, arrayType: string): object {
     argumentTypes: types,
     functions: [AT],
     output: kernel.flat ? [1] : [1, 1, 1],
-    // Or a `return 0` that comes first would make the result a whole number.
+    // Inferred, it would be a whole number where a `return 0` comes first.
     returnType: kernel.parts === 4 ? 'Array(4)' : 'Float',
     pipeline: true,
     precision: 'single',
@@ -76,7 +76,7 @@ export function settingsOf(kernel: Kernel, arrayType: string): object {
   };
 }
 
-/** Creates a kernel and asserts the backend that it was really built for. */
+/** Creates a kernel for a backend. gpu.js may fall back to another one, which callers have to check. */
 export function createKernel(
   gpu: InstanceType<Library['GPU']>, kernel: Kernel, mode: string, extra: object = {},
 ): Shortcut {

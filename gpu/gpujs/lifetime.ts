@@ -49,12 +49,12 @@ const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless bound',
   }
   return last;`);
 
-/** last [B,G,N] of types [B,G,Nc], for heads = B G. */
+/** last [BG,N] of types [BG,Nc]. */
 export function lifetime(
-  scope: Scope, types: Memory, heads: number, N: number,
+  scope: Scope, types: Memory, BG: number, N: number,
   { window, chunk, bound = ENDLESS }: { window: number; chunk: number; bound?: number },
 ): Promise<Memory> {
-  return scope.run(LIFETIME, [N, heads], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS, bound]);
+  return scope.run(LIFETIME, [N, BG], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS, bound]);
 }
 
 const KEPT = kernel('kept share', 'last | n', `
@@ -68,7 +68,7 @@ const KEPT = kernel('kept share', 'last | n', `
   }
   return sum / n * 2 / n;`, { flat: true });
 
-/** §7: the mean over j of kept_j, one per head. */
-export function keptShare(scope: Scope, last: Memory, heads: number, N: number): Promise<Memory> {
-  return scope.run(KEPT, [heads], [last], [N]);
+/** §7: the mean over j of kept_j, for each KV head. */
+export function keptShare(scope: Scope, last: Memory, BG: number, N: number): Promise<Memory> {
+  return scope.run(KEPT, [BG], [last], [N]);
 }

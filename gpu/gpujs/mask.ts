@@ -5,21 +5,21 @@
 import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 
-/** What §5 and §7 need to know of the types of every head. */
+/** What §5 and §7 need to know about the types of every KV head. */
 export interface TypePlan {
   readonly types: Memory;
-  /** e(c) [heads,Nc]: the last token of the first GLOBAL chunk after c, or N-1. */
+  /** e(c) [BG,Nc]: the last token of the first GLOBAL chunk after c, or N-1. */
   readonly closing: Memory;
-  /** The last GLOBAL chunk before c, or -1, [heads,Nc]. */
+  /** The last GLOBAL chunk before c, or -1, [BG,Nc]. */
   readonly previous: Memory;
-  readonly heads: number;
+  readonly BG: number;
   readonly N: number;
   readonly chunks: number;
   readonly chunk: number;
   readonly window: number;
 }
 
-/** The types that count: an unfinished last chunk is GLOBAL. */
+/** The types that count: a last chunk that is not full is GLOBAL. */
 const SETTLED = kernel('settled types', 'types | n chunks C', `
   if ((this.thread.x + 1) * C > n) {
     return 0;
@@ -57,17 +57,17 @@ const PREVIOUS = kernel('previous GLOBAL', 'types | chunks', `
   }
   return previous;`);
 
-/** Reads the types [heads,Nc] of N tokens. */
+/** Works out the plan of the types [BG,Nc] of N tokens. */
 export async function planTypes(
-  scope: Scope, raw: Memory, heads: number, N: number, options: { window: number; chunk: number },
+  scope: Scope, raw: Memory, BG: number, N: number, options: { window: number; chunk: number },
 ): Promise<TypePlan> {
   const { window, chunk } = options;
   const chunks = Math.ceil(N / chunk);
-  const types = await scope.run(SETTLED, [chunks, heads], [raw], [N, chunks, chunk]);
+  const types = await scope.run(SETTLED, [chunks, BG], [raw], [N, chunks, chunk]);
   return {
-    types, heads, N, chunks, chunk, window,
-    closing: await scope.run(CLOSING, [chunks, heads], [types], [N, chunks, chunk]),
-    previous: await scope.run(PREVIOUS, [chunks, heads], [types], [chunks]),
+    types, BG, N, chunks, chunk, window,
+    closing: await scope.run(CLOSING, [chunks, BG], [types], [N, chunks, chunk]),
+    previous: await scope.run(PREVIOUS, [chunks, BG], [types], [chunks]),
   };
 }
 
@@ -81,7 +81,7 @@ const CHUNK_SUMS = kernel('chunk sums', 'dM | rows keys first C', `
   }
   return sum;`);
 
-/** Chunks whose LOCAL sums are added up in advance. */
+/** Chunks per block, whose LOCAL sums are added up in advance. */
 const BLOCK = 64;
 
 const LOCAL_BLOCKS = kernel('sums of LOCAL chunks', 'x types | rows seen chunks', `
@@ -151,24 +151,24 @@ const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chun
   return sum;`);
 
 /**
- * dTypes + the contribution of a tile of dM [heads,keys,rows] whose row r is query first + r, for
+ * dTypes + the contribution of a tile of dM [BG,keys,rows] whose row r is query first + r, for
  * keys = first + rows.
  */
 export async function addTypeGradient(
   scope: Scope, plan: TypePlan, dTypes: Memory, dM: Memory, first: number, rows: number,
 ): Promise<Memory> {
-  const { heads, chunk, chunks, closing, previous, types, window } = plan;
+  const { BG, chunk, chunks, closing, previous, types, window } = plan;
   const keys = first + rows;
   const seen = Math.ceil(keys / chunk);
-  const x = await scope.run(CHUNK_SUMS, [rows, seen, heads], [dM], [rows, keys, first, chunk]);
+  const x = await scope.run(CHUNK_SUMS, [rows, seen, BG], [dM], [rows, keys, first, chunk]);
   const blocks = await scope.run(
-    LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), heads], [x, types], [rows, seen, chunks],
+    LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), BG], [x, types], [rows, seen, chunks],
   );
   const hidden = await scope.run(
-    HIDDEN, [rows, seen, heads], [x, blocks, types, closing, previous], [rows, seen, chunks, first, chunk],
+    HIDDEN, [rows, seen, BG], [x, blocks, types, closing, previous], [rows, seen, chunks, first, chunk],
   );
   const next = await scope.run(
-    GATHER, [3, chunks, heads], [dTypes, x, hidden, closing], [rows, seen, chunks, first, chunk], [window],
+    GATHER, [3, chunks, BG], [dTypes, x, hidden, closing], [rows, seen, chunks, first, chunk], [window],
   );
   scope.free(x, blocks, hidden, dTypes);
   return next;

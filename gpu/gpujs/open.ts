@@ -30,7 +30,7 @@ export async function openEngine(options: OpenOptions): Promise<TrainingEngine> 
   return gpuEngine(await openDevice(options));
 }
 
-/** What browsers have; Node has no canvas at all, Deno one without WebGL. */
+/** Browsers have it; Node has no canvas at all, and Deno has one without WebGL. */
 const hasWebGL2 = (): boolean => typeof WebGL2RenderingContext !== 'undefined';
 
 async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOptions): Promise<Device> {
@@ -43,7 +43,7 @@ async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOp
     const { device, adapter, owned } = await openGpuDevice(gpuDevice, dawn);
     return new WebGPUDevice(library, device, adapter, { ...common, owned });
   } catch (error) {
-    // The best GPU present: in a browser that may be one that only WebGL2 reaches.
+    // In a browser, the best GPU present may be one that only WebGL2 reaches.
     if (gpu !== true || !hasWebGL2()) throw error;
     return openOther(library, common, error);
   }
@@ -65,12 +65,12 @@ function openWebGL2(library: Library, options: { poison: boolean; tuning: Tuning
   return new WebGL2Device(library, options);
 }
 
-/** For who takes any GPU: `failure` says why there is no WebGPU. */
+/** Tries WebGL2 when any GPU will do. `failure` says why there is no WebGPU. */
 function openOther(library: Library, options: { poison: boolean; tuning: Tuning }, failure: unknown): Device {
   try {
     return openWebGL2(library, options);
   } catch (error) {
-    // Without their remedies: each names the other one's backend.
+    // Without their remedies, since each names the other backend.
     const [webgpu, webgl2] = [failure, error].map((each) => firstLine(each).split(': ')[0]);
     throw new DeviceError(`no GPU was found, neither by WebGPU (${webgpu}) nor by WebGL2 (${webgl2}): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU`);
   }

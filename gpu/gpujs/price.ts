@@ -26,14 +26,14 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C bound | window
   }
   return dTypes[(this.thread.z * chunks + this.thread.y) * 3 + this.thread.x] + weight * queries;`);
 
-/** dTypes + K times the queries that each token would be kept for, per type: [heads,Nc,3]. */
+/** dTypes + K times the queries that each token would be kept for, per type: [BG,Nc,3]. */
 export async function addMemoryPrice(
-  scope: Scope, dTypes: Memory, types: Memory, heads: number, N: number,
+  scope: Scope, dTypes: Memory, types: Memory, BG: number, N: number,
   options: { window: number; chunk: number; bound?: number; weight: number },
 ): Promise<Memory> {
-  const { closing, chunks, chunk, window } = await planTypes(scope, types, heads, N, options);
+  const { closing, chunks, chunk, window } = await planTypes(scope, types, BG, N, options);
   const bound = Math.min(options.bound ?? N, N); // no token is N queries old
   return scope.run(
-    PRICE, [3, chunks, heads], [dTypes, closing], [N, chunks, chunk, bound], [window, options.weight],
+    PRICE, [3, chunks, BG], [dTypes, closing], [N, chunks, chunk, bound], [window, options.weight],
   );
 }

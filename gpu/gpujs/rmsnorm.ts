@@ -1,21 +1,20 @@
 /**
  * Root-mean-square normalisation and its gradients.
  *
- * The square of a number above 1.8e19 is beyond float32, and was no normed number so far but 0. A row with numbers
- * above LARGE is therefore multiplied by SMALL first, and its r = 1 / sqrt(mean(x²) + epsilon) is kept as -r / SMALL:
- * neither overflows, nor is the product of the two anything but x r.
+ * Squares of numbers above 1.8e19 overflow float32. A row with a number above LARGE is therefore multiplied by SMALL
+ * first, and its r = 1 / sqrt(mean(x²) + epsilon) is kept as -r / SMALL: neither overflows, and their product is x r.
  * @module
  */
 import type { Memory, Scope } from './device.ts';
 import { partsOf, sumParts } from './elementwise.ts';
 import { kernel } from './kernel.ts';
 
-/** No row of these, however long, has a sum of squares that overflows. */
+/** Sums of squares of numbers up to this do not overflow, however long the row. */
 const LARGE = 1e15;
-/** 2^-90: with it, squares of all that float32 holds above LARGE are far from its ends. */
+/** 2^-90: multiplied by it, all float32 numbers above LARGE have squares far from float32's limits. */
 const SMALL = 2 ** -90;
 
-/** r of a row, into `r`. */
+/** Computes `r` of a row. */
 const inverseOf = (row: string): string => `
   let sum = 0;
   let most = 0;
@@ -37,7 +36,7 @@ const inverseOf = (row: string): string => `
 const INVERSE = kernel('rms inverse', 'x | D | epsilon large small', `${inverseOf('this.thread.x')}
   return r;`, { flat: true });
 
-/** x r of one element, `value`, into `normed`. */
+/** Computes `normed`, which is x r of the element `value`. */
 const NORMED = `
   let normed = value * r;
   if (r < 0) {
@@ -49,11 +48,11 @@ const NORM = kernel('rms norm', 'x weight inverse | D | small', `
   const r = inverse[this.thread.y];${NORMED}
   return normed * weight[this.thread.x];`);
 
-/** Both at once: every thread sums up its whole row. */
+/** Both steps in one kernel, in which every thread sums up its whole row. */
 const NORM_FEW = kernel('rms norm, few rows', 'x weight | D | epsilon large small', `${inverseOf('this.thread.y')}
   const value = x[this.thread.y * D + this.thread.x];${NORMED}
   return normed * weight[this.thread.x];`);
-/** Rows up to which that is faster than another kernel, where threads run side by side. */
+/** Up to this many rows, that is faster than a second kernel where threads run side by side. */
 const FEW = 8;
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon), for `rows` of width D. */

@@ -6,11 +6,11 @@ import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 
 /**
- * Types are compared exactly: score + noise is kept as its rounded sum and that sum's rounding error (Knuth's
- * TwoSum), so that the order is that of the real sums. No comparison holds for NaN, which becomes type 3.
+ * Types are compared exactly: score + noise is kept as its rounded sum and the rounding error of that sum (Knuth's
+ * TwoSum), so that the order is that of the exact sums. No comparison with NaN holds, which leaves type 3.
  */
-const TYPES = kernel('token types', 'scores noise force | groups n noisy forced', `
-  const b = Math.floor((this.thread.y + 0.5) / groups);
+const TYPES = kernel('token types', 'scores noise force | G n noisy forced', `
+  const b = Math.floor((this.thread.y + 0.5) / G);
   if (forced > 0) {
     if (force[at(b, n, this.thread.x)] === 1) {
       return 0;
@@ -80,7 +80,7 @@ export function tokenTypes(
   scope: Scope, scores: Memory, options: { noise?: Memory; forceGlobal?: Memory }, B: number, G: number, Nc: number,
 ): Promise<Memory> {
   const { noise, forceGlobal } = options;
-  // What is absent is not read.
+  // An absent array is not read, so that another one may stand in for it.
   const arrays = [scores, noise ?? scores, forceGlobal ?? scores];
   return scope.run(TYPES, [Nc, B * G], arrays, [G, Nc, noise ? 1 : 0, forceGlobal ? 1 : 0]);
 }
@@ -92,8 +92,8 @@ export function typeProbabilities(
   return scope.run(PROBABILITIES, [3, rows], [scores, noise ?? scores], [noise ? 1 : 0], [temperature]);
 }
 
-const BACKWARD = kernel('token types backward', 'dTypes y force | groups n forced | temperature', `
-  const b = Math.floor((this.thread.z + 0.5) / groups);
+const BACKWARD = kernel('token types backward', 'dTypes y force | G n forced | temperature', `
+  const b = Math.floor((this.thread.z + 0.5) / G);
   if (forced > 0) {
     if (force[at(b, n, this.thread.y)] === 1) {
       return 0;

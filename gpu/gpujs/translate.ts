@@ -1,5 +1,5 @@
 /**
- * Kernels as WebGPU runs them: gpu.js translates their text to WGSL, gpu/device compiles and dispatches it.
+ * Kernels as WebGPU runs them: gpu.js translates their text to WGSL, which gpu/device compiles and dispatches.
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
@@ -14,7 +14,7 @@ export interface Translated {
   readonly layout: ParamsLayout;
 }
 
-/** Makes gpu.js translate kernels, which it would not do where it sees no WebGPU of its own. */
+/** Makes gpu.js translate kernels, for which it has to believe that there is WebGPU. */
 export function translator(library: Library): (kernel: Kernel) => Translated {
   Object.defineProperty(library.WebGPUContext, 'isSupported', { get: () => true, configurable: true });
   const gpu = new library.GPU({ mode: 'webgpu' });
@@ -22,11 +22,11 @@ export function translator(library: Library): (kernel: Kernel) => Translated {
     const { kernel: raw } = createKernel(gpu, kernel, 'webgpu');
     const { mode } = raw.constructor;
     if (mode !== 'webgpu') throw new DeviceError(`a kernel was built for '${mode}' though 'webgpu' was asked for`);
-    // The values of arguments decide nothing: their types are declared.
+    // The values of arguments do not matter, since their types are declared.
     const one = library.input(new Float32Array(1), [1]);
     const { WebGPUContext } = library;
     const acquire = WebGPUContext.acquire;
-    // Once build() has translated it waits for a device, in vain.
+    // After translating, build() waits for a device, which it never gets.
     WebGPUContext.acquire = () => new Promise(() => {});
     try {
       void raw.build(...kernel.arrays.map(() => one), ...kernel.integers.map(() => 0), ...kernel.floats.map(() => 0));
@@ -54,10 +54,10 @@ export function packed(
   return params;
 }
 
-/** Workgroups along an axis, at most. */
+/** The most workgroups along an axis. */
 const MOST_GROUPS = 65535;
 
-/** How gpu.js dispatches threads: 64 in a row, which is folded when it gets too long, or 8 x 8. */
+/** Workgroups as gpu.js's code expects them: 64 threads of a row, which is folded if it is too long, or 8 x 8. */
 export function groupsOf(
   kernel: Kernel, [x, y, z]: Required<Size>,
 ): { groups: [x: number, y: number, z: number]; rowThreads: number } {

@@ -19,7 +19,7 @@ interface TextureMemory extends Memory {
   readonly holds: { count: number };
 }
 
-/** Texels per row of the textures that are made here; gpu.js chooses its own for results. */
+/** Texels per row of the textures made here; gpu.js chooses the size of results. */
 const ROW = 2048;
 
 export class WebGL2Device implements Device {
@@ -123,7 +123,7 @@ export class WebGL2Device implements Device {
       shortcut = createKernel(this.#gpu, kernel, 'webgl2', { immutable: true });
       this.#kernels.set(kernel.name, shortcut);
     }
-    // gpu.js makes a texture of x * y texels, however long and thin, unless there are layers: then it is a square.
+    // gpu.js makes a texture of x * y texels, however long and thin, or a square one if there are layers.
     const layers = z === 1 && Math.max(x, y) > this.#side ? 2 : z;
     shortcut.kernel.setOutput(kernel.flat ? [x] : [x, y, layers]);
     const args = arrays.map((memory) => (memory as TextureMemory).handle);
@@ -142,7 +142,7 @@ export class WebGL2Device implements Device {
   }
 
   flush(): void {
-    // The browser sends what it collects.
+    // The browser submits by itself.
   }
 
   copy(from: Memory, to: Memory, ranges: readonly CopyRange[]): void {
@@ -223,8 +223,8 @@ export function rendererName(renderer: string): string {
   return name.length < 60 ? name || 'unnamed renderer' : `${name.slice(0, 58)}…`;
 }
 
-/** The log of a shader has a line per problem. */
+/** An error's message on one line: the log of a shader has one per problem. */
 function oneLine(error: unknown): string {
-  // Some drivers end it with a NUL.
+  // Some drivers end their log with a NUL.
   return (error instanceof Error ? error.message : String(error)).replace(/[\s\0]+/g, ' ').trim();
 }

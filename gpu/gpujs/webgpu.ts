@@ -17,7 +17,7 @@ import type { Kernel } from './kernel.ts';
 import type { Library, ParamsLayout } from './library.ts';
 import { groupsOf, packed, type Translated, translator } from './translate.ts';
 
-/** A buffer, or one of several holds on it. */
+/** One of the memories that hold a buffer. */
 interface BufferMemory extends Memory {
   readonly buffer: GPUBuffer;
   /** How many memories hold the buffer. */
@@ -47,7 +47,7 @@ export class WebGPUDevice implements Device {
   readonly #kernels = new Map<string, Compiled>();
   #disposed = false;
 
-  /** `owned`: whether dispose() destroys the device. */
+  /** `owned` says whether dispose() destroys the device. */
   constructor(
     library: Library, device: GPUDevice, adapter: GPUAdapter | null,
     options: { owned: boolean; poison: boolean; tuning: Tuning },
@@ -72,7 +72,7 @@ export class WebGPUDevice implements Device {
   }
 
   allocate(length: number): Memory {
-    // What lives long is uploaded; of results, ever new sizes (the tiles of attention) should find each other's memory.
+    // What lives long is uploaded. Results (tiles of attention) have ever new sizes, which should share their memory.
     return memoryOf(this.#pool.take(length * 4, length > 2 ** 18 ? 2 : 8), length);
   }
 
@@ -134,7 +134,7 @@ export class WebGPUDevice implements Device {
     this.#disposed = true;
     this.#recorder.flush();
     this.#health.close();
-    // What was asked for is answered: destroying a device would drop its maps.
+    // Reads under way are answered first: destroying the device would drop them.
     void this.#reads.settled().then(() => this.#destroy());
   }
 
