@@ -9,7 +9,7 @@ import { evaluate } from '../src/evaluate/evaluate.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { decode, uploadWeights } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
-import { linear, splitHeads } from '../src/model/layers.ts';
+import { linear, splitHeads } from '../src/core/layers.ts';
 import { Model } from '../src/model/model.ts';
 import { lifetimeOptions } from '../src/model/policy.ts';
 import { kindOf, parsePolicy } from '../src/policies/index.ts';

@@ -9,7 +9,7 @@ import type { Tape } from '../core/tape.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config/config.ts';
-import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from '../core/layers.ts';
 import { EMBEDDING, HEAD } from './config/names.ts';
 import { rotaryTables } from './rotary.ts';
 

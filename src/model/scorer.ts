@@ -6,7 +6,7 @@ import type { Tensor } from '../core/engine.ts';
 import type { Tape } from '../core/tape.ts';
 import { scorerName } from './config/names.ts';
 import { type Weights, weightOf } from './decoder.ts';
-import { linear, splitHeads } from './layers.ts';
+import { linear, splitHeads } from '../core/layers.ts';
 
 /**
  * The scores [B,kvHeads,rows,3] of hidden states [B,rows,D], with one row per chunk. Their gradient reaches the scorer

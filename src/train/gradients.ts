@@ -8,7 +8,7 @@ import { chunkCount } from '../core/lifetime.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { kindOf, parsePolicy } from '../policies/index.ts';
 import { decode, type LayerInputs, type Weights } from '../model/decoder.ts';
-import { crossEntropy } from '../model/layers.ts';
+import { crossEntropy } from '../core/layers.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';

@@ -6,7 +6,7 @@ import type { TrainingEngine } from '../core/training-engine.ts';
 import { NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { decode, type Weights } from '../model/decoder.ts';
-import { crossEntropy } from '../model/layers.ts';
+import { crossEntropy } from '../core/layers.ts';
 import { Tape } from '../core/tape.ts';
 import { studentAndTeacher } from './finetune-gradients.ts';
 import { Search } from './gradients.ts';

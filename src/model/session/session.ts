@@ -10,7 +10,7 @@ import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
 import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
-import { pickRows } from '../layers.ts';
+import { pickRows } from '../../core/layers.ts';
 import { checkPolicy, lifetimeOptions } from '../policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
 import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';

@@ -2,9 +2,9 @@
  * The layers of the engine's contract on a tape, which records each forward operation together with its backward.
  * @module
  */
-import type { Tensor } from '../core/engine.ts';
-import { ValueError } from '../core/errors.ts';
-import type { Tape } from '../core/tape.ts';
+import type { Tensor } from './engine.ts';
+import { ValueError } from './errors.ts';
+import type { Tape } from './tape.ts';
 
 /** The rows of the table that `ids` select. */
 export function embedding(tape: Tape, weight: Tensor, ids: Tensor): Tensor {
