@@ -42,7 +42,7 @@ describe('the checker', () => {
     edge('gpu/device/cache-book.ts', 'gpu/gpujs/cache.ts', 'type'),
     edge('gpu/device/buffer-pool.ts', 'gpu.js'),
     edge('gpu/device/reads.ts', '(computed)', 'lazy'),
-    edge('gpu/gpujs/cache.ts', 'src/formats/float16.ts'),
+    edge('gpu/gpujs/cache.ts', 'src/formats/rounding.ts'),
     edge('reference/mask.ts', 'src/formats/rounding.ts'),
     edge('reference/mask.ts', 'src/model/config/config.ts', 'type'),
     edge('reference/mask.ts', 'gpu/gpujs/mask.ts'),

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileFormatError, ValueError } from '../src/core/errors.ts';
-import { fromBfloat16, fromFloat16, toFloat16 } from '../src/formats/float16.ts';
+import { fromBfloat16, fromFloat16, toFloat16 } from '../src/core/float16.ts';
 import { parseHeader } from '../src/formats/safetensors-header.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
 

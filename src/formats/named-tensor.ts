@@ -4,7 +4,7 @@
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
 import { sizeOf } from '../core/tensor.ts';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16.ts';
+import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../core/float16.ts';
 import { MAX_AXES, shown } from './safetensors-header.ts';
 
 /** Element types of floats. */

@@ -4,7 +4,7 @@
  * binary32.
  * @module
  */
-import { exponentOf, fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16.ts';
+import { exponentOf, fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../core/float16.ts';
 import type { FloatDtype } from './named-tensor.ts';
 
 /** The number of bits of the fraction, and the exponents of the smallest and the largest normal numbers. */

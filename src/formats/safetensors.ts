@@ -5,7 +5,7 @@
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../core/tensor.ts';
-import { fromFloat16 } from './float16.ts';
+import { fromFloat16 } from '../core/float16.ts';
 import { foreignWeights, packedBy, TELLING } from './foreign-files.ts';
 import {
   byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
