@@ -8,6 +8,7 @@ import { checked } from '../src/core/checked/index.ts';
 import type { Pooling } from '../src/core/engine.ts';
 import type { CacheKernels, PoolKernels, TrainingKernels } from '../src/core/kernels.ts';
 import type { PoolSizes } from '../src/core/sizes.ts';
+import { widen } from '../src/core/stored.ts';
 import { type FloatArray, type NDArray, sizeOf, type TypedArray } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
@@ -18,7 +19,7 @@ import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
 import { embedding, embeddingBackward, pickRows } from './embedding.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { lifetime } from './lifetime.ts';
-import { linear, linearBackwardInput, linearBackwardWeight } from './linear.ts';
+import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { axpy } from './matmul.ts';
 import { addMemoryPrice, keptShare } from './price.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
@@ -79,6 +80,8 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
   return {
     name: `reference ${precision}`,
     precision,
+    stores: precision === 'float64'
+      ? { weights: ['f64', 'f32'], cache: ['f64'] } : { weights: ['f32'], cache: ['f32'] },
 
     // ---- data -----------------------------------------------------------------------------------
     /**
@@ -90,6 +93,12 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
       if (!(data instanceof Float32Array)) return { data: new Floats(data), shape };
       return { data: precision === 'float64' && isShared(data) ? data : data.slice(), shape };
     },
+    /** Held as float32 where that is exact, which it is for everything but f64. */
+    weight(bytes, dtype, shape) {
+      const data = widen(bytes, dtype);
+      return { data: precision === 'float32' ? inPrecision(data) : data, shape };
+    },
+    dtypeOf: ({ data }) => (data instanceof Float64Array ? 'f64' : 'f32'),
     integers: (data, shape) => ({ data, shape }),
     zeros: (shape) => ({ data: new Floats(sizeOf(shape)), shape }),
     read: (x) => pause.after(new Floats(x.data)),
@@ -108,9 +117,10 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     embedding: (weight, ids, sizes) => result(embedding(held(weight), whole(ids), sizes)),
     embeddingBackward: (dOut, ids, sizes) => result(embeddingBackward(real(dOut), whole(ids), sizes)),
     pickRows: (x, rows, sizes) => result(pickRows(held(x), whole(rows), sizes)),
-    linear: (x, weight, sizes) => result(linear(real(x), held(weight), sizes)),
+    linear: (x, weight, bias, sizes) => result(linear(real(x), held(weight), bias && real(bias), sizes)),
     linearBackwardInput: (dOut, weight, sizes) => result(linearBackwardInput(real(dOut), held(weight), sizes)),
     linearBackwardWeight: (dOut, x, sizes) => result(linearBackwardWeight(real(dOut), real(x), sizes)),
+    linearBackwardBias: (dOut, sizes) => result(linearBackwardBias(real(dOut), sizes)),
     rmsNorm: (x, weight, epsilon, sizes) => result(rmsNorm(real(x), real(weight), epsilon, sizes)),
     rmsNormBackward: (dOut, x, weight, epsilon, sizes) =>
       results(rmsNormBackward(real(dOut), real(x), real(weight), epsilon, sizes)),

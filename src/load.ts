@@ -9,7 +9,7 @@ import { ConfigError, FileFormatError, ValueError } from './core/errors.ts';
 import type { Adapter } from './model/folder/adapter.ts';
 import { type Bytes, bytesOf, jsonOf } from './formats/bytes.ts';
 import type { ModelFolder } from './model/folder/model-folder.ts';
-import { decodeSafetensors } from './formats/safetensors.ts';
+import { decodeSafetensors, storedAs } from './formats/safetensors.ts';
 import { tensorDigest, weightsHash } from './formats/weights-hash.ts';
 import { chatTemplateOf } from './model/generate/chat-template.ts';
 import { isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
@@ -108,19 +108,19 @@ async function loadFolder(
 ): Promise<Model> {
   const { engine = createEngine(), onProgress, bos } = options;
   const { openModelFolder } = await import('./model/folder/model-folder.ts');
-  const { readTensors } = await import('./files/safetensors-file.ts');
+  const { readStored } = await import('./files/safetensors-file.ts');
   const more = adapter?.weights;
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
   const tokenizer = await folderTokenizer(folder, bos); // refused before the weights are read, which takes long
   const weights = new Map<string, Tensor>();
   const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
-  const how = { memory: 'reuse', ...(onProgress && { onProgress }), ...(digests && { digests }) } as const;
+  const how = { ...(onProgress && { onProgress }), ...(digests && { digests }) };
   try {
-    for await (const [name, tensor] of readTensors(folder.places, how)) {
-      weights.set(name, uploadWeight(engine, name, tensor));
+    for await (const [name, { bytes, dtype, shape }] of readStored(folder.places, how)) {
+      weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
     }
     if (adapter && digests) await checkBase(adapter, digests, options);
-    for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, name, array));
+    for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, array));
     return new Model(engine, folder.config, weights, tokenizer, folder);
   } catch (error) {
     for (const tensor of weights.values()) tensor.dispose();

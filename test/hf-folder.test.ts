@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, type Mock, vi } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
+import { widen } from '../src/core/stored.ts';
 import { ConfigError, FileFormatError, StorageError } from '../src/core/errors.ts';
 import { adaptedConfig, baseFields } from '../src/model/folder/adapter.ts';
 import { openModelFolder } from '../src/model/folder/model-folder.ts';
-import { readTensors } from '../src/files/safetensors-file.ts';
-import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
+import { readStored, readTensors } from '../src/files/safetensors-file.ts';
+import { decodeSafetensors, storedAs, encodeSafetensors } from '../src/formats/safetensors.ts';
 import { loadModel } from '../src/load.ts';
 import { type NDArray, ndarray } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -56,9 +57,10 @@ describe('the weights of a folder', () => {
     const seen: string[] = [];
     const memory = new Set<ArrayBufferLike>();
     const onProgress = (done: number, total: number) => void calls.push([done, total]);
-    for await (const [name, { data, shape, dtype }] of readTensors(places, { memory: 'reuse', onProgress })) {
+    for await (const [name, { bytes, shape, dtype }] of readStored(places, { onProgress })) {
+      const data = widen(bytes, storedAs(dtype));
       expect({ data: [...data], shape, dtype }).toEqual({ ...whole.get(name)!, data: [...whole.get(name)!.data] });
-      memory.add(data.buffer);
+      memory.add(bytes.buffer);
       seen.push(name);
     }
     expect(seen.sort()).toEqual([...whole.keys()].sort());
@@ -71,7 +73,7 @@ describe('the weights of a folder', () => {
   it('lie on shared memory where threads are to read them, and the reference engine takes them as they lie', async () => {
     const { places } = await openModelFolder(folder);
     const engine = referenceEngine();
-    for await (const [, { data, shape }] of readTensors(places, { memory: 'shared' })) {
+    for await (const [, { data, shape }] of readTensors(places, { shared: true })) {
       expect(data.buffer).toBeInstanceOf(SharedArrayBuffer);
       const weight = engine.tensor(data, shape);
       data[0] = 5;

@@ -118,6 +118,26 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
         differencesOf((moved) => dots(x, moved, rows, M, K, ruler), W, dy), dWTruth), 'dW by differences');
     }, 50));
 
+  it('adds a bias to each row, whose gradient is the sum over the rows', () =>
+    holds(drawn, async ({ shape, K, M, seed }, engine) => {
+      const rows = count(shape);
+      const numbers = draw(seed, precision);
+      const [x, W, b, dy] = [numbers.real(rows * K), numbers.real(M * K), numbers.real(M), numbers.real(rows * M)];
+      const y = engine.linear(engine.tensor(x, [...shape, K]), engine.tensor(W, [M, K]), engine.tensor(b, [M]));
+      const truth = dots(x, W, rows, M, K, R).map((dot, n) => R.add(dot, exact(b[n % M])));
+      expectWithin(await engine.read(y), truth, 'y');
+      const db = engine.linearBackwardBias(engine.tensor(dy, [...shape, M]));
+      expect(db.shape).toEqual([M]);
+      const sums = Array.from(b, (_, m) => R.sum(Array.from({ length: rows }, (_, r) => exact(dy[r * M + m]))));
+      expectWithin(await engine.read(db), sums, 'db');
+    }, 50));
+
+  it('refuses a bias that is not one number for each row of the weight', () => {
+    const [x, W] = [engine().zeros([2, 3]), engine().zeros([4, 3])];
+    expect(() => engine().linear(x, W, engine().zeros([3]))).toThrow(/^bias is \[3\] but must be \[4\]/);
+    expect(() => engine().linear(x, W, engine().zeros([1, 4]))).toThrow(ShapeError);
+  });
+
   it('is right across the tiles and panels of larger products', () =>
     holds(fc.tuple(fc.constantFrom(1, 4, 6), fc.constantFrom(63, 600, 2100), seeds), async (drawn, engine) => {
       const [rows, K, seed] = drawn;

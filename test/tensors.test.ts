@@ -3,7 +3,21 @@ import { expect, it } from 'vitest';
 import type { Tensor } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { DisposedError, ShapeError } from '../src/core/errors.ts';
+import { toBfloat16, toFloat16 } from '../src/core/float16.ts';
+import { WEIGHT_BYTES, type WeightDtype } from '../src/core/stored.ts';
 import { describeEngines, forEachEngine, scoped } from './support/engines.ts';
+
+/** Little-endian bytes. */
+function encodeWeights(dtype: WeightDtype, numbers: readonly number[]): Uint8Array {
+  const width = WEIGHT_BYTES[dtype];
+  const view = new DataView(new ArrayBuffer(width * numbers.length));
+  numbers.forEach((x, n) => {
+    if (dtype === 'f64') view.setFloat64(8 * n, x, true);
+    else if (dtype === 'f32') view.setFloat32(4 * n, x, true);
+    else view.setUint16(2 * n, dtype === 'f16' ? toFloat16(x) : toBfloat16(x), true);
+  });
+  return new Uint8Array(view.buffer);
+}
 
 describeEngines('tensors', ({ precision, engine }) => {
   it('are copies: changing the array that was uploaded or read changes nothing', async () => {
@@ -24,6 +38,34 @@ describeEngines('tensors', ({ precision, engine }) => {
     expect([...await engine().readIntegers(engine().integers([2 ** 31 - 1, -1], [2]))]).toEqual([2 ** 31 - 1, -1]);
     expect([x.kind, engine().integers([0], [1]).kind]).toEqual(['float', 'integer']);
     expect([...await engine().read(engine().zeros([2, 2]))]).toEqual([0, 0, 0, 0]);
+  });
+
+  it.each(['f64', 'f32', 'f16', 'bf16'] as const)('of a weight that is stored as %s hold the numbers it stands for', async (dtype) => {
+    const numbers = [1, -2.5, 0, 2 ** -14, 65504];
+    const bytes = encodeWeights(dtype, numbers);
+    const weight = engine().weight(bytes, dtype, [5]);
+    bytes.fill(7);
+    const read = dtype === 'bf16' ? [1, -2.5, 0, 2 ** -14, 65536] : numbers;
+    expect([...await engine().read(weight)]).toEqual(read);
+    expect([weight.kind, weight.shape]).toEqual(['float', [5]]);
+    if (engine().stores.weights.includes(dtype)) expect(weight.dtype).toBe(dtype);
+    const column = engine().weight(encodeWeights(dtype, numbers), dtype, [5, 1]);
+    const twice = engine().linear(engine().tensor([2], [1, 1]), column);
+    expect([...await engine().read(twice)]).toEqual(read.map((x) => 2 * x));
+  });
+
+  it('of a weight are refused where bytes, dtype and shape contradict each other', () => {
+    expect(() => engine().weight(new Uint8Array(6), 'f32', [2])).toThrow(/^the weight of 6 bytes is \[2\] but has 1.5 elements/);
+    expect(() => engine().weight(new Uint8Array(4), 'i8' as 'f32', [4])).toThrow(/^dtype is "i8": it must be 'f64' or 'f32'/);
+    expect(() => engine().weight([1, 2] as unknown as Uint8Array, 'f32', [2])).toThrow(/^bytes is an Array/);
+  });
+
+  it('know what they are stored in', () => {
+    const wide = precision === 'float64' ? 'f64' : 'f32';
+    expect(engine().zeros([1]).dtype).toBe(wide);
+    expect(engine().integers([0], [1]).dtype).toBe('i32');
+    expect(engine().stores.weights[0]).toBe(wide);
+    expect(engine().stores.cache[0]).toBe(wide);
   });
 
   it('refuse a shape whose product is not their length', () => {

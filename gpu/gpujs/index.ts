@@ -8,6 +8,7 @@ import { checkIds } from '../../src/core/checks.ts';
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
 import type { TrainingKernels } from '../../src/core/kernels.ts';
 import { FOREVER, type LifetimeOptions } from '../../src/core/lifetime.ts';
+import { widen } from '../../src/core/stored.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
@@ -23,7 +24,7 @@ import { embedding, embeddingBackward } from './embedding.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { Jobs } from './jobs.ts';
 import { ENDLESS, keptShare, lifetime } from './lifetime.ts';
-import { linear, linearBackwardInput, linearBackwardWeight } from './linear.ts';
+import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { GpuChunkPool } from './pool-handle.ts';
 import { addMemoryPrice } from './price.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
@@ -41,6 +42,7 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
   return {
     name: device.description,
     precision: 'float32',
+    stores: { weights: ['f32'], cache: ['f32'] },
     limits: { tensorBytes: device.maxLength * 4, name: device.limitName },
 
     // ---- data -----------------------------------------------------------------------------------
@@ -48,6 +50,11 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
       jobs.expectRoom(shape);
       return jobs.upload(Float32Array.from(data), shape);
     },
+    weight(bytes, dtype, shape) {
+      jobs.expectRoom(shape);
+      return jobs.upload(Float32Array.from(widen(bytes, dtype)), shape);
+    },
+    dtypeOf: () => 'f32',
     integers: (data, shape) => jobs.upload(Float32Array.from(data), shape, data),
     zeros(shape) {
       jobs.expectRoom(shape);
@@ -80,13 +87,16 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
     }),
     pickRows: (x, rows, { count, D }) =>
       jobs.one([x, rows], [...rows.shape, D], (scope, [table, list]) => embedding(scope, table, list, count, D)),
-    linear: (x, weight, { rows, M, K }) =>
-      jobs.one([x, weight], [...x.shape.slice(0, -1), M], (scope, [a, w]) => linear(scope, a, w, rows, M, K)),
+    linear: (x, weight, bias, { rows, M, K }) =>
+      jobs.one([x, weight, ...(bias ? [bias] : [])], [...x.shape.slice(0, -1), M], (scope, [a, w, b]) =>
+        linear(scope, a, w, b, rows, M, K)),
     linearBackwardInput: (dOut, weight, { rows, M, K }) =>
       jobs.one([dOut, weight], [...dOut.shape.slice(0, -1), K], (scope, [dy, w]) =>
         linearBackwardInput(scope, dy, w, rows, M, K)),
     linearBackwardWeight: (dOut, x, { rows, M, K }) =>
       jobs.one([dOut, x], [M, K], (scope, [dy, a]) => linearBackwardWeight(scope, dy, a, rows, M, K)),
+    linearBackwardBias: (dOut, { rows, M }) =>
+      jobs.one([dOut], [M], (scope, [dy]) => linearBackwardBias(scope, dy, rows, M)),
     rmsNorm: (x, weight, epsilon, { rows, D }) =>
       jobs.one([x, weight], x.shape, (scope, [a, w]) => rmsNorm(scope, a, w, epsilon, rows, D)),
     rmsNormBackward(dOut, x, weight, epsilon, { rows, D }) {

@@ -27,12 +27,29 @@ const LINEAR_4 = kernel('linear, 4 columns', 'x weight | K', `
   }
   return [a, b, c, d];`, { parts: 4 });
 
-/** y[r,m] = sum_k x[r,k] W[m,k]: [rows,M]. */
-export function linear(
-  scope: Scope, x: Memory, weight: Memory, rows: number, M: number, K: number,
+const ADD_BIAS = kernel('add bias', 'y bias | M', `
+  return y[this.thread.y * M + this.thread.x] + bias[this.thread.x];`);
+
+/** y[r,m] = sum_k x[r,k] W[m,k] + b[m]: [rows,M]. */
+export async function linear(
+  scope: Scope, x: Memory, weight: Memory, bias: Memory | undefined, rows: number, M: number, K: number,
 ): Promise<Memory> {
-  if (scope.device.vectors && M % 4 === 0) return scope.run(LINEAR_4, [M / 4, rows], [x, weight], [K]);
-  return scope.run(LINEAR, [M, rows], [x, weight], [K]);
+  const y = scope.device.vectors && M % 4 === 0
+    ? await scope.run(LINEAR_4, [M / 4, rows], [x, weight], [K])
+    : await scope.run(LINEAR, [M, rows], [x, weight], [K]);
+  return bias ? scope.run(ADD_BIAS, [M, rows], [y, bias], [M]) : y;
+}
+
+const SUM_ROWS = kernel('sum of rows', 'x | rows M', `
+  let sum = 0;
+  for (let r = 0; r < rows; r++) {
+    sum += x[r * M + this.thread.x];
+  }
+  return sum;`, { flat: true });
+
+/** db[m] = sum_r dy[r,m]: [M]. */
+export function linearBackwardBias(scope: Scope, dOut: Memory, rows: number, M: number): Promise<Memory> {
+  return scope.run(SUM_ROWS, [M], [dOut], [rows, M]);
 }
 
 const BACKWARD_INPUT = kernel('linear backward input', 'dOut weight | M K', `

@@ -5,7 +5,8 @@
 import { createEngine, type GpuChoice } from '../engines.ts';
 import type { CacheStats, Engine, Tensor } from '../core/engine.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
-import { readTensors } from '../files/safetensors-file.ts';
+import { readStored, readTensors } from '../files/safetensors-file.ts';
+import { storedAs } from '../formats/safetensors.ts';
 import { weightsHash } from '../formats/weights-hash.ts';
 import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
@@ -90,10 +91,16 @@ export async function openBase(
   const uploaded = new Map<string, Tensor>();
   try {
     await withLoadProgress(async (onProgress) => {
-      const how = { memory: shared ? 'shared' : 'reuse', onProgress, digests } as const;
-      for await (const [name, each] of readTensors(folder.places, how)) {
-        uploaded.set(name, uploadWeight(engine, name, each));
-        if (shared) frozen.set(name, each);
+      const how = { onProgress, digests };
+      if (shared) {
+        for await (const [name, each] of readTensors(folder.places, { shared, ...how })) {
+          uploaded.set(name, uploadWeight(engine, each));
+          frozen.set(name, each);
+        }
+      } else {
+        for await (const [name, { bytes, dtype, shape }] of readStored(folder.places, how)) {
+          uploaded.set(name, engine.weight(bytes, storedAs(dtype), shape));
+        }
       }
     });
     const hash = await weightsHash(digests);

@@ -5,6 +5,9 @@
 import type { LifetimeOptions } from './lifetime.ts';
 import type { FloatArray, Tensor } from './tensor.ts';
 
+/** What keys and values of a cache are stored in. */
+export type CacheDtype = 'f64' | 'f32' | 'f16';
+
 /** Layout of a cache: B sequences, G KV heads of size d, entries allocated in blocks. */
 export interface CacheOptions extends LifetimeOptions {
   readonly batch: number;

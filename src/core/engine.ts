@@ -15,9 +15,10 @@
  * is outside the operation's domain, DisposedError when a handle or the engine is used after dispose().
  * @module
  */
-import type { Cache, CacheOptions, ChunkPool } from './cache.ts';
+import type { Cache, CacheDtype, CacheOptions, ChunkPool } from './cache.ts';
+import type { Forms } from './forms.ts';
 import type { LifetimeOptions } from './lifetime.ts';
-import type { FloatArray, Tensor } from './tensor.ts';
+import type { FloatArray, Tensor, WeightDtype } from './tensor.ts';
 
 export type { Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot } from './cache.ts';
 export type { LifetimeOptions } from './lifetime.ts';
@@ -42,6 +43,14 @@ export interface TokenTypesOptions<A = Tensor> {
   readonly forceGlobal?: A;
 }
 
+/** What an engine can keep numbers in. */
+export interface Stores {
+  /** Weights. */
+  readonly weights: readonly WeightDtype[];
+  /** Keys and values of a cache; the first is what a cache is made with by default. */
+  readonly cache: readonly CacheDtype[];
+}
+
 /** What every engine offers: the operations of inference. */
 export interface Engine {
   /** For people: 'reference float64', ... */
@@ -51,10 +60,19 @@ export interface Engine {
   readonly prefillStep?: number;
   /** The most bytes that one tensor may have, and what sets this limit; none where memory is the only one. */
   readonly limits?: { readonly tensorBytes: number; readonly name: string };
+  /** What it can keep numbers in; what else comes in is widened exactly. */
+  readonly stores: Stores;
+  /** What it computes in one go; the rest is composed of the operations below (composed-forms.ts). */
+  readonly forms?: Partial<Forms>;
 
   // ---- data -------------------------------------------------------------------------------------
   /** Uploads a copy of real numbers; those on shared memory an engine may use where they lie: do not write to them. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
+  /**
+   * Uploads a copy of a weight as a file stores it: little-endian, row-major. It is kept as it is where the engine can,
+   * and is read in the engine's precision.
+   */
+  weight(bytes: Uint8Array, dtype: WeightDtype, shape: readonly number[]): Tensor;
   /** Uploads a copy of whole numbers. */
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor;
   zeros(shape: readonly number[]): Tensor;
@@ -75,8 +93,8 @@ export interface Engine {
   embedding(weight: Tensor, ids: Tensor): Tensor;
   /** Rows of x [...,D], numbered row-major over its leading axes, picked by `rows` [...] integer: [...,D], exactly. */
   pickRows(x: Tensor, rows: Tensor): Tensor;
-  /** y = x Wᵀ: x [...,K], weight [M,K] -> [...,M]. */
-  linear(x: Tensor, weight: Tensor): Tensor;
+  /** y = x Wᵀ, plus the bias if there is one: x [...,K], weight [M,K], bias [M] -> [...,M]. */
+  linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor;
   /** y = x / sqrt(mean(x²) + epsilon) * weight: x [...,D], weight [D]. */
   rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor;
   /** silu(gate) * up, same shapes. */

@@ -9,16 +9,21 @@
  */
 import type { CacheOptions, CacheSnapshot, CacheStats, ChunkPoolSnapshot } from './cache.ts';
 import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from './engine.ts';
+import type { Forms } from './forms.ts';
 import type { LifetimeOptions } from './lifetime.ts';
 import type { AppendSizes, AttentionSizes, HeadSizes, LinearSizes, PoolSizes, TypeSizes } from './sizes.ts';
-import type { FloatArray, Shaped } from './tensor.ts';
+import type { FloatArray, Shaped, WeightDtype } from './tensor.ts';
 import type { AdamWOptions, AttentionBackwardInputs } from './training-engine.ts';
 
 /** Inference on arrays A. */
-export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precision' | 'prefillStep' | 'limits'> {
+export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precision' | 'prefillStep' | 'limits' | 'stores'> {
   // ---- data -------------------------------------------------------------------------------------
   /** Copies; see Engine.tensor. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): A;
+  /** What real numbers are stored in. */
+  dtypeOf(x: A): WeightDtype;
+  /** Copies; see Engine.weight. */
+  weight(bytes: Uint8Array, dtype: WeightDtype, shape: readonly number[]): A;
   /** The data is a copy already. */
   integers(data: Int32Array, shape: readonly number[]): A;
   zeros(shape: readonly number[]): A;
@@ -34,7 +39,7 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   add(a: A, b: A, sizes: { n: number }): A;
   embedding(weight: A, ids: A, sizes: { count: number; V: number; D: number }): A;
   pickRows(x: A, rows: A, sizes: { count: number; D: number }): A;
-  linear(x: A, weight: A, sizes: LinearSizes): A;
+  linear(x: A, weight: A, bias: A | undefined, sizes: LinearSizes): A;
   rmsNorm(x: A, weight: A, epsilon: number, sizes: { rows: number; D: number }): A;
   swiglu(gate: A, up: A, sizes: { n: number }): A;
   splitHeads(x: A, sizes: HeadSizes): A;
@@ -50,6 +55,9 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   // ---- attention and cache ----------------------------------------------------------------------
   attention(inputs: AttentionInputs<A>, sizes: AttentionSizes): { out: A; lse: A };
   createCache(options: CacheOptions): CacheKernels<A>;
+
+  /** What is computed in one go; see forms.ts. */
+  readonly forms?: Partial<Forms<A>>;
 }
 
 /** Training on arrays A. */
@@ -58,6 +66,7 @@ export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
   embeddingBackward(dOut: A, ids: A, sizes: { count: number; V: number; D: number }): A;
   linearBackwardInput(dOut: A, weight: A, sizes: LinearSizes): A;
   linearBackwardWeight(dOut: A, x: A, sizes: LinearSizes): A;
+  linearBackwardBias(dOut: A, sizes: { rows: number; M: number }): A;
   rmsNormBackward(
     dOut: A, x: A, weight: A, epsilon: number, sizes: { rows: number; D: number },
   ): { dx: A; dWeight: A };

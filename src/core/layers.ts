@@ -19,11 +19,16 @@ export function pickRows(tape: Tape, x: Tensor, rows: Tensor): Tensor {
   return tape.own(tape.engine.pickRows(x, rows));
 }
 
-/** x Wᵀ. With `detach`, no gradient goes into x. */
-export function linear(tape: Tape, x: Tensor, weight: Tensor, { detach = false }: { detach?: boolean } = {}): Tensor {
-  return tape.record(tape.engine.linear(x, weight), (dOut) => {
-    if (!detach) tape.addGradient(x, tape.training.linearBackwardInput(dOut, weight));
-    tape.addGradient(weight, tape.training.linearBackwardWeight(dOut, x));
+/** x Wᵀ, plus a bias if there is one. With `detach`, no gradient goes into x. */
+export function linear(
+  tape: Tape, x: Tensor, weight: Tensor,
+  { bias, detach = false }: { bias?: Tensor | undefined; detach?: boolean } = {},
+): Tensor {
+  return tape.record(tape.engine.linear(x, weight, bias), (dOut) => {
+    const engine = tape.training;
+    if (!detach) tape.addGradient(x, engine.linearBackwardInput(dOut, weight));
+    tape.addGradient(weight, engine.linearBackwardWeight(dOut, x));
+    if (bias) tape.addGradient(bias, engine.linearBackwardBias(dOut));
   });
 }
 

@@ -20,10 +20,18 @@ export interface NDArray<T extends TypedArray = FloatArray> extends Shaped {
   readonly data: T;
 }
 
+/** What weights are stored in. */
+export type WeightDtype = 'f64' | 'f32' | 'f16' | 'bf16';
+
+/** What the elements of a tensor are stored in. */
+export type Dtype = WeightDtype | 'i32';
+
 /** A handle to an array that lives wherever its engine computes. */
 export interface Tensor extends Shaped {
   /** Whether the elements are real numbers or whole numbers. */
   readonly kind: 'float' | 'integer';
+  /** What the elements are stored in. */
+  readonly dtype: Dtype;
   /** Frees the memory. Calling it again does nothing; using the tensor afterwards is a DisposedError. */
   dispose(): void;
   /** dispose(), at the end of the block of a `using`. */

@@ -47,6 +47,8 @@ export interface TrainingEngine extends Engine {
   linearBackwardInput(dOut: Tensor, weight: Tensor): Tensor;
   /** dW = dyᵀ x, [M,K]. */
   linearBackwardWeight(dOut: Tensor, x: Tensor): Tensor;
+  /** db = sum of dy over its rows, [M]. */
+  linearBackwardBias(dOut: Tensor): Tensor;
   rmsNormBackward(dOut: Tensor, x: Tensor, weight: Tensor, epsilon: number): { dx: Tensor; dWeight: Tensor };
   swigluBackward(dOut: Tensor, gate: Tensor, up: Tensor): { dGate: Tensor; dUp: Tensor };
   /** Loss in nats of each token: logits [...,V], targets [...] integer in 0..V-1, or -1 for none (loss 0). */
@@ -74,6 +76,7 @@ export interface TrainingEngine extends Engine {
 /** The operations that an engine has only if it trains. */
 const TRAINING = {
   accumulate: true, embeddingBackward: true, linearBackwardInput: true, linearBackwardWeight: true,
+  linearBackwardBias: true,
   rmsNormBackward: true, swigluBackward: true, crossEntropy: true, crossEntropyBackward: true, sumOfSquares: true,
   adamW: true, tokenTypesBackward: true, keptShare: true, addMemoryPrice: true, attentionBackward: true,
 } satisfies Readonly<Record<Exclude<keyof TrainingEngine, keyof Engine>, true>>;

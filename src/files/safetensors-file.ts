@@ -3,11 +3,12 @@
  * @module
  */
 import { FileFormatError } from '../core/errors.ts';
-import { type FloatArray, sizeOf } from '../core/tensor.ts';
+import { widen, widenInto } from '../core/stored.ts';
+import { sizeOf } from '../core/tensor.ts';
 import { type OpenFile, openFile } from './files.ts';
 import { foreignWeights, TELLING } from '../formats/foreign-files.ts';
 import { BYTES, inFile } from '../formats/named-tensor.ts';
-import { announcedLength, declaredWeights, type Dtype, readWeights, type StoredTensor } from '../formats/safetensors.ts';
+import { announcedLength, declaredWeights, type Dtype, storedAs, type StoredTensor } from '../formats/safetensors.ts';
 import { BLOCK, TensorDigest } from '../formats/weights-hash.ts';
 
 /** Where a tensor is stored. */
@@ -71,23 +72,32 @@ export async function sameNumbers(a: TensorPlace, b: TensorPlace): Promise<boole
 /** Bytes of each file in memory at once. */
 const PART = 4 << 20;
 
+/** A tensor as its file stores it. */
+export interface StoredBytes {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Little-endian, row-major. */
+  readonly bytes: Uint8Array;
+}
+
+/** How to read tensors. */
+export interface ReadOptions {
+  /** Called with the bytes read so far and those of all tensors. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Gets the digest of every tensor, by name, for weightsHash(). */
+  readonly digests?: Map<string, string>;
+}
+
 /**
- * Reads tensors one after the other, file by file. F64 stays float64; F32, F16 and BF16 become float32.
- *
- * @param options.memory `reuse`: each tensor takes the memory of the one before, use or copy it before asking for the
- *   next. `shared`: each lies on shared memory of its own, which threads hand over without a copy.
- * @param options.onProgress Called with the bytes read so far and those of all tensors.
- * @param options.digests Gets the digest of every tensor, by name, for weightsHash().
+ * Reads tensors one after the other, file by file. Each takes the memory of the one before: use or copy it before
+ * asking for the next.
  */
-export async function* readTensors(
-  places: ReadonlyMap<string, TensorPlace>,
-  { memory: kind, onProgress, digests }: {
-    memory?: 'reuse' | 'shared'; onProgress?: (done: number, total: number) => void; digests?: Map<string, string>;
-  } = {},
-): AsyncGenerator<[string, StoredTensor]> {
-  const total = [...places.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
-  const part = new Uint8Array(Math.min(BLOCK * 8, total));
-  const memory = kind === 'reuse' ? { F32: new Float32Array(0), F64: new Float64Array(0) } : kind;
+export async function* readStored(
+  places: ReadonlyMap<string, TensorPlace>, { onProgress, digests }: ReadOptions = {},
+): AsyncGenerator<[string, StoredBytes]> {
+  const sizes = [...places.values()].map(({ begin, end }) => end - begin);
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const memory = new Uint8Array(sizes.reduce((a, b) => Math.max(a, b), 0));
   let done = 0;
   let file: OpenFile | undefined;
   try {
@@ -96,39 +106,38 @@ export async function* readTensors(
         await file?.close();
         file = await openFile(path);
       }
-      const data = room(memory, dtype, sizeOf(shape), places);
+      const bytes = memory.subarray(0, end - begin);
       const digest = digests && new TensorDigest();
-      for (let at = begin; at < end;) {
-        const bytes = part.subarray(0, Math.min(BLOCK * BYTES[dtype], end - at));
-        await file.read(at, bytes);
-        const first = (at - begin) / BYTES[dtype];
-        const block = data.subarray(first, first + bytes.length / BYTES[dtype]);
-        readWeights(dtype, bytes, block);
-        await digest?.add(block);
-        at += bytes.length;
-        done += bytes.length;
+      for (let at = 0; at < bytes.length;) {
+        const part = bytes.subarray(at, at + BLOCK * BYTES[dtype]);
+        await file.read(begin + at, part);
+        await digest?.add(widen(part, storedAs(dtype)));
+        at += part.length;
+        done += part.length;
         onProgress?.(done, total);
       }
       if (digest) digests.set(name, await digest.end());
-      yield [name, { data, shape, dtype }];
+      yield [name, { dtype, shape, bytes }];
     }
   } finally {
     await file?.close();
   }
 }
 
-/** Memory for `count` elements: new, or that of the largest tensor, made once. */
-function room(
-  memory: { F32: Float32Array; F64: Float64Array } | 'shared' | undefined, dtype: Dtype, count: number,
-  places: ReadonlyMap<string, TensorPlace>,
-): FloatArray {
-  const wide = dtype === 'F64';
-  if (memory === 'shared') {
-    const buffer = new SharedArrayBuffer((wide ? 8 : 4) * count);
-    return wide ? new Float64Array(buffer) : new Float32Array(buffer);
+/**
+ * Reads tensors one after the other, file by file. F64 stays float64; F32, F16 and BF16 become float32.
+ *
+ * @param options.shared Puts each on shared memory of its own, which threads hand over without a copy.
+ */
+export async function* readTensors(
+  places: ReadonlyMap<string, TensorPlace>, { shared = false, ...options }: ReadOptions & { shared?: boolean } = {},
+): AsyncGenerator<[string, StoredTensor]> {
+  for await (const [name, { dtype, shape, bytes }] of readStored(places, options)) {
+    const wide = dtype === 'F64';
+    const size = (wide ? 8 : 4) * sizeOf(shape);
+    const buffer = shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size);
+    const data = wide ? new Float64Array(buffer) : new Float32Array(buffer);
+    widenInto(bytes, storedAs(dtype), data);
+    yield [name, { data, shape, dtype }];
   }
-  if (!memory) return wide ? new Float64Array(count) : new Float32Array(count);
-  const most = () => Math.max(...[...places.values()].map((place) => sizeOf(place.shape)));
-  if (wide) return (memory.F64 = memory.F64.length < count ? new Float64Array(most()) : memory.F64).subarray(0, count);
-  return (memory.F32 = memory.F32.length < count ? new Float32Array(most()) : memory.F32).subarray(0, count);
 }

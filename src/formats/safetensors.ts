@@ -5,7 +5,7 @@
  */
 import { FileFormatError, ValueError } from '../core/errors.ts';
 import { type FloatArray, type NDArray, sizeOf } from '../core/tensor.ts';
-import { fromFloat16 } from '../core/float16.ts';
+import { type WeightDtype, widenInto } from '../core/stored.ts';
 import { foreignWeights, packedBy, TELLING } from './foreign-files.ts';
 import {
   byName, BYTES, checkNamed, type FloatDtype, inFile, type IntegerDtype, LAYOUTS, type NamedTensor, readElements,
@@ -175,26 +175,12 @@ function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array
   const dtype = named as Dtype; // checked before
   const count = (end - begin) / BYTES[dtype];
   const array: FloatArray = dtype === 'F64' ? new Float64Array(count) : new Float32Array(count);
-  readWeights(dtype, data.subarray(begin, end), array);
+  widenInto(data.subarray(begin, end), storedAs(dtype), array);
   return { data: array, shape, dtype };
 }
 
-let halves: Float32Array | undefined;
-
-/** Widens the little-endian elements of a file into `out`. float32 holds every F16 and BF16 exactly. */
-export function readWeights(dtype: Dtype, bytes: Uint8Array, out: FloatArray): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (dtype === 'BF16' && out instanceof Float32Array) {
-    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length); // the upper half of a float32
-    for (let n = 0; n < bits.length; n++) bits[n] = view.getUint16(2 * n, true) << 16;
-  } else if (dtype === 'F16') {
-    halves ??= Float32Array.from({ length: 65536 }, (_, bits) => fromFloat16(bits));
-    for (let n = 0; n < out.length; n++) out[n] = halves[view.getUint16(2 * n, true)];
-  } else {
-    const { bytes: width, get } = LAYOUTS[dtype];
-    for (let n = 0; n < out.length; n++) out[n] = get(view, n * width, true);
-  }
-}
+/** The dtype as engines call it. */
+export const storedAs = (dtype: Dtype): WeightDtype => dtype.toLowerCase() as WeightDtype;
 
 /**
  * Writes a safetensors file with the tensors in the order given and the header padded to 8 bytes. F16 rounds to

@@ -3,29 +3,23 @@
  * attention of a layer is computed.
  * @module
  */
+import { formsOn } from '../core/composed-forms.ts';
 import type { Engine, Tensor } from '../core/engine.ts';
 import { ConfigError } from '../core/errors.ts';
+import type { Norm, Projected, Projection } from '../core/forms.ts';
 import type { Tape } from '../core/tape.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config/config.ts';
-import { add, embedding, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from '../core/layers.ts';
+import { embedding, rmsNorm } from '../core/layers.ts';
 import { EMBEDDING, HEAD } from './config/names.ts';
 import { rotaryTables } from './rotary.ts';
 
 /** Weights on an engine, by Hugging Face's names. */
 export type Weights = ReadonlyMap<string, Tensor>;
 
-/**
- * The inputs of a layer's attention: q [B,H,N,d] and k [B,G,N,d] after rotary embedding, v [B,G,N,d], and the
- * normalised input of the layer [B,N,D].
- */
-export interface LayerInputs {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly hidden: Tensor;
-}
+/** The inputs of a layer's attention, and its normed input. */
+export type LayerInputs = Projected;
 
 /** Computes the attention of one layer: out [B,H,N,d], owned by the tape. */
 export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
@@ -39,24 +33,25 @@ export type Attend = (layer: number, inputs: LayerInputs) => Tensor;
 export function decode(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
-  return headLogits(tape, config, weights, hiddenStates(tape, config, weights, ids, positions, attend));
+  return headLogits(tape, config, weights, layerStates(tape, config, weights, ids, positions, attend));
 }
 
-/** The logits [...,V] that the language model head computes from final hidden states [...,D]. */
-export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, final: Tensor): Tensor {
-  return linear(tape, final, weightOf(weights, config.tieWordEmbeddings ? EMBEDDING : HEAD));
+/** Logits [...,V] of hidden states [...,D] that all layers have been through: the last norm and the head. */
+export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
+  const head = weightOf(weights, config.tieWordEmbeddings ? EMBEDDING : HEAD);
+  return formsOn(tape).logits(x, lastNorm(config, weights), head);
 }
 
 /** The final hidden states [B,N,D] after the last norm, which the language model head reads. */
 export function hiddenStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
-  return finalNorm(tape, config, weights, layerStates(tape, config, weights, ids, positions, attend));
+  const { weight, epsilon } = lastNorm(config, weights);
+  return rmsNorm(tape, layerStates(tape, config, weights, ids, positions, attend), weight, epsilon);
 }
 
-/** The last norm, of hidden states [...,D] after all layers. */
-export function finalNorm(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
-  return rmsNorm(tape, x, weightOf(weights, 'model.norm.weight'), config.rmsNormEpsilon);
+function lastNorm({ rmsNormEpsilon: epsilon }: ModelConfig, weights: Weights): Norm {
+  return { weight: weightOf(weights, 'model.norm.weight'), epsilon };
 }
 
 /** The hidden states [B,N,D] after the last layer, before the last norm. */
@@ -65,45 +60,30 @@ export function layerStates(
 ): Tensor {
   const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
   const [B, N] = ids.shape as [number, number];
-  const weight = (name: string) => weightOf(weights, name);
   const { cos, sin } = rotaryTables(tape, config, positions, B, N);
-  // A bias [1,M] is a table of one row, which every token picks: no operation of its own.
   const { projectionBias, headNorm } = architectureOf(config);
-  const zero = projectionBias ? tape.own(tape.engine.integers(new Int32Array(B * N), [B, N])) : undefined;
-  let x = embedding(tape, weight(EMBEDDING), ids);
+  const forms = formsOn(tape);
+  let x = embedding(tape, weightOf(weights, EMBEDDING), ids);
   for (let n = 0; n < config.layers; n++) {
-    const of = (name: string) => weight(`model.layers.${n}.${name}.weight`);
-    const hidden = rmsNorm(tape, x, of('input_layernorm'), epsilon);
-    const project = (part: string, into: number) => {
-      const y = linear(tape, hidden, of(`self_attn.${part}`));
-      const bias = zero && embedding(tape, weight(`model.layers.${n}.self_attn.${part}.bias`), zero);
-      const sum = bias ? add(tape, y, bias) : y;
-      const split = splitHeads(tape, sum, into);
-      tape.release(y, sum, ...(bias ? [bias] : []));
-      return split;
-    };
-    const rotatedHeads = (y: Tensor, norm: string) => {
-      const normed = headNorm ? rmsNorm(tape, y, of(`self_attn.${norm}`), epsilon) : y;
-      const rotated = rope(tape, normed, cos, sin);
-      tape.release(y, normed);
-      return rotated;
-    };
-    const q = rotatedHeads(project('q_proj', heads), 'q_norm');
-    const k = rotatedHeads(project('k_proj', kvHeads), 'k_norm');
-    const v = project('v_proj', kvHeads);
-    const attended = mergeHeads(tape, attend(n, { q, k, v, hidden }));
-    const plus = (y: Tensor) => {
-      const sum = add(tape, x, y);
-      tape.release(x, y);
-      return sum;
-    };
-    x = plus(linear(tape, attended, of('self_attn.o_proj')));
-    const normed = rmsNorm(tape, x, of('post_attention_layernorm'), epsilon);
-    const [gate, up] = [linear(tape, normed, of('mlp.gate_proj')), linear(tape, normed, of('mlp.up_proj'))];
-    const gated = swiglu(tape, gate, up);
-    tape.release(attended, normed, gate, up);
-    x = plus(linear(tape, gated, of('mlp.down_proj')));
-    tape.release(gated);
+    const of = (name: string) => weightOf(weights, `model.layers.${n}.${name}`);
+    const norm = (name: string): Norm => ({ weight: of(`${name}.weight`), epsilon });
+    const projection = (letter: 'q' | 'k' | 'v', into: number): Projection => ({
+      heads: into,
+      weight: of(`self_attn.${letter}_proj.weight`),
+      ...(projectionBias && { bias: of(`self_attn.${letter}_proj.bias`) }),
+      ...(headNorm && letter !== 'v' && { norm: norm(`self_attn.${letter}_norm`) }),
+    });
+    const inputs = forms.project({
+      x, norm: norm('input_layernorm'),
+      q: projection('q', heads), k: projection('k', kvHeads), v: projection('v', kvHeads), cos, sin,
+    });
+    const attended = forms.output(x, attend(n, inputs), of('self_attn.o_proj.weight'));
+    tape.release(x);
+    x = forms.feedForward({
+      x: attended, norm: norm('post_attention_layernorm'),
+      gate: of('mlp.gate_proj.weight'), up: of('mlp.up_proj.weight'), down: of('mlp.down_proj.weight'),
+    });
+    tape.release(attended);
   }
   return x;
 }
@@ -115,9 +95,9 @@ export function weightOf(weights: Weights, name: string): Tensor {
   return tensor;
 }
 
-/** Uploads a weight to an engine; a bias [M] becomes a table [1,M]. */
-export function uploadWeight(engine: Engine, name: string, { data, shape }: NDArray): Tensor {
-  return engine.tensor(data, name.endsWith('.bias') && shape.length === 1 ? [1, ...shape] : shape);
+/** Uploads a weight to an engine. */
+export function uploadWeight(engine: Engine, { data, shape }: NDArray): Tensor {
+  return engine.tensor(data, shape);
 }
 
 /** Uploads host weights to an engine. Weights that are already on it are passed on. */
@@ -125,6 +105,6 @@ export function uploadWeights(
   engine: Engine, weights: Iterable<readonly [string, NDArray | Tensor]>,
 ): Map<string, Tensor> {
   const out = new Map<string, Tensor>();
-  for (const [name, each] of weights) out.set(name, 'kind' in each ? each : uploadWeight(engine, name, each));
+  for (const [name, each] of weights) out.set(name, 'kind' in each ? each : uploadWeight(engine, each));
   return out;
 }

@@ -9,6 +9,7 @@ import { Tape } from '../core/tape.ts';
 /** A gradient that is computed only if it is needed. */
 class Deferred implements Tensor {
   readonly kind = 'float';
+  readonly dtype = 'f64';
   readonly compute: () => Tensor;
   readonly shape: readonly number[];
 

@@ -20,10 +20,10 @@ export class Optimiser {
 
   constructor(engine: TrainingEngine, state: Moments | { readonly weights: Map<string, Tensor | NDArray> }) {
     this.#engine = engine;
-    this.weights = uploadWeights(engine, state.weights);
+    this.weights = uploadWeights(engine, vectors(state.weights));
     const zeros = () => new Map([...this.weights].map(([name, { shape }]) => [name, engine.zeros(shape)]));
-    this.m = 'm' in state ? uploadWeights(engine, state.m) : zeros();
-    this.v = 'm' in state ? uploadWeights(engine, state.v) : zeros();
+    this.m = 'm' in state ? uploadWeights(engine, vectors(state.m)) : zeros();
+    this.v = 'm' in state ? uploadWeights(engine, vectors(state.v)) : zeros();
   }
 
   /**
@@ -79,4 +79,12 @@ export class Optimiser {
   dispose(): void {
     for (const tensors of [this.weights, this.m, this.v]) for (const tensor of tensors.values()) tensor.dispose();
   }
+}
+
+/** States of older versions hold biases [M] as tables [1,M]. */
+function vectors<T extends Tensor | NDArray>(weights: ReadonlyMap<string, T>): [string, T][] {
+  return [...weights].map(([name, each]) => {
+    const isTable = name.endsWith('.bias') && each.shape.length === 2;
+    return [name, isTable ? { ...each, shape: [each.shape[1]] } : each];
+  });
 }

@@ -18,7 +18,7 @@ export const layerChecks: Readonly<Record<string, (draw: Draw) => void>> = {
     const [D, M] = [draw.whole(1, 5), draw.whole(1, 5)];
     const [x, weight] = [draw.reals(D), draw.reals(M * D)];
     const scope = evaluateEquation('linear', { D, M, x: [...x], weight: rowsOf([...weight], D) });
-    agree(linear(row(x), ndarray(weight, [M, D]), { rows: 1, M, K: D }).data, scope['y'], scope);
+    agree(linear(row(x), ndarray(weight, [M, D]), undefined, { rows: 1, M, K: D }).data, scope['y'], scope);
   },
   rmsnorm(draw) {
     const { x, weight, eps, known } = drawNorm(draw);

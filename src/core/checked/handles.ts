@@ -5,18 +5,20 @@
 import { tensor, withMemory } from '../arguments.ts';
 import { DisposedError, ValueError } from '../errors.ts';
 import type { Kernels } from '../kernels.ts';
-import type { Shaped, Tensor } from '../tensor.ts';
+import type { Dtype, Shaped, Tensor } from '../tensor.ts';
 
 /** A handle to an array. */
 class CheckedTensor<A extends Shaped> implements Tensor {
   readonly shape: readonly number[];
   readonly kind: 'float' | 'integer';
+  readonly dtype: Dtype;
   readonly handles: Handles<A>;
   #array: A | undefined;
 
   constructor(handles: Handles<A>, kind: 'float' | 'integer', array: A) {
     this.handles = handles;
     this.kind = kind;
+    this.dtype = kind === 'integer' ? 'i32' : handles.kernels.dtypeOf(array);
     this.shape = array.shape;
     this.#array = array;
   }

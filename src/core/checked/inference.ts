@@ -2,18 +2,22 @@
  * The engine of the contract over raw kernels: every call is checked here, sized here, and computed there.
  * @module
  */
-import { type Expected, finite, numbers, of, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
+import { type Expected, finite, numbers, of, oneOf, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
 import type { Cache, CacheOptions, ChunkPool } from '../cache.ts';
 import { checkCacheOptions, checkIds, checkPooling, checkRows } from '../checks.ts';
-import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from '../engine.ts';
+import { fail } from '../described.ts';
+import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from '../engine.ts';
+import type { Forms } from '../forms.ts';
 import type { Kernels } from '../kernels.ts';
 import { chunkCount, type LifetimeOptions } from '../lifetime.ts';
-import { attentionSizes, checkTypeValues, expectPositive, expectRank, typesSizes } from '../shape.ts';
+import { attentionSizes, checkTypeValues, expectPositive, expectRank, expectShape, typesSizes } from '../shape.ts';
 import {
   embeddingSizes, headSizes, linearSizes, normSizes, ropeSizes, rowSizes, sameSizes, scoresSizes, splitSizes,
 } from '../sizes.ts';
-import { expectElements, type FloatArray, type Shaped, sizeOf, type Tensor } from '../tensor.ts';
+import { WEIGHT_BYTES } from '../stored.ts';
+import { expectElements, type FloatArray, type Shaped, sizeOf, type Tensor, type WeightDtype } from '../tensor.ts';
 import { CheckedCache } from './cache.ts';
+import { checkedForms } from './forms.ts';
 import { Handles } from './handles.ts';
 import { CheckedPool } from './pool.ts';
 
@@ -28,6 +32,8 @@ export const expectLifetimes: Expected = (name, value) =>
 export class CheckedEngine<A extends Shaped> implements Engine {
   readonly name: string;
   readonly precision: Engine['precision'];
+  readonly stores: Stores;
+  readonly forms?: Partial<Forms>;
   readonly prefillStep?: number;
   readonly limits?: NonNullable<Engine['limits']>;
   protected readonly on: Handles<A>;
@@ -38,8 +44,10 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     this.on = new Handles(kernels);
     this.name = kernels.name;
     this.precision = kernels.precision;
+    this.stores = kernels.stores;
     if (kernels.prefillStep !== undefined) this.prefillStep = kernels.prefillStep;
     if (kernels.limits) this.limits = kernels.limits;
+    if (kernels.forms) this.forms = checkedForms(this.on, kernels.forms);
   }
 
   dispose(): void {
@@ -54,6 +62,12 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     numbers()('data', data);
     expectElements('the array', data, shape);
     return this.on.real('tensor', () => this.#kernels.tensor(data, [...shape]));
+  }
+  weight(bytes: Uint8Array, dtype: WeightDtype, shape: readonly number[]): Tensor {
+    if (!(bytes instanceof Uint8Array)) fail('bytes', bytes, 'a Uint8Array');
+    oneOf(...Object.keys(WEIGHT_BYTES))('dtype', dtype);
+    expectElements(`the weight of ${bytes.length} bytes`, { length: bytes.length / WEIGHT_BYTES[dtype] }, shape);
+    return this.on.real('weight', () => this.#kernels.weight(bytes, dtype, [...shape]));
   }
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor {
     numbers(true)('data', data);
@@ -91,10 +105,12 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     this.on.values(list, (values) => checkRows(values, most));
     return this.on.real('pickRows', () => this.#kernels.pickRows(table, list, { count: sizeOf(list.shape), D }));
   }
-  linear(x: Tensor, weight: Tensor): Tensor {
+  linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
     const [a, w] = [this.on.float('x', x), this.on.float('weight', weight)];
+    const b = bias === undefined ? undefined : this.on.float('bias', bias);
     const layer = linearSizes(a, w);
-    return this.on.real('linear', () => this.#kernels.linear(a, w, layer));
+    if (b) expectShape('bias', b, [layer.M], `the weight is [${w.shape}]`);
+    return this.on.real('linear', () => this.#kernels.linear(a, w, b, layer));
   }
   rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
     const [a, w] = [this.on.float('x', x), this.on.float('weight', weight)];

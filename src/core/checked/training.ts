@@ -10,6 +10,7 @@ import type { LifetimeOptions } from '../lifetime.ts';
 import { attentionSizes, expectShape, expectWhole } from '../shape.ts';
 import {
   checkForward, embeddingGradientSizes, lastSizes, linearInputGradientSizes, linearWeightGradientSizes, logitsSizes,
+  rowSizes,
   normSizes, sameSizes, scoresSizes,
 } from '../sizes.ts';
 import { type Shaped, sizeOf, type Tensor } from '../tensor.ts';
@@ -54,6 +55,11 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
     const [dy, a] = [this.on.float('dOut', dOut), this.on.float('x', x)];
     const layer = linearWeightGradientSizes(dy, a);
     return this.on.real('linearBackwardWeight', () => this.#kernels.linearBackwardWeight(dy, a, layer));
+  }
+  linearBackwardBias(dOut: Tensor): Tensor {
+    const dy = this.on.float('dOut', dOut);
+    const { rows, D: M } = rowSizes(dy);
+    return this.on.real('linearBackwardBias', () => this.#kernels.linearBackwardBias(dy, { rows, M }));
   }
   rmsNormBackward(dOut: Tensor, x: Tensor, weight: Tensor, epsilon: number): { dx: Tensor; dWeight: Tensor } {
     const [dy, a, w] = [this.on.float('dOut', dOut), this.on.float('x', x), this.on.float('weight', weight)];

@@ -217,8 +217,7 @@ export function checkWeights(config: ModelConfig, weights: ReadonlyMap<string, S
       if (isSuperfluous(name, config)) continue;
       throw new ConfigError(`config contradicts weights: ${shown(name)} does not belong to this config: ${remedy}`);
     }
-    const fits = String(shape) === String(wanted) || (name.endsWith('.bias') && String(shape) === `1,${wanted}`);
-    if (!fits) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but by the config it must be [${wanted}]: ${remedy}`);
+    if (String(shape) !== String(wanted)) throw new ConfigError(`config contradicts weights: '${name}' is [${shape}] but by the config it must be [${wanted}]: ${remedy}`);
   }
 }
 

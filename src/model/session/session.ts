@@ -9,7 +9,7 @@ import { checkCounts, expectWhole } from '../../core/shape.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
-import { finalNorm, headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
+import { headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
 import { pickRows } from '../../core/layers.ts';
 import { checkPolicy, lifetimeOptions } from '../policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
@@ -199,8 +199,7 @@ export class Session {
         await checkRows('hidden states', read, 'last', { taken, T, positions }, watch);
         return read.subarray(0, 0);
       }
-      const final = finalNorm(tape, this.#config, this.#weights, rows);
-      const logits = await this.engine.read(headLogits(tape, this.#config, this.#weights, final));
+      const logits = await this.engine.read(headLogits(tape, this.#config, this.#weights, rows));
       await checkRows('logits', logits, wanted, { taken, T, positions }, watch);
       return logits;
     } catch (error) {

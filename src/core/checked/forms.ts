@@ -1,0 +1,72 @@
+/**
+ * The forms of an engine, checked as the operations are that they stand for.
+ * @module
+ */
+import { finite } from '../arguments.ts';
+import type { Forms, Norm, Projected, Projection } from '../forms.ts';
+import { expectShape } from '../shape.ts';
+import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../sizes.ts';
+import type { Shaped, Tensor } from '../tensor.ts';
+import type { Handles } from './handles.ts';
+
+/** Forms on tensors over forms on arrays; what the engine lacks stays absent. */
+export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Forms<A>>): Partial<Forms> {
+  const { project, output, feedForward, logits } = raw;
+  const float = (name: string, x: Tensor): A => on.float(name, x);
+  const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
+    finite('epsilon', epsilon);
+    const made = { weight: float('norm.weight', weight), epsilon };
+    normSizes(x, made.weight);
+    return made;
+  };
+  const last = (shape: readonly number[], size: number): Shaped => ({ shape: [...shape.slice(0, -1), size] });
+  return {
+    ...(project && {
+      project(inputs) {
+        const [x, cos, sin] = [float('x', inputs.x), float('cos', inputs.cos), float('sin', inputs.sin)];
+        const projection = ({ heads, weight, bias, norm }: Projection, rotates: boolean): Projection<A> => {
+          const w = float('weight', weight);
+          const { M } = linearSizes(x, w);
+          const b = bias && float('bias', bias);
+          if (b) expectShape('bias', b, [M], `the weight is [${w.shape}]`);
+          const split = { shape: [x.shape[0], heads, x.shape[1], M / heads] };
+          if (rotates) ropeSizes(split, cos, sin);
+          return { heads, weight: w, ...(b && { bias: b }), ...(norm && { norm: normed(norm, split) }) };
+        };
+        const norm = normed(inputs.norm, x);
+        const [q, k, v] = [projection(inputs.q, true), projection(inputs.k, true), projection(inputs.v, false)];
+        const made = on.run('project', () => project({ x, norm, q, k, v, cos, sin }));
+        return Object.fromEntries(Object.entries<A>(made as unknown as Record<string, A>)
+          .map(([name, array]) => [name, on.realOf(array)])) as unknown as Projected;
+      },
+    }),
+    ...(output && {
+      output(x, attended, weight) {
+        const [a, y, w] = [float('x', x), float('attended', attended), float('weight', weight)];
+        const { B, heads, N, d } = headSizes(y);
+        const { M } = linearSizes({ shape: [B, N, heads * d] }, w);
+        sameSizes('x', a, { shape: [B, N, M] }, 'it is added to the projection of what was attended');
+        return on.real('output', () => output(a, y, w));
+      },
+    }),
+    ...(feedForward && {
+      feedForward(inputs) {
+        const x = float('x', inputs.x);
+        const norm = normed(inputs.norm, x);
+        const [gate, up, down] = [float('gate', inputs.gate), float('up', inputs.up), float('down', inputs.down)];
+        const { M: F } = linearSizes(x, gate);
+        expectShape('up', up, gate.shape, 'it must have the shape of gate');
+        const { M } = linearSizes(last(x.shape, F), down);
+        sameSizes('x', x, last(x.shape, M), 'it is added to the result');
+        return on.real('feedForward', () => feedForward({ x, norm, gate, up, down }));
+      },
+    }),
+    ...(logits && {
+      logits(x, norm, head) {
+        const [a, w] = [float('x', x), float('head', head)];
+        linearSizes(a, w);
+        return on.real('logits', () => logits(a, normed(norm, a), w));
+      },
+    }),
+  };
+}

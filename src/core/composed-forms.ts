@@ -1,0 +1,73 @@
+/**
+ * What forms are made of where an engine does not fuse them. Training always composes: its way back is recorded
+ * operation by operation.
+ * @module
+ */
+import type { Forms, Projection } from './forms.ts';
+import { add, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import type { Tape } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** The forms on a tape: the engine's own where it has any, else compositions of single operations. */
+export function formsOn(tape: Tape): Forms {
+  const composed = composedForms(tape);
+  const own = tape.recording ? undefined : tape.engine.forms;
+  if (!own) return composed;
+  return {
+    project: (inputs) => {
+      if (!own.project) return composed.project(inputs);
+      const made = own.project(inputs);
+      for (const tensor of Object.values(made)) tape.own(tensor as Tensor);
+      return made;
+    },
+    output: (...inputs) => (own.output ? tape.own(own.output(...inputs)) : composed.output(...inputs)),
+    feedForward: (inputs) => (own.feedForward ? tape.own(own.feedForward(inputs)) : composed.feedForward(inputs)),
+    logits: (...inputs) => (own.logits ? tape.own(own.logits(...inputs)) : composed.logits(...inputs)),
+  };
+}
+
+/** The forms as single operations, each with its backward where the tape records. */
+export function composedForms(tape: Tape): Forms {
+  const heads = (hidden: Tensor, { heads, weight, bias, norm }: Projection): Tensor => {
+    const flat = linear(tape, hidden, weight, { bias });
+    const split = splitHeads(tape, flat, heads);
+    const normed = norm ? rmsNorm(tape, split, norm.weight, norm.epsilon) : split;
+    tape.release(flat, ...(norm ? [split] : []));
+    return normed;
+  };
+  return {
+    project({ x, norm, q, k, v, cos, sin }) {
+      const hidden = rmsNorm(tape, x, norm.weight, norm.epsilon);
+      const rotated = (projection: Projection): Tensor => {
+        const y = heads(hidden, projection);
+        const turned = rope(tape, y, cos, sin);
+        tape.release(y);
+        return turned;
+      };
+      return { hidden, q: rotated(q), k: rotated(k), v: heads(hidden, v) };
+    },
+    output(x, attended, weight) {
+      const merged = mergeHeads(tape, attended);
+      const y = linear(tape, merged, weight);
+      const sum = add(tape, x, y);
+      tape.release(merged, y);
+      return sum;
+    },
+    feedForward({ x, norm, gate, up, down }) {
+      const normed = rmsNorm(tape, x, norm.weight, norm.epsilon);
+      const [g, u] = [linear(tape, normed, gate), linear(tape, normed, up)];
+      const gated = swiglu(tape, g, u);
+      tape.release(normed, g, u);
+      const y = linear(tape, gated, down);
+      const sum = add(tape, x, y);
+      tape.release(gated, y);
+      return sum;
+    },
+    logits(x, norm, head) {
+      const normed = rmsNorm(tape, x, norm.weight, norm.epsilon);
+      const y = linear(tape, normed, head);
+      tape.release(normed);
+      return y;
+    },
+  };
+}

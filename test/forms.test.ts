@@ -1,0 +1,136 @@
+/** Forms over every engine: what one fuses, and what is composed where it does not, equals their definition. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { referenceEngine } from '../reference/index.ts';
+import { composedForms, formsOn } from '../src/core/composed-forms.ts';
+import type { Engine, Tensor } from '../src/core/engine.ts';
+import type { Forms, Norm, Projection } from '../src/core/forms.ts';
+import { Tape } from '../src/core/tape.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
+import { seeds } from './support/arbitraries.ts';
+import * as bounded from './support/bounded-forms.ts';
+import { draw } from './support/draw.ts';
+import { describeEngines } from './support/engines.ts';
+import { type Bounded, expectWithin, Rounding } from './support/tolerance.ts';
+
+const sizes = fc.record({
+  B: fc.integer({ min: 1, max: 2 }), N: fc.constantFrom(1, 1, 2, 3), D: fc.integer({ min: 1, max: 5 }),
+  G: fc.integer({ min: 1, max: 2 }), share: fc.integer({ min: 1, max: 2 }), half: fc.integer({ min: 1, max: 3 }),
+  F: fc.integer({ min: 1, max: 6 }), bias: fc.boolean(), headNorm: fc.boolean(), seed: seeds,
+});
+const EPSILON = 2 ** -10;
+
+/** The forms of an engine, as inference gets them and as single operations. */
+async function each(engine: Engine, check: (forms: Forms) => Promise<void>): Promise<void> {
+  for (const forms of [formsOn, composedForms]) {
+    const tape = new Tape(engine, false);
+    await check(forms(tape));
+    tape.dispose();
+  }
+}
+
+describeEngines('forms', ({ precision, holds }) => {
+  const R = new Rounding(precision);
+  const within = async (
+    engine: Engine, tensor: Tensor, shape: readonly number[], truth: bounded.Rows, what: string,
+  ) => {
+    expect(tensor.shape, what).toEqual(shape);
+    expectWithin(await engine.read(tensor), truth.flat(), what);
+  };
+
+  it('project() norms, projects with or without bias, norms heads or not, and rotates queries and keys', () =>
+    holds(sizes, async ({ B, N, D, G, share, half, bias, headNorm, seed }, engine) => {
+      const numbers = draw(seed, precision);
+      const [H, d] = [G * share, 2 * half];
+      const real = (...shape: number[]) => numbers.real(shape.reduce((a, b) => a * b, 1));
+      const [x, w, cos, sin] = [real(B, N, D), real(D), real(B, N, half), real(B, N, half)];
+      const hidden = bounded.rmsNorm(R, bounded.rows(x, D), bounded.rows(w, D)[0], EPSILON);
+      /** The truth of a projection as rows (b, head, n), and what makes it. */
+      const make = (heads: number, turned: boolean): [bounded.Rows, Projection] => {
+        const [weight, b, own] = [real(heads * d, D), real(heads * d), real(d)];
+        const added = bias ? bounded.rows(b, heads * d)[0] : undefined;
+        const flat = bounded.linear(R, hidden, bounded.rows(weight, D), added);
+        const truth: (readonly Bounded[])[] = [];
+        for (let row = 0; row < B * heads * N; row++) {
+          const [token, head] = [Math.floor(row / (heads * N)) * N + (row % N), Math.floor(row / N) % heads];
+          const y = flat[token].slice(head * d, (head + 1) * d);
+          const normed = turned && headNorm ? bounded.rmsNorm(R, [y], bounded.rows(own, d)[0], EPSILON)[0] : y;
+          const [c, s] = [bounded.rows(cos, half)[token], bounded.rows(sin, half)[token]];
+          truth.push(turned ? bounded.rotated(R, normed, c, s) : normed);
+        }
+        const norm = { weight: engine.tensor(own, [d]), epsilon: EPSILON };
+        return [truth, {
+          heads, weight: engine.tensor(weight, [heads * d, D]),
+          ...(bias && { bias: engine.tensor(b, [heads * d]) }), ...(turned && headNorm && { norm }),
+        }];
+      };
+      const [[q, qIn], [k, kIn], [v, vIn]] = [make(H, true), make(G, true), make(G, false)];
+      await each(engine, async (forms) => {
+        const made = forms.project({
+          x: engine.tensor(x, [B, N, D]), norm: { weight: engine.tensor(w, [D]), epsilon: EPSILON },
+          q: qIn, k: kIn, v: vIn, cos: engine.tensor(cos, [B, N, half]), sin: engine.tensor(sin, [B, N, half]),
+        });
+        await within(engine, made.hidden, [B, N, D], hidden, 'hidden');
+        await within(engine, made.q, [B, H, N, d], q, 'q');
+        await within(engine, made.k, [B, G, N, d], k, 'k');
+        await within(engine, made.v, [B, G, N, d], v, 'v');
+      });
+    }, 40));
+
+  it('output() merges heads, projects and adds', () =>
+    holds(sizes, async ({ B, N, D, G, half, seed }, engine) => {
+      const numbers = draw(seed, precision);
+      const [x, attended, w] = [numbers.real(B * N * D), numbers.real(B * G * N * half), numbers.real(D * G * half)];
+      const merged = Array.from({ length: B * N }, (_, t) => Array.from({ length: G * half }, (_, n) => {
+        const [b, i, head] = [Math.floor(t / N), t % N, Math.floor(n / half)];
+        return { value: attended[((b * G + head) * N + i) * half + (n % half)], error: 0 };
+      }));
+      const truth = bounded.add(R, bounded.rows(x, D), bounded.linear(R, merged, bounded.rows(w, G * half)));
+      await each(engine, async (forms) => {
+        const made = forms.output(
+          engine.tensor(x, [B, N, D]), engine.tensor(attended, [B, G, N, half]), engine.tensor(w, [D, G * half]),
+        );
+        await within(engine, made, [B, N, D], truth, 'output');
+      });
+    }, 40));
+
+  it('feedForward() adds down(silu(gate) up) of the normed input, and logits() is the head over it', () =>
+    holds(sizes, async ({ B, N, D, F, seed }, engine) => {
+      const numbers = draw(seed, precision);
+      const x = numbers.real(B * N * D);
+      const [w, gate, up, down] = [D, F * D, F * D, D * F].map((count) => numbers.real(count));
+      const normed = bounded.rmsNorm(R, bounded.rows(x, D), bounded.rows(w, D)[0], EPSILON);
+      const [g, u] = [gate, up].map((each) => bounded.linear(R, normed, bounded.rows(each, D)));
+      const gated = bounded.swiglu(R, g, u);
+      const truth = bounded.add(R, bounded.rows(x, D), bounded.linear(R, gated, bounded.rows(down, F)));
+      await each(engine, async (forms) => {
+        const norm: Norm = { weight: engine.tensor(w, [D]), epsilon: EPSILON };
+        const [input, head] = [engine.tensor(x, [B, N, D]), engine.tensor(gate, [F, D])];
+        const made = forms.feedForward({
+          x: input, norm, gate: head, up: engine.tensor(up, [F, D]), down: engine.tensor(down, [D, F]),
+        });
+        await within(engine, made, [B, N, D], truth, 'feedForward');
+        await within(engine, forms.logits(input, norm, head), [B, N, F], g, 'logits');
+      });
+    }, 40));
+});
+
+describe('formsOn()', () => {
+  /** An engine with one form of its own, which gives what no composition gives. */
+  const fusing = (): TrainingEngine => {
+    const engine = referenceEngine();
+    return Object.assign(engine, { forms: { output: (x: Tensor) => engine.zeros(x.shape) } });
+  };
+  const run = async (recording: boolean): Promise<number[]> => {
+    const engine = fusing();
+    const tape = new Tape(engine, recording);
+    const [x, attended] = [engine.tensor([1], [1, 1, 1]), engine.tensor([2], [1, 1, 1, 1])];
+    const weight = engine.tensor([3], [1, 1]);
+    return [...await engine.read(formsOn(tape).output(x, attended, weight))];
+  };
+
+  it('takes the engine\'s own forms at inference', async () => expect(await run(false)).toEqual([0]));
+
+  it('composes where the tape records, since the way back is recorded operation by operation', async () =>
+    expect(await run(true)).toEqual([7]));
+});
