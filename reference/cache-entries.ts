@@ -2,14 +2,41 @@
  * The storage of one KV head of a cache: entries (key, value, position, last, type) in blocks of fixed size.
  * @module
  */
+import type { CacheDtype } from '../src/core/cache.ts';
+import { toFloat16 } from '../src/core/float16.ts';
 import { FOREVER, TokenType } from '../src/core/lifetime.ts';
-import { type FloatArray, zeros, zerosLike } from '../src/core/tensor.ts';
+import { widen } from '../src/core/stored.ts';
+import { type FloatArray, zeros } from '../src/core/tensor.ts';
+
+/** Keys or values as a cache stores them: real numbers, or patterns of binary16. */
+type Numbers = FloatArray | Uint16Array;
+
+const STORAGE: Readonly<Record<CacheDtype, new (length: number) => Numbers>> =
+  { f64: Float64Array, f32: Float32Array, f16: Uint16Array };
+
+/** Stores d numbers of x, rounded to nearest, ties to even. */
+function store(into: Numbers, x: FloatArray, start: number, at: number, d: number): void {
+  if (into instanceof Uint16Array) for (let n = 0; n < d; n++) into[at + n] = toFloat16(x[start + n]);
+  else into.set(x.subarray(start, start + d), at);
+}
+
+/** What is stored, as real numbers: half-precision patterns are widened, anything else is there already. */
+export function stored(x: Numbers): FloatArray {
+  return x instanceof Uint16Array ? widen(new Uint8Array(x.buffer, x.byteOffset, x.byteLength), 'f16') : x;
+}
+
+/** Numbers as they come back from a cache that stores them as `dtype`. */
+export function roundedTo(dtype: CacheDtype, x: FloatArray): FloatArray {
+  const into = new STORAGE[dtype](x.length);
+  store(into, x, 0, 0, x.length);
+  return stored(into);
+}
 
 /** Room for a fixed number of entries, of which the first `used` are occupied. */
 export interface Block {
   used: number;
-  readonly k: FloatArray;
-  readonly v: FloatArray;
+  readonly k: Numbers;
+  readonly v: Numbers;
   readonly position: Int32Array;
   readonly last: Int32Array;
   readonly type: Uint8Array;
@@ -22,17 +49,12 @@ export class HeadEntries {
   readonly #blocks: Block[] = [];
   readonly #headDim: number;
   readonly blockSize: number;
-  readonly #like: FloatArray;
+  readonly #dtype: CacheDtype;
 
-  constructor(headDim: number, blockSize: number, like: FloatArray) {
+  constructor(headDim: number, blockSize: number, dtype: CacheDtype) {
     this.#headDim = headDim;
     this.blockSize = blockSize;
-    this.#like = zerosLike(like, 0);
-  }
-
-  /** The bytes of an entry: key, value, position and last (4 bytes each), and type (1 byte). */
-  static bytesPerEntry(headDim: number, bytesPerNumber: number): number {
-    return 2 * headDim * bytesPerNumber + 4 + 4 + 1;
+    this.#dtype = dtype;
   }
 
   /** The allocated blocks, all of which are full except the newest. */
@@ -49,8 +71,8 @@ export class HeadEntries {
     if (this.count === this.#blocks.length * this.blockSize) this.#blocks.push(this.#newBlock());
     const block = this.#blocks[this.#blocks.length - 1];
     const slot = block.used++;
-    block.k.set(k.subarray(start, start + d), slot * d);
-    block.v.set(v.subarray(start, start + d), slot * d);
+    store(block.k, k, start, slot * d, d);
+    store(block.v, v, start, slot * d, d);
     block.position[slot] = position;
     block.last[slot] = last;
     block.type[slot] = type;
@@ -121,8 +143,8 @@ export class HeadEntries {
     const size = this.blockSize;
     return {
       used: 0,
-      k: zerosLike(this.#like, size * this.#headDim),
-      v: zerosLike(this.#like, size * this.#headDim),
+      k: zeros<Numbers>(STORAGE[this.#dtype], size * this.#headDim),
+      v: zeros<Numbers>(STORAGE[this.#dtype], size * this.#headDim),
       position: zeros(Int32Array, size),
       last: zeros(Int32Array, size),
       type: zeros(Uint8Array, size),

@@ -3,14 +3,19 @@
  * and survivors keep their positions.
  * @module
  */
-import type { CacheOptions, CacheSnapshot, CacheStats } from '../src/core/engine.ts';
+import {
+  type CacheDtype, type CacheOptions, type CacheSnapshot, type CacheStats, entryBytes,
+} from '../src/core/cache.ts';
 import { exp } from '../src/core/elementary.ts';
 import { ValueError } from '../src/core/errors.ts';
-import { boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd } from '../src/core/lifetime.ts';
+import {
+  boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd,
+} from '../src/core/lifetime.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
-import { HeadEntries } from './cache-entries.ts';
+import { HeadEntries, roundedTo, stored } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
+import { type Prompt, prefillHead } from './prefill.ts';
 
 /**
  * The evicting KV cache of one layer (§8), for B sequences and G KV heads of size d.
@@ -26,11 +31,11 @@ export class EvictingCache {
   #counts: readonly number[] = [];
   #peakLive: Int32Array;
   #visiblePairs: Float64Array;
-  #bytesPerNumber: number;
+  /** Until the first numbers come, a cache that was not told what to store counts those of float64. */
+  #dtype: CacheDtype;
 
-  /** @param bytesPerNumber The bytes to count per number until the first numbers arrive. Default: those of float64. */
-  constructor(options: CacheOptions, bytesPerNumber = 8) {
-    this.#bytesPerNumber = bytesPerNumber;
+  constructor(options: CacheOptions, dtype: CacheDtype = options.storage ?? 'f64') {
+    this.#dtype = dtype;
     this.options = options;
     const { batch, kvHeads } = options;
     this.#seen = zeros(Int32Array, batch);
@@ -39,15 +44,33 @@ export class EvictingCache {
     this.clear();
   }
 
-  /** Append, attend, evict: returns out [B,H,T,d], whose rows beyond counts[b] are 0. */
-  step(
-    { q, k, v, types, scale }: { q: NDArray; k: NDArray; v: NDArray; types: NDArray<Int32Array>; scale: number },
-    sizes: AppendSizes & { H: number },
-  ): NDArray {
+  /** Append, attend, evict: out [B,H,T,d]; rows beyond counts[b] are 0. */
+  step({ q, k, v, types, scale }: Prompt, sizes: AppendSizes & { H: number }): NDArray {
     this.append(k, v, types, sizes);
     const out = this.attend(q, scale, sizes);
     this.evict();
     return out;
+  }
+
+  /** The same for a cache that has seen nothing, of whose tokens only the survivors are stored. */
+  prefill(step: Prompt, sizes: AppendSizes & { H: number }): NDArray {
+    const { k, v } = step;
+    const { headDim: d, blockSize, kvHeads } = this.options;
+    const out = zerosLike(step.q.data, step.q.data.length);
+    this.#dtype = this.options.storage ?? dtypeOf(k.data);
+    this.#counts = sizes.counts;
+    this.#seen.set(sizes.counts);
+    for (let head = 0; head < this.#peakLive.length; head++) {
+      const count = sizes.counts[Math.floor(head / kvHeads)];
+      const found = prefillHead(step, head, count, sizes, this.options, (x) => roundedTo(this.#dtype, x), out);
+      this.#visiblePairs[head] = found.visiblePairs;
+      this.#peakLive[head] = found.peakLive;
+      const entries = (this.#heads[head] = new HeadEntries(d, blockSize, this.#dtype));
+      for (const { position, type, last } of found.survivors) {
+        entries.push(k.data, v.data, (head * sizes.T + position) * d, position, type, last);
+      }
+    }
+    return { data: out, shape: step.q.shape };
   }
 
   /**
@@ -57,13 +80,13 @@ export class EvictingCache {
   append(k: NDArray, v: NDArray, types: NDArray<Int32Array>, { T, rows, counts }: AppendSizes): void {
     const { batch, kvHeads, headDim, chunk, blockSize } = this.options;
     this.#counts = counts;
-    this.#bytesPerNumber = k.data.BYTES_PER_ELEMENT;
+    this.#dtype = this.options.storage ?? dtypeOf(k.data);
     for (let b = 0; b < batch; b++) {
       const seen = this.#seen[b];
       if (seen + this.#counts[b] >= FOREVER) throw new ValueError(`sequence ${b} would reach ${FOREVER} tokens: clear() the cache`);
       for (let g = 0; g < kvHeads; g++) {
         const head = b * kvHeads + g;
-        const entries = (this.#heads[head] ??= new HeadEntries(headDim, blockSize, k.data));
+        const entries = (this.#heads[head] ??= new HeadEntries(headDim, blockSize, this.#dtype));
         for (let t = 0; t < this.#counts[b]; t++) {
           const position = seen + t;
           const c = chunkOf(position, chunk);
@@ -126,7 +149,7 @@ export class EvictingCache {
 
   /** An independent copy, which continues to the same bits. */
   fork(): EvictingCache {
-    const copy = new EvictingCache(this.options, this.#bytesPerNumber);
+    const copy = new EvictingCache(this.options, this.#dtype);
     copy.restore(this.snapshot());
     copy.#counts = this.#counts;
     return copy;
@@ -137,13 +160,13 @@ export class EvictingCache {
     const { headDim: d, bound } = this.options;
     const { seen, live, peakLive, visiblePairs } = this.stats();
     const E = live.reduce((sum, n) => sum + n, 0);
-    const numbers = this.#bytesPerNumber === 8 ? Float64Array : Float32Array;
+    const numbers = this.#dtype === 'f64' ? Float64Array : Float32Array;
     const [keys, values] = [new numbers(E * d), new numbers(E * d)];
     const [positions, last, open] = [new Int32Array(E), new Int32Array(E), new Uint8Array(E)];
     let at = 0;
     for (const block of this.#heads.flatMap((entries) => entries.blocks)) {
-      keys.set(block.k.subarray(0, block.used * d), at * d);
-      values.set(block.v.subarray(0, block.used * d), at * d);
+      keys.set(stored(block.k).subarray(0, block.used * d), at * d);
+      values.set(stored(block.v).subarray(0, block.used * d), at * d);
       for (let slot = 0; slot < block.used; slot++, at++) {
         positions[at] = block.position[slot];
         last[at] = boundedEnd(block.last[slot], block.position[slot], bound);
@@ -158,14 +181,14 @@ export class EvictingCache {
     const { headDim: d, blockSize } = this.options;
     const { keys, values, positions, last, open, live } = snapshot;
     this.clear();
-    this.#bytesPerNumber = keys.BYTES_PER_ELEMENT;
+    this.#dtype = this.options.storage ?? dtypeOf(keys);
     this.#seen.set(snapshot.seen);
     this.#peakLive.set(snapshot.peakLive);
     this.#visiblePairs.set(snapshot.visiblePairs);
     let at = 0;
     live.forEach((count, head) => {
-      const entries = (this.#heads[head] = new HeadEntries(d, blockSize, keys));
-      // Other engines may store entries in another order.
+      const entries = (this.#heads[head] = new HeadEntries(d, blockSize, this.#dtype));
+      // Other engines may hold them in another order.
       const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x] - positions[y]);
       for (const n of ascending) {
         const local = open[n] === 1;
@@ -185,18 +208,21 @@ export class EvictingCache {
   /** The live entries, bytes and counts of every head. */
   stats(): CacheStats {
     const { batch, kvHeads, headDim, blockSize } = this.options;
-    const entryBytes = HeadEntries.bytesPerEntry(headDim, this.#bytesPerNumber);
+    const each = entryBytes(headDim, this.#dtype);
     const live = Int32Array.from({ length: batch * kvHeads }, (_, head) => this.#heads[head]?.count ?? 0);
     const blocks = Float64Array.from(live, (_, head) => this.#heads[head]?.blocks.length ?? 0);
-    const bytes = blocks.map((count) => count * blockSize * entryBytes);
+    const bytes = blocks.map((count) => count * blockSize * each);
     return {
-      seen: this.#seen.slice(), live, bytes, entryBytes,
+      seen: this.#seen.slice(), live, bytes, entryBytes: each,
       peakLive: this.#peakLive.slice(), visiblePairs: this.#visiblePairs.slice(),
     };
   }
 }
 
-/** Computes one row of §3 over the entries that query i can see, and returns how many those are. */
+/** What numbers are stored in where nobody chose. */
+const dtypeOf = (x: FloatArray): CacheDtype => (x instanceof Float64Array ? 'f64' : 'f32');
+
+/** One row of §3 over the entries that query i can see; returns how many those are. */
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
   bound?: number,
@@ -206,9 +232,10 @@ function attendRow(
   let visible = 0;
   let max = -Infinity;
   for (const { used, position, last, k } of entries.blocks) {
+    const keys = stored(k);
     for (let slot = 0; slot < used; slot++) {
       if (!sees(position[slot], last[slot])) continue;
-      const s = scale * dot(q, qStart, k, slot * d, d);
+      const s = scale * dot(q, qStart, keys, slot * d, d);
       scores[visible++] = s;
       if (s > max) max = s;
     }
@@ -217,8 +244,9 @@ function attendRow(
   for (let n = 0; n < visible; n++) Z += scores[n] = exp(scores[n] - max);
   let n = 0;
   for (const { used, position, last, v } of entries.blocks) {
+    const values = stored(v);
     for (let slot = 0; slot < used; slot++) {
-      if (sees(position[slot], last[slot])) axpy(scores[n++] / Z, v, slot * d, out, qStart, d);
+      if (sees(position[slot], last[slot])) axpy(scores[n++] / Z, values, slot * d, out, qStart, d);
     }
   }
   return visible;

@@ -3,7 +3,7 @@
  * engines; in float32 it rounds every result, which is the accuracy that a float32 engine must reach.
  * @module
  */
-import type { CacheOptions } from '../src/core/cache.ts';
+import type { CacheOptions, CacheStep } from '../src/core/cache.ts';
 import { checked } from '../src/core/checked/index.ts';
 import type { Pooling } from '../src/core/engine.ts';
 import type { CacheKernels, PoolKernels, TrainingKernels } from '../src/core/kernels.ts';
@@ -21,6 +21,7 @@ import { mergeHeads, splitHeads } from './heads.ts';
 import { lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { axpy } from './matmul.ts';
+import type { Prompt } from './prefill.ts';
 import { addMemoryPrice, keptShare } from './price.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
@@ -56,9 +57,13 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
   const results = <K extends string>(all: Record<K, NDArray>): Record<K, HostArray> =>
     Object.fromEntries(Object.entries<NDArray>(all).map(([name, x]) => [name, result(x)])) as Record<K, HostArray>;
 
+  const prompt = ({ q, k, v, types, scale }: CacheStep<HostArray>): Prompt =>
+    ({ q: real(q), k: real(k), v: real(v), types: whole(types), scale });
   const cacheOf = (cache: EvictingCache): CacheKernels<HostArray> => ({
     append: (k, v, types, sizes) => cache.append(real(k), real(v), whole(types), sizes),
     attend: (q, scale, sizes) => result(cache.attend(real(q), scale, sizes)),
+    step: (step, sizes) => result(cache.step(prompt(step), sizes)),
+    prefill: (step, sizes) => result(cache.prefill(prompt(step), sizes)),
     evict: () => cache.evict(),
     clear: () => cache.clear(),
     stats: async () => cache.stats(),
@@ -81,7 +86,8 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     name: `reference ${precision}`,
     precision,
     stores: precision === 'float64'
-      ? { weights: ['f64', 'f32'], cache: ['f64'] } : { weights: ['f32'], cache: ['f32'] },
+      ? { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] }
+      : { weights: ['f32'], cache: ['f32', 'f16'] },
 
     // ---- data -----------------------------------------------------------------------------------
     /**
@@ -168,7 +174,7 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
       }, sizes);
       return { ...results(gradients), ...(dTypes && { dTypes: result(dTypes) }) };
     },
-    createCache: (options: CacheOptions) => cacheOf(new EvictingCache(options, Floats.BYTES_PER_ELEMENT)),
+    createCache: (options: CacheOptions) => cacheOf(new EvictingCache(options)),
   };
 }
 

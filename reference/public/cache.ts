@@ -2,7 +2,7 @@
  * The evicting cache for callers with arrays (§8): checks the arguments, then lets the reference compute.
  * @module
  */
-import { type Expected, finite, floats, integers, list, optional, record, wholeFrom } from '../../src/core/arguments.ts';
+import { type Expected, finite, floats, integers, list, oneOf, optional, record, wholeFrom } from '../../src/core/arguments.ts';
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/cache.ts';
 import { checkCacheOptions } from '../../src/core/checks.ts';
 import { ValueError } from '../../src/core/errors.ts';
@@ -55,6 +55,7 @@ export class KVCache {
     record()('options', options);
     this.options = { chunk: 1, blockSize: 16, ...options };
     checkCacheOptions(this.options);
+    optional(oneOf('f64', 'f32', 'f16'))('storage', this.options.storage);
     this.#cache = new EvictingCache(this.options);
   }
 

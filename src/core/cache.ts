@@ -15,6 +15,26 @@ export interface CacheOptions extends LifetimeOptions {
   readonly headDim: number;
   /** Entries per allocation block; a head's memory is a whole number of blocks. */
   readonly blockSize: number;
+  /** What keys and values are stored in; by default the first that the engine names in `stores.cache`. */
+  readonly storage?: CacheDtype;
+}
+
+/** One step of a cache: T new tokens with their queries. */
+export interface CacheStep<T = Tensor> {
+  /** [B,H,T,d] */
+  readonly q: T;
+  /** [B,G,T,d] */
+  readonly k: T;
+  /** [B,G,T,d] */
+  readonly v: T;
+  /** [B,G,nc] integer, as append() takes them. */
+  readonly types: T;
+  readonly scale: number;
+}
+
+/** Bytes of one entry of size d: key, value, position and last (4 bytes each) and type (1 byte). */
+export function entryBytes(headDim: number, dtype: CacheDtype): number {
+  return 2 * headDim * { f64: 8, f32: 4, f16: 2 }[dtype] + 4 + 4 + 1;
 }
 
 /** What a cache holds and has served; every array is [B*G], sequence-major. */
@@ -80,6 +100,14 @@ export interface Cache {
   attend(q: Tensor, scale: number): Tensor;
   /** Step 3: frees every entry that the next query cannot see. */
   evict(): void;
+  /** The three in one call: out [B,H,T,d]. */
+  step(step: CacheStep, counts?: readonly number[]): Tensor;
+  /**
+   * The same for a cache that has seen nothing: masked attention over the prompt, of which only what the next query
+   * can see is stored.
+   * @throws {ValueError} If the cache has seen a token.
+   */
+  prefill(step: CacheStep, counts?: readonly number[]): Tensor;
   /** Forgets everything and frees all blocks. */
   clear(): void;
   stats(): Promise<CacheStats>;

@@ -7,7 +7,7 @@
  * Names and equations are those of engine.ts and training-engine.ts.
  * @module
  */
-import type { CacheOptions, CacheSnapshot, CacheStats, ChunkPoolSnapshot } from './cache.ts';
+import type { CacheOptions, CacheSnapshot, CacheStats, CacheStep, ChunkPoolSnapshot } from './cache.ts';
 import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from './engine.ts';
 import type { Forms } from './forms.ts';
 import type { LifetimeOptions } from './lifetime.ts';
@@ -92,6 +92,10 @@ export interface CacheKernels<A extends Shaped> {
   append(k: A, v: A, types: A, sizes: AppendSizes): void;
   attend(q: A, scale: number, sizes: { H: number; T: number }): A;
   evict(): void;
+  /** append(), attend() and evict() in one go; without it they are called in turn. */
+  step?(step: CacheStep<A>, sizes: AppendSizes & { H: number }): A;
+  /** The same for a cache that has seen nothing. */
+  prefill?(step: CacheStep<A>, sizes: AppendSizes & { H: number }): A;
   clear(): void;
   stats(): Promise<CacheStats>;
   /** Of head b G + g. */

@@ -84,7 +84,7 @@ export function zerosLike<T extends TypedArray>(model: T, length: number): T {
 }
 
 /** A new zeroed array. @throws {ValueError} If there is no memory for it. */
-export function zeros<T extends TypedArray>(kind: new (n: number) => T, length: number): T {
+export function zeros<T extends TypedArray | Uint16Array>(kind: new (n: number) => T, length: number): T {
   try {
     return new kind(length);
   } catch (error) {

@@ -3,11 +3,11 @@
  * @module
  */
 import { type Expected, finite, list, optional, record, wholeFrom } from '../arguments.ts';
-import type { Cache, CacheOptions, CacheSnapshot, CacheStats } from '../cache.ts';
-import { DisposedError } from '../errors.ts';
+import type { Cache, CacheOptions, CacheSnapshot, CacheStats, CacheStep } from '../cache.ts';
+import { DisposedError, ValueError } from '../errors.ts';
 import type { CacheKernels } from '../kernels.ts';
 import { checkTypeValues } from '../shape.ts';
-import { appendSizes, checkStep, headIndex, querySizes } from '../sizes.ts';
+import { type AppendSizes, appendSizes, checkStep, headIndex, querySizes } from '../sizes.ts';
 import { checkCacheSnapshot } from '../snapshots.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
@@ -21,6 +21,8 @@ export class CheckedCache<A extends Shaped> implements Cache {
   #raw: CacheKernels<A> | undefined;
   /** Of the newest step. */
   #counts: readonly number[] = [];
+  /** Whether no sequence has seen a token. */
+  #fresh = true;
 
   constructor(on: Handles<A>, raw: CacheKernels<A>, options: CacheOptions) {
     this.#on = on;
@@ -30,21 +32,63 @@ export class CheckedCache<A extends Shaped> implements Cache {
 
   append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
     const raw = this.#alive();
+    const { keys, values, kinds, sizes } = this.#appended(k, v, types, counts);
+    this.#took(sizes.counts);
+    this.#on.run('append', () => raw.append(keys, values, kinds, sizes));
+  }
+  attend(q: Tensor, scale: number): Tensor {
+    const raw = this.#alive();
+    const { queries, sizes } = this.#asked(q, scale);
+    checkStep(this.#counts, sizes.T);
+    return this.#on.real('attend', () => raw.attend(queries, scale, sizes));
+  }
+  step(step: CacheStep, counts?: readonly number[]): Tensor {
+    return this.#whole('step', step, counts);
+  }
+  prefill(step: CacheStep, counts?: readonly number[]): Tensor {
+    if (!this.#fresh) throw new ValueError('prefill() is for a cache that has seen nothing: clear() it, or take step()');
+    return this.#whole('prefill', step, counts);
+  }
+
+  /** A step in one call, where the engine has one; else the three calls that it stands for. */
+  #whole(name: 'step' | 'prefill', step: CacheStep, counts: readonly number[] | undefined): Tensor {
+    const raw = this.#alive();
+    record()('step', step);
+    const { keys: k, values: v, kinds: types, sizes } = this.#appended(step.k, step.v, step.types, counts);
+    const { queries: q, sizes: { H, T } } = this.#asked(step.q, step.scale);
+    checkStep(sizes.counts, T);
+    this.#took(sizes.counts);
+    const { scale } = step;
+    return this.#on.real(name, () => {
+      const own = raw[name] ?? raw.step;
+      if (own) return own.call(raw, { q, k, v, types, scale }, { ...sizes, H });
+      raw.append(k, v, types, sizes);
+      const out = raw.attend(q, scale, { H, T });
+      raw.evict();
+      return out;
+    });
+  }
+
+  #appended(
+    k: Tensor, v: Tensor, types: Tensor, counts: readonly number[] | undefined,
+  ): { keys: A; values: A; kinds: A; sizes: AppendSizes } {
     const [keys, values] = [this.#on.float('k', k), this.#on.float('v', v)];
     const kinds = this.#on.integer('types', types);
     expectCounts('counts', counts);
     const sizes = appendSizes(keys, values, kinds, counts, this.options);
     this.#on.values(kinds, checkTypeValues);
-    this.#counts = sizes.counts;
-    this.#on.run('append', () => raw.append(keys, values, kinds, sizes));
+    return { keys, values, kinds, sizes };
   }
-  attend(q: Tensor, scale: number): Tensor {
-    const raw = this.#alive();
+
+  #asked(q: Tensor, scale: number): { queries: A; sizes: { H: number; T: number } } {
     const queries = this.#on.float('q', q);
     finite('scale', scale);
-    const sizes = querySizes(queries, this.options);
-    checkStep(this.#counts, sizes.T);
-    return this.#on.real('attend', () => raw.attend(queries, scale, sizes));
+    return { queries, sizes: querySizes(queries, this.options) };
+  }
+
+  #took(counts: readonly number[]): void {
+    this.#counts = counts;
+    if (counts.some((count) => count > 0)) this.#fresh = false;
   }
   evict(): void {
     this.#alive().evict();
@@ -52,6 +96,7 @@ export class CheckedCache<A extends Shaped> implements Cache {
   clear(): void {
     this.#alive().clear();
     this.#counts = [];
+    this.#fresh = true;
   }
   async stats(): Promise<CacheStats> {
     return this.#alive().stats();
@@ -66,6 +111,7 @@ export class CheckedCache<A extends Shaped> implements Cache {
     const raw = this.#alive();
     const copy = new CheckedCache(this.#on, this.#on.run('fork', () => raw.fork()), this.options);
     copy.#counts = this.#counts;
+    copy.#fresh = this.#fresh;
     return copy;
   }
   async snapshot(): Promise<CacheSnapshot> {
@@ -77,6 +123,7 @@ export class CheckedCache<A extends Shaped> implements Cache {
     checkCacheSnapshot(snapshot, this.options);
     this.#on.run('restore', () => raw.restore(snapshot));
     this.#counts = [];
+    this.#fresh = snapshot.seen.every((tokens) => tokens === 0);
   }
   dispose(): void {
     this.#raw?.dispose();

@@ -7,6 +7,7 @@ import type { Cache, CacheOptions, ChunkPool } from '../cache.ts';
 import { checkCacheOptions, checkIds, checkPooling, checkRows } from '../checks.ts';
 import { fail } from '../described.ts';
 import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from '../engine.ts';
+import { UnsupportedError } from '../errors.ts';
 import type { Forms } from '../forms.ts';
 import type { Kernels } from '../kernels.ts';
 import { chunkCount, type LifetimeOptions } from '../lifetime.ts';
@@ -210,7 +211,13 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   createCache(options: CacheOptions): Cache {
     expectLifetimes('options', options);
     checkCacheOptions(options);
-    const kept = { ...options };
+    optional(oneOf('f64', 'f32', 'f16'))('storage', options.storage);
+    const { name, stores } = this;
+    const storage = options.storage ?? stores.cache[0];
+    if (!stores.cache.includes(storage)) {
+      throw new UnsupportedError(`a cache of ${storage} was asked for, but the engine '${name}' stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave storage out`);
+    }
+    const kept = { ...options, storage };
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createCache(kept)), kept);
   }
 }

@@ -164,6 +164,7 @@ export class Session {
     }
     const taken = checkCounts(counts, this.batch, T);
     const seen = this.#seen;
+    const fresh = seen.every((tokens) => tokens === 0);
     const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)] + (n % T));
     const tape = new Tape(this.engine, false);
     const watch = new Watch(this.engine, this.#weights, taken);
@@ -177,9 +178,8 @@ export class Session {
         const types = this.#types(tape, layer, inputs, T, taken);
         chosen.push(types);
         const cache = this.#caches[layer];
-        cache.append(inputs.k, inputs.v, types, taken);
-        const out = tape.own(cache.attend(inputs.q, 1 / Math.sqrt(this.#config.headDim)));
-        cache.evict();
+        const asked = { q: inputs.q, k: inputs.k, v: inputs.v, types, scale: 1 / Math.sqrt(this.#config.headDim) };
+        const out = tape.own(fresh ? cache.prefill(asked, taken) : cache.step(asked, taken));
         watch.attended(layer, out);
         return out;
       });
