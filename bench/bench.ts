@@ -13,6 +13,7 @@ import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
 import { type Cell, hostAttentionCase, hostDecodeCase, hostPrefillCase } from './gpu-cpu.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
+import { pickingCase } from './picking.ts';
 import { trainingCase } from './training.ts';
 
 const GPU_CASES: readonly Case[] = [
@@ -32,6 +33,7 @@ const CASES: readonly Case[] = [
   { name: 'attention', run: attentionCase },
   { name: 'decode', run: decodeCase },
   { name: 'memory', run: memoryCase },
+  { name: 'picking', run: pickingCase },
   { name: 'training', run: trainingCase },
 ];
 
@@ -41,7 +43,7 @@ const NAMES = new Set([...CASES, ...HOST_CASES].map(({ name }) => name));
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
 
 const command = new Command('bench')
-  .description('Measures attention, decoding, memory and training; ratios compare within one run.')
+  .description('Measures attention, decoding, memory, picking and training; ratios compare within one run.')
   .option('--json', 'print one JSON document instead of a table', false)
   .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
   .addOption(new Option('--only <name>', 'one case').choices([...NAMES]))

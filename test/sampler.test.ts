@@ -3,65 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NumericError } from '../src/core/errors.ts';
 import { Sampler, type Sampling } from '../src/model/generate/sampler.ts';
-import { type Generator, generator } from '../src/core/random.ts';
+import { generator } from '../src/core/random.ts';
+import { candidates, drawn, fitsDefinition, fixed } from './support/sampling.ts';
 import { cases } from './support/thorough.ts';
-
-type Candidate = readonly [token: number, logit: number];
-
-/** What may be drawn, in its order, and with which weight: every step sorts, sums and filters the whole vocabulary. */
-function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: readonly number[] = []): Candidate[] {
-  const { temperature, topK, topP, minP, repetitionPenalty: penalty = 1 } = sampling;
-  let left: Candidate[] = Array.from(logits, (logit, token): Candidate => {
-    if (!seen.includes(token)) return [token, logit / temperature];
-    return [token, (logit < 0 ? logit * penalty : logit / penalty) / temperature];
-  });
-  left.sort(([a, x], [b, y]) => y - x || a - b);
-  if (topK !== undefined) left = left.slice(0, topK);
-  const total = () => left.reduce((sum, [, z]) => sum + Math.exp(z - left[0][1]), 0);
-  if (topP !== undefined && topP < 1) {
-    // Hugging Face goes up from the least likely and removes those whose sum stays within 1 - topP, but never the best.
-    const all = total();
-    let [sum, kept] = [0, left.length];
-    while (kept > 1) {
-      sum += Math.exp(left[kept - 1][1] - left[0][1]) / all;
-      if (sum > 1 - topP) break;
-      kept--;
-    }
-    left = left.slice(0, kept);
-  }
-  if (minP !== undefined) {
-    const all = total();
-    const probability = (z: number) => Math.exp(z - left[0][1]) / all;
-    left = left.filter(([, z], n) => n === 0 || probability(z) >= minP * probability(left[0][1]));
-  }
-  return left.map(([token, z]): Candidate => [token, Math.exp(z - left[0][1])]);
-}
-
-/** The draw of before. */
-function drawn(from: readonly Candidate[], uniform: number): number {
-  let rest = uniform * from.reduce((sum, [, weight]) => sum + weight, 0);
-  for (const [token, weight] of from) {
-    rest -= weight;
-    if (rest < 0) return token;
-  }
-  return from[0][0];
-}
-
-/** Whether a draw at `uniform` falls on `token`, but for the roundings of the sums. */
-function isDrawn(from: readonly Candidate[], token: number, uniform: number): boolean {
-  const total = from.reduce((sum, [, weight]) => sum + weight, 0);
-  const place = from.findIndex(([each]) => each === token);
-  const before = from.slice(0, place).reduce((sum, [, weight]) => sum + weight, 0);
-  const after = before + (from[place]?.[1] ?? NaN);
-  return before <= (uniform + 1e-13) * total && after >= (uniform - 1e-13) * total;
-}
-
-const fixed = (uniform: number): Generator => {
-  const never = () => {
-    throw new Error('only uniform() is drawn from');
-  };
-  return { uniform: () => uniform, below: never, normal: never };
-};
 
 /** Logits as models make them, and worse: ties, few values, far outliers, all the same, minus infinity. */
 const kinds = fc.constantFrom('normal', 'ties', 'far', 'same', 'masked', 'f32');
@@ -97,12 +41,8 @@ describe('picking a token', () => {
         const copy = row.slice();
         const picked = sampler.pick(row, fixed(uniform), [...seen, ...seen]);
         expect(row).toEqual(copy);
-        // Sums of other orders differ in their roundings, which may move a border.
-        const sets = [0, -1e-13, 1e-13].filter((shift) => shift === 0 || (sampling.topP ?? 1) < 1)
-          .map((shift) => (shift === 0 ? sampling : { ...sampling, topP: sampling.topP! + shift }))
-          .map((each) => candidates(row, each, seen));
-        const fits = sets.some((set) => isDrawn(set, picked, uniform));
-        expect(fits, `${picked}, not ${drawn(sets[0], uniform)}`).toBe(true);
+        const fits = fitsDefinition(row, sampling, seen, uniform, picked);
+        expect(fits, `${picked}, not ${drawn(candidates(row, sampling, seen), uniform)}`).toBe(true);
       }
     }), { numRuns: cases(100, 2000) });
   });

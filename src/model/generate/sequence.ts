@@ -120,6 +120,7 @@ export class Sequence {
 
   #tell(token: number, row: FloatArray): void {
     const { onToken, logprobs } = this.#options;
-    onToken?.({ sequence: this.n, token, ...(logprobs !== undefined && logprobsOf(row, token, logprobs)) });
+    const told = logprobs !== undefined && logprobsOf(row, token, logprobs, this.#sampler.total);
+    onToken?.({ sequence: this.n, token, ...told });
   }
 }
