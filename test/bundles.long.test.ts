@@ -80,6 +80,17 @@ describeChromium('every bundle in Chromium', () => {
 });
 
 describe('a program on gpu.js', { timeout: 120_000 }, () => {
+  const printed = async (...files: readonly string[]): Promise<string[]> => Promise.all(files.map(async (file) => {
+    return (await run(process.execPath, [join(app, file)], { timeout: 60_000 })).stdout;
+  }));
+
+  it('prints the same bits, minified by Vite for libraries', async () => {
+    expect(await BUNDLERS['Vite for libraries'](app, 'program.mjs', 'library')).toEqual([]);
+    expect(readFileSync(join(app, 'library/main.js'), 'utf8').includes('numbersForTheProblem')).toBe(false);
+    const [small, plain] = await printed('library/main.js', 'program.mjs');
+    expect(small).toBe(plain);
+  });
+
   it('prints the same bits out of terser', async () => {
     const { build } = await import('esbuild');
     await build({
@@ -89,8 +100,7 @@ describe('a program on gpu.js', { timeout: 120_000 }, () => {
     const { code } = await minify(readFileSync(join(app, 'terser/plain.mjs'), 'utf8'), { module: true });
     expect(code!.includes('numbersForTheProblem')).toBe(false);
     writeFileSync(join(app, 'terser/small.mjs'), code!);
-    const [small, plain] = await Promise.all(['terser/small.mjs', 'program.mjs']
-      .map(async (file) => (await run(process.execPath, [join(app, file)], { timeout: 60_000 })).stdout));
+    const [small, plain] = await printed('terser/small.mjs', 'program.mjs');
     expect(small).toBe(plain);
   });
 });

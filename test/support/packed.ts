@@ -4,15 +4,10 @@
  * @module
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import enhanced from 'enhanced-resolve';
-import { build as esbuild } from 'esbuild';
-import { rollup } from 'rollup';
-import { build as vite, createLogger } from 'vite';
-import webpack from 'webpack';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const NAME = 'neural-attention-search';
@@ -46,8 +41,11 @@ export function packedApp(files: Readonly<Record<string, string>>, from: string 
 /** Builds `entry` of an application into one of its folders; returns every warning and error. */
 export type Bundler = (app: string, entry: string, out: string) => Promise<string[]>;
 
+// Each is imported by who needs it: some of them take as long to load as others to build.
+
 const esbuildFor = (platform: 'browser' | 'neutral'): Bundler => async (app, entry, out) => {
-  const { warnings } = await esbuild({
+  const { build } = await import('esbuild');
+  const { warnings } = await build({
     absWorkingDir: app, entryPoints: [entry], outfile: join(app, out, 'main.js'), bundle: true, minify: true, format: 'esm',
     platform, logLevel: 'silent',
   });
@@ -55,6 +53,7 @@ const esbuildFor = (platform: 'browser' | 'neutral'): Bundler => async (app, ent
 };
 
 const viteFor = (what: 'pages' | 'libraries'): Bundler => async (app, entry, out) => {
+  const { build, createLogger } = await import('vite');
   const page = join(app, entry.replace('.mjs', '.html'));
   writeFileSync(page, `<script type="module" src="/${entry}"></script>`);
   const said: string[] = [];
@@ -63,27 +62,38 @@ const viteFor = (what: 'pages' | 'libraries'): Bundler => async (app, entry, out
   };
   const input = { rollupOptions: { input: page, output: { entryFileNames: 'main.js' } } };
   const lib = { lib: { entry: join(app, entry), formats: ['es' as const], fileName: () => 'main.js' } };
-  await vite({
+  await build({
     root: app, configFile: false, customLogger: { ...createLogger('silent'), warn: say, warnOnce: say, error: say },
     build: { outDir: out, ...(what === 'pages' ? input : lib) },
   });
   return said;
 };
 
-const byWebpack: Bundler = (app, entry, out) => new Promise((resolve, reject) => {
-  webpack({ context: app, mode: 'production', entry: `./${entry}`, output: { path: join(app, out) } }, (error, stats) => {
-    if (error) reject(error);
-    const { errors, warnings } = stats!.compilation;
-    resolve([...errors, ...warnings].map(({ message }) => message));
+const byWebpack: Bundler = async (app, entry, out) => {
+  const { default: webpack } = await import('webpack');
+  return new Promise((resolve, reject) => {
+    webpack({ context: app, mode: 'production', entry: `./${entry}`, output: { path: join(app, out) } }, (error, stats) => {
+      if (error) reject(error);
+      const { errors, warnings } = stats!.compilation;
+      resolve([...errors, ...warnings].map(({ message }) => message));
+    });
   });
-});
+};
 
-/** Rollup itself leaves packages to a plugin, which everyone who bundles with it has; this is one. */
+/**
+ * Rollup itself leaves packages to a plugin, which everyone who bundles with it has; this is one. As that does, it
+ * finds packages, and believes those that say of their files that they have no side effects.
+ */
 const byRollup: Bundler = async (app, entry, out) => {
+  const [{ rollup }, { default: enhanced }] = await Promise.all([import('rollup'), import('enhanced-resolve')]);
   const said: string[] = [];
   const find = enhanced.create.sync({ conditionNames: ['import', 'module', 'default'] });
-  const resolveId = (id: string, from: string | undefined) =>
-    from !== undefined && /^[^./]/.test(id) ? find({}, dirname(from), id) || null : null;
+  const home = join(app, 'node_modules', NAME);
+  const { sideEffects } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')) as { sideEffects: boolean };
+  const resolveId = (id: string, from: string | undefined) => {
+    const found = from !== undefined && find({}, dirname(from), id);
+    return found ? { id: found, moduleSideEffects: found.startsWith(home) ? sideEffects : true } : null;
+  };
   const bundle = await rollup({
     input: join(app, entry), onwarn: ({ message }) => said.push(message), plugins: [{ name: 'packages', resolveId }],
   });
