@@ -119,7 +119,7 @@ describeEngines('the cache', ({ precision, engine }) => {
         await expectLawful(model, system);
       }
       cache.dispose();
-    }), { numRuns: cases(12, 60) })), 30_000);
+    }), { numRuns: cases(6, 60) })), 30_000);
 
   it('refuses snapshots that contradict its layout or themselves, and is left as it was', async () => {
     const { cache, good } = await filled(engine());

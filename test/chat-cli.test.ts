@@ -10,6 +10,7 @@ import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { generator } from '../src/core/random.ts';
+import { some } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const hasPython = spawnSync('python3', ['-c', 'import os, pty; os.waitstatus_to_exitcode']).status === 0;
@@ -179,7 +180,7 @@ describe.concurrent('natsearch generate', () => {
     }
   });
 
-  test.each([['--top-p', '0', 'above 0'], ['--min-p', '1.5', 'from 0 to 1'], ['--repetition-penalty', '0', 'above 0']])(
+  test.each(some(1, [['--top-p', '0', 'above 0'], ['--min-p', '1.5', 'from 0 to 1'], ['--repetition-penalty', '0', 'above 0']]))(
     'refuses %s %s with exit code 2', async (flag, value, allowed) => {
       const { stderr, code } = await start([...args, '--prompt', 'x', flag, value]).result;
       expect(stderr).toMatch(new RegExp(`'${flag} <.*is invalid.*${allowed}`));

@@ -137,7 +137,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
         const [truth, ...others] = await Promise.all(push(pools, each).map((rows) => engine.read(rows)));
         for (const other of others) expectSameBits(other, truth, 'pooled');
       }
-    }, cases(15, 60)));
+    }, cases(8, 60)));
 
   it('refuses snapshots of another layout, and impossible counts', async () => {
     const pool = engine().createChunkPool(1, 2, 3, 'mean');

@@ -9,6 +9,7 @@ import { evaluate, loadModel, parsePolicy, tokenizeDocuments } from '../src/inde
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import type { ModelConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
+import { some } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const TEXT = 'It was a damp, drizzly November in my soul; and I quietly took to the ship.\n';
@@ -124,7 +125,7 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     return expectRefusal(['generate', '--prompt', 'x'], 2, /required option '--model <dir>' not specified/);
   });
 
-  test.each([
+  test.each(some(4, [
     ['--top-k', '2.5', 'a whole number, 1 or more'],
     ['--top-k', '-1', 'a whole number, 1 or more'],
     ['--top-k', '0', 'a whole number, 1 or more'],
@@ -136,13 +137,13 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     ['--policy', 'window', 'window'],
     ['--policy', 'streaming:4', 'streaming'],
     ['--stop', '', 'a text of at least one character'],
-  ])('and names flag and value of %s %j', (flag, value, allowed) => {
+  ]))('and names flag and value of %s %j', (flag, value, allowed) => {
     const args = ['generate', '--model', 'models/nats', '--prompt', 'x', flag, value];
     const named = `option '${flag} <.*argument '${value.replace('.', '\\.')}' is invalid\\.`;
     return expectRefusal(args, 2, new RegExp(`${named} .*${allowed}`));
   });
 
-  test.each<[string, string[], RegExp]>([
+  test.each(some<[string, string[], RegExp]>(5, [
     ['an empty prompt', ['generate', '--model', 'models/nats', '--prompt', ''], /the prompt is empty: give --prompt/],
     ['no prompt', ['generate', '--model', 'models/nats'], /no prompt: give --prompt <text>, --prompt-file <path>, or -/],
     ['two prompts', ['generate', '--model', 'models/nats', '--prompt', 'x', '--prompt-file', 'y'], /both given: give only one/],
@@ -160,14 +161,14 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     ], /'onnx' is invalid\. Allowed choices are authors/],
     ['an argument too many', ['inspect', '--model', 'models/nats', 'models/full'], /too many arguments/],
     ['a flag without its value', ['inspect', '--model'], /option '--model <dir>' argument missing/],
-  ])('for %s', (_, args, message) => expectRefusal(args, 2, message));
+  ]))('for %s', (_, args, message) => expectRefusal(args, 2, message));
 });
 
 describe('natsearch refuses bad input with exit code 1', () => {
   const evaluating = (model: string, ...text: string[]) => ['eval', '--model', model, '--text', ...text];
   const nats = 'models/nats';
 
-  test.each([
+  test.each(some<[string, string[], RegExp]>(5, [
     ['a mistyped model folder', evaluating('models/natz', 'books'), /folder models\/natz: did you mean models\/nats\?/],
     ['a mistyped parent folder', evaluating('model/nats', 'books'), /folder model\/nats: did you mean models\/nats\?/],
     ['a model folder unlike any other', evaluating('elsewhere', 'books'), /folder elsewhere: pass a folder with config\.json/],
@@ -178,7 +179,7 @@ describe('natsearch refuses bad input with exit code 1', () => {
     ['a folder without texts', evaluating(nats, 'nothing'), /the folder nothing has no \.txt or \.md files/],
     ['text that is not UTF-8', evaluating(nats, 'latin1.txt'), /latin1\.txt is not UTF-8 text/],
     ['a dense twin that is not there', ['start', '--model', nats, '--dense', 'twin'], /no such folder twin/],
-  ])('%s', (_, args, message) => expectRefusal(args, 1, message));
+  ]))('%s', (_, args, message) => expectRefusal(args, 1, message));
 
   test('--match where nothing was learned, before any policy runs', () => {
     return expectRefusal([...evaluating('models/full', 'books'), '--match'], 1, /--match .* the model has none: pass --adapter/);

@@ -3,7 +3,7 @@ import { all, type BigNumber, create } from 'mathjs';
 import { describe, expect, it } from 'vitest';
 import { cosSin, exp, inversePowers, log } from '../src/core/elementary.ts';
 import { generator } from '../src/core/random.ts';
-import { cases } from './support/thorough.ts';
+import { cases, some } from './support/thorough.ts';
 
 const math = create(all, { number: 'BigNumber', precision: 90 });
 
@@ -44,7 +44,7 @@ describe('elementary functions', () => {
     expect([0, -1, NaN, Infinity, 1].map(log)).toEqual([-Infinity, NaN, NaN, Infinity, 0]);
   });
 
-  it.each([10000, 500000, 1e6, 1e7, 10000.5, 1, 0.3, 3e-3])('inversePowers(%j) are within an ulp of 90 digits', (base) => {
+  it.each(some(3, [10000, 500000, 1e6, 1e7, 10000.5, 1, 0.3, 3e-3]))('inversePowers(%j) are within an ulp of 90 digits', (base) => {
     for (const roots of [1, 2, 3, 32, 63]) {
       const far = Array.from(inversePowers(base, roots), (x, n) => {
         return ulps(x, big(base).pow(big(-n).div(roots)));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publishedFiles } from './support/hf-published.ts';
+import { some } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const SHARD = 'model-00002-of-00002.safetensors';
@@ -45,7 +46,7 @@ const edit = (file: string, change: object) => (folder: string): void => {
 };
 
 describe('a folder is refused by finetune', () => {
-  it.each<[string, (folder: string) => void, RegExp]>([
+  it.each(some<[string, (folder: string) => void, RegExp]>(3, [
     ['with a truncated shard', (folder) => {
       writeFileSync(join(folder, SHARD), readFileSync(join(folder, SHARD)).subarray(0, -8));
     }, /bad\/model-00002-of-00002\.safetensors: .* ends at byte \d+ but the data has \d+: .* truncated, copy it again/],
@@ -66,7 +67,7 @@ describe('a folder is refused by finetune', () => {
     }, /bad\/tokenizer\.json has ids up to 1056 but the model's vocabulary has 1056 tokens/],
     ['without a tokenizer', (folder) => rmSync(join(folder, 'tokenizer.json')),
       /has 1056 tokens but no tokenizer\.json .*: copy it into .*bad, or make it from tokenizer\.model .*$/m],
-  ])('%s', async (_, damage, message) => {
+  ]))('%s', async (_, damage, message) => {
     const [bad, out] = [join(mkdtempSync(join(root, 'model-')), 'bad'), join(root, 'unmade')];
     cpSync(base, bad, { recursive: true });
     damage(bad);

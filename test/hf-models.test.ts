@@ -13,7 +13,7 @@ import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';
 import { Tape } from '../src/core/tape.ts';
 import { ENGINES } from './support/engines.ts';
-import { THOROUGH } from './support/thorough.ts';
+import { some, THOROUGH } from './support/thorough.ts';
 
 const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
 const names = readdirSync(root).sort();
@@ -126,14 +126,14 @@ describe.each(names)('%s', (name) => {
 
   it('has the logits and hidden states of transformers, in float64', () => using(referenceEngine(), async (model) => {
     expect(distance(await hiddenWithoutCache(model, ids, 2), want.hidden)).toBeLessThan(1e-9);
-    for (const sizes of [[40], [1], [3, 16, 1]]) {
+    for (const sizes of inDepth(name) ? [[40], [1], [3, 16, 1]] : [[3, 16, 1]]) {
       expect(distance((await logitsInSteps(model, ids, sizes)).logits, want.logits)).toBeLessThan(1e-9);
     }
   }));
 
   it('continues greedily with the tokens of transformers, however the prompt is split', () => {
     return using(referenceEngine(), async (model) => {
-      for (const prefill of inDepth(name) ? [40, 7, 1] : [7]) {
+      for (const prefill of some(1, [7, 40, 1])) {
         expect(await greedy(model, ids, prefill, 24)).toEqual([...want.continued]);
       }
     });
@@ -197,7 +197,7 @@ describe('a sliding window of the model', () => {
 
   for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
     const title = `bounds the policy %s with chunks of %d as the float64 reference does [${use.name}]`;
-    it.skipIf(use.missing).each(runs)(title, async (policy, chunk) => {
+    it.skipIf(use.missing).each(some(2, runs))(title, async (policy, chunk) => {
       const truth = await searching(referenceEngine(), chunk);
       const model = await searching(await use.create(), chunk);
       for (const sizes of [[16], [5, 1]]) {

@@ -393,18 +393,22 @@ function archive(
   const zip64 = ({ size = 0 }: Member) => {
     return size < MORE ? fields() : fields([2, 1], [2, 8], [4, size], [4, size / 2 ** 32]);
   };
-  let [body, directory] = [new Uint8Array(0), new Uint8Array(0)];
+  const [body, directory]: [Uint8Array[], Uint8Array[]] = [[], []];
+  let length = 0;
   for (const member of members) {
     const [local, central] = [zip64(member), zip64({ ...member, ...member.central })];
-    directory = joined(
-      directory, fields([4, 0x02014b50], [2, 45]), common({ ...member, ...member.central }, central),
-      fields([2, 0], [2, 0], [2, 0], [4, 0], [4, member.central?.offset ?? body.length]),
+    directory.push(
+      fields([4, 0x02014b50], [2, 45]), common({ ...member, ...member.central }, central),
+      fields([2, 0], [2, 0], [2, 0], [4, 0], [4, member.central?.offset ?? length]),
       encode(member.central?.name ?? member.name), central,
     );
-    body = joined(body, fields([4, 0x04034b50]), common(member, local), encode(member.name), local, member.packed);
+    const whole = joined(fields([4, 0x04034b50]), common(member, local), encode(member.name), local, member.packed);
+    body.push(whole);
+    length += whole.length;
   }
-  return joined(body, directory, more, fields(
-    [4, 0x06054b50], [2, disk], [2, disk], [2, count], [2, count], [4, directory.length], [4, body.length], [2, 0],
+  const listed = joined(...directory);
+  return joined(...body, listed, more, fields(
+    [4, 0x06054b50], [2, disk], [2, disk], [2, count], [2, count], [4, listed.length], [4, length], [2, 0],
   ));
 }
 

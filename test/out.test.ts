@@ -16,6 +16,7 @@ import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { decodeSafetensors } from '../src/formats/safetensors.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
+import { some } from './support/thorough.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const config = parseConfig({
@@ -190,12 +191,12 @@ describe('a folder --out', () => {
 describe('a downloaded model', () => {
   const sizes = ['--hidden', '8', '--heads', '1', '--kv-heads', '1', '--layers', '1', '--intermediate', '8'];
   const small = ['--text', '../text.txt', '--steps', '1', '--batch', '1', '--context', '16', '--threads', '1'];
-  it.each([
+  it.each(some(2, [
     ['train', [...small, ...sizes], /overwrite config\.json and model\.safetensors/],
     ['finetune', ['--model', '../llama', ...small], /write beside it/],
     ['recall write', ['--documents', '1', '--tests', '1'], /write beside it/],
     ['vectors', [], /write beside it/],
-  ] as const)('is no --out of %s', async (command, args, force) => {
+  ] as const))('is no --out of %s', async (command, args, force) => {
     await writeModelFolder(at('mine'), config, initialWeights(config, 2));
     const before = contents(at('mine'));
     const { code, stderr } = await natsearch(...command.split(' '), ...args, '--out', 'mine');

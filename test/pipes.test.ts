@@ -11,6 +11,7 @@ import { appendText } from '../src/files/files.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
+import { some } from './support/thorough.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const config = parseConfig({
@@ -63,12 +64,12 @@ function natsearch(args: readonly string[], ms: number = 20_000): Promise<Ended>
 const isStopped = ({ code, signal }: Ended): boolean => code === 143 || signal === 'SIGTERM';
 
 describe.skipIf(process.platform === 'win32')('a pipe under the name of a file that is to be written', () => {
-  it.each([
+  it.each(some(3, [
     ['train', 'log.jsonl', small], ['train', 'training-state.safetensors', [...small, '--force']],
     ['train', 'training-state.safetensors', [...small, '--resume']],
     ['finetune', 'adapter_config.json', ['--model', '../model', ...small.slice(0, 10)]],
     ['recall write', 'train.txt', ['--documents', '1', '--tests', '1']], ['vectors', 'manifest.json', []],
-  ] as const)('is refused by %s: %s', async (command, name, args) => {
+  ] as const))('is refused by %s: %s', async (command, name, args) => {
     mkdirSync(at('out'));
     pipe('out', name);
     const { code, stderr } = await natsearch([...command.split(' '), ...args, '--out', 'out']);

@@ -10,6 +10,7 @@ import { baseFields, writeAdapter } from '../src/model/folder/adapter.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
+import { some } from './support/thorough.ts';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const config = parseConfig({
@@ -85,13 +86,13 @@ describe('natsearch recall', () => {
     expect([json.code, text.code]).toEqual([0, 0]);
   });
 
-  it.each([
+  it.each(some<[string, string[], RegExp]>(2, [
     ['a mistyped path', ['--model', 'base', '--questions', 'askd/questions.jsonl'], /askd\/questions\.jsonl/],
     ['a file without questions', ['--model', 'base', '--questions', 'empty.jsonl'], /empty\.jsonl is empty: write/],
     ['questions that are none', ['--model', 'base', '--questions', 'broken.jsonl'], /broken\.jsonl line 2 is not a question/],
     ['an adapter that is not there', ['--model', 'base', '--adapter', 'adaptor', '--questions', 'good.jsonl'], /adaptor/],
     ['--match without learned types', ['--model', 'base', '--questions', 'good.jsonl', '--match'], /--match compares with learned types/],
-  ])('refuses %s by name', async (_, args, message) => {
+  ]))('refuses %s by name', async (_, args, message) => {
     const good = JSON.stringify({ prompt: 'The pass key is 1. The pass key is ', answer: '1', distance: 35 });
     writeFileSync(join(root, 'empty.jsonl'), '\n');
     writeFileSync(join(root, 'good.jsonl'), `${good}\n`);

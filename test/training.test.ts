@@ -12,6 +12,7 @@ import { tokenizeDocuments } from '../src/train/data.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS, learningRateAt, type TrainOptions } from '../src/train/options.ts';
 import { Trainer, type TrainingState } from '../src/train/trainer.ts';
+import { some } from './support/thorough.ts';
 
 const TEXT = 'It was the best of times, it was the worst of times, it was the age of wisdom. '.repeat(3);
 const tokens = tokenizeDocuments(new ByteTokenizer(), [TEXT]);
@@ -76,28 +77,16 @@ describe('training', () => {
     expect((await trainer.state()).weights.has('lm_head.weight')).toBe(true);
   });
 
-  it('lets a tiny model learn a short text by heart', async () => {
-    const config = { ...configOf('nats', 0.02), hiddenSize: 32, headDim: 8, intermediateSize: 64 };
-    const rates = { learningRate: 1e-2, minLearningRate: 1e-3, warmup: 10, weightDecay: 0 };
-    const options = optionsOf({ steps: 150, batch: 4, ...rates });
-    const losses: number[] = [];
-    const trainer = new Trainer(createEngine(), config, options, tokens);
-    await trainer.run({ onStep: ({ loss }) => void losses.push(loss) });
-    expect(losses[0]).toBeGreaterThan(5); // log 258 = 5.55
-    expect(losses.at(-1)).toBeLessThan(0.7);
-  }, 120_000);
-
   it('keeps less of the cache the more memory costs', async () => {
     const kept: number[] = []; // mean over the last ten steps
-    for (const lambda of [0, 0.001, 0.1]) {
+    for (const lambda of some(2, [0, 0.001, 0.1])) {
       const shares: number[] = [];
       const options = optionsOf({ steps: 60, learningRate: 1e-2, warmup: 0 });
       await new Trainer(createEngine(), configOf('nats', lambda), options, tokens)
         .run({ onStep: (report) => void shares.push(report.kept) });
       kept.push(shares.slice(-10).reduce((a, b) => a + b) / 10);
     }
-    expect(kept[1]).toBeLessThan(kept[0] - 0.02);
-    expect(kept[2]).toBeLessThan(kept[1] - 0.02);
+    for (let n = 1; n < kept.length; n++) expect(kept[n]).toBeLessThan(kept[n - 1] - 0.02);
   }, 60_000);
 
   it('sums the gradients of parts into the gradient of the whole batch', async () => {

@@ -16,6 +16,7 @@ import { type CaseReport, type OracleCase, OUTPUT_ORDER, type Tensors } from '..
 import { packCase } from '../src/oracle/cases/vector-files.ts';
 import { verifyCase } from '../src/oracle/judge/verify.ts';
 import { honestOutputs } from './support/honest.ts';
+import { some } from './support/thorough.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const HOW = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
@@ -69,7 +70,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('natsearch verify', () => {
   it('passes honest outputs of both formats, wherever they lie beside the vectors', () => {
-    for (const args of [['vectors'], ['vectors/outputs'], ['mine', '--vectors', 'vectors']]) {
+    for (const args of some(1, [['mine', '--vectors', 'vectors'], ['vectors'], ['vectors/outputs']])) {
       const { status, stdout, stderr } = verify(...args, '--all');
       expect(stderr).toBe('');
       expect(stdout).toContain('PASS first as f32: it must work');
@@ -101,7 +102,7 @@ describe('natsearch verify', () => {
   });
 
   it('goes on after files that cannot be judged: their cases fail with the reason, the others are judged', () => {
-    for (const [name, content] of [['cut', undefined], ['empty', ''], ['prose', 'not a tensor']] as const) {
+    for (const [name, content] of some(1, [['cut', undefined], ['empty', ''], ['prose', 'not a tensor']] as const)) {
       mkdirSync(path(`broken-${name}`));
       if (content === undefined) cpSync(path('cut', 'first.safetensors'), path('broken-cut', 'first.safetensors'));
       else writeFileSync(path(`broken-${name}`, 'first.safetensors'), content);
@@ -178,7 +179,7 @@ describe('natsearch verify', () => {
     save('wrong/first.safetensors', broken('dq', 9, 1e3));
   });
 
-  it.each([
+  it.each(some<[string, string[], string]>(4, [
     ['a path that does not exist', ['vectros'], 'no such file or folder vectros: did you mean vectors?'],
     ['a folder without vectors', ['nothing'], 'there is no manifest.json in nothing or above it: pass --vectors'],
     ['vectors that are none', ['mine', '--vectors', 'nothing'], 'nothing has no manifest.json'],
@@ -190,7 +191,7 @@ describe('natsearch verify', () => {
     ['an output that no case has', ['mine', '--vectors', 'vectors', '--tensors', 'dscores'], 'no case has any of dscores'],
     ['a file of another kind', ['vectors/manifest.json'], 'is neither .safetensors nor .npz'],
     ['an unknown dtype', ['mine', '--dtype', 'f8'], "argument 'f8' is invalid"],
-  ])('refuses %s in one line with exit code 2', (_, args, message) => {
+  ]))('refuses %s in one line with exit code 2', (_, args, message) => {
     const { status, stdout, stderr } = verify(...args);
     expect(stderr).toMatch(/^natsearch: [^\n]+\n$/);
     expect(stderr).toContain(message);

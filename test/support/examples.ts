@@ -3,7 +3,12 @@
  * with what they say they print.
  * @module
  */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { SOURCES } from './sources.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One ```ts block. */
 export interface Example {
@@ -30,6 +35,14 @@ export function examplesOf(file: string, text: string): Example[] {
     line: text.slice(0, all[n].index).split('\n').length + whole.slice(0, whole.indexOf('```')).split('\n').length,
     code: star === undefined ? body : body.replace(/^[ \t]*\*[ \t]?/gm, ''),
   }));
+}
+
+/** Those of the README, and of docstrings and chapters that import the package, each with a name. */
+export function publishedExamples(): (Example & { readonly name: string })[] {
+  return [...SOURCES, 'README.md', 'docs/oracle.md'].filter((file) => existsSync(root + file))
+    .flatMap((file) => examplesOf(file, readFileSync(root + file, 'utf8')))
+    .filter(({ file, code }) => file === 'README.md' || /'neural-attention-search(\/\w+)?'/.test(code))
+    .map((example) => ({ ...example, name: `${example.file}:${example.line}` }));
 }
 
 /** The name under which a running example finds where to put what it prints: `[claim][call] = arguments`. */
