@@ -9,14 +9,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LIFETIME_ALONE, LIFETIME_RESULT, WHOLE } from './support/applications.ts';
-import { BUNDLERS, packedApp } from './support/packed.ts';
+import { BUNDLERS, legibly, packedApp } from './support/packed.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** A name that every minifier shortens. */
 const LOCAL_NAME = 'numbersForTheProblem';
-/** Those that take a second; test/bundles.long.test.ts has the others. Rollup leaves the names and the spaces in. */
-const QUICK = ['esbuild for browsers', 'esbuild for any platform', 'Rollup'];
+/** Those that take a second; test/bundles.long.test.ts has the others. */
+const QUICK = ['esbuild for browsers', 'esbuild for any platform'];
 
 let app: string;
 let expected: string;
@@ -48,7 +48,6 @@ describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
     expect((globalThis as { result?: unknown }).result).toBe(LIFETIME_RESULT);
   });
 
-  if (name === 'Rollup') return;
   it('bundles a model, its generation and gpu.js without a warning, nor a name that only Node knows', async () => {
     expect(await BUNDLERS[name](app, 'whole.mjs', `${out}/whole`)).toEqual([]);
     const all = scripts(`${out}/whole`).join('\n');
@@ -56,6 +55,15 @@ describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
     const names = /(\bfrom|\bimport\(?)\s*["'`](node:|fs\b|os\b|path\b|worker_threads|webgpu)/g;
     expect([...all.matchAll(names)].map(([found]) => found)).toEqual([]);
   });
+});
+
+it('Rollup takes nothing into lifetime() alone that is not of reference/ or src/core', async () => {
+  expect(await legibly(app, 'small.mjs', 'legible')).toEqual([]);
+  const [code, ...more] = scripts('legible');
+  expect(more).toEqual([]);
+  const sources = [...code.matchAll(/^\/\/ (\S+\.ts)$/gm)].map(([, source]) => source);
+  expect(sources).toContain('reference/lifetime.ts');
+  expect(sources.filter((source) => !/^(reference|src\/core)\//.test(source))).toEqual([]);
 });
 
 describe('require()', () => {

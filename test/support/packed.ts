@@ -81,11 +81,12 @@ const byWebpack: Bundler = async (app, entry, out) => {
 };
 
 /**
- * Rollup itself leaves packages to a plugin, which everyone who bundles with it has; this is one. As that does, it
- * finds packages, and believes those that say of their files that they have no side effects.
+ * Rollup itself leaves packages and minifying to plugins, which everyone who bundles with it has; these do as those do.
+ * Packages are found, and believed if they say that their files have no side effects; terser makes the result small.
  */
-const byRollup: Bundler = async (app, entry, out) => {
-  const [{ rollup }, { default: enhanced }] = await Promise.all([import('rollup'), import('enhanced-resolve')]);
+const rollupWith = (minified: boolean): Bundler => async (app, entry, out) => {
+  const [{ rollup }, { default: enhanced }, { minify }] =
+    await Promise.all([import('rollup'), import('enhanced-resolve'), import('terser')]);
   const said: string[] = [];
   const find = enhanced.create.sync({ conditionNames: ['import', 'module', 'default'] });
   const home = join(app, 'node_modules', NAME);
@@ -94,13 +95,16 @@ const byRollup: Bundler = async (app, entry, out) => {
     const found = from !== undefined && find({}, dirname(from), id);
     return found ? { id: found, moduleSideEffects: found.startsWith(home) ? sideEffects : true } : null;
   };
-  const bundle = await rollup({
-    input: join(app, entry), onwarn: ({ message }) => said.push(message), plugins: [{ name: 'packages', resolveId }],
-  });
+  const renderChunk = async (code: string) => ({ code: (await minify(code, { module: true })).code! });
+  const plugins = [{ name: 'packages', resolveId }, ...(minified ? [{ name: 'small', renderChunk }] : [])];
+  const bundle = await rollup({ input: join(app, entry), onwarn: ({ message }) => said.push(message), plugins });
   await bundle.write({ dir: join(app, out), format: 'es', entryFileNames: 'main.js' });
   await bundle.close();
   return said;
 };
+
+/** Rollup without the minifier: comments in the code of the package say which source each part is from. */
+export const legibly: Bundler = rollupWith(false);
 
 export const BUNDLERS: Readonly<Record<string, Bundler>> = {
   'esbuild for browsers': esbuildFor('browser'),
@@ -108,5 +112,5 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
   Vite: viteFor('pages'),
   'Vite for libraries': viteFor('libraries'),
   webpack: byWebpack,
-  Rollup: byRollup,
+  Rollup: rollupWith(true),
 };
