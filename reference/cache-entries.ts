@@ -9,13 +9,16 @@ import { widen } from '../src/core/stored.ts';
 import { type FloatArray, zeros } from '../src/core/tensor.ts';
 
 /** Keys or values as a cache stores them: real numbers, or patterns of binary16. */
-type Numbers = FloatArray | Uint16Array;
+export type Numbers = FloatArray | Uint16Array;
 
-const STORAGE: Readonly<Record<CacheDtype, new (length: number) => Numbers>> =
+export const STORAGE: Readonly<Record<CacheDtype, new (length: number) => Numbers>> =
   { f64: Float64Array, f32: Float32Array, f16: Uint16Array };
 
+/** What numbers are stored in where nobody chose. */
+export const dtypeOf = (x: FloatArray): CacheDtype => (x instanceof Float64Array ? 'f64' : 'f32');
+
 /** Stores d numbers of x, rounded to nearest, ties to even. */
-function store(into: Numbers, x: FloatArray, start: number, at: number, d: number): void {
+export function store(into: Numbers, x: FloatArray, start: number, at: number, d: number): void {
   if (into instanceof Uint16Array) for (let n = 0; n < d; n++) into[at + n] = toFloat16(x[start + n]);
   else into.set(x.subarray(start, start + d), at);
 }

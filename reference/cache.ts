@@ -13,7 +13,7 @@ import {
 } from '../src/core/lifetime.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
-import { HeadEntries, roundedTo, stored } from './cache-entries.ts';
+import { dtypeOf, HeadEntries, roundedTo, stored } from './cache-entries.ts';
 import { axpy, dot } from './matmul.ts';
 import { type Prompt, prefillHead } from './prefill.ts';
 
@@ -218,9 +218,6 @@ export class EvictingCache {
     };
   }
 }
-
-/** What numbers are stored in where nobody chose. */
-const dtypeOf = (x: FloatArray): CacheDtype => (x instanceof Float64Array ? 'f64' : 'f32');
 
 /** One row of §3 over the entries that query i can see; returns how many those are. */
 function attendRow(

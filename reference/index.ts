@@ -3,7 +3,7 @@
  * engines; in float32 it rounds every result, which is the accuracy that a float32 engine must reach.
  * @module
  */
-import type { CacheOptions, CacheStep } from '../src/core/cache.ts';
+import type { CacheOptions, CacheStep, MassCacheOptions } from '../src/core/cache.ts';
 import { checked } from '../src/core/checked/index.ts';
 import type { Pooling } from '../src/core/engine.ts';
 import type { CacheKernels, PoolKernels, TrainingKernels } from '../src/core/kernels.ts';
@@ -20,6 +20,7 @@ import { embedding, embeddingBackward, pickRows } from './embedding.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
+import { EvictingMassCache } from './mass-cache.ts';
 import { axpy } from './matmul.ts';
 import type { Prompt } from './prefill.ts';
 import { addMemoryPrice, keptShare } from './price.ts';
@@ -58,9 +59,9 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     Object.fromEntries(Object.entries<NDArray>(all).map(([name, x]) => [name, result(x)])) as Record<K, HostArray>;
 
   const prompt = ({ q, k, v, types, scale }: CacheStep<HostArray>): Prompt =>
-    ({ q: real(q), k: real(k), v: real(v), types: whole(types), scale });
+    ({ q: real(q), k: real(k), v: real(v), types: whole(types!), scale });
   const cacheOf = (cache: EvictingCache): CacheKernels<HostArray> => ({
-    append: (k, v, types, sizes) => cache.append(real(k), real(v), whole(types), sizes),
+    append: (k, v, types, sizes) => cache.append(real(k), real(v), whole(types!), sizes),
     attend: (q, scale, sizes) => result(cache.attend(real(q), scale, sizes)),
     step: (step, sizes) => result(cache.step(prompt(step), sizes)),
     prefill: (step, sizes) => result(cache.prefill(prompt(step), sizes)),
@@ -70,8 +71,21 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     positions: async (head) => cache.positions(head),
     fork: () => cacheOf(cache.fork()),
     snapshot: async () => cache.snapshot(),
-    restore: ({ keys, values, ...rest }) =>
-      cache.restore({ ...rest, keys: inPrecision(keys), values: inPrecision(values) }),
+    restore: ({ keys, values, scores, ...rest }) => cache.restore({
+      ...rest, keys: inPrecision(keys), values: inPrecision(values), ...(scores && { scores: inPrecision(scores) }),
+    }),
+    dispose: () => cache.clear(),
+  });
+  const massCacheOf = (cache: EvictingMassCache): CacheKernels<HostArray> => ({
+    append: (k, v, _, sizes) => cache.append(real(k), real(v), sizes),
+    attend: (q, scale, sizes) => result(cache.attend(real(q), scale, sizes)),
+    evict: () => cache.evict(),
+    clear: () => cache.clear(),
+    stats: async () => cache.stats(),
+    positions: async (head) => cache.positions(head),
+    fork: () => massCacheOf(cache.fork()),
+    snapshot: async () => cache.snapshot(),
+    restore: (snapshot) => cache.restore(snapshot),
     dispose: () => cache.clear(),
   });
   const poolOf = (pool: RunningPool): PoolKernels<HostArray> => ({
@@ -175,6 +189,7 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
       return { ...results(gradients), ...(dTypes && { dTypes: result(dTypes) }) };
     },
     createCache: (options: CacheOptions) => cacheOf(new EvictingCache(options)),
+    createMassCache: (options: MassCacheOptions) => massCacheOf(new EvictingMassCache(options, Floats)),
   };
 }
 

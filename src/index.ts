@@ -13,9 +13,10 @@ export {
   addMemoryPrice, attentionMask, keptShare, lifetime, relaxedMask, selectTokenTypes, tokenTypesBackward,
 } from './engines.ts';
 
-// Attention and its cache (§3, §4, §8)
-export { attention, attentionBackward, KVCache, maskGradient } from './engines.ts';
-export type { AttentionArguments, AttentionBackwardArguments, StepInputs } from './engines.ts';
+// Attention and its cache (§3, §4, §8, §11)
+export { attention, attentionBackward, KVCache, massAttention, MassCache, maskGradient } from './engines.ts';
+export type { AttentionArguments, AttentionBackwardArguments, MassArguments, StepInputs } from './engines.ts';
+export type { AttentionScore, Budget, MassOptions, MassRule, MassScore } from './core/mass.ts';
 
 // Models: reading, decoding, measuring, training
 export { formatPolicy, parsePolicy, type Policy } from './policies/index.ts';
@@ -63,7 +64,7 @@ export {
 } from './core/errors.ts';
 export type {
   AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot, Engine,
-  LifetimeOptions, Pooling, Tensor, TokenTypesOptions,
+  LifetimeOptions, MassCacheOptions, Pooling, Tensor, TokenTypesOptions,
 } from './core/engine.ts';
 export type {
   AdamWOptions, AttentionBackwardInputs, MaskGradientRule, TrainingEngine,

@@ -5,7 +5,7 @@ import { KVCache, matchedPolicies, ndarray, type Policy, ValueError } from '../s
 import { kindOf } from '../src/policies/index.ts';
 
 /** What the cache itself says after `length` tokens of a fixed pattern. */
-async function measured(policy: Exclude<Policy, { kind: 'nats' }>, length: number): Promise<{ mean: number; end: number }> {
+async function measured(policy: Extract<Policy, { kind: 'full' | 'window' | 'streaming' }>, length: number): Promise<{ mean: number; end: number }> {
   const window = policy.kind === 'full' ? 0 : policy.window;
   const cache = new KVCache({ batch: 1, kvHeads: 1, headDim: 1, window, blockSize: 1 });
   const one = () => ndarray(new Float64Array(length), [1, 1, length, 1]);

@@ -149,7 +149,7 @@ export class KVCache {
 }
 
 /** Refuses queries [B,H,T,d] that are not finite, except in rows beyond counts. */
-function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): void {
+export function checkFiniteRows({ data, shape }: NDArray, counts: readonly number[]): void {
   const [, H, T, d] = shape as [number, number, number, number];
   for (let row = 0; row < data.length / d; row++) {
     const t = row % T;

@@ -78,7 +78,7 @@ export class Conversation {
     this.#messages = [...messages, { role: 'assistant', content: text }];
     return {
       content: text, finish, read: unread, readBefore, again, newTokens, seconds: (performance.now() - begin) / 1000,
-      policy: formatPolicy(session.policy), cache: cacheUse(await session.stats()),
+      policy: formatPolicy(session.policy), cache: await cacheUse(this.#model, session),
     };
   }
 

@@ -112,7 +112,7 @@ export async function continueText(
         end = performance.now();
         if (session.lengths[0] < fed.length) return;
         if (session.lengths[0] === fed.length) prefilled = end;
-        cache = cacheUse(await session.stats());
+        cache = await cacheUse(model, session);
         progress.finish();
       },
     });

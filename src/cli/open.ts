@@ -12,6 +12,8 @@ import { loadModel } from '../load.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { uploadWeight } from '../model/decoder.ts';
 import { defaultTokenizer, Model, noTokenizer } from '../model/model.ts';
+import { fullEntryBytes } from '../model/policy.ts';
+import type { Session } from '../model/session/session.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
@@ -129,7 +131,8 @@ export interface CacheUse {
 }
 
 /** Sums what the caches of all layers hold. */
-export function cacheUse(layers: readonly CacheStats[]): CacheUse {
+export async function cacheUse(model: Model, session: Session): Promise<CacheUse> {
+  const layers = await session.stats();
   const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
   const heads = (layer: CacheStats) => layer.live.length / layer.seen.length;
   const full = sum(layers.map((layer) => sum(layer.seen) * heads(layer)));
@@ -137,6 +140,6 @@ export function cacheUse(layers: readonly CacheStats[]): CacheUse {
     live: sum(layers.map((layer) => sum(layer.live))),
     full,
     bytes: sum(layers.map((layer) => sum(layer.bytes))),
-    fullBytes: full * (layers[0]?.entryBytes ?? 0),
+    fullBytes: full * await fullEntryBytes(model.engine, model.config),
   };
 }

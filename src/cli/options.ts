@@ -5,7 +5,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
 import { isNamedError } from '../core/errors.ts';
-import { formatPolicy, type grammars, parsePolicy, type Policy, policyKinds } from '../policies/index.ts';
+import { BUDGET_HELP } from '../policies/budget.ts';
+import { formatPolicy, givesTypes, grammars, kindOf, parsePolicy, type Policy, policyKinds } from '../policies/index.ts';
 import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -70,9 +71,11 @@ export function policy(text: string): Policy {
   }
 }
 
-/** The name of a cache policy. */
+/** The name of a cache policy that models are trained with. */
 export function policyName(text: string): string {
-  return formatPolicy(policy(text));
+  const named = policy(text);
+  if (givesTypes(kindOf(named))) return formatPolicy(named);
+  throw new InvalidArgumentError(`It must give tokens types: ${grammars(givesTypes)}.`);
 }
 
 /** Adds one policy to those that commander has parsed before. */
@@ -84,7 +87,8 @@ export function policies(text: string, previous: readonly Policy[] = []): readon
 export function policyHelp(pass: Parameters<typeof grammars>[0] = () => true): string {
   const kinds = policyKinds().filter(pass);
   const width = Math.max(...kinds.map(({ grammar }) => grammar.length));
-  return `\nPolicies:\n${kinds.map(({ grammar, help }) => `  ${grammar.padEnd(width)}  ${help}`).join('\n')}`;
+  const lines = kinds.map(({ grammar, help }) => `  ${grammar.padEnd(width)}  ${help}`);
+  return `\nPolicies:\n${lines.join('\n')}${kinds.every(givesTypes) ? '' : `\n  ${BUDGET_HELP}`}`;
 }
 
 /** Refuses an empty string for a file or folder among the options of `command`, as in `--out "$UNSET"`. */

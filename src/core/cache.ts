@@ -3,13 +3,14 @@
  * @module
  */
 import type { LifetimeOptions } from './lifetime.ts';
+import { type MassOptions, scoreWidth } from './mass.ts';
 import type { FloatArray, Tensor } from './tensor.ts';
 
 /** What keys and values of a cache are stored in. */
 export type CacheDtype = 'f64' | 'f32' | 'f16';
 
 /** Layout of a cache: B sequences, G KV heads of size d, entries allocated in blocks. */
-export interface CacheOptions extends LifetimeOptions {
+export interface CacheLayout {
   readonly batch: number;
   readonly kvHeads: number;
   readonly headDim: number;
@@ -27,14 +28,25 @@ export interface CacheStep<T = Tensor> {
   readonly k: T;
   /** [B,G,T,d] */
   readonly v: T;
-  /** [B,G,nc] integer, as append() takes them. */
-  readonly types: T;
+  /** [B,G,nc] integer, as append() takes them; none under a budget. */
+  readonly types?: T | undefined;
   readonly scale: number;
 }
 
 /** Bytes of one entry of size d: key, value, position and last (4 bytes each) and type (1 byte). */
 export function entryBytes(headDim: number, dtype: CacheDtype): number {
   return 2 * headDim * { f64: 8, f32: 4, f16: 2 }[dtype] + 4 + 4 + 1;
+}
+
+/** A cache whose entries live as long as their types say (§2). */
+export interface CacheOptions extends CacheLayout, LifetimeOptions {}
+
+/** A cache that holds a budget of entries, those of the highest scores (§11). */
+export interface MassCacheOptions extends CacheLayout, MassOptions {}
+
+/** The same under a budget: no type, and what the rule remembers, in numbers of `bytes` bytes. */
+export function massEntryBytes({ headDim, mass }: MassCacheOptions, dtype: CacheDtype, bytes: number): number {
+  return entryBytes(headDim, dtype) - 1 + scoreWidth(mass) * bytes;
 }
 
 /** What a cache holds and has served; every array is [B*G], sequence-major. */
@@ -74,6 +86,8 @@ export interface CacheSnapshot {
   /** As in CacheStats. */
   readonly peakLive: Int32Array;
   readonly visiblePairs: Float64Array;
+  /** What a mass rule remembers of each entry, [E, scoreWidth(rule)]; left out under the other rule. */
+  readonly scores?: FloatArray;
 }
 
 /** What a chunk pool remembers. */
@@ -86,13 +100,14 @@ export interface ChunkPoolSnapshot {
 
 /** The evicting cache of one layer (§8): ragged heads, original positions, blocks freed. */
 export interface Cache {
-  readonly options: CacheOptions;
+  readonly options: CacheOptions | MassCacheOptions;
   /**
    * Step 1: appends k and v [B,G,T,d]. Sequence b takes only its first counts[b] tokens (default T).
    * `types` [B,G,nc] holds one type per chunk touched: row r is chunk floor(seen_b / C) + r, so for
-   * C = 1 it is one type per new token. The type of a chunk that is not full yet is ignored.
+   * C = 1 it is one type per new token. The type of a chunk that is not full yet is ignored. A mass rule has no
+   * types, and what it keeps rests on what was attended to: every append() wants its one attend().
    */
-  append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void;
+  append(k: Tensor, v: Tensor, types: Tensor | undefined, counts?: readonly number[]): void;
   /**
    * Step 2: each of the newest queries q [B,H,T,d] over all entries, cached and new: out [B,H,T,d].
    * Rows beyond counts[b] are 0.

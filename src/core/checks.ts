@@ -3,9 +3,10 @@
  * sizes.ts checks shapes.
  * @module
  */
-import type { CacheOptions } from './cache.ts';
+import type { CacheOptions, MassCacheOptions } from './cache.ts';
 import type { Pooling } from './engine.ts';
 import { ValueError } from './errors.ts';
+import { checkMassOptions } from './mass-checks.ts';
 import { checkLifetimeOptions, expectWhole } from './shape.ts';
 
 /** Refuses token ids outside 0..vocabulary-1. */
@@ -44,8 +45,9 @@ export function checkPooling(chunk: number, pooling: Pooling): void {
 const MOST = 2 ** 20;
 
 /** Checks the layout of a cache. */
-export function checkCacheOptions(options: CacheOptions): void {
-  checkLifetimeOptions(options);
+export function checkCacheOptions(options: CacheOptions | MassCacheOptions): void {
+  if ('mass' in options) checkMassOptions(options);
+  else checkLifetimeOptions(options);
   for (const name of ['batch', 'kvHeads', 'headDim', 'blockSize'] as const) expectWhole(name, options[name], 1, MOST);
   const heads = options.batch * options.kvHeads;
   if (heads > MOST) throw new ValueError(`batch ${options.batch} times kvHeads ${options.kvHeads} is ${heads}: a cache has at most ${MOST} heads`);

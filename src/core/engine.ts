@@ -15,12 +15,14 @@
  * is outside the operation's domain, DisposedError when a handle or the engine is used after dispose().
  * @module
  */
-import type { Cache, CacheDtype, CacheOptions, ChunkPool } from './cache.ts';
+import type { Cache, CacheDtype, CacheOptions, ChunkPool, MassCacheOptions } from './cache.ts';
 import type { Forms } from './forms.ts';
 import type { LifetimeOptions } from './lifetime.ts';
 import type { FloatArray, Tensor, WeightDtype } from './tensor.ts';
 
-export type { Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot } from './cache.ts';
+export type {
+  Cache, CacheLayout, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot, MassCacheOptions,
+} from './cache.ts';
 export type { LifetimeOptions } from './lifetime.ts';
 export type { Tensor } from './tensor.ts';
 
@@ -125,5 +127,6 @@ export interface Engine {
   // ---- attention and cache ----------------------------------------------------------------------
   /** §3: out [B,H,N,d] and log-sum-exp [B,H,N] (nats). Hidden keys and values are never touched. */
   attention(inputs: AttentionInputs): { out: Tensor; lse: Tensor };
-  createCache(options: CacheOptions): Cache;
+  /** @throws {UnsupportedError} If the engine lacks the rule. */
+  createCache(options: CacheOptions | MassCacheOptions): Cache;
 }

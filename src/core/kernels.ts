@@ -7,7 +7,9 @@
  * Names and equations are those of engine.ts and training-engine.ts.
  * @module
  */
-import type { CacheOptions, CacheSnapshot, CacheStats, CacheStep, ChunkPoolSnapshot } from './cache.ts';
+import type {
+  CacheOptions, CacheSnapshot, CacheStats, CacheStep, ChunkPoolSnapshot, MassCacheOptions,
+} from './cache.ts';
 import type { AttentionInputs, Engine, Pooling, TokenTypesOptions } from './engine.ts';
 import type { Forms } from './forms.ts';
 import type { LifetimeOptions } from './lifetime.ts';
@@ -55,6 +57,8 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   // ---- attention and cache ----------------------------------------------------------------------
   attention(inputs: AttentionInputs<A>, sizes: AttentionSizes): { out: A; lse: A };
   createCache(options: CacheOptions): CacheKernels<A>;
+  /** Left out by an engine that keeps no budget of entries (§11). */
+  createMassCache?(options: MassCacheOptions): CacheKernels<A>;
 
   /** What is computed in one go; see forms.ts. */
   readonly forms?: Partial<Forms<A>>;
@@ -89,7 +93,8 @@ export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
 
 /** The cache of one layer. */
 export interface CacheKernels<A extends Shaped> {
-  append(k: A, v: A, types: A, sizes: AppendSizes): void;
+  /** Without types under a budget. */
+  append(k: A, v: A, types: A | undefined, sizes: AppendSizes): void;
   attend(q: A, scale: number, sizes: { H: number; T: number }): A;
   evict(): void;
   /** append(), attend() and evict() in one go; without it they are called in turn. */

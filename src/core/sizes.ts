@@ -5,7 +5,7 @@
  * The letters are those of engine.ts. `rows` and `count` are products of the leading axes.
  * @module
  */
-import type { CacheOptions } from './cache.ts';
+import type { CacheLayout, CacheOptions } from './cache.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { type AttentionSizes, checkCounts, checkGroups, expectRank, expectShape } from './shape.ts';
 import { type Shaped, sizeOf } from './tensor.ts';
@@ -176,19 +176,28 @@ export function pushSizes(x: Shaped, counts: readonly number[] | undefined, { B,
 export function appendSizes(
   k: Shaped, v: Shaped, types: Shaped, counts: readonly number[] | undefined, options: CacheOptions,
 ): AppendSizes {
-  const { batch, kvHeads, headDim, chunk } = options;
+  const { batch, kvHeads, chunk } = options;
+  const step = keySizes(k, v, counts, options);
+  const { T } = step;
+  const rows = touched(T, chunk);
+  expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
+  return { ...step, rows };
+}
+
+/** k and v [B,G,T,d] of a step that has no types. */
+export function keySizes(
+  k: Shaped, v: Shaped, counts: readonly number[] | undefined, { batch, kvHeads, headDim }: CacheLayout,
+): AppendSizes {
   expectRank('k', k, 'B,G,T,d');
   const T = k.shape[2];
   expectShape('k', k, [batch, kvHeads, T, headDim], 'the cache was made with this batch, KV heads and head size');
   expectShape('v', v, k.shape, 'v must have the shape of k');
-  const rows = touched(T, chunk);
-  expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
-  return { T, rows, counts: checkCounts(counts, batch, T) };
+  return { T, rows: 0, counts: checkCounts(counts, batch, T) };
 }
 
 /** q [B,H,T,d] over a cache, where T must be that of the step if that is known. */
 export function querySizes(
-  q: Shaped, { batch, kvHeads, headDim }: CacheOptions, T: number = q.shape[2] ?? 0,
+  q: Shaped, { batch, kvHeads, headDim }: CacheLayout, T: number = q.shape[2] ?? 0,
 ): { H: number; T: number } {
   expectRank('q', q, 'B,H,T,d');
   const H = q.shape[1];
@@ -205,7 +214,7 @@ export function checkStep(counts: readonly number[], T: number): void {
 }
 
 /** The index b G + g of a head. */
-export function headIndex(b: number, g: number, { batch, kvHeads }: CacheOptions): number {
+export function headIndex(b: number, g: number, { batch, kvHeads }: CacheLayout): number {
   if (!(Number.isInteger(b) && Number.isInteger(g) && b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
     throw new ValueError(`sequence ${String(b)}, KV head ${String(g)} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
   }

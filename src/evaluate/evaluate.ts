@@ -10,6 +10,7 @@ import type { CacheStats } from '../core/engine.ts';
 import { expectPolicy, formatPolicy, type Policy } from '../policies/index.ts';
 import { expectKnown } from '../core/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
+import { fullEntryBytes } from '../model/policy.ts';
 import { repeatsStarts } from '../model/tokenizer/tokenizer.ts';
 import { expectWhole } from '../core/shape.ts';
 import type { FloatArray } from '../core/tensor.ts';
@@ -142,7 +143,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   const bitsPerByte = expectResult('bits per byte', totals.loss / Math.LN2 / totals.bytes, () =>
     `the loss is ${totals.loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
-  const { entryBytes } = ends[0];
+  const entryBytes = await fullEntryBytes(model.engine, model.config);
   const heads = ends.length * model.config.kvHeads;
   return {
     policy: formatPolicy(policy),

@@ -8,7 +8,7 @@ import { formatPolicy, type Policy } from '../policies/index.ts';
 import { expectWhole } from '../core/shape.ts';
 
 /** A sliding window, or the sinks and window of StreamingLLM. */
-export type Fixed = Exclude<Policy, { kind: 'nats' | 'full' }>;
+export type Fixed = Extract<Policy, { kind: 'window' | 'streaming' }>;
 
 /** How much of a full cache a policy kept, over sequences of `length` tokens. */
 export interface KeptOf {

@@ -3,7 +3,7 @@
  * @module
  */
 import { ValueError } from '../core/errors.ts';
-import { kindOf, type Policy } from '../policies/index.ts';
+import { entriesUnder, kindOf, type Policy } from '../policies/index.ts';
 import type { ModelConfig } from './config/config.ts';
 
 /** The share of a full cache that is kept: one for all layers, or one for each. */
@@ -15,9 +15,8 @@ export function cacheEntries(
 ): number[] {
   // The window's tokens include the next query itself.
   const whole = Math.min(tokens, (slidingWindow ?? Infinity) - 1);
-  const kind = kindOf(policy);
-  if (kind.learned) return sharesOf(kept, layers).map((share) => Math.min(Math.ceil(share * tokens), whole));
-  return new Array<number>(layers).fill(kind.entries(policy, tokens, whole));
+  if (kindOf(policy).learned) return sharesOf(kept, layers).map((share) => Math.min(Math.ceil(share * tokens), whole));
+  return new Array<number>(layers).fill(entriesUnder(policy, tokens, whole));
 }
 
 /** The most entries at any time until then. What a model's own window ends is held until the window has passed it. */

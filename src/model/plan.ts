@@ -4,11 +4,13 @@
  */
 import { list, of, optional, record, wholeFrom } from '../core/arguments.ts';
 import { ValueError } from '../core/errors.ts';
+import { scoreWidth } from '../core/mass.ts';
 import { expectWhole } from '../core/shape.ts';
 import { sizeOf } from '../core/tensor.ts';
 import { formatPolicy, kindOf, type Policy } from '../policies/index.ts';
 import { expectedWeights, type ModelConfig } from './config/config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
+import { cacheRule } from './policy.ts';
 
 /** How an engine holds numbers: the reference computes in float64 and holds matrices in float32, gpu.js float32 all. */
 export type PlannedEngine = 'reference' | 'gpu';
@@ -118,6 +120,11 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   const largest = held.reduce((most, each) => (each.bytes > most.bytes ? each : most));
   const entryBytes = 2 * config.headDim * number + 9; // position, last and type
   const heads = batch * config.kvHeads;
+  /** Of an entry under a policy: a budget has no type, but scores. */
+  const entryBytesOf = (policy: Policy): number => {
+    const rule = cacheRule(policy, config);
+    return 'mass' in rule ? entryBytes - 1 + scoreWidth(rule.mass) * number : entryBytes;
+  };
   const step = stepNumbers(config, batch, prefillStep) * number;
   const limits = {
     memory: options.memory ?? Infinity,
@@ -137,7 +144,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
     const mostAt = (tokens: number): number[] =>
       mostEntries(config, policy, tokens, options.kept).map((each) => Math.min(each + prefillStep, tokens));
     const bytesOf = (perHead: readonly number[]): number =>
-      perHead.reduce((sum, each) => sum + Math.ceil(each / blockSize), 0) * blockSize * heads * entryBytes;
+      perHead.reduce((sum, each) => sum + Math.ceil(each / blockSize), 0) * blockSize * heads * entryBytesOf(policy);
     const totalAt = (tokens: number): number =>
       weights + Math.max(largest.bytes, step + bytesOf(mostAt(tokens)) * poolFactor(engine));
     const exceededAt = (tokens: number): string | undefined => {

@@ -2,16 +2,29 @@
  * What a policy asks of a model, and of the engine that keeps its cache. A model's own sliding window bounds them all.
  * @module
  */
-import type { LifetimeOptions } from '../core/engine.ts';
+import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
-import { grammars, kindOf, type Policy } from '../policies/index.ts';
+import type { LifetimeOptions } from '../core/lifetime.ts';
+import type { MassOptions } from '../core/mass.ts';
+import { formatPolicy, givesTypes, grammars, kindOf, type Policy } from '../policies/index.ts';
 import type { ModelConfig } from './config/config.ts';
 import { scorerName } from './config/names.ts';
 
-/** W, C and the model's bound under a policy. */
-export function lifetimeOptions(policy: Policy, { slidingWindow, nats }: ModelConfig): LifetimeOptions {
+/** What a cache must keep under a policy, with the model's bound. */
+export function cacheRule(policy: Policy, { slidingWindow, nats }: ModelConfig): LifetimeOptions | MassOptions {
   const own = kindOf(policy).rule(policy, { window: nats.window, chunk: nats.chunk });
   return slidingWindow === undefined ? own : { ...own, bound: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
+}
+
+/**
+ * W, C and the model's bound under a policy whose tokens have types.
+ *
+ * @throws {ValueError} If they have none.
+ */
+export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOptions {
+  const rule = cacheRule(policy, config);
+  if (!('mass' in rule)) return rule;
+  throw new ValueError(`the policy ${formatPolicy(policy)} gives tokens no types: use ${grammars(givesTypes)}`);
 }
 
 /** Refuses a learned policy for a model that has no token-type scorer. */
@@ -21,5 +34,15 @@ export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(
     throw new ValueError(
       `the policy ${name} needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use ${grammars((kind) => !kind.learned)}`,
     );
+  }
+}
+
+/** Bytes of an entry of a full cache, which remembers no scores: what is saved is saved of those. */
+export async function fullEntryBytes(engine: Engine, { kvHeads, headDim }: ModelConfig): Promise<number> {
+  const full = engine.createCache({ batch: 1, kvHeads, headDim, blockSize: 1, window: 0, chunk: 1 });
+  try {
+    return (await full.stats()).entryBytes;
+  } finally {
+    full.dispose();
   }
 }

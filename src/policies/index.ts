@@ -4,10 +4,14 @@
  */
 import { type Expected, oneOf, of, record } from '../core/arguments.ts';
 import { ValueError } from '../core/errors.ts';
+import { budgetAfter } from '../core/mass.ts';
 import * as list from './list.ts';
 import type { PolicyKind, PolicyOf } from './policy.ts';
 
-/** What a cache keeps: learned types, everything, or a fixed pattern (§8). As parsePolicy() gives it. */
+/**
+ * What a cache keeps: what learned types say, a pattern (§8), or a budget filled by scores (§11). As parsePolicy()
+ * gives it.
+ */
 export type Policy = PolicyOf<(typeof list)[keyof typeof list]>;
 
 /** Every kind, in the order of their names. */
@@ -17,12 +21,24 @@ export function policyKinds(): readonly PolicyKind<Policy>[] {
 
 /** What the list says of a policy's kind. */
 export function kindOf({ kind }: Pick<Policy, 'kind'>): PolicyKind<Policy> {
-  return list[kind] as PolicyKind<Policy>;
+  return policyKinds().find(({ name }) => name === kind)!;
 }
 
 /** Whether it gives every token a type, so that models can be trained with it. */
 export function givesTypes(kind: PolicyKind<Policy>): boolean {
   return kind.learned === true || kind.type !== undefined;
+}
+
+/**
+ * Entries that a head holds once `tokens` are read, where a query sees `whole` tokens before it at most: exactly under
+ * a pattern of types, at most under a budget or learned types.
+ */
+export function entriesUnder(policy: Policy, tokens: number, whole: number): number {
+  const kind = kindOf(policy);
+  const most = Math.min(tokens, whole);
+  if (kind.entries) return kind.entries(policy, tokens, whole);
+  const rule = kind.rule(policy, { window: 0, chunk: 1 });
+  return 'mass' in rule ? Math.min(most, budgetAfter(rule.mass, tokens - 1)) : most;
 }
 
 /** 'full, window:W or streaming:S+W': how those kinds are written that pass. */
@@ -32,7 +48,7 @@ export function grammars(pass: (kind: PolicyKind<Policy>) => boolean = () => tru
 }
 
 /**
- * Reads 'nats', 'full', 'window:W' or 'streaming:S+W'.
+ * Reads 'nats', 'full', 'window:W', 'streaming:S+W', 'h2o:H+R', 'tova:K' or what else the list has.
  *
  * @throws {ValueError} If it is none of these.
  * @example

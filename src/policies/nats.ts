@@ -18,5 +18,4 @@ export const nats: PolicyKind<NatsPolicy> = {
   format: () => 'nats',
   expect: () => {},
   rule: (_, model) => model,
-  entries: (_, tokens, whole) => Math.min(tokens, whole),
 };

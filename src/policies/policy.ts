@@ -2,11 +2,13 @@
  * What a policy is made of: one file beside this per policy, and one line in list.ts.
  * @module
  */
-import type { LifetimeOptions } from '../core/engine.ts';
-import type { TokenType } from '../core/lifetime.ts';
+import type { LifetimeOptions, TokenType } from '../core/lifetime.ts';
+import type { MassOptions } from '../core/mass.ts';
 
-/** What an engine must keep, but for the bound of a model that has a window of its own. */
-export type Rule = Pick<LifetimeOptions, 'window' | 'chunk'>;
+/** W and C of token types. */
+export type Lifetimes = Pick<LifetimeOptions, 'window' | 'chunk'>;
+/** What an engine must keep, but for the bound of a model that has a window of its own: by types, or by a budget. */
+export type Rule = Lifetimes | Pick<MassOptions, 'mass'>;
 
 /** What is said once about a policy; `P` is what one of its kind is told by. */
 export interface PolicyKind<P extends { readonly kind: string }> {
@@ -24,14 +26,11 @@ export interface PolicyKind<P extends { readonly kind: string }> {
   /** Refuses fields that are none; `name` is what messages call the policy. */
   expect(name: string, policy: P): void;
   /** What an engine must keep for a model with these W and C. */
-  rule(policy: P, model: Rule): Rule;
-  /** The type of the token at `position`, where the policy is a pattern that does not depend on the text. */
+  rule(policy: P, model: Lifetimes): Rule;
+  /** The type of the token at `position`, where types are a pattern that does not depend on the text. */
   type?(policy: P, position: number): TokenType;
-  /**
-   * Entries that a head holds once `tokens` are read, where a query sees `whole` tokens before it at most. Not
-   * asked of what is learned.
-   */
-  entries(policy: P, tokens: number, whole: number): number;
+  /** Entries that such a pattern leaves a head with once `tokens` are read, of which queries see the newest `whole`. */
+  entries?(policy: P, tokens: number, whole: number): number;
 }
 
 /** The policies of a kind. */

@@ -3,11 +3,12 @@
  * @module
  */
 import { type Expected, finite, list, optional, record, wholeFrom } from '../arguments.ts';
-import type { Cache, CacheOptions, CacheSnapshot, CacheStats, CacheStep } from '../cache.ts';
+import type { Cache, CacheOptions, CacheSnapshot, CacheStats, CacheStep, MassCacheOptions } from '../cache.ts';
 import { DisposedError, ValueError } from '../errors.ts';
 import type { CacheKernels } from '../kernels.ts';
+import { AttendOnce } from '../mass-checks.ts';
 import { checkTypeValues } from '../shape.ts';
-import { type AppendSizes, appendSizes, checkStep, headIndex, querySizes } from '../sizes.ts';
+import { type AppendSizes, appendSizes, checkStep, headIndex, keySizes, querySizes } from '../sizes.ts';
 import { checkCacheSnapshot } from '../snapshots.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
@@ -16,30 +17,35 @@ import type { Handles } from './handles.ts';
 export const expectCounts: Expected = (name, value) => optional(list(wholeFrom(0)))(name, value);
 
 export class CheckedCache<A extends Shaped> implements Cache {
-  readonly options: CacheOptions;
+  readonly options: CacheOptions | MassCacheOptions;
   readonly #on: Handles<A>;
   #raw: CacheKernels<A> | undefined;
   /** Of the newest step. */
   #counts: readonly number[] = [];
   /** Whether no sequence has seen a token. */
   #fresh = true;
+  /** Of a budget. */
+  readonly #once: AttendOnce | undefined;
 
-  constructor(on: Handles<A>, raw: CacheKernels<A>, options: CacheOptions) {
+  constructor(on: Handles<A>, raw: CacheKernels<A>, options: CacheOptions | MassCacheOptions) {
     this.#on = on;
     this.#raw = raw;
     this.options = options;
+    this.#once = 'mass' in options ? new AttendOnce() : undefined;
   }
 
-  append(k: Tensor, v: Tensor, types: Tensor, counts?: readonly number[]): void {
+  append(k: Tensor, v: Tensor, types: Tensor | undefined, counts?: readonly number[]): void {
     const raw = this.#alive();
     const { keys, values, kinds, sizes } = this.#appended(k, v, types, counts);
     this.#took(sizes.counts);
     this.#on.run('append', () => raw.append(keys, values, kinds, sizes));
+    this.#once?.appended();
   }
   attend(q: Tensor, scale: number): Tensor {
     const raw = this.#alive();
     const { queries, sizes } = this.#asked(q, scale);
     checkStep(this.#counts, sizes.T);
+    this.#once?.attend();
     return this.#on.real('attend', () => raw.attend(queries, scale, sizes));
   }
   step(step: CacheStep, counts?: readonly number[]): Tensor {
@@ -70,9 +76,14 @@ export class CheckedCache<A extends Shaped> implements Cache {
   }
 
   #appended(
-    k: Tensor, v: Tensor, types: Tensor, counts: readonly number[] | undefined,
-  ): { keys: A; values: A; kinds: A; sizes: AppendSizes } {
+    k: Tensor, v: Tensor, types: Tensor | undefined, counts: readonly number[] | undefined,
+  ): { keys: A; values: A; kinds: A | undefined; sizes: AppendSizes } {
     const [keys, values] = [this.#on.float('k', k), this.#on.float('v', v)];
+    if ('mass' in this.options) {
+      expectCounts('counts', counts);
+      this.#once?.expectAttended('append()');
+      return { keys, values, kinds: undefined, sizes: keySizes(keys, values, counts, this.options) };
+    }
     const kinds = this.#on.integer('types', types);
     expectCounts('counts', counts);
     const sizes = appendSizes(keys, values, kinds, counts, this.options);
@@ -91,10 +102,13 @@ export class CheckedCache<A extends Shaped> implements Cache {
     if (counts.some((count) => count > 0)) this.#fresh = false;
   }
   evict(): void {
-    this.#alive().evict();
+    const raw = this.#alive();
+    this.#once?.expectAttended('evict()');
+    raw.evict();
   }
   clear(): void {
     this.#alive().clear();
+    this.#once?.clear();
     this.#counts = [];
     this.#fresh = true;
   }
@@ -109,19 +123,23 @@ export class CheckedCache<A extends Shaped> implements Cache {
   }
   fork(): Cache {
     const raw = this.#alive();
+    this.#once?.expectAttended('fork()');
     const copy = new CheckedCache(this.#on, this.#on.run('fork', () => raw.fork()), this.options);
     copy.#counts = this.#counts;
     copy.#fresh = this.#fresh;
     return copy;
   }
   async snapshot(): Promise<CacheSnapshot> {
-    return this.#alive().snapshot();
+    const raw = this.#alive();
+    this.#once?.expectAttended('snapshot()');
+    return raw.snapshot();
   }
   restore(snapshot: CacheSnapshot): void {
     const raw = this.#alive();
     record()('snapshot', snapshot);
     checkCacheSnapshot(snapshot, this.options);
     this.#on.run('restore', () => raw.restore(snapshot));
+    this.#once?.clear();
     this.#counts = [];
     this.#fresh = snapshot.seen.every((tokens) => tokens === 0);
   }

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Expected, finite, numbers, of, oneOf, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
-import type { Cache, CacheOptions, ChunkPool } from '../cache.ts';
+import type { Cache, CacheDtype, CacheOptions, ChunkPool, MassCacheOptions } from '../cache.ts';
 import { checkCacheOptions, checkIds, checkPooling, checkRows } from '../checks.ts';
 import { fail } from '../described.ts';
 import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from '../engine.ts';
@@ -208,16 +208,26 @@ export class CheckedEngine<A extends Shaped> implements Engine {
       last: this.on.integer('last', last), scale,
     };
   }
-  createCache(options: CacheOptions): Cache {
+  createCache(options: CacheOptions | MassCacheOptions): Cache {
+    record()('options', options);
+    if ('mass' in options) return this.#massCache(options);
     expectLifetimes('options', options);
     checkCacheOptions(options);
-    optional(oneOf('f64', 'f32', 'f16'))('storage', options.storage);
-    const { name, stores } = this;
-    const storage = options.storage ?? stores.cache[0];
-    if (!stores.cache.includes(storage)) {
-      throw new UnsupportedError(`a cache of ${storage} was asked for, but the engine '${name}' stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave storage out`);
-    }
-    const kept = { ...options, storage };
+    const kept = { ...options, storage: this.#storage(options.storage) };
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createCache(kept)), kept);
+  }
+  #massCache(options: MassCacheOptions): Cache {
+    if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' keeps no budget of entries: use the reference, or a policy whose tokens have types`);
+    checkCacheOptions(options);
+    const kept = { ...options, mass: structuredClone(options.mass), storage: this.#storage(options.storage) };
+    return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createMassCache!(kept)), kept);
+  }
+  /** What a cache stores keys and values in. */
+  #storage(asked: CacheDtype | undefined): CacheDtype {
+    optional(oneOf('f64', 'f32', 'f16'))('storage', asked);
+    const { name, stores } = this;
+    const storage = asked ?? stores.cache[0];
+    if (stores.cache.includes(storage)) return storage;
+    throw new UnsupportedError(`a cache of ${storage} was asked for, but the engine '${name}' stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave storage out`);
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Pooling } from '../../core/engine.ts';
 import { ConfigError } from '../../core/errors.ts';
-import { kindOf, parsePolicy, type Policy } from '../../policies/index.ts';
+import { givesTypes, grammars, kindOf, parsePolicy, type Policy } from '../../policies/index.ts';
 import { ARCHITECTURES, architectureOf, type ModelType } from '../arch/index.ts';
 import { Fields, shown } from './config-fields.ts';
 import { parseModelType, parseSpecials } from './hf-config.ts';
@@ -123,7 +123,9 @@ function parseNats(fields: Fields | undefined): NatsConfig {
   }
   // Learned types need the W that they were learned with. Fixed patterns have their own.
   const kind = kindOf(parsed);
-  const ownWindow = kind.learned ? undefined : kind.rule(parsed, { window: 0, chunk: 1 }).window;
+  const rule = kind.rule(parsed, { window: 0, chunk: 1 });
+  if ('mass' in rule) throw new ConfigError(`config.json: nats.policy is ${shown(policy)}: no model is trained with it, it must be ${grammars(givesTypes)}`);
+  const ownWindow = kind.learned ? undefined : rule.window;
   const pooling = fields.text('pooling', 'mean');
   if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);
   return {

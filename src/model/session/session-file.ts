@@ -8,6 +8,7 @@
  *     layers.{n}.open             U8  [E]    1 for a LOCAL entry that no GLOBAL has closed
  *     layers.{n}.peak_live        I32 [B,G]  what CacheStats counts
  *     layers.{n}.visible_pairs    F64 [B,G]
+ *     layers.{n}.scores           F32 or F64 [E,S], under a budget only: what its rule remembers of each entry
  *     layers.{n}.pool             F32 or F64 [B,D], C > 1 only: sum or maximum of the newest chunk
  *
  * The metadata name the format and its version, the model's hash, the policy, the block size, and the engine.
@@ -23,7 +24,7 @@ import { shown } from '../../formats/safetensors-header.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import { formatPolicy, parsePolicy, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
-import { lifetimeOptions } from '../policy.ts';
+import { cacheRule } from '../policy.ts';
 
 const FORMAT = 'neural-attention-search session';
 const VERSION = '1';
@@ -75,6 +76,7 @@ export async function encodeSession(state: SessionState, model: string, engine: 
     whole(of('live'), cache.live, heads);
     whole(of('peak_live'), cache.peakLive, heads);
     real(of('visible_pairs'), cache.visiblePairs, heads);
+    if (cache.scores) real(of('scores'), cache.scores, [E, E === 0 ? 0 : cache.scores.length / E]);
     const pool = state.pools[n];
     if (pool) real(of('pool'), pool.state, [B, pool.state.length / B]);
   }
@@ -119,7 +121,7 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
   }
   const seen = Int32Array.from(tokens, (ids) => ids.length);
   const { kvHeads, headDim, hiddenSize } = config;
-  const lifetimes = lifetimeOptions(policy, config);
+  const rule = cacheRule(policy, config);
   const caches: CacheSnapshot[] = [];
   const pools: ChunkPoolSnapshot[] = [];
   for (let n = 0; n < config.layers; n++) {
@@ -129,10 +131,11 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
       positions: tensors.whole(of('positions')), last: tensors.whole(of('last')),
       open: Uint8Array.from(tensors.whole(of('open'))), peakLive: tensors.whole(of('peak_live')),
       visiblePairs: Float64Array.from(tensors.real(of('visible_pairs'))),
+      ...('mass' in rule && { scores: tensors.real(of('scores')) }),
     };
-    checkCacheSnapshot(cache, { batch: batch, kvHeads, headDim, blockSize: blockSize, ...lifetimes });
+    checkCacheSnapshot(cache, { batch: batch, kvHeads, headDim, blockSize: blockSize, ...rule });
     caches.push(cache);
-    if (lifetimes.chunk === 1) continue;
+    if ('mass' in rule || rule.chunk === 1) continue;
     const pool = { seen, state: tensors.real(of('pool')) };
     checkChunkPoolSnapshot(pool, batch, hiddenSize);
     pools.push(pool);

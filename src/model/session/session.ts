@@ -11,7 +11,7 @@ import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
 import { headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
 import { pickRows } from '../../core/layers.ts';
-import { checkPolicy, lifetimeOptions } from '../policy.ts';
+import { cacheRule, checkPolicy } from '../policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
 import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
 import { checkRows, Watch } from './watch.ts';
@@ -36,7 +36,7 @@ export type LogitsWanted = 'all' | 'last' | 'none';
 export interface StepOptions {
   /** Sequence b uses its first counts[b] tokens (default: all T). */
   readonly counts?: readonly number[];
-  /** Called per layer with the types chosen, integer [batch,G,nc], before they are freed. */
+  /** Called per layer with the types chosen, integer [batch,G,nc], before they are freed; never under a budget. */
   readonly onTypes?: (layer: number, types: Int32Array) => void;
   /** Which logits to compute (default 'all'). */
   readonly logits?: LogitsWanted;
@@ -105,13 +105,14 @@ export class Session {
     this.#config = config;
     this.#weights = weights;
     const { kvHeads, headDim, hiddenSize } = config;
-    const lifetimes = lifetimeOptions(policy, config);
+    const rule = cacheRule(policy, config);
+    const chunk = 'mass' in rule ? 1 : rule.chunk;
     const perLayer = { length: config.layers };
     this.#tokens = inherited?.tokens ?? Array.from({ length: batch }, () => []);
     this.#caches = inherited?.caches ??
-      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...lifetimes }));
-    this.#pools = inherited?.pools ?? (lifetimes.chunk === 1 ? [] :
-      Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, lifetimes.chunk, config.nats.pooling)));
+      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...rule }));
+    this.#pools = inherited?.pools ?? (chunk === 1 ? [] :
+      Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, chunk, config.nats.pooling)));
   }
 
   /** Tokens each sequence has seen. */
@@ -176,7 +177,7 @@ export class Session {
         reached.layers = true;
         watch.see(layer, inputs);
         const types = this.#types(tape, layer, inputs, T, taken);
-        chosen.push(types);
+        if (types) chosen.push(types);
         const cache = this.#caches[layer];
         const asked = { q: inputs.q, k: inputs.k, v: inputs.v, types, scale: 1 / Math.sqrt(this.#config.headDim) };
         const out = tape.own(fresh ? cache.prefill(asked, taken) : cache.step(asked, taken));
@@ -211,11 +212,12 @@ export class Session {
     }
   }
 
-  /** Types of the chunks this step touches, [B,G,nc]. */
-  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor {
+  /** Types of the chunks this step touches, [B,G,nc]; none under a budget. */
+  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor | undefined {
     const { policy } = this;
     const step = { config: this.#config, seen: this.#seen, T };
-    if (!kindOf(policy).learned) return fixedTypes(tape, policy, step);
+    const { learned, type } = kindOf(policy);
+    if (!learned) return type && fixedTypes(tape, policy, step);
     const pool = this.#pools[layer];
     const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
     return learnedTypes(tape, pooled, this.#weights, layer, step);

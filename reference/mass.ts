@@ -1,0 +1,161 @@
+/**
+ * §11: a budget of entries per KV head, filled by what attention makes of them. This file has the rule, step by step,
+ * and the whole sequence at once; mass-cache.ts is the cache that evicts by it.
+ * @module
+ */
+import { exp, log } from '../src/core/elementary.ts';
+import { boundedEnd, FOREVER } from '../src/core/lifetime.ts';
+import { budgetAfter, type MassOptions, type MassRule, recentAfter, scoreWidth } from '../src/core/mass.ts';
+import type { AttentionSizes } from '../src/core/shape.ts';
+import { type FloatArray, ndarray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
+import { axpy, dot } from './matmul.ts';
+
+/** Entries of one KV head, by slot, of which some are held. */
+export interface HeadUnderBudget {
+  /** Slots of what is held, in the order of their positions. */
+  held: number[];
+  readonly position: Int32Array;
+  /** The last query that may see an entry: FOREVER, or what the bound leaves of it, until it is evicted. */
+  readonly last: Int32Array;
+  /** scoreWidth(rule) numbers per slot: the sum of all weights, or the weights of the newest queries in turn. */
+  readonly scores: FloatArray;
+  /** Keys and values; slot n is at start + n * d. */
+  readonly k: FloatArray;
+  readonly v: FloatArray;
+  readonly start: number;
+}
+
+/** Where step i's queries are and where their results go; rows of d numbers. */
+export interface QueryRows {
+  readonly q: FloatArray;
+  readonly out: FloatArray;
+  readonly lse?: FloatArray;
+  readonly d: number;
+  readonly scale: number;
+  /** The row of the h-th query head that KV head g serves. */
+  readonly row: (g: number, h: number) => number;
+  /** Query heads per KV head. */
+  readonly group: number;
+}
+
+/** Token i of one sequence comes to all KV heads of a layer, as `slot`: append, attend, score, evict. */
+export function massStep(
+  rule: MassRule, heads: readonly HeadUnderBudget[], i: number, slot: (head: HeadUnderBudget) => number,
+  queries: QueryRows, bound?: number,
+): void {
+  for (const head of heads) append(rule, head, slot(head), queries.d);
+  let mass = heads.map((head, g) => attend(head, g, queries));
+  if (rule.score.by === 'attention' && rule.score.heads === 'layer') mass = heads.map(() => sumOf(mass));
+  heads.forEach((head, g) => {
+    score(rule, head, i, mass[g]);
+    evict(rule, head, i, bound);
+  });
+}
+
+function append({ score }: MassRule, head: HeadUnderBudget, slot: number, d: number): void {
+  head.held.push(slot);
+  const at = head.start + slot * d;
+  if (score.by === 'key-norm') head.scores[slot] = -Math.sqrt(dot(head.k, at, head.k, at, d));
+}
+
+/** §3 over what is held, for the query heads of a group; returns the sum of their weights, by place in `held`. */
+function attend({ held, k, v, start }: HeadUnderBudget, g: number, queries: QueryRows): Float64Array {
+  const { q, out, lse, d, scale, row, group } = queries;
+  const mass = new Float64Array(held.length);
+  for (let h = 0; h < group; h++) {
+    const at = row(g, h);
+    const a = Float64Array.from(held, (slot) => scale * dot(q, at * d, k, start + slot * d, d));
+    const max = a.reduce((x, y) => (y > x ? y : x), -Infinity);
+    let Z = 0;
+    for (let n = 0; n < held.length; n++) Z += a[n] = exp(a[n] - max);
+    for (let n = 0; n < held.length; n++) {
+      mass[n] += a[n] / Z;
+      axpy(a[n] / Z, v, start + held[n] * d, out, at * d, d);
+    }
+    if (lse) lse[at] = max + log(Z);
+  }
+  return mass;
+}
+
+function sumOf(mass: readonly Float64Array[]): Float64Array {
+  return mass[0].map((_, n) => mass.reduce((sum, each) => sum + each[n], 0));
+}
+
+/** Remembers what query i gave to each entry. */
+function score({ score }: MassRule, { held, scores }: HeadUnderBudget, i: number, mass: Float64Array): void {
+  if (score.by !== 'attention') return;
+  const { queries: Q } = score;
+  held.forEach((slot, n) => {
+    if (Q === undefined) scores[slot] += mass[n];
+    else scores[slot * Q + (i % Q)] = mass[n]; // in the place of what query i - Q gave
+  });
+}
+
+/** The scores that eviction compares after query i, by place in `held`. */
+function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: number): Float64Array {
+  const width = scoreWidth(rule);
+  const sums = Float64Array.from(held, (slot) => {
+    let sum = 0;
+    for (let n = slot * width; n < (slot + 1) * width; n++) sum += scores[n];
+    return sum;
+  });
+  if (rule.score.by !== 'attention') return sums;
+  const { mean = false, pool = 1 } = rule.score;
+  const of = mean ? sums.map((sum, n) => sum / (i - position[held[n]] + 1)) : sums;
+  const reach = (pool - 1) / 2;
+  return of.map((_, n) => {
+    let sum = 0;
+    for (let m = Math.max(0, n - reach); m <= Math.min(n + reach, held.length - 1); m++) {
+      if (Math.abs(position[held[m]] - position[held[n]]) <= reach) sum += of[m];
+    }
+    return sum / pool;
+  });
+}
+
+/** Evicts what the bound ends, then the least worth until k(i) are held; of the same worth the oldest. */
+function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number | undefined): void {
+  const { position, last } = head;
+  head.held = head.held.filter((slot) => boundedEnd(FOREVER, position[slot], bound) > i);
+  const { first = 0 } = rule;
+  const newest = i - recentAfter(rule, i); // the newest position that is not protected
+  while (head.held.length > budgetAfter(rule, i)) {
+    const worths = worth(rule, head, i);
+    let least = -1;
+    head.held.forEach((slot, n) => {
+      if (position[slot] < first || position[slot] > newest) return;
+      if (least < 0 || worths[n] < worths[least]) least = n;
+    });
+    if (least < 0) return; // all of it is protected
+    last[head.held[least]] = i;
+    head.held.splice(least, 1);
+  }
+}
+
+/**
+ * Attention under a budget, over whole sequences: query i sees what is held after query i - 1, and itself. Gives
+ * out [B,H,N,d], lse [B,H,N], and last [B,G,N], the last query that sees each key.
+ */
+export function massAttention(
+  { q, k, v, mass: rule, bound, scale }: MassOptions & { q: NDArray; k: NDArray; v: NDArray; scale: number },
+  { B, H, G, N, d }: AttentionSizes,
+): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
+  const group = H / G;
+  const out = zerosLike(q.data, B * H * N * d);
+  const lse = zerosLike(q.data, B * H * N);
+  const last = zeros(Int32Array, B * G * N);
+  const position = Int32Array.from({ length: N }, (_, j) => j);
+  for (let b = 0; b < B; b++) {
+    const heads = Array.from({ length: G }, (_, g): HeadUnderBudget => {
+      const at = (b * G + g) * N;
+      const ends = last.subarray(at, at + N);
+      ends.forEach((_, j) => (ends[j] = boundedEnd(FOREVER, j, bound)));
+      const scores = zerosLike(k.data, N * scoreWidth(rule));
+      return { held: [], position, last: ends, scores, k: k.data, v: v.data, start: at * d };
+    });
+    for (let i = 0; i < N; i++) {
+      const row = (g: number, h: number): number => (b * H + g * group + h) * N + i;
+      massStep(rule, heads, i, () => i, { q: q.data, out, lse, d, scale, row, group }, bound);
+    }
+  }
+  return { out: ndarray(out, [B, H, N, d]), lse: ndarray(lse, [B, H, N]), last: ndarray(last, [B, G, N]) };
+}

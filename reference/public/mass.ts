@@ -1,0 +1,191 @@
+/**
+ * Attention under a budget, and its cache, for callers with arrays: arguments are checked, then the reference computes
+ * (§11).
+ * @module
+ */
+import {
+  type Expected, finite, finiteFloats, floats, list, optional, record, wholeFrom,
+} from '../../src/core/arguments.ts';
+import type { CacheSnapshot, CacheStats, MassCacheOptions } from '../../src/core/cache.ts';
+import { checkCacheOptions } from '../../src/core/checks.ts';
+import type { MassRule } from '../../src/core/mass.ts';
+import { AttendOnce, checkMassOptions } from '../../src/core/mass-checks.ts';
+import { attentionSizes } from '../../src/core/shape.ts';
+import { checkStep, headIndex, keySizes, querySizes } from '../../src/core/sizes.ts';
+import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
+import type { NDArray } from '../../src/core/tensor.ts';
+import * as reference from '../mass.ts';
+import { EvictingMassCache } from '../mass-cache.ts';
+import { checkFiniteRows, type StepInputs } from './cache.ts';
+
+/** What massAttention() takes. */
+export interface MassArguments {
+  q: NDArray;
+  k: NDArray;
+  v: NDArray;
+  mass: MassRule;
+  bound?: number;
+  scale?: number;
+}
+
+/**
+ * Attention under a budget (§11), over a whole sequence: query i sees what is held after query i - 1, and itself.
+ * What is not held is never read again, as in a cache that frees it.
+ *
+ * @param options.q Queries after rotary embedding, [B,H,N,d].
+ * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
+ * @param options.v Values, [B,G,N,d].
+ * @param options.mass What is kept.
+ * @param options.bound No token lives beyond j + bound (default: no bound).
+ * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
+ * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision, and last [B,G,N]: query i saw key j if
+ *   j <= i <= last(j), so that attention() of these lifetimes gives the same.
+ * @throws {ShapeError} If shapes disagree, with each other or with the data, or H is not a multiple of G.
+ * @throws {ValueError} If an array is of the wrong kind, the rule is none, or q or the scale is not finite.
+ * @example
+ * ```ts
+ * import { massAttention, ndarray } from 'neural-attention-search';
+ * const x = ndarray(Float64Array.of(0, 3, 1, 0, 0), [1, 1, 5, 1]); // queries 1 and 2 attend to token 1
+ * const mass = {
+ *   score: { by: 'attention', heads: 'group' }, budget: { base: 2, perToken: 0 }, recent: { share: 0.5 },
+ * } as const;
+ * const { last } = massAttention({ q: x, k: x, v: x, mass });
+ * console.log([...last.data].map((n) => (n > 99 ? 'inf' : n)).join(' ')); // 2 inf 3 4 inf
+ * ```
+ */
+export function massAttention(options: MassArguments): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
+  record({ q: finiteFloats, k: floats, v: floats, scale: optional(finite) })('options', options);
+  checkMassOptions(options);
+  const { q, k, v } = options;
+  const sizes = attentionSizes(q, k, v, { shape: k.shape.slice(0, 3) });
+  return reference.massAttention({ ...options, scale: options.scale ?? 1 / Math.sqrt(sizes.d) }, sizes);
+}
+
+/** Keys and values, and how many tokens of a step each sequence takes. */
+const step = (): Record<string, Expected> => ({ k: floats, v: floats, counts: optional(list(wholeFrom(0))) });
+
+/**
+ * The evicting cache of one layer under a budget (§11), for B sequences and G KV heads of size d.
+ *
+ * A step is append, attend, evict. Which entries go is decided query by query while they attend, so any split of a
+ * sequence into steps gives the same; evict() frees them. Every append() wants its one attend().
+ *
+ * @throws {ValueError} If a size or the rule is none.
+ * @example
+ * ```ts
+ * import { MassCache, ndarray } from 'neural-attention-search';
+ * const mass = { // H2O with room for two: the newest, and what attention favoured
+ *   score: { by: 'attention', heads: 'group' }, budget: { base: 2, perToken: 0 }, recent: { share: 0.5 },
+ * } as const;
+ * const cache = new MassCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 2, mass });
+ * for (const key of [0, 3, 1, 0, 0]) {
+ *   const x = ndarray(Float64Array.of(key), [1, 1, 1, 1]);
+ *   cache.step({ q: x, k: x, v: x });
+ * }
+ * console.log([...cache.positions(0, 0)]); // [1,4]
+ * ```
+ */
+export class MassCache {
+  readonly options: MassCacheOptions;
+  #cache: EvictingMassCache;
+  #counts: readonly number[] = [];
+  readonly #once: AttendOnce = new AttendOnce();
+
+  constructor(options: Omit<MassCacheOptions, 'blockSize'> & { blockSize?: number }) {
+    record()('options', options);
+    const full = { blockSize: 16, ...options };
+    checkCacheOptions(full);
+    this.options = { ...full, mass: structuredClone(full.mass) };
+    this.#cache = new EvictingMassCache(this.options);
+  }
+
+  /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
+  step(inputs: Omit<StepInputs, 'types'>): NDArray {
+    record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
+    const { q, k, v, counts } = inputs;
+    const sizes = keySizes(k, v, counts, this.options);
+    querySizes(q, this.options, sizes.T);
+    checkFiniteRows(q, sizes.counts);
+    this.append(inputs);
+    const out = this.attend(inputs);
+    this.evict();
+    return out;
+  }
+
+  /** Step 1: appends k and v [B,G,T,d]; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
+  append(inputs: Omit<StepInputs, 'q' | 'types'>): void {
+    record(step())('inputs', inputs);
+    const { k, v, counts } = inputs;
+    const sizes = keySizes(k, v, counts, this.options);
+    this.#once.expectAttended('append()');
+    this.#counts = sizes.counts;
+    this.#cache.append(k, v, sizes);
+    this.#once.appended();
+  }
+
+  /** Step 2: the newest queries q [B,H,T,d], each over what is held and itself. Scale defaults to 1 / sqrt(d). */
+  attend(inputs: { q: NDArray; scale?: number }): NDArray {
+    record({ q: floats, scale: optional(finite) })('inputs', inputs);
+    const { q, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
+    const sizes = querySizes(q, this.options);
+    checkStep(this.#counts, sizes.T);
+    this.#once.attend();
+    return this.#cache.attend(q, scale, sizes);
+  }
+
+  /** Step 3: frees what was evicted while attending, and the blocks this empties. */
+  evict(): void {
+    this.#once.expectAttended('evict()');
+    this.#cache.evict();
+  }
+
+  /** Forgets everything and frees all blocks. */
+  clear(): void {
+    this.#once.clear();
+    this.#counts = [];
+    this.#cache.clear();
+  }
+
+  /** A cache of its own that goes on as this one does, to the bit. */
+  fork(): MassCache {
+    this.#once.expectAttended('fork()');
+    const copy = new MassCache(this.options);
+    copy.#cache = this.#cache.fork();
+    return copy;
+  }
+
+  /** What is held, as plain arrays; see CacheSnapshot. */
+  snapshot(): CacheSnapshot {
+    this.#once.expectAttended('snapshot()');
+    return this.#cache.snapshot();
+  }
+
+  /**
+   * Holds what the snapshot holds, and nothing else.
+   *
+   * @throws {ShapeError} If the snapshot is of another layout.
+   * @throws {ValueError} If it contradicts itself.
+   */
+  restore(snapshot: CacheSnapshot): void {
+    record()('snapshot', snapshot);
+    checkCacheSnapshot(snapshot, this.options);
+    this.#once.clear();
+    this.#counts = [];
+    this.#cache.restore(snapshot);
+  }
+
+  /** Positions that KV head g of sequence b has, ascending; those that were evicted are there until evict(). */
+  positions(b: number, g: number): Int32Array {
+    return this.#cache.positions(headIndex(b, g, this.options));
+  }
+
+  /** Tokens seen so far by each sequence, [B]. */
+  lengths(): Int32Array {
+    return this.#cache.stats().seen;
+  }
+
+  /** Live entries, bytes and counts of every head. */
+  stats(): CacheStats {
+    return this.#cache.stats();
+  }
+}

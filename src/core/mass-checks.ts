@@ -1,0 +1,82 @@
+/**
+ * The checks of mass rules, and of what caches under them remember.
+ * @module
+ */
+import { type Expected, finite, numbers, oneOf, optional, record, wholeFrom } from './arguments.ts';
+import type { CacheLayout, CacheSnapshot } from './cache.ts';
+import { fail } from './described.ts';
+import { ShapeError, ValueError } from './errors.ts';
+import { boundedEnd, FOREVER } from './lifetime.ts';
+import { type MassOptions, scoreWidth } from './mass.ts';
+
+const share: Expected = (name, value) => {
+  if (!((value as number) >= 0 && (value as number) <= 1)) fail(name, value, 'a number from 0 to 1');
+};
+
+const odd: Expected = (name, value) => {
+  wholeFrom(1, 65535)(name, value);
+  if ((value as number) % 2 === 0) throw new ValueError(`${name} is ${String(value)}: it must be odd, so that an entry stands in the middle`);
+};
+
+/** Refuses a rule that is none. */
+export function checkMassOptions({ mass, bound }: MassOptions): void {
+  record({
+    score: record({ by: oneOf('attention', 'key-norm', 'age') }),
+    budget: record({ base: finite, perToken: share }),
+    recent: record({ share, most: (name, most) => most === Infinity || optional(wholeFrom(0))(name, most) }),
+    first: optional(wholeFrom(0)),
+  })('mass', mass);
+  if (mass.score.by === 'attention') {
+    record({ queries: optional(wholeFrom(1, 65536)), pool: optional(odd), heads: oneOf('group', 'layer') })('score', mass.score);
+  }
+  optional(wholeFrom(0))('bound', bound);
+}
+
+/** What a snapshot under a mass rule holds besides what every snapshot does. */
+export function checkMassSnapshot(snapshot: CacheSnapshot, options: CacheLayout & MassOptions): void {
+  const { batch: B, kvHeads: G, mass, bound } = options;
+  const { seen, live, positions, last, open, scores } = snapshot;
+  optional(numbers())('the snapshot\'s scores', scores);
+  const wanted = positions.length * scoreWidth(mass);
+  if ((scores?.length ?? 0) !== wanted) {
+    throw new ShapeError(`the snapshot has ${scores?.length ?? 0} scores but must have ${wanted}: ${positions.length} entries are live`);
+  }
+  const oneSet = mass.score.by === 'attention' && mass.score.heads === 'layer';
+  for (let head = 0, at = 0; head < B * G; at += live[head++]) {
+    const tokens = seen[Math.floor(head / G)];
+    for (let n = at; n < at + live[head]; n++) {
+      const [j, most] = [positions[n], boundedEnd(FOREVER, positions[n], bound)];
+      if (!(j >= 0 && j < tokens)) throw new ValueError(`entry ${n} of the snapshot has position ${j} but its sequence has seen ${tokens} tokens: it is damaged`);
+      if (open[n] !== 0 || !(last[n] === most || (last[n] >= j && last[n] < Math.min(tokens, most)))) {
+        throw new ValueError(`entry ${n} of the snapshot, at position ${j}, lives until ${last[n]} and is marked ${open[n]}: a budget knows ${most}, or a query that was, and 0`);
+      }
+    }
+    if (!oneSet || head % G === 0) continue;
+    const [other, own] = [positions.subarray(at - live[head - 1], at), positions.subarray(at, at + live[head])];
+    if (String(other) !== String(own)) throw new ValueError(`heads ${head - 1} and ${head} of the snapshot hold other positions, but this rule keeps one set per layer: it is damaged`);
+  }
+}
+
+/** What a budget keeps rests on attention, so every append() wants its one attend() before anything else happens. */
+export class AttendOnce {
+  #pending = false;
+
+  appended(): void {
+    this.#pending = true;
+  }
+
+  /** Called before it is done. */
+  attend(): void {
+    if (!this.#pending) throw new ValueError('attend() has no new tokens: append() them first, and attend to them once');
+    this.#pending = false;
+  }
+
+  /** Refuses what comes between the two. */
+  expectAttended(what: string): void {
+    if (this.#pending) throw new ValueError(`${what} came between append() and its attend(): what a budget keeps rests on what the new tokens attend to, so attend() first`);
+  }
+
+  clear(): void {
+    this.#pending = false;
+  }
+}

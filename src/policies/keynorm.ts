@@ -1,0 +1,21 @@
+/**
+ * Small keys (Devoto et al., 2024): keys of small norm draw attention, before any query has come.
+ * @module
+ */
+import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import type { PolicyKind } from './policy.ts';
+
+/** So many entries, the newest half of them whatever their norm. */
+export type KeyNormPolicy = Budgeted<'keynorm'>;
+
+export const keynorm: PolicyKind<KeyNormPolicy> = {
+  name: 'keynorm',
+  grammar: 'keynorm:K',
+  help: 'the entries whose keys have the smallest norm, and the newest half',
+  parse: (text) => parseBudgeted('keynorm', text),
+  format: formatBudgeted,
+  expect: expectBudgeted,
+  rule: ({ budget }) => ({
+    mass: { score: { by: 'key-norm' }, budget: ruleBudget(budget), recent: { share: 0.5 } },
+  }),
+};

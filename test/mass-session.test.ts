@@ -1,0 +1,124 @@
+/** Sessions under a budget: what they decode, what they hold, and what becomes of their forks and files. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { referenceEngine } from '../reference/index.ts';
+import { massAttention } from '../reference/public/mass.ts';
+import type { MassOptions } from '../src/core/mass.ts';
+import type { FloatArray, NDArray, Tensor } from '../src/core/tensor.ts';
+import { Tape } from '../src/core/tape.ts';
+import { evaluate } from '../src/evaluate/evaluate.ts';
+import { parseConfig } from '../src/model/config/config.ts';
+import { decode } from '../src/model/decoder.ts';
+import type { Model } from '../src/model/model.ts';
+import { planMemory } from '../src/model/plan.ts';
+import { cacheRule } from '../src/model/policy.ts';
+import type { Session } from '../src/model/session/session.ts';
+import { formatPolicy, parsePolicy, type Policy } from '../src/policies/index.ts';
+import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
+import { tinyModel } from './support/tiny-model.ts';
+import { expectSameBits } from './support/tolerance.ts';
+
+const engine = referenceEngine('float64');
+const MISTRAL = { model_type: 'mistral', sliding_window: 6 };
+const KINDS: [policy: string, fields: object][] = [
+  ['h2o:2+2', {}], ['h2o:1+0.25n', {}], ['h2o-mean:4', {}], ['tova:3', {}], ['snapkv:5', {}], ['keynorm:4', {}],
+  ['growing:1+1+0.25n', {}], ['h2o:6', MISTRAL], ['tova:4', MISTRAL],
+];
+
+/** Logits [N,V] of the whole text at once, through massAttention(). */
+async function wholeLogits({ config, weights }: Model, policy: Policy, ids: Int32Array): Promise<FloatArray> {
+  const rule = cacheRule(policy, config) as MassOptions;
+  // Of the reference, whose tensors hold their numbers.
+  const read = (x: Tensor): NDArray => (x as Tensor & { array: NDArray }).array;
+  const tokens = engine.integers(ids, [1, ids.length]);
+  const positions = ids.map((_, n) => n);
+  return engine.read(decode(new Tape(engine, false), config, weights, tokens, positions, (_, { q, k, v }) => {
+    const inputs = { q: read(q), k: read(k), v: read(v), scale: 1 / Math.sqrt(config.headDim) };
+    const { out } = massAttention({ ...inputs, ...rule });
+    return engine.tensor(out.data, out.shape);
+  }));
+}
+
+/** Feeds each text's next tokens, and hands every row of logits to `visit`. */
+async function feed(
+  session: Session, texts: readonly Int32Array[], counts: readonly number[],
+  visit: (b: number, at: number, row: FloatArray) => void,
+): Promise<void> {
+  const T = Math.max(...counts);
+  const done = session.lengths;
+  const ids = new Int32Array(texts.length * T);
+  counts.forEach((count, b) => ids.set(texts[b].subarray(done[b], done[b] + count), b * T));
+  const logits = await session.step(ids, { counts });
+  const V = logits.length / ids.length;
+  counts.forEach((count, b) => {
+    for (let t = 0; t < count; t++) visit(b, done[b] + t, logits.subarray((b * T + t) * V, (b * T + t + 1) * V));
+  });
+}
+
+describe.each(KINDS)('a session under %s %j', (text, fields) => {
+  const policy = parsePolicy(text);
+  const model = livelyModel(engine, livelyConfig('full', {}, fields));
+  const lengths = [17, 9, 1];
+  const texts = lengths.map((length, n) => livelyIds(n, length));
+
+  it('decodes, in any split and beside others, what the whole text at once gives', async () => {
+    const truths = await Promise.all(texts.map((ids) => wholeLogits(model, policy, ids)));
+    const plans = fc.array(fc.tuple(fc.nat(6), fc.nat(6), fc.nat(6)), { maxLength: 5 });
+    await fc.assert(fc.asyncProperty(plans, async (plan) => {
+      const session = model.session({ batch: 3, blockSize: 2, policy });
+      for (const wanted of [...plan, ...lengths.flatMap((length) => Array<number[]>(length).fill([1, 1, 1]))]) {
+        const counts = wanted.map((n, b) => Math.min(n, lengths[b] - session.lengths[b]));
+        if (Math.max(...counts) === 0) continue;
+        await feed(session, texts, counts, (b, at, row) => row.forEach((got, v) => {
+          const truth = truths[b][at * row.length + v];
+          if (!(Math.abs(truth - got) <= 1e-10 * (1 + Math.abs(truth)))) expect(got, `${b} ${at}`).toBe(truth);
+        }));
+      }
+      expect(session.lengths).toEqual(lengths);
+      session.dispose();
+    }), { numRuns: 8 });
+  });
+
+  it('goes on to the same bits in a fork and from its snapshot, and says what it holds', async () => {
+    const session = model.session({ batch: 3, blockSize: 2, policy });
+    await feed(session, texts, [7, 3, 0], () => undefined);
+    const others = [session.fork(), await model.restore(await session.snapshot())];
+    await feed(session.fork(), texts, [3, 3, 1], () => undefined); // which the others must not notice
+    for (const counts of [[1, 1, 1], [5, 0, 0], [1, 2, 0]]) {
+      const rows: FloatArray[] = [];
+      await feed(session, texts, counts, (_, __, row) => void rows.push(row));
+      for (const other of others) {
+        let n = 0;
+        await feed(other, texts, counts, (_, __, row) => expectSameBits(row, rows[n++], 'logits'));
+        expect(await other.stats()).toEqual(await session.stats());
+      }
+    }
+    expect(others.map((each) => formatPolicy(each.policy))).toEqual([text, text]);
+    for (const { bytes, entryBytes, live } of await session.stats()) {
+      expect([...bytes]).toEqual([...live].map((n) => Math.ceil(n / 2) * 2 * entryBytes));
+    }
+    const { policies } = planMemory(model.config, { policies: [policy], contexts: [14], blockSize: 2 });
+    const own = (await session.stats()).reduce((sum, { bytes }) => sum + bytes[0] + bytes[1], 0);
+    if (model.config.slidingWindow === undefined) expect(own).toBe(policies[0].caches[0].bytes);
+    else expect(own).toBeLessThanOrEqual(policies[0].caches[0].bytes);
+  });
+});
+
+describe('a budget', () => {
+  it('sees, if it is fixed, as much as a window of as many entries, and evaluate() tells bytes of a full cache', async () => {
+    const model = tinyModel(3, 'full');
+    const text = model.tokenizer.encode('We the people of the United States');
+    const measure = (policy: string) => evaluate(model, text, { policy: parsePolicy(policy), context: 20 });
+    const [full, window, h2o] = [await measure('full'), await measure('window:6'), await measure('h2o:6')];
+    expect(h2o.meanLiveShare).toBe(window.meanLiveShare);
+    expect(h2o.live).toEqual(window.live);
+    expect(h2o.perplexity).not.toBe(window.perplexity);
+    expect(h2o.fullBytes).toBe(full.fullBytes);
+    expect(h2o.residentBytes).toBeGreaterThan(window.residentBytes); // which remembers no scores
+  });
+
+  it('is nothing that a model is trained with', () => {
+    expect(() => livelyConfig('h2o:2+2')).toThrow(/nats\.policy is "h2o:2\+2": no model is trained with it, it must be full, nats/);
+    expect(() => parseConfig({ nats: { policy: 'tova:3' } })).toThrow();
+  });
+});
