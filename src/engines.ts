@@ -5,6 +5,7 @@
 import { referenceEngine } from '../reference/index.ts';
 import { oneOf, optional, record } from './core/arguments.ts';
 import { ValueError } from './core/errors.ts';
+import { expectKnown } from './core/known-options.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
 
 /** A backend of gpu.js, or true for the best GPU present. */
@@ -44,6 +45,7 @@ export function createEngine(
   options: { precision?: 'float64' | 'float32' } | GpuEngineOptions = {},
 ): TrainingEngine | Promise<TrainingEngine> {
   record({ precision: optional(oneOf('float64', 'float32')) })('options', options);
+  expectKnown('createEngine()', options, ['precision', 'gpu', 'gpuDevice', 'dawn']);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
   return referenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
 }

@@ -2,8 +2,9 @@
  * Loads a model from a folder, or from bytes in memory.
  * @module
  */
-import { record } from './core/arguments.ts';
+import { of, optional, record } from './core/arguments.ts';
 import type { Engine, Tensor } from './core/engine.ts';
+import { expectEngine } from './core/expect-engine.ts';
 import { createEngine } from './engines.ts';
 import { ConfigError, FileFormatError, ValueError } from './core/errors.ts';
 import type { Adapter } from './model/folder/adapter.ts';
@@ -36,6 +37,10 @@ export interface ModelBytes {
   /** The text of chat_template.jinja, if the template is not in tokenizer_config.json. */
   readonly chatTemplate?: string;
 }
+
+const SOURCE = [
+  'config', 'weights', 'tokenizer', 'tokenizerConfig', 'generationConfig', 'chatTemplate',
+] as const satisfies readonly (keyof ModelBytes)[];
 
 /** Options of loadModel(). */
 export interface LoadOptions {
@@ -74,12 +79,16 @@ export interface LoadOptions {
  * ```
  */
 export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
-  record()('options', options);
   expectKnown('loadModel()', options, ['engine', 'adapter', 'bos', 'onProgress', 'onOtherBase']);
+  record({
+    engine: optional(expectEngine), bos: optional(of('boolean')), onProgress: optional(of('function')),
+    onOtherBase: optional(of('function')),
+  })('options', options);
   const adapter = await adapterOf(options.adapter);
   const adapted = adapter && await adaptation(adapter);
   if (typeof source === 'string' || source instanceof URL) return loadFolder(folderOf(source), options, adapter, adapted);
   record()('source', source);
+  expectKnown('the source of a model', source, SOURCE, 'field');
   const own = parseConfig(jsonOf(source.config, 'config.json'));
   const config = adapted?.(own) ?? own;
   const tokenizerConfig = jsonOf(source.tokenizerConfig, 'tokenizer_config.json');
@@ -165,8 +174,8 @@ async function tokenizerOf(
 async function adapterOf(adapter: LoadOptions['adapter']): Promise<Adapter | undefined> {
   if (adapter === undefined) return undefined;
   if (typeof adapter !== 'string' && !(adapter instanceof URL)) {
-    record()('adapter', adapter);
-    if (!(adapter.weights instanceof Map)) throw new ValueError('adapter has no weights: pass the folder that natsearch finetune wrote, or what readAdapter returned');
+    const { expectAdapter } = await import('./model/folder/adapter.ts');
+    expectAdapter('adapter', adapter);
     return adapter;
   }
   const { readAdapter } = await import('./model/folder/adapter.ts');

@@ -3,8 +3,9 @@
  * `neural-attention-search/vectors`. Everything is plain objects and bytes, and runs in Node, Deno and browsers.
  * @module neural-attention-search/vectors
  */
-import { of, optional, record, wholeFrom } from './core/arguments.ts';
+import { optional, record, wholeFrom } from './core/arguments.ts';
 import type { Engine } from './core/engine.ts';
+import { expectEngine } from './core/expect-engine.ts';
 import { requireTraining, type TrainingEngine } from './core/training-engine.ts';
 import { createEngine } from './engines.ts';
 import { diagnose } from './oracle/diagnose/diagnose.ts';
@@ -132,7 +133,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
 }
 
 async function withEngine<T>({ engine }: CaseOptions, use: (engine: TrainingEngine) => Promise<T>): Promise<T> {
-  optional(record({ attention: of('function') }))('engine', engine);
+  optional(expectEngine)('engine', engine);
   if (engine) return use(requireTraining(engine));
   const own = createEngine();
   try {

@@ -37,7 +37,7 @@ describe('the options of generate()', () => {
     [{ temperature: Infinity }, /temperature is Infinity/],
     [{ topK: 2.5 }, /topK is 2\.5/], [{ topP: 0 }, /topP is 0: it must be above 0 and at most 1/],
     [{ topP: 1.1 }, /topP is 1\.1/], [{ minP: -0.1 }, /minP is -0\.1: it must be a number from 0 to 1/],
-    [{ minP: [0.1] }, /minP is 0\.1/],
+    [{ minP: [0.1] }, /minP is an Array: it must be a number from 0 to 1/],
     [{ repetitionPenalty: 0 }, /repetitionPenalty is 0: it must be a finite number above 0/],
     [{ seed: 1.5 }, /seed is 1\.5: it must be a whole number/], [{ stop: '' }, /stop holds an empty text/],
     [{ stop: [7] }, /stop holds a number/], [{ stop: {} }, /stop is a object/], [{ logprobs: 101 }, /at most 100/],

@@ -6,7 +6,7 @@ import { HostDevice } from '../gpu/gpujs/host.ts';
 import { rendererName, WebGL2Device } from '../gpu/gpujs/webgl2.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { gpuEngine } from '../gpu/gpujs/index.ts';
-import { type Library, loadLibrary } from '../gpu/gpujs/library.ts';
+import { type Library, loadLibrary, type Shortcut } from '../gpu/gpujs/library.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';
 import type { Cache, Tensor } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -30,7 +30,7 @@ async function expectError(work: () => unknown, type: ErrorClass, message: strin
 describe('options that contradict each other or name nothing', () => {
   it.each<[string, object, ErrorClass, string | RegExp]>([
     ['a backend that does not exist', { gpu: 'cuda' }, ValueError, 'gpu is \'cuda\': use true, \'webgpu\', \'webgl2\', \'webasm\' or \'cpu\''],
-    ['false', { gpu: false }, ValueError, /^gpu is 'false': use true/],
+    ['false', { gpu: false }, ValueError, /^gpu is false: use true/],
     ['a gpuDevice for webasm', { gpu: 'webasm', gpuDevice: {} }, ValueError, 'gpuDevice is a WebGPU device but gpu is \'webasm\': use gpu: \'webgpu\''],
     ['a gpuDevice for webgl2', { gpu: 'webgl2', gpuDevice: {} }, ValueError, /but gpu is 'webgl2': use gpu: 'webgpu'$/],
     ['a gpuDevice that is none', { gpu: 'webgpu', gpuDevice: {} }, ValueError, 'gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to'],
@@ -123,6 +123,29 @@ describe('the name of a GPU', () => {
 class SmallDevice extends HostDevice {
   override readonly maxLength = 1000;
 }
+
+describe('what gpu.js throws on the CPU, such as for want of memory for one more module,', () => {
+  it.each(['cpu', 'webasm'] as const)('is a DeviceError on %s that names the kernel, and the engine goes on', async (mode) => {
+    const library = await loadLibrary();
+    let fails = true;
+    class Full extends library.GPU {
+      override createKernel(source: string, settings: object): Shortcut {
+        if (fails) throw new RangeError('could not allocate memory');
+        return super.createKernel(source, settings);
+      }
+    }
+    const device = new HostDevice({ ...library, GPU: Full }, mode, { poison: true, tuning: TEST_TUNING });
+    const engine = gpuEngine(device);
+    const one = engine.tensor([1], [1]);
+    const words = /^kernel 'add' failed on gpu\.js (cpu|webasm) .*could not allocate memory\): use a shorter context/;
+    const sum = engine.add(one, one);
+    await expect(engine.read(sum)).rejects.toThrow(DeviceError);
+    await expect(engine.read(sum)).rejects.toThrow(words);
+    fails = false;
+    expect([...await engine.read(engine.add(one, one))]).toEqual([2]);
+    engine.dispose();
+  });
+});
 
 describe('more than float32 counts', () => {
   it.each([['window', { window: 2 ** 24 - 2 }], ['bound', { window: 0, bound: 2 ** 24 - 2 }]])('is refused as a %s', async (name, reach) => {

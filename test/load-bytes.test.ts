@@ -10,6 +10,8 @@ import { type Adapter, baseFields, parseAdapter, readAdapter, writeAdapter } fro
 import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { encodeSafetensors } from '../src/formats/safetensors.ts';
 import { BLOCK, tensorDigest, weightsHash } from '../src/formats/weights-hash.ts';
+import type { Engine } from '../src/core/engine.ts';
+import { createEngine } from '../src/engines.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
 import { parseConfig, serializeConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
@@ -74,6 +76,24 @@ describe('loadModel()', () => {
     const shards = [buffer(file(first)), buffer(file(second))];
     const expected = await firstLogits({ config: json, weights: bytes });
     expect(await firstLogits({ config: json, weights: shards })).toEqual(expected);
+  });
+
+  it('says that a buffer was transferred, that an engine is none, and which field was meant', async () => {
+    const [sent, view] = [buffer(bytes), bytes.slice()];
+    structuredClone([sent, view.buffer], { transfer: [sent, view.buffer] });
+    for (const gone of [sent, view]) {
+      const words = /^weights is an (ArrayBuffer|Uint8Array) whose bytes were transferred elsewhere: pass a copy/;
+      await expect(loadModel({ config: json, weights: gone })).rejects.toThrow(words);
+    }
+    for (const engine of [{}, Promise.resolve(createEngine())]) {
+      const loading = loadModel({ config: json, weights: bytes }, { engine: engine as unknown as Engine });
+      const words = /^engine has no tensor\(\): pass what createEngine\(\) returned, awaited if that is a promise$/;
+      await expect(loading).rejects.toThrow(words);
+    }
+    const misspelt = { config: json, wieghts: bytes } as unknown as ModelBytes;
+    const words = /^the source of a model has no field "wieghts": did you mean weights\? its fields are chatTemplate, /;
+    await expect(loadModel(misspelt)).rejects.toThrow(words);
+    await expect(loadModel('no-such-folder')).rejects.toThrow(/^there is no model folder no-such-folder: check the path$/);
   });
 
   it('takes the config parsed, as text, and as bytes in any form', async () => {

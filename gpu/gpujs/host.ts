@@ -4,6 +4,7 @@
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
+import { oneLine } from '../device/error-text.ts';
 import type { LateRead } from '../device/reads.ts';
 import type { CopyRange, Device, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
@@ -48,7 +49,7 @@ export class HostDevice implements Device {
     if (length > this.maxLength) {
       throw new DeviceError(`${length * 4} bytes were asked for but ${this.limitName} is ${this.maxLength * 4}: use a shorter context or a smaller batch`);
     }
-    const values = new Float32Array(length);
+    const values = room(length);
     if (this.#poison) values.fill(NaN);
     return { length, values } as HostMemory;
   }
@@ -63,25 +64,36 @@ export class HostDevice implements Device {
       ...arrays.map((memory) => this.#library.input((memory as HostMemory).values, [Math.max(memory.length, 1)])),
       ...integers, ...floats,
     ];
+    const output = kernel.flat ? [x] : [x, y, z];
+    let [result, built]: unknown[] = [];
+    try {
+      [result, built] = this.#compute(kernel, output, args);
+    } catch (error) {
+      this.#kernels.clear(); // with the modules that they hold, and their memory
+      throw new DeviceError(`kernel '${kernel.name}' failed on ${this.description} (${oneLine(error)}): use a shorter context or a smaller batch, or leave gpu out`);
+    }
+    if (built !== this.mode) {
+      throw new DeviceError(`kernel '${kernel.name}' was built for '${String(built)}' though '${this.mode}' was asked for: report this size, ${output}`);
+    }
+    const values = room(length);
+    flatten(result, values, 0);
+    return { length, values } as HostMemory;
+  }
+
+  /** What gpu.js makes of a kernel, and the mode that it made it in. It throws what the runtime does. */
+  #compute(kernel: Kernel, output: number[], args: readonly unknown[]): [result: unknown, mode: string] {
     let shortcut = this.#kernels.get(kernel.name);
     if (!shortcut) {
       shortcut = createKernel(this.#gpu, kernel, this.mode, { immutable: true }); // else 'cpu' keeps its first size
       this.#kernels.set(kernel.name, shortcut);
     }
-    const output = kernel.flat ? [x] : [x, y, z];
     shortcut.kernel.setOutput(output);
     if (this.mode === 'webasm') {
       shortcut.kernel.moduleCacheLimit = MODULES_KEPT;
       shortcut.kernel._shapeOutput = (data) => data;
     }
     const result = shortcut(...args);
-    const built = shortcut.kernel.constructor.mode;
-    if (built !== this.mode) {
-      throw new DeviceError(`kernel '${kernel.name}' was built for '${built}' though '${this.mode}' was asked for: report this size, ${output}`);
-    }
-    const values = new Float32Array(length);
-    flatten(result, values, 0);
-    return { length, values } as HostMemory;
+    return [result, shortcut.kernel.constructor.mode];
   }
 
   share(memory: Memory): Memory {
@@ -113,6 +125,14 @@ export class HostDevice implements Device {
   dispose(): void {
     this.#kernels.clear();
     void this.#gpu.destroy();
+  }
+}
+
+function room(length: number): Float32Array {
+  try {
+    return new Float32Array(length);
+  } catch (error) {
+    throw new DeviceError(`there is no memory for ${length * 4} bytes (${oneLine(error)}): use a shorter context or a smaller batch`);
   }
 }
 

@@ -2,6 +2,7 @@
  * Finding a device, and making an engine on it.
  * @module
  */
+import { described } from '../../src/core/described.ts';
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { checkGpuDevice, openGpuDevice } from '../device/adapter.ts';
@@ -50,12 +51,13 @@ async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOp
 }
 
 function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined): void {
-  if (gpu !== true && !['webgpu', 'webgl2', 'webasm', 'cpu'].includes(String(gpu))) {
-    throw new ValueError(`gpu is '${String(gpu)}': use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
+  if (gpu !== true && (typeof gpu !== 'string' || !['webgpu', 'webgl2', 'webasm', 'cpu'].includes(gpu))) {
+    const found = typeof gpu === 'string' ? `'${String(gpu)}'` : described(gpu);
+    throw new ValueError(`gpu is ${found}: use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
   }
   if (gpuDevice === undefined) return;
   if (gpu !== true && gpu !== 'webgpu') {
-    throw new ValueError(`gpuDevice is a WebGPU device but gpu is '${String(gpu)}': use gpu: 'webgpu'`);
+    throw new ValueError(`gpuDevice is a WebGPU device but gpu is '${gpu}': use gpu: 'webgpu'`);
   }
   checkGpuDevice(gpuDevice);
 }

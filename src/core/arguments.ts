@@ -29,6 +29,16 @@ export const finite: Expected = (name, value) => {
   if (typeof value !== 'number' || !Number.isFinite(value)) fail(name, value, 'a finite number');
 };
 
+/** A finite number above 0. */
+export const positive: Expected = (name, value) => {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) fail(name, value, 'a finite number above 0');
+};
+
+/** A number from 0 to 1. */
+export const share: Expected = (name, value) => {
+  if (typeof value !== 'number' || !(value >= 0 && value <= 1)) fail(name, value, 'a number from 0 to 1');
+};
+
 /** A whole number from `least` to `most`. */
 export const wholeFrom = (least: number, most: number = Number.MAX_SAFE_INTEGER): Expected => (name, value) => {
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return;
@@ -41,9 +51,11 @@ export const optional = (expected: Expected): Expected => (name, value) => {
   if (value !== undefined) expected(name, value);
 };
 
-/** Any object except a list. */
+/** Any object except a list, and except bytes. */
 export const expectObject: Expected = (name, value) => {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(name, value, 'an object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) {
+    fail(name, value, 'an object');
+  }
 };
 
 /** An object whose fields are as expected. It may have others. */
@@ -57,18 +69,42 @@ export const record = (fields: Readonly<Record<string, Expected>> = {}): Expecte
 /** An array whose elements are as expected. */
 export const list = (expected: Expected): Expected => (name, value) => {
   if (!Array.isArray(value)) fail(name, value, 'an array');
-  (value as unknown[]).forEach((each, n) => expected(`${name}[${n}]`, each));
+  const all = value as unknown[];
+  for (let n = 0; n < all.length; n++) expected(`${name}[${n}]`, all[n]); // holes too
 };
 
 /** An iterable other than a string. */
 export const expectIterable: Expected = (name, value) => {
-  if (typeof value !== 'object' || value === null || !(Symbol.iterator in value)) fail(name, value, 'an array or another iterable');
+  const through: unknown = typeof value === 'object' ? (value as Iterable<unknown> | null)?.[Symbol.iterator] : undefined;
+  if (typeof through !== 'function') fail(name, value, 'an array or another iterable');
+  expectAttached(name, value);
+};
+
+/** Refuses a view, or a buffer, whose bytes were given away: nothing can be read from it. */
+export const expectAttached: Expected = (name, value) => {
+  if (isDetached(value)) throw new ValueError(`${name} is ${described(value)} whose bytes were transferred elsewhere: pass a copy, or transfer one`);
+};
+
+function isDetached(value: unknown): boolean {
+  const buffer: unknown = ArrayBuffer.isView(value) ? value.buffer : value;
+  if (tagOf(buffer) !== 'ArrayBuffer' || (buffer as ArrayBuffer).byteLength > 0) return false;
+  try {
+    return !new Uint8Array(buffer as ArrayBuffer); // ArrayBuffer.prototype.detached is too new
+  } catch {
+    return true;
+  }
+}
+
+/** What an AbortController has. */
+export const expectSignal: Expected = (name, value) => {
+  if (typeof value === 'object' && value !== null && typeof (value as Partial<AbortSignal>).aborted === 'boolean') return;
+  fail(name, value, 'the signal of an AbortController');
 };
 
 /** An iterable other than a string, or an asynchronous one. */
 export const expectPieces: Expected = (name, value) => {
-  if (typeof value === 'object' && value !== null && Symbol.asyncIterator in value) return;
-  expectIterable(name, value);
+  const through: unknown = typeof value === 'object' ? (value as AsyncIterable<unknown> | null)?.[Symbol.asyncIterator] : undefined;
+  if (typeof through !== 'function') expectIterable(name, value);
 };
 
 /** Numbers in a typed array or a plain array. With `whole`, they must be integers of 32 bits. */
@@ -77,12 +113,19 @@ export const numbers = (whole: boolean = false): Expected => (name, value) => {
   if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || /^Big|^DataView$/.test(tagOf(value)))) {
     fail(name, value, 'numbers, in a typed array or a plain one');
   }
+  expectAttached(name, value);
   if (whole ? tagOf(data) === 'Int32Array' : !Array.isArray(value)) return;
   for (let n = 0; n < data.length; n++) {
     const x: unknown = data[n];
     if (typeof x !== 'number') fail(`${name}[${n}]`, x, 'a number');
     if (whole && x !== (x as number | 0)) fail(`${name}[${n}]`, x, 'a whole number of 32 bits');
   }
+};
+
+/** Numbers in a typed array, of whatever kind. */
+export const typed: Expected = (name, value) => {
+  if (Array.isArray(value)) fail(name, value, 'a typed array');
+  numbers()(name, value);
 };
 
 /** An Int32Array. */
@@ -133,31 +176,5 @@ export function withMemory<T>(what: string, make: () => T): T {
   } catch (error) {
     if (isNamedError(error) || !(error instanceof RangeError)) throw error;
     throw new ValueError(`${what} needs more memory than there is (${(error as Error).message}): use smaller sizes`);
-  }
-}
-
-/**
- * Makes methods check their arguments, by position, before they run.
- *
- * @param methods What each of the object's methods expects, by the names of its arguments.
- * @param later The methods that return promises, which reject instead of throwing.
- */
-export function guard(
-  object: object, methods: Readonly<Record<string, Readonly<Record<string, Expected>>>>, later: readonly string[] = [],
-): void {
-  for (const [name, expected] of Object.entries(methods)) {
-    const method = Reflect.get(object, name) as ((...given: unknown[]) => unknown) | undefined;
-    if (!method) continue;
-    const list = Object.entries(expected);
-    const checked = function (this: unknown, ...given: unknown[]): unknown {
-      try {
-        list.forEach(([argument, each], n) => each(argument, given[n]));
-        return withMemory(`${name}()`, () => method.apply(this, given));
-      } catch (error) {
-        if (later.includes(name)) return Promise.reject(error as Error);
-        throw error;
-      }
-    };
-    Object.defineProperty(object, name, { value: checked, writable: true, configurable: true });
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { CacheOptions, MassCacheOptions } from './cache.ts';
 import type { Pooling } from './engine.ts';
+import { oneOf } from './arguments.ts';
 import { ValueError } from './errors.ts';
 import { checkMassOptions } from './mass-checks.ts';
 import { checkLifetimeOptions, expectWhole } from './shape.ts';
@@ -36,7 +37,7 @@ export function checkTargets(targets: ArrayLike<number>, V: number): void {
 /** Checks chunk size and pooling. */
 export function checkPooling(chunk: number, pooling: Pooling): void {
   expectWhole('chunk', chunk, 1);
-  if (pooling !== 'mean' && pooling !== 'max') throw new ValueError(`pooling is ${String(pooling)}: it must be 'mean' or 'max'`);
+  oneOf('mean', 'max')('pooling', pooling);
 }
 
 /**

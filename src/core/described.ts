@@ -6,7 +6,7 @@ import { ValueError } from './errors.ts';
 
 /** An invalid argument as it appears in messages. */
 export function described(value: unknown): string {
-  if (value === null || value === undefined || typeof value === 'number') return String(value);
+  if (value === null || value === undefined || typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'object') return `a ${typeof value}`;
   const tag = tagOf(value);
   return tag === 'Promise' ? 'a Promise, await it first' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`;

@@ -9,11 +9,12 @@ import { editDistance } from './spelling.ts';
  * Refuses unknown options, such as misspelt ones, and suggests the most similar name.
  *
  * @param what The function that takes them.
+ * @param noun What they are called.
  */
-export function expectKnown(what: string, options: unknown, names: readonly string[]): void {
+export function expectKnown(what: string, options: unknown, names: readonly string[], noun = 'option'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     const kind = options === null ? 'null' : Array.isArray(options) ? 'a list' : `a ${typeof options}`;
-    throw new ValueError(`the options of ${what} are ${kind}: pass an object, or leave them out`);
+    throw new ValueError(`the ${noun}s of ${what} are ${kind}: pass an object, or leave them out`);
   }
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown === undefined) return;
@@ -21,5 +22,5 @@ export function expectKnown(what: string, options: unknown, names: readonly stri
   const least = Math.min(...distances);
   const near = least <= Math.max(2, unknown.length / 3) ? `did you mean ${names[distances.indexOf(least)]}? ` : '';
   const all = [...names].sort().join(', ');
-  throw new ValueError(`${what} has no option ${JSON.stringify(unknown.slice(0, 100))}: ${near}its options are ${all}`);
+  throw new ValueError(`${what} has no ${noun} ${JSON.stringify(unknown.slice(0, 100))}: ${near}its ${noun}s are ${all}`);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import type { CacheLayout, CacheOptions } from './cache.ts';
+import { described } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { type AttentionSizes, checkCounts, checkGroups, expectRank, expectShape } from './shape.ts';
 import { type Shaped, sizeOf } from './tensor.ts';
@@ -216,7 +217,7 @@ export function checkStep(counts: readonly number[], T: number): void {
 /** The index b G + g of a head. */
 export function headIndex(b: number, g: number, { batch, kvHeads }: CacheLayout): number {
   if (!(Number.isInteger(b) && Number.isInteger(g) && b >= 0 && b < batch && g >= 0 && g < kvHeads)) {
-    throw new ValueError(`sequence ${String(b)}, KV head ${String(g)} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
+    throw new ValueError(`sequence ${described(b)}, KV head ${described(g)} does not exist: the cache has ${batch} sequences and ${kvHeads} KV heads`);
   }
   return b * kvHeads + g;
 }

@@ -2,7 +2,7 @@
  * Checks snapshots against the caches and pools that are to hold them.
  * @module
  */
-import { numbers } from './arguments.ts';
+import { expectObject, typed } from './arguments.ts';
 import type { CacheOptions, CacheSnapshot, ChunkPoolSnapshot, MassCacheOptions } from './cache.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { boundedEnd, chunkOf, FOREVER } from './lifetime.ts';
@@ -10,7 +10,7 @@ import { checkMassSnapshot } from './mass-checks.ts';
 
 /** Refuses an array of another length. */
 function expectLength(name: string, array: ArrayLike<number>, length: number, why: string): void {
-  numbers()(`the snapshot's ${name}`, array);
+  typed(`the snapshot's ${name}`, array);
   if (array.length !== length) throw new ShapeError(`the snapshot's ${name} has ${array.length} elements but must have ${length}: ${why}`);
 }
 
@@ -24,6 +24,7 @@ function expectCounts(name: string, array: ArrayLike<number>, most: number): voi
 
 /** Checks that a snapshot fits the layout of the cache that is to hold it, and that it does not contradict itself. */
 export function checkCacheSnapshot(snapshot: CacheSnapshot, options: CacheOptions | MassCacheOptions): void {
+  expectObject('the snapshot', snapshot);
   const { batch: B, kvHeads: G, headDim: d } = options;
   const { seen, live, peakLive, visiblePairs, positions } = snapshot;
   expectLength('seen', seen, B, `the cache has ${B} sequences`);

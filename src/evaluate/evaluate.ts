@@ -2,7 +2,7 @@
  * Measures the quality and the memory of a policy by decoding text through the real evicting cache.
  * @module
  */
-import { expectInt32, optional, record } from '../core/arguments.ts';
+import { expectInt32, expectSignal, of, optional, record } from '../core/arguments.ts';
 import { checkIds } from '../core/checks.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
 import { expectResult } from '../core/finite.ts';
@@ -82,7 +82,10 @@ export interface Evaluation {
 export async function evaluate(model: Model, text: Int32Array, options: EvaluateOptions = {}): Promise<Evaluation> {
   expectModel('model', model);
   expectInt32('text', text);
-  record({ policy: optional(expectPolicy) })('options', options);
+  record({
+    policy: optional(expectPolicy), signal: optional(expectSignal), onProgress: optional(of('function')),
+    onTypes: optional(of('function')),
+  })('options', options);
   expectKnown('evaluate()', options, ['policy', 'context', 'step', 'signal', 'onProgress', 'onTypes']);
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
   expectWhole('context', context, 1);

@@ -3,10 +3,10 @@
  * filler reveals it.
  * @module
  */
-import { type Expected, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import { type Expected, expectSignal, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
 import type { CacheStats } from '../core/engine.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
-import { formatPolicy, type Policy } from '../policies/index.ts';
+import { expectPolicy, formatPolicy, type Policy } from '../policies/index.ts';
 import { expectKnown } from '../core/known-options.ts';
 import { expectModel, type Model } from '../model/model.ts';
 import { withStarts } from '../model/tokenizer/tokenizer.ts';
@@ -202,6 +202,9 @@ export async function measureRecall(
 ): Promise<Recall> {
   expectModel('model', model);
   DOCUMENTS('documents', documents);
+  record({
+    policy: optional(expectPolicy), signal: optional(expectSignal), onProgress: optional(of('function')),
+  })('options', options);
   expectKnown('measureRecall()', options, ['policy', 'step', 'signal', 'onProgress']);
   const { policy = model.policy, step = 64, signal, onProgress } = options;
   expectWhole('step', step, 1);

@@ -2,6 +2,7 @@
  * Bytes and JSON in any form: as fetch() returns them, as readFile() does, or as another thread shares them.
  * @module
  */
+import { expectAttached } from '../core/arguments.ts';
 import { described } from '../core/described.ts';
 import { ConfigError, ValueError } from '../core/errors.ts';
 
@@ -15,6 +16,7 @@ export type Bytes = ArrayBufferView | ArrayBufferLike;
  * @throws {ValueError} If they are not bytes.
  */
 export function bytesOf(bytes: Bytes, what: string): Uint8Array {
+  expectAttached(what, bytes);
   if (ArrayBuffer.isView(bytes)) return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (isBuffer(bytes)) return new Uint8Array(bytes);
   throw new ValueError(`${what} is ${described(bytes)}: pass the file's bytes, a Uint8Array or an ArrayBuffer`);

@@ -4,8 +4,9 @@
  */
 import { type Expected, of, optional, record } from '../core/arguments.ts';
 import type { Engine, Tensor } from '../core/engine.ts';
-import { ConfigError, DisposedError, ShapeError, ValueError } from '../core/errors.ts';
+import { ConfigError, DisposedError, ShapeError } from '../core/errors.ts';
 import type { NDArray } from '../core/tensor.ts';
+import { bytesOf } from '../formats/bytes.ts';
 import { expectPolicy, parsePolicy, type Policy } from '../policies/index.ts';
 import { checkWeights, type ModelConfig } from './config/config.ts';
 import { uploadWeights } from './decoder.ts';
@@ -102,8 +103,8 @@ export class Model implements TextModel {
    * @throws {FileFormatError} If it is damaged, of another version, of another model, or not a snapshot at all.
    * @throws {DeviceError} If the engine lacks the memory.
    */
-  restore(snapshot: Uint8Array | ArrayBuffer): Promise<Session> {
-    return Session.restore(this.#sessionModel, bytesOf(snapshot));
+  async restore(snapshot: Uint8Array | ArrayBuffer): Promise<Session> {
+    return Session.restore(this.#sessionModel, bytesOf(snapshot, 'the snapshot'));
   }
 
   /** The SHA-256, in hexadecimal, of the weights and of all that logits depend on in the config. Computed once. */
@@ -204,13 +205,6 @@ export class Model implements TextModel {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** The bytes of a file, as views and fetch() give them. */
-function bytesOf(data: unknown): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new ValueError(`a snapshot is a Uint8Array or an ArrayBuffer, not ${data === null ? 'null' : typeof data}: pass what session.snapshot() returned`);
 }
 
 /** Refuses anything but a model. */

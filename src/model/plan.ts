@@ -2,13 +2,15 @@
  * How much memory a model takes, from its config alone, by the formulas of the engines.
  * @module
  */
-import { list, of, optional, record, wholeFrom } from '../core/arguments.ts';
+import { type Expected, list, of, oneOf, optional, record, share, wholeFrom } from '../core/arguments.ts';
+import { fail } from '../core/described.ts';
 import { ValueError } from '../core/errors.ts';
+import { expectKnown } from '../core/known-options.ts';
 import { scoreWidth } from '../core/mass.ts';
-import { expectWhole } from '../core/shape.ts';
 import { sizeOf } from '../core/tensor.ts';
-import { formatPolicy, kindOf, type Policy } from '../policies/index.ts';
+import { expectPolicy, formatPolicy, kindOf, type Policy } from '../policies/index.ts';
 import { expectedWeights, type ModelConfig } from './config/config.ts';
+import { expectConfig } from './config/expect-config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
 import { cacheRule } from './policy.ts';
 
@@ -37,6 +39,15 @@ export interface PlanOptions {
   /** The bytes of a stored number. Default: 4, as for float32. */
   readonly storedBytes?: number;
 }
+
+const OPTIONS = [
+  'policies', 'contexts', 'kept', 'engine', 'batch', 'prefillStep', 'blockSize', 'memory', 'tensor', 'storedBytes',
+] as const satisfies readonly (keyof PlanOptions)[];
+
+/** Bytes may be of a fraction of a number, and as many as there are. */
+const bytes: Expected = (name, value) => {
+  if (typeof value !== 'number' || !(value > 0)) fail(name, value, 'a number above 0');
+};
 
 /** One policy of a plan. */
 export interface PolicyPlan {
@@ -103,14 +114,16 @@ export const POSITIONS: Readonly<Record<PlannedEngine, string>> = {
  * ```
  */
 export function planMemory(config: ModelConfig, options: PlanOptions = {}): MemoryPlan {
+  expectConfig('config', config);
+  expectKnown('planMemory()', options, OPTIONS);
+  const size = wholeFrom(1);
   record({
-    vocabSize: wholeFrom(1), hiddenSize: wholeFrom(1), intermediateSize: wholeFrom(1), layers: wholeFrom(1, 10_000),
-    heads: wholeFrom(1), kvHeads: wholeFrom(1), headDim: wholeFrom(1), nats: record({ policy: of('string') }),
-  })('config', config);
-  record({ engine: optional(of('string')), contexts: optional(list(wholeFrom(1))) })('options', options);
+    engine: optional(oneOf('reference', 'gpu')), contexts: optional(list(size)), policies: optional(list(expectPolicy)),
+    kept: optional((name, value) => (Array.isArray(value) ? list(share) : share)(name, value)), batch: optional(size),
+    prefillStep: optional(size), blockSize: optional(size), memory: optional(bytes),
+    tensor: optional(record({ bytes, name: of('string') })), storedBytes: optional(bytes),
+  })('options', options);
   const { engine = 'reference', batch = 1, prefillStep = 64, blockSize = 16, contexts = [4096, 32_768, 131_072] } = options;
-  for (const [name, value] of Object.entries({ batch, prefillStep, blockSize })) expectWhole(name, value, 1);
-  for (const context of contexts) expectWhole('a context', context, 1);
   const number = engine === 'reference' ? 8 : 4;
   const shapes = [...expectedWeights(config)];
   const parameters = shapes.reduce((sum, [, shape]) => sum + sizeOf(shape), 0);

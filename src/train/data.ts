@@ -2,11 +2,16 @@
  * Training text: documents become one stream of tokens, and batches are random windows of the stream.
  * @module
  */
-import { expectIterable, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import {
+  expectAttached, expectInt32, expectIterable, expectSignal, type Expected, of, optional, record, wholeFrom,
+} from '../core/arguments.ts';
+import { fail } from '../core/described.ts';
 import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
+import { expectKnown } from '../core/known-options.ts';
+import { expectEngine } from '../core/expect-engine.ts';
 import { requireTraining, type TrainingEngine } from '../core/training-engine.ts';
-import { ARCHITECTURES } from '../model/arch/index.ts';
+import { expectConfig } from '../model/config/expect-config.ts';
 import { expectTokenizer, type Tokenizer, withStarts } from '../model/tokenizer/tokenizer.ts';
 import { generator, Stream } from '../core/random.ts';
 import type { TokenSource } from './token-store.ts';
@@ -46,18 +51,29 @@ export function endOf({ ends, eos }: Pick<Tokenizer, 'ends' | 'eos'>): readonly 
 
 /** Checks an engine and a config that a run is to use, and returns the engine as one that trains. */
 export function expectRun(engine: Engine, config: unknown): TrainingEngine {
-  record({ tensor: of('function'), linear: of('function') })('engine', engine);
-  const size = wholeFrom(1, 2 ** 31 - 1);
-  record({
-    vocabSize: size, hiddenSize: size, intermediateSize: size, layers: wholeFrom(1, 10_000), heads: size, kvHeads: size,
-    headDim: size, modelType: optional(oneOf(...Object.keys(ARCHITECTURES))), nats: record({ policy: of('string') }),
-  })('config', config);
+  expectEngine('engine', engine);
+  expectConfig('config', config);
   return requireTraining(engine);
+}
+
+/** Refuses what windows cannot be cut from. */
+export const expectTokens: Expected = (name, tokens) => {
+  const { length, slice } = (tokens ?? {}) as Partial<TokenSource>;
+  if (typeof tokens !== 'object' || Array.isArray(tokens)) fail(name, tokens, 'an Int32Array, or what tokenizeStream() gives');
+  wholeFrom(0)(`the length of ${name}`, length);
+  of('function')(`slice() of ${name}`, slice);
+  expectAttached(name, tokens);
+};
+
+/** What run() of either kind of training takes. */
+export function expectCallbacks(callbacks: unknown): void {
+  expectKnown('run()', callbacks, ['onStep', 'signal']);
+  record({ onStep: optional(of('function')), signal: optional(expectSignal) })('callbacks', callbacks);
 }
 
 /** Refuses text that cannot fill one training window: `context` tokens and the target of the last. */
 export function checkLongEnough(tokens: { readonly length: number }, context: number, text = 'the training text'): void {
-  record({ length: wholeFrom(0), slice: of('function') })('tokens', tokens);
+  expectTokens('tokens', tokens);
   if (tokens.length === 0) throw new ValueError(`${text} is empty: pass files with text in them`);
   if (tokens.length < context + 1) {
     throw new ValueError(`${text} has ${tokens.length} tokens but a context of ${context} needs ${context + 1}: add text or lower --context`);
@@ -69,5 +85,12 @@ export function trainingWindow(
   tokens: TokenSource, context: number, seed: number, step: number, index: number,
 ): Int32Array {
   const start = generator(seed, [Stream.BATCH, step, index]).below(tokens.length - context);
-  return tokens.slice(start, start + context + 1);
+  return cut(tokens, start, start + context + 1);
+}
+
+/** A part of the tokens, as one's own source may not give it. */
+export function cut(tokens: TokenSource, start: number, end: number): Int32Array {
+  const part = tokens.slice(start, end);
+  expectInt32('what slice() of the tokens gives', part);
+  return part;
 }

@@ -2,7 +2,7 @@
  * The options of fine-tuning, and how the price of memory is steered towards a kept share.
  * @module
  */
-import { finite } from '../core/arguments.ts';
+import { expectObject, finite, of } from '../core/arguments.ts';
 import { NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
@@ -48,7 +48,11 @@ export interface Price {
 }
 
 /** Refuses a price that is NaN or infinite, as the gradients of every scorer would inherit it. */
-export function checkPrice({ lambda, kept = 0 }: Price): void {
+export function checkPrice(price: Price): void {
+  expectObject('the price of the state', price);
+  const { lambda, kept = 0 } = price;
+  of('number')('lambda', lambda);
+  of('number')('the kept share', kept);
   if (!(lambda >= 0) || !Number.isFinite(lambda)) throw new NumericError(`lambda has become ${lambda}: it must be a finite number, 0 or more; steer towards another share, or fix lambda`);
   if (!Number.isFinite(kept)) throw new NumericError(`the kept share has become ${kept}: it must be a number`);
 }

@@ -2,16 +2,18 @@
  * Fine-tuning: an existing model learns token types. Its weights stay unchanged, and only the scorers are trained.
  * @module
  */
-import { of, record } from '../core/arguments.ts';
+import { expectObject, of, oneOf, optional, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
+import { expectKnown } from '../core/known-options.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
+import { fail } from '../core/described.ts';
 import { expectGoing, NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { scorerNames } from '../model/config/names.ts';
 import type { Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
 import { ndarray, sizeOf } from '../core/tensor.ts';
-import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
+import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './data.ts';
 import { inStep } from './diverged.ts';
 import { type FinetuneSource, measureKept, oneByOne } from './finetune-gradients.ts';
 import { checkFinetuneOptions, checkPrice, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
@@ -97,7 +99,8 @@ export class Finetuner {
     record()('nats', nats);
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
-    record()('more', more);
+    expectKnown('more', more, ['from', 'source']);
+    record({ from: optional(expectObject) })('more', more);
     const { from, source = oneByOne } = more;
     of('function')('source', source);
     this.config = searchedConfig(base.config, nats);
@@ -169,6 +172,7 @@ export class Finetuner {
   async run(
     callbacks: { onStep?: (report: FinetuneReport) => void | Promise<void>; signal?: AbortSignal } = {},
   ): Promise<void> {
+    expectCallbacks(callbacks);
     while (this.#step < this.options.steps) {
       expectGoing(callbacks.signal, () => `fine-tuning was stopped after step ${this.#step} of ${this.options.steps}`);
       const report = await this.next();
@@ -237,8 +241,8 @@ export function searchedConfig(
   const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;
   expectWhole('chunk', all.chunk, 1);
   expectPositive('temperature', all.temperature);
-  if (!Number.isFinite(all.lambda) || !(all.lambda >= 0)) throw new ValueError(`lambda is ${String(all.lambda)}: it must be a finite number, 0 or more`);
-  if (all.pooling !== 'mean' && all.pooling !== 'max') throw new ValueError(`pooling is ${String(all.pooling)}: it must be 'mean' or 'max'`);
+  if (!Number.isFinite(all.lambda) || !(all.lambda >= 0)) fail('lambda', all.lambda, 'a finite number, 0 or more');
+  oneOf('mean', 'max')('pooling', all.pooling);
   return { ...config, nats: all };
 }
 

@@ -2,7 +2,7 @@
  * The options of a training run, and the checks on them.
  * @module
  */
-import { finite, record } from '../core/arguments.ts';
+import { finite, oneOf, record } from '../core/arguments.ts';
 import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
@@ -51,9 +51,7 @@ export function checkTrainOptions(options: TrainOptions): void {
   for (const name of ['beta1', 'beta2'] as const) {
     if (!(options[name] >= 0 && options[name] < 1)) throw new ValueError(`${name} is ${options[name]}: it must be in [0, 1)`);
   }
-  if (options.rule !== 'bounded' && options.rule !== 'exact') {
-    throw new ValueError(`rule is ${String(options.rule)}: it must be 'bounded' or 'exact'`);
-  }
+  oneOf('bounded', 'exact')('rule', options.rule);
 }
 
 /** The learning rate of `step`, counted from 1: linear warm-up, then a cosine down to the minimum. */

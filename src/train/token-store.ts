@@ -3,6 +3,8 @@
  * @module
  */
 
+import { wholeFrom } from '../core/arguments.ts';
+
 /** A sequence of tokens to cut windows from, such as an Int32Array. */
 export interface TokenSource {
   readonly length: number;
@@ -43,6 +45,8 @@ export class TokenStore implements TokenSource {
   }
 
   slice(start: number, end: number): Int32Array {
+    wholeFrom(0)('start', start);
+    wholeFrom(start)('end', end);
     const out = new Int32Array(Math.max(0, Math.min(end, this.#length) - start));
     for (let n = 0; n < out.length;) {
       const at = (start + n) % SIZE;

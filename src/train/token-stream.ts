@@ -2,8 +2,9 @@
  * Turns documents into tokens piece by piece, so that no text is ever in memory as a whole.
  * @module
  */
-import { expectPieces, of, record } from '../core/arguments.ts';
+import { expectPieces, expectSignal, of, optional, record, wholeFrom } from '../core/arguments.ts';
 import { StoppedError } from '../core/errors.ts';
+import { expectKnown } from '../core/known-options.ts';
 import { expectTokenizer, repeatsStarts, type Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { endOf } from './data.ts';
 import { type TokenSource, TokenStore } from './token-store.ts';
@@ -23,6 +24,10 @@ export interface TokenizeOptions {
   /** Called after every piece with the number of tokens so far. */
   readonly onProgress?: (tokens: number) => void;
 }
+
+const OPTIONS = [
+  'maxTokens', 'bare', 'signal', 'onRepeatedStarts', 'onProgress',
+] as const satisfies readonly (keyof TokenizeOptions)[];
 
 /** How many characters to encode at once: at least LEAST, and PER_TOKEN for each token still wanted. */
 const [LEAST, PER_TOKEN] = [4096, 8];
@@ -46,7 +51,11 @@ export async function tokenizeStream(
 ): Promise<TokenSource> {
   expectTokenizer('tokenizer', tokenizer);
   expectPieces('documents', documents);
-  record()('options', options);
+  expectKnown('tokenizeStream()', options, OPTIONS);
+  record({
+    maxTokens: optional(wholeFrom(0)), bare: optional(of('boolean')), signal: optional(expectSignal),
+    onRepeatedStarts: optional(of('function')), onProgress: optional(of('function')),
+  })('options', options);
   const { maxTokens = Infinity, bare = false, signal, onProgress, onRepeatedStarts } = options;
   const store = new TokenStore();
   const push = (tokens: ArrayLike<number>): void => {

@@ -2,15 +2,16 @@
  * The training loop: batches, gradients, AdamW. Files and progress bars are left to callbacks.
  * @module
  */
-import { of, record } from '../core/arguments.ts';
+import { expectObject, of, optional, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
+import { expectKnown } from '../core/known-options.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import { expectGoing } from '../core/errors.ts';
 import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
 import type { NDArray } from '../core/tensor.ts';
-import { checkLongEnough, expectRun, trainingWindow } from './data.ts';
+import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './data.ts';
 import { inStep } from './diverged.ts';
 import { sumParts } from './gradient-sum.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
@@ -107,7 +108,8 @@ export class Trainer {
     this.engine = expectRun(engine, config);
     checkTrainOptions(options);
     checkLongEnough(tokens, options.context);
-    record()('more', more);
+    expectKnown('more', more, ['from', 'source']);
+    record({ from: optional(expectObject) })('more', more);
     const { from, source = localGradients(config, options) } = more;
     of('function')('source', source?.compute);
     this.config = config;
@@ -162,6 +164,7 @@ export class Trainer {
   async run(
     callbacks: { onStep?: (report: StepReport) => void | Promise<void>; signal?: AbortSignal } = {},
   ): Promise<void> {
+    expectCallbacks(callbacks);
     while (this.#step < this.options.steps) {
       expectGoing(callbacks.signal, () => `training was stopped after step ${this.#step} of ${this.options.steps}`);
       const report = await this.next();

@@ -3,11 +3,13 @@
  * @module
  */
 import type { TrainingEngine } from '../core/training-engine.ts';
+import { fail } from '../core/described.ts';
 import { NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { decode, type Weights } from '../model/decoder.ts';
 import { crossEntropy } from '../core/layers.ts';
 import { Tape } from '../core/tape.ts';
+import { cut, expectTokens } from './data.ts';
 import { studentAndTeacher } from './finetune-gradients.ts';
 import { Search } from './gradients.ts';
 import type { TrainOptions } from './options.ts';
@@ -35,11 +37,13 @@ export const VALIDATION_TOKENS = 16_384;
  * @throws {ValueError} If there are fewer than 2 tokens.
  */
 export function validationWindows(tokens: TokenSource, context: number, most: number = Infinity): Int32Array[] {
+  expectTokens('tokens', tokens);
+  if (typeof most !== 'number' || !(most >= 1)) fail('most', most, 'a number of tokens, 1 or more');
   if (tokens.length < 2) throw new ValueError(`the text to validate on has ${tokens.length} tokens: it needs 2 or more`);
   const targets = Math.min(most, tokens.length - 1);
   const windows: Int32Array[] = [];
   for (let start = 0; start < targets; start += context) {
-    windows.push(tokens.slice(start, Math.min(start + context, targets) + 1));
+    windows.push(cut(tokens, start, Math.min(start + context, targets) + 1));
   }
   return windows;
 }

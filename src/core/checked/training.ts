@@ -96,7 +96,7 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   // ---- optimiser --------------------------------------------------------------------------------
   sumOfSquares(tensors: readonly Tensor[]): Tensor {
     list(() => undefined)('tensors', tensors);
-    const arrays = tensors.map((each, n) => this.on.float(`tensors[${n}]`, each));
+    const arrays = Array.from(tensors, (each, n) => this.on.float(`tensors[${n}]`, each)); // of holes too
     const lengths = arrays.map(({ shape }) => sizeOf(shape));
     return this.on.real('sumOfSquares', () => this.#kernels.sumOfSquares(arrays, { lengths }));
   }

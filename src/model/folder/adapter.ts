@@ -3,6 +3,8 @@
  * which base they belong to, and adapter_model.safetensors holds them.
  * @module
  */
+import { type Expected, finite, floats, of, oneOf, optional, positive, record, wholeFrom } from '../../core/arguments.ts';
+import { fail } from '../../core/described.ts';
 import type { Pooling } from '../../core/engine.ts';
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
 import { expectFinite } from '../../core/finite.ts';
@@ -61,6 +63,27 @@ export interface Adapter extends AdapterSettings {
   /** The scorers by Hugging Face's names, [3G, D] each, with rows in the order [KV head][type]. */
   readonly weights: ReadonlyMap<string, NDArray>;
 }
+
+/** Refuses what is no adapter in memory. */
+export const expectAdapter: Expected = (name, adapter) => {
+  record({
+    baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), window: wholeFrom(0),
+    chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
+  })(name, adapter);
+  const { weights } = adapter as Adapter;
+  if (!(weights instanceof Map)) fail(`the weights of ${name}`, weights, 'a Map of scorers; or pass the folder that natsearch finetune wrote');
+  for (const [key, array] of weights) floats(`the weight '${key}' of ${name}`, array);
+};
+
+/** An object that a JSON file can hold. */
+const expectJson: Expected = (name, value) => {
+  record()(name, value);
+  try {
+    JSON.stringify(value);
+  } catch {
+    fail(name, value, 'what JSON can hold');
+  }
+};
 
 /** Fields on which no forward pass of the base depends: those of NAtS, token ids, and the training context. */
 const BOOKKEEPING: readonly string[] =

@@ -2,6 +2,7 @@
  * Chat templates: the Jinja template that came with a model turns messages into the text that the model was trained on.
  * @module
  */
+import { described } from '../../core/described.ts';
 import { ConfigError, ValueError } from '../../core/errors.ts';
 import { shown } from '../config/config-fields.ts';
 
@@ -112,7 +113,8 @@ function checkMessages(messages: readonly ChatMessage[]): void {
   for (const [n, message] of (messages as readonly unknown[]).entries()) {
     const { role, content } = (message ?? {}) as Partial<ChatMessage>;
     if (typeof role !== 'string' || typeof content !== 'string') {
-      throw new ValueError(`message ${n} is ${shown(message) ?? typeof message}: it must have a role and a content, both texts`);
+      const wrong = typeof role === 'string' ? `the content is ${described(content)}` : `the role is ${described(role)}`;
+      throw new ValueError(`message ${n} is no message (${wrong}): it must have a role and a content, both texts`);
     }
   }
 }

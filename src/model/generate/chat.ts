@@ -3,6 +3,7 @@
  * @module
  */
 import { record } from '../../core/arguments.ts';
+import { described } from '../../core/described.ts';
 import { ConfigError, ValueError } from '../../core/errors.ts';
 import { type ChatMessage, type ChatTemplate, renderChat } from './chat-template.ts';
 import { generate } from './generate.ts';
@@ -40,7 +41,7 @@ export async function chatPrompt(
 ): Promise<ChatPrompt> {
   const { tokenizer } = model;
   if (variables !== undefined && (typeof variables !== 'object' || variables === null)) {
-    throw new ValueError(`variables is ${variables === null ? 'null' : `a ${typeof variables}`}: pass an object of variables for the template`);
+    throw new ValueError(`variables is ${described(variables)}: pass an object of variables for the template`);
   }
   const text = await renderChat(templateOf(model, template), messages, { ...(variables && { variables }) });
   const starts = tokenizer instanceof ByteTokenizer ? tokenizer.starts : [];
@@ -79,7 +80,7 @@ function splitApart({ tokenizer }: TextModel, last: number, text: string): Int32
     if (special === last) return Int32Array.from(rest);
   }
   const rest = tokenizer.encode(text);
-  const apart = tokenizer instanceof ByteTokenizer || tokenizer.byteLength(rest[0]) === 0;
+  const apart = tokenizer instanceof ByteTokenizer || rest.length === 0 || tokenizer.byteLength(rest[0]) === 0;
   return apart ? rest : undefined;
 }
 

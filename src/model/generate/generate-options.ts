@@ -2,6 +2,7 @@
  * The options for continuing a prompt, the checks on them, and their defaults.
  * @module
  */
+import { described } from '../../core/described.ts';
 import { ValueError } from '../../core/errors.ts';
 import { expectWhole } from '../../core/shape.ts';
 import { formatPolicy, type Policy } from '../../policies/index.ts';
@@ -148,7 +149,7 @@ export function checkGenerateOptions(options: GenerateOptions): void {
 function expectNumber(name: string, value: unknown, fits: (value: number) => boolean, must: string): void {
   if (value === undefined) return;
   if (typeof value === 'number' && Number.isFinite(value) && fits(value)) return;
-  throw new ValueError(`${name} is ${typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : String(value)}: it must be ${must}`);
+  throw new ValueError(`${name} is ${typeof value === 'string' ? JSON.stringify(value.slice(0, 100)) : described(value)}: it must be ${must}`);
 }
 
 /** The stops as a list. */

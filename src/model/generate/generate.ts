@@ -2,7 +2,8 @@
  * Generates text: takes prompts, and yields pieces of text with one readback per step.
  * @module
  */
-import { type Expected, list, numbers } from '../../core/arguments.ts';
+import { type Expected, expectAttached, list, numbers } from '../../core/arguments.ts';
+import { described } from '../../core/described.ts';
 import { expectGoing, ValueError } from '../../core/errors.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
@@ -92,13 +93,15 @@ function promptTokens(
     const tokens = model.tokenizer.encode(prompt);
     if (tokens.length > 0) return seen === 0 ? withStarts(model.tokenizer, tokens) : tokens;
   } else {
-    if (typeof (prompt as ArrayLike<number> | null | undefined)?.length !== 'number') {
-      throw new ValueError(`prompt ${n} is ${prompt === null ? 'null' : `a value of type ${typeof prompt}`}: pass a text, or a list of tokens`);
+    if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) {
+      throw new ValueError(`prompt ${n} is ${described(prompt)}: pass a text, or a list of tokens`);
     }
+    expectAttached(`prompt ${n}`, prompt);
     const { vocabSize } = model.config;
-    const wrong = Array.from(prompt).find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-    if (wrong !== undefined) {
-      throw new ValueError(`prompt ${n} holds ${String(wrong)}: a token is a whole number from 0 to ${vocabSize - 1}`);
+    for (let at = 0; at < prompt.length; at++) {
+      const token: unknown = prompt[at];
+      if (typeof token === 'number' && Number.isInteger(token) && token >= 0 && token < vocabSize) continue;
+      throw new ValueError(`prompt ${n} holds ${described(token)}: a token is a whole number from 0 to ${vocabSize - 1}`);
     }
     if (prompt.length > 0) return Int32Array.from(prompt);
   }

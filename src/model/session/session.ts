@@ -2,9 +2,10 @@
  * A forward pass that remembers: several sequences, one evicting cache per layer, any split into steps.
  * @module
  */
-import { list, numbers, of, optional, record, wholeFrom } from '../../core/arguments.ts';
+import { list, numbers, of, oneOf, optional, record, wholeFrom } from '../../core/arguments.ts';
 import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../../core/engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
+import { expectKnown } from '../../core/known-options.ts';
 import { checkCounts, expectWhole } from '../../core/shape.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
@@ -152,11 +153,10 @@ export class Session {
     ids: ArrayLike<number>, options: StepOptions = {},
   ): Promise<Float64Array | Float32Array> {
     numbers(true)('ids', ids);
+    expectKnown('step()', options, ['counts', 'onTypes', 'logits']);
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
     const { counts, onTypes, logits: wanted = 'all' } = options;
-    if (wanted !== 'all' && wanted !== 'last' && wanted !== 'none') {
-      throw new ValueError(`logits is ${String(wanted)}: it must be 'all', 'last' or 'none'`);
-    }
+    oneOf('all', 'last', 'none')('logits', wanted);
     this.#assertSound();
     if (kindOf(this.policy).learned) await expectScorers(this.engine, this.#weights, this.#config.layers);
     const T = ids.length / this.batch;

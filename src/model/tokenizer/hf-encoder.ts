@@ -3,12 +3,13 @@
  * words, and merges within words. A long text is processed in parts, cut where that makes no difference.
  * @module
  */
+import { of } from '../../core/arguments.ts';
 import { Bpe } from './bpe.ts';
 import { createFinder, type Finder } from './hf-added-tokens.ts';
 import { type CompilePattern, type Normalizer, parseNormalizer } from './hf-normalizer.ts';
 import { parsePreTokenizer, type PreTokenizer } from './hf-pre-tokenizer.ts';
 import type { TokenizerFile } from './hf-tokenizer-file.ts';
-import { type EncodeOptions, mostTokens, type TextStream } from './tokenizer.ts';
+import type { EncodeOptions, TextStream } from './tokenizer.ts';
 
 /** How many code units of a text are processed at once. */
 const PART = 1 << 16;
@@ -48,7 +49,7 @@ export class HfEncoder {
   }
 
   encode(text: string, { maxTokens, onProgress }: EncodeOptions = {}): Int32Array {
-    const most = mostTokens(maxTokens);
+    const most = maxTokens ?? Infinity;
     const out: number[] = [];
     const parts = this.#parts(out, most);
     for (let at = 0; at < text.length && out.length < most; at += PART) {
@@ -72,6 +73,7 @@ export class HfEncoder {
     };
     return {
       push: (text) => {
+        of('string')('text', text);
         parts.push(text);
         return taken();
       },

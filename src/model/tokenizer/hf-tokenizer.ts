@@ -3,7 +3,7 @@
  * words are translated by `@huggingface/tokenizers`, which is loaded only if there is a file; all else is done here.
  * @module
  */
-import { of, record } from '../../core/arguments.ts';
+import { of, wholeFrom } from '../../core/arguments.ts';
 import { ConfigError, ValueError } from '../../core/errors.ts';
 import { shown } from '../config/config-fields.ts';
 import type { ModelConfig } from '../config/config.ts';
@@ -12,7 +12,9 @@ import type { CompilePattern } from './hf-normalizer.ts';
 import { parsePieces, type Piece, type Pieces } from './hf-pieces.ts';
 import { type Around, parseAround } from './hf-post-processor.ts';
 import { isObject, parseTokenizerFile, refusal, type TokenizerFile } from './hf-tokenizer-file.ts';
-import type { EncodeOptions, TextStream, Tokenizer } from './tokenizer.ts';
+import {
+  type EncodeOptions, expectDecodeOptions, expectEncodeOptions, idsOf, type TextStream, type Tokenizer,
+} from './tokenizer.ts';
 
 /**
  * Makes the tokenizer of a parsed tokenizer.json. Special tokens are found in text, as in Hugging Face's libraries. The
@@ -106,7 +108,7 @@ export class HfTokenizer implements Tokenizer {
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
     of('string')('text', text);
-    record()('options', options);
+    expectEncodeOptions(options);
     return this.#encoder.encode(text, options);
   }
 
@@ -115,10 +117,10 @@ export class HfTokenizer implements Tokenizer {
   }
 
   /** The whole text; with `specials`, including special tokens in their written form. */
-  decode(tokens: Iterable<number>, { specials = false }: { specials?: boolean } = {}): string {
-    const decoder = this.decoder({ specials });
+  decode(tokens: Iterable<number>, options: { specials?: boolean } = {}): string {
+    const decoder = this.decoder(options);
     let text = '';
-    for (const token of tokens) text += decoder.push(token);
+    for (const token of idsOf(tokens)) text += decoder.push(token);
     text += decoder.end();
     let start = 0; // skips spaces that encoding puts in front
     while (start < this.#stripped && text[start] === ' ') start++;
@@ -126,7 +128,9 @@ export class HfTokenizer implements Tokenizer {
   }
 
   /** A decoder for a stream that continues other text, so that a space in front is kept. */
-  decoder({ specials = false }: { specials?: boolean } = {}): { push(token: number): string; end(): string } {
+  decoder(options: { specials?: boolean } = {}): { push(token: number): string; end(): string } {
+    expectDecodeOptions(options);
+    const { specials = false } = options;
     let utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
     let loose: number[] = [];
     const flushLoose = (): string => {
@@ -136,6 +140,7 @@ export class HfTokenizer implements Tokenizer {
     };
     return {
       push: (token) => {
+        wholeFrom(0)('token', token);
         const piece = this.#pieces.get(token);
         if (!piece || (piece.special && !specials)) return '';
         if (!piece.loose) return flushLoose() + utf8.decode(piece.bytes, { stream: true });
@@ -153,6 +158,7 @@ export class HfTokenizer implements Tokenizer {
   }
 
   byteLength(token: number): number {
+    wholeFrom(0)('token', token);
     const piece = this.#pieces.get(token);
     return piece && !piece.special ? piece.bytes.length : 0;
   }

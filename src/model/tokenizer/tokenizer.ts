@@ -3,8 +3,8 @@
  * @module
  */
 
-import { type Expected, expectIterable, numbers, of, record, wholeFrom } from '../../core/arguments.ts';
-import { expectWhole } from '../../core/shape.ts';
+import { type Expected, expectIterable, list, numbers, of, optional, record, wholeFrom } from '../../core/arguments.ts';
+import { expectKnown } from '../../core/known-options.ts';
 
 /** Options of encode(). */
 export interface EncodeOptions {
@@ -14,11 +14,10 @@ export interface EncodeOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Checks `maxTokens`; Infinity if it is not given. */
-export function mostTokens(maxTokens: number | undefined): number {
-  if (maxTokens === undefined) return Infinity;
-  expectWhole('maxTokens', maxTokens, 0);
-  return maxTokens;
+/** Checks the options of encode(). */
+export function expectEncodeOptions(options: unknown): void {
+  expectKnown('encode()', options, ['maxTokens', 'onProgress']);
+  record({ maxTokens: optional(wholeFrom(0)), onProgress: optional(of('function')) })('options', options);
 }
 
 /** Encodes a text that comes in pieces. Joined together, its results are what encode() returns for the whole text. */
@@ -97,9 +96,28 @@ export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: Arr
   return starts.length > 0 && starts.every((token, n) => tokens[n] === token);
 }
 
+/** Refuses what are no options of a decoder. */
+export function expectDecodeOptions(options: unknown): void {
+  expectKnown('decoder()', options, ['specials']);
+  record({ specials: optional(of('boolean')) })('options', options);
+}
+
+/** Tokens as a list. @throws {ValueError} If they are none. */
+export function idsOf(tokens: Iterable<number>): number[] {
+  expectIterable('tokens', tokens);
+  const ids = [...tokens];
+  numbers(true)('tokens', ids);
+  return ids;
+}
+
 /** Refuses anything but a tokenizer. */
 export const expectTokenizer: Expected = (name, value) => {
-  record({ vocabSize: wholeFrom(1), encode: of('function'), decode: of('function') })(name, value);
+  const method = of('function');
+  const special = wholeFrom(-1);
+  record({
+    vocabSize: wholeFrom(1), bos: special, eos: special, starts: list(wholeFrom(0)), ends: list(wholeFrom(0)),
+    encode: method, encoder: method, decode: method, decoder: method, byteLength: method,
+  })(name, value);
 };
 
 /**
@@ -121,16 +139,17 @@ export class ByteTokenizer implements Tokenizer {
 
   /** @param options.bos Whether to put bos before every text. Default: true. */
   constructor(options: { bos?: boolean } = {}) {
-    record()('options', options);
+    expectKnown('ByteTokenizer', options, ['bos']);
+    record({ bos: optional(of('boolean')) })('options', options);
     const { bos = true } = options;
     this.starts = bos ? [this.bos] : [];
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
     of('string')('text', text);
-    record()('options', options);
+    expectEncodeOptions(options);
     const { maxTokens, onProgress } = options;
-    const most = mostTokens(maxTokens);
+    const most = maxTokens ?? Infinity;
     const some = text.slice(0, most + 1); // enough, as every code unit is at least one byte
     const bytes = new Int32Array(new TextEncoder().encode(some));
     onProgress?.(text.length, text.length);
@@ -141,6 +160,7 @@ export class ByteTokenizer implements Tokenizer {
     let half = ''; // the first code unit of a character that is not yet complete
     return {
       push: (text) => {
+        of('string')('text', text);
         const all = half + text;
         half = /[\uD800-\uDBFF]$/.exec(all)?.[0] ?? '';
         return this.encode(all.slice(0, all.length - half.length));
@@ -154,22 +174,23 @@ export class ByteTokenizer implements Tokenizer {
   }
 
   decode(tokens: Iterable<number>): string {
-    expectIterable('tokens', tokens);
-    const ids = [...tokens];
-    numbers(true)('tokens', ids);
-    return new TextDecoder().decode(Uint8Array.from(ids.filter((token) => token < 256)));
+    return new TextDecoder().decode(Uint8Array.from(idsOf(tokens).filter((token) => token < 256)));
   }
 
-  decoder(): { push(token: number): string; end(): string } {
+  decoder(options: { specials?: boolean } = {}): { push(token: number): string; end(): string } {
+    expectDecodeOptions(options);
     const decoder = new TextDecoder();
     return {
-      push: (token) => (token < 256 ? decoder.decode(Uint8Array.of(token), { stream: true }) : ''),
+      push: (token) => {
+        wholeFrom(0)('token', token);
+        return token < 256 ? decoder.decode(Uint8Array.of(token), { stream: true }) : '';
+      },
       end: () => decoder.decode(),
     };
   }
 
   byteLength(token: number): number {
-    of('number')('token', token);
+    wholeFrom(0)('token', token);
     return token < 256 ? 1 : 0;
   }
 }

@@ -2,7 +2,7 @@
  * Checks on the arguments of the functions of `neural-attention-search/vectors`.
  * @module
  */
-import { type Expected, finite, list, of, oneOf, optional, record, shape, wholeFrom } from '../../core/arguments.ts';
+import { type Expected, finite, list, of, oneOf, optional, record, shape, typed, wholeFrom } from '../../core/arguments.ts';
 import { fail } from '../../core/described.ts';
 import { ShapeError } from '../../core/errors.ts';
 import { expectShape } from '../../core/shape.ts';
@@ -60,9 +60,12 @@ const each = (expected: Expected): Expected => (name, value) => {
 /** Tensors by name. */
 export const expectTensors: Expected = each(expectTensor);
 
+/** Kinds and shapes of tensors, by name, as a manifest tells them. */
+export const expectEntries: Expected = each(record({ dtype: text, shape }));
+
 /** The argument of caseOf(). */
 export const expectGiven: Expected = record({
-  name: text, why: text, parameters: expectParameters, inputs: each(record({ dtype: text, shape, data: record() })),
+  name: text, why: text, parameters: expectParameters, inputs: each(record({ dtype: text, shape, data: typed })),
 });
 
 /** A case whose tensors have the shapes that follow from its parameters. */

@@ -10,7 +10,7 @@ import { readNpz, writeNpz } from '../../formats/npz.ts';
 import { roundArray } from '../../formats/rounding.ts';
 import { readSafetensors, writeSafetensors } from '../../formats/safetensors.ts';
 import { sha256 } from '../../formats/sha256.ts';
-import { expectCase, expectPacking } from './expected.ts';
+import { expectCase, expectEntries, expectPacking } from './expected.ts';
 import {
   type CaseEntry, DTYPES, EXPECTED, type FileFormat, type Heading, type Manifest, MANIFEST_FILE, readManifest,
   type TensorEntry,
@@ -117,7 +117,9 @@ export async function openVectors(read: (file: string) => Promise<Bytes>): Promi
   return {
     manifest,
     read: async (entry) => {
-      record({ name: of('string'), file: of('string'), sha256: of('string') })('entry', entry);
+      record({
+        name: of('string'), file: of('string'), sha256: of('string'), inputs: expectEntries, expected: expectEntries,
+      })('entry', entry);
       const bytes = await contents(entry.file);
       if (await sha256(bytes) !== entry.sha256) fail(`${entry.file} is not the file that the manifest was written with: write the vectors again`);
       return unpackCase(entry, bytes, manifest.fileFormat);

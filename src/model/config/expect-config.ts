@@ -1,0 +1,28 @@
+/**
+ * What a config must be that parseConfig() may not have made.
+ * @module
+ */
+import {
+  type Expected, finite, list, of, oneOf, optional, positive, record, wholeFrom,
+} from '../../core/arguments.ts';
+import { ARCHITECTURES } from '../arch/index.ts';
+
+/** More layers, or numbers in a row, than any model has: a wrong number must not become a wait without end. */
+const [MAX_LAYERS, MAX_SIZE] = [10_000, 2 ** 31 - 1];
+
+/** Refuses what is no ModelConfig; whether its numbers fit each other is seen by the weights. */
+export const expectConfig: Expected = (name, config) => {
+  const size = wholeFrom(1, MAX_SIZE);
+  const token = wholeFrom(-1, MAX_SIZE);
+  record({
+    modelType: optional(oneOf(...Object.keys(ARCHITECTURES))), vocabSize: size, hiddenSize: size,
+    intermediateSize: size, layers: wholeFrom(1, MAX_LAYERS), heads: size, kvHeads: size, headDim: size,
+    maxPositions: size, rmsNormEpsilon: positive, ropeTheta: positive, slidingWindow: optional(size),
+    ropeScaling: optional(record({ kind: optional(oneOf('linear', 'yarn')), factor: positive })), tieWordEmbeddings: of('boolean'), bosTokenId: token, eosTokenId: token,
+    eosTokenIds: optional(list(token)),
+    nats: record({
+      policy: of('string'), window: wholeFrom(0), chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), lambda: finite,
+      temperature: positive,
+    }),
+  })(name, config);
+};
