@@ -85,7 +85,7 @@ describe('diagnose()', () => {
     expect(verifyCase(each, others).diagnosis).toMatchObject({ cause: 'unusable', name: 'missing' });
     const flat = { ...lse, shape: [lse.data.length] } as NamedTensor;
     const { diagnosis } = verifyCase(each, { ...others, lse: flat });
-    expect(diagnosis!.words).toMatch(/^lse: it is \[160\] and must be \[1,4,40\]/);
+    expect(diagnosis!.words).toMatch(/^lse: its shape is \[160\] and must be \[1,4,40\]/);
   });
 
   it('shows types by name with their scores', async () => {

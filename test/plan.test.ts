@@ -45,12 +45,14 @@ function counting(engine: Engine, number: number): { engine: Engine; bytes: { no
       if (name === 'createCache') {
         return (...args: Parameters<Engine['createCache']>) => {
           const cache = target.createCache(...args);
-          const attend = cache.attend.bind(cache);
-          cache.attend = (...call) => {
-            const out = attend(...call);
-            watch(out);
-            return out;
-          };
+          for (const name of ['attend', 'step', 'prefill'] as const) {
+            const method = cache[name].bind(cache) as (...call: unknown[]) => Tensor;
+            cache[name] = (...call: unknown[]) => {
+              const out = method(...call);
+              watch(out);
+              return out;
+            };
+          }
           return cache;
         };
       }

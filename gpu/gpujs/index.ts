@@ -8,6 +8,7 @@ import { checkIds } from '../../src/core/checks.ts';
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
 import type { TrainingKernels } from '../../src/core/kernels.ts';
 import { FOREVER, type LifetimeOptions } from '../../src/core/lifetime.ts';
+import { GPU_PREFILL_STEP } from '../../src/core/prefill.ts';
 import { widen } from '../../src/core/stored.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
@@ -44,6 +45,7 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
     precision: 'float32',
     stores: { weights: ['f32'], cache: ['f32'] },
     limits: { tensorBytes: device.maxLength * 4, name: device.limitName },
+    ...(device.mode === 'webgpu' && { prefillStep: GPU_PREFILL_STEP }),
 
     // ---- data -----------------------------------------------------------------------------------
     tensor(data, shape) {

@@ -9,7 +9,7 @@ import {
 import type { CacheSnapshot, CacheStats, MassCacheOptions } from '../../src/core/cache.ts';
 import { checkCacheOptions } from '../../src/core/checks.ts';
 import type { MassRule } from '../../src/core/mass.ts';
-import { AttendOnce, checkMassOptions } from '../../src/core/mass-checks.ts';
+import { AttendOnce, checkMassOptions, massOf } from '../../src/core/mass-checks.ts';
 import { attentionSizes } from '../../src/core/shape.ts';
 import { checkStep, headIndex, keySizes, querySizes } from '../../src/core/sizes.ts';
 import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
@@ -95,7 +95,7 @@ export class MassCache {
     record()('options', options);
     const full = { blockSize: 16, ...options };
     checkCacheOptions(full);
-    this.options = { ...full, mass: structuredClone(full.mass) };
+    this.options = { ...full, mass: massOf(full.mass) };
     this.#cache = new EvictingMassCache(this.options);
   }
 

@@ -7,10 +7,10 @@ import type { CacheLayout, CacheSnapshot } from './cache.ts';
 import { fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 import { boundedEnd, FOREVER } from './lifetime.ts';
-import { type MassOptions, scoreWidth } from './mass.ts';
+import { type MassOptions, type MassRule, scoreWidth } from './mass.ts';
 
 const share: Expected = (name, value) => {
-  if (!((value as number) >= 0 && (value as number) <= 1)) fail(name, value, 'a number from 0 to 1');
+  if (typeof value !== 'number' || !((value as number) >= 0 && (value as number) <= 1)) fail(name, value, 'a number from 0 to 1');
 };
 
 const odd: Expected = (name, value) => {
@@ -30,6 +30,11 @@ export function checkMassOptions({ mass, bound }: MassOptions): void {
     record({ queries: optional(wholeFrom(1, 65536)), pool: optional(odd), heads: oneOf('group', 'layer') })('score', mass.score);
   }
   optional(wholeFrom(0))('bound', bound);
+}
+
+/** A copy of a rule that was checked, which stays as it is whatever becomes of the caller's. */
+export function massOf({ score, budget, recent, ...rest }: MassRule): MassRule {
+  return { ...rest, score: { ...score }, budget: { ...budget }, recent: { ...recent } };
 }
 
 /** What a snapshot under a mass rule holds besides what every snapshot does. */

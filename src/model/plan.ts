@@ -5,6 +5,7 @@
 import { type Expected, list, of, oneOf, optional, record, share, wholeFrom } from '../core/arguments.ts';
 import { fail } from '../core/described.ts';
 import { ValueError } from '../core/errors.ts';
+import { GPU_PREFILL_STEP, PREFILL_STEP } from '../core/prefill.ts';
 import { expectKnown } from '../core/known-options.ts';
 import { scoreWidth } from '../core/mass.ts';
 import { sizeOf } from '../core/tensor.ts';
@@ -28,7 +29,7 @@ export interface PlanOptions {
   readonly engine?: PlannedEngine;
   /** The number of sequences processed at once. Default: 1. */
   readonly batch?: number;
-  /** How many tokens of a prompt are fed at once. Default: 64. */
+  /** How many tokens of a prompt are fed at once. Default: 64 on the reference, 1,024 on a GPU. */
   readonly prefillStep?: number;
   /** Entries per allocation block. Default: 16. */
   readonly blockSize?: number;
@@ -123,7 +124,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
     prefillStep: optional(size), blockSize: optional(size), memory: optional(bytes),
     tensor: optional(record({ bytes, name: of('string') })), storedBytes: optional(bytes),
   })('options', options);
-  const { engine = 'reference', batch = 1, prefillStep = 64, blockSize = 16, contexts = [4096, 32_768, 131_072] } = options;
+  const { engine = 'reference', batch = 1, blockSize = 16, contexts = [4096, 32_768, 131_072] } = options;
+  const { prefillStep = engine === 'gpu' ? GPU_PREFILL_STEP : PREFILL_STEP } = options;
   const number = engine === 'reference' ? 8 : 4;
   const shapes = [...expectedWeights(config)];
   const parameters = shapes.reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
@@ -189,9 +191,9 @@ export function usualPolicies(config: ModelConfig): Policy[] {
   return [{ kind: 'full' }, { kind: 'window', window }, ...own];
 }
 
-/** Bytes of a weight's number: the reference widens a norm's, and what is stored narrow becomes float32. */
+/** Bytes of a weight's number: the reference widens norms and biases, and what is stored narrow becomes float32. */
 function heldBytes(engine: PlannedEngine, name: string, stored: number): number {
-  return engine === 'reference' && (stored === 8 || name.endsWith('norm.weight')) ? 8 : 4;
+  return engine === 'reference' && (stored === 8 || /(norm\.weight|\.bias)$/.test(name)) ? 8 : 4;
 }
 
 /** A pool on a device doubles when it is full, so it has at most twice as many blocks as are used. */

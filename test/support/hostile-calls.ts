@@ -55,6 +55,15 @@ const filled = () => {
   made.append({ k, v: k, types });
   return made;
 };
+const mass = {
+  score: { by: 'attention', heads: 'group' }, budget: { base: 2, perToken: 0 }, recent: { share: 0.5 },
+} as const;
+const massCache = () => new library.MassCache({ batch: 1, kvHeads: 1, headDim: 2, blockSize: 4, mass });
+const massFilled = () => {
+  const made = massCache();
+  made.append({ k, v: k });
+  return made;
+};
 const documents = [{ prompt: 'ab', answer: 'c', distance: 2 }];
 const encoded = encodeSafetensors(
   [...initialWeights(full, 1)].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }] as const),
@@ -134,6 +143,19 @@ export const CALLS: Readonly<Record<string, Call>> = {
   'KVCache.restore': { given: [filled().snapshot()], call: onEach(cache, 'restore') },
   'KVCache.evict': NONE, 'KVCache.clear': NONE, 'KVCache.fork': NONE, 'KVCache.snapshot': NONE, 'KVCache.lengths': NONE,
   'KVCache.stats': NONE,
+
+  massAttention: { given: [{ q, k, v: k, mass, bound: 5, scale: 1 }], call: library.massAttention },
+  MassCache: {
+    given: [{ batch: 1, kvHeads: 1, headDim: 2, blockSize: 4, mass }],
+    call: (options: never) => new library.MassCache(options).stats(),
+  },
+  'MassCache.step': { given: [{ q, k, v: k, counts: [2], scale: 1 }], call: onEach(massCache, 'step') },
+  'MassCache.append': { given: [{ k, v: k, counts: [2] }], call: onEach(massCache, 'append') },
+  'MassCache.attend': { given: [{ q, scale: 1 }], call: onEach(massFilled, 'attend') },
+  'MassCache.positions': { given: [0, 0], call: onEach(massFilled, 'positions') },
+  'MassCache.restore': { given: [massCache().snapshot()], call: onEach(massCache, 'restore') },
+  'MassCache.evict': NONE, 'MassCache.clear': NONE, 'MassCache.fork': NONE, 'MassCache.snapshot': NONE,
+  'MassCache.lengths': NONE, 'MassCache.stats': NONE,
 
   formatPolicy: { given: [{ kind: 'streaming', sink: 1, window: 2 }], call: library.formatPolicy },
   parsePolicy: { given: ['window:5'], call: library.parsePolicy },

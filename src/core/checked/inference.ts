@@ -15,6 +15,7 @@ import { attentionSizes, checkTypeValues, expectPositive, expectRank, expectShap
 import {
   embeddingSizes, headSizes, linearSizes, normSizes, ropeSizes, rowSizes, sameSizes, scoresSizes, splitSizes,
 } from '../sizes.ts';
+import { massOf } from '../mass-checks.ts';
 import { WEIGHT_BYTES } from '../stored.ts';
 import { expectElements, type FloatArray, type Shaped, sizeOf, type Tensor, type WeightDtype } from '../tensor.ts';
 import { CheckedCache } from './cache.ts';
@@ -219,7 +220,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   #massCache(options: MassCacheOptions): Cache {
     if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' keeps no budget of entries: use the reference, or a policy whose tokens have types`);
     checkCacheOptions(options);
-    const kept = { ...options, mass: structuredClone(options.mass), storage: this.#storage(options.storage) };
+    const kept = { ...options, mass: massOf(options.mass), storage: this.#storage(options.storage) };
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createMassCache!(kept)), kept);
   }
   /** What a cache stores keys and values in. */

@@ -5,18 +5,13 @@
 import { type Expected, expectAttached, list, numbers } from '../../core/arguments.ts';
 import { described } from '../../core/described.ts';
 import { expectGoing, ValueError } from '../../core/errors.ts';
+import { PREFILL_STEP } from '../../core/prefill.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
 import type { TextModel } from './text-model.ts';
 import { type GeneratedPiece, Sequence } from './sequence.ts';
 import { Session } from '../session/session.ts';
 import { withStarts } from '../tokenizer/tokenizer.ts';
-
-/**
- * How many prompt tokens to feed per step if neither the caller nor the engine says. The reference takes the same time
- * per token from 64 to 512, and 2.4 times as much at 1. gpu.js on the CPU takes the same at 64 and 256.
- */
-const PREFILL_STEP = 64;
 
 /** A prompt: text, or tokens, which are fed unchanged. */
 export type Prompt = string | ArrayLike<number>;
