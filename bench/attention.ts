@@ -1,6 +1,6 @@
 /**
- * Attention, N = 2048, 4 heads, d = 64: all-GLOBAL beside a pattern with about 10% visible pairs; and the matrix
- * product, the unit in which everything else can be thought of.
+ * Attention with N = 2048, 4 heads, d = 64: all-GLOBAL beside a pattern with about 10% visible pairs. Also a matrix
+ * product, as a yardstick for the other times.
  * @module
  */
 import type { Tensor } from '../src/core/engine.ts';
@@ -16,15 +16,15 @@ export async function finish(engine: TrainingEngine, results: readonly Tensor[])
   for (const result of results) result.dispose();
 }
 
-/** Normal numbers; the same for every engine. */
+/** Normally distributed numbers, the same for every engine. */
 export function random(engine: TrainingEngine, seed: number, shape: readonly number[]): Tensor {
   const { normal } = generator(seed, [0]);
   return engine.tensor(Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, normal), shape);
 }
 
 /**
- * What is timed: the forward, and the backward without type gradients, of both patterns. Each waits for its results.
- * `visible` is the share of pairs that the sparse pattern leaves visible.
+ * The functions to time: for both patterns the forward, and the backward without type gradients. Each waits for its
+ * results. `visible` is the share of pairs that the sparse pattern leaves visible.
  */
 export async function attentionRuns(engine: TrainingEngine, N: number): Promise<{
   runs: Record<string, () => Promise<void>>;
@@ -40,8 +40,8 @@ export async function attentionRuns(engine: TrainingEngine, N: number): Promise<
     const draw = below(100);
     return draw < 2 ? 0 : draw < 30 ? 1 : 2;
   });
-  const lives = await engine.readIntegers(sparse);
-  const pairs = lives.reduce((sum, last, n) => sum + Math.min(last, N - 1) - (n % N) + 1, 0);
+  const lifetimesOfSparse = await engine.readIntegers(sparse);
+  const pairs = lifetimesOfSparse.reduce((sum, last, n) => sum + Math.min(last, N - 1) - (n % N) + 1, 0);
 
   const shape = [1, HEADS, N, HEAD_DIM];
   const [q, k, v, dOut] = [1, 2, 3, 4].map((seed) => random(engine, seed, shape)) as [Tensor, Tensor, Tensor, Tensor];

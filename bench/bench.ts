@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: speed and memory, medians, ratios within one run. It reports; whatever it measures, it exits with 0.
+ * `npm run bench`: speed and memory, as medians, with ratios within one run. It only reports: it exits with 0 whatever
+ * it measures.
  * @module
  */
 import { existsSync } from 'node:fs';
@@ -45,10 +46,10 @@ type Row = Measurement & { readonly case: string; readonly met?: boolean };
 const command = new Command('bench')
   .description('Measures attention, decoding, memory, picking and training; ratios compare within one run.')
   .option('--json', 'print one JSON document instead of a table', false)
-  .option('--quick', 'smaller sizes, fewer repeats: a look, not a measurement', false)
-  .addOption(new Option('--only <name>', 'one case').choices([...NAMES]))
+  .option('--quick', 'smaller sizes and fewer repeats, too rough for a measurement', false)
+  .addOption(new Option('--only <name>', 'run only this case').choices([...NAMES]))
   .addOption(gpuOption())
-  .option('--repeats <n>', 'timed rounds of attention and training (default: 3, quick 2)', whole(1))
+  .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
 const { json, quick, only, repeats, gpu } =
   command.opts<{ json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice }>();
@@ -96,9 +97,9 @@ function table(): string {
     const aim = target === undefined ? '' : `<= ${target}`;
     return `| ${name} | ${what} | ${shown(value, unit)} | ${aim} | ${met === undefined ? '' : met ? 'yes' : 'NO'} |`;
   });
-  const look = quick ? ', --quick: not what the targets are about' : '';
+  const rough = quick ? ', --quick: the targets are for the full sizes' : '';
   return [
-    `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${look}`,
+    `${cpu}, ${cores} cores, Node ${node}, engine: ${about.engine}${rough}`,
     '', ...comparison(rows.filter(isCell)),
     '| case | measured | value | target | met |', '|---|---|---|---|---|', ...lines, '',
   ].join('\n');
@@ -108,7 +109,7 @@ function isCell(row: Row): row is Row & Cell {
   return 'column' in row;
 }
 
-/** The engines side by side, if that was measured. */
+/** The table of engines side by side, if there are such measurements. */
 function comparison(cells: readonly (Row & Cell)[]): string[] {
   if (cells.length === 0) return [];
   const columns = [...new Set(cells.map(({ column }) => column))];

@@ -1,5 +1,5 @@
 /**
- * What one more token costs after a short and after a long text, in steady state.
+ * The time of one more token after a short and after a long text, in steady state.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -10,7 +10,10 @@ import { shippedModel } from './models.ts';
 
 const [PREFILL, WARM_UP, TIMED] = [64, 32, 200];
 
-/** Reads the next `count` tokens of `text`, over and over, as many at once as `generate` reads of a prompt. */
+/**
+ * Reads the next `count` tokens of `text`, which starts over when it ends, in steps as long as those in which
+ * `generate` reads a prompt.
+ */
 export async function feed(session: Session, text: Int32Array, count: number): Promise<void> {
   for (let left = count; left > 0; left -= PREFILL) {
     const seen = session.lengths[0];
@@ -22,10 +25,10 @@ export async function feed(session: Session, text: Int32Array, count: number): P
 export async function decodeCase({ quick, model: folder, createEngine }: Settings): Promise<Measurement[]> {
   const engine = createEngine();
   const model = await shippedModel(folder, engine);
-  const text = model.tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8')); // over and over
+  const text = model.tokenizer.encode(readFileSync('examples/moby-dick.txt', 'utf8'));
   const measured: Measurement[] = [];
   for (const policy of ['streaming:4+256', 'nats', 'full']) {
-    // To fill a full cache takes quadratic time: half the length shows where it is going.
+    // Filling a full cache takes quadratic time, and half the length is enough to show the trend.
     const lengths = quick ? [512, 1024] as const : [1024, policy === 'full' ? 4096 : 8192] as const;
     const sessions: Session[] = [];
     for (const length of lengths) {
@@ -42,7 +45,7 @@ export async function decodeCase({ quick, model: folder, createEngine }: Setting
     }));
     measured.push({
       what: `${policy}: after ${lengths[1]} / after ${lengths[0]}`, value: times[1] / times[0], unit: '',
-      ...(policy.startsWith('streaming') && { target: 1.3 }), // the one whose live set is bounded by its definition
+      ...(policy.startsWith('streaming') && { target: 1.3 }), // only its live set is bounded by definition
     });
   }
   model.dispose();
@@ -50,7 +53,7 @@ export async function decodeCase({ quick, model: folder, createEngine }: Setting
   return measured;
 }
 
-/** Entries that all layers and heads hold now. */
+/** The number of entries that all layers and heads hold now. */
 async function liveEntries(session: Session): Promise<number> {
   return (await session.stats()).flatMap(({ live }) => [...live]).reduce((a, b) => a + b, 0);
 }

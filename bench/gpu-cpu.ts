@@ -1,6 +1,6 @@
 /**
- * gpu.js on the CPU (webasm, cpu) beside the reference in float64 and in float32: attention, prefill and decode in
- * turns, and from which size on gpu.js is the faster.
+ * gpu.js on the CPU (webasm, cpu) beside the reference in float64 and in float32: the engines take turns in attention,
+ * prefill and decode, and the size from which gpu.js is faster is reported.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -11,17 +11,17 @@ import { feed } from './decode.ts';
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedModel } from './models.ts';
 
-/** Timed rounds per size, in multiples of --repeats: the larger, the fewer. */
+/** Timed rounds per size, in multiples of --repeats. Larger sizes have fewer. */
 const ROUNDS: Readonly<Record<number, number>> = { 64: 4, 256: 2, 1024: 1, 2048: 1 / 3 };
 const [TOKENS, QUICK_TOKENS, WARM_UP_TOKENS] = [200, 50, 32];
 
-/** A measurement of a job at one size that belongs into a row of the table, beside those of the other engines. */
+/** A measurement of a job at one size, to be shown in a row of the table beside those of the other engines. */
 export interface Cell extends Measurement {
   readonly row: string;
   readonly column: string;
 }
 
-/** Medians of a job at one size; those of gpu.js are the last. */
+/** The medians of a job at one size, one per engine, with that of gpu.js last. */
 interface Timed {
   readonly job: string;
   /** Tokens. */
@@ -30,12 +30,12 @@ interface Timed {
   readonly ms: readonly number[];
 }
 
-/** What a case compares, and in which words. */
-interface Words {
+/** The engines that a case compares, and how to describe its measurements. */
+interface Description {
   readonly engines: readonly TrainingEngine[];
-  /** A size in words. */
+  /** Describes a size in words. */
   readonly at: (size: number) => string;
-  /** What the time is for, if a rate is wanted. */
+  /** The tokens processed in the time measured. If given, the report has tokens per second instead of times. */
   readonly tokens?: (size: number) => number;
 }
 
@@ -49,7 +49,7 @@ export async function hostAttentionCase(settings: Settings): Promise<Measurement
     visible.push({ what: `visible pairs of the sparse pattern, N = ${N}`, value: 100 * each[0].visible, unit: '%' });
     const rounds = roundsOf(N, settings);
     for (const job of Object.keys(each[0].runs)) {
-      // Sizes grow, and the code is warm after the first.
+      // Only the first size needs a warm-up: the code is warm for the larger ones.
       const ms = await timeInTurns(each.map(({ runs }) => runs[job]), { rounds, warmUp: N === 64 ? 1 : 0 });
       timed.push({ job, size: N, rounds, ms });
     }
@@ -108,14 +108,15 @@ function roundsOf(size: number, { repeats }: Settings): number {
   return Math.ceil(repeats * ROUNDS[size]);
 }
 
-/** All numbers of a case, its crossovers last; frees the engines. */
-function report(timed: readonly Timed[], words: Words): Measurement[] {
-  const found = [...timed.flatMap((one) => cells(one, words)), ...crossovers(timed, words.engines)];
-  words.engines.forEach((engine) => engine.dispose());
+/** All measurements of a case, the crossovers last. Frees the engines. */
+function report(timed: readonly Timed[], description: Description): Measurement[] {
+  const { engines } = description;
+  const found = [...timed.flatMap((one) => cells(one, description)), ...crossovers(timed, engines)];
+  engines.forEach((engine) => engine.dispose());
   return found;
 }
 
-function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Words): Cell[] {
+function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Description): Cell[] {
   const row = `${job}, ${at(size)}`;
   const cell = (column: string, value: number, unit: string): Cell =>
     ({ what: `${row}: ${column}`, row, column, value, unit });
@@ -130,8 +131,8 @@ function cells({ job, size, rounds, ms }: Timed, { engines, at, tokens }: Words)
 }
 
 /**
- * Per job and reference: the smallest size from which on gpu.js was faster at every size. Infinity (null in JSON): it
- * was slower at the largest.
+ * For each job and each precision of the reference, the smallest size from which gpu.js was faster at every size. It is
+ * Infinity (null in JSON) if gpu.js was slower at the largest size.
  */
 function crossovers(timed: readonly Timed[], engines: readonly TrainingEngine[]): Measurement[] {
   const names = engines.map(shortName);
@@ -142,14 +143,14 @@ function crossovers(timed: readonly Timed[], engines: readonly TrainingEngine[])
     return names.slice(0, gpu).map((name, n) => {
       const slower = sizes.map(({ ms }) => ms[gpu] >= ms[n]).lastIndexOf(true);
       return {
-        what: `${job}: tokens from which on ${names[gpu]} is faster than ${name} (${measured})`,
+        what: `${job}: tokens from which ${names[gpu]} is faster than ${name} (${measured})`,
         value: sizes[slower + 1]?.size ?? Infinity, unit: '',
       };
     });
   });
 }
 
-/** Without what an engine says of itself in brackets. */
+/** The name of an engine without the details in brackets. */
 function shortName({ name }: TrainingEngine): string {
   return name.replace(/ \(.*/, '');
 }

@@ -1,6 +1,6 @@
 /**
  * The gpu.js engine on a GPU: attention forward at sizes of real models, decoding over long contexts, training.
- * Data is resident; what moving it costs is measured apart.
+ * The data is on the device; moving it is measured separately.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { shippedConfig } from './models.ts';
 const [QUERY_HEADS, KV_HEADS, HEAD_DIM, WINDOW] = [32, 8, 128, 256];
 const SCALE = 1 / Math.sqrt(HEAD_DIM);
 
-/** Waits until all that was asked for so far is done: what is read back is one number. */
+/** Waits until all earlier operations are done, by reading back a single number. */
 async function finished(engine: Engine): Promise<void> {
   const [one, two] = [engine.zeros([1]), engine.zeros([1])];
   const sum = engine.add(one, two);
@@ -22,7 +22,8 @@ async function finished(engine: Engine): Promise<void> {
   for (const tensor of [one, two, sum]) tensor.dispose();
 }
 
-function reals(seed: number, length: number): Float32Array {
+/** Normally distributed numbers. Long arrays repeat one block. */
+function floats(seed: number, length: number): Float32Array {
   const { normal } = generator(seed, [0]);
   const block = Float32Array.from({ length: Math.min(length, 2 ** 18) }, normal);
   return Float32Array.from({ length }, (_, n) => block[n % block.length]);
@@ -44,7 +45,7 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
   const found: Measurement[] = [];
   for (const N of quick ? [256, 512] : [1024, 4096, 16384]) {
     const [queries, keys] = [[1, QUERY_HEADS, N, HEAD_DIM], [1, KV_HEADS, N, HEAD_DIM]];
-    const data = [QUERY_HEADS, KV_HEADS, KV_HEADS].map((heads, n) => reals(n + 1, heads * N * HEAD_DIM));
+    const data = [QUERY_HEADS, KV_HEADS, KV_HEADS].map((heads, n) => floats(n + 1, heads * N * HEAD_DIM));
     await finished(engine);
     const begin = performance.now();
     const [q, k, v] = [engine.tensor(data[0], queries), engine.tensor(data[1], keys), engine.tensor(data[2], keys)];
@@ -52,8 +53,8 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
     const upload = performance.now() - begin;
     const patterns = [new Int32Array(KV_HEADS * N), mixedTypes(KV_HEADS * N)].map((types) =>
       engine.lifetime(engine.integers(types, [1, KV_HEADS, N]), N, { window: WINDOW, chunk: 1 }));
-    const lives = await engine.readIntegers(patterns[1]);
-    const visible = lives.reduce((pairs, last, n) => pairs + Math.min(last, N - 1) - (n % N) + 1, 0);
+    const mixedLifetimes = await engine.readIntegers(patterns[1]);
+    const visible = mixedLifetimes.reduce((pairs, last, n) => pairs + Math.min(last, N - 1) - (n % N) + 1, 0);
     const times = await timeInTurns(patterns.map((last) => async () => {
       const { out, lse } = engine.attention({ q, k, v, last, scale: SCALE });
       await finished(engine);
@@ -82,7 +83,7 @@ export async function gpuAttentionCase({ quick, repeats, openEngine, createEngin
   return found;
 }
 
-/** The reference on one KV head and its query heads; all of them take as many times longer. */
+/** Times the reference on one KV head and its query heads. All heads would take KV_HEADS times as long. */
 async function besideReference(
   engine: Engine, [q, k, v]: readonly Float32Array[], N: number, gpu: number,
 ): Promise<Measurement[]> {
@@ -99,7 +100,7 @@ async function besideReference(
   ];
 }
 
-/** One decoded token of one layer, after contexts of which the cache keeps 10% GLOBAL + 256 WINDOW, or everything. */
+/** Times one decoded token of one layer, with a cache that keeps 1,024 GLOBAL tokens and a window, or everything. */
 export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Measurement[]> {
   if (!openEngine) return [];
   const engine = await openEngine();
@@ -113,9 +114,9 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
       batch: 1, kvHeads: KV_HEADS, headDim: HEAD_DIM, window: WINDOW, chunk: 1, blockSize: 64,
     });
     const chunk = 512;
-    const k = engine.tensor(reals(7, KV_HEADS * chunk * HEAD_DIM), [1, KV_HEADS, chunk, HEAD_DIM]);
-    const one = engine.tensor(reals(8, KV_HEADS * HEAD_DIM), [1, KV_HEADS, 1, HEAD_DIM]);
-    const q = engine.tensor(reals(9, QUERY_HEADS * HEAD_DIM), [1, QUERY_HEADS, 1, HEAD_DIM]);
+    const k = engine.tensor(floats(7, KV_HEADS * chunk * HEAD_DIM), [1, KV_HEADS, chunk, HEAD_DIM]);
+    const one = engine.tensor(floats(8, KV_HEADS * HEAD_DIM), [1, KV_HEADS, 1, HEAD_DIM]);
+    const q = engine.tensor(floats(9, QUERY_HEADS * HEAD_DIM), [1, QUERY_HEADS, 1, HEAD_DIM]);
     let seen = 0;
     const times: number[] = [];
     for (const mark of marks) {
@@ -135,7 +136,7 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
         out.dispose();
         seen++;
       }], { rounds: 30, warmUp: 5 }) as [number];
-      // Back on the grid of chunks.
+      // Fill up to a whole number of chunks again.
       const rest = chunk - (seen % chunk);
       for (let n = 0; n < rest; n++, seen++) {
         cache.append(one, one, type);
@@ -157,7 +158,7 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
   return found;
 }
 
-/** The shipped configuration, 8 x 512 tokens a step, as `natsearch train --gpu` does it. */
+/** Times training of the shipped configuration, 8 x 512 tokens a step, in the way of `natsearch train --gpu`. */
 export async function gpuTrainingCase({ quick, repeats, model, openEngine }: Settings): Promise<Measurement[]> {
   if (!openEngine) return [];
   const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);

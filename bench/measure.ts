@@ -1,10 +1,10 @@
 /**
- * What a case is handed and returns, and how time is taken.
+ * What a case receives and returns, and how times are measured.
  * @module
  */
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 
-/** One number; with a target, the most it should be. */
+/** One measured number. `target` is the most it should be. */
 export interface Measurement {
   readonly what: string;
   readonly value: number;
@@ -14,9 +14,9 @@ export interface Measurement {
 
 /** How a case runs. */
 export interface Settings {
-  /** Smaller sizes: shows that the case works, not what the targets are about. */
+  /** Use smaller sizes. This shows that the case works; the targets are for the full sizes. */
   readonly quick: boolean;
-  /** Timed rounds, after one that warms up. */
+  /** Timed rounds, after one round of warm-up. */
   readonly repeats: number;
   /** Folder of the shipped model, if there is one. */
   readonly model: string | undefined;
@@ -38,8 +38,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Median milliseconds of each function. They take turns, so that what else the machine does hits all of them
- * alike and their ratios mean something. A function must wait for its own results.
+ * The median milliseconds of each function. The functions take turns, so that other load on the machine affects all of
+ * them alike and their ratios are meaningful. A function must wait for its own results.
  */
 export async function timeInTurns(
   functions: readonly (() => Promise<unknown>)[], { rounds, warmUp = 1 }: { rounds: number; warmUp?: number },

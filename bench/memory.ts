@@ -1,5 +1,5 @@
 /**
- * Memory while 50,000 tokens are decoded under a bounded live set: the cache's own account, and the process's.
+ * Memory while 50,000 tokens are decoded with a bounded live set, as the cache reports it and as the process uses it.
  * @module
  */
 import { execFileSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { randomModel, TINY } from './models.ts';
 
 const BLOCK = 16;
 
-/** Decodes in a process of its own, which nothing else has grown and whose garbage can be collected on demand. */
+/** Decodes in a process of its own, whose memory is not used by anything else and whose garbage can be collected. */
 export async function memoryCase(settings: Settings): Promise<Measurement[]> {
   if (globalThis.gc) return measureHere(settings, globalThis.gc);
   const args = ['--expose-gc', process.argv[1], '--only', 'memory', '--json', ...(settings.quick ? ['--quick'] : [])];

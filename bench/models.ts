@@ -1,5 +1,5 @@
 /**
- * Models to measure: the shipped one, or one of its shape.
+ * Models to measure: the shipped one, or one of the same shape.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -26,12 +26,15 @@ export function shippedConfig(folder: string | undefined, policy: string): Model
   return parseConfig({ ...raw, nats: { ...raw.nats, policy } });
 }
 
-/** The model in `folder`, or random weights of its shape: time does not depend on what was learned, `nats` does. */
+/**
+ * The model in `folder`, or one of its shape with random weights. These take the same time, except under the policy
+ * `nats`, whose types depend on the weights.
+ */
 export async function shippedModel(folder: string | undefined, engine: Engine): Promise<Model> {
   return folder === undefined ? randomModel(SHIPPED, engine) : loadModel(folder, { engine });
 }
 
-/** A model that has learned nothing. */
+/** A model with random weights. */
 export function randomModel(raw: Record<string, unknown>, engine: Engine): Model {
   const config = parseConfig(raw);
   return new Model(engine, config, initialWeights(config, 0));

@@ -1,6 +1,6 @@
 /**
  * Every operation of the engine contract on fixed inputs, at a few odd sizes. Inputs and constants are float32
- * numbers, so that an engine in float32 and one in float64 are asked the same question.
+ * numbers, so that engines in float32 and in float64 compute with the same inputs.
  * @module
  */
 import type { Tensor } from '../src/core/engine.ts';
@@ -10,14 +10,14 @@ import { chunkCount } from '../src/core/lifetime.ts';
 import { generator } from '../src/core/random.ts';
 import { sizeOf } from '../src/core/tensor.ts';
 
-/** One result of an operation. `exact`: whole numbers, which must be the same on every engine. */
+/** One result of an operation. `exact` marks whole numbers, which must be the same on every engine. */
 export interface Result {
   readonly name: string;
   readonly values: ArrayLike<number>;
   readonly exact?: true;
 }
 
-/** Runs an operation; `size` is 0, 1 or 2. The same draw on every engine. */
+/** Runs an operation. `size` is 0, 1 or 2; `draw` gives the same inputs on every engine. */
 export type StackCase = (engine: TrainingEngine, draw: Draw, size: number) => Promise<readonly Result[]>;
 
 export const SIZES: readonly number[] = [0, 1, 2];
@@ -30,8 +30,8 @@ export class Draw {
     this.#random = generator(seed, stream);
   }
 
-  /** Normal numbers, rounded to float32. */
-  reals(shape: readonly number[], scale = 1): Float32Array {
+  /** Normally distributed numbers, rounded to float32. */
+  floats(shape: readonly number[], scale = 1): Float32Array {
     return Float32Array.from({ length: sizeOf(shape) }, () => this.#random.normal() * scale);
   }
 
@@ -45,7 +45,7 @@ const EPSILON = 2 ** -17;
 const ROWS = [[1, 3], [2, 7], [3, 21]] as const;
 const WIDTHS = [5, 33, 130] as const;
 
-/** Reads results by name. */
+/** Reads tensors back, each as a result of the same name. */
 async function read(engine: TrainingEngine, tensors: Readonly<Record<string, Tensor>>): Promise<Result[]> {
   const results: Result[] = [];
   for (const [name, tensor] of Object.entries(tensors)) {
@@ -56,20 +56,20 @@ async function read(engine: TrainingEngine, tensors: Readonly<Record<string, Ten
   return results;
 }
 
-/** A tensor drawn anew. */
-function real(engine: TrainingEngine, draw: Draw, shape: readonly number[], scale?: number): Tensor {
-  return engine.tensor(draw.reals(shape, scale), shape);
+/** A float tensor drawn at random. */
+function random(engine: TrainingEngine, draw: Draw, shape: readonly number[], scale?: number): Tensor {
+  return engine.tensor(draw.floats(shape, scale), shape);
 }
 
 function whole(engine: TrainingEngine, draw: Draw, shape: readonly number[], n: number): Tensor {
   return engine.integers(draw.whole(shape, n), shape);
 }
 
-/** What the float64 reference says, rounded to float32: an input for the backward of the same operation. */
-async function rounded(ask: (engine: TrainingEngine) => Tensor): Promise<Float32Array> {
+/** A result of the float64 reference, rounded to float32, as an input for the backward of the same operation. */
+async function rounded(run: (engine: TrainingEngine) => Tensor): Promise<Float32Array> {
   const engine = createEngine();
   try {
-    return Float32Array.from(await engine.read(ask(engine)));
+    return Float32Array.from(await engine.read(run(engine)));
   } finally {
     engine.dispose();
   }
@@ -77,7 +77,7 @@ async function rounded(ask: (engine: TrainingEngine) => Tensor): Promise<Float32
 
 const elementwise: StackCase = async (engine, draw, size) => {
   const shape = [...ROWS[size], WIDTHS[size]];
-  const [a, b, sum] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, shape)];
+  const [a, b, sum] = [random(engine, draw, shape), random(engine, draw, shape), random(engine, draw, shape)];
   engine.accumulate(sum, a);
   return read(engine, { add: engine.add(a, b), accumulate: sum });
 };
@@ -86,16 +86,16 @@ const embedding: StackCase = async (engine, draw, size) => {
   const [V, D] = [17, WIDTHS[size]];
   const ids = whole(engine, draw, ROWS[size], V);
   return read(engine, {
-    embedding: engine.embedding(real(engine, draw, [V, D]), ids),
-    embeddingBackward: engine.embeddingBackward(real(engine, draw, [...ROWS[size], D]), ids, V),
+    embedding: engine.embedding(random(engine, draw, [V, D]), ids),
+    embeddingBackward: engine.embeddingBackward(random(engine, draw, [...ROWS[size], D]), ids, V),
   });
 };
 
 const linear: StackCase = async (engine, draw, size) => {
   const [K, M] = [WIDTHS[size], WIDTHS[2 - size]];
-  const x = real(engine, draw, [...ROWS[size], K]);
-  const dOut = real(engine, draw, [...ROWS[size], M]);
-  const weight = real(engine, draw, [M, K]);
+  const x = random(engine, draw, [...ROWS[size], K]);
+  const dOut = random(engine, draw, [...ROWS[size], M]);
+  const weight = random(engine, draw, [M, K]);
   return read(engine, {
     linear: engine.linear(x, weight),
     'linearBackward dx': engine.linearBackwardInput(dOut, weight),
@@ -105,7 +105,8 @@ const linear: StackCase = async (engine, draw, size) => {
 
 const rmsNorm: StackCase = async (engine, draw, size) => {
   const shape = [...ROWS[size], WIDTHS[size]];
-  const [x, dOut, weight] = [real(engine, draw, shape), real(engine, draw, shape), real(engine, draw, [WIDTHS[size]])];
+  const [x, dOut] = [random(engine, draw, shape), random(engine, draw, shape)];
+  const weight = random(engine, draw, [WIDTHS[size]]);
   const { dx, dWeight } = engine.rmsNormBackward(dOut, x, weight, EPSILON);
   return read(engine, {
     rmsNorm: engine.rmsNorm(x, weight, EPSILON), 'rmsNormBackward dx': dx, 'rmsNormBackward dWeight': dWeight,
@@ -114,25 +115,25 @@ const rmsNorm: StackCase = async (engine, draw, size) => {
 
 const swiglu: StackCase = async (engine, draw, size) => {
   const shape = [...ROWS[size], WIDTHS[size]];
-  const [gate, up, dOut] = [real(engine, draw, shape, 4), real(engine, draw, shape), real(engine, draw, shape)];
+  const [gate, up, dOut] = [random(engine, draw, shape, 4), random(engine, draw, shape), random(engine, draw, shape)];
   const { dGate, dUp } = engine.swigluBackward(dOut, gate, up);
   return read(engine, { swiglu: engine.swiglu(gate, up), 'swigluBackward dGate': dGate, 'swigluBackward dUp': dUp });
 };
 
 const heads: StackCase = async (engine, draw, size) => {
   const [[B, N], H, d] = [ROWS[size], 3, [2, 6, 20][size]];
-  const angles = draw.reals([B, N, d / 2], 50);
-  const x = real(engine, draw, [B, H, N, d]);
+  const angles = draw.floats([B, N, d / 2], 50);
+  const x = random(engine, draw, [B, H, N, d]);
   const [cos, sin] = [Math.cos, Math.sin].map((of) => engine.tensor(angles.map((a) => of(a)), [B, N, d / 2]));
   return read(engine, {
-    splitHeads: engine.splitHeads(real(engine, draw, [B, N, H * d]), H), mergeHeads: engine.mergeHeads(x),
+    splitHeads: engine.splitHeads(random(engine, draw, [B, N, H * d]), H), mergeHeads: engine.mergeHeads(x),
     rope: engine.rope(x, cos, sin), 'rope inverse': engine.rope(x, cos, sin, true),
   });
 };
 
 const crossEntropy: StackCase = async (engine, draw, size) => {
   const V = WIDTHS[size];
-  const logits = real(engine, draw, [...ROWS[size], V], 5);
+  const logits = random(engine, draw, [...ROWS[size], V], 5);
   const targets = engine.integers(draw.whole(ROWS[size], V + 1).map((target) => target - 1), ROWS[size]);
   return read(engine, {
     crossEntropy: engine.crossEntropy(logits, targets),
@@ -142,8 +143,8 @@ const crossEntropy: StackCase = async (engine, draw, size) => {
 
 const adamW: StackCase = async (engine, draw, size) => {
   const shape = [ROWS[size][1], WIDTHS[size]];
-  const [parameter, gradient, m] = [0, 1, 2].map(() => real(engine, draw, shape)) as [Tensor, Tensor, Tensor];
-  const v = engine.tensor(draw.reals(shape).map((x) => x * x), shape);
+  const [parameter, gradient, m] = [0, 1, 2].map(() => random(engine, draw, shape)) as [Tensor, Tensor, Tensor];
+  const v = engine.tensor(draw.floats(shape).map((x) => x * x), shape);
   const squaredNorm = engine.sumOfSquares([gradient, m]);
   engine.adamW(parameter, gradient, m, v, {
     learningRate: 2 ** -7, beta1: 0.875, beta2: 0.96875, epsilon: 2 ** -20, weightDecay: 0.125, step: size + 1,
@@ -154,10 +155,10 @@ const adamW: StackCase = async (engine, draw, size) => {
 
 const chunks: StackCase = async (engine, draw, size) => {
   const [[B, N], D, C] = [ROWS[size], WIDTHS[size], 4];
-  const x = real(engine, draw, [B, N, D]);
+  const x = random(engine, draw, [B, N, D]);
   const pool = engine.createChunkPool(B, D, C, 'mean');
   const pushed: number[] = [];
-  for (const T of [3, 1, 6]) pushed.push(...await engine.read(pool.push(real(engine, draw, [B, T, D]))));
+  for (const T of [3, 1, 6]) pushed.push(...await engine.read(pool.push(random(engine, draw, [B, T, D]))));
   pool.dispose();
   return [
     ...await read(engine, {
@@ -170,7 +171,7 @@ const chunks: StackCase = async (engine, draw, size) => {
 const search: StackCase = async (engine, draw, size) => {
   const [[B, N], G, temperature] = [ROWS[size], 2, 0.5];
   const shape = [B, G, N, 3];
-  const [scores, noise, dTypes] = [0, 1, 2].map(() => draw.reals(shape));
+  const [scores, noise, dTypes] = [0, 1, 2].map(() => draw.floats(shape));
   const force = draw.whole([B, N], 2);
   const y = await rounded((one) => one.tokenTypes(one.tensor(scores, shape), {
     noise: one.tensor(noise, shape), temperature, forceGlobal: one.integers(force, [B, N]),
@@ -193,7 +194,7 @@ const lifetime: StackCase = async (engine, draw, size) => {
   const types = whole(engine, draw, [B, G, Nc], 3);
   const options = { window: 5, chunk };
   const last = engine.lifetime(types, N, options);
-  const dTypes = real(engine, draw, [B, G, Nc, 3]);
+  const dTypes = random(engine, draw, [B, G, Nc, 3]);
   return read(engine, {
     lifetime: last, keptShare: engine.keptShare(last),
     addMemoryPrice: engine.addMemoryPrice(dTypes, types, N, { ...options, weight: 2 ** -6 }),
@@ -204,7 +205,7 @@ const attention: StackCase = async (engine, draw, size) => {
   const [B, H, G, N, d] = ([[1, 2, 1, 7, 3], [2, 4, 2, 33, 8], [1, 6, 2, 130, 20]] as const)[size];
   const options = { window: 5, chunk: size + 1 };
   const [queries, keys] = [[B, H, N, d], [B, G, N, d]];
-  const [qs, ks, vs, dOuts] = [queries, keys, keys, queries].map((shape) => draw.reals(shape));
+  const [qs, ks, vs, dOuts] = [queries, keys, keys, queries].map((shape) => draw.floats(shape));
   const kinds = draw.whole([B, G, chunkCount(N, options.chunk)], 3);
   const scale = Math.fround(1 / Math.sqrt(d));
   const upload = (to: TrainingEngine) => {
@@ -238,9 +239,9 @@ const cache: StackCase = async (engine, draw, size) => {
   const scale = Math.fround(1 / Math.sqrt(d));
   const outs: number[] = [];
   for (const T of [13, ...new Array<number>(20).fill(1), 5]) {
-    const [k, v] = [real(engine, draw, [B, G, T, d]), real(engine, draw, [B, G, T, d])];
+    const [k, v] = [random(engine, draw, [B, G, T, d]), random(engine, draw, [B, G, T, d])];
     cache.append(k, v, whole(engine, draw, [B, G, T], 3));
-    outs.push(...await engine.read(cache.attend(real(engine, draw, [B, H, T, d]), scale)));
+    outs.push(...await engine.read(cache.attend(random(engine, draw, [B, H, T, d]), scale)));
     cache.evict();
   }
   const held: number[] = [];

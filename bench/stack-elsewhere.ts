@@ -1,5 +1,5 @@
 /**
- * Stacks of other runtimes: each is a program that prints the JSON of `npm run stacks -- --json`.
+ * The stacks of other runtimes. Each runtime is a program that prints the JSON of `npm run stacks -- --json`.
  * @module
  */
 import { spawnSync } from 'node:child_process';
@@ -23,10 +23,11 @@ const PROGRAMS: readonly Program[] = [
 ];
 
 /**
- * Runs Deno, then Chromium, each with the Vulkan driver that it finds by itself. One that is not there is skipped.
+ * Runs Deno, then Chromium, each with the Vulkan driver that it finds by itself. A runtime that is not installed is
+ * skipped.
  *
  * @param gpuJs The version of gpu.js that all must have.
- * @param onFailure Called with what went wrong in one that is there; its stacks say so too.
+ * @param onFailure Called with the message of an installed runtime that fails. Its stacks are then reported as skipped.
  */
 export function measureElsewhere(gpuJs: string, onFailure: (message: string) => void): StackReport[] {
   return PROGRAMS.flatMap((program) => {
@@ -45,9 +46,9 @@ export function measureElsewhere(gpuJs: string, onFailure: (message: string) => 
   });
 }
 
-/** What the program prints; undefined if there is no such program. Its progress is shown. */
+/** What the program prints on stdout, or undefined if it is not installed. Its stderr, the progress, is shown. */
 function output({ runtime, command, args, stacks }: Program): string | undefined {
-  // The driver that this names is for the Dawn of this process.
+  // VK_ICD_FILENAMES names the driver for Dawn in this process only.
   const { VK_ICD_FILENAMES: _, ...env } = process.env;
   const { error, status, signal, stdout } = spawnSync(command, [...args, stacks.join()], {
     env, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 26,
@@ -58,7 +59,7 @@ function output({ runtime, command, args, stacks }: Program): string | undefined
   return stdout;
 }
 
-/** The stacks of a file that `--json` wrote. */
+/** The stacks in a file that `--json` wrote. */
 export function readStacks(file: string, gpuJs: string): readonly StackReport[] {
   return parseStacks(readFileSync(file, 'utf8'), file, gpuJs);
 }

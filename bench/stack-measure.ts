@@ -1,6 +1,6 @@
 /**
- * How far an engine is from the float64 reference: per operation, and in the tokens of a greedy generation.
- * Runs wherever engines run: Node, Deno, a page in a browser.
+ * Measures how far an engine is from the float64 reference: for each operation, and in the tokens of a greedy
+ * generation. Runs wherever engines run: in Node, in Deno and in a page in a browser.
  * @module
  */
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -13,7 +13,9 @@ const SEED = 2024;
 const PROMPT = 'My fellow citizens, ';
 const NEW_TOKENS = 200;
 
-/** The largest errors of one result over all sizes, in ULPs of float32; `wrong` counts whole numbers that differ. */
+/**
+ * The largest errors of one result over all sizes. ULPs are those of float32; `wrong` counts whole numbers that differ.
+ */
 export interface OperationError {
   readonly operation: string;
   readonly elements: number;
@@ -22,16 +24,16 @@ export interface OperationError {
   readonly wrong?: number;
 }
 
-/** What one stack did; a stack that is not there says why. */
+/** The results of one stack, or why it was skipped. */
 export interface StackReport {
   /** 'reference float32', 'gpu.js webgpu', ... */
   readonly stack: string;
   /** 'Node 20.20.0', 'Deno 2.9.6', 'Chromium 156', ... */
   readonly runtime: string;
-  /** The engine's own name: it says which adapter. */
+  /** The engine's own name, which includes the adapter. */
   readonly engine?: string;
   readonly operations?: readonly OperationError[];
-  /** `lead`: the least by which the reference's likeliest token was ahead of the next one, in logits. */
+  /** `lead` is the smallest distance between the highest and second highest logit of the reference. */
   readonly tokens?: { readonly agree: number; readonly of: number; readonly lead: number };
   readonly skipped?: string;
 }
@@ -42,7 +44,7 @@ export type StackName = 'reference' | Exclude<GpuChoice, true>;
 /**
  * Measures stacks one after the other.
  *
- * @param model The model that generates; without one no tokens are compared.
+ * @param model The model that generates. Without one, no tokens are compared.
  * @param onStack Called with the name of a stack before it is measured.
  */
 export async function measureStacks(
@@ -78,7 +80,7 @@ export async function measureStacks(
   return reports;
 }
 
-/** The largest error of every result, against the float64 reference on the same float32 inputs. */
+/** The largest error of every result, compared with the float64 reference on the same float32 inputs. */
 export async function measureOperations(engine: TrainingEngine): Promise<OperationError[]> {
   const truth = createEngine();
   const found = new Map<string, OperationError>();
@@ -104,7 +106,7 @@ function compare(truth: Result, { values }: Result): OperationError {
   if (truth.exact) {
     return { operation: truth.name, elements, wrong: indices.filter((n) => values[n] !== truth.values[n]).length };
   }
-  // Smaller true values are less than half an ULP of the largest: what is left of their summands is rounding.
+  // Smaller true values are below half an ULP of the largest one, so they may consist only of the rounding of summands.
   const smallest = 2 ** -24 * indices.reduce((most, n) => Math.max(most, Math.abs(truth.values[n])), 0);
   let [maxError, maxUlps] = [0, 0];
   for (const n of indices) {
@@ -125,7 +127,7 @@ function worse(a: OperationError, b: OperationError): OperationError {
   };
 }
 
-/** The distance between neighbouring float32 numbers at x; below the smallest normal number it no longer shrinks. */
+/** The distance between neighbouring float32 numbers at x. Below the smallest normal number it is constant. */
 export function ulp(x: number): number {
   const size = Math.max(Math.abs(x), 2 ** -126);
   let exponent = Math.floor(Math.log2(size));
@@ -139,7 +141,7 @@ interface Generation {
   readonly lead: number;
 }
 
-/** The likeliest next token, 200 times over. */
+/** Generates 200 tokens, each the most likely one. */
 async function greedy(source: ModelBytes, engine: TrainingEngine): Promise<Generation> {
   const model = await loadModel(source, { engine });
   const session = model.session();
@@ -159,7 +161,7 @@ async function greedy(source: ModelBytes, engine: TrainingEngine): Promise<Gener
   return { made, lead };
 }
 
-/** Calls `body` with a view of `engine` that remembers the tensors it hands out, and frees them afterwards. */
+/** Calls `body` with a view of `engine` that remembers what it returns, and disposes of all of it afterwards. */
 async function scoped<R>(engine: TrainingEngine, body: (engine: TrainingEngine) => Promise<R>): Promise<R> {
   const owned: { dispose(): void }[] = [];
   const remember = (made: unknown): void => {

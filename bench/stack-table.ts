@@ -1,5 +1,5 @@
 /**
- * What `npm run stacks` found, for people.
+ * The results of `npm run stacks` as a table and as a page for people to read.
  * @module
  */
 import type { OperationError, StackReport } from './stack-measure.ts';
@@ -11,10 +11,10 @@ export interface StacksDocument {
   readonly stacks: readonly StackReport[];
 }
 
-/** Drivers that compute on the CPU, by what they call themselves. */
+/** Matches the names of drivers that compute on the CPU. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe/i;
 
-/** Markdown: operations down, stacks across; then which devices these were, and what was skipped. */
+/** A Markdown table with a row per operation and a column per stack, then the devices used and what was skipped. */
 export function stacksTable({ gpuJs, stacks }: StacksDocument): string {
   const here = stacks.filter(({ operations }) => operations);
   const operations = [...new Set(here.flatMap((stack) => stack.operations!.map(({ operation }) => operation)))];
@@ -47,32 +47,32 @@ function shown(error: OperationError | undefined): string {
   return `${maxError!.toExponential(1)} / ${maxUlps! < 10 ? maxUlps!.toFixed(1) : Math.round(maxUlps!)}`;
 }
 
-/** docs/stacks.md. */
+/** The text of docs/stacks.md. */
 export function stacksPage(found: StacksDocument): string {
   return `# Every stack against the float64 reference
 
-Written by \`npm run stacks\`; do not edit. It measures in Node, starts Deno and Chromium to measure there too, and
-skips what a machine does not have. For a table like this one, \`DENO\` names Deno unless \`deno\` is on the path, and
-\`VK_ICD_FILENAMES\` the Vulkan driver of WebGPU in Node; the devices below the table are what was found.
-Another machine's stacks join by \`--merge FILE\`, where FILE is what \`npm run stacks -- --json\` printed there.
+This page is written by \`npm run stacks\`; do not edit it. The command measures in Node, starts Deno and Chromium to measure
+there too, and skips what the machine does not have. To reproduce the table, set \`DENO\` to the path of Deno unless \`deno\` is on
+the path, and \`VK_ICD_FILENAMES\` to the Vulkan driver for WebGPU in Node. The devices that were found are listed below the table.
+\`--merge FILE\` adds the stacks of another machine, where FILE is what \`npm run stacks -- --json\` printed there.
 
-A cell is the largest absolute error, then the largest error in float32 ULPs, over every element at three odd sizes.
-Inputs come from a fixed seed and are float32 numbers, which the float64 reference is given too: what is measured is
-the rounding inside one operation. A backward is given the float64 forward's results, rounded once.
+Each cell gives the largest absolute error and then the largest error in float32 ULPs, over every element at three odd sizes.
+Inputs are float32 numbers from a fixed seed, and the float64 reference is given the same ones: what is measured is the rounding
+inside one operation. Backward operations are given the results of the float64 forward, rounded once.
 
-One ULP (unit in the last place) is the distance between float32 neighbours at the true value, so it is computed from
-the float64 result: 0.5 or less is a result rounded once, the best that float32 can hold. Where a sum cancels, the true
-value is small and its ULPs are many while the absolute error stays that of the summands: read the absolute error
-there. True values below 2^-24 of the largest one beside them count for the absolute error only. The two maxima need
-not be of the same element. \`0\`: no error at all. \`exact\`: whole numbers (token types, lifetimes, what a cache holds)
-that must be and are the same.
+One ULP (unit in the last place) is the distance between neighbouring float32 numbers at the true value, taken from the float64
+result. An error of 0.5 or less means that the result was rounded only once, the best possible in float32. Where a sum cancels,
+the true value is small, so its error is many ULPs although the absolute error is only that of the summands: there, read the
+absolute error. True values below 2^-24 of the largest one in the same tensor count only for the absolute error. The two maxima
+may be from different elements. \`0\` means no error at all. \`exact\` means whole numbers (token types, lifetimes, what a cache
+holds) that must be the same, and are.
 
-The last row is a greedy generation of models/nats: 200 tokens after a fixed prompt, each fed back, compared place by
-place with those of the float64 reference in the same runtime. After a first difference the texts part. A token can
-differ only where the errors of two logits add up to the lead that the likeliest had over the next; the least lead of
-all is below the table. A greedy text of so small a model soon repeats itself, so late tokens add little.
+The last row is a greedy generation of models/nats: 200 tokens after a fixed prompt, each fed back, compared one by one with those
+of the float64 reference in the same runtime. After a first difference the texts diverge. A token can differ only if the errors
+of two logits add up to the lead of the highest logit over the second; the smallest of these leads is given below the table. The
+greedy text of so small a model soon repeats itself, so late tokens add little.
 
-A software driver computes on the CPU what a GPU would: it shows that the kernels are right, not how a GPU rounds.
+A software driver computes on the CPU what a GPU would compute: it shows that the kernels are right, not how a GPU rounds.
 
 ${stacksTable(found)}`;
 }

@@ -1,18 +1,18 @@
 /**
- * The stacks of headless Chromium, as JSON: `node bench/stacks-browser.mjs webgl2,webgpu > FILE`. `npm run stacks`
- * runs it. The page has no server: what it asks for is answered here.
+ * Prints the stacks of headless Chromium as JSON: `node bench/stacks-browser.mjs webgl2,webgpu > FILE`, which
+ * `npm run stacks` runs. There is no server: the requests of the page are intercepted and answered here.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const ORIGIN = 'http://localhost'; // trusted like https: elsewhere there is no WebGPU
+const ORIGIN = 'http://localhost'; // trusted like https, without which there is no WebGPU
 const MODEL = 'models/nats';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const stacks = (process.argv[2] ?? 'webgl2,webgpu').split(',');
 
-/** Why there is no Chromium to drive here, or what drives it. */
+/** What is needed to drive Chromium, or `missing`: why it cannot be driven here. */
 async function findChromium() {
   try {
     const { chromium } = await import('playwright-core');
@@ -22,7 +22,7 @@ async function findChromium() {
   }
 }
 
-/** bench/stacks-page.ts, with gpu.js as it builds itself for browsers. */
+/** The script of bench/stacks-page.ts, with gpu.js's own bundle for browsers. */
 async function bundle() {
   const { outputFiles: [script] } = await build({
     entryPoints: [`${root}bench/stacks-page.ts`], bundle: true, write: false, format: 'esm', target: 'es2022',
@@ -31,7 +31,7 @@ async function bundle() {
   return script.text;
 }
 
-/** Answers by path; weights as bytes. */
+/** The responses to the page's requests, by path. */
 async function answers(model) {
   return {
     '/': { contentType: 'text/html', body: '<!doctype html><title>stacks</title><script type="module" src="/page.js"></script>' },
@@ -48,7 +48,7 @@ async function measure({ chromium, executablePath, flags }) {
   try {
     const runtime = `Chromium ${browser.version()}`;
     const page = await browser.newPage();
-    page.on('console', (message) => { // drivers say things too, as warnings
+    page.on('console', (message) => { // only progress: drivers print to the console too, but as warnings
       if (message.type() === 'info') process.stderr.write(`stacks: ${runtime}, ${message.text()}...\n`);
     });
     await page.route('**', (route) => route.fulfill(files[new URL(route.request().url()).pathname] ?? { status: 404 }));

@@ -1,5 +1,5 @@
 /**
- * The page in which Chromium measures its stacks (bench/stacks-browser.mjs calls `measure`).
+ * The script of the page in which Chromium measures its stacks: bench/stacks-browser.mjs calls `measure` there.
  * @module
  */
 import type { ModelBytes } from '../src/load.ts';
@@ -11,7 +11,7 @@ async function fetched(path: string): Promise<Response> {
   return response;
 }
 
-/** The files of a model. */
+/** Fetches the files of a model. */
 async function fetchModel(folder: string): Promise<ModelBytes> {
   const [config, weights] = await Promise.all([
     fetched(`${folder}/config.json`).then((response) => response.json() as Promise<unknown>),
@@ -20,7 +20,7 @@ async function fetchModel(folder: string): Promise<ModelBytes> {
   return { config, weights: new Uint8Array(weights) };
 }
 
-/** What it prints to the console is progress. */
+/** Measures the stacks and prints progress to the console. */
 async function measure(stacks: readonly StackName[], runtime: string, folder: string | null): Promise<StackReport[]> {
   return measureStacks(stacks, {
     runtime, onStack: (name) => console.info(name), ...(folder !== null && { model: await fetchModel(folder) }),

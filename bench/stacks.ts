@@ -1,6 +1,7 @@
 /**
- * `npm run stacks`: every stack against the float64 reference, as a table and as docs/stacks.md. Those of this runtime
- * first; Node then starts Deno, which runs this file too, and Chromium. Another machine's come by `--merge`.
+ * `npm run stacks`: compares every stack with the float64 reference, and writes a table and docs/stacks.md. The stacks
+ * of this runtime come first. Node then starts Deno, which runs this file too, and Chromium. `--merge` adds the stacks
+ * of another machine.
  * @module
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -22,7 +23,7 @@ interface Options {
   readonly out?: string | false;
 }
 
-/** Names with commas between. */
+/** Parses names separated by commas. */
 function names(text: string): StackName[] {
   const list = text.split(',').filter(Boolean);
   const unknown = list.find((name) => !(NAMES as readonly string[]).includes(name));
@@ -30,7 +31,7 @@ function names(text: string): StackName[] {
   return list as StackName[];
 }
 
-/** The stacks of one more file. */
+/** The stacks so far and those of one more file. */
 function merged(file: string, before: readonly StackReport[] = []): StackReport[] {
   try {
     return [...before, ...readStacks(file, gpuJs)];
@@ -42,17 +43,17 @@ function merged(file: string, before: readonly StackReport[] = []): StackReport[
 const command = new Command('stacks')
   .description('Measures how far each engine is from the float64 reference: in Node, in Deno and in Chromium.')
   .option('--json', 'print one JSON document instead of a table, and write no page', false)
-  .option('--stacks <names>', `only these, of this runtime: some of ${NAMES}`, names)
-  .option('--merge <file>', 'add the stacks of a JSON document from elsewhere; may be repeated', merged)
-  .option('--out <file>', 'the page to write (default: docs/stacks.md, with --stacks none)')
+  .option('--stacks <names>', `measure only these stacks, in this runtime only: some of ${NAMES}`, names)
+  .option('--merge <file>', 'add the stacks in a JSON document from another machine; may be repeated', merged)
+  .option('--out <file>', 'the page to write (default: docs/stacks.md, or none with --stacks)')
   .option('--no-out', 'write no page')
   .addHelpText('after', `
-A runtime that is not there is skipped, and the table says why. Which one is taken:
-  DENO              the command (default: deno)
-  CHROMIUM          the program (default: where Debian has it); its GPU is SwiftShader
-  VK_ICD_FILENAMES  the Vulkan driver of WebGPU in Node; Deno and Chromium do not see it`);
+A runtime that is not installed is skipped, and the table says so. Environment variables:
+  DENO              the command that starts Deno (default: deno)
+  CHROMIUM          the path of Chromium (default: that of Debian); its GPU is SwiftShader
+  VK_ICD_FILENAMES  the Vulkan driver for WebGPU in Node; not passed on to Deno and Chromium`);
 
-/** The stacks of Node or Deno, whichever this is. */
+/** Measures the stacks of the current runtime, Node or Deno. */
 async function measureHere(stacks: readonly StackName[]): Promise<StackReport[]> {
   const { deno, node } = process.versions;
   const runtime = deno ? `Deno ${deno}` : `Node ${node}`;
@@ -64,7 +65,7 @@ async function measureHere(stacks: readonly StackName[]): Promise<StackReport[]>
   return measureStacks(stacks, { runtime, onStack, ...(model && { model }) });
 }
 
-/** A failure of another runtime does not take the rest along, but counts. */
+/** Reports that another runtime failed. The rest is still measured, but the exit code is 1. */
 function failed(message: string): void {
   process.stderr.write(`stacks: ${message}\n`);
   process.exitCode = 1;

@@ -7,7 +7,7 @@ import { ByteTokenizer, DEFAULT_TRAIN_OPTIONS, tokenizeDocuments, Trainer } from
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedConfig } from './models.ts';
 
-/** Times the first steps from fresh weights, the two trainings in turns. */
+/** Times the first steps from fresh weights. The two trainings take turns. */
 export async function trainingCase({ quick, repeats, model, createEngine }: Settings): Promise<Measurement[]> {
   const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);
   const options = { ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 2 };

@@ -1,6 +1,7 @@
 /**
  * The figure of docs/architecture.md: the folders on their floors, and an arrow for every import that does not follow
- * from others. The arrows come from the sources, the places from the table below. SVG text, the same bytes every time.
+ * from others. The arrows come from the sources, the places from the table below. The result is SVG text, with the same
+ * bytes every time.
  * @module
  */
 import { type Edge, FLOORS } from '../test/support/import-graph.ts';
@@ -10,14 +11,14 @@ import { type ArrowKind, importsBetween, reduced } from './architecture.ts';
 interface Place {
   readonly column: number;
   readonly row: number;
-  /** Columns that it spans (default 1). */
+  /** Columns that it spans. Default: 1. */
   readonly span?: number;
   readonly look: 'front' | 'library' | 'engine' | 'oracle' | 'ground';
   readonly lines: readonly string[];
 }
 
 const PLACES: Readonly<Record<string, Place>> = {
-  'src/cli': { column: 2, row: 0, span: 2, look: 'front', lines: ['natsearch: the commands,', 'and all that is Node’s own'] },
+  'src/cli': { column: 2, row: 0, span: 2, look: 'front', lines: ['natsearch: the commands,', 'and what is specific to Node'] },
   'src/index.ts': { column: 0, row: 0, span: 2, look: 'front', lines: ['neural-attention-search:', 'what an application imports'] },
   'src/vectors.ts': { column: 4, row: 0, span: 2, look: 'front', lines: ['…/vectors: what an author', 'of kernels imports'] },
   'src/train': { column: 0, row: 1, look: 'library', lines: ['search and fine-tune', 'token types'] },
@@ -30,7 +31,7 @@ const PLACES: Readonly<Record<string, Place>> = {
   'src/oracle': { column: 3, row: 2, look: 'oracle', lines: ['cases, judge,', 'diagnosis'] },
   'src/engines.ts': { column: 4, row: 2, span: 2, look: 'front', lines: ['the only file that', 'knows the engines'] },
   'src/policies': { column: 0, row: 3, look: 'library', lines: ['what a cache keeps:', 'one file each'] },
-  'src/files': { column: 1, row: 3, look: 'library', lines: ['folders and files,', 'whole or not at all'] },
+  'src/files': { column: 1, row: 3, look: 'library', lines: ['folders and files,', 'complete or not at all'] },
   'gpu/gpujs': { column: 5, row: 3, look: 'engine', lines: ['kernels of gpu.js,', 'float32'] },
   'src/formats': {
     column: 1, row: 4, span: 3, look: 'library', lines: ['safetensors · npz · npy · zip · float16 · hashes', 'knows no model'],
@@ -50,7 +51,7 @@ const WIDTH = 2 * LEFT + COLUMNS * COLUMN - (COLUMN - BOX);
 const HEIGHT = TOP + ROWS * (ROW + GAP) - GAP + LEFT;
 
 const SAYS: Readonly<Record<ArrowKind, string>> = {
-  static: 'at once', lazy: 'when first asked for', type: 'for types only',
+  static: 'at once', lazy: 'when first needed', type: 'for types only',
 };
 
 const left = ({ column }: Place): number => LEFT + column * COLUMN;
@@ -68,7 +69,7 @@ function box(name: string, place: Place): string {
 
 /** Straight down where one box stands above the other, else with a bend in the gap below the importer. */
 function arrows(pairs: readonly (readonly [Place, Place, ArrowKind])[]): string[] {
-  // Bends that leave or enter a box on one side stand side by side.
+  // Curves that leave or enter a box on the same side are drawn next to each other, not on top of each other.
   const used = new Map<string, number>();
   const port = (place: Place, toRight: boolean, end: 'out' | 'in'): number => {
     const key = `${place.column} ${place.row} ${toRight} ${end}`;
@@ -123,7 +124,7 @@ export function architectureFigure(edges: readonly Edge[]): string {
     '</style>',
     '<defs><marker id="t" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8Z"/></marker></defs>',
     `<rect class="b" x="0.5" y="0.5" width="${WIDTH - 1}" height="${HEIGHT - 1}" rx="8"/>`,
-    `<text class="l h" x="${LEFT}" y="22">An arrow: this imports that. What also follows from other arrows is not drawn.</text>`,
+    `<text class="l h" x="${LEFT}" y="22">An arrow leads from a folder to one that it imports. Imports that follow from other arrows are not drawn.</text>`,
     ...key,
     ...arrows(drawn),
     ...Object.entries(PLACES).filter(([name]) => name in FLOORS).map(([name, place]) => box(name, place)),

@@ -1,34 +1,34 @@
 /**
- * What docs/architecture.md says of the folders: their imports, read from the sources, as the figure's arrows, and the
- * imports that the architecture test allows, as a table.
+ * What docs/architecture.md says about the folders: the imports found in the sources, as the arrows of the figure, and
+ * the imports that the architecture test allows, as a table.
  * @module
  */
 import { type Edge, floorOf, FLOORS, importsOf } from '../test/support/import-graph.ts';
 
-/** How one folder imports another: when it is loaded, when first asked for, or for its types only. */
+/** How one folder imports another: when it is loaded, only when first needed, or for types only. */
 export type ArrowKind = Edge['kind'];
 
-/** What each folder is, in a few words. A folder that FLOORS names must be here, and in PLACES of the figure. */
+/** What each folder is, in a few words. Every folder of FLOORS must be listed here, and in PLACES of the figure. */
 export const ROLES: Readonly<Record<string, string>> = {
   'src/core': 'errors, shapes, checks, randomness, the tape, and the contract of engines',
-  'src/policies': 'what a cache keeps: a file each',
+  'src/policies': 'rules for what a cache keeps, one file each',
   'src/formats': 'safetensors, npz, npy, zip, float16, hashes; knows no model',
-  'src/files': 'folders and files, whole or not at all',
+  'src/files': 'folders and files, written completely or not at all',
   'src/model': 'config, decoder, session, generate, tokenizer; arch/ has a file per architecture',
-  'src/train': 'from a text to weights, or to an adapter',
-  'src/evaluate': 'perplexity, recall, equal bytes',
-  'src/oracle': 'cases with truths, the judge, the diagnosis',
-  reference: 'every operation in float64, to be read',
+  'src/train': 'makes weights, or an adapter, from text',
+  'src/evaluate': 'perplexity, recall, policies of equal bytes',
+  'src/oracle': 'cases with their truths, the judge, the diagnosis',
+  reference: 'every operation in float64, written to be read',
   'gpu/device': 'what every WebGPU engine needs',
   'gpu/gpujs': 'the operations as kernels of gpu.js',
-  'src/engines.ts': 'makes engines; the only one that knows them',
+  'src/engines.ts': 'makes engines; the only file that knows them',
   'src/load.ts': 'a model, ready to run',
   'src/vectors.ts': 'the oracle as a library',
   'src/index.ts': 'the library',
-  'src/cli': 'natsearch: the commands, and all that is Node\'s own',
+  'src/cli': 'the commands of natsearch, and everything specific to Node',
 };
 
-/** Imports between folders: importer, imported, kind. */
+/** Imports between folders: importer, imported, and the strongest kind of import between them. */
 export function importsBetween(edges: readonly Edge[]): Map<string, Map<string, ArrowKind>> {
   const rank: readonly ArrowKind[] = ['type', 'lazy', 'static'];
   const found = new Map(Object.keys(FLOORS).map((floor) => [floor, new Map<string, ArrowKind>()]));
@@ -41,7 +41,9 @@ export function importsBetween(edges: readonly Edge[]): Map<string, Map<string, 
   return found;
 }
 
-/** Without those that follow from others: a folder that is imported by one that is imported. */
+/**
+ * The imports without those that follow from others: a target is left out if another target of the folder reaches it.
+ */
 export function reduced(all: ReadonlyMap<string, ReadonlyMap<string, ArrowKind>>): typeof all {
   const reaches = (from: string, to: string): boolean =>
     from === to || [...all.get(from)!.keys()].some((next) => reaches(next, to));
@@ -55,10 +57,10 @@ export function edgesOf(sources: ReadonlyMap<string, string>): Edge[] {
   return [...sources].flatMap(([path, text]) => importsOf(path, text));
 }
 
-/** FLOORS as a table: from the ground up, what each folder is and may import. */
+/** FLOORS as a Markdown table: what each folder is and what it may import, from the ground up. */
 export function floorsTable(): string {
   const unknown = Object.keys(FLOORS).filter((floor) => !(floor in ROLES));
-  if (unknown.length > 0) throw new Error(`docs/architecture.ts: say in ROLES what ${unknown.join(', ')} is`);
+  if (unknown.length > 0) throw new Error(`docs/architecture.ts: ROLES must say what ${unknown.join(', ')} is`);
   const short = (floor: string): string => `\`${floor.replace(/^src\//, '')}\``;
   return [
     '| folder or file | what it is | may import |', '|---|---|---|',
@@ -69,7 +71,7 @@ export function floorsTable(): string {
 
 const MARKS = /(<!-- floors:[^>]*-->\n\n)[\s\S]*?(\n\n<!-- \/floors -->)/;
 
-/** The page with the table of now between its marks. */
+/** The page with the current table between its marks. */
 export function architecturePage(page: string): string {
   if (!MARKS.test(page)) throw new Error('docs/architecture.md lacks the marks <!-- floors: ... --> and <!-- /floors -->');
   return page.replace(MARKS, (_, before: string, after: string) => before + floorsTable() + after);

@@ -1,6 +1,6 @@
 /**
- * Makes docs/algorithm.md out of algorithm.template.md: `{{eq:id}}` becomes the equation as TeX, what its
- * symbols mean, a link to the file that computes it and the lines that do. Pure: text in, text out.
+ * Makes docs/algorithm.md from algorithm.template.md: `{{eq:id}}` is replaced by the equation as TeX, the meaning of
+ * its symbols, a link to the file that computes it, and the lines that do. It reads and writes no files itself.
  * @module
  */
 import { EQUATIONS, equation, type Equation } from './equations.ts';
@@ -8,17 +8,17 @@ import { GLOSSARY } from './glossary.ts';
 import { definitionsTex, symbolTex } from './tex.ts';
 import { parse, type MathNode, type SymbolNode } from 'mathjs';
 
-/** Longest excerpt, in lines: more would be read in the file. */
+/** The longest excerpt, in lines. Longer code is better read in its file. */
 const MOST_LINES = 15;
 const BUILT_IN = new Set(['total', 'product', 'maximum', 'first', 'dot', 'exp', 'log', 'sqrt', 'min', 'floor']);
-/** What the chapter's first lines and section 1 have explained. */
+/** Symbols that the chapter's first lines and section 1 explain. */
 const INTRODUCED = new Set(['i', 'j', 'n', 'r', 'N', 'C', 'GLOBAL', 'LOCAL', 'WINDOW']);
 
 /**
- * The chapter.
+ * Makes the chapter.
  *
  * @param template Markdown with placeholders.
- * @param readSource The text of a file, given its path from the repository's root.
+ * @param readSource Returns the text of a file, given its path from the repository's root.
  * @returns Markdown.
  * @throws {RangeError} If a placeholder names no equation, an equation is left out, or an excerpt is not found.
  */
@@ -53,7 +53,7 @@ function equationMarkdown(e: Equation, explained: Map<string, string>, readSourc
   ].join('\n') + excerpt;
 }
 
-/** Symbols of an equation in the order they appear, without functions and constants. */
+/** The symbols of an equation in order of appearance, without built-in functions. */
 export function symbolsOf(e: Equation): string[] {
   const names = new Set<string>();
   for (const expression of [...e.expressions, ...(e.given ? [e.given] : [])]) {
@@ -65,7 +65,7 @@ export function symbolsOf(e: Equation): string[] {
   return [...names];
 }
 
-/** What a symbol means in an equation. */
+/** What a symbol means in an equation: the equation's own explanation, or else the glossary's. */
 export function meaning(e: Equation, name: string): string | undefined {
   return e.symbols?.[name] ?? GLOSSARY[name];
 }

@@ -1,7 +1,7 @@
 /**
- * Every equation of the chapter, once. The strings are mathjs expressions (mathematics.ts says what is added
- * to mathjs): test/equations.test.ts evaluates them against the functions named here, and chapter.ts prints
- * them as TeX, so neither the chapter nor the code can drift from the other.
+ * Every equation of the chapter, once. The strings are mathjs expressions, with the additions that mathematics.ts
+ * describes. test/equations.test.ts evaluates them against the functions named here, and chapter.ts prints them as TeX,
+ * so the chapter and the code cannot drift apart.
  * @module
  */
 import type { Definitions } from './mathematics.ts';
@@ -18,7 +18,7 @@ export interface Equation extends Definitions {
   readonly file: string;
   /** The export of that file that computes it. */
   readonly function: string;
-  /** First and last line of the code to show (at most 15 lines), each by a text that it contains. */
+  /** The first and last line of the code to show (at most 15 lines), each identified by text that it contains. */
   readonly excerpt?: readonly [from: string, to: string];
 }
 

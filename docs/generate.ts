@@ -11,11 +11,11 @@ import { maskFigure } from './mask-figure.ts';
 export { TOPS } from '../test/support/import-graph.ts';
 
 /**
- * The generated files.
+ * Makes the generated files.
  *
- * @param read The text of a file, given its path from the repository's root.
- * @param paths Of every source in the folders that TOPS names.
- * @returns Content by path.
+ * @param read Returns the text of a file, given its path from the repository's root.
+ * @param paths The path of every source in the folders that TOPS names.
+ * @returns The content of each file, by its path.
  */
 export async function generate(
   read: (path: string) => Promise<string>, paths: readonly string[],

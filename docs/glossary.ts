@@ -3,7 +3,7 @@
  * @module
  */
 
-/** What a symbol means wherever an equation does not say otherwise. Shapes are those of one KV head. */
+/** What a symbol means unless an equation says otherwise. Shapes are those of one KV head. */
 export const GLOSSARY: Readonly<Record<string, string>> = {
   i: 'a query, counted from 0',
   j: 'a key, counted from 0',
@@ -32,7 +32,7 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   o: 'the output, $[N,d]$',
   lse: 'log-sum-exp of the visible scores, in nats',
   do: 'cotangent of $o$: the derivative of the loss by it',
-  D: 'one number per query: what all of its keys share',
+  D: 'one number per query, the part that all of its keys have in common',
   P: 'how much the loss would change if query $i$ took more of value $j$',
   dS: 'cotangent of the scores',
   dq: 'cotangent of $q$',
@@ -55,7 +55,7 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   dt: 'cotangent of the one-hot type, $(\\mathrm{d}g_j, \\mathrm{d}l_j, \\mathrm{d}w_j)$ plus the price of section 7',
   ds: 'cotangent of the scores',
   kept: 'share of the cache that token $j$ costs, twice its lifetime over $N$',
-  share: 'mean of kept: 1 (up to $1/N$) if every token is GLOBAL',
+  share: 'mean of kept, which is 1 (up to $1/N$) if every token is GLOBAL',
   lambda: 'the price of keeping the whole cache, in nats per token',
   L: 'layers',
   G: 'KV heads',

@@ -1,12 +1,12 @@
 /**
  * The chapter's figure: the mask of one example beside what the cache holds at each step. Both halves are
- * drawn from lifetime(), the one rule. SVG text, the same bytes every time.
+ * drawn from lifetime(), the one rule. The result is SVG text, with the same bytes every time.
  * @module
  */
 import { lifetime } from '../reference/public/lifetime.ts';
 import { FOREVER, isEvictable, isVisible } from '../src/core/lifetime.ts';
 
-/** The example of section 2, and four tokens more. */
+/** The example of section 2 with four more tokens. */
 export const EXAMPLE: { types: string; window: number } = { types: 'GLLWGLWWLGWL', window: 2 };
 
 const STYLES = [
@@ -21,7 +21,7 @@ const TOP = 118;
 const text = (x: number, y: number, content: string, attributes = ''): string =>
   `<text x="${x}" y="${y}"${attributes && ' ' + attributes}>${content}</text>`;
 
-/** A token: colour, outline and letter all say its type. */
+/** A token. Its colour, its shape and its letter all show its type. */
 function token(x: number, y: number, type: number, label: string, leaving = false): string {
   const { fill, text: ink, radius } = STYLES[type];
   const paint = leaving ? `fill="#ffffff" stroke="#555555" stroke-dasharray="3 2"` : `fill="${fill}" stroke="#333333"`;
@@ -30,7 +30,7 @@ function token(x: number, y: number, type: number, label: string, leaving = fals
 }
 
 /**
- * The figure.
+ * Draws the figure.
  *
  * @param example Types as letters G, L and W, and the window.
  * @returns SVG.
@@ -46,10 +46,10 @@ export function maskFigure(example: { types: string; window: number } = EXAMPLE)
   const parts = [
     text(LEFT, 24, 'Mask: query i sees key j', 'class="h"'),
     text(cacheLeft, 24, 'Cache: what is held at step i', 'class="h"'),
-    text(cacheLeft, 44, 'row i of the mask, packed; dashed: evicted after it'),
-    text(LEFT, 44, `key j, its type and last(j); W = ${example.window}`),
+    text(cacheLeft, 44, 'row i of the mask without gaps; dashed: evicted after step i'),
+    text(LEFT, 44, `key j with its type and last(j); W = ${example.window}`),
     text(LEFT - 12, TOP - 8, 'query i', 'class="e"'),
-    text(cacheLeft + most * CELL + 14, TOP - 8, 'stay after it'),
+    text(cacheLeft + most * CELL + 14, TOP - 8, 'stay after step i'),
   ];
   for (let j = 0; j < N; j++) {
     const x = LEFT + j * CELL;

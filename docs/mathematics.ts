@@ -1,10 +1,10 @@
 /**
- * The little that mathjs lacks to read the chapter's equations: positions that count from 0 and sums over
- * an index with a condition. tex.ts prints the same strings.
+ * What mathjs lacks for reading the chapter's equations: positions that count from 0, and sums over an index with a
+ * condition. tex.ts prints the same strings.
  *
  * - `x[i, j]` counts from 0, unlike mathjs's own indexing, because the paper's positions do.
- * - `total(j, j <= i, f)` is the sum of f over the j that satisfy the condition; `product`, `maximum` alike;
- *   the condition may be left out. `first(n, condition)` is the smallest such n, Infinity if there is none.
+ * - `total(j, j <= i, f)` is the sum of f over the j that satisfy the condition, which may be left out. `product` and
+ *   `maximum` work in the same way. `first(n, condition)` is the smallest such n, or Infinity if there is none.
  * - An index runs over 0..N-1 unless the equation's `ranges` says otherwise.
  * @module
  */
@@ -22,7 +22,7 @@ export type Scope = Record<string, Value>;
 export interface Definitions {
   /** `name[i, j] = formula`, in order; later lines may use earlier names. */
   readonly expressions: readonly string[];
-  /** Which index tuples a definition is for; elsewhere its value is 0. */
+  /** A condition on the indices. Where it does not hold, the value is 0. */
   readonly given?: string;
   /** Upper bounds of indices that do not run over the N tokens: `{ n: 'Nc' }`. */
   readonly ranges?: Readonly<Record<string, string>>;
@@ -30,7 +30,8 @@ export interface Definitions {
 
 /** A mathjs instance that knows the functions above. `digits` switches to BigNumber arithmetic. */
 export function createMathematics(digits?: number): MathJsInstance {
-  // Comparisons are exact: mathjs would call numbers equal that agree to 12 digits, which hides ties.
+  // Comparisons are exact. By default mathjs treats numbers that agree to 12 digits as equal, which would make ties of
+  // numbers that merely are close.
   const math = create(all, {
     relTol: 1e-300, absTol: 0, ...(digits ? { number: 'BigNumber', precision: digits } : {}),
   }) as MathJsInstance;
@@ -39,7 +40,7 @@ export function createMathematics(digits?: number): MathJsInstance {
     if (!compiled.has(node)) compiled.set(node, node.compile());
     return compiled.get(node)!.evaluate(scope);
   };
-  /** The body's values over all admitted values of the index. */
+  /** The values of the body for every value of the index that satisfies the condition. */
   function* over(args: MathNode[], scope: Map<string, Value>): Generator<{ at: number; value: Value }> {
     const index = (args[0] as SymbolNode).name;
     const [condition, body] = args.length === 3 ? [args[1], args[2]] : [undefined, args[1]];
@@ -59,7 +60,7 @@ export function createMathematics(digits?: number): MathJsInstance {
     product: raw((items) => items.reduce((p: Value, x) => math.multiply(p as number, x.value as number), 1)),
     maximum: raw((items) => math.max(items.map((x) => x.value) as number[])),
     first: raw((items) => items.find((x) => x.value)?.at ?? Infinity),
-    // mathjs's own floor rounds to the tolerance first.
+    // mathjs's own floor first rounds to its tolerance.
     floor: (x: Value) => Math.floor(Number(x)),
   }, { override: true });
   return math;
@@ -75,7 +76,7 @@ function countFromZero(math: MathJsInstance, node: MathNode): MathNode {
   return node.transform((n) => {
     if (n.type !== 'AccessorNode') return n;
     const { object, index } = n as AccessorNode<MathNode>;
-    // transform() does not look inside what it was given, and an index may hold an index: t[b[j]].
+    // transform() does not descend into what the callback returns, but an index may contain an index: t[b[j]].
     const parts = [object, ...(index as IndexNode).dimensions];
     return new math.FunctionNode('at', parts.map((part) => countFromZero(math, part)));
   });
@@ -102,7 +103,7 @@ export function evaluateDefinitions(math: MathJsInstance, definitions: Definitio
           return fill(depth + 1);
         });
       }
-      // The condition speaks about all the indices it names, so it filters only definitions that have them.
+      // The condition is about a pair of indices, so it applies only to definitions that have both.
       if (given && names.length > 1 && !given.evaluate(values)) return 0;
       const result = formula.evaluate(values) as Value;
       return typeof result === 'boolean' ? Number(result) : result;

@@ -1,6 +1,6 @@
 /**
- * TeX of the chapter's equations, through mathjs's toTex with a handler. Formulas stand in ```math blocks, where
- * Markdown takes nothing away; symbols inside prose must do without backslash pairs, `*`, `<` and `>`.
+ * TeX of the chapter's equations, made by mathjs's toTex with a handler. Formulas are in ```math blocks, which Markdown
+ * leaves unchanged. Symbols inside prose must avoid double backslashes, `*`, `<` and `>`.
  * @module
  */
 import {
@@ -91,7 +91,7 @@ function assignmentTex({ object, index, value }: AssignmentNode): string {
   return `${index ? subscripted(object, index) : tex(object)} = ${right}`;
 }
 
-/** Statements are read as numbers, 1 if true: Iverson's bracket. */
+/** A statement in brackets is a number, 1 if it is true and 0 if not (Iverson's bracket). */
 function parenthesisTex(inner: MathNode): string {
   return isStatement(inner) ? `\\left[ ${tex(inner)} \\right]` : `\\left( ${tex(inner)} \\right)`;
 }
@@ -128,7 +128,7 @@ function operatorTex(node: OperatorNode): string {
   if (op === '/') return `\\frac{${tex(bare(a))}}{${tex(bare(b))}}`;
   if (op === '^') return `${tex(a)}^{${tex(bare(b))}}`;
   if (op === 'and') return `${tex(a)},\\, ${tex(b)}`;
-  // A number after a product would read as one number: 2 3.
+  // Before a number, a product needs a dot: 2 3 would read as one number.
   if (op === '*') return `${tex(a)} ${b.type === 'ConstantNode' ? '\\cdot' : '\\,'} ${tex(b)}`;
   return `${tex(a)} ${RELATIONS[op] ?? op} ${tex(b)}`;
 }

@@ -1,6 +1,7 @@
 /**
- * The API pages: `npm run api` writes them to api/, which is not committed, from the docstrings of what the package
- * exports. A link that leads nowhere, a type without a page and a parameter that does not exist are errors.
+ * Configuration of the API pages, which `npm run api` makes from the docstrings of what the package exports. They are
+ * written to api/, which is not committed. A broken link, a type without a page and a documented parameter that does
+ * not exist are errors.
  */
 import { readFileSync } from 'node:fs';
 
@@ -13,16 +14,16 @@ export default {
   out: '../api',
   displayBasePath: '..',
   name: 'neural-attention-search',
-  excludeExternals: true, // what an error inherits from Error
+  excludeExternals: true, // leaves out what errors inherit from Error
   readme: '../README.md',
   projectDocuments: ['../CONTRIBUTING.md', '../CHANGELOG.md', '../docs/!(*.template).md'],
   highlightLanguages: ['ts', 'sh', 'python', 'json'],
-  ignoredHighlightLanguages: ['math'], // TeX, which GitHub draws and these pages show as it is written
-  // The same pages in a clone, a tarball and CI.
+  ignoredHighlightLanguages: ['math'], // TeX, which GitHub renders and these pages show as source
+  // These make the pages the same in a clone, a tarball and CI.
   disableGit: true,
   gitRevision: 'main',
   sourceLinkTemplate: `${place}/blob/{gitRevision}/{path}#L{line}`,
-  // Lists that a type is derived from.
+  // Lists that exist only for a type to be derived from them.
   intentionallyNotExported: [
     ...['TYPES', 'MASK', 'ARITHMETIC', 'ROUNDING', 'NAN', 'CACHE', 'UNUSABLE'].map((name) => `diagnoses.ts:${name}`),
     'types.ts:OUTPUT_ORDER', 'list.ts:list', 'policy.ts:PolicyOf',

@@ -1,5 +1,6 @@
 /**
- * Loads a model folder, decodes ten tokens from ids, and prints times and peak memory against the weights as held:
+ * Loads a model folder, decodes ten tokens from ids, and prints the times and the peak memory, also as a multiple of
+ * the memory of the weights:
  *
  *     node examples/decode-ids.mjs DIR
  */
@@ -22,7 +23,7 @@ const model = await loadModel(folder, {
     process.stderr.write(`read ${(done / 2 ** 20).toFixed(0)} of ${(total / 2 ** 20).toFixed(0)} MiB\n`);
   },
 });
-const held = 4 * model.parameters; // as float32, which holds every BF16 and F16
+const held = 4 * model.parameters; // weights are held as float32, in which every BF16 and F16 is exact
 console.log(`loaded ${model.parameters.toLocaleString('en-US')} parameters in ${seconds(begin)} s`);
 
 const session = model.session();
@@ -35,4 +36,4 @@ while (tokens.length <= 10) {
 }
 console.log(`ten tokens of ${vocabSize} in ${seconds(start)} s: ${tokens.slice(1).join(' ')}`);
 const peak = 1024 * process.resourceUsage().maxRSS;
-console.log(`peak memory ${(peak / 2 ** 20).toFixed(0)} MiB, ${(peak / held).toFixed(3)} of the ${(held / 2 ** 20).toFixed(0)} MiB of weights as held`);
+console.log(`peak memory ${(peak / 2 ** 20).toFixed(0)} MiB, ${(peak / held).toFixed(3)} times the ${(held / 2 ** 20).toFixed(0)} MiB of the weights as held`);

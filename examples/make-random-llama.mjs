@@ -3,7 +3,8 @@
  *
  *     node examples/make-random-llama.mjs OUT [--layers 22]
  *
- * It says nothing sensible; it shows what loading, inspecting and decoding take. There is no tokenizer: feed token ids.
+ * The model cannot write sensible text; it shows the time and memory of loading, inspecting and decoding a model of
+ * this size. It has no tokenizer, so give it token ids.
  */
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -48,7 +49,7 @@ for (const tensor of tensors) {
   size += bytesOf(tensor[1]);
 }
 
-/** BF16 patterns of either sign from 2^-9 to 2^-5; norms are 1. */
+/** Random BF16 numbers of either sign, from 2^-9 to 2^-5. Weights of norms are 1. */
 const part = new Uint16Array(1 << 20);
 let state = 0x9e3779b9;
 function fill(count, isNorm) {

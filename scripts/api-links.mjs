@@ -1,6 +1,6 @@
 /**
- * Follows every link of the API pages that stays among them, to its file and its anchor, which typedoc does not look
- * at. Fails if one leads nowhere.
+ * Checks that every link from one API page to another leads to an existing file and anchor, which typedoc does not
+ * check. Fails if one is broken.
  *
  *     node scripts/api-links.mjs    after npm run api has written api/
  */

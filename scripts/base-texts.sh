@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Writes the texts of models/base and its adapters, the same bytes everywhere:
+# Writes the texts that models/base and its adapters were trained and tested on, with the same bytes everywhere:
 #
 #     bash scripts/base-texts.sh runs
 #
-# runs/sotu, runs/moby-dick.txt; runs/kjv.txt, the King James Bible of Debian's package bible-kjv; runs/recall/*/, documents
-# to learn recall from, and runs/recall/ask-*/, questions about others; runs/recall-mix.txt, for fine-tuning.
+# It writes runs/sotu and runs/moby-dick.txt; runs/kjv.txt, the King James Bible from Debian's package bible-kjv;
+# runs/recall/*/, documents from which recall is learned; runs/recall/ask-*/, questions about other documents; and
+# runs/recall-mix.txt, for fine-tuning.
 set -euo pipefail
 [ $# -eq 1 ] || { echo 'usage: bash scripts/base-texts.sh OUT_FOLDER' >&2; exit 2; }
 out=$1
 here=$(dirname "${BASH_SOURCE[0]}")
-command -v bible >/dev/null || { echo 'bible is not there: apt-get install bible-kjv' >&2; exit 1; }
+command -v bible >/dev/null || { echo 'the command bible is not installed: apt-get install bible-kjv' >&2; exit 1; }
 natsearch=(node "$here/../dist/cli/main.js")
-[ -f "${natsearch[1]}" ] || { echo "${natsearch[1]} is not there: npm run build" >&2; exit 1; }
+[ -f "${natsearch[1]}" ] || { echo "${natsearch[1]} does not exist: npm run build" >&2; exit 1; }
 
 node "$here/sotu.mjs" "$out/sotu"
 node "$here/moby-dick.mjs" "$out/moby-dick.txt"
@@ -28,14 +29,14 @@ for set in 'key-200 passkey 200 20000 4' 'key-600 passkey 600 4000 4' 'key-1500 
   # shellcheck disable=SC2086
   recall $set 1 "$out/sotu/train"
 done
-for length in 600 2400; do # other draws, filler from held-out addresses
+for length in 600 2400; do # another seed, and filler from held-out addresses
   recall "ask-key-$length" passkey "$length" 1 4 77 "$out/sotu/heldout"
   recall "ask-pair-$length" pairs "$length" 1 4 77 "$out/sotu/heldout"
 done
 for names in 'key-600 pair-700' 'key-1500 pair-1500' 'key-3000 pair-3000'; do
   read -r key pair <<<"$names"
   cat "$out/recall/$key/train.txt" "$out/recall/$pair/train.txt" >"$out/both.txt"
-  shuf --random-source="$out/kjv.txt" "$out/both.txt" | head -c 2000000 || true # shuf is cut off
+  shuf --random-source="$out/kjv.txt" "$out/both.txt" | head -c 2000000 || true # head closes the pipe, so shuf fails
   echo
 done >"$out/recall-mix.txt"
 rm "$out/both.txt"

@@ -1,14 +1,14 @@
 /**
- * Writes what docs/generate.ts names: the chapter and its figure, the table and the figure of the architecture. Plain
- * Node 20 cannot run TypeScript, so esbuild bundles the generator first. With --check it writes nothing and fails if a
- * file is out of date.
+ * Writes the files that docs/generate.ts makes: the chapter and its figure, and the table and figure of the
+ * architecture. Node 20 cannot run TypeScript, so esbuild bundles the generator first. With --check it writes nothing,
+ * and fails if a file is out of date.
  */
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-// Inside node_modules, so that the bundle finds what it imports and nothing of it is ever committed.
+// Inside node_modules, so that the bundle finds its imports and is never committed.
 const bundle = `${root}node_modules/.cache/natsearch-docs.mjs`;
 await mkdir(`${root}node_modules/.cache`, { recursive: true });
 await build({

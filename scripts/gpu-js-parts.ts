@@ -1,9 +1,9 @@
 /**
- * gpu.js inside the built package: in files that import() loads one after the other, each small enough that no
- * bundler warns of its size, and without the native modules that gpu.js asks Node for.
+ * Puts gpu.js into the built package, split into parts that import() loads one after the other. Each part is small
+ * enough that no bundler warns about its size, and the native modules that gpu.js requires in Node are left out.
  *
- * Its modules are CommonJS. One that a module of another part needs is left in a table by its own part, which is
- * loaded before.
+ * The modules of gpu.js are CommonJS. If a part needs a module of an earlier part, it takes it from a table, into which
+ * the earlier part put it.
  * @module
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, posix, sep } from 'node:path';
 import type { Plugin } from 'esbuild';
 
-/** The parts in the order in which they are loaded, and the folders or files of gpu.js/src of each. */
+/** The parts in the order in which they are loaded, and which modules of gpu.js/src belong to each. */
 const PARTS: Readonly<Record<string, RegExp>> = {
   parser: /^acorn$/,
   base: /^(utils|input|texture|backend\/(kernel|kernel-value|function-\w+|cpu\/.*))$/,
@@ -19,20 +19,20 @@ const PARTS: Readonly<Record<string, RegExp>> = {
   others: /^backend\/(web-assembly|web-gpu)\/.*$/,
   library: /^(index|alias|gpu|pipeline|kernel-run-shortcut)$/,
 };
-/** Modules of Node, and one of native code: the browser's build of gpu.js has nothing in their place, either. */
+/** Two modules of Node and a native one, replaced by empty modules. The browser build of gpu.js lacks them too. */
 const ABSENT = /^(gl|os|worker_threads)$/;
-/** gpu.js's programs that are not used here. */
+/** Entry points of gpu.js that are not used here. */
 const UNUSED = new Set(['browser']);
 
 const require = createRequire(import.meta.url);
 
 function partOf(module: string): string {
   const found = Object.keys(PARTS).find((part) => PARTS[part].test(module));
-  if (found === undefined) throw new Error(`no part of gpu.js is to hold ${module}: scripts/gpu-js-parts.ts`);
+  if (found === undefined) throw new Error(`${module} of gpu.js belongs to no part: add it in scripts/gpu-js-parts.ts`);
   return found;
 }
 
-/** Modules of each part that others need, by the names above. */
+/** For each part, its modules that other parts need. */
 function sharedModules(root: string): ReadonlyMap<string, ReadonlySet<string>> {
   const shared = new Map(Object.keys(PARTS).map((part) => [part, new Set<string>()]));
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
@@ -47,13 +47,13 @@ function sharedModules(root: string): ReadonlyMap<string, ReadonlySet<string>> {
   return shared;
 }
 
-/** What `name` means in the module `from`; undefined: something that has no part. */
+/** The module that `require(name)` means in the module `from`, or undefined if it belongs to no part. */
 function moduleNamed(from: string, name: string): string | undefined {
   if (name === 'acorn') return name;
   return name.startsWith('.') ? posix.join(posix.dirname(from), name) : undefined;
 }
 
-/** Resolves `gpu.js` to a module whose `ready` is a promise of the library. */
+/** Resolves `gpu.js` to a module whose export `ready` is a promise for the library. */
 export function gpuJsInParts(): Plugin {
   const root = join(dirname(require.resolve('gpu.js/package.json')), 'src');
   const path = (module: string) =>
@@ -85,7 +85,7 @@ export function gpuJsInParts(): Plugin {
             ${names.slice(0, -1).map(load).join('\n')} return ${load(names.at(-1)!)}
           })();` };
         }
-        // A function, which is called: a file of nothing but side effects is dropped by bundlers.
+        // Export a function to be called: bundlers drop a file that has only side effects.
         const part = name.slice(4);
         const own = [...shared.get(part)!].map((module) =>
           `table[${JSON.stringify(module)}] = require(${JSON.stringify(path(module))});`);

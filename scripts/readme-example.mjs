@@ -1,5 +1,5 @@
 /**
- * Copies the library examples of README.md, unchanged, to where the caller wants to run them.
+ * Copies the library examples of README.md, unchanged, into a folder where they can be run.
  *
  *     node scripts/readme-example.mjs FOLDER    ->  FOLDER/example-1.mjs, ...
  */

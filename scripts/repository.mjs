@@ -1,6 +1,7 @@
 /**
- * Writes everything that follows from `repository.url` in package.json, the one place where the repository is named:
- * `homepage` and `bugs` there, and the links of README.md. Whoever publishes the package edits that field, then runs
+ * Updates what depends on `repository.url` in package.json, the only place where the repository's location is set:
+ * `homepage` and `bugs` in the same file, and the links of README.md. Whoever publishes the package edits that field
+ * and then runs
  *
  *     npm run repository              (-- --check writes nothing, and fails if something is out of date)
  */
@@ -21,7 +22,7 @@ const written = [
 for (const [file, old, content] of written) {
   if (content === old) continue;
   if (process.argv.includes('--check')) {
-    console.error(`${file.pathname} names another repository than repository.url: run npm run repository`);
+    console.error(`${file.pathname} has links to a repository other than repository.url: run npm run repository`);
     process.exitCode = 1;
   } else {
     writeFileSync(file, content);

@@ -236,7 +236,7 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
     expectWithin(own, dwTruth, 'dWeight');
   });
 
-  it.runIf(precision === 'float64')('refuses numbers whose squares no number is, rather than norm them to 0', () => {
+  if (precision === 'float64') it('refuses numbers whose squares no number is, rather than norm them to 0', () => {
     const [x, w] = [engine().tensor([1, 1, 1, 2e200], [2, 2]), engine().tensor([1, 1], [2])];
     const refusal = /^x holds 2e\+200 in row 1, whose square overflows: look for what made it so large$/;
     expect(() => engine().rmsNorm(x, w, 1e-5)).toThrow(refusal);

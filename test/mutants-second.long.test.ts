@@ -8,8 +8,8 @@ beforeAll(async () => (judged = await judgeAll(HELD_OUT)), 600_000);
 
 const page = (): string => `# Broken on purpose: the second set
 
-Written from the names of mistakes in words, without sight of the diagnosis; [mutants.md](mutants.md) says what is counted,
-and what these implementations said of the diagnosis when they first met it: 89 of 89 caught, 74 named right.
+These implementations were written from the names of mistakes in words, by someone who had not seen the diagnosis. At the first
+try, 89 of 89 were caught and 74 named right; [mutants.md](mutants.md) explains what is counted and what these numbers mean.
 
 **${countsOf(judged)}.**
 

@@ -26,7 +26,7 @@ const count = Number(values.tokens);
 const shots = positionals[0];
 if (shots) mkdirSync(shots, { recursive: true });
 
-/** Greedy, on the reference engine: [what stands before texts, prompt, new tokens]. */
+/** The tokens that greedy generation gives on the reference engine: the start of texts, the prompt, the new tokens. */
 async function referenceTokens() {
   const engine = createEngine();
   const model = await loadModel(fileURLToPath(new URL('../../models/nats', import.meta.url)), { engine });
@@ -45,7 +45,7 @@ async function referenceTokens() {
   return { tokens, window };
 }
 
-/** Everything below is read from the page as a person would see it. */
+/** Runs in the page, and reads what a person would see there. */
 function shown() {
   const spans = [...document.querySelectorAll('#text .token')];
   const rows = [...document.querySelectorAll('#cache tr')]
@@ -68,7 +68,7 @@ function shown() {
 }
 
 async function generates(page, gpu, { tokens, window }) {
-  await page.getByLabel('as seen by').selectOption('layer 1, head 0'); // before there is anything to see
+  await page.getByLabel('as seen by').selectOption('layer 1, head 0'); // before any token is shown
   await page.getByLabel('Prompt').fill(PROMPT);
   await page.getByLabel('New tokens').fill(String(count));
   await page.getByLabel('Temperature').fill('0');
@@ -81,7 +81,7 @@ async function generates(page, gpu, { tokens, window }) {
   assert.deepEqual(said.tokens, tokens, 'the tokens are those of the reference');
   const text = Buffer.from(tokens.filter((token) => token < 256)).toString();
   assert.equal(said.text, `bos${text}`, 'the text is that of the tokens');
-  const seen = tokens.length - 1; // the last one was made, not fed
+  const seen = tokens.length - 1; // the last token was made but not fed
   let live = 0;
   for (const [n, { types, gone }] of said.heads.entries()) {
     const [name, liveSaid, seenSaid] = said.rows[n];
@@ -98,7 +98,7 @@ async function generates(page, gpu, { tokens, window }) {
   return `${said.status}; ${said.total}`;
 }
 
-/** Stop ends a run that would go on for long, and the page can start again. */
+/** Stop ends a long run, and another one can be started. */
 async function stops(page) {
   await page.getByLabel('New tokens').fill('2000');
   await page.getByRole('button', { name: 'Start' }).click();
@@ -111,7 +111,7 @@ async function stops(page) {
   return said;
 }
 
-/** A browser without WebGPU, and without WebGL2 where the page would take that instead. */
+/** Runs in the page, and hides WebGPU, and WebGL2 where the page would use that instead. */
 function hideGpu() {
   Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
   for (const type of [HTMLCanvasElement, OffscreenCanvas]) {
@@ -169,8 +169,8 @@ try {
   }
   await check('Stop ends a run', `${url}?gpu=${backends.at(-1)}`, stops);
   await check('the page picks WebGPU by itself', url, picksTheBest);
-  await check('no WebGPU is an error line', `${url}?gpu=webgpu`, (page) => saysWhatIsMissing(page, /no WebGPU/), hideGpu);
-  await check('no GPU at all is an error line', url, async (page) => {
+  await check('without WebGPU there is an error line', `${url}?gpu=webgpu`, (page) => saysWhatIsMissing(page, /no WebGPU/), hideGpu);
+  await check('without any GPU there is an error line', url, async (page) => {
     const said = await saysWhatIsMissing(page, /WebGL2|WebGPU/);
     if (shots) await page.screenshot({ path: join(shots, 'browser-no-gpu.png') });
     return said;

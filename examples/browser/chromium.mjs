@@ -1,14 +1,14 @@
-/** Which Chromium is driven, and how it is started: quiet, offline, and with a GPU where the machine has none. */
+/** Which Chromium is driven, and how it is started: without update traffic, and with a software GPU. */
 
 import { existsSync } from 'node:fs';
 
-/** CHROMIUM, else where Debian has it. */
+/** The path in CHROMIUM, or else that of Debian's Chromium. */
 export const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 if (!existsSync(executablePath)) {
-  throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: apt-get install chromium), or name one in CHROMIUM`);
+  throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: apt-get install chromium), or set CHROMIUM to its path`);
 }
 
-/** SwiftShader computes what a GPU would: slowly, and everywhere the same. */
+/** The flags include SwiftShader, which computes in software what a GPU would: slowly, but the same everywhere. */
 export const flags = [
   '--headless=new', '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',

@@ -1,10 +1,10 @@
-/** What the page does with the library: an engine, a model, and a loop of steps. No DOM here. */
+/** What the page does with the library: an engine, a model, and a loop of steps. Nothing here uses the DOM. */
 import { createEngine, lifetime, loadModel, ndarray, withStarts } from 'neural-attention-search';
 
-/** Prompt tokens per step: the page can show progress between two. */
+/** Prompt tokens per step. The page shows progress between steps. */
 const PREFILL_STEP = 64;
 
-// Vite sees these two and ships the files.
+// Vite recognizes these two expressions and ships the files.
 const CONFIG = new URL('../../models/nats/config.json', import.meta.url).href;
 const WEIGHTS = new URL('../../models/nats/model.safetensors', import.meta.url).href;
 
@@ -12,7 +12,7 @@ const WEIGHTS = new URL('../../models/nats/model.safetensors', import.meta.url).
  * Opens an engine on gpu.js and loads the shipped model on it.
  *
  * @param gpu `true` for the best GPU present, or 'webgpu', 'webgl2', 'webasm', 'cpu'.
- * @param onProgress Called with the bytes loaded and, if the server says so, how many there are.
+ * @param onProgress Called with the number of bytes loaded and, if the server tells it, the total.
  */
 export async function open(gpu, onProgress) {
   const engine = await createEngine({ gpu });
@@ -47,10 +47,10 @@ async function download(url, onProgress = () => {}) {
 /**
  * Feeds the prompt, then one token after the other, and yields after every step.
  *
- * @param options.temperature 0 picks the likeliest token.
+ * @param options.temperature 0 picks the most likely token.
  * @param options.signal Aborting ends the loop after the step in progress.
  * @yields {{ fed: number[], types: Int32Array[][], stats: object[], next: number | undefined, prefill: boolean }}
- *   The tokens fed, their types by [layer][head], what the caches hold after it, and the token that comes next.
+ *   The tokens fed, their types by [layer][head], what the caches hold after the step, and the next token.
  */
 export async function* run(model, prompt, { maxNewTokens, temperature, signal }) {
   const { layers, kvHeads } = model.config;
@@ -61,7 +61,7 @@ export async function* run(model, prompt, { maxNewTokens, temperature, signal })
       const fed = pending.splice(0, PREFILL_STEP);
       const types = Array.from({ length: layers }, () => []);
       const logits = await session.step(fed, {
-        onTypes: (layer, rows) => { // [heads, nc]: one type per token fed, then room for one more chunk
+        onTypes: (layer, rows) => { // [heads, nc]: one type per token fed, then space for one more chunk
           const width = rows.length / kvHeads;
           for (let g = 0; g < kvHeads; g++) types[layer].push(rows.slice(g * width, g * width + fed.length));
         },
@@ -80,7 +80,7 @@ export async function* run(model, prompt, { maxNewTokens, temperature, signal })
   }
 }
 
-/** Draws from softmax(logits / temperature); ties of the likeliest go to the lowest index. */
+/** Samples from softmax(logits / temperature). Temperature 0 picks the highest logit, the lowest index among equals. */
 function pick(logits, temperature) {
   const best = logits.reduce((at, value, n) => (value > logits[at] ? n : at), 0);
   if (temperature === 0) return best;
@@ -89,7 +89,7 @@ function pick(logits, temperature) {
   return Math.max(0, weights.findIndex((weight) => (rest -= weight) < 0));
 }
 
-/** Which of a head's tokens its cache still holds: last(j) has not passed. */
+/** For each token, whether the head's cache still holds it: last(j) has not passed. */
 export function held(types, window) {
   if (types.length === 0) return [];
   const { data: last } = lifetime(ndarray(Int32Array.from(types), [1, 1, types.length]), { window });

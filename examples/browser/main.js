@@ -1,21 +1,21 @@
-/** Wires the page: ?gpu= picks the backend, the form starts a run, Stop ends it. */
+/** Connects the parts of the page: ?gpu= picks the backend, the form starts a run, Stop ends it. */
 import { open, run } from './generate.js';
 import { View } from './view.js';
 
 const byId = (id) => document.getElementById(id);
-/** For whoever drives the page: loading, ready, running, done, stopped or failed. */
+/** Publishes the state for programs that drive the page: loading, ready, running, done, stopped or failed. */
 function state(name) {
   document.body.dataset.state = name;
-  byId('status').ariaBusy = String(name === 'running'); // a screen reader hears the end, not every token
+  byId('status').ariaBusy = String(name === 'running'); // so that a screen reader reads the end, not every token
 }
 
 function progress(value, max) {
   byId('progress').max = max || 1;
-  if (value === undefined) byId('progress').removeAttribute('value'); // on its way, no telling how far
+  if (value === undefined) byId('progress').removeAttribute('value'); // in progress, but it is not known how far
   else byId('progress').value = value;
 }
 
-/** One line that says what is wrong. */
+/** Shows one line that says what is wrong. */
 function fail(error, remedy) {
   byId('error').textContent = error instanceof Error ? error.message : String(error);
   byId('error').hidden = false;
@@ -66,7 +66,7 @@ async function generate(engine, model) {
 
 const rate = (tokens, ms) => (tokens > 0 ? `, ${(1000 * tokens / ms).toFixed(1)} a second` : '');
 
-/** Lets the browser draw; in a hidden tab it never would. */
+/** Lets the browser draw. A hidden tab is never drawn, so there it only gives way to other tasks. */
 function painted() {
   return new Promise((resolve) => {
     if (document.hidden) setTimeout(resolve);
@@ -85,7 +85,7 @@ async function start() {
     const { engine, model } = await open(query === 'true' ? true : query, progress);
     byId('status').textContent = `Ready: ${model.parameters.toLocaleString('en')} weights on ${engine.name}`;
     progress(0, 1);
-    new View(model, 0); // empty
+    new View(model, 0); // shows an empty text and caches
     byId('form').addEventListener('submit', (event) => {
       event.preventDefault();
       void generate(engine, model);

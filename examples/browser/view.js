@@ -1,4 +1,4 @@
-/** What the page shows: the text coloured by one head's types, and a row per layer and head. */
+/** What the page shows: the text coloured by one head's types, and a table with a row per layer and head. */
 import { held } from './generate.js';
 
 const NAMES = ['GLOBAL', 'LOCAL', 'WINDOW'];
@@ -6,19 +6,19 @@ const COLOURS = ['--global', '--local', '--window'];
 const byId = (id) => document.getElementById(id);
 const element = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
-/** Everything shown of one run; a new run starts with a new one. */
+/** Everything that is shown of one run. Every run has its own view. */
 export class View {
   #model;
   #tokens = [];
   #spans = [];
-  /** Types of every token fed, by [layer][head]. */
+  /** The types of all tokens fed so far, by [layer][head]. */
   #types;
   #rows = [];
   #decoder;
   #promptLength;
   #chosen = false;
 
-  /** @param promptLength Tokens of the prompt, bos included: those after it were made by the model. */
+  /** @param promptLength The number of prompt tokens, including bos. The model made the tokens after them. */
   constructor(model, promptLength) {
     const { layers, kvHeads, nats } = model.config;
     this.#model = model;
@@ -56,7 +56,7 @@ export class View {
     return { live, seen, share, canvas };
   }
 
-  /** Takes what one step fed and what the caches hold after it. */
+  /** Adds the tokens that one step fed, and shows what the caches hold after it. */
   add({ fed, types, stats }) {
     for (const token of fed) this.#append(token, this.#tokens.length >= this.#promptLength);
     for (const [layer, heads] of types.entries()) {
@@ -67,7 +67,7 @@ export class View {
     this.#cache(stats);
   }
 
-  /** The last token: it was made but never fed, so it has no type yet. */
+  /** Adds the last token, which was made but never fed, so it has no type. */
   finish(next) {
     if (next !== undefined) this.#append(next, true);
   }
@@ -87,7 +87,7 @@ export class View {
     if (atEnd) box.scrollTop = box.scrollHeight;
   }
 
-  /** Colours the text as the chosen head sees it. */
+  /** Colours the text by the types of the selected head. */
   #paint() {
     const [layer, head] = byId('head').value.split(' ').map(Number);
     const types = this.#types[layer][head];
@@ -100,7 +100,7 @@ export class View {
     }
   }
 
-  /** The head whose types are most mixed, by their entropy. */
+  /** The head with the most varied types, which have the highest entropy. */
   #mostVaried() {
     let best = { value: '0 0', entropy: -1 };
     for (const [layer, heads] of this.#types.entries()) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Neural Attention Search in NumPy: dense N x N matrices, written from the paper's equations.
 
-Reads the vectors of `natsearch vectors --format npz`, computes every output its own way, and
+Reads the vectors of `natsearch vectors --format npz`, computes every output in its own way, and
 writes them where `natsearch verify` finds them:
 
     npx natsearch vectors --format npz --out vectors
@@ -9,8 +9,8 @@ writes them where `natsearch verify` finds them:
     npx natsearch verify vectors --dtype f64
 
 Letters: B batch, H query heads, G KV heads (R = H / G query heads each), N tokens, d head size,
-C chunk size, n = ceil(N / C) chunks. `M[i, j]`: may query i see key j? Sections are those of
-docs/algorithm.md.
+C chunk size, n = ceil(N / C) chunks. `M[i, j]` is true if query i may see key j. Section numbers
+refer to docs/algorithm.md.
 """
 
 import argparse
@@ -24,9 +24,9 @@ GLOBAL, LOCAL, WINDOW = 0, 1, 2
 
 
 def choose_types(x, tau):
-    """Section 6: types [B,G,n], probabilities y [B,G,n,3] from scores, noise, what is forced."""
+    """Section 6: types [B,G,n] and probabilities y [B,G,n,3], from scores, noise and `forced`."""
     z = x["scores"] + x.get("noise", 0)
-    types = z.argmax(-1)  # the first of equals; y could tie where z does not
+    types = z.argmax(-1)  # the first among equals; rounding could make y tie where z does not
     if "forced" in x:
         types = np.where(x["forced"][:, None] == 1, GLOBAL, types)
     e = np.exp((z - z.max(-1, keepdims=True)) / tau)
@@ -34,7 +34,7 @@ def choose_types(x, tau):
 
 
 class Pairs:
-    """Boolean [i, j] matrices of one KV head: what each type would make visible (sections 2, 5)."""
+    """Boolean [i, j] matrices of one KV head: the pairs each type makes visible (sections 2, 5)."""
 
     def __init__(self, types, N, W, C):
         j = np.arange(N)
@@ -44,7 +44,7 @@ class Pairs:
         globals_before = np.concatenate([[0], np.cumsum(self.types == GLOBAL)])
         i, j = j[:, None], j[None, :]
         self.causal = j <= i
-        # GLOBAL chunks strictly between those of j and i: what the product of section 5 runs into.
+        # Number of GLOBAL chunks strictly between those of j and i: zeros in section 5's product.
         between = globals_before[self.chunk][:, None] - globals_before[self.chunk + 1][None, :]
         self.between = np.where(self.chunk[None, :] < self.chunk[:, None], between, 0)
         self.open = self.causal & (self.between == 0)
@@ -57,10 +57,10 @@ class Pairs:
         return np.add.reduceat(x, np.arange(0, x.shape[-1], self.C), axis=-1)
 
     def type_gradients(self, dM):
-        """Section 5: (dg, dl, dw) [n,3], the derivative of sum(dM * M) along the relaxed mask.
+        """Section 5: (dg, dl, dw) [n,3], the derivative of sum(dM * M) through the relaxed mask.
 
-        A product of factors (1 - g) has a derivative along g_n where every OTHER factor is 1: along
-        all of them if none is 0, and if exactly one is 0, along that one alone.
+        A product of factors (1 - g) has a non-zero derivative by g_n only if every OTHER factor is
+        1: by all of the factors if none is 0, and if exactly one is 0, by that one alone.
         """
         g, l, w = (
             self.per_chunk((dM * pairs).sum(0)) for pairs in (self.causal, self.open, self.near)
@@ -81,14 +81,14 @@ class Pairs:
         return np.stack([g, l, w], -1)
 
     def kept(self):
-        """Section 7: how many later queries would see the tokens of each chunk, by type: [n,3]."""
+        """Section 7: how many later queries would see each chunk's tokens, for each type: [n,3]."""
         return np.stack(
             [self.per_chunk(p.sum(0) - 1) for p in (self.causal, self.open, self.near)], -1
         )
 
 
 def without_bad_rows(x):
-    """x with 0 for every row that is not finite, and which rows those were."""
+    """x with its non-finite rows replaced by 0, and which rows those are."""
     bad = ~np.isfinite(x).all(-1)
     return np.where(bad[..., None], 0, x), bad
 
@@ -122,14 +122,14 @@ def gradients(q, k, v, do, pairs, S, A, out, lse, scale, rule):
 
 
 def cache_run(q, k, v, types, steps, scale, W, C):
-    """Section 8 for one KV head: takes the steps with a cache, and notes what happens to it."""
+    """Section 8 for one KV head: takes the steps with a cache, and records what happens to it."""
     N = len(k)
     held, last, open_ = np.zeros(0, int), np.full(N, N), np.zeros(N, bool)
     closed_by, evicted_at = np.full(N, -1), np.full(N, -1)
     live, size, out, seen = [], [], [], 0
     for r, T in enumerate(steps):
         held = np.append(held, np.arange(seen, seen + T))
-        for c in range(seen // C, (seen + T) // C):  # filled by this step: typed from now on
+        for c in range(seen // C, (seen + T) // C):  # this step completes it: its type now applies
             chunk, end = slice(c * C, (c + 1) * C), (c + 1) * C - 1
             if types[c] == GLOBAL:
                 last[open_] = closed_by[open_] = end
@@ -157,7 +157,7 @@ def cache_run(q, k, v, types, steps, scale, W, C):
 
 
 def solve(p, x):
-    """Every output of a case, from its parameters and inputs."""
+    """Computes every output of a case from its parameters and inputs."""
     B, H, G, N, W, C = (
         p[name] for name in ("batch", "queryHeads", "kvHeads", "tokens", "window", "chunk")
     )
@@ -173,7 +173,7 @@ def solve(p, x):
             q, k, v = x["q"][b, g * R : (g + 1) * R], x["k"][b, g], x["v"][b, g]
             pairs = Pairs(types[b, g], N, W, C)
             S, A, o, lse = attention(q, k, v, pairs.M, scale)
-            # A lifetime is one range: the last query that sees j ends it, or the sequence does.
+            # One range of queries sees a key, so the last of them in the mask is its lifetime.
             head = {"mask": pairs.M, "last": N - 1 - pairs.M[::-1].argmax(0), "out": o, "lse": lse}
             if "dout" in x:
                 do = x["dout"][b, g * R : (g + 1) * R]
@@ -189,9 +189,9 @@ def solve(p, x):
         every = np.stack([head[name] for head in heads])
         every = every.reshape(B, G, *every.shape[1:])
         if name in ("out", "lse", "dq", "cache_out"):
-            every = every.reshape(B, H, *every.shape[3:])  # query heads of a group lie side by side
+            every = every.reshape(B, H, *every.shape[3:])  # the query heads of a group are adjacent
         if name in ("cache_live", "cache_bytes"):
-            every = np.moveaxis(every, 2, 0)  # steps first
+            every = np.moveaxis(every, 2, 0)  # the steps come first
         out[name] = every
     if "dTypes" in out:
         dt, kept = out.pop("dTypes"), out.pop("kept")
@@ -202,7 +202,7 @@ def solve(p, x):
             if "forced" in x:
                 out["dscores"][np.broadcast_to(x["forced"][:, None] == 1, types.shape)] = 0
     if N > 300:
-        del out["mask"]  # not asked for
+        del out["mask"]  # such cases have none
     return out
 
 
@@ -229,17 +229,17 @@ def main():
         "--dtype",
         choices=["float64", "float32"],
         default="float64",
-        help="of all arithmetic, outputs and cache",
+        help="dtype of arithmetic, outputs and cache",
     )
     args = parser.parse_args()
     path = args.vectors / "manifest.json"
     if not path.is_file():
         parser.error(
-            f"there is no {path}: run `npx natsearch vectors --format npz --out {args.vectors}`"
+            f"{path} does not exist: run `npx natsearch vectors --format npz --out {args.vectors}`"
         )
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "natsearch-vectors" or manifest.get("version") != 1:
-        parser.error(f"{path} is no manifest of version 1: write the vectors with this natsearch")
+        parser.error(f"{path} is not a manifest of version 1: write it with this natsearch version")
     if manifest["fileFormat"] != "npz":
         parser.error(
             f"{args.vectors} holds {manifest['fileFormat']}: run `natsearch vectors --format npz`"

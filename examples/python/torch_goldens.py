@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Gradients of Neural Attention Search by PyTorch's autograd, in float64: goldens for the tests.
 
-Takes inputs and parameters, and nothing else, from the vectors of `natsearch vectors`:
+Takes only inputs and parameters from the vectors of `natsearch vectors`:
 
     npx natsearch vectors --format npz --out vectors
     python3 torch_goldens.py vectors --device cuda
 
-The mask is section 5's, a function of one-hot types read as real numbers; attention multiplies by
-it and divides by the sum. No derivative is written down here: autograd takes them all, through
-hidden keys too. Rule `bounded` is not a derivative; by its definition (section 4) it is autograd's
-dM, each row weighed anew by exp(lse - log-sum-exp over all causal keys), and autograd takes that
-on to the types.
+The mask is that of section 5, a function of one-hot types treated as real numbers; attention
+multiplies by it and divides by the sum. No derivative is written out here: autograd computes them
+all, also through hidden keys. Rule `bounded` is not a derivative. By its definition (section 4) it
+is autograd's dM with each row multiplied by exp(lse - log-sum-exp over all causal keys), and
+autograd continues from there to the types.
 
 Letters: B batch, G KV heads, R query heads of each, N tokens, d head size, C chunk size,
-n = ceil(N / C) chunks, b(j) = floor(j / C). Sections are those of docs/algorithm.md.
+n = ceil(N / C) chunks, b(j) = floor(j / C). Section numbers refer to docs/algorithm.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 GLOBAL = 0
-# Of the small suite: sizes, groups, windows, chunks, every place of a GLOBAL, scores, price, rules.
+# From the small suite: sizes, groups, windows, chunks, places of GLOBAL, scores, price, rules.
 CASES = [
     "odd-31", "tile-65", "head-5", "group-3", "batch", "window-0", "window-mixed", "chunk-2",
     "chunk-4", "chunk-window", "global-adjacent", "global-absent", "temperature-half",
@@ -37,14 +37,14 @@ HERE = pathlib.Path(__file__).resolve()
 
 
 def choose_types(x, p):
-    """Section 6: types as one-hots [B,G,n,3], straight through; and what dscores is taken for."""
+    """Section 6: one-hot types [B,G,n,3] with straight-through gradients, and the scores if any."""
     if "types" in x:
         types, scores = x["types"].long(), None
     else:
         scores = x["scores"].requires_grad_()
         z = scores + x.get("noise", 0)
         highest = z == z.amax(-1, keepdim=True)
-        types = highest.to(torch.uint8).argmax(-1)  # of zeros and ones: the first that is highest
+        types = highest.to(torch.uint8).argmax(-1)  # the first among equals
     forced = x["forced"].bool()[:, None].expand_as(types) if "forced" in x else None
     if forced is not None:
         types = types.masked_fill(forced, GLOBAL)
@@ -59,12 +59,12 @@ def choose_types(x, p):
 
 
 def relaxed_mask(T, p):
-    """Section 5: M [B,G,N,N] of types T, and what each type alone makes visible, [3,B,G,N,N]."""
+    """Section 5: M [B,G,N,N] of the types T, and what each type makes visible, [3,B,G,N,N]."""
     N, W, C = p["tokens"], p["window"], p["chunk"]
     g, l, w = T.unbind(-1)
     n = T.shape[2]
     chunk = torch.arange(n, device=T.device)
-    # Rows of prod (1 - g) over the chunks strictly between c(j) and c(i), each from the one before.
+    # Rows of prod (1 - g) over the chunks strictly between b(j) and b(i), each from the one before.
     rows = [torch.ones_like(g)]
     for c in range(1, n):
         rows.append(torch.where(chunk < c - 1, rows[-1] * (1 - g[..., c - 1, None]), 1.0))
@@ -79,7 +79,7 @@ def relaxed_mask(T, p):
 
 
 def price(T, each, p):
-    """Section 7: what the types cost, linear in them: K for every pair (i, j), i > j, they keep."""
+    """Section 7: the price of the types, linear in them: K for each kept pair (i, j) with i > j."""
     kept = each.sum(-2) - 1
     kept = torch.nn.functional.pad(kept, (0, T.shape[2] * p["chunk"] - p["tokens"]))
     kept = kept.unflatten(-1, (T.shape[2], p["chunk"])).sum(-1)
@@ -119,7 +119,7 @@ def solve(p, x):
 
 
 def write_safetensors(path, tensors, about):
-    """The format is small enough to need no package: a length, a JSON header, the numbers."""
+    """Writes the format without a package: it is only a length, a JSON header and the numbers."""
     header, parts, at = {"__metadata__": about}, [], 0
     for name, x in tensors.items():
         parts.append(np.ascontiguousarray(x, dtype="<f8").tobytes())
@@ -134,12 +134,14 @@ def write_safetensors(path, tensors, about):
 
 def main():
     parser = argparse.ArgumentParser(description="Writes goldens of gradients, by autograd.")
-    parser.add_argument("vectors", type=pathlib.Path, help="of `natsearch vectors --format npz`")
+    parser.add_argument(
+        "vectors", type=pathlib.Path, help="folder that `natsearch vectors --format npz` wrote"
+    )
     parser.add_argument(
         "--out",
         type=pathlib.Path,
         default=HERE.parents[2] / "test/fixtures/goldens/autograd.safetensors",
-        help="file to write (default: the tests' own, %(default)s)",
+        help="file to write (default: that of the tests, %(default)s)",
     )
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
@@ -147,10 +149,12 @@ def main():
     args = parser.parse_args()
     path = args.vectors / "manifest.json"
     if not path.is_file():
-        parser.error(f"no {path}: run `npx natsearch vectors --format npz --out {args.vectors}`")
+        parser.error(
+            f"{path} does not exist: run `npx natsearch vectors --format npz --out {args.vectors}`"
+        )
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest.get("format") != "natsearch-vectors" or manifest.get("version") != 1:
-        parser.error(f"{path} is no manifest of version 1: write the vectors with this natsearch")
+        parser.error(f"{path} is not a manifest of version 1: write it with this natsearch version")
     if manifest["fileFormat"] != "npz":
         parser.error(f"{path} is of {manifest['fileFormat']}: run `natsearch vectors --format npz`")
     cases = {case["name"]: case for case in manifest["cases"]}

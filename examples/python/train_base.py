@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""A small dense Llama, trained with Hugging Face transformers: an existing model for `natsearch finetune`.
+"""Trains a small dense Llama with Hugging Face transformers, as an existing model for `natsearch finetune`.
 
     python3 train_base.py --text sotu/train kjv.txt --recall recall/*/train.txt --heldout sotu/heldout moby-dick.txt \\
         --questions recall/*/questions.jsonl --out base
 
-Full causal attention and nothing of token types. OUT is a model folder as published on Hugging Face: config.json,
-model.safetensors in BF16 and a byte-level tokenizer.json trained on the texts, digits one by one. Beside them
-training.json: versions, seed, losses, and what full attention and a sliding window make of the held-out texts (bits
-per byte in contexts of N tokens) and of the questions of `natsearch recall write` (share of whole answers).
-Every window starts with the token that starts texts. The first steps, on short windows, and then the share --repeats
-of all windows are noise that is said twice: copying what was seen once (induction) is what recall is made of, and a
-model of this size does not find it in so much text. --share of the later windows are cut from the recall documents.
+The model has full causal attention and no token types. OUT becomes a model folder as published on Hugging Face:
+config.json, model.safetensors in BF16, and a byte-level tokenizer.json trained on the texts, in which each digit is a
+token of its own. training.json beside them has versions, seed, losses, and results under full attention and under
+sliding windows: bits per byte of the held-out texts in contexts of N tokens, and the share of questions of `natsearch
+recall write` whose whole answer is right.
+Every window starts with the token that starts texts. Training starts with short windows of noise that occurs twice, and
+later the share --repeats of all windows is such noise. Recall rests on copying what was seen once (induction), and a
+model of this size does not learn that from text alone in this time. The share --share of the later windows is cut from
+the recall documents.
 """
 import argparse
 import json
@@ -31,7 +33,7 @@ BOS = "<|endoftext|>"
 
 
 def read(paths):
-    """Documents of text files and of folders of .txt files."""
+    """The documents in text files and in folders of .txt files."""
     files = [f for p in map(Path, paths) for f in (sorted(p.glob("*.txt")) if p.is_dir() else [p])]
     return [f.read_text(encoding="utf-8") for f in files]
 
@@ -47,17 +49,17 @@ def train_tokenizer(documents, size):
 
 
 def encode(tokenizer, documents):
-    """One stream: BOS before each document."""
+    """One stream of tokens, with BOS before each document."""
     parts = [[tokenizer.token_to_id(BOS), *e.ids] for e in tokenizer.encode_batch(documents)]
     return np.concatenate([np.array(p, dtype=np.int32) for p in parts])
 
 
 def noise(rows, context, vocabulary, rng):
-    """[rows, context + 1] of random pieces, each said twice, some with other noise between."""
+    """[rows, context + 1] of random pieces, each of which occurs twice, in some cases with other noise in between."""
     parts, length = [], 0
     while length <= context:
         each, few = (int(math.exp(rng.uniform(math.log(least), math.log(most))))
-                     for least, most in ((4, context // 3), (16, vocabulary)))  # few: one token does not tell the next
+                     for least, most in ((4, context // 3), (16, vocabulary)))  # of few tokens, one does not determine the next
         chosen = rng.integers(1, vocabulary, (rows, few))
         piece = np.take_along_axis(chosen, rng.integers(0, few, (rows, each)), 1)
         between = rng.integers(1, vocabulary, (rows, rng.integers(0, each + 1) * rng.integers(0, 2)))
@@ -67,7 +69,7 @@ def noise(rows, context, vocabulary, rng):
 
 
 def windows(streams, shares, batch, context, vocabulary, rng):
-    """[batch, context + 1], cut at random places of the streams, and noise; the first token is BOS."""
+    """[batch, context + 1] of windows cut from the streams at random places, and of noise; the first token is BOS."""
     *cuts, twice = rng.multinomial(batch, shares)
     rows = [stream[at:at + context + 1][None] for stream, count in zip(streams, cuts)
             for at in rng.integers(0, len(stream) - context - 1, count)]
@@ -79,21 +81,21 @@ def windows(streams, shares, batch, context, vocabulary, rng):
 
 
 def drop(model, p):
-    """Dropout of what attention and feed-forward add, which Hugging Face's Llama leaves out."""
+    """Adds dropout to the outputs of attention and feed-forward, which Hugging Face's Llama does not have."""
     for layer in model.model.layers:
         for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
             part.register_forward_hook(lambda module, _, out: F.dropout(out, p, module.training))
 
 
 def losses(model, ids, mask=None):
-    """Nats of each token of ids [B,N+1] but the first."""
+    """The loss in nats of each token of ids [B,N+1] except the first, and the logits."""
     hidden = model.model(input_ids=ids[:, :-1], attention_mask=mask, use_cache=False)[0]
     logits = F.linear(hidden, model.lm_head.weight).float()
     return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1), logits
 
 
 def window_mask(n, width, sink=0):
-    """Additive mask of queries that see `width` tokens before them and the first `sink`; None: all of them."""
+    """The additive mask for queries that see the `width` tokens before them and the first `sink`; None if they see all."""
     if width is None:
         return None
     i, j = torch.arange(n, device="cuda")[:, None], torch.arange(n, device="cuda")[None]
@@ -103,7 +105,7 @@ def window_mask(n, width, sink=0):
 
 @torch.no_grad()
 def bits_per_byte(model, stream, byte_count, context, width=None, sink=0):
-    """Whole contexts of the stream, each starting with BOS, as `natsearch eval` cuts them."""
+    """Bits per byte over whole contexts of the stream, each starting with BOS, cut as `natsearch eval` does."""
     n = (len(stream) - 1) // context
     body = torch.from_numpy(stream[1:1 + n * context].astype(np.int64)).view(n, context).cuda()
     ids = F.pad(body, (1, 0))
@@ -115,7 +117,7 @@ def bits_per_byte(model, stream, byte_count, context, width=None, sink=0):
 
 @torch.no_grad()
 def copying(model, vocabulary, rng):
-    """Nats per token of 32 random tokens, and of the same ones when they come again."""
+    """The loss in nats per token of 32 random tokens, and that of the same tokens when they are repeated."""
     piece = rng.integers(1, vocabulary, (64, 32))
     ids = torch.from_numpy(np.concatenate([np.zeros((64, 1), int), piece, piece], 1)).cuda()
     with torch.autocast("cuda", torch.bfloat16):
@@ -125,7 +127,7 @@ def copying(model, vocabulary, rng):
 
 @torch.no_grad()
 def recall(model, tokenizer, path, width=None, sink=0, most=200):
-    """Share of questions whose whole answer is the likeliest, token by token."""
+    """The share of questions for which every token of the answer is the most likely one."""
     right = asked = 0
     for line in path.read_text().splitlines()[:most]:
         question = json.loads(line)
@@ -145,10 +147,10 @@ def main():
     parser.add_argument("--heldout", nargs="+", required=True)
     parser.add_argument("--questions", nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--share", type=float, default=0.4, help="of windows cut from --recall")
+    parser.add_argument("--share", type=float, default=0.4, help="share of windows cut from --recall")
     parser.add_argument("--repeats", type=float, default=0.2, help="share of windows of noise")
     parser.add_argument("--steps", type=int, default=3500)
-    parser.add_argument("--warm-up", type=int, default=6000, help="steps of noise before, at most: until it is copied")
+    parser.add_argument("--warm-up", type=int, default=6000, help="at most so many steps of noise first, until the model copies it")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--vocabulary", type=int, default=2048)
@@ -170,7 +172,7 @@ def main():
     streams = [encode(tokenizer, texts)]
     if o.recall:
         lines = [line + "\n" for text in read(o.recall) for line in text.splitlines()]
-        rng.shuffle(lines)  # of every length and kind in every window
+        rng.shuffle(lines)  # so that windows mix all lengths and kinds
         streams.append(encode(tokenizer, lines))
     questions = [Path(p) for p in o.questions]
     own = [o.share] if o.recall else []
@@ -210,7 +212,7 @@ def main():
         print(f"{time.time() - start:.0f} s", json.dumps(entry), flush=True)
         model.train()
 
-    # Copying first: of few different tokens, twice as many whenever they are copied, short windows.
+    # First the model learns copying, in short windows: few different tokens, and twice as many each time they are copied.
     several, short = 64, o.context // 8
     for step in range(1, o.warm_up + 1):
         loss = update(windows([], [1], o.batch * 4, short, several, rng), o.warm_lr * min(1, step / 200))
@@ -236,7 +238,7 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(o.out)
     (o.out / "generation_config.json").unlink(missing_ok=True)
-    # Texts start with BOS, as every window did; encode() above put it there itself.
+    # Texts start with BOS, as all windows did; for training, encode() put it there.
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
     tokenizer.save(str(o.out / "tokenizer.json"))

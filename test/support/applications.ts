@@ -1,9 +1,10 @@
 /**
- * Applications of the package, as texts: their result is the global `result`, or a promise of it.
+ * The source text of applications that use the package. Each leaves its result, or a promise of it, in the global
+ * `result`.
  * @module
  */
 
-/** One function of a library of forty. */
+/** An application that uses only one function of the library. */
 export const LIFETIME_ALONE = `
 import { lifetime, ndarray } from 'neural-attention-search';
 const types = ndarray(Int32Array.of(1, 2, 0), [1, 1, 3]);
@@ -12,7 +13,9 @@ globalThis.result = [...lifetime(types, { window: 0 }).data].join();
 /** FOREVER is 2^31 - 1. */
 export const LIFETIME_RESULT = '2,1,2147483647';
 
-/** A model from fetched bytes on the reference and on gpu.js; and what a path to files says in a page. */
+/**
+ * Generates with a model from fetched bytes, on the reference and on gpu.js, and loads a path, which a page refuses.
+ */
 export const WHOLE = `
 import { createEngine, loadModel } from 'neural-attention-search';
 const bytes = async (name) => new Uint8Array(await (await fetch('/model/' + name)).arrayBuffer());

@@ -1,5 +1,6 @@
 /**
- * Sizes, types and numbers: odd ones, N = 1, W = 0, W > N, C > 1, all-one-type sequences, tied scores.
+ * Arbitrary sizes, types and numbers, including odd sizes, N = 1, W = 0, W > N, C > 1, sequences of one type only, and
+ * tied scores.
  * @module
  */
 import fc from 'fast-check';
@@ -20,7 +21,7 @@ export interface Sizes {
   /** Query heads per KV head. */
   readonly group: number;
   readonly seed: number;
-  /** One type for every token, or null for a mix. */
+  /** The type of every token, or null for a mix. */
   readonly only: number | null;
   /** Whether all scores of a row are equal. */
   readonly tied: boolean;
@@ -36,10 +37,10 @@ export interface Most {
 /** A seed for draw(). */
 export const seeds: fc.Arbitrary<number> = fc.integer();
 
-/** Leading axes [] to [3,3], the `...` of the contract's shapes. */
+/** The leading axes that the contract's shapes call `...`, from [] to [3,3]. */
 export const leading: fc.Arbitrary<number[]> = fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 });
 
-/** Elements of a shape. */
+/** The number of elements of a shape. */
 export function count(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
 }
@@ -61,13 +62,13 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
   }).map(({ ends, ...drawn }) => ({ ...drawn, ...ends, H: drawn.G * drawn.group }));
 }
 
-/** No bound, or one of any kind: 0, small, of no effect on N tokens. */
+/** No bound, or a bound of any kind: 0, small, or too large to affect N tokens. */
 export function ends(N: number): fc.Arbitrary<{ bound?: number }> {
   const [none, ...bounds] = [{}, { bound: 0 }, { bound: 1 }, { bound: 4 }, { bound: N + 5 }];
   return fc.constantFrom<{ bound?: number }>(none, none, none, none, ...bounds);
 }
 
-/** Few problems, long enough to cross the tiles and blocks that engines cut sequences into. */
+/** Problems long enough to span several of the tiles and blocks into which engines cut sequences. */
 export const long: fc.Arbitrary<Sizes> = fc
   .tuple(sizes({ N: 40, B: 1, G: 2, d: [2, 6] }), fc.constantFrom(31, 33, 64, 67))
   .map(([size, N]) => ({ ...size, N }));
@@ -83,7 +84,7 @@ export interface AttentionProblem extends Sizes {
   readonly scale: number;
 }
 
-/** Fills in the numbers, as an engine of this precision stores them. */
+/** Draws the numbers of a problem, rounded to the precision of the engine. */
 export function attentionProblem(size: Sizes, precision: Engine['precision'], largest = 2): AttentionProblem {
   const { B, G, H, N, d } = size;
   const numbers = draw(size.seed, precision);
@@ -97,7 +98,7 @@ export function attentionProblem(size: Sizes, precision: Engine['precision'], la
   return { ...size, q, k, v, dOut, types, last: denseLifetime(types, size), scale: 1 / Math.sqrt(d) };
 }
 
-/** types [B,G,Nc]. */
+/** Draws types [B,G,Nc]. */
 export function drawTypes({ B, G, N, chunk, only }: Sizes, numbers: Draw): Int32Array {
   const types = numbers.whole(B * G * Math.ceil(N / chunk), 3);
   return only === null ? types : types.fill(only);

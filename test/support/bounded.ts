@@ -1,5 +1,5 @@
 /**
- * §3, §4 and §5 written out densely on bounded numbers: the truth together with its budget.
+ * §3, §4 and §5 written out densely, on numbers with error bounds: the truth together with its budget.
  * @module
  */
 import type { MaskGradientRule } from '../../src/core/training-engine.ts';
@@ -8,7 +8,7 @@ import { type Bounded, exact, type Rounding } from './tolerance.ts';
 
 type Problem = Omit<AttentionProblem, 'types' | 'only' | 'tied' | 'seed' | 'window' | 'chunk' | 'dOut'>;
 
-/** One query row of one head, with where it reads from. */
+/** One query row of one head, and where its keys and values are. */
 interface Row {
   /** Row of q, out, dOut: (b H + h) N + i. */
   readonly query: number;
@@ -29,7 +29,7 @@ function* rows({ B, G, H, N, last }: Problem, first = 0): Generator<Row> {
   }
 }
 
-/** a_i . b_j * factor with two roundings per term, so that the factor may be applied early or late. */
+/** a_i . b_j * factor with two roundings per term, so that it does not matter where the factor is applied. */
 function dot(
   R: Rounding, a: ArrayLike<number>, i: number, b: ArrayLike<number>, j: number, d: number, factor: Bounded,
 ): Bounded {

@@ -1,5 +1,5 @@
 /**
- * Random commands for a cache, each checked against the model that forgets nothing (§8).
+ * Random commands for a cache. After each, it is compared with the model, which forgets nothing (§8).
  * @module
  */
 import fc from 'fast-check';
@@ -11,21 +11,21 @@ import { Twins } from './cache-twins.ts';
 import { expectWithin } from './tolerance.ts';
 import { cases } from './thorough.ts';
 
-/** Caches of every kind of size. */
+/** Caches of all kinds of sizes. */
 export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.tuple(fc.record({
   batch: fc.integer({ min: 1, max: 2 }), kvHeads: fc.integer({ min: 1, max: 2 }), group: fc.constantFrom(1, 2, 3),
   headDim: fc.constantFrom(1, 2, 4), window: fc.constantFrom(0, 1, 2, 5, 100), chunk: fc.constantFrom(1, 1, 2, 3, 7),
   blockSize: fc.constantFrom(1, 3, 16),
 }), ends(20)).map(([sizes, bound]) => ({ ...sizes, ...bound }));
 
-/** Caches whose bound ends tokens before their chunk is full and has a type. */
+/** Caches whose bound ends the lifetime of tokens before their chunk is full and has a type. */
 export const untypedDeaths: fc.Arbitrary<CacheSizes> = fc
   .tuple(cacheSizes, fc.constantFrom(4, 7), fc.constantFrom(1, 2))
   .map(([sizes, chunk, bound]) => ({ ...sizes, chunk, bound, window: sizes.window % 2 }));
 
 type Command = fc.AsyncCommand<CacheModel, Twins>;
 
-/** Append and attend: the outputs are those of full masked attention. With `evicts`, a whole step of §8. */
+/** Appends and attends. The outputs must be those of full masked attention. With `evicts`, it is a whole step of §8. */
 class Step implements Command {
   readonly T: number;
   readonly lacks: readonly number[];
@@ -86,7 +86,7 @@ class Clear implements Command {
   }
 }
 
-/** A copy goes along from here on, and must agree to the bit. */
+/** Makes a copy, which takes all further commands too and must agree bit for bit. */
 class Copy implements Command {
   readonly how: 'fork' | 'again';
 
@@ -105,7 +105,7 @@ class Copy implements Command {
   }
 }
 
-/** A fork goes another way, which the original must not notice. */
+/** Makes a fork that takes steps of its own, which must not affect the original. */
 class Stray implements Command {
   check(): boolean {
     return true;
@@ -123,11 +123,11 @@ class Stray implements Command {
     fork.dispose();
   }
   toString(): string {
-    return 'fork() that strays';
+    return 'fork() that takes steps of its own';
   }
 }
 
-/** Live positions, their order, the counts and the bytes. */
+/** Checks the live positions, their order, the counts and the bytes. */
 export async function expectLawful(model: CacheModel, system: System): Promise<void> {
   const { batch, kvHeads, blockSize, headDim } = model.sizes;
   const stats = await system.stats();
@@ -138,7 +138,7 @@ export async function expectLawful(model: CacheModel, system: System): Promise<v
       const head = b * kvHeads + g;
       const positions = [...await system.positions(b, g)];
       const live = model.live(b, g);
-      // Before evict() dead entries may still be there, but no live one may be missing.
+      // Before evict(), dead entries may still be held, but no live one may be missing.
       if (model.stale) expect(positions).toEqual(expect.arrayContaining(live));
       else expect(positions).toEqual(live);
       expect(positions).toEqual([...new Set(positions)].sort((x, y) => x - y));

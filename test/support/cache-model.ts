@@ -1,6 +1,6 @@
 /**
- * A cache that forgets nothing, as the model of the evicting one (§8): it keeps every token and derives
- * outputs, live positions and counts from full masked attention over the whole history.
+ * A model of the evicting cache (§8) that forgets nothing: it keeps every token, and derives outputs, live positions
+ * and counts from full masked attention over the whole history.
  * @module
  */
 import type { CacheOptions, CacheStats, Engine } from '../../src/core/engine.ts';
@@ -9,7 +9,7 @@ import { denseLifetime, denseMask } from './dense.ts';
 import { draw } from './draw.ts';
 import { type Bounded, exact, Rounding } from './tolerance.ts';
 
-/** What the commands drive: an engine's cache or the public class, on plain arrays. */
+/** What the commands operate on: an engine's cache or the public class, with plain arrays. */
 export interface System {
   append(k: Float64Array, v: Float64Array, types: Int32Array, T: number, counts: readonly number[] | undefined): void;
   attend(q: Float64Array, T: number): Promise<ArrayLike<number>>;
@@ -29,7 +29,7 @@ export interface CacheSizes extends CacheOptions {
   readonly group: number;
 }
 
-/** Types rows of a step of T tokens, as the contract counts them. */
+/** The number of types that a step of T tokens needs per head, by the contract. */
 export function typeRows(T: number, chunk: number): number {
   return Math.floor((T + chunk - 2) / chunk) + 1;
 }
@@ -37,13 +37,13 @@ export function typeRows(T: number, chunk: number): number {
 interface Head {
   k: number[];
   v: number[];
-  /** One per chunk; the last is junk while its chunk is unfinished. */
+  /** One type per chunk. The last is meaningless while its chunk is unfinished. */
   types: number[];
   peakLive: number;
   visiblePairs: number;
 }
 
-/** The whole history of every sequence. */
+/** Keeps the whole history of every sequence. */
 export class CacheModel {
   readonly sizes: CacheSizes;
   readonly precision: Engine['precision'];
@@ -66,7 +66,7 @@ export class CacheModel {
     this.stale = false;
   }
 
-  /** Draws a step of T tokens, records it, and returns it with the outputs that must come back. */
+  /** Draws a step of T tokens, records it, and returns it with the outputs that the cache must give. */
   step(T: number, counts: readonly number[], seed: number): {
     k: Float64Array; v: Float64Array; q: Float64Array; types: Int32Array; out: Bounded[];
   } {

@@ -1,5 +1,5 @@
 /**
- * A cache together with copies of it: what one does all do, and they agree to the bit.
+ * A cache together with copies of it. All take the same steps, and must agree bit for bit.
  * @module
  */
 import { expect } from 'vitest';
@@ -7,7 +7,7 @@ import type { CacheStats } from '../../src/core/engine.ts';
 import type { System } from './cache-model.ts';
 import { expectSameBits } from './tolerance.ts';
 
-/** More copies than this, and the oldest is let go: what follows is a copy of a copy. */
+/** The most caches at a time. The oldest is then dropped, so that the others are copies of copies. */
 const MOST = 3;
 
 export class Twins implements System {
@@ -21,7 +21,7 @@ export class Twins implements System {
     return this.#systems[this.#systems.length - 1];
   }
 
-  /** From now on a copy, made by fork() or by snapshot() and restore(), goes along. */
+  /** Adds a copy, made by fork() or by snapshot() and restore(), that takes all further steps too. */
   async grow(how: 'fork' | 'again'): Promise<void> {
     this.#systems.push(await this.#newest[how]());
     if (this.#systems.length > MOST) this.#systems.shift()!.dispose();

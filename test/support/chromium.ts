@@ -1,6 +1,6 @@
 /**
- * Headless Chromium for tests that open pages. Where there is none they are skipped and say so; if NATS_REQUIRE names
- * chromium they fail instead.
+ * Headless Chromium for tests that open pages. If it is not installed they are skipped, with the reason; if
+ * NATS_REQUIRE names chromium they fail instead.
  * @module
  */
 import { existsSync } from 'node:fs';
@@ -16,14 +16,14 @@ const required = (process.env['NATS_REQUIRE'] ?? '').split(',').includes('chromi
 /** `describe` for tests that open a page. */
 export function describeChromium(title: string, tests: () => void): void {
   if (existsSync(path) || required) describe(title, { timeout: 180_000 }, tests);
-  else describe.skip(`${title} [there is no Chromium at ${path}: install it, or name one in CHROMIUM]`, tests);
+  else describe.skip(`${title} [there is no Chromium at ${path}: install it, or set CHROMIUM to its path]`, tests);
 }
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json',
 };
 
-/** Serves files: a path's first folder that `roots` names, and '' for all others. */
+/** Serves files. `roots` maps the first folder of a path to a folder on disk; '' stands for all other paths. */
 export async function serve(roots: Readonly<Record<string, string>>): Promise<{ url: string; server: Server }> {
   const server = createServer(async (request, response) => {
     const asked = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname)).slice(1);
@@ -42,7 +42,7 @@ export async function serve(roots: Readonly<Record<string, string>>): Promise<{ 
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, server };
 }
 
-/** Opens pages and returns the global `result` of each, awaited; what a page throws or logs as an error is thrown. */
+/** Opens pages and returns the global `result` of each, awaited. An error in a page is thrown. */
 export async function resultsOf(urls: readonly string[]): Promise<unknown[]> {
   const { chromium } = await import('playwright-core');
   const how: string = new URL('../../examples/browser/chromium.mjs', import.meta.url).href;

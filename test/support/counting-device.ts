@@ -1,5 +1,5 @@
 /**
- * A device that counts: what the engine allocates of another one, and gives back.
+ * A device that wraps another one, and counts what the engine allocates and frees.
  * @module
  */
 import type { CopyRange, Device, DeviceMode, Memory, Size, Tuning } from '../../gpu/gpujs/device.ts';
@@ -17,14 +17,14 @@ export class CountingDevice implements Device {
   readonly #inner: Device;
   readonly #live = new Set<Memory>();
   #elements = 0;
-  /** Frees of what was not there: freed before, or never handed out. */
+  /** Calls of free() for memory that was freed before or never allocated. */
   strays = 0;
   /** Calls of run(), copy(), upload() and read(). */
   runs = 0;
   copies = 0;
   uploads = 0;
   reads = 0;
-  /** Set to make the nth run() from now on fail. */
+  /** If set to n, n more calls of run() succeed and the next one fails. */
   failAfter: number | undefined;
 
   constructor(inner: Device) {
@@ -38,7 +38,7 @@ export class CountingDevice implements Device {
     this.parallel = inner.parallel;
   }
 
-  /** Memories that are allocated and not freed, and their elements together. */
+  /** How many memories are allocated and not freed, and their elements in total. */
   get live(): { readonly memories: number; readonly elements: number } {
     return { memories: this.#live.size, elements: this.#elements };
   }

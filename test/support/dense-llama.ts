@@ -7,7 +7,7 @@ import type { ModelConfig } from '../../src/model/config/config.ts';
 import { relaxedMask } from './dense.ts';
 
 type Matrix = readonly (readonly number[])[];
-/** Elements of a weight, row-major. */
+/** Returns the elements of a weight, row-major. */
 export type DenseWeights = (name: string) => ArrayLike<number>;
 
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, n) => sum + x * b[n], 0);
@@ -26,7 +26,7 @@ function rmsNorm(x: Matrix, weight: ArrayLike<number>, epsilon: number): Matrix 
   });
 }
 
-/** Head `head` of x [N, heads*d], rotated by position unless `still`. */
+/** Head `index` of x [N, heads*d], rotated by position unless `still`. */
 function head(x: Matrix, index: number, d: number, theta: number, still = false): Matrix {
   return x.map((row, position) => {
     const own = row.slice(index * d, index * d + d);
@@ -40,7 +40,7 @@ function head(x: Matrix, index: number, d: number, theta: number, still = false)
   });
 }
 
-/** What a layer's scorer reads and the types it should use. */
+/** Returns the soft types of a layer, given what its scorer reads. */
 export type TypesOf = (layer: number, normed: Matrix) => ArrayLike<number>;
 
 /**

@@ -1,11 +1,11 @@
 /**
- * The equations evaluated densely, from their definitions, sharing no code with any engine.
+ * The equations evaluated densely from their definitions. No code is shared with any engine.
  * @module
  */
 import { all, create } from 'mathjs';
 import type { AttentionProblem } from './arbitraries.ts';
 
-/** Sizes that fix what types [B,G,Nc] mean. */
+/** The sizes that determine what types [B,G,Nc] mean. */
 export interface TypeSizes {
   readonly B: number;
   readonly G: number;
@@ -55,8 +55,8 @@ export function denseMask(last: ArrayLike<number>, { B, G, N }: Pick<TypeSizes, 
 }
 
 /**
- * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]; between chunks, the product skips both ends. 0 where
- * i - j > bound, whatever the types.
+ * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]. The product is over the chunks strictly between the two. M is
+ * 0 where i - j > bound, whatever the types.
  */
 export function relaxedMask(
   soft: ArrayLike<number>, { B, G, N, window, chunk, bound = Infinity }: TypeSizes,
@@ -89,7 +89,7 @@ type Inputs = Pick<AttentionProblem, 'B' | 'G' | 'H' | 'N' | 'd' | 'scale' | 'q'
 
 /**
  * §3 with a real-valued mask: sum of dOut * out, where out_i = sum_j M E v / sum_j M E over ALL j <= i.
- * The maximum over all of them cancels; it is there for range only.
+ * The maximum over all of them cancels; it only prevents overflow.
  */
 export function denseLoss(p: Inputs, M: ArrayLike<number>): number {
   const { B, G, H, N, d } = p;
@@ -118,7 +118,7 @@ export function denseLoss(p: Inputs, M: ArrayLike<number>): number {
 }
 
 const math = create(all, {});
-// §3 for one head. Subtracting a huge number from hidden scores is M E without overflow: exp(-1e300) = 0.
+// §3 for one head. Subtracting a huge number from hidden scores gives M E without overflow, since exp(-1e300) = 0.
 const ATTENTION = math.compile(`
   ln(z) = log(z);
   X = scale * q * transpose(k) - 1e300 * (1 - M);

@@ -1,5 +1,5 @@
 /**
- * Central differences that know how wrong they are.
+ * Central differences with bounds on their error.
  *
  * D(h) = (f(x+h) - f(x-h)) / 2h is off by a h² + b h⁴ + ...; (4 D(h/2) - D(h)) / 3 cancels the first term, and
  * |D(h/2) - D(h)| = 3/4 |a| h² bounds what is left. If each f is known to `noise`, D(h) is off by noise / h
@@ -10,7 +10,7 @@ import { type Bounded, exact, Rounding } from './tolerance.ts';
 
 const STEP = 2 ** -10;
 
-/** float64, the arithmetic that differences are taken in. */
+/** float64, the arithmetic in which differences are computed. */
 export const ruler: Rounding = new Rounding('float64');
 
 /**
@@ -36,14 +36,14 @@ export function centralDifferences(
   });
 }
 
-/** The differences, widened by how far the engine may be from the derivative itself. */
+/** The differences, with error bounds increased by how far the engine may be from the derivative itself. */
 export function widened(differences: readonly Bounded[], budget: readonly Bounded[]): Bounded[] {
   return differences.map(({ value, error }, n) => ({ value, error: error + budget[n].error }));
 }
 
-/** Differences of the loss sum(f(x) * dy), whose gradient a backward gives; f's own bounds tell the noise. */
+/** Differences of the loss sum(f(x) * dy), whose gradient a backward gives. The noise follows from the bounds of f. */
 export function differencesOf(f: (x: Float64Array) => Bounded[], x: Float64Array, dy: ArrayLike<number>): Bounded[] {
   const loss = (moved: Float64Array): Bounded => ruler.sum(f(moved).map((y, n) => ruler.multiply(y, exact(dy[n]))));
-  // Twice: the moved points lie beside x, not on it.
+  // Twice the bound at x, since the noise is that of points near x.
   return centralDifferences((moved) => loss(moved).value, x, 2 * loss(x).error);
 }

@@ -1,5 +1,5 @@
 /**
- * Numbers for tests, drawn from a seed that fast-check chooses, so that a failure replays.
+ * Numbers for tests, drawn from a seed that fast-check chooses, so that a failure can be replayed.
  * @module
  */
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
@@ -13,7 +13,7 @@ export interface Draw {
   whole(length: number, below: number): Int32Array;
 }
 
-/** A generator of its own for each (seed, precision). */
+/** A new generator. The same seed gives the same numbers, rounded to the precision. */
 export function draw(seed: number, precision: Engine['precision']): Draw {
   const generator = xoroshiro128plus(seed);
   return {

@@ -1,12 +1,14 @@
 /**
- * An engine's own outputs for an oracle's case.
+ * The outputs of an engine for a case of the oracle.
  * @module
  */
 import type { Tensor } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import type { OracleCase } from '../../src/oracle/types.ts';
 
-/** Every real that the engine makes of a case, by the names of its truths; dm_rows and the cache's apart. */
+/**
+ * Every float tensor that the engine computes for a case, by the name of its truth, without dm_rows and the cache's.
+ */
 export async function engineOutputs(
   engine: TrainingEngine, each: OracleCase,
 ): Promise<Record<string, ArrayLike<number>>> {

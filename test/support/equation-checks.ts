@@ -22,7 +22,7 @@ function drawAttention(draw: Draw) {
   const { N, d, W, t } = s;
   const heads = draw.whole(1, 2);
   const scale = draw.whole(1, 8) / 8;
-  // Small queries and keys: the weight of a hidden key, exp(S - lse), would else be the magnitude of everything.
+  // Queries and keys are small: otherwise the weight of a hidden key, exp(S - lse), would dwarf all other magnitudes.
   const [k, v] = [draw.reals(N * d, 0.75), draw.reals(N * d)];
   const [q, dOut] = [draw.reals(heads * N * d, 0.75), draw.reals(heads * N * d)];
   const inputs = {
@@ -43,7 +43,7 @@ function drawAttention(draw: Draw) {
   return { ...s, forward, backward, scopes, scope: { all: scopes.map(Object.values) } };
 }
 
-/** Sums a name over the query heads of the group. */
+/** Sums the values of a name over the query heads of the group. */
 function sumOver(scopes: readonly Scope[], name: string): number[] {
   const all = scopes.map((scope) => flat(scope[name]));
   return all[0].map((_, n) => all.reduce((sum, head) => sum + head[n], 0));
@@ -55,7 +55,7 @@ function checkMaskGradient(draw: Draw, rule: MaskGradientRule): void {
   const dM = sumOver(graded, 'dM');
   const magnitudes = { graded: graded.map(Object.values) };
   agree(maskGradient({ ...backward, rule }).data, dM, magnitudes);
-  // The same dM must be what the type gradients of the whole backward are made of.
+  // The type gradients of the whole backward must be those of the same dM.
   const { dTypes } = attentionBackward({ ...backward, rule, types: oneHead(t), window: W });
   const sum = dM.reduce((a, x) => a + Math.abs(x), 0);
   agree(dTypes!.data, typeGradient({ N, t, W, dM: rowsOf(dM, N) }), { ...magnitudes, sum });
@@ -177,6 +177,6 @@ function checkRelaxedMask(draw: Draw, chunked: boolean): void {
   const soft = draw.reals(3 * Nc);
   const [g, l, w] = [0, 1, 2].map((c) => rowsOf([...soft], 3).map((triple) => triple[c]));
   const scope = evaluateEquation(chunked ? 'relaxed-chunk-mask' : 'relaxed-mask', { N, W, C, Nc, g, l, w });
-  // Products of up to N factors (1 - g) of at most 4 may pass through larger values than their end.
+  // Products of up to N factors (1 - g) of at most 4 may have larger intermediate values than their result.
   agree(relaxedMask(ndarray(soft, [1, 1, Nc, 3]), { window: W, chunk: C, length: N }).data, scope['M'], scope);
 }

@@ -2,8 +2,8 @@
  * Random inputs for the chapter's equations, and how closely both sides must agree.
  *
  * Tolerance: both sides are float64 evaluations of fewer than 1,000 operations in different orders, so they
- * differ by less than 1,000 roundings (2^-53 each, 1.1e-13 in all) of the largest magnitude on the way; 1e-12
- * of that magnitude leaves room for exp and log, which no standard rounds correctly.
+ * differ by less than 1,000 roundings (2^-53 each, 1.1e-13 in total) of the largest intermediate magnitude; 1e-12
+ * of that magnitude leaves room for exp and log, which no standard requires to be correctly rounded.
  * @module
  */
 import fc, { type GeneratorValue } from 'fast-check';
@@ -24,10 +24,10 @@ export interface DrawnSequence {
   readonly last: Int32Array;
 }
 
-/** What a check draws from. */
+/** The source of random inputs of a check. */
 export interface Draw {
   whole(min: number, max: number): number;
-  /** Multiples of 1/64 up to `most` in magnitude: exact in decimal too, with ties. */
+  /** Multiples of 1/64 up to `most` in magnitude, which are exact in decimal too, and have ties. */
   reals(length: number, most?: number): Float64Array;
   sequence(chunked?: boolean): DrawnSequence;
 }
@@ -47,7 +47,7 @@ export function drawFrom(gen: GeneratorValue): Draw {
   };
 }
 
-/** Types of the only head of a batch of one. */
+/** The types of a batch of one sequence with one head. */
 export const oneHead: (t: readonly number[]) => NDArray<Int32Array> = (t) =>
   ndarray(Int32Array.from(t), [1, 1, t.length]);
 /** One row. */
@@ -60,7 +60,9 @@ export function flat(value: unknown): number[] {
   return Array.isArray(value) ? value.flatMap(flat) : typeof value === 'number' ? [value] : [];
 }
 
-/** Within 1e-12 of the largest magnitude among the inputs, intermediates and results of the equation. */
+/**
+ * Checks agreement within 1e-12 of the largest magnitude among inputs, intermediate values and results of the equation.
+ */
 export function agree(actual: ArrayLike<number>, expected: unknown, scope: Scope): void {
   const truth = flat(expected);
   const magnitudes = flat(Object.values(scope)).filter(Number.isFinite).map(Math.abs);

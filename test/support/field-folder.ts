@@ -1,5 +1,5 @@
 /**
- * A folder that a test may damage, new for each one.
+ * A new folder for each test, which the test may damage.
  * @module
  */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { openModelFolder } from '../../src/model/folder/model-folder.ts';
 import { loadModel } from '../../src/load.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
 
-/** Folder of the models that test/fixtures/hf/make.py made. */
+/** The folder of the models that test/fixtures/hf/make.py made. */
 export const MODELS: string = fileURLToPath(new URL('../fixtures/hf/models/', import.meta.url));
 /** The file that holds all weights. */
 export const SINGLE = 'model.safetensors';
@@ -33,21 +33,21 @@ export function useFolders(): void {
 export const here = (): string => folder;
 /** Copies a model into it. */
 export const copy = (name: string): void => cpSync(MODELS + name, folder, { recursive: true });
-/** Writes a file of it. */
+/** Writes a file into it. */
 export const write = (name: string, content: string | Uint8Array): void => writeFileSync(join(folder, name), content);
-/** Removes a file of it. */
+/** Removes a file from it. */
 export const remove = (name: string): void => rmSync(join(folder, name));
 /** Its config.json, parsed. */
 export const config = (): object => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as object;
 /** Changes its config.json. */
 export const edit = (change: object): void => write('config.json', JSON.stringify({ ...config(), ...change }));
 
-/** Weights as plain numbers, to compare whatever arrays hold them. */
+/** Weights as plain numbers, so that they can be compared whatever the kind of their arrays. */
 export function numbers(weights: ReadonlyMap<string, NDArray>): object {
   return Object.fromEntries([...weights].map(([name, { data, shape }]) => [name, { data: Array.from(data), shape }]));
 }
 
-/** The folder is refused by a named error of one line, by whatever reads it. */
+/** Checks that everything that reads the folder refuses it, with a named error of one line. */
 export async function expectRefusal(...says: RegExp[]): Promise<void> {
   const error: unknown = await openModelFolder(folder).then(() => undefined, (found: unknown) => found);
   expect(isNamedError(error)).toBe(true);

@@ -1,5 +1,6 @@
 /**
- * A small model as published, made anew on every platform: shards in half precision, and a tokenizer of its own.
+ * A small model in the form of a published one, made on the platform that runs the test: shards in half precision, and
+ * a tokenizer of its own.
  * @module
  */
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
@@ -14,17 +15,17 @@ export const PUBLISHED_CONFIG: object = {
   num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64,
   sliding_window: 24, bos_token_id: 1, eos_token_id: [2, 3],
 };
-/** Its tokenizer_config.json, as of Llama 2: texts start with <s>. */
+/** Its tokenizer_config.json, like that of Llama 2: texts start with <s>. */
 const TOKENIZER_CONFIG = { tokenizer_class: 'LlamaTokenizer', add_bos_token: true, add_eos_token: false, bos_token: '<s>' };
-/** What it goes on with after PROMPT, as Node says. */
+/** How it continues PROMPT, according to Node. */
 export const CONTINUATION: string = 'ol-BALqu\ufffd|--me iB unk3 * Ilepylokey \ufffdquery radi\n\n`' +
   '``ct} \\\\[2pt]rs\n\\end{aligned}tokens igne< Ma\ufffd\ufffd}{so-out leng\ufffdfirst out ioun';
-/** With characters of several bytes. */
+/** A prompt with characters of several bytes. */
 export const PROMPT = 'It was a damp, drizzly November in my soul — naïve, 日本 👍';
-/** How CONTINUATION was asked for. */
+/** The options with which CONTINUATION was generated. */
 export const ASKED: { readonly maxNewTokens: number; readonly seed: number } = { maxNewTokens: 40, seed: 7 };
 
-/** What such a folder holds; shards by name. */
+/** What such a folder holds, with shards by name. */
 export interface Published {
   readonly config: object;
   readonly shards: ReadonlyMap<string, Uint8Array>;
@@ -55,7 +56,7 @@ function nameOf(n: number): string {
   return `model-0000${n + 1}-of-00002.safetensors`;
 }
 
-/** Every other weight. */
+/** Shard n: every second weight. */
 function shard(n: number): (readonly [string, NDArray & { readonly dtype: 'F16' }])[] {
   const weights = [...initialWeights(parseConfig(PUBLISHED_CONFIG), 1)].filter((_, at) => at % 2 === n);
   return weights.map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F16' }]);

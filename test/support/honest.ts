@@ -1,6 +1,6 @@
 /**
- * Honest kernels: the algorithm in f64, f32, f16 or bf16, every operation rounded, in the orders that kernels use.
- * They accumulate in f32 (f64 for f64); P, dS, o and results are stored in the dtype claimed.
+ * Honest kernels: the algorithm in f64, f32, f16 or bf16, with every operation rounded, in the orders that kernels use.
+ * They accumulate in f32 (f64 for f64), and store P, dS, o and results in the dtype claimed.
  * @module
  */
 import type { FloatDtype, NamedTensor } from '../../src/formats/named-tensor.ts';
@@ -12,19 +12,19 @@ export const ORDERS = ['ascending', 'descending', 'pairwise', 'online-1', 'onlin
 /** One way to compute. */
 export interface Honest {
   readonly dtype: ClaimedDtype;
-  /** Of every sum; `online-T` takes keys in tiles of T, rescaling what an older maximum scaled, with exp2. */
+  /** The order of every sum. `online-T` takes keys in tiles of T, rescales when the maximum grows, and uses exp2. */
   readonly order: (typeof ORDERS)[number];
-  /** exp off by up to this many units of 2^-23, as GPUs have it; WGSL grants 3 + 2|x|. Default 0. */
+  /** The error of exp, up to this many units of 2^-23, as on GPUs; WGSL allows 3 + 2|x|. Default: 0. */
   readonly expUlps?: number;
-  /** Whether lse and the sums of dM are stored in the dtype too, instead of f32. */
+  /** Whether lse and the sums of dM are also stored in the dtype, instead of f32. */
   readonly narrow?: boolean;
-  /** What sums are rounded to, if not what the claim says: dishonest. */
+  /** The dtype to which sums are rounded, if it is not the honest one. */
   readonly accumulate?: FloatDtype;
 }
 
 const STORED: Readonly<Record<ClaimedDtype, FloatDtype>> = { f64: 'F64', f32: 'F32', f16: 'F16', bf16: 'BF16' };
 
-/** Outputs of `oracleCase`, computed `how`. */
+/** The outputs of `oracleCase`, computed as `how` says. */
 export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
   const { parameters, inputs, expected } = oracleCase;
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, window, chunk, rule, price } = parameters;
@@ -65,7 +65,7 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
   const make = (name: string, length: number): Float64Array => (results[name] = new Float64Array(length));
   const [out, lse] = [make('out', B * H * N * d), make('lse', B * H * N)];
 
-  /** Row `row` over `keys`, whose S are `S`: out is written, lse returned. */
+  /** Attends for row `row` to `keys` with scores `S`. Writes out and returns lse. */
   const attend = (S: readonly number[], keys: readonly number[], row: number): number => {
     const value = (j: number, c: number): number => v[j * d + c];
     if (!order.startsWith('online')) {
@@ -200,7 +200,7 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
   return made;
 }
 
-/** §6: the types that scores choose, or those given. */
+/** §6: the types that the scores choose, or those that are given. */
 function honestTypes({ parameters, inputs }: OracleCase, f: (x: number) => number): Int32Array {
   if (!inputs.scores) return inputs.types.data as Int32Array;
   const chunks = Math.ceil(parameters.tokens / parameters.chunk);
@@ -223,7 +223,7 @@ function closerOf(types: Int32Array, c: number, { N, chunk }: Sizes): number {
   return N - 1;
 }
 
-/** §5 to the letter: the terms of each sum, by chunk. */
+/** The terms of each sum of §5, by chunk. */
 function typeTerms(
   types: Int32Array, sizes: Sizes, dM: (i: number, j: number) => number[],
 ): Record<'dw' | 'dl' | 'dg', number[][]> {
@@ -249,7 +249,7 @@ function typeTerms(
   };
 }
 
-/** §7: kept pairs of chunk c for (g, l, w). */
+/** §7: the pairs that chunk c would keep as each type, (g, l, w). */
 function priceOf(types: Int32Array, c: number, sizes: Sizes): number[] {
   const { N, window, chunk } = sizes;
   const ends = [N - 1, closerOf(types, c, sizes), Math.min((c + 1) * chunk - 1 + window, N - 1)];

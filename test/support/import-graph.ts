@@ -1,16 +1,16 @@
 /**
- * Who imports whom, read from the sources, and the edges that the architecture allows.
+ * Which file imports which, read from the sources, and the imports that the architecture allows.
  * @module
  */
 import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
 import ts from 'typescript';
 
-/** One import. `to` is a path from the root, or the name of a package or of a built-in. */
+/** One import. `to` is a path from the root, or the name of a package or of a built-in module. */
 export interface Edge {
   readonly from: string;
   readonly to: string;
-  /** `type` is gone once types are erased; `lazy` is `import()`. */
+  /** A `type` import disappears once types are erased; a `lazy` one is an `import()`. */
   readonly kind: 'static' | 'type' | 'lazy';
 }
 
@@ -32,7 +32,7 @@ export function importsOf(path: string, text: string): Edge[] {
       add((node.argument.literal as ts.StringLiteral).text, 'type');
     } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [specifier] = node.arguments;
-      // A computed name could hide any edge: it is one that no rule allows.
+      // A computed name could hide any import, so it counts as one that no rule allows.
       add(specifier !== undefined && ts.isStringLiteralLike(specifier) ? specifier.text : '(computed)', 'lazy');
     }
     ts.forEachChild(node, visit);
@@ -41,21 +41,22 @@ export function importsOf(path: string, text: string): Edge[] {
   return edges;
 }
 
-/** Who may import what is built into Node. */
+/** The files that may import Node's built-in modules. */
 const NODE_ALLOWED = /^src\/cli\//;
-/** Names the types of the built-ins that it asks Node for at run time. */
+/** The file that may import types of built-in modules, since it obtains these modules from Node at run time. */
 const NODE_TYPES_ALLOWED = /^src\/files\/builtin\.ts$/;
+/** Which files may import which packages. */
 const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
   [/^src\/core\/random\.ts$/, /^pure-rand(\/|$)/],
   [/^src\/model\/tokenizer\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
   [/^src\/model\/generate\/chat-template\.ts$/, /^@huggingface\/jinja$/],
   [/^gpu\/gpujs\/library\.ts$/, /^gpu\.js$/],
-  // The optional package `webgpu`: its name is computed, so that bundlers leave it to who has it.
+  // The optional package `webgpu`, whose name is computed so that bundlers do not look for it.
   [/^gpu\/device\/adapter\.ts$/, /^\(computed\)$/],
 ];
 
-/** Which folders of the repository each one may import besides itself; each line names only folders above it. */
+/** Which folders and files each one may import besides itself. Each line names only entries of the lines above it. */
 export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/policies': ['src/core'],
@@ -81,14 +82,14 @@ export const FLOORS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** The folders at the top of the repository that FLOORS is about. */
+/** The top-level folders of the repository that FLOORS covers. */
 export const TOPS: readonly string[] = [...new Set(Object.keys(FLOORS).map((floor) => floor.split('/')[0]))];
 
-/** The line of FLOORS that a file is on. */
+/** The entry of FLOORS to which a file belongs. */
 export const floorOf = (path: string): string | undefined =>
   Object.keys(FLOORS).find((floor) => path === floor || path.startsWith(`${floor}/`));
 
-/** One sentence per edge that the architecture forbids. */
+/** A sentence for each import that the architecture forbids. */
 export function forbidden(edges: readonly Edge[]): string[] {
   return edges.flatMap((edge) => {
     const why = whyForbidden(edge);
@@ -101,19 +102,22 @@ function whyForbidden({ from, to, kind }: Edge): string | undefined {
   if (to === '(computed)') return known && kind === 'lazy' ? undefined : 'import() of a computed name';
   if (isBuiltin(to)) {
     if (NODE_ALLOWED.test(from) || (kind === 'type' && NODE_TYPES_ALLOWED.test(from))) return undefined;
-    return 'only src/cli/ imports what is built into Node; others ask src/files/builtin.ts';
+    return 'only src/cli/ imports Node\'s built-in modules; other files get them from src/files/builtin.ts';
   }
   if (!to.includes('/') || !/\.[cm]?[jt]s$/.test(to)) {
-    return known ? undefined : 'no such dependency is foreseen there';
+    return known ? undefined : 'this file may not import that package';
   }
   if (to.startsWith('gpu/') && !from.startsWith('gpu/') && kind === 'static') return 'the GPU engine is loaded lazily';
   const [floor, target] = [floorOf(from), floorOf(to)];
-  if (floor === undefined) return 'a file that no rule knows';
+  if (floor === undefined) return 'no rule covers this file';
   if (target === floor || (target !== undefined && FLOORS[floor].includes(target))) return undefined;
   return `${floor} imports only itself${FLOORS[floor].map((name) => `, ${name}`).join('')}`;
 }
 
-/** Cycles, those that only types close included, each as the files on it; one per edge that closes one. */
+/**
+ * The import cycles, including those through types only, each as a list of its files; one for each import that closes
+ * one.
+ */
 export function cycles(edges: readonly Edge[]): string[] {
   const next = new Map<string, string[]>();
   for (const { from, to } of edges) next.set(from, [...(next.get(from) ?? []), to]);

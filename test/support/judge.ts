@@ -1,5 +1,5 @@
 /**
- * What `natsearch verify` says of broken kernels, and the page about it.
+ * What `natsearch verify` says about broken kernels, and the table for the pages about it.
  * @module
  */
 import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/judge/budget.ts';
@@ -8,7 +8,7 @@ import {
 } from '../../src/vectors.ts';
 import type { Mutant } from '../mutants/mutant.ts';
 
-/** The verdict on one of them. */
+/** The verdict on one broken kernel. */
 export interface Judged {
   readonly id: string;
   readonly what: string;
@@ -16,12 +16,12 @@ export interface Judged {
   readonly failing: readonly CaseReport[];
   readonly cases: number;
   readonly name: string;
-  /** Failing cases that the name explains. */
+  /** How many failing cases the name explains. */
   readonly explains: number;
   readonly right: boolean;
 }
 
-/** Runs each over the small suite. Right is the name that explains most of the failing cases. */
+/** Runs each over the small suite. The verdict is the name that explains most of its failing cases. */
 export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
   const suite = await smallSuite();
   const known = new Map<string, readonly HeadBudgets[]>();
@@ -46,7 +46,7 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
   });
 }
 
-/** A row for each. */
+/** A Markdown table with a row for each. */
 export function pageOf(judged: readonly Judged[]): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   const said = (name: string): string => (name in DIAGNOSES ? DIAGNOSES[name as keyof typeof DIAGNOSES] : name);
@@ -60,7 +60,7 @@ export function pageOf(judged: readonly Judged[]): string {
   ].join('\n');
 }
 
-/** "5 of 5 are caught, 4 named right". */
+/** For example "5 of 5 are caught, 4 are named right". */
 export function countsOf(judged: readonly Judged[]): string {
   const caught = judged.filter(({ failing }) => failing.length > 0).length;
   return `${caught} of ${judged.length} are caught, ${judged.filter(({ right }) => right).length} are named right`;

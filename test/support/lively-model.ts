@@ -1,5 +1,5 @@
 /**
- * Small models whose weights are large enough that attention is not flat and types differ.
+ * Small models with weights so large that attention is not uniform and types differ.
  * @module
  */
 import type { Engine } from '../../src/core/engine.ts';
@@ -18,7 +18,7 @@ export function livelyConfig(policy: string, nats: object = {}, fields: object =
   });
 }
 
-/** Weights that float32 holds exactly, the same on every engine. */
+/** Weights that are exact in float32, so that every engine has the same. */
 export function livelyWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
   const random = generator(seed, [99]);
   const weights = initialWeights(config, seed);
@@ -34,7 +34,7 @@ export function livelyModel(engine: Engine, config: ModelConfig, seed = 1): Mode
   return new Model(engine, config, livelyWeights(config, seed));
 }
 
-/** Token ids of livelyConfig's vocabulary. */
+/** Random token ids of livelyConfig's vocabulary. */
 export function livelyIds(seed: number, length: number): Int32Array {
   const random = generator(seed, [7]);
   return Int32Array.from({ length }, () => random.below(31));

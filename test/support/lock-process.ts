@@ -1,7 +1,8 @@
 /**
- * A process that takes the lock of a folder, again and again, for tests: bundled, and run by Node.
- * `node lock-process.mjs FOLDER ROUNDS`: waits for FOLDER/go, then makes a file that only one may have while it holds
- * the lock. Prints how many rounds it won and lost. FOLDER/racer-PID is its own, and left to whoever started it.
+ * A program for tests that takes the lock of a folder again and again. It is bundled and run by Node as `node
+ * lock-process.mjs FOLDER ROUNDS`. It waits for FOLDER/go. Whenever it holds the lock, it makes a file that no other
+ * process may have at the same time. It prints how many rounds it won and lost. The file FOLDER/racer-PID is its own;
+ * the process that started it removes it.
  * @module
  */
 import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,9 +33,10 @@ for (let round = 0; round < rounds; round++) {
     const { began: _, ...own } = thisProcess();
     const pid = Number(readFileSync(alone, 'utf8'));
     if (stateOf({ ...own, pid }) === 'running') throw new Error(`${pid} has the lock too`);
-    rmSync(alone); // of one that was killed
+    rmSync(alone); // left by a process that was killed
   }
-  // Throws where there are two. A link is there with its content or not at all, whenever this process is killed.
+  // Throws if another process holds the lock too. A link exists with its content or not at all, even if this process is
+  // killed.
   linkSync(self, alone);
   if (Math.random() < 0.5) await pause(Math.random() * 3);
   rmSync(alone);

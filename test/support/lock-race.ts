@@ -25,7 +25,7 @@ export async function buildRacer(folder: string): Promise<string> {
   return outfile;
 }
 
-/** Starts `racers` processes at once, and kills some in the `killedWithin` ms after that. */
+/** Starts `racers` processes at once, and kills `killed` of them within the next `killedWithin` ms. */
 export async function race(
   program: string, folder: string, racers: number,
   { rounds = 1, killed = 0, killedWithin = 0 }: { rounds?: number; killed?: number; killedWithin?: number } = {},
@@ -42,7 +42,7 @@ export async function race(
       resolve({ code, signal, stderr, ...counts });
     });
   }));
-  await new Promise((resolve) => setTimeout(resolve, 50 * racers)); // until most are there
+  await new Promise((resolve) => setTimeout(resolve, 50 * racers)); // until most have started
   writeFileSync(join(folder, 'go'), '');
   for (const child of children.slice(0, killed)) setTimeout(() => child.kill('SIGKILL'), Math.random() * killedWithin);
   const ended = await Promise.all(all);

@@ -1,20 +1,20 @@
 /**
- * What the tests read in pages of Markdown: links and headings.
+ * Reads links and headings from pages of Markdown, for tests.
  * @module
  */
 
-/** Without code, in which nothing is a link or a heading. */
+/** The text without blocks of code, which contain no links or headings. */
 const withoutBlocks = (text: string): string => text.replace(/^ *```[\s\S]*?^ *```$/gm, '');
 
-/** Where its links and images lead, references too. */
+/** The targets of the links and images of a page, including references. */
 export function linksOf(text: string): string[] {
-  // Code between backticks is no link, but may be the words of one.
+  // Code between backticks contains no links, but may itself be the text of one.
   const prose = withoutBlocks(text).replace(/`[^`\n]*`/g, (code) => '`'.padEnd(code.length - 1, '_') + '`');
   return [...prose.matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$| (?:src|href)="([^"]+)"/gm)]
     .map(([, inline, reference, attribute]) => inline ?? reference ?? attribute);
 }
 
-/** Anchors of its headings, as GitHub makes them. */
+/** The anchors of the headings of a page, as GitHub makes them. */
 export function anchorsOf(text: string): string[] {
   const seen = new Map<string, number>();
   return [...withoutBlocks(text).matchAll(/^#+ (.+)$/gm)].map(([, title]) => {
@@ -25,7 +25,7 @@ export function anchorsOf(text: string): string[] {
   });
 }
 
-/** Names in code that are the words of a link: Cache of [`Cache`](a.ts), own of [`tape.own()`](b.ts). */
+/** The names in code that are the text of a link: Cache in [`Cache`](a.ts), own in [`tape.own()`](b.ts). */
 export function namesLinked(text: string): { name: string; link: string }[] {
   return [...withoutBlocks(text).matchAll(/\[`([\w.]+)(?:\([^`]*\))?`\]\(([^)#]+)\)/g)]
     .filter(([, name]) => !name.endsWith('.ts'))

@@ -1,6 +1,6 @@
 /**
- * The chapter's equations evaluated by mathjs, for tests. Nothing here comes from reference/: the strings are
- * those of docs/equations.ts, and mathjs does the arithmetic.
+ * The chapter's equations, evaluated by mathjs for tests. Nothing here comes from reference/: the strings are those of
+ * docs/equations.ts, and mathjs does the arithmetic.
  * @module
  */
 import type { MathJsInstance } from 'mathjs';
@@ -15,12 +15,12 @@ export const math: MathJsInstance = createMathematics();
 /** The names of token types, as the equations use them. */
 export const TYPE_NAMES: Scope = { GLOBAL: 0, LOCAL: 1, WINDOW: 2 };
 
-/** `scope` plus what the equation called `id` defines. */
+/** `scope` together with what the equation called `id` defines. */
 export function evaluateEquation(id: string, scope: Scope, instance: MathJsInstance = math): Scope {
   return evaluateDefinitions(instance, equation(id), { ...TYPE_NAMES, ...scope });
 }
 
-/** W, C and N of a sequence. */
+/** The window W, the chunk size C and the length N of a sequence. */
 export interface Sequence {
   readonly window: number;
   readonly chunk: number;

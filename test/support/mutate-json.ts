@@ -1,5 +1,5 @@
 /**
- * Files of JSON that are wrong somewhere.
+ * Makes JSON documents wrong in a few places.
  * @module
  */
 import type { Generator } from '../../src/core/random.ts';
@@ -8,14 +8,14 @@ const VALUES: readonly unknown[] = [
   null, -1, 0.5, 1e10, 2147483648, 0, 1, '', 'x', '▁', [], {}, true, false, [[]], ['a', 'b'], { type: 'Sequence' }, 'a b c',
 ];
 
-/** A copy of `json` with one to three values put in the place of others, or taken out. */
+/** A copy of `json` in which one to three values are replaced or removed. */
 export function mutated(json: unknown, random: Generator): unknown {
   const copy = structuredClone(json);
   for (let n = 1 + random.below(3); n > 0; n--) mutate(copy, random);
-  return JSON.parse(JSON.stringify(copy)) as unknown; // as a file would be
+  return JSON.parse(JSON.stringify(copy)) as unknown; // as if read from a file
 }
 
-/** Goes down at random, and changes something on the way. */
+/** Descends at random, and changes one value. */
 function mutate(json: unknown, random: Generator): void {
   let at = json as Record<string, unknown>;
   for (;;) {

@@ -1,5 +1,5 @@
 /**
- * The truths of an oracle's case by other means than the engine: dense definitions with error bounds, finite
+ * The truths of a case, computed by other means than the oracle's: dense definitions with error bounds, finite
  * differences of the relaxed mask, and a replay through a cache.
  * @module
  */
@@ -13,14 +13,14 @@ import { denseLifetime, denseLoss, oneHot, relaxedMask } from './dense.ts';
 import { centralDifferences, ruler } from './differences.ts';
 import { type Bounded, exact, Rounding } from './tolerance.ts';
 
-/** float64, in which the truths are computed too. */
+/** float64, in which the truths of cases are computed. */
 export const R: Rounding = new Rounding('float64');
 
-const reals = ({ inputs }: OracleCase, name: string): Float64Array => inputs[name].data as Float64Array;
+const floats = ({ inputs }: OracleCase, name: string): Float64Array => inputs[name].data as Float64Array;
 
 const finite = (x: Float64Array): Float64Array => x.map((value) => (Number.isFinite(value) ? value : 0));
 
-/** §6 by comparing: the highest sum, the lowest index among equals, GLOBAL where forced. */
+/** §6 by comparison: the type of the highest sum, the lowest index among equals, GLOBAL where forced. */
 export function typesOf(each: OracleCase): Int32Array {
   const { inputs, parameters: { tokens: N, chunk, kvHeads: G } } = each;
   if (inputs.types) return inputs.types.data as Int32Array;
@@ -33,19 +33,19 @@ export function typesOf(each: OracleCase): Int32Array {
   });
 }
 
-/** The case as the helpers of the other tests take it; 0 stands for keys and values that are not finite. */
+/** The case in the form that other helpers take. Keys and values that are not finite are replaced by 0. */
 export function problemOf(each: OracleCase): AttentionProblem {
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, window, chunk, scale } = each.parameters;
   const types = typesOf(each);
   return {
     B, G, H, N, d, window, chunk, scale, group: H / G, seed: 0, only: null, tied: false, types,
     last: denseLifetime(types, { B, G, N, window, chunk }),
-    q: reals(each, 'q'), k: finite(reals(each, 'k')), v: finite(reals(each, 'v')),
-    dOut: each.inputs.dout ? reals(each, 'dout') : new Float64Array(B * H * N * d),
+    q: floats(each, 'q'), k: finite(floats(each, 'k')), v: finite(floats(each, 'v')),
+    dOut: each.inputs.dout ? floats(each, 'dout') : new Float64Array(B * H * N * d),
   };
 }
 
-/** §4 and §5 with bounds: every gradient of the case but dscores. */
+/** §4 and §5 with error bounds: every gradient of the case except dscores. */
 export function gradients(each: OracleCase): Record<'dq' | 'dk' | 'dv' | 'dm_rows' | 'dTypes', Bounded[]> {
   const p = problemOf(each);
   const { dq, dk, dv, dM } = boundedBackward(p, R);
@@ -55,7 +55,7 @@ export function gradients(each: OracleCase): Record<'dq' | 'dk' | 'dv' | 'dm_row
   return { dq, dk, dv, dm_rows: rows, dTypes: boundedTypeGradient(pairs, p, R) };
 }
 
-/** §6 and §7 from (dg, dl, dw): 0 where forced. */
+/** dscores by §6 and §7 from (dg, dl, dw); 0 where forced. */
 export function scoreGradient(each: OracleCase, dTypes: readonly Bounded[]): Bounded[] {
   const { inputs, parameters: { tokens: N, chunk, kvHeads: G, window, temperature, price } } = each;
   const chunks = Math.ceil(N / chunk);
@@ -86,12 +86,12 @@ export function slopesOfRelaxedMask(each: OracleCase): Bounded[] {
   const noise = 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n])))).error;
   const { lse } = boundedAttention(p, ruler);
   const causal = boundedAttention({ ...p, last: p.last.map(() => 2 ** 31 - 1) }, ruler).lse;
-  // So small that no row's normaliser changes much, however far above the visible keys a hidden one lies.
+  // The step is so small that no row's normaliser changes much, even if a hidden score is far above the visible ones.
   const step = 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(causal[row].value - value)));
   return centralDifferences((soft) => denseLoss(p, relaxedMask(soft, p)), oneHot(p.types), noise, step);
 }
 
-/** What a cache that takes the case's steps holds after each, and gives. */
+/** What a cache that takes the steps of the case holds after each of them, and its outputs. */
 export async function replay(engine: Engine, each: OracleCase): Promise<{ live: Int32Array; out: Float64Array }> {
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, window, chunk, scale, steps } = each.parameters;
   const types = typesOf(each);
@@ -102,7 +102,7 @@ export async function replay(engine: Engine, each: OracleCase): Promise<{ live: 
   let seen = 0;
   for (const [r, T] of steps.entries()) {
     const part = (name: string, heads: number): Float64Array => {
-      const x = reals(each, name);
+      const x = floats(each, name);
       return Float64Array.from({ length: B * heads * T * d }, (_, n) => {
         const [row, c] = [Math.floor(n / d), n % d];
         return x[(Math.floor(row / T) * N + seen + (row % T)) * d + c];
@@ -129,7 +129,7 @@ export async function replay(engine: Engine, each: OracleCase): Promise<{ live: 
   return { live, out };
 }
 
-/** §8 step 1, token by token: which GLOBAL closes each LOCAL token, or -1. [B,G,N] */
+/** [B,G,N]: the position of the GLOBAL token that closes each LOCAL token, or -1, by step 1 of §8, token by token. */
 export function closers(each: OracleCase): Int32Array {
   const { batch: B, kvHeads: G, tokens: N, chunk }: CaseParameters = each.parameters;
   const types = typesOf(each);
@@ -148,7 +148,7 @@ export function closers(each: OracleCase): Int32Array {
   return closed;
 }
 
-/** Every k-th value of a tensor, k = 3: one of dg, dl, dw out of (dg, dl, dw). */
+/** One of dg, dl, dw out of triples (dg, dl, dw). */
 export function third<T>(values: readonly T[], which: 0 | 1 | 2): T[] {
   return values.filter((_, n) => n % 3 === which);
 }

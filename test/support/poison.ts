@@ -1,5 +1,5 @@
 /**
- * Values that must never be read: NaN and infinities written over keys and values, and who may notice.
+ * Values that must never be read: NaN and infinities written over keys and values, and which results they may affect.
  * @module
  */
 import type { AttentionProblem } from './arbitraries.ts';
@@ -7,7 +7,7 @@ import { denseMask } from './dense.ts';
 
 export const POISONS: readonly number[] = [NaN, Infinity, -Infinity];
 
-/** Which rows of a poisoned problem may differ from the clean one; everything else must keep its bits. */
+/** The rows of a poisoned problem that may differ from the clean one. Everything else must have the same bits. */
 export interface Spread {
   /** [B,G,N]: query rows (of every head of the group) that see a poisoned entry. */
   readonly queries: Uint8Array;
@@ -15,12 +15,12 @@ export interface Spread {
   readonly keys: Uint8Array;
 }
 
-/** A copy of x [..,d] with the marked rows overwritten, cycling through POISONS. */
+/** A copy of x [..,d] in which the marked rows are overwritten, by POISONS in turn. */
 export function poisoned(x: Float64Array, marked: Uint8Array, d: number): Float64Array {
   return x.map((value, n) => (marked[Math.floor(n / d)] ? POISONS[n % POISONS.length] : value));
 }
 
-/** Follows §3's mask from the marked entries [B,G,N]. */
+/** Determines by §3's mask which rows the marked entries [B,G,N] can affect. */
 export function spread(p: AttentionProblem, marked: Uint8Array): Spread {
   const M = denseMask(p.last, p);
   const queries = new Uint8Array(marked.length);

@@ -1,5 +1,5 @@
 /**
- * Python with NumPy for tests of examples/python. Where it is missing they are skipped and say so; if NATS_REQUIRE
+ * Python with NumPy for tests of examples/python. If it is missing they are skipped, with the reason; if NATS_REQUIRE
  * names python they fail instead.
  * @module
  */
@@ -10,7 +10,7 @@ import { describe } from 'vitest';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const required = (process.env['NATS_REQUIRE'] ?? '').split(',').includes('python');
 
-/** What a process that ended said. */
+/** The exit code and output of a process. */
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
@@ -22,7 +22,7 @@ function run(command: string, args: readonly string[]): Ended {
   return { code: status, stdout: stdout ?? '', stderr: error ? error.message : stderr };
 }
 
-/** Debian's NumPy belongs to Debian's Python, which need not be the first on the path. */
+/** The Python to use. Debian's NumPy belongs to Debian's Python, which is not always the first on the path. */
 const python = ['python3', '/usr/bin/python3'].find((each) =>
   run(each, ['-c', 'import sys, numpy; sys.exit(sys.version_info < (3, 11))']).code === 0);
 
@@ -31,7 +31,7 @@ export function runExample(script: string, ...args: readonly string[]): Ended {
   return run(python ?? 'python3', [`examples/python/${script}`, ...args]);
 }
 
-/** Runs the command of dist/. */
+/** Runs natsearch from dist/. */
 export function natsearch(...args: readonly string[]): Ended {
   return run(process.execPath, ['dist/cli/main.js', ...args]);
 }

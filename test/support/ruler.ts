@@ -1,8 +1,8 @@
 /**
- * The ruler of the ruler: §2 to §7 of an oracle's case in mathjs's BigNumbers of 64 digits, in plain loops. Nothing
- * is shared with src/ or reference/: weights are exp(S) / Z without a maximum, since BigNumbers do not overflow, and
- * types are differentiated pair by pair along §5's relaxed mask. Tests hold the loops to the strings of
- * docs/equations.ts where those are quick enough.
+ * The ruler that the oracle itself is measured by: §2 to §7 for a case, with mathjs's BigNumbers of 64 digits, in plain
+ * loops. Nothing is shared with src/ or reference/: weights are exp(S) / Z without a maximum, since BigNumbers do not
+ * overflow, and the gradients of types follow pair by pair from §5's relaxed mask. Tests compare the loops with the
+ * strings of docs/equations.ts where those are fast enough.
  * @module
  */
 import type { BigNumber } from 'mathjs';
@@ -11,19 +11,22 @@ import type { CaseParameters, OracleCase } from '../../src/oracle/types.ts';
 
 export const digits: ReturnType<typeof createMathematics> = createMathematics(64);
 
-/** A float64 as it is: its shortest decimal form, which mathjs would take, is another number. */
+/** The exact value of a float64. mathjs itself would take the shortest decimal form, which is a different number. */
 export const big = (x: number): BigNumber => digits.bignumber(x.toPrecision(64)) as BigNumber;
 
 const [ZERO, ONE] = [big(0), big(1)];
 const [GLOBAL, LOCAL] = [0, 1];
 
-/** Values of one tensor, row-major; `size` is what each can be measured by: the sum of its terms' magnitudes. */
+/**
+ * The values of one tensor, row-major. `size` is the scale of each value's error: the sum of the magnitudes of its
+ * terms.
+ */
 export interface Exact {
   readonly value: BigNumber[];
   readonly size: Float64Array;
 }
 
-/** Whole numbers, and reals by name: those of the case's truths that are reals, cache_out apart. */
+/** The integer truths of a case, and its float truths by name, except cache_out. */
 export interface ExactTruths {
   readonly types: number[];
   readonly last: number[];
@@ -33,13 +36,15 @@ export interface ExactTruths {
 const zeros = (count: number): Exact =>
   ({ value: new Array<BigNumber>(count).fill(ZERO), size: new Float64Array(count) });
 
-/** Adds a term; `size` is that of its own terms. */
+/** Adds a term. `size` is the sum of the magnitudes of its own terms. */
 function add({ value, size: sizes }: Exact, at: number, term: BigNumber, size = Math.abs(Number(term))): void {
   value[at] = value[at].plus(term);
   sizes[at] = sizes[at] + size;
 }
 
-/** All of a case. Inputs but the scale must be multiples of 2^-5, as drawn; NaN in hidden keys is not read. */
+/**
+ * All truths of a case. Inputs except the scale must be multiples of 2^-5, as drawn; NaN in hidden keys is not read.
+ */
 export function exactTruths({ parameters, inputs }: OracleCase): ExactTruths {
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, chunk } = parameters;
   const chunks = Math.ceil(N / chunk);
@@ -74,7 +79,7 @@ interface Visibility {
   readonly near: (i: number, j: number) => boolean;
 }
 
-/** §2 by its words, and what §5's product runs into. */
+/** §2 as it is written, and the GLOBAL chunks that make §5's product 0. */
 function visibility(types: readonly number[], { tokens: N, window: W, chunk: C }: CaseParameters): Visibility {
   const own = types.map((type, c) => ((c + 1) * C > N ? GLOBAL : type));
   const type = (j: number): number => own[Math.floor(j / C)];
@@ -95,7 +100,7 @@ function visibility(types: readonly number[], { tokens: N, window: W, chunk: C }
   return { last, type, between, near: (i, j) => i <= end(Math.floor(j / C)) + W };
 }
 
-/** exp(scale n / 1024) for whole n, as a product of few exponentials: one alone takes 0.3 ms. */
+/** exp(scale n / 1024) for whole n, as a product of a few memoized exponentials, each of which takes 0.3 ms. */
 function exponentials(scale: number): (n: number) => BigNumber {
   const known = new Map<number, BigNumber>();
   const base = big(scale).div(1024);
@@ -110,7 +115,7 @@ function exponentials(scale: number): (n: number) => BigNumber {
   };
 }
 
-/** 1024 x . y of rows of multiples of 1/32: whole numbers, so exact. */
+/** 1024 x . y for rows of multiples of 1/32. All terms are whole numbers, so the sum is exact. */
 function product(x: ArrayLike<number>, xRow: number, y: ArrayLike<number>, yRow: number, d: number): number {
   let sum = 0;
   for (let c = 0; c < d; c++) sum += 1024 * x[xRow * d + c] * y[yRow * d + c];
@@ -118,7 +123,7 @@ function product(x: ArrayLike<number>, xRow: number, y: ArrayLike<number>, yRow:
   return sum;
 }
 
-/** What one query head h of KV head `head` adds. */
+/** Adds what query head h of KV head `head` contributes. */
 function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }: {
   parameters: CaseParameters; inputs: OracleCase['inputs']; results: { out: Exact; lse: Exact };
   gradients: Record<'dv' | 'dq' | 'dk' | 'dm_rows' | 'dw' | 'dl' | 'dg', Exact>; rule: Visibility;
@@ -135,13 +140,13 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
     const row = h * N + i;
     const sees = (j: number): boolean => i <= rule.last[j];
     const E = Array.from({ length: i + 1 }, (_, j) => {
-      // Without a dout nothing reads a hidden key; and a row that sees NaN has no truth.
+      // Without a dout, hidden keys are not needed; and a row that sees NaN has no truth.
       const readable = dout || (sees(j) && Number.isFinite(k[(head * N + j) * d]));
       return readable ? exp(product(q, row, k, head * N + j, d)) : ZERO;
     });
     const sum = (terms: BigNumber[]): BigNumber => terms.reduce((a, b) => a.plus(b), ZERO);
     const Z = sum(E.filter((_, j) => sees(j)));
-    const share = ONE.div(Z); // a product takes a quarter of a division's time
+    const share = ONE.div(Z); // a product takes a quarter of the time of a division
     const A = E.map((e, j) => (sees(j) ? e.times(share) : ZERO));
     lse.value[row] = Z.ln();
     lse.size[row] = Math.abs(Number(lse.value[row]));
@@ -171,7 +176,7 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
       add(dg, at + b, dM, sizeM);
       if (between.length === 0) add(dl, at + b, dM, sizeM);
       if (rule.near(i, j)) add(dw, at + b, dM, sizeM);
-      // The product's derivative along g_n is that of the other factors: 0 if one of those is.
+      // The derivative of the product by g_n is the product of the other factors: 0 if one of them is 0.
       if (rule.type(j) === LOCAL && between.length < 2) {
         for (let n = b + 1; n < Math.floor(i / C); n++) {
           if (between.length === 0 || between[0] === n) add(dg, at + n, dM.neg(), sizeM);

@@ -1,5 +1,5 @@
 /**
- * The sources that the architecture is about: their paths from the root, and their text.
+ * The sources that the rules of the architecture cover: their paths from the root, and their text.
  * @module
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';

@@ -1,14 +1,14 @@
 /**
- * What the small suite is, in every runtime.
+ * The identity of the small suite, which is the same in every runtime.
  * @module
  */
 import { sha256 } from '../../src/formats/sha256.ts';
 import { type OracleCase, packCase } from '../../src/vectors.ts';
 
-/** Changes with the suite and with the order in which truths are summed; never with the machine. */
+/** It depends on the suite and on the order in which truths are summed, but never on the machine. */
 export const SMALL_SUITE_HASH = 'aaaf35ae74109c31dc1292ae742677c53db7cfe684e148b005be3703d8c5b53f';
 
-/** SHA-256 of the hashes of the files of `cases`, seed 0, safetensors. */
+/** The SHA-256 of the hashes of the files of `cases`, with seed 0, as safetensors. */
 export async function suiteHash(cases: readonly OracleCase[]): Promise<string> {
   const heading = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
   const packed = await Promise.all(cases.map((each) => packCase(each, heading)));

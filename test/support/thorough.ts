@@ -1,6 +1,6 @@
 /**
- * The two speeds of the tests: `npm test` touches everything once, `npm run test:all` (NATS_TESTS=all) is thorough.
- * Suites that only the thorough run needs are files named *.long.test.ts.
+ * The two speeds of the tests: `npm test` covers everything once, `npm run test:all` (NATS_TESTS=all) is thorough.
+ * Suites that belong only to the thorough run are files named *.long.test.ts.
  * @module
  */
 

@@ -1,5 +1,5 @@
 /**
- * A byte model of a few hundred weights that are large enough for its texts to differ.
+ * A byte-level model with a few hundred weights, large enough in magnitude for its texts to differ.
  * @module
  */
 import { createEngine } from '../../src/engines.ts';
@@ -9,7 +9,7 @@ import { initialWeights } from '../../src/model/init.ts';
 import { Model } from '../../src/model/model.ts';
 import { generator } from '../../src/core/random.ts';
 
-/** The model; `generation` is what its generation_config.json would say. */
+/** Makes the model. `generation` is the content of its generation_config.json. */
 export function tinyModel(seed: number, policy = 'nats', generation?: GenerationDefaults): Model {
   const config = parseConfig({
     vocab_size: 258, hidden_size: 12, intermediate_size: 10, num_hidden_layers: 2, num_attention_heads: 4,

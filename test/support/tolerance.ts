@@ -1,25 +1,24 @@
 /**
  * How far a correct engine may be from the truth: derived, never tuned.
  *
- * Truth is a float64 evaluation of the equations on the very numbers the engine was given (already rounded
- * to its precision). The budget comes with it, by running error analysis (Higham, Accuracy and Stability
+ * The truth is a float64 evaluation of the equations on the numbers that the engine was given (already rounded
+ * to its precision). The budget is computed along with it, by running error analysis (Higham, Accuracy and Stability
  * of Numerical Algorithms, §3.3): every number carries a bound on its absolute error, and each operation
- * adds the bound of its own rounding to what its operands bring. With unit roundoff u:
+ * adds the bound of its own rounding to those of its operands. With unit roundoff u:
  *
- * - a + b and a b: one correctly rounded operation, u |result|.
- * - a sum of n terms, in ANY order: n u / (1 - n u) * sum |terms| (Higham, eq. 4.4): the length of the sum
- *   times the magnitude of its summands.
- * - exp, log, sqrt, division: what the WebGPU shading language guarantees (W3C WGSL, "Accuracy of concrete
- *   floating point expressions"), as the weakest engine this contract is meant for: exp 3 + 2|x| ulp, log
- *   3 ulp or 2^-21 = 8u, division 2.5 ulp, inverseSqrt 2 ulp, so sqrt = 1 / inverseSqrt 4.5 ulp. 1 ulp <= 2u.
- * - every operation: the smallest normal number, because results below it may be flushed to zero.
+ * - a + b and a b: one correctly rounded operation, u |result|. - a sum of n terms, in ANY order: n u / (1 - n u) * sum
+ * |terms| (Higham, eq. 4.4): the length of the sum times the magnitude of its summands. - exp, log, sqrt, division:
+ * what the WebGPU shading language guarantees (W3C WGSL, "Accuracy of concrete floating point expressions"), since that
+ * is the weakest engine for which the contract is meant: exp 3 + 2|x| ulp, log 3 ulp or 2^-21 = 8u, division 2.5 ulp,
+ * inverseSqrt 2 ulp, so sqrt = 1 / inverseSqrt 4.5 ulp. 1 ulp <= 2u. - every operation: the smallest normal number,
+ * because results below it may be flushed to zero.
  *
  * u is 2^-24 for float32 and 2^-53 for float64, plus 2^-53 because the truth is itself evaluated in float64.
  * @module
  */
 import type { Engine } from '../../src/core/engine.ts';
 
-/** A number and how far from it a correctly rounding engine may land. */
+/** A number, and how far from it the result of a correct engine may be. */
 export interface Bounded {
   readonly value: number;
   readonly error: number;
@@ -30,7 +29,7 @@ export function exact(value: number): Bounded {
   return { value, error: 0 };
 }
 
-/** Arithmetic on bounded numbers, for an engine of one precision. */
+/** Arithmetic on numbers with error bounds, for an engine of one precision. */
 export class Rounding {
   readonly u: number;
   readonly tiny: number;
@@ -40,12 +39,12 @@ export class Rounding {
     this.tiny = precision === 'float32' ? 2 ** -126 : 2 ** -1022;
   }
 
-  /** `value`, off by what its operands bring and by a relative rounding of `units` u. */
+  /** `value` with the errors of its operands, `brought`, and a relative rounding error of `units` u. */
   #rounded(value: number, brought: number, units: number): Bounded {
     return { value, error: brought + units * this.u * (Math.abs(value) + brought) + this.tiny };
   }
 
-  /** A number such as 0.1 that the engine has to round when it reads it. */
+  /** A number such as 0.1 that the engine has to round to its precision. */
   constant(x: number): Bounded {
     return this.#rounded(x, 0, 1);
   }
@@ -102,13 +101,13 @@ export class Rounding {
     return { value, error: brought + (n * this.u / (1 - n * this.u)) * magnitude + n * this.tiny };
   }
 
-  /** The largest; comparing rounds nothing. */
+  /** The largest term. Comparing involves no rounding. */
   max(terms: readonly Bounded[]): Bounded {
     return { value: Math.max(...terms.map((x) => x.value)), error: Math.max(...terms.map((x) => x.error)) };
   }
 }
 
-/** Fails unless every element is within its bound. NaN is never within anything. */
+/** Fails unless every element is within its bound. NaN is never within a bound. */
 export function expectWithin(actual: ArrayLike<number>, truth: readonly Bounded[], what: string): void {
   if (actual.length !== truth.length) throw new Error(`${what} has ${actual.length} elements, not ${truth.length}`);
   for (let n = 0; n < truth.length; n++) {

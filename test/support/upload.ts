@@ -1,5 +1,5 @@
 /**
- * Attention problems as tensors of an engine.
+ * Turns attention problems into tensors of an engine.
  * @module
  */
 import type { AttentionInputs, Tensor } from '../../src/core/engine.ts';
@@ -18,7 +18,7 @@ export function upload(engine: TrainingEngine, p: AttentionProblem): AttentionIn
   };
 }
 
-/** Forward, then backward without types; everything read back. */
+/** Runs forward, then backward without types, and reads everything back. */
 export async function forwardAndBackward(engine: TrainingEngine, p: AttentionProblem): Promise<{
   out: ArrayLike<number>; lse: ArrayLike<number>;
   dq: ArrayLike<number>; dk: ArrayLike<number>; dv: ArrayLike<number>;

@@ -1,15 +1,15 @@
 /**
- * WebGPU for tests that want the device itself: built in, or Dawn from the package `webgpu`. Where there is none the
- * tests are skipped and say why; with NATS_REQUIRE_WEBGPU=1 they fail instead. Where NATS_STACKS names other stacks
- * only, they are none of the run's tests.
+ * WebGPU for tests that need the device itself: the runtime's own, or Dawn from the package `webgpu`. If there is none
+ * the tests are skipped, with the reason; with NATS_REQUIRE_WEBGPU=1 they fail instead. If NATS_STACKS names only other
+ * stacks, these tests do not exist in the run.
  * @module
  */
 import { describe } from 'vitest';
 
-/** An instance must outlive its devices. */
+/** Kept here because an instance must outlive its devices. */
 let instance: GPU | undefined;
 
-/** A device with the limits that every device has. */
+/** Requests a device with the default limits, which every device has. */
 export async function requestGpuDevice(): Promise<GPUDevice> {
   instance ??= (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu ??
     ((await import('webgpu')) as { create(options: string[]): GPU }).create([]);
