@@ -11,7 +11,7 @@ import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors
 import { parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { bytes, natsearch, steps } from './support/run-command.ts';
-import { some } from './support/thorough.ts';
+import { some, THOROUGH } from './support/thorough.ts';
 
 const FILES = ['adapter_config.json', 'adapter_model.safetensors', 'finetune-state.safetensors', 'log.jsonl'];
 const config = parseConfig({
@@ -92,7 +92,7 @@ describe('natsearch finetune', () => {
     expect(code).toBe(1);
   });
 
-  it('saves at Ctrl-C, says how to resume, and resumes on other threads to the bytes of an uninterrupted run', async () => {
+  if (THOROUGH) it('saves at Ctrl-C, says how to resume, and resumes on other threads to the bytes of an uninterrupted run', async () => {
     const options = ['--steps', '60', '--save-every', '1000'];
     const log = join(out, 'log.jsonl');
     const interruptWhen = () => existsSync(log) && readFileSync(log, 'utf8').split('\n').length > 3;

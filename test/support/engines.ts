@@ -54,7 +54,7 @@ export interface UnderTest {
   readonly precision: Engine['precision'];
   engine(): TrainingEngine;
   /**
-   * Runs `body` on `runs` drawn values, a sixth of them in the quick run; tensors made through its `engine` are freed
+   * Runs `body` on `runs` drawn values, a tenth of them in the quick run; tensors made through its `engine` are freed
    * after each.
    */
   holds<T>(
@@ -85,7 +85,7 @@ export function describeEngines(title: string, tests: (use: UnderTest) => void):
       holds: (drawn, body, runs = 60) =>
         fc.assert(
           fc.asyncProperty(drawn, (value) => scoped(current(), (inner) => body(value, inner))),
-          { numRuns: cases(Math.ceil(runs / 6), runs) },
+          { numRuns: cases(Math.ceil(runs / 10), runs) },
         ),
     });
   });
