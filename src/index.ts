@@ -62,6 +62,12 @@ export {
   ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError, StoppedError,
   StorageError, UnsupportedError, ValueError,
 } from './core/errors.ts';
+export type { CacheDtype, CacheStep } from './core/cache.ts';
+export type { Stores } from './core/engine.ts';
+export type {
+  FeedForwardInputs, Forms, Norm, Projected, ProjectInputs, Projection,
+} from './core/forms.ts';
+export type { Dtype, WeightDtype } from './core/tensor.ts';
 export type {
   AttentionInputs, Cache, CacheOptions, CacheSnapshot, CacheStats, ChunkPool, ChunkPoolSnapshot, Engine,
   LifetimeOptions, MassCacheOptions, Pooling, Tensor, TokenTypesOptions,
