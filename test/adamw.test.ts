@@ -29,7 +29,7 @@ class Transcription {
     const mHat = R.divide(this.m, c(1 - beta1 ** this.t));
     const vHat = R.divide(this.v, c(1 - beta2 ** this.t));
     const decay = R.multiply(R.multiply(c(learningRate), c(weightDecay)), this.theta);
-    // The root of zero is zero; relative bounds need something above it.
+    // Relative bounds need a square root above 0.
     const root = vHat.value > vHat.error
       ? R.sqrt(vHat)
       : { value: Math.sqrt(vHat.value), error: Math.sqrt(vHat.value + vHat.error) };
@@ -80,7 +80,7 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
         const truth = Array.from(theta, (x) => new Transcription(x));
         const [parameter, m, v] = [engine.tensor(theta, [length]), engine.zeros([length]), engine.zeros([length])];
         for (let step = 1; step <= steps; step++) {
-          // Away from 0, where m^ / sqrt(v^) would amplify the rounding of v without bound.
+          // Away from 0, near which m^ / sqrt(v^) amplifies the rounding of v without bound.
           const g = data.real(length, 0.25, 2).map((x, n) => ((n + step) % 3 ? x : -x));
           const gradient = engine.tensor(g, [length]);
           engine.adamW(parameter, gradient, m, v, { ...numbers, step });
@@ -93,7 +93,7 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
       },
     ));
 
-  it('shrinks weights by the decay alone when every gradient is zero', () =>
+  it('only shrinks weights by the decay if every gradient is zero', () =>
     scoped(engine(), async (engine) => {
       const [theta, zero] = [engine.tensor([4, -2], [2]), () => engine.zeros([2])];
       engine.adamW(theta, zero(), zero(), zero(), {

@@ -1,4 +1,7 @@
-/** Adapters: what is written is read back, damage is named, and a wrong base is told what differs. */
+/**
+ * Adapters: what is written is read back, damage is reported by name, and for a wrong base the message says what
+ * differs.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +39,7 @@ beforeEach(async () => {
   await writeAdapter(folder, adapter);
 });
 
-/** Writes fields of adapter_config.json anew; undefined takes one away. */
+/** Changes fields of adapter_config.json; undefined removes one. */
 function rewrite(fields: object): void {
   const path = join(folder, 'adapter_config.json');
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')) as object, ...fields }));
@@ -47,7 +50,7 @@ function rewriteScorers(weights: Iterable<readonly [string, NDArray]>): void {
 }
 
 describe('an adapter', () => {
-  it('is read back as it was written, its scorers rounded to float32', async () => {
+  it('is read back as it was written, with its scorers rounded to float32', async () => {
     const { weights, ...rest } = await readAdapter(folder);
     const { weights: written, ...settings } = adapter;
     expect(rest).toEqual(settings);
@@ -58,7 +61,7 @@ describe('an adapter', () => {
     }
   });
 
-  it('names its base by a SHA-256 of what the base computes with', async () => {
+  it('identifies its base by a SHA-256 of the fields that affect its results', async () => {
     const json = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
     const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(JSON.stringify(json['base'])));
     expect(json['base_sha256']).toBe(Buffer.from(digest).toString('hex'));
@@ -88,7 +91,7 @@ describe('a base', () => {
   it.each([
     { max_position_embeddings: 64, use_cache: true }, { bos_token_id: 5, eos_token_id: 6 }, { eos_token_id: [2, 5, 6] },
     { eos_token_id: null }, { nats: { policy: 'window:8' } },
-  ])('is accepted with %j, which changes no number that it computes', (change) => {
+  ])('is accepted with %j, which changes none of its results', (change) => {
     const same = parseConfig({ ...LLAMA, ...change });
     expect(baseFields(same)).toEqual(adapter.base);
     expect(() => checkAdapter(adapter, same)).not.toThrow();
@@ -122,7 +125,7 @@ describe('a base', () => {
 });
 
 describe('a damaged adapter', () => {
-  it('is refused where a file is missing or cut', async () => {
+  it('is refused if a file is missing or truncated', async () => {
     await expect(readAdapter(join(root, 'nowhere'))).rejects.toThrow(StorageError);
     const path = join(folder, 'adapter_model.safetensors');
     writeFileSync(path, readFileSync(path).subarray(0, -1));
@@ -156,7 +159,7 @@ describe('a damaged adapter', () => {
     await expect(readAdapter(folder)).rejects.toThrow(/^[^\n]*: copy the adapter again, or fine-tune again$/);
   });
 
-  it('is refused where it lacks a scorer, has one too many or one of another shape, or a score is no number', async () => {
+  it('is refused if it lacks a scorer, has one too many or one of another shape, or contains NaN', async () => {
     const zeros = new Float64Array(48);
     const cases: [[string, NDArray][], RegExp][] = [
       [[[name(0), scorer(0)]], /holds 1 scorers/],

@@ -1,4 +1,4 @@
-/** docs/architecture.md and its figure: as the sources are now, and true where they name something. */
+/** docs/architecture.md and its figure are up to date, and what they name exists. */
 import { describe, expect, it } from 'vitest';
 import { architecturePage, edgesOf, importsBetween, reduced } from '../docs/architecture.ts';
 import { architectureFigure } from '../docs/architecture-figure.ts';
@@ -11,14 +11,14 @@ const page = textOf('docs/architecture.md');
 const edge = (from: string, to: string, kind: Edge['kind'] = 'static'): Edge => ({ from, to, kind });
 
 describe('docs/architecture.md', () => {
-  it('has the table and the figure of the imports of now', () => {
+  it('has a table and a figure that agree with the imports in the sources', () => {
     expect(architecturePage(page) === page, 'docs/architecture.md is out of date: run npm run docs').toBe(true);
     const drawn = textOf('docs/architecture.svg');
     expect(architectureFigure(edges) === drawn, 'docs/architecture.svg is out of date: run npm run docs').toBe(true);
     expect(linksOf(page)).toContain('architecture.svg');
   });
 
-  it('finds what it names in the files that it links to', () => {
+  it('names things that exist in the files that it links to', () => {
     const named = namesLinked(page).filter(({ link }) => link.endsWith('.ts'));
     expect(named.length).toBeGreaterThan(20);
     const missing = named.filter(({ name, link }) => !new RegExp(`\\b${name}\\b`).test(textOf(link.replace('../', ''))));
@@ -36,7 +36,7 @@ describe('the figure', () => {
     expect(boxes.sort()).toEqual(Object.keys(FLOORS).sort());
   });
 
-  it('draws an import by its strongest kind: one that only types need is dotted, a lazy one dashed', () => {
+  it('draws an import by its strongest kind: one of types only is dotted, a lazy one dashed', () => {
     const drawn = importsBetween([
       edge('src/model/a.ts', 'src/core/b.ts', 'type'), edge('src/model/a.ts', 'src/core/c.ts'),
       edge('src/engines.ts', 'gpu/gpujs/open.ts', 'lazy'), edge('src/engines.ts', 'gpu/gpujs/open.ts', 'type'),
@@ -47,7 +47,7 @@ describe('the figure', () => {
     expect(drawn.get('src/train')).toEqual(new Map());
   });
 
-  it('leaves out what follows from other arrows, however many are between', () => {
+  it('leaves out imports that follow from other arrows, through any number of steps', () => {
     const all = new Map([
       ['a', new Map([['b', 'static'], ['c', 'static'], ['d', 'lazy']])], ['b', new Map([['c', 'static']])],
       ['c', new Map([['d', 'static']])], ['d', new Map()],

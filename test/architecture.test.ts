@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const graph = SOURCES.flatMap((path) => importsOf(path, textOf(path)));
 
 describe('the sources', () => {
-  it('import only along the edges of the design', () => {
+  it('import only what the design allows', () => {
     expect(graph.length).toBeGreaterThan(50);
     expect(forbidden(graph)).toEqual([]);
   });
@@ -19,7 +19,7 @@ describe('the sources', () => {
     expect(cycles(graph)).toEqual([]);
   });
 
-  it('import files that exist, by their whole names', () => {
+  it('import files that exist, by their full names', () => {
     const files = graph.filter(({ to }) => /^(src|reference|gpu)\//.test(to));
     expect(files.filter(({ to }) => !SOURCES.includes(to))).toEqual([]);
   });
@@ -115,7 +115,7 @@ describe('the checker', () => {
     ]);
   });
 
-  it('finds a cycle, however long, and those that types close', () => {
+  it('finds cycles of any length, including those through types only', () => {
     const chain = [edge('a', 'b'), edge('b', 'c', 'lazy'), edge('a', 'c'), edge('z', 'a')];
     expect(cycles(chain)).toEqual([]);
     expect(cycles([...chain, edge('c', 'a', 'type')])).toEqual(['a -> b -> c -> a']);

@@ -1,4 +1,4 @@
-/** Training through what each architecture has of its own: biases, norms of heads, windows, scaled rotary embedding. */
+/** Training of what is particular to each architecture: biases, norms of heads, windows, scaled rotary embedding. */
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -22,7 +22,7 @@ const OF_TYPE: Readonly<Record<string, object>> = {
 const options = { ...DEFAULT_TRAIN_OPTIONS, batch: 2, context: 7, steps: 1 };
 const windows = [[5, 3, 8, 1, 0, 2, 9, 4], [7, 7, 6, 2, 10, 3, 1, 5]].map((ids) => Int32Array.from(ids));
 
-/** A model whose norms and biases are no longer 1 and 0. */
+/** A model whose norms and biases differ from 1 and 0. */
 function modelOf(type: string): { config: ModelConfig; weights: Map<string, NDArray> } {
   const config = parseConfig({
     model_type: type, vocab_size: 11, hidden_size: 8, intermediate_size: 10, num_hidden_layers: 2,
@@ -35,7 +35,7 @@ function modelOf(type: string): { config: ModelConfig; weights: Map<string, NDAr
   return { config, weights: new Map(weights) };
 }
 
-/** The mean loss and its gradient by weight. */
+/** The mean loss, and its gradient by each weight. */
 async function lossAndGradients(
   engine: TrainingEngine, config: ModelConfig, weights: ReadonlyMap<string, NDArray>,
 ): Promise<{ loss: number; gradients: Map<string, ArrayLike<number>> }> {
@@ -60,7 +60,7 @@ describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
         const one = new Map([...weights, [name, { data: data.map((x, n) => (n === at ? x + by : x)), shape }]]);
         return (await lossAndGradients(referenceEngine(), config, one)).loss;
       };
-      const h = 2e-5; // wrong by h⁴ times a fifth derivative, which norms of heads make large, and by 1e-16 / h
+      const h = 2e-5; // the error is h⁴ times a fifth derivative, which norms of heads make large, and 1e-16 / h
       const slope = async (by: number): Promise<number> => (await moved(by) - await moved(-by)) / (2 * by);
       const difference = (4 * await slope(h) - await slope(2 * h)) / 3;
       expect(Math.abs(gradients.get(name)![at] - difference), name).toBeLessThan(1e-7);
@@ -70,7 +70,7 @@ describe.each(Object.keys(ARCHITECTURES))('a model of type %s', (type) => {
   it('has gradients in all of its norms and biases', async () => {
     const { gradients } = await exact;
     for (const [name, { shape }] of weights) {
-      if (shape.length > 1 || name.endsWith('k_proj.bias')) continue; // which moves all scores of a query alike
+      if (shape.length > 1 || name.endsWith('k_proj.bias')) continue; // it moves all scores of a query alike
       expect(Array.from(gradients.get(name)!).some((x) => Math.abs(x) > 1e-4), name).toBe(true);
     }
   });

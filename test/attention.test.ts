@@ -1,4 +1,4 @@
-/** §3 over every engine: values, what is hidden, and what is refused. */
+/** §3 on every engine: values, what is hidden, and what is refused. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { ShapeError } from '../src/core/errors.ts';
@@ -11,7 +11,7 @@ import { poisoned, spread } from './support/poison.ts';
 import { type Bounded, exact, expectSameBits, expectWithin, Rounding } from './support/tolerance.ts';
 import { forwardAndBackward, upload } from './support/upload.ts';
 
-/** mathjs's values with the running error analysis's bounds. */
+/** The values that mathjs computes, with the bounds of running error analysis. */
 function around(values: Float64Array, budget: readonly Bounded[]): Bounded[] {
   return budget.map(({ error }, n) => ({ value: values[n], error }));
 }
@@ -31,7 +31,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(lse), around(truth.lse, budget.lse), 'lse');
     }));
 
-  it('equals it across the tiles of longer sequences, too', () =>
+  it('equals it for longer sequences of several tiles, too', () =>
     holds(long, async (size, engine) => {
       const p = attentionProblem(size, precision);
       const { out, lse } = engine.attention(upload(engine, p));
@@ -40,7 +40,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(lse), truth.lse, 'lse');
     }, 15));
 
-  it('has a budget so small that one pair too many or too few is noticed', () =>
+  it('has a budget so small that one extra or missing pair is noticed', () =>
     holds(sizes({ N: 9, B: 1, G: 1 }).filter(({ N, tied }) => N > 1 && !tied), async (size, engine) => {
       const p = attentionProblem({ ...size, only: 0, bound: size.N }, precision);
       const last = Int32Array.from(p.last);
@@ -98,7 +98,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       }
     }));
 
-  it('reads a WINDOW token of W = 0 in its own row only, whatever it holds', async () => {
+  it('reads a WINDOW token only in its own row if W = 0, whatever its values', async () => {
     const size: Sizes = { B: 1, G: 1, group: 2, H: 2, N: 5, d: 2, window: 0, chunk: 1, seed: 7, only: 2, tied: false };
     const p = attentionProblem(size, precision);
     const marked = Uint8Array.of(0, 0, 1, 0, 0);
@@ -112,7 +112,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
     }
   });
 
-  it('does not change when a constant is added to all scores of a row, and lse moves by that constant', () =>
+  it('does not change if a constant is added to all scores of a row, and lse changes by that constant', () =>
     holds(sizes({ N: 9 }), async (size, engine) => {
       const drawn = attentionProblem(size, precision);
       // k + c adds scale * q_i . c to every score of row i; on a grid of 1/16 the addition itself is exact.
@@ -150,7 +150,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(lse), around(truth.lse, budget.lse), 'lse');
     }));
 
-  it('picks the one value whose score is 1e4 above the rest, exactly', async () => {
+  it('gives exactly the one value whose score is 1e4 above the rest', async () => {
     const p: AttentionProblem = {
       B: 1, G: 1, group: 1, H: 1, N: 3, d: 2, window: 0, chunk: 1, seed: 0, only: 0, tied: false, scale: 1,
       q: Float64Array.of(100, 0, 100, 0, 100, 0), k: Float64Array.of(-100, 0, 100, 0, 0, 0),
@@ -233,7 +233,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
   });
 });
 
-/** Softmax over all j <= i, with no notion of types or lifetimes. */
+/** Softmax over all j <= i, without types or lifetimes. */
 function causal(p: AttentionProblem, R: Rounding): Bounded[] {
   const budget = boundedAttention(p, R).out;
   const { G, H, N, d } = p;

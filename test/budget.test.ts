@@ -1,4 +1,4 @@
-/** The oracle's budgets: honest kernels stay within them, and they are no wider than rounding makes them. */
+/** The oracle's budgets: honest kernels stay within them, and they are no wider than rounding requires. */
 import { describe, expect, it } from 'vitest';
 import { createEngine } from '../src/index.ts';
 import { roundArray, roundTo } from '../src/formats/rounding.ts';
@@ -16,7 +16,7 @@ const engine = createEngine();
 const DTYPES = ['f32', 'f16', 'bf16'] as const satisfies readonly ClaimedDtype[];
 const CASES = cases(40, 1000);
 
-/** Any sizes, types and hints that keep it small. */
+/** Random small cases of any sizes and types. */
 function randomRecipe(n: number): Recipe {
   const { below } = generator(2024, [n]);
   const pick = <T>(choices: readonly T[]): T => choices[below(choices.length)]!;
@@ -35,8 +35,8 @@ function randomRecipe(n: number): Recipe {
 }
 
 /**
- * Random cases whose type gradients f16 can hold: by rule `exact`, a hidden key far above the visible ones has a
- * weight that no float32 kernel can compute.
+ * Random cases whose type gradients are within the range of f16: by rule `exact`, a hidden key far above the visible
+ * ones has a weight that no float32 kernel can compute.
  */
 async function* randomCases(count: number): AsyncGenerator<OracleCase> {
   for (let n = 0, made = 0; made < count; n++) {
@@ -67,7 +67,7 @@ describe('honest kernels', () => {
         const report = verifyCase(oracleCase, outputs, { dtype });
         for (const { name, status, failed: count, worst } of report.tensors) {
           if (status !== 'pass') failed.push(`${oracleCase.name} ${JSON.stringify(how)}: ${name} ${status} ${count}`);
-          // What is stored finer than claimed has room that it does not use.
+          // Outputs stored in a finer dtype than claimed do not use their whole budget.
           if (worst && worst.budget > 0 && outputs[name].dtype === dtype.toUpperCase()) (ratios[`${dtype} ${name}`] ??= []).push(worst.ratio);
         }
       }
@@ -78,7 +78,7 @@ describe('honest kernels', () => {
       `${name.padEnd(16)} median ${m.toExponential(1)}  largest ${largest.toFixed(3)}`).join('\n')}`);
     expect(failed).toEqual([]);
     expect(rows).toHaveLength(3 * 11);
-    // Worst cases are rarely met; a budget a thousand times the usual error would still say nothing.
+    // Worst cases are rare, but a budget of a thousand times the usual error would be useless.
     for (const { name, median: m } of rows) expect(m, name).toBeGreaterThan(1e-3);
   });
 
@@ -96,7 +96,7 @@ describe('a kernel that claims more than it does', () => {
     types: { scores: 'spread', noise: true, forced: 'ends' }, steps: [],
   };
 
-  it.each(['F16', 'BF16'] as const)('fails in every real output if it claims f32 and accumulates in %s', async (accumulate) => {
+  it.each(['F16', 'BF16'] as const)('fails in every float output if it claims f32 and accumulates in %s', async (accumulate) => {
     const oracleCase = await makeCase(engine, recipe);
     expect(failures(oracleCase, { dtype: 'f32', order: 'ascending', accumulate }))
       .toEqual(['out', 'lse', 'dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg', 'dscores']);
@@ -105,7 +105,7 @@ describe('a kernel that claims more than it does', () => {
   it('fails if it claims f32 and keeps P, dS and results in f16, or claims f16 and keeps them in bf16', async () => {
     const oracleCase = await makeCase(engine, recipe);
     for (const [dtype, kept] of [['f32', 'f16'], ['f16', 'bf16'], ['f64', 'f32']] as const) {
-      // As F64, so that the file does not show it.
+      // Stored as F64, so that the file does not reveal it.
       const outputs: Tensors = Object.fromEntries(Object.entries(honestOutputs(oracleCase, { dtype: kept, order: 'ascending' }))
         .map(([name, tensor]) => [name, tensor.data instanceof Int32Array ? tensor : { ...tensor, dtype: 'F64' }] as const)) as Tensors;
       const { tensors } = verifyCase(oracleCase, outputs, { dtype });
@@ -126,7 +126,7 @@ describe('a kernel that claims more than it does', () => {
 });
 
 describe('headBudgets()', () => {
-  it('grows with the roundoff that is claimed, and is finite', async () => {
+  it('grows with the unit roundoff of the claimed dtype, and is finite', async () => {
     const oracleCase = await makeCase(engine, SUITES.small.find(({ name }) => name === 'tile-65')!);
     const [f64, f32, f16, bf16] = (['f64', 'f32', 'f16', 'bf16'] as const)
       .map((dtype) => headBudgets(problemOf(oracleCase, 0), dtype));
@@ -139,14 +139,14 @@ describe('headBudgets()', () => {
     }
   });
 
-  it('tells how many pairs are done', async () => {
+  it('reports how many pairs are done', async () => {
     const oracleCase = await makeCase(engine, SUITES.small.find(({ name }) => name === 'tile-65')!);
     let done = 0;
     headBudgets(problemOf(oracleCase, 0), 'f32', (pairs) => (done += pairs));
     expect(done).toBe(2 * 65 * 66 / 2);
   });
 
-  it('knows the roundoff of each dtype: half its spacing at 1', () => {
+  it('uses half the spacing at 1 as the unit roundoff of each dtype', () => {
     for (const [dtype, name] of [['f32', 'F32'], ['f16', 'F16'], ['bf16', 'BF16']] as const) {
       const { s } = roundoffs(dtype);
       expect(roundTo(1 + s * (1 - 1e-6), name)).toBe(1);

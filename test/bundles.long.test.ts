@@ -1,4 +1,4 @@
-/** Every bundler, and every bundle in Chromium; the declarations, and the tarball as the tools for it judge it. */
+/** Every bundler, and every bundle in Chromium; the declarations; and the tarball as its checking tools judge it. */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const tool = (path: string) => join(root, 'node_modules', path);
 let built: string;
 let app: string;
 
-/** A whole build, with declarations, in a folder of its own; packed, and installed in an application. */
+/** A complete build, with declarations, in a folder of its own, packed and installed in an application. */
 beforeAll(async () => {
   built = mkdtempSync(join(tmpdir(), 'nats-built-'));
   await run(process.execPath, [tool('tsup/dist/cli-default.js'), '--silent', '--out-dir', join(built, 'dist')], { cwd: root });
@@ -65,7 +65,7 @@ describeChromium('every bundle in Chromium', () => {
     const results: unknown[] = [];
     for (const each of ['small', 'whole']) {
       const out = join(app, folderOf(name), each);
-      // Vite writes a page of its own.
+      // Vite writes its own page.
       if (name !== 'Vite') writeFileSync(join(out, `${each}.html`), '<script type="module" src="main.js"></script>');
       const { url, server } = await serve({ '': out, model: join(root, 'models/nats') });
       try {
@@ -132,7 +132,7 @@ export const names: Promise<string[]> = smallSuite().then((suite) => suite.map((
 });
 
 describe('the tarball', { timeout: 120_000 }, () => {
-  it('serves its test vectors by their subpath', async () => {
+  it('provides its test vectors under their subpath', async () => {
     const { stdout } = await run(process.execPath, ['-p', "require('neural-attention-search/vectors/manifest.json').cases.length"], { cwd: app });
     expect(Number(stdout)).toBe(SUITES.small.length);
   });

@@ -1,6 +1,6 @@
 /**
- * Applications of the packed library, bundled: without configuration, without a warning, as small as what they use; and
- * minified they compute the same numbers, since kernels are texts, which no minifier rewrites.
+ * Applications that use the packed library, bundled without configuration and without a warning, as small as what
+ * they use. Minified, they compute the same numbers, since kernels are strings, which no minifier rewrites.
  */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { BUNDLERS, legibly, packedApp } from './support/packed.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
-/** A name that every minifier shortens. */
+/** A name that a minifier would shorten. */
 const LOCAL_NAME = 'numbersForTheProblem';
 /** Those that take a second; test/bundles.long.test.ts has the others. */
 const QUICK = ['esbuild for browsers', 'esbuild for any platform'];
@@ -36,7 +36,7 @@ async function output(file: string): Promise<string> {
 const scripts = (out: string) => readdirSync(join(app, out), { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.js')).map((name) => readFileSync(join(app, out, name), 'utf8'));
 
-/** What one has built is run in Node; pages are run in Chromium by test/bundles.long.test.ts. */
+/** The bundles are run in Node here. test/bundles.long.test.ts runs pages in Chromium. */
 describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
   const out = `out-${QUICK.indexOf(name)}`;
   it('bundles lifetime() alone without a warning, into less than 5 kB', async () => {
@@ -48,7 +48,7 @@ describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
     expect((globalThis as { result?: unknown }).result).toBe(LIFETIME_RESULT);
   });
 
-  it('bundles a model, its generation and gpu.js without a warning, nor a name that only Node knows', async () => {
+  it('bundles a model, its generation and gpu.js without a warning, and without a name that only Node knows', async () => {
     expect(await BUNDLERS[name](app, 'whole.mjs', `${out}/whole`)).toEqual([]);
     const all = scripts(`${out}/whole`).join('\n');
     expect(all.includes('WebAssemblyKernel')).toBe(true);
@@ -67,7 +67,7 @@ it('Rollup takes nothing into lifetime() alone that is not of reference/ or src/
 });
 
 describe('require()', () => {
-  it('gives what import gives: of the package, of its vectors, and of package.json', async () => {
+  it('gives the same as import for the package, its vectors, and package.json', async () => {
     writeFileSync(join(app, 'program.cjs'), `
       const [library, vectors] = [require('neural-attention-search'), require('neural-attention-search/vectors')];
       const { version } = require('neural-attention-search/package.json');
@@ -88,7 +88,7 @@ describe('a program on gpu.js', () => {
     expect(await output(`${out}/main.js`)).toBe(expected);
   });
 
-it('computes finite numbers, through the cache too, and what both backends agree on', () => {
+it('computes finite numbers, on the cache too, on which both backends agree', () => {
     const found = JSON.parse(expected) as Record<'cpu' | 'webasm', Record<string, number[]>>;
     for (const results of Object.values(found)) {
       expect(Object.values(results).flat().every(Number.isFinite)).toBe(true);

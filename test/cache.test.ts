@@ -1,4 +1,4 @@
-/** §8 over every engine and the public class: random commands against a cache that forgets nothing. */
+/** §8 on every engine and the public class: random commands, compared with a cache that forgets nothing. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KVCache } from '../reference/public/cache.ts';
@@ -89,14 +89,14 @@ async function filled(engine: Engine): Promise<{ cache: Cache; good: CacheSnapsh
 }
 
 describeEngines('the cache', ({ precision, engine }) => {
-  it('gives the rows of full masked attention, holds exactly the live entries, frees the rest, for every split', () =>
+  it('gives the rows of full masked attention, holds exactly the live entries and frees the rest, for every split', () =>
     scoped(engine(), (inner) => followsTheModel(precision, (sizes) => engineSystem(inner, sizes))), 30_000);
 
-  it('does so where a bound ends tokens before their chunk is full', () =>
+  it('does so if a bound ends tokens before their chunk is full', () =>
     scoped(engine(), (inner) =>
       followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths)), 30_000);
 
-  it('goes on, within the budget of float32, from the snapshot of another engine, and that one from its', () =>
+  it('continues from the snapshot of another engine, and the other from its own, within the budget of float32', () =>
     scoped(engine(), (inner) => fc.assert(fc.asyncProperty(cacheSizes, moves, async (sizes, steps) => {
       const engines: readonly Engine[] = [inner, referenceEngine('float64')];
       const model = new CacheModel(sizes, 'float32');
@@ -121,7 +121,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       cache.dispose();
     }), { numRuns: cases(6, 60) })), 30_000);
 
-  it('refuses snapshots that contradict its layout or themselves, and is left as it was', async () => {
+  it('refuses snapshots that contradict its layout or themselves, and does not change', async () => {
     const { cache, good } = await filled(engine());
     const before = await cache.snapshot();
     const wrong: [string, Partial<CacheSnapshot>, new () => Error][] = [
@@ -151,7 +151,7 @@ describeEngines('the cache', ({ precision, engine }) => {
     cache.dispose();
   });
 
-  it('does not notice what becomes of the arrays of a snapshot', async () => {
+  it('is not affected if the arrays of a snapshot are changed later', async () => {
     const { cache, good } = await filled(engine());
     const mine = { ...good, keys: good.keys.slice(), positions: good.positions.slice(), seen: good.seen.slice() };
     cache.restore(mine);
@@ -167,7 +167,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       const run = async (dead: number): Promise<number[]> => {
         const cache = engine.createCache({ ...plain, window: 0 });
         const outputs: number[] = [];
-        // G W L W G, the WINDOW tokens dead after their own query; the last two in one prefill with a dead one.
+        // G W L W G, with WINDOW tokens that die after their own query; the last two in one prefill with a dead one.
         const steps = [[0], [2], [1, 2, 0]];
         let position = 0;
         for (const types of steps) {
@@ -186,7 +186,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       for (const dead of [NaN, Infinity, -Infinity]) expectSameBits(await run(dead), clean, `out with ${dead}`);
     }));
 
-  it('holds no more bytes after 400 decoded tokens than after 40, when the live set is bounded', () =>
+  it('holds no more bytes after 400 decoded tokens than after 40 if the live set is bounded', () =>
     scoped(engine(), async (engine) => {
       const cache = engine.createCache(plain);
       const x = engine.tensor([1, 2], [1, 1, 1, 2]);
@@ -205,7 +205,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       expect(bytes).toEqual([4 * entryBytes, 4 * entryBytes]);
     }));
 
-  it('is free to clear and to evict before anything was appended', async () => {
+  it('can be cleared and evict before anything was appended', async () => {
     const cache = engine().createCache({ ...plain, batch: 2 });
     cache.evict();
     cache.clear();
@@ -223,7 +223,7 @@ describeEngines('the cache', ({ precision, engine }) => {
     expect(() => engine().createCache({ ...plain, ...wrong })).toThrow(ValueError);
   });
 
-  it('refuses wrong shapes, wrong counts and unknown types, and is left as it was', async () => {
+  it('refuses wrong shapes, wrong counts and unknown types, and does not change', async () => {
     const cache = engine().createCache(plain);
     const zeros = (...shape: number[]) => engine().zeros(shape);
     const types = (...values: number[]) => engine().integers(values, [1, 1, values.length]);
@@ -235,7 +235,7 @@ describeEngines('the cache', ({ precision, engine }) => {
     expect(() => cache.append(x, x, types(0, 0), [1, 1])).toThrow(ShapeError);
     expect(() => cache.append(x, x, types(0, 0), [3])).toThrow(ValueError);
     expect(() => cache.append(x, x, types(0, 0), [-1])).toThrow(ValueError);
-    // A device may only notice a bad type when something is read back.
+    // A device may notice a bad type only when something is read back.
     await expect((async () => {
       cache.append(x, x, types(0, 3));
       await cache.stats();
@@ -249,7 +249,7 @@ describeEngines('the cache', ({ precision, engine }) => {
     pair.dispose();
   });
 
-  it('is a DisposedError to use after dispose(), which may be called twice', async () => {
+  it('throws a DisposedError if used after dispose(), which may be called twice', async () => {
     const cache = engine().createCache(plain);
     const x = engine().zeros([1, 1, 1, 2]);
     const types = engine().integers([0], [1, 1, 1]);
@@ -273,10 +273,10 @@ describeEngines('the cache', ({ precision, engine }) => {
 describe('KVCache', () => {
   const stepLengths = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 6 });
 
-  it.each(['float64', 'float32'] as const)('follows the same law on %s arrays', (precision) =>
+  it.each(['float64', 'float32'] as const)('obeys the same law on %s arrays', (precision) =>
     followsTheModel(precision, (sizes) => publicSystem(sizes, precision)), 30_000);
 
-  it('does append, attend and evict in one step()', () =>
+  it('appends, attends and evicts in one step()', () =>
     fc.assert(fc.asyncProperty(cacheSizes, stepLengths, async (sizes, steps) => {
       const model = new CacheModel(sizes, 'float64');
       const cache = new KVCache(sizes);
@@ -295,7 +295,7 @@ describe('KVCache', () => {
       }
     }), { numRuns: 50 }));
 
-  it('refuses a step() whose queries do not fit before anything is appended', () => {
+  it('refuses a step() with queries of a wrong shape before anything is appended', () => {
     const cache = new KVCache(plain);
     const real = (...shape: number[]): NDArray => ndarray(new Float64Array(shape.reduce((a, b) => a * b, 1)), shape);
     const x = real(1, 1, 1, 2);

@@ -73,7 +73,7 @@ interface Turn {
 }
 
 describe.concurrent('natsearch chat', () => {
-  test('answers every line of a pipe in one session, which reads only what is new, and says what it holds', async () => {
+  test('answers every line of a pipe in one session, which reads only what is new, and reports what it holds', async () => {
     const args = ['chat', '--model', 'chat', '--max-new-tokens', '4', '--seed', '3'];
     const lines = 'Hello\n\n/help\n/nothing\n//slash\n/reset\nHello\n/quit\nnever\n';
     const [plain, json] = await Promise.all([
@@ -84,7 +84,7 @@ describe.concurrent('natsearch chat', () => {
     expect(turns).toHaveLength(3);
     expect(turns.map(({ readBefore }) => readBefore > 0)).toEqual([false, true, false]);
     expect(turns[1].readBefore).toBe(turns[0].read + turns[0].newTokens);
-    expect(turns[2]).toMatchObject({ content: turns[0].content, read: turns[0].read }); // as before
+    expect(turns[2]).toMatchObject({ content: turns[0].content, read: turns[0].read }); // the same as before
     expect(plain.code).toBe(0);
     expect(plain.stdout.endsWith('\n')).toBe(true);
     expect(plain.stderr).toMatch(/from generation_config\.json: --temperature 1\.5, --top-k 200\n/);
@@ -95,7 +95,7 @@ describe.concurrent('natsearch chat', () => {
     expect(shares).toHaveLength(3);
   });
 
-  test('Ctrl-C stops the answer but not the program, where none is given it leaves', async () => {
+  test('Ctrl-C stops an answer but not the program; without an answer in progress it exits', async () => {
     const args = ['chat', '--model', 'chat', '--temperature', '0', '--max-new-tokens', '1000000'];
     const { child, seen, result } = start(args);
     child.stdin!.write('One\n');
@@ -105,13 +105,13 @@ describe.concurrent('natsearch chat', () => {
     child.stdin!.write('/help\n');
     await seen(/\/reset/);
     expect(child.exitCode).toBeNull();
-    await new Promise((resolve) => setTimeout(resolve, 600)); // two at once are one: npm passes on what came already
+    await new Promise((resolve) => setTimeout(resolve, 600)); // npm merges two signals at once
     child.kill('SIGINT');
     expect((await result).code).toBe(130);
   });
 
-  test.runIf(hasPython)('Ctrl-D in a terminal leaves, also while an answer is being given', async () => {
-    // The second time, the terminal's end of input comes before the answer's.
+  test.runIf(hasPython)('Ctrl-D in a terminal exits, also while an answer is being written', async () => {
+    // The second time, the terminal's end of input comes before the end of the answer.
     const script = [
       'import os, pty, sys',
       'pid, terminal = pty.fork()',
@@ -134,14 +134,14 @@ describe.concurrent('natsearch chat', () => {
     expect(stdout).toBe('0\n');
   });
 
-  test('puts nothing before a conversation with --no-bos', async () => {
+  test('puts nothing before a conversation if --no-bos is given', async () => {
     const args = ['chat', '--model', 'chat', '--max-new-tokens', '1', '--json'];
     const answers = await Promise.all([start(args, 'One\n').result, start([...args, '--no-bos'], 'One\n').result]);
     const [withStart, without] = answers.map(({ stdout }) => (JSON.parse(stdout) as Turn).read);
     expect(without).toBe(withStart - 1);
   });
 
-  test('says what to do where there is no chat template, before weights are read, and takes one', async () => {
+  test('says what to do if there is no chat template, before weights are read, and accepts one', async () => {
     const refused = await start(['chat', '--model', 'base'], 'Hello\n').result;
     const said = /^natsearch: base has no chat template, .* give --chat-template, or .* natsearch generate\n$/;
     expect(refused.stderr).toMatch(said);
@@ -167,7 +167,7 @@ describe.concurrent('natsearch generate', () => {
     expect(file.stderr).toContain('the text may reach 2646 tokens, but the model was trained on 512');
   });
 
-  test('prints log-probabilities with --json, and takes every sampler', async () => {
+  test('prints log-probabilities with --json, and accepts the options of every sampler', async () => {
     const flags = ['--top-p', '0.9', '--min-p', '0.01', '--repetition-penalty', '1.2', '--stop', 'a', 'b'];
     const { stdout, code } = await start([...args, '--prompt', 'x', ...flags, '--logprobs', '2']).result;
     expect(code).toBe(0);
@@ -195,7 +195,7 @@ describe.concurrent('natsearch generate', () => {
   });
 });
 
-test('natsearch inspect tells how a model samples, where it ends and whether it talks', async () => {
+test('natsearch inspect says how a model samples, which tokens end a text, and whether it has a chat template', async () => {
   const [chat, base] = await Promise.all(['chat', 'base'].map((model) => start(['inspect', '--model', model]).result));
   const line = /generation +temperature 1\.5; top k 200; ends at 257; without effect: num_beams is 2\n/;
   expect(chat.stdout).toMatch(line);

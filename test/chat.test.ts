@@ -1,4 +1,4 @@
-/** Chat templates in the style of published ones, and conversations that go on in one session. */
+/** Chat templates in the style of published ones, and conversations that continue in one session. */
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
@@ -24,7 +24,7 @@ const ANSWER = { role: 'assistant', content: 'A mammal.' };
 const MORE = { role: 'user', content: 'How large?' };
 const LLAMA = { bos_token: '<s>', eos_token: { content: '</s>', lstrip: false, special: true }, pad_token: null };
 
-/** Written down from what the makers of the models publish about their formats, without any template. */
+/** Written from the published descriptions of the models' formats, without using a template. */
 const FORMATS: readonly (readonly [string, object, readonly ChatMessage[], string])[] = [
   ['llama-2-chat', LLAMA, [SYSTEM, USER],
     '<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nWhat is a whale? [/INST]'],
@@ -61,7 +61,7 @@ describe('a chat template', () => {
     expect(await renderChat(inConfig, messages)).toBe(expected);
   });
 
-  it('sees what the caller gives it, and the date', async () => {
+  it('has access to what the caller passes, and to the date', async () => {
     const source = chatTemplateOf({ bos_token: '<|begin_of_text|>' }, await templateFile('llama-3.2-instruct'))!;
     const header = (role: string) => `<|start_header_id|>${role}<|end_header_id|>\n\n`;
     const begin = `<|begin_of_text|>${header('system')}Cutting Knowledge Date: December 2023\n`;
@@ -80,7 +80,7 @@ describe('a chat template', () => {
     expect(formatTime(new Date(2024, 0, 1, 0, 0), '%I:%M %p')).toBe('12:00 AM');
   });
 
-  it('of several is the one named default; a file goes before all of them', () => {
+  it('is the one named default if there are several; a file takes precedence over all of them', () => {
     const named = { chat_template: [{ name: 'tool_use', template: 'T' }, { name: 'default', template: 'D' }] };
     expect(chatTemplateOf(named, undefined)!.template).toBe('D');
     expect(chatTemplateOf(named, 'F')!.template).toBe('F');
@@ -91,7 +91,7 @@ describe('a chat template', () => {
     expect(() => chatTemplateOf({ chat_template: 7 }, undefined)).toThrow(ConfigError);
   });
 
-  it('that refuses messages, cannot be read, or fails, says so by name', async () => {
+  it('that refuses messages, cannot be read, or fails causes a named error', async () => {
     const source = chatTemplateOf(LLAMA, await templateFile('mistral-instruct'))!;
     const refused = /refuses these messages: Conversation roles must alternate/;
     await expect(renderChat(source, [USER, USER])).rejects.toThrow(ValueError);
@@ -151,7 +151,7 @@ describe('model.chat()', () => {
     return { text, read, tokens };
   }
 
-  it('feeds the tokens of the template, special ones as one token each, and no start of its own', async () => {
+  it('feeds the tokens of the template, with special ones as one token each, and adds no start of its own', async () => {
     const { tokens, text } = await chatPrompt(model, [SYSTEM, USER]);
     expect(text.split(/<\|im_(?:start|end)\|>/).length - 1).toBe(5);
     expect([...tokens].filter((token) => token >= 700)).toEqual([700, 701, 700, 701, 700]);
@@ -160,7 +160,7 @@ describe('model.chat()', () => {
     expect([...withBos].filter((token) => token === 0)).toEqual([0]); // once, as the template writes it
   });
 
-  it('reads only what is new of a conversation in one session, with the same answers as one that reads all', async () => {
+  it('reads only what is new of a conversation in one session, and gives the same answers as reading all of it', async () => {
     const session = model.session();
     const messages: ChatMessage[] = [SYSTEM, USER];
     const whole: number[] = [];
@@ -168,7 +168,7 @@ describe('model.chat()', () => {
       const { tokens: all } = await chatPrompt(model, messages);
       const before = session.lengths[0];
       const { text, read, tokens } = await answer(messages, { session, seed: turn });
-      expect(session.lengths[0]).toBe(before + read + tokens); // nothing twice, the last token too
+      expect(session.lengths[0]).toBe(before + read + tokens); // nothing was read twice, the last token included
       if (turn === 0) expect(read).toBe(all.length);
       else expect(read).toBeLessThan(30);
       whole.push(read);
@@ -178,7 +178,7 @@ describe('model.chat()', () => {
     session.dispose();
   });
 
-  it('answers as a fresh session does that is fed the same tokens', async () => {
+  it('answers like a fresh session that is fed the same tokens', async () => {
     const session = model.session();
     const first = await answer([USER], { session, temperature: 0 });
     const messages = [USER, { role: 'assistant', content: first.text }, MORE];
@@ -193,7 +193,7 @@ describe('model.chat()', () => {
     expect(told).toEqual(again);
   });
 
-  it('puts no space behind a special token where its tokenizer puts one before a text', async () => {
+  it('puts no space after a special token although its tokenizer puts one before a text', async () => {
     const read = async (name: string) => {
       return JSON.parse(await readFile(new URL(`./field/tokenizers/mistral-0.3/${name}`, import.meta.url), 'utf8')) as object;
     };
@@ -228,7 +228,7 @@ describe('model.chat()', () => {
     other.dispose();
   });
 
-  it('goes on in a session that has read the beginning as tokens, such as a fork of another', async () => {
+  it('continues in a session that has read the beginning as tokens, such as a fork of another', async () => {
     const session = model.session();
     const { tokens } = await chatPrompt(model, [SYSTEM, USER]);
     await session.step(tokens.subarray(0, 9));
@@ -252,7 +252,7 @@ describe('model.chat()', () => {
     two.dispose();
   });
 
-  it('says what to do where the model has no template, and takes one that is given', async () => {
+  it('says what to do if the model has no template, and uses one that is given', async () => {
     const base = await chatModel(undefined);
     await expect(base.chat([USER]).next()).rejects.toThrow(ConfigError);
     await expect(base.chat([USER]).next()).rejects.toThrow(/no chat template .*: take a model .* or give a template/);

@@ -40,7 +40,7 @@ describeEngines('poolChunks()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(got), truth, 'pooled');
     }));
 
-  it('does not take zero for the maximum of negative numbers', async () => {
+  it('does not give zero as the maximum of negative numbers', async () => {
     const x = engine().tensor([-3, -2, -5], [1, 3, 1]);
     expect([...await engine().read(engine().poolChunks(x, 2, 'max'))]).toEqual([-2, -5]);
   });
@@ -62,7 +62,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
     { minLength: 1, maxLength: 6 },
   );
 
-  it('pools what has arrived of each chunk it touches, for every split and any counts', () =>
+  it('pools what has arrived of every chunk that a step touches, for every split and any counts', () =>
     holds(fc.tuple(drawn, steps), async ([{ B, D, chunk, pooling, seed }, pushes], engine) => {
       const numbers = draw(seed, precision);
       const chunkPool = engine.createChunkPool(B, D, chunk, pooling);
@@ -78,7 +78,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
           const now = seen + counts[b];
           const first = Math.floor(seen / chunk);
           for (let c = first; c < first + rows; c++) {
-            // A row that this push reached: some token of it is new.
+            // A chunk that this push reached: some token of it is new.
             const reached = now > Math.max(seen, c * chunk);
             const tokens = range(c * chunk, Math.min(now, (c + 1) * chunk));
             truth.push(...(reached ? pool(history[b], tokens, D, pooling, R) : range(0, D).map(() => exact(0))));
@@ -118,7 +118,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       expectWithin(gathered, budget.map(({ error }, n) => ({ value: whole[n], error: 2 * error })), 'gathered');
     }));
 
-  it('goes on to the same bits in a fork and in what is restored from its snapshot', () =>
+  it('continues with the same bits in a fork and after restoring its snapshot', () =>
     holds(fc.tuple(drawn, steps, steps), async ([{ B, D, chunk, pooling, seed }, before, after], engine) => {
       const numbers = draw(seed, precision);
       const push = (pools: readonly ChunkPool[], { T, lacks, ragged }: typeof before[number]): Tensor[] => {
@@ -132,7 +132,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
       push([restored], before[0]);
       restored.restore(await first.snapshot());
       const pools = [first, first.fork(), restored];
-      push([first.fork()], before[0]); // which the original must not notice
+      push([first.fork()], before[0]); // this must not affect the original
       for (const each of after) {
         const [truth, ...others] = await Promise.all(push(pools, each).map((rows) => engine.read(rows)));
         for (const other of others) expectSameBits(other, truth, 'pooled');
@@ -149,7 +149,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
     expect(await pool.snapshot()).toEqual(good);
   });
 
-  it('refuses another batch or width, counts beyond the step, and sizes that are no whole numbers', () => {
+  it('refuses another batch or width, counts beyond the step, and sizes that are not whole numbers', () => {
     const chunkPool = engine().createChunkPool(1, 2, 3, 'mean');
     expect(() => chunkPool.push(engine().zeros([2, 1, 2]))).toThrow(ShapeError);
     expect(() => chunkPool.push(engine().zeros([1, 1, 3]))).toThrow(ShapeError);
@@ -159,7 +159,7 @@ describeEngines('a chunk pool', ({ precision, holds, engine }) => {
     expect(() => engine().createChunkPool(1, 2, 0, 'mean')).toThrow(ValueError);
   });
 
-  it('is a DisposedError to use after dispose(), which may be called twice', async () => {
+  it('throws a DisposedError if used after dispose(), which may be called twice', async () => {
     const chunkPool = engine().createChunkPool(1, 1, 1, 'mean');
     chunkPool.dispose();
     chunkPool.dispose();

@@ -48,7 +48,7 @@ function config(policy: string): ModelConfig {
   };
 }
 
-/** A tiny untrained model whose scorers are not all alike, so that every type occurs. */
+/** A tiny untrained model with varied scorers, so that every type occurs. */
 async function writeModel(name: string, policy: string): Promise<void> {
   const weights = initialWeights(config(policy), 1);
   for (const [weight, { data }] of weights) {
@@ -79,7 +79,7 @@ beforeAll(async () => {
 
 afterAll(async () => rm(folder, { recursive: true, force: true }));
 
-/** A refusal: one line on stderr, nothing on stdout. */
+/** Expects a refusal: one line on stderr, nothing on stdout. */
 async function expectRefusal(args: readonly string[], code: number, message: string | RegExp): Promise<void> {
   const result = await natsearch(...args);
   expect(result.stderr).toMatch(/^natsearch: [^\n]+\n$/);
@@ -181,7 +181,7 @@ describe('natsearch refuses bad input with exit code 1', () => {
     ['a dense twin that is not there', ['start', '--model', nats, '--dense', 'twin'], /no such folder twin/],
   ]))('%s', (_, args, message) => expectRefusal(args, 1, message));
 
-  test('--match where nothing was learned, before any policy runs', () => {
+  test('--match for a model without learned types, before any policy runs', () => {
     return expectRefusal([...evaluating('models/full', 'books'), '--match'], 1, /--match .* the model has none: pass --adapter/);
   });
 
@@ -220,7 +220,7 @@ describe('natsearch eval', () => {
     expect(code).toBe(0);
   });
 
-  test('--match adds patterns that keep as much as learned types: in the mean, and at the end', async () => {
+  test('--match adds patterns that keep as much as learned types, in the mean and at the end', async () => {
     const args = ['eval', '--model', 'models/nats', '--text', 'long.txt', '--max-tokens', '64', '--match', '--json'];
     const { stdout, code } = await natsearch(...args, '--context', '32');
     type Row = { policy: string; meanLiveShare: number; live: number[][] };
@@ -268,7 +268,7 @@ describe('natsearch generate', () => {
     expect(cache).toMatchObject({ live: 2 * 27, full: 2 * 27 }); // bos, 7 of the prompt, 19 fed back; 2 heads
   });
 
-  test('says beforehand when it goes beyond the trained context', async () => {
+  test('warns before it continues beyond the trained context', async () => {
     const { stderr } = await natsearch(...args.slice(0, -4), '--max-new-tokens', '30');
     expect(stderr).toContain('natsearch: note: the text may reach 38 tokens, but the model was trained on 32');
   });
@@ -329,7 +329,7 @@ describe('natsearch stops', () => {
     expect(code).toBe(130);
   });
 
-  test('quietly when the reader of stdout has gone', async () => {
+  test('silently when the reader of stdout has gone', async () => {
     const { child, result } = start(generating);
     child.stdout!.once('data', () => child.stdout!.destroy());
     const { code, stderr } = await result;

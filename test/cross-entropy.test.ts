@@ -1,4 +1,4 @@
-/** The loss over every engine: against its formula, its backward against central differences. */
+/** The loss on every engine, compared with its formula, and its backward with central differences. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Tensor } from '../src/core/engine.ts';
@@ -52,7 +52,7 @@ describeEngines('crossEntropy()', ({ precision, holds, engine }) => {
         return R.subtract(y, exact(at % p.V === targets[n] ? p.weight : 0));
       });
       expectWithin(got, budget, 'dLogits');
-      if (p.largest > 100) return; // at 1e4 the loss is piecewise linear and h may straddle a kink
+      if (p.largest > 100) return; // at 1e4 the loss is piecewise linear, and a difference may span a kink
       const weights = Array.from(targets, () => p.weight);
       const differences = differencesOf((moved) => losses(moved, targets, ruler), z, weights);
       expectWithin(got, widened(differences, budget), 'dLogits by differences');

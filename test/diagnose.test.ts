@@ -1,4 +1,4 @@
-/** The diagnosis in words: what it says, to whom it points, and that it does not invent. */
+/** The diagnosis in words: what it says, where it points, and that it claims nothing without evidence. */
 import { describe, expect, it } from 'vitest';
 import type { FloatTensor, IntegerTensor, NamedTensor } from '../src/formats/named-tensor.ts';
 import { roundArray } from '../src/formats/rounding.ts';
@@ -18,7 +18,7 @@ function narrow(tensors: Tensors): Record<string, NamedTensor> {
     ? { ...tensor, dtype: 'F32', data: roundArray(tensor.data, 'F32') } as FloatTensor : tensor]));
 }
 
-/** What is right up to `first`, and from there on that of the case with other inputs or parameters. */
+/** Outputs that are right before `first`, and from there on those of the case with other inputs or parameters. */
 function mixed(right: OracleCase, wrong: OracleCase, kept: readonly string[]): Tensors {
   return narrow({ ...wrong.expected, ...Object.fromEntries(kept.map((name) => [name, right.expected[name]])) });
 }
@@ -39,7 +39,7 @@ describe('diagnose()', () => {
     const report = verifyCase(each, { ...narrow(each.expected), last: { ...last, data: late } });
     expect(words(report)).toMatch(
       /^batch 0, KV head 0, query 13 still sees key 5: LOCAL, closed by the GLOBAL at 12 \(last = 12\)\. Looks like/);
-    expect(report.diagnosis!.name).toBe('unknown'); // key 6 is right: no rule does that
+    expect(report.diagnosis!.name).toBe('unknown'); // key 6 is right, which no known mistake explains
   });
 
   it('finds the mask from the numbers of out alone', async () => {
@@ -52,7 +52,7 @@ describe('diagnose()', () => {
     expect(report.divergence).toMatchObject({ tensor: 'out', head: 0, query: 6, key: 1 });
   });
 
-  it('tells wrong mask, wrong arithmetic and rounding apart', async () => {
+  it('distinguishes a wrong mask, wrong arithmetic and rounding', async () => {
     const each = await makeCase(recipe());
     const right = narrow(each.expected);
     const judge = (changes: Tensors): CaseReport => verifyCase(each, { ...right, ...changes }, { dtype: 'f32' });
@@ -68,7 +68,7 @@ describe('diagnose()', () => {
     expect(judge(real('dq', (x) => -x)).diagnosis).toMatchObject({ cause: 'arithmetic', name: 'sign' });
   });
 
-  it('claims nothing about numbers that nothing explains', async () => {
+  it('names no mistake for numbers that none explains', async () => {
     const each = await makeCase(recipe());
     const right = narrow(each.expected);
     for (const name of ['out', 'lse', 'dv', 'dq', 'dk', 'dm_rows', 'dw', 'dl', 'dg', 'last', 'mask']) {
@@ -124,7 +124,7 @@ describe('diagnose()', () => {
     expect(verdictsOf([])).toEqual([]);
   });
 
-  it('has words of its own for every name', () => {
+  it('has a distinct description for every name', () => {
     const all = Object.values(DIAGNOSES);
     expect(new Set(all).size).toBe(all.length);
     for (const text of all) expect(text.length).toBeGreaterThan(5);

@@ -1,4 +1,7 @@
-/** What holds memory ends with the block of a `using`, may be disposed of twice, and refuses to be used afterwards. */
+/**
+ * What holds memory is disposed of at the end of a `using` block, may be disposed of twice, and refuses to be used
+ * then.
+ */
 import { expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
 import { DisposedError } from '../src/core/errors.ts';
@@ -10,7 +13,7 @@ import { livelyConfig, livelyModel } from './support/lively-model.ts';
 const sizes = { batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4 };
 
 forEachEngine('`using`', ({ create }) => {
-  it('ends engines, tensors, caches, chunk pools, models and sessions, and leaves what is around them', async () => {
+  it('disposes of engines, tensors, caches, chunk pools, models and sessions, but not of what they were made from', async () => {
     let kept: Engine;
     {
       using engine = await create();
@@ -29,7 +32,7 @@ forEachEngine('`using`', ({ create }) => {
           () => engine.read(x), () => cache.stats(), () => pool.push(x), () => model.session(), () => session.step([1]),
           () => fork.stats(),
         );
-        session.dispose(); // twice is once
+        session.dispose(); // a second call has no effect
       }
       for (const use of ended) await expect((async () => use())()).rejects.toThrow(DisposedError);
       using y = engine.tensor([3], [1]);
@@ -40,7 +43,7 @@ forEachEngine('`using`', ({ create }) => {
   });
 });
 
-it('`using` ends trainings, too', () => {
+it('`using` disposes of trainings, too', () => {
   for (const each of [Trainer, Finetuner]) {
     expect(typeof (each.prototype as Partial<Disposable>)[Symbol.dispose]).toBe('function');
   }

@@ -1,4 +1,4 @@
-/** exp, log, sin, cos and powers from arithmetic alone: near the truth, and the same bits in every runtime. */
+/** exp, log, sin, cos and powers from arithmetic alone: accurate, and with the same bits in every runtime. */
 import { all, type BigNumber, create } from 'mathjs';
 import { describe, expect, it } from 'vitest';
 import { cosSin, exp, inversePowers, log } from '../src/core/elementary.ts';
@@ -7,14 +7,14 @@ import { cases, some } from './support/thorough.ts';
 
 const math = create(all, { number: 'BigNumber', precision: 90 });
 
-/** x as it is: mathjs itself would take the 17 digits that are printed. */
+/** The exact value of x. mathjs itself would take its shortest decimal form. */
 function big(x: number): BigNumber {
   let [whole, halvings] = [x, 0];
   for (; whole !== Math.floor(whole); halvings++) whole *= 2;
   return math.bignumber(BigInt(whole).toString()).times(math.bignumber(0.5).pow(halvings));
 }
 
-/** Distance to the truth, in units of the last digit of a float64 of its size. */
+/** The error in ulps of float64. */
 function ulps(got: number, truth: BigNumber): number {
   const digit = 2 ** (Math.floor(Math.log2(Math.abs(truth.toNumber()))) - 52);
   return Math.abs(big(got).minus(truth).toNumber()) / digit;
@@ -25,7 +25,7 @@ const draws = Array.from({ length: cases(20, 400) }, () => random.uniform());
 
 describe('elementary functions', () => {
   it('cosSin() is within an ulp of 90 digits, at the positions of long contexts too', () => {
-    // Near a multiple of pi / 2, where digits cancel, as well.
+    // Also near multiples of pi / 2, where digits cancel.
     const quarters = (u: number) => Math.floor(u * 1e6) * (Math.PI / 2);
     const angles = draws.flatMap((u, n) => [u, u * 100, u * 1e6, u * 2 ** 31, -u, quarters(u), n * 1024]);
     const far = angles.filter((x) => x !== 0).map((x) => {
@@ -53,14 +53,14 @@ describe('elementary functions', () => {
     }
   });
 
-  it('inversePowers() of the largest and smallest bases are finite, and near', () => {
+  it('inversePowers() of the largest and smallest bases are finite and accurate', () => {
     for (const base of [1e308, 1.7e308, 1e101, 1e-101, 1e-300]) {
       const powers = inversePowers(base, 64);
       expect(powers.every((x, n) => Math.abs(x / base ** (-n / 64) - 1) < 1e-12), `${base}`).toBe(true);
     }
   });
 
-  it('have the bits that they have in every other runtime', () => {
+  it('have the same bits as in every other runtime', () => {
     const values = Array.from({ length: 500 }, (_, n) => (n + 0.5) / 500.25).flatMap((u) => [
       exp(-30 * u), exp(u), log(u), log(1 + u), ...cosSin(5000 * u), ...cosSin(u), ...inversePowers(1 + 1e6 * u, 7),
     ]);

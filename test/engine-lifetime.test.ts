@@ -1,4 +1,4 @@
-/** §2 over every engine: last(j) is exact, whole number for whole number, wherever the types come from. */
+/** §2 on every engine: every last(j) is exact, wherever the types come from. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { lifetime } from '../reference/public/lifetime.ts';
@@ -30,7 +30,7 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       expectSameBits(await engine.readIntegers(last), denseLifetime(types, size), 'last');
     }, 100));
 
-  it('gives the same for types that it chose itself', () =>
+  it('gives the same for types that the engine chose itself', () =>
     holds(drawn, async (size, engine) => {
       const { B, G, N, chunk } = size;
       const types = typesOf(size);
@@ -43,7 +43,7 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       expectSameBits(last, denseLifetime(types, size), 'last');
     }));
 
-  it('counts exactly over thousands of tokens, and to FOREVER with a window or a bound that reaches it', async () => {
+  it('counts exactly over thousands of tokens, and up to FOREVER with a window or a bound that reaches it', async () => {
     const N = 5000;
     const types = draw(3, 'float64').whole(N, 3);
     for (const window of [0, 256, 100_000, FOREVER]) {

@@ -46,7 +46,7 @@ describe('every equation of the chapter', () => {
   });
 });
 
-describe('the ruler of the ruler: 64 decimal digits', () => {
+describe('evaluation in 64 decimal digits', () => {
   const digits: MathJsInstance = createMathematics(64);
   const big = (rows: number[][]): BigNumber[][] => rows.map((row) => row.map((x) => digits.bignumber(x) as BigNumber));
 
@@ -65,7 +65,7 @@ describe('the ruler of the ruler: 64 decimal digits', () => {
       const scores = evaluateEquation('scores', { ...scope, scale: digits.bignumber(0.5) }, digits);
       const masked = evaluateEquation('attention', { ...scores, ...evaluateEquation('mask', scope, digits) }, digits);
       const o = masked['o'] as BigNumber[][];
-      expect(o[0][0].precision(true)).toBeGreaterThan(0); // a BigNumber, not a float64 in disguise
+      expect(o[0][0].precision(true)).toBeGreaterThan(0); // a real BigNumber, not the value of a float64
       expectClose(out.data, o.flat().map(Number), Math.max(...v.map(Math.abs), 1) * d * 16);
       expectClose(lse.data, (masked['lse'] as BigNumber[]).map(Number), d * 16);
     }), { numRuns: 15 });
@@ -82,7 +82,7 @@ describe('the ruler of the ruler: 64 decimal digits', () => {
     }), { numRuns: 30 });
   });
 
-  it('is needed: mathjs in float64 differs from it in the last digits', () => {
+  it('is needed, since mathjs in float64 differs from it in the last digits', () => {
     const x = [0.25, 1.5, -2.75];
     const exact = evaluateEquation('cross-entropy', { V: 3, target: 0, x: big([x])[0] }, digits)['loss'] as BigNumber;
     const float = evaluateEquation('cross-entropy', { V: 3, target: 0, x })['loss'] as number;
@@ -98,7 +98,7 @@ describe('the chapter on disk', () => {
     expect(await read(path) === files[path], `${path} is out of date: run npm run docs`).toBe(true);
   });
 
-  it('cannot leave an equation out, or ask for one that does not exist', async () => {
+  it('cannot omit an equation, or use one that does not exist', async () => {
     expect(() => chapter('', () => '')).toThrow('leaves out lifetime');
     expect(() => chapter('{{eq:lifetimes}}', () => '')).toThrow('no equation is called lifetimes');
   });

@@ -39,7 +39,7 @@ describe('the example', () => {
       Reflect.deleteProperty(globalThis, PRINTED);
     }
     const said = claims.map(({ line, expected }) => `${example.file}:${line}: ${normalized(expected)}`);
-    // A line that prints several times says all of it, separated by commas.
+    // If a line prints several times, its comment has all of it, separated by commas.
     expect(claims.map(({ line }, n) => `${example.file}:${line}: ${normalized(calls[n].join(', '))}`)).toEqual(said);
   }, 60_000);
 
@@ -73,7 +73,7 @@ describe('the public functions', () => {
   }, 60_000);
 });
 
-describe('the runner of examples', () => {
+describe('the example runner', () => {
   const text = [
     '/**', ' * @example', ' * ```ts', ' * const a = {', ' *   b: 1,', ' * };', ' * console.log(a); // { b: 1 }',
     ' * console.log(', ' *   a,', ' * ); // {"b":1}', ' * console.log(a);', ' * ```', ' */',
@@ -86,12 +86,12 @@ describe('the runner of examples', () => {
     expect(instrument(example).claims).toEqual([{ line: 7, expected: '{ b: 1 }' }, { line: 10, expected: '{"b":1}' }]);
   });
 
-  it('gives a claim to the call on its own line only', () => {
+  it('assigns a claim only to the call on the same line', () => {
     const code = 'console.log(1);\n// 1\nif (x) { console.log(2); } // 2\nconsole.log(3), f(); // 3\n';
     expect(instrument({ file: 'x', line: 1, code }).claims).toEqual([{ line: 3, expected: '2' }]);
   });
 
-  it('compares the printed text exactly, but for spaces and quotes that no reader would miss', () => {
+  it('compares the printed text exactly, except for insignificant spaces and quotes', () => {
     const print = (...args: unknown[]): string => normalized(printed(args));
     expect(print(new Float64Array([1, -0, NaN]))).toBe('[1,-0,NaN]');
     expect(print('a b', 1.5, { x: ['y'] })).toBe(normalized('a b 1.5 { x: [ \'y\' ] }'));

@@ -1,5 +1,5 @@
 /**
- * Configurations in the style of published models: all are read, and mean what transformers 5 says that they mean
+ * Configurations in the style of published models: all are read, and mean the same as in transformers 5
  * (test/field/make-configs.py).
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ const files = readdirSync(`${root}configs`).map((file) => file.replace(/\.json$/
 
 const read = (path: string): ModelConfig => parseConfig(json(path));
 
-/** What YaRN multiplies cosines with, which is the cosine at position 0. */
+/** The factor by which YaRN multiplies cosines, which is the cosine at position 0. */
 async function sharpnessOf(config: ModelConfig): Promise<number> {
   const engine = referenceEngine();
   const tape = new Tape(engine, false);
@@ -39,12 +39,12 @@ async function sharpnessOf(config: ModelConfig): Promise<number> {
 }
 
 describe.each(['configs', 'configs-5'])('of test/field/%s,', (folder) => {
-  it('there is one for each that transformers has read', () => {
+  it('there is one for each of the expected results', () => {
     expect(files.sort()).toEqual(Object.keys(models).sort());
     expect(files.length).toBeGreaterThan(25);
   });
 
-  it.each(files)('%s is read, and means what transformers says', async (name) => {
+  it.each(files)('%s is read, and means the same as in transformers', async (name) => {
     const config = read(`${folder}/${name}.json`);
     const facts = models[name];
     const { frequencies, sharpness, weights, bos, eos, class: className, ...same } = facts;
@@ -61,7 +61,7 @@ describe.each(['configs', 'configs-5'])('of test/field/%s,', (folder) => {
     if (bos !== null) expect(config.bosTokenId).toBe(bos);
   });
 
-  it.each(files)('%s says the same after it was written and read again', (name) => {
+  it.each(files)('%s means the same after it was written and read again', (name) => {
     const config = read(`${folder}/${name}.json`);
     expect(parseConfig(JSON.parse(serializeConfig(config)))).toEqual(config);
   });

@@ -14,7 +14,7 @@ const PAGE = '\n<!DOCTYPE html>\n<html><head><title>Log in</title></head></html>
 
 useFolders();
 
-test('a folder lists the fields of config.json that nobody knows', async () => {
+test('a folder lists the unknown fields of config.json', async () => {
   copy('llama-grouped');
   edit({ is_llama_config: true, use_cache: false, use_mrope: false });
   expect((await openModelFolder(here())).ignored).toEqual(['is_llama_config']);
@@ -54,7 +54,7 @@ describe('a file that is not what its name says', () => {
     await expectRefusal(/model\.safetensors: it/, says);
   });
 
-  it('though a header may have any length, also one that reads like a mark of another format', async () => {
+  it('although a header may have any length, even one that looks like the magic number of another format', async () => {
     for (const length of [0x0280, 0x8b1f]) { // a pickle of PyTorch, gzip
       copy('llama-grouped');
       const bytes = readFileSync(join(here(), SINGLE));
@@ -70,13 +70,13 @@ describe('a file that is not what its name says', () => {
     }
   });
 
-  it('the error message of a server as config.json', async () => {
+  it('an error message of a server instead of config.json', async () => {
     copy('llama-grouped');
     write('config.json', '{"error":"Invalid username or password."}');
     await expectRefusal(/config\.json: it is the error message of a server, 'Invalid username or password\.'/);
   });
 
-  it('half a file', async () => {
+  it('an unfinished file', async () => {
     copy('llama-grouped');
     truncateSync(join(here(), SINGLE), 100_000);
     await expectRefusal(/model\.safetensors: .*the file is truncated/);
@@ -128,7 +128,7 @@ describe('a folder without model.safetensors', () => {
 });
 
 describe('bytes that were fetched', () => {
-  it('are named where they are a web page or a pointer, as servers send instead of a file', async () => {
+  it('are recognized if they are a web page or a pointer, which servers may send instead of a file', async () => {
     copy('llama-grouped');
     const fetched = (text: string) => loadModel({ config: config(), weights: new TextEncoder().encode(text) });
     await expect(fetched(PAGE)).rejects.toThrow(/it is a web page/);

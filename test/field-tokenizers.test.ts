@@ -1,4 +1,7 @@
-/** Tokenizers built as published ones are: ids as transformers gives them, whole, in parts, no more than are wanted. */
+/**
+ * Tokenizers built like published ones: they give the ids of transformers, for whole texts, in parts, and up to a
+ * limit.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
@@ -10,7 +13,9 @@ import { cases } from './support/thorough.ts';
 const root = fileURLToPath(new URL('./field/tokenizers/', import.meta.url));
 const fixtures = fileURLToPath(new URL('./fixtures/hf/tokenizers/', import.meta.url));
 
-/** Of test/field/make-tokenizers.py: what transformers makes of tricky strings, with what stands around them. */
+/**
+ * Written by test/field/make-tokenizers.py: the ids of tricky strings in transformers, with the tokens put around them.
+ */
 interface Expected {
   readonly rows: number;
   readonly starts: readonly number[];
@@ -27,7 +32,7 @@ function make(folder: string, rows: number): Promise<HfTokenizer> {
 
 const same = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => String(Array.from(a)) === String(Array.from(b));
 
-/** The text in pieces of the given lengths, over and over. */
+/** The text in pieces of the given lengths, used in turn. */
 function streamed(tokenizer: HfTokenizer, text: string, lengths: readonly number[]): number[] {
   const stream = tokenizer.encoder();
   const ids: number[] = [];
@@ -44,7 +49,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
   let tokenizer: HfTokenizer;
   beforeAll(async () => void (tokenizer = await make(root + name, expected.rows)));
 
-  it('puts before and behind texts what its post_processor and its class say', () => {
+  it('puts before and after texts what its post_processor and its class say', () => {
     expect(tokenizer.starts).toEqual(expected.starts);
     expect(tokenizer.ends).toEqual(expected.ends);
   });
@@ -66,7 +71,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
     ), { numRuns: cases(40, 3000) });
   });
 
-  it('gives the first ids of the whole where only some are wanted', () => {
+  it('gives the first ids of the whole if only some are wanted', () => {
     const text = expected.cases.map(([each]) => each).join(' ');
     const whole = tokenizer.encode(text);
     for (const most of [0, 1, 2, 63, 64, 500, whole.length, whole.length + 1]) {
@@ -74,7 +79,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
     }
   });
 
-  it('reads a long text in parts that give what the whole gives, and says how far it is', () => {
+  it('reads a long text in parts that give the same ids as the whole, and reports progress', () => {
     const parts = expected.cases.map(([text]) => text);
     const text = Array.from({ length: 28 }, (_, n) => [...parts.slice(n), ...parts.slice(0, n)].join(' ')).join('\n');
     expect(text.length).toBeGreaterThan(1 << 16);
@@ -86,7 +91,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
     expect(calls.length).toBeGreaterThan(1);
   });
 
-  it('does not put its starts before a text that brings them', () => {
+  it('does not put its start tokens before a text that begins with them', () => {
     const { starts } = tokenizer;
     const own = withStarts(tokenizer, tokenizer.encode('a'));
     expect([...own.subarray(0, starts.length)]).toEqual([...starts]);
@@ -97,7 +102,7 @@ describe.each(readdirSync(root))('a tokenizer in the style of %s', (name) => {
 describe('long texts', () => {
   const english = readFileSync(fileURLToPath(new URL('../examples/moby-dick.txt', import.meta.url)), 'utf8');
 
-  it.each(['byte-level', 'sentencepiece'])('are cut where no merge of the %s fixture crosses', async (name) => {
+  it.each(['byte-level', 'sentencepiece'])('are cut where no merge of the %s fixture crosses the cut', async (name) => {
     const tokenizer = await make(fixtures + name, 1056);
     for (const text of [english, 'aaaab'.repeat(9000), ' '.repeat(30_000), '日本語のテキスト、'.repeat(3000), 'e e'.repeat(9000)]) {
       const whole = tokenizer.encode(text);
@@ -117,13 +122,13 @@ describe('long texts', () => {
       expect(early).toBeGreaterThan(1000);
     });
 
-  it('of a megabyte are done in seconds, and 64 of their ids at once', async () => {
+  it('of a megabyte take seconds, and 64 of their ids no noticeable time', async () => {
     const text = english.repeat(Math.ceil(1e6 / english.length));
     for (const name of ['llama-2', 'qwen-2.5']) {
       const tokenizer = await make(root + name, 1000);
       const begin = performance.now();
       expect(tokenizer.encode(text).length).toBeGreaterThan(1e5);
-      expect(performance.now() - begin).toBeLessThan(10_000); // where it took 17 to 33 s
+      expect(performance.now() - begin).toBeLessThan(10_000); // it used to take 17 to 33 s
       const then = performance.now();
       expect(tokenizer.encode(text, { maxTokens: 64 }).length).toBe(64);
       expect(performance.now() - then).toBeLessThan(1000);

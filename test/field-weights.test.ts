@@ -1,4 +1,4 @@
-/** Weights as published files hold them: a tied head in every form, tensors too many, two layouts, packed ones. */
+/** Weights as published files hold them: a tied head in every form, extra tensors, two layouts, quantized ones. */
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ const POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsi
 useFolders();
 
 describe('a head that is tied to the embedding', () => {
-  it('loads from an index that names it and shards that lack it, and from a shard that the index does not tell of', async () => {
+  it('loads from an index that names it and shards that lack it, and from a shard that the index does not mention', async () => {
     for (const [name, indexed, held] of [['llama-tied-index', true, false], ['qwen3-tied-shard', false, true]] as const) {
       const { weight_map: map } = JSON.parse(readFileSync(`${MODELS}${name}/${INDEX}`, 'utf8')) as { weight_map: object };
       const shards = readdirSync(MODELS + name).filter((file) => file.startsWith('model-0'));
@@ -35,7 +35,7 @@ describe('a head that is tied to the embedding', () => {
     change(widened);
     return encodeSafetensors(widened);
   };
-  it('loads from a file that holds the matrix under the name of the head alone', async () => {
+  it('loads from a file that holds the matrix only under the name of the head', async () => {
     copy('llama-tied-scaled');
     const { weights } = await readModelFolder(here());
     const bytes = rewritten((tensors) => {
@@ -62,7 +62,7 @@ describe('a head that is tied to the embedding', () => {
     expect([...model.weights.keys()].sort()).toEqual([...weights.keys()].sort());
   });
 
-  it('is refused where it has other numbers: versions of transformers disagree which count', async () => {
+  it('is refused if its numbers differ, since versions of transformers disagree on which ones count', async () => {
     copy('llama-tied-scaled');
     const bytes = rewritten((tensors) => {
       const { data, shape } = tensors.get(EMBEDDING)!;
@@ -73,7 +73,7 @@ describe('a head that is tied to the embedding', () => {
     await expect(loadModel({ config: config(), weights: bytes })).rejects.toThrow(/tie_word_embeddings is true/);
   });
 
-  it('is still missed by a model that is not tied', async () => {
+  it('is still required for a model that is not tied', async () => {
     copy('llama-tied-scaled');
     edit({ tie_word_embeddings: false });
     await expectRefusal(/'lm_head\.weight' is missing/, /set tie_word_embeddings to true/);
@@ -81,7 +81,7 @@ describe('a head that is tied to the embedding', () => {
 });
 
 describe('tensors that no model needs', () => {
-  it('are left out, whatever their dtype: old files hold rotary frequencies and tables', async () => {
+  it('are left out, whatever their dtype, such as the rotary frequencies and tables of old files', async () => {
     copy('llama-grouped');
     const { tensors } = decodeSafetensors(readFileSync(join(here(), SINGLE)));
     const extra = [
@@ -104,7 +104,7 @@ describe('tensors beside the decoder', () => {
     return encodeSafetensors([...all, [name, { data: Float32Array.of(1), shape: [1], dtype: 'F32' }]]);
   };
 
-  it('such as the head of a reward model are not read, which the folder says', async () => {
+  it('such as the head of a reward model are not read, and the folder reports that', async () => {
     copy('llama-grouped');
     const bytes = withTensor('v_head.summary.bias');
     write(SINGLE, bytes);
@@ -123,7 +123,7 @@ describe('tensors beside the decoder', () => {
 });
 
 describe('model.safetensors beside an index', () => {
-  it('is read, as by transformers, and the folder says that the index is not', async () => {
+  it('is read, as in transformers, and the folder reports that the index is not', async () => {
     copy('llama-sharded');
     const { weights } = await readModelFolder(here());
     const shards = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' as const }] as const);
@@ -133,7 +133,7 @@ describe('model.safetensors beside an index', () => {
     expect(notes).toEqual([expect.stringMatching(/index\.json is not read.*remove model\.safetensors/)]);
   });
 
-  it('is named where it is a stray one that does not fit', async () => {
+  it('is named in the error if it does not fit the index', async () => {
     copy('llama-sharded');
     cpSync(join(here(), 'model-00002-of-00004.safetensors'), join(here(), SINGLE));
     await expectRefusal(/weights are missing/, /index\.json is not read/, /remove model\.safetensors/);
@@ -144,14 +144,14 @@ describe('model.safetensors beside an index', () => {
   });
 });
 
-describe('packed weights', () => {
+describe('quantized weights', () => {
   const I32 = { data: Int32Array.of(7), shape: [1], dtype: 'I32' as const };
   const F16 = { data: Float64Array.of(7), shape: [1], dtype: 'F16' as const };
 
   it.each<[string, string]>([
     ['qweight', 'GPTQ or AWQ'], ['weight.absmax', 'bitsandbytes'], ['weight.quant_state.bitsandbytes__nf4', 'bitsandbytes'],
     ['SCB', 'bitsandbytes'], ['weight_packed', 'compressed-tensors'], ['weight_scale_inv', 'FP8'], ['scales', 'MLX'],
-  ])('show by the name %s that %s made them', async (name, packer) => {
+  ])('are recognized by the name %s as made by %s', async (name, packer) => {
     copy('llama-grouped');
     const proj = 'model.layers.0.self_attn.q_proj';
     const bytes = writeSafetensors([[`${proj}.weight`, I32], [`${proj}.${name}`, F16]]);
@@ -160,7 +160,7 @@ describe('packed weights', () => {
     await expect(loadModel({ config: config(), weights: bytes })).rejects.toThrow(`quantized by ${packer}`);
   });
 
-  it('are named by config.json where it tells of them', async () => {
+  it('are recognized by config.json if it mentions them', async () => {
     copy('llama-grouped');
     edit({ quantization_config: { bits: 4, quant_method: 'awq' } });
     await expectRefusal(/quantization_config is .*weights quantized by awq cannot be read, take the model in BF16/);

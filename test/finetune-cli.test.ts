@@ -19,7 +19,7 @@ const config = parseConfig({
   num_key_value_heads: 1, max_position_embeddings: 32, tie_word_embeddings: true, bos_token_id: 256, eos_token_id: 257,
 });
 
-/** As published: biases, half precision, a tokenizer of its own. */
+/** A model in the form of published ones: biases, half precision, a tokenizer of its own. */
 const publishedConfig = parseConfig({
   model_type: 'qwen2', vocab_size: 1056, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2,
   num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 32, bos_token_id: 1, eos_token_id: [2, 3],
@@ -49,7 +49,7 @@ const finetune = (folder: string, ...more: string[]): string[] =>
 const hash = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
 describe('natsearch finetune', () => {
-  it('writes an adapter for its base, a state and a log, and leaves the base as it is', async () => {
+  it('writes an adapter for its base, a state and a log, and does not change the base', async () => {
     const before = hash(join(base, 'model.safetensors'));
     const held = ['--validation', text, '--validation-tokens', '40'];
     const { code, stdout, stderr } = await natsearch(finetune(out, '--steps', '4', '--keep', '0.3', '--chunk', '2', ...held, '--json'));
@@ -145,7 +145,7 @@ describe('natsearch finetune', () => {
 });
 
 describe('natsearch export', () => {
-  it('writes the scorers alone, in float32, under the authors\' names', async () => {
+  it('writes only the scorers, in float32, under the authors\' names', async () => {
     expect(await natsearch(finetune(out, '--steps', '1'))).toMatchObject({ code: 0 });
     const file = join(out, 'authors.safetensors');
     expect(await natsearch(['export', '--adapter', out, '--format', 'authors', '--out', file]))

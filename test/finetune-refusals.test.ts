@@ -16,7 +16,7 @@ let root: string;
 let base: string;
 let text: string;
 beforeAll(async () => {
-  root = mkdtempSync(join(tmpdir(), 'natsearch refusals-')); // paths may have spaces
+  root = mkdtempSync(join(tmpdir(), 'natsearch refusals-')); // with a space in the path
   base = join(root, 'base');
   mkdirSync(base);
   for (const [file, content] of await publishedFiles()) writeFileSync(join(base, file), content);
@@ -77,7 +77,7 @@ describe('a folder is refused by finetune', () => {
 });
 
 describe('an output folder is refused by finetune', () => {
-  it('where it cannot be made, is empty, or is the model\'s own', async () => {
+  it('if it cannot be made, has an empty name, or is that of the model', async () => {
     const before = readdirSync(base);
     expectRefusal(await finetune(base, text), /text\.txt is a file: name a folder/);
     expectRefusal(await finetune(base, join(text, 'a/b')), /cannot (make the folder|look at) .*: a part of the path is a file/);
@@ -86,13 +86,13 @@ describe('an output folder is refused by finetune', () => {
     expect(readdirSync(base)).toEqual(before);
   });
 
-  it.runIf(existsSync('/proc/self'))('where the file system makes none, without trying for ever', async () => {
+  it.runIf(existsSync('/proc/self'))('if the file system cannot make one, without trying for ever', async () => {
     expectRefusal(await finetune(base, '/proc/natsearch/out'), /cannot make the folder \/proc\/natsearch: no such file/);
   });
 });
 
 describe('numbers and text', () => {
-  it('are refused by finetune where they leave nothing to learn', async () => {
+  it('are refused by finetune if they leave nothing to learn', async () => {
     const out = join(root, 'unmade');
     expectRefusal(await finetune(base, out, '--chunk', '8'), /a context of 16 tokens has no chunk of 8 between/, 2);
     expectRefusal(await finetune(base, out, '--context', '5000'), /text in .*text\.txt has \d+ tokens but a context of 5000 needs 5001/);
@@ -101,7 +101,7 @@ describe('numbers and text', () => {
 });
 
 describe('a run on a published folder', () => {
-  it('goes on only as it began, and its adapter serves only its base', async () => {
+  it('continues only with the same options, and its adapter fits only its base', async () => {
     const out = join(root, 'an adapter');
     expect(await finetune(base, out)).toMatchObject({ code: 0 });
     const files = () => readdirSync(out).map((file) => readFileSync(join(out, file), 'utf8'));

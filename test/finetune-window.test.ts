@@ -18,7 +18,7 @@ import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 import { ENGINES } from './support/engines.ts';
 
 const [B, N, VOCABULARY] = [2, 40, 31];
-/** No sum has more terms than there are tokens. */
+/** The errors of exp and of sums. No sum has more terms than there are tokens. */
 const WORST_OPERATION = Math.max(6 + 4 * Math.log(B * N), Math.sqrt(B * N)); // 23.5
 
 const fields = {
@@ -39,7 +39,7 @@ async function gradientOf(engine: TrainingEngine, chunk: number, sliding: number
   const config = parseConfig({ ...fields, sliding_window: sliding, nats });
   const noise = generator(7, [Stream.WEIGHTS]);
   const weights = new Map([...initialWeights(config, 5)].map(([name, { data, shape }]) => {
-    const scale = shape.length === 1 ? 1 : 20; // attention is far from even, and scorers prefer something
+    const scale = shape.length === 1 ? 1 : 20; // attention is far from uniform, and scorers have preferences
     return [name, { shape, data: data.map((x) => scale * x + 0.3 * noise.normal()) }];
   }));
   const options = { ...DEFAULT_FINETUNE_OPTIONS, batch: B, context: N, seed: 11 };
@@ -54,7 +54,7 @@ async function gradientOf(engine: TrainingEngine, chunk: number, sliding: number
   }
 }
 
-/** Root mean square of the differences of two tensors. */
+/** The root mean square of the differences of two tensors. */
 function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]) ** 2, 0) / a.length);
 }
@@ -63,7 +63,7 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
 function beyond(found: Found, truth: Found, rounded: Found): number[] {
   return truth.scorers.flatMap((expected, layer) => {
     const budget = WORST_OPERATION * distance(rounded.scorers[layer], expected);
-    return distance(found.scorers[layer], expected) <= budget ? [] : [layer]; // NaN is beyond, too
+    return distance(found.scorers[layer], expected) <= budget ? [] : [layer]; // NaN counts as beyond the budget, too
   });
 }
 
@@ -71,7 +71,7 @@ describe.each([[1, 6], [3, 6], [5, 4]])('chunks of %d tokens under a window of %
   const of = (engine: TrainingEngine, window: number | null = sliding): Promise<Found> =>
     gradientOf(engine, chunk, window);
 
-  it('is told apart from a window that is one token wider, and from none', async () => {
+  it('is distinguished from a window that is one token wider, and from no window', async () => {
     const [truth, rounded] = [await of(referenceEngine()), await of(referenceEngine('float32'))];
     expect(rounded.typeCounts).toEqual(truth.typeCounts);
     expect(Math.min(...truth.typeCounts)).toBeGreaterThan(0);
@@ -81,7 +81,7 @@ describe.each([[1, 6], [3, 6], [5, 4]])('chunks of %d tokens under a window of %
   });
 
   for (const use of ENGINES.filter(({ precision }) => precision === 'float32')) {
-    it.skipIf(use.missing)(`gives scorers the reference's gradient, within what float32 explains [${use.name}]`, async () => {
+    it.skipIf(use.missing)(`gives scorers the gradient of the reference, within the rounding of float32 [${use.name}]`, async () => {
       const [truth, rounded] = [await of(referenceEngine()), await of(referenceEngine('float32'))];
       const found = await of(await use.create());
       expect(found.typeCounts).toEqual(truth.typeCounts);

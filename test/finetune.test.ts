@@ -1,4 +1,4 @@
-/** Fine-tuning: the gradient of the scorers, a base that stays as it is, steering, resuming bit for bit. */
+/** Fine-tuning: the gradient of the scorers, a base that does not change, steering, resuming bit for bit. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ function configOf(extra: object = {}): ModelConfig {
   });
 }
 
-/** Weights large enough that attention is far from even, and scorers that prefer something. */
+/** Weights so large that attention is far from uniform, and scorers that have preferences. */
 function weightsOf(config: ModelConfig, seed = 5): Map<string, NDArray> {
   const random = generator(seed, [Stream.WEIGHTS]);
   return new Map([...initialWeights(config, seed)].map(([name, { data, shape }]) => {
@@ -143,10 +143,10 @@ describe('the gradient of the scorers', () => {
         }
       }
     }
-    expect(largest).toBeGreaterThan(1e3); // what was compared is far above what the differences leave open
+    expect(largest).toBeGreaterThan(1e3); // the gradients compared are far above the uncertainty of the differences
   });
 
-  it('is the same for a batch at once as for its sequences in turn, up to rounding', async () => {
+  it('is the same for a whole batch as for its sequences one by one, up to rounding', async () => {
     const config = configOf({ nats: { ...NATS, policy: 'nats', lambda: 0.1 } });
     const engine = createEngine();
     const weights = uploadWeights(engine, weightsOf(config));
@@ -192,7 +192,7 @@ function priceOf(
 }
 
 describe('the base', () => {
-  /** An engine that notes which operations are called, and with how many elements their results are. */
+  /** An engine that records which operations are called, and how many elements their results have. */
   function watched(calls: string[]): Engine {
     const engine = createEngine();
     return new Proxy(engine, {
@@ -207,7 +207,7 @@ describe('the base', () => {
     });
   }
 
-  it('is not changed by a bit, and no gradient of its matrices is computed', async () => {
+  it('does not change by a bit, and no gradient of its matrices is computed', async () => {
     const calls: string[] = [];
     const model = baseOf(watched(calls));
     const bytes = async (tensors: Iterable<Tensor>) => {
@@ -230,14 +230,14 @@ describe('the base', () => {
     expect(await bytes(model.weights.values())).toEqual(before); // still there
   });
 
-  it('is refused where it already has learned types', () => {
+  it('is refused if it already has learned types', () => {
     const config = configOf({ nats: { ...NATS, policy: 'nats' } });
     const model = new Model(createEngine(), config, weightsOf(config));
     expect(() => new Finetuner(model, NATS, optionsOf(), tokens)).toThrow(/already has learned types/);
   });
 });
 
-/** All numbers of a state in one list, to compare bit for bit. */
+/** All numbers of a state in one list, for comparison bit for bit. */
 function bits(state: FinetuneState): Float64Array {
   const arrays = [state.weights, state.m, state.v].flatMap((part) => [...part.values()]);
   const { lambda, kept = NaN } = state.price;
@@ -285,7 +285,7 @@ describe('fine-tuning', () => {
     expect(bits(await (await tuned({ steps: 1, seed: 12 })).state())).not.toEqual(first);
   });
 
-  it('brings the student nearer to the teacher where memory is free', async () => {
+  it('brings the student closer to the teacher if memory is free', async () => {
     const losses: number[] = [];
     const finetuner = new Finetuner(baseOf(), NATS, optionsOf({ keep: 0, steps: 60, learningRate: 2e-2 }), tokens);
     await finetuner.run({ onStep: ({ relativeLoss }) => void losses.push(relativeLoss) });
@@ -305,7 +305,7 @@ describe('fine-tuning', () => {
     expect(layers.every((share) => share > 0 && share < 1)).toBe(true);
   }, 60_000);
 
-  it('leaves a lambda that was given alone', async () => {
+  it('does not change a lambda that was given', async () => {
     const finetuner = await tuned({ keep: 0 }, { lambda: 0.25 });
     expect((await finetuner.state()).price).toEqual({ lambda: 0.25 });
   });
@@ -345,8 +345,8 @@ describe('the price', () => {
     expect(after(0.2)).toBe(1);
     expect(after(0.25)).toBeGreaterThan(1.05);
     expect(after(0.4)).toBeGreaterThan(after(0.25));
-    expect(after(1 / 3) * after(1 / 9)).toBeCloseTo(1, 9); // twice and half the odds, as fast either way
-    expect(after(1e-9)).toBeCloseTo(Math.exp(-0.7), 9); // an error counts as a factor e at most: no leaps
+    expect(after(1 / 3) * after(1 / 9)).toBeCloseTo(1, 9); // twice and half the odds are opposite
+    expect(after(1e-9)).toBeCloseTo(Math.exp(-0.7), 9); // an error counts as a factor e at most, so there are no leaps
     expect(after(1)).toBeCloseTo(Math.exp(0.7), 9);
   });
 

@@ -1,4 +1,4 @@
-/** Continuing prompts: options, stops, log-probabilities, sessions that go on, and how it ends. */
+/** Continuing prompts: options, stops, log-probabilities, sessions that are continued, and how a generation ends. */
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { StoppedError, ValueError } from '../src/core/errors.ts';
@@ -15,7 +15,7 @@ import { tinyModel } from './support/tiny-model.ts';
 const model = tinyModel(10);
 afterAll(() => model.dispose());
 
-/** Tokens, text and pieces of one continuation. */
+/** The tokens, text and pieces of one continuation. */
 async function run(
   prompt: Prompt, options: GenerateOptions = {}, of = model,
 ): Promise<{ tokens: number[]; text: string; pieces: GeneratedPiece[]; told: GeneratedToken[] }> {
@@ -54,7 +54,7 @@ describe('the options of generate()', () => {
     }
   });
 
-  it('of other functions are refused as well where they do not exist', async () => {
+  it('of other functions are refused as well if they do not exist', async () => {
     const refused = (of: string, name: string, near: string) => `${of}() has no option "${name}": did you mean ${near}?`;
     expect(() => model.session({ polcy: 'full' } as never)).toThrow(refused('session', 'polcy', 'policy'));
     const tokens = model.tokenizer.encode('some text');
@@ -66,7 +66,7 @@ describe('the options of generate()', () => {
     await expect(loadModel('models/nats', { engin: 1 } as never)).rejects.toThrow(refused('loadModel', 'engin', 'engine'));
   });
 
-  it('take tokens for a prompt, as they are', async () => {
+  it('include a prompt of tokens, which are fed unchanged', async () => {
     const text = await run('Call me', { seed: 3 });
     expect(await run([256, ...model.tokenizer.encode('Call me')], { seed: 3 })).toEqual(text);
     expect((await run(model.tokenizer.encode('Call me'), { seed: 3 })).tokens).not.toEqual(text.tokens); // without bos
@@ -75,19 +75,19 @@ describe('the options of generate()', () => {
     }
   });
 
-  it('sample as the seed says, and penalise what was seen', async () => {
+  it('sample by the seed, and penalise what was seen', async () => {
     const options = { temperature: 3, topP: 0.9, minP: 0.01, topK: 200 };
     expect((await run('x', { ...options, seed: 1 })).tokens).toEqual((await run('x', { ...options, seed: 1 })).tokens);
     expect((await run('x', { ...options, seed: 2 })).tokens).not.toEqual((await run('x', { ...options, seed: 1 })).tokens);
     const { tokens } = await run('ab', { temperature: 0, repetitionPenalty: 1e9, maxNewTokens: 40 });
-    expect(new Set([97, 98, ...tokens]).size).toBe(2 + tokens.length); // nothing of prompt or text comes again
+    expect(new Set([97, 98, ...tokens]).size).toBe(2 + tokens.length); // no token of prompt or text is repeated
   });
 });
 
 describe('stop', () => {
   const asked = { temperature: 2, seed: 6, maxNewTokens: 40 };
 
-  it('ends the text before it, also where it spans tokens, and leaves one alone that never comes', async () => {
+  it('ends the text before it, even if it spans tokens, and has no effect if it never occurs', async () => {
     const { text, pieces } = await run('Stop', asked);
     expect(pieces.at(-1)!.finish).toBe('length');
     const plain = [...text].filter((character) => character !== '\ufffd');
@@ -104,12 +104,12 @@ describe('stop', () => {
   });
 });
 
-describe('a watch for stops', () => {
-  it('gives the text before the stop that is whole first, in whichever pieces the text comes', () => {
+describe('the search for stops', () => {
+  it('gives the text before the stop that is completed first, whatever pieces the text comes in', () => {
     const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 24 });
     const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 4 }), { maxLength: 3 });
     fc.assert(fc.property(letters, stops, fc.array(fc.nat(3)), (text, all, sizes) => {
-      // By its definition: the shortest beginning of the text that ends with a stop, without the longest such stop.
+      // The definition: the shortest beginning of the text that ends with a stop, without the longest such stop.
       let expected: string | undefined;
       for (let end = 1; end <= text.length && expected === undefined; end++) {
         const ending = all.filter((stop) => text.slice(0, end).endsWith(stop)).map((stop) => stop.length);
@@ -153,7 +153,7 @@ describe('logprobs', () => {
   });
 });
 
-/** Greedy tokens after `ids`, each from a session that reads everything anew. */
+/** The greedy tokens after `ids`, each from a new session that reads everything. */
 async function greedy(ids: readonly number[], count: number): Promise<number[]> {
   const all = [...ids];
   for (let n = 0; n < count; n++) {
@@ -168,7 +168,7 @@ async function greedy(ids: readonly number[], count: number): Promise<number[]> 
 describe('generate() with a session', () => {
   const bytes = (text: string) => [...model.tokenizer.encode(text)];
 
-  it('goes on from what the session has read, and reads nothing twice', async () => {
+  it('continues from what the session has read, and reads nothing twice', async () => {
     const session = model.session();
     const prefix = 'A prefix that is read once. ';
     const fed: number[] = [];
@@ -188,13 +188,13 @@ describe('generate() with a session', () => {
     session.dispose();
   });
 
-  it('goes on where it ended if the prompt is empty', async () => {
+  it('continues where it ended if the prompt is empty', async () => {
     const session = model.session();
     const options = { session, temperature: 0, maxNewTokens: 4 };
     await expect(run('', options)).rejects.toThrow(/prompt 0 has no tokens/);
     const parts = [await run('Go on', options), await run('', options), await run([], options)];
     expect(parts.flatMap(({ tokens }) => tokens)).toEqual(await greedy([256, ...bytes('Go on')], 12));
-    await session.step([65]); // something else is fed: its logits are not kept
+    await session.step([65]); // feeds something else, whose logits are not kept
     await expect(run('', options)).rejects.toThrow(/prompt 0 has no tokens/);
     session.dispose();
   });
@@ -221,7 +221,7 @@ describe('generate() with a session', () => {
     session.dispose();
   });
 
-  it('is refused where it is none, is that of another model, or is fed by something else meanwhile', async () => {
+  it('is refused if it is not a session, is that of another model, or is fed by something else meanwhile', async () => {
     const other = tinyModel(2);
     const session = other.session();
     await expect(run('x', { session })).rejects.toThrow(/the session belongs to another model/);
@@ -239,7 +239,7 @@ describe('generate() with a session', () => {
     for (const each of [session, ours, other]) each.dispose();
   });
 
-  it('goes on in every sequence of a batch, and refuses another batch or policy', async () => {
+  it('continues every sequence of a batch, and refuses another batch or policy', async () => {
     const session = model.session({ batch: 2 });
     const tokens: number[][] = [[], []];
     const onToken = ({ sequence, token }: GeneratedToken) => void tokens[sequence].push(token);
@@ -258,7 +258,7 @@ describe('generate() with a session', () => {
 });
 
 describe('repetitionPenalty', () => {
-  it('counts what the session has read before, as it counts the prompt', async () => {
+  it('applies to what the session has read before, as it applies to the prompt', async () => {
     const session = model.session();
     const read = [256, ...model.tokenizer.encode('abcdefgh')];
     await session.step(read);
@@ -272,7 +272,7 @@ describe('an abort', () => {
   const reason = new Error('the tab was closed');
   const aborted = AbortSignal.abort(reason);
 
-  it('tells its reason as the cause, wherever it is taken', async () => {
+  it('has its reason as the cause of the error, wherever it takes effect', async () => {
     const tokens = model.tokenizer.encode('some text');
     const documents = recallDocuments({ kind: 'passkey', documents: 1, length: 300 });
     for (const work of [

@@ -1,4 +1,4 @@
-/** generation_config.json, in the style of published ones: what it says, and what goes before it. */
+/** generation_config.json in the style of published ones: what it sets, and what takes precedence over it. */
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ describe('a generation_config.json', () => {
       no_repeat_ngram_size: 0, encoder_repetition_penalty: 1, min_length: 0, bad_words_ids: null, max_time: null,
       suppress_tokens: [], sequence_bias: {}, guidance_scale: 1, length_penalty: 1, early_stopping: false,
     }, NONE],
-  ])('like %s is read as transformers reads it', (_, json, expected) => {
+  ])('like that of %s is read as transformers reads it', (_, json, expected) => {
     expect(parseGenerationConfig(json, 50)).toEqual(expected);
   });
 
@@ -52,12 +52,12 @@ describe('a generation_config.json', () => {
     [{ do_sample: 1 }, /do_sample is 1: it must be true or false/], [{ top_k: 1.5 }, /top_k is 1\.5/],
     [{ top_p: 2 }, /top_p is 2/], [{ max_new_tokens: 0 }, /max_new_tokens is 0/],
     [{ repetition_penalty: 0 }, /repetition_penalty is 0/], [{ stop_strings: [''] }, /stop_strings is \[""\]/],
-  ])('%j is refused by the name of its field', (json, message) => {
+  ])('with %j is refused by the name of the field', (json, message) => {
     expect(() => parseGenerationConfig(json, 50)).toThrow(ConfigError);
     expect(() => parseGenerationConfig(json, 50)).toThrow(message);
   });
 
-  it('holds where the caller says nothing, and its gaps are filled with the defaults', () => {
+  it('applies where the caller gives nothing, and what it lacks is filled with the defaults', () => {
     const file = parseGenerationConfig({ do_sample: true, temperature: 0.6, top_p: 0.9, max_length: 100 }, 50);
     const filled = fillOptions({}, file);
     expect(filled.sampling).toMatchObject({ temperature: 0.6, topK: 50, topP: 0.9 });
@@ -69,10 +69,10 @@ describe('a generation_config.json', () => {
     expect(fillOptions({}).maxNewTokens(30)).toBe(128);
     const greedy = parseGenerationConfig({ do_sample: false }, 50);
     expect(fillOptions({}, greedy).sampling.temperature).toBe(0);
-    expect(fillOptions({ topK: 5 }, greedy).sampling.temperature).toBe(1); // who asks for top-k asks to sample
+    expect(fillOptions({ topK: 5 }, greedy).sampling.temperature).toBe(1); // asking for top-k means asking to sample
   });
 
-  it('says which tokens end a text, instead of config.json', async () => {
+  it('determines which tokens end a text, instead of config.json', async () => {
     const plain = tinyModel(10);
     const tokens: number[] = [];
     const onToken = ({ token }: { token: number }) => void tokens.push(token);
@@ -98,7 +98,7 @@ describe('a model folder with generation_config.json and chat_template.jinja', (
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it('gives both to the model, the file before tokenizer_config.json', async () => {
+  it('passes both to the model, and the file takes precedence over tokenizer_config.json', async () => {
     await writeFile(join(folder, 'generation_config.json'), '{"eos_token_id": [257, 10], "do_sample": true, "top_k": 3}');
     await writeFile(join(folder, 'tokenizer_config.json'), '{"bos_token": "<s>", "chat_template": "in the config"}');
     const first = await loadModel(folder);

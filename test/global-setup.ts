@@ -1,5 +1,5 @@
 /**
- * Builds dist/ once before the tests, for those that run the command. Without declarations: seconds.
+ * Builds dist/ once before the tests, for those that run the command. Without declarations this takes seconds.
  * @module
  */
 import { spawnSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * Gradients by PyTorch's autograd along the relaxed mask (examples/python/torch_goldens.py, which says how to make the
- * fixture again): a third party, in another language, that knows no formula of §4 or §5.
+ * Gradients by PyTorch's autograd through the relaxed mask (examples/python/torch_goldens.py, which says how to make
+ * the fixture again): an independent witness in another language, which uses no formula of §4 or §5.
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -20,13 +20,13 @@ beforeAll(async () => {
   for (const recipe of SUITES.small) if (names.includes(recipe.name)) cases.set(recipe.name, await makeCase(recipe));
 });
 
-/** What autograd says of a case, by the names of its truths. */
+/** The results of autograd for a case, by the names of its truths. */
 function goldensOf(name: string): [string, FloatTensor][] {
   return [...tensors].filter(([key]) => key.startsWith(`${name}.`))
     .map(([key, tensor]) => [key.slice(name.length + 1), tensor as FloatTensor]);
 }
 
-/** To 1e-10 of the tensor's largest number. */
+/** Expects agreement to 1e-10 of the largest number of the tensor. */
 function expectGolden(name: string, got: Readonly<Record<string, ArrayLike<number>>>): void {
   const goldens = goldensOf(name);
   const scored = cases.get(name)!.inputs.scores ? ['dscores'] : [];
@@ -34,7 +34,7 @@ function expectGolden(name: string, got: Readonly<Record<string, ArrayLike<numbe
   for (const [key, { data, shape }] of goldens) {
     expect(shape, key).toEqual(cases.get(name)!.expected[key].shape);
     const largest = data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-    expect(largest, key).toBeGreaterThan(1e-2); // there is something to agree on
+    expect(largest, key).toBeGreaterThan(1e-2); // the comparison is not of zeros
     const errors = Array.from(data, (x, n) => Math.abs(got[key][n] - x));
     expect(Math.max(...errors) / largest, `${name}: ${key}`).toBeLessThan(1e-10);
   }
@@ -46,7 +46,7 @@ describe("autograd's goldens", () => {
     for (const key of ['torch', 'numpy', 'python', 'device']) expect(metadata[key], key).toMatch(/\w/);
   });
 
-  it('are of cases with both rules, chunks, groups, batches, scores and a price', () => {
+  it('cover both rules, chunks, groups, batches, scores and a price', () => {
     const some = (holds: (each: OracleCase) => boolean): boolean => [...cases.values()].some(holds);
     expect(cases.size).toBe(names.length);
     expect(cases.size).toBeGreaterThanOrEqual(12);

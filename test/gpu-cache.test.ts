@@ -16,7 +16,7 @@ import { type Bounded, expectSameBits, expectWithin, Rounding } from './support/
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 
 const [STEPS, WINDOW, HEADS, KV_HEADS, WIDTH, SCALE] = [10_000, 7, 2, 2, 4, 0.5];
-/** Tokens repeat with this period; a query sees the first one, a sink that stays, and the last WINDOW + 1. */
+/** Tokens repeat with this period. A query sees the first one, a sink that stays, and the last WINDOW + 1. */
 const PERIOD = 3 * (WINDOW + 1);
 
 interface Token {
@@ -25,14 +25,14 @@ interface Token {
   readonly v: Float32Array;
 }
 
-/** The same tokens over and over. */
+/** Token n of an endless repetition. */
 function tokens(): Token[] {
   const { normal } = generator(3, [0]);
   const row = (heads: number) => Float32Array.from({ length: heads * WIDTH }, normal);
   return Array.from({ length: PERIOD }, () => ({ q: row(HEADS), k: row(KV_HEADS), v: row(KV_HEADS) }));
 }
 
-/** What full attention over the first tokens says, and how far from it float32 may land. */
+/** The results of full attention over the first tokens, and how far float32 may be from them. */
 function truth(text: readonly Token[], N: number): Bounded[] {
   // [1, heads, N, d] out of one row [heads, d] per token.
   const gathered = (pick: (token: Token) => Float32Array, heads: number) =>
@@ -48,7 +48,7 @@ function truth(text: readonly Token[], N: number): Bounded[] {
 }
 
 describe('a cache on gpu.js cpu', () => {
-  it('neither grows nor drifts in 10,000 steps, and gives everything back', async () => {
+  it('neither grows nor drifts in 10,000 steps, and frees everything', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TUNING }));
     const engine = gpuEngine(device);
     const cache = engine.createCache({
@@ -56,7 +56,7 @@ describe('a cache on gpu.js cpu', () => {
     });
     const text = tokens();
     const [query, key] = [[1, HEADS, 1, WIDTH], [1, KV_HEADS, 1, WIDTH]];
-    const settled = 4 * PERIOD; // enough for the cache to be full and every slot to have been written again
+    const settled = 4 * PERIOD; // enough to fill the cache and to reuse every slot
     const expected = truth(text, settled);
     const outputs: ArrayLike<number>[] = [];
     const live = new Set<string>();
@@ -69,7 +69,7 @@ describe('a cache on gpu.js cpu', () => {
       cache.evict();
       outputs.push(await engine.read(out));
       for (const tensor of [keys, values, type, queries, out]) tensor.dispose();
-      const held = await cache.stats(); // after what dispose() has left to do
+      const held = await cache.stats(); // after the work that dispose() deferred
       if (step < settled) {
         const row = (head: number) => (head * settled + step) * WIDTH;
         const rows = [0, 1].flatMap((head) => expected.slice(row(head), row(head) + WIDTH));
@@ -89,7 +89,7 @@ describe('a cache on gpu.js cpu', () => {
   }, 120_000);
 });
 
-/** Counts what a GPUDevice is asked for: buffers that are not destroyed, their bytes, and maps, which are readbacks. */
+/** Counts the buffers of a GPUDevice that are not destroyed, their bytes, and its maps, each of which is a readback. */
 function counted(device: GPUDevice): { buffers: number; bytes: number; maps: number } {
   const counts = { buffers: 0, bytes: 0, maps: 0 };
   const createBuffer = device.createBuffer.bind(device);
@@ -133,7 +133,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     const session = model.session({ policy: parsePolicy(policy) });
     let token = model.tokenizer.bos;
     const at = new Map<number, typeof counts & typeof device.live>();
-    // Before the first step, a model reads its scorers once, to see that they are numbers.
+    // Before the first step, a model reads its scorers once, to check that they are finite.
     const scorers = policy === 'nats' ? model.config.layers : 0;
     for (let step = 1; step <= 250; step++) {
       const logits = await session.step([token]);
@@ -144,7 +144,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     }
     const [before, after] = [at.get(50)!, at.get(250)!];
     expect(after.memories).toBe(before.memories);
-    // What the learned policy keeps may grow with the text; a window does not, so not one byte does.
+    // What the learned policy keeps may grow with the text. A window does not grow, so not one byte is added.
     if (policy !== 'nats') expect({ ...after, maps: 0 }).toEqual({ ...before, maps: 0 });
     expect(device.strays).toBe(0);
     session.dispose();

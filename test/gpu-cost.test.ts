@@ -1,4 +1,4 @@
-/** What one decoded token of the shipped model costs on gpu.js: bounds that only get lower. */
+/** What one decoded token of the shipped model costs on gpu.js, with upper bounds that may only be lowered. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Device, TUNING } from '../gpu/gpujs/device.ts';
@@ -17,10 +17,10 @@ interface Cost {
   readonly reads: number;
 }
 
-/** Tokens that are decoded before any is counted: by then the memory has its size. */
+/** Tokens decoded before counting starts, after which memory no longer grows. */
 const [WARM, COUNTED] = [40, 24];
 
-/** The cost of each of some tokens; `mark` is called before each and after the last. */
+/** The cost of each of several tokens. `mark` is called before each and after the last. */
 async function decode(inner: Device, mark: () => void = () => {}): Promise<Cost[]> {
   const device = new CountingDevice(inner);
   const engine = gpuEngine(device);
@@ -49,7 +49,7 @@ async function decode(inner: Device, mark: () => void = () => {}): Promise<Cost[
   return costs;
 }
 
-/** The middle one of some numbers: a cache's memory grows and its entries move at some tokens only. */
+/** The median, since the memory of a cache grows and its entries move only at some tokens. */
 const usual = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 
 function expectAtMost(costs: readonly Cost[], most: Cost): void {
@@ -68,7 +68,7 @@ describe('a decoded token on gpu.js cpu', () => {
   });
 });
 
-/** What a GPUDevice is asked to do. */
+/** Counts what a GPUDevice is asked to do. */
 function counted(device: GPUDevice): Record<'submits' | 'writes' | 'dispatches' | 'groups' | 'maps', number> {
   const counts = { submits: 0, writes: 0, dispatches: 0, groups: 0, maps: 0 };
   const count = (name: keyof typeof counts, object: object, method: string): void => {

@@ -1,4 +1,4 @@
-/** What engines on WebGPU share: buffers used again, commands recorded first, memory with several holders. */
+/** What engines on WebGPU share: reuse of buffers, recording of commands, memory with several holders. */
 import { describe, expect, it } from 'vitest';
 import { BufferPool } from '../gpu/device/buffer-pool.ts';
 import type { DeviceHealth } from '../gpu/device/health.ts';
@@ -11,7 +11,7 @@ import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 
-/** A device of nothing but buffers, which say when they are destroyed. */
+/** A device that has only buffers, which record when they are destroyed. */
 function stubDevice(): { device: GPUDevice; destroyed: unknown[] } {
   const destroyed: unknown[] = [];
   const device = {
@@ -27,7 +27,7 @@ function stubDevice(): { device: GPUDevice; destroyed: unknown[] } {
 const healthy = { check: () => {} } as unknown as DeviceHealth;
 
 describe('the pool of buffers', () => {
-  it('gives a freed buffer to commands at once, to the host only after commands that may use it were submitted', () => {
+  it('gives a freed buffer to commands at once, but to the host only after commands that may use it were submitted', () => {
     const pool = new BufferPool(stubDevice().device, healthy, false);
     const buffer = pool.take(1000, 8);
     pool.give(buffer, true);
@@ -43,7 +43,7 @@ describe('the pool of buffers', () => {
     const { device, destroyed } = stubDevice();
     const pool = new BufferPool(device, healthy, false);
     const [late, now] = [pool.take(2 ** 29, 8), pool.take(2 ** 29, 8)];
-    pool.give(late, true); // as large as what is in use: kept
+    pool.give(late, true); // kept, since it is no larger than what is in use
     pool.give(now, true);
     expect(destroyed).toEqual([]);
     pool.settle();
@@ -99,7 +99,7 @@ describeWebGPU('gpu.js webgpu', () => {
     device.dispose();
   });
 
-  it('gives each of more dispatches than one submit takes its own numbers', async () => {
+  it('gives every dispatch its own numbers, even if there are more than one submit takes', async () => {
     const device = await webgpu();
     const base = device.upload(Float32Array.of(1000));
     const results = [];
@@ -117,7 +117,7 @@ describe('probabilities of token types on gpu.js', () => {
     return { device, engine: gpuEngine(device) };
   };
 
-  it('cost no kernel while nobody asks for them, and hold no memory once they are disposed of', async () => {
+  it('cost no kernel unless they are used, and hold no memory once they are disposed of', async () => {
     const { device, engine } = await opened();
     const tensor = engine.tensor(scores, [1, 1, 2, 3]);
     const { types, probabilities } = engine.tokenTypes(tensor, { temperature: 1 });
@@ -130,7 +130,7 @@ describe('probabilities of token types on gpu.js', () => {
     engine.dispose();
   });
 
-  it('are right even if scores and noise were disposed of before anyone asked', async () => {
+  it('are right even if scores and noise were disposed of before they are used', async () => {
     const { device, engine } = await opened();
     const [tensor, noise] = [engine.tensor(scores, [1, 1, 2, 3]), engine.tensor([1, 0, -1, -1, 0, 1], [1, 1, 2, 3])];
     const { types, probabilities } = engine.tokenTypes(tensor, { temperature: 1, noise });

@@ -1,4 +1,4 @@
-/** Bad input and bad luck on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
+/** Bad input and failures on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { adapterName } from '../gpu/device/adapter.ts';
 import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/gpujs/device.ts';
@@ -42,7 +42,7 @@ describe('options that contradict each other or name nothing', () => {
 describe('in a browser', () => {
   afterEach(() => void vi.unstubAllGlobals());
 
-  /** A page with this WebGPU adapter and this WebGL2 context. */
+  /** Simulates a page with this WebGPU adapter and this WebGL2 context. */
   function stubPage(adapter: object | null, context: object | null): void {
     vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => adapter } });
     vi.stubGlobal('WebGL2RenderingContext', class {});
@@ -60,7 +60,7 @@ describe('in a browser', () => {
     await expectError(() => openEngine({ gpu: 'webgl2' }), DeviceError, /^this browser gives no WebGL2 context: /);
   });
 
-  it('an adapter that gives no device says why', async () => {
+  it('if an adapter gives no device, the error says why', async () => {
     const refuse = (): Promise<never> => Promise.reject(new Error('out of memory\n    at Dawn'));
     stubPage({ limits: {}, requestDevice: refuse }, null);
     await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^the GPU adapter gave no device \(out of memory\): update the driver, or leave --gpu out /);
@@ -68,7 +68,7 @@ describe('in a browser', () => {
       /^no GPU was found, neither by WebGPU \(the GPU adapter gave no device \(out of memory\)\) nor by WebGL2 /);
   });
 
-  it('a shader that WebGL2 refuses is one line with the kernel\'s name', async () => {
+  it('if WebGL2 refuses a shader, the error is one line with the name of the kernel', async () => {
     const context = new Proxy({}, {
       get: (_, name) => (name === 'getParameter' ? () => 4096 : name === 'isContextLost' ? () => false :
         name === 'getError' ? () => 0 : name === 'NO_ERROR' ? 0 : () => ({})),
@@ -119,7 +119,7 @@ describe('the name of a GPU', () => {
   });
 });
 
-/** What a device needs around a limit: few bytes, and its name. */
+/** Opens a device with a limit of a few bytes. */
 class SmallDevice extends HostDevice {
   override readonly maxLength = 1000;
 }
@@ -156,11 +156,11 @@ describe('more than float32 counts', () => {
   });
 });
 
-describe('more than a device holds', () => {
+describe('more than a device can hold', () => {
   const small = async (): Promise<TrainingEngine> =>
     gpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TUNING }));
 
-  it('is refused at once: the limit, the size asked for, and how many tokens fit', async () => {
+  it('is refused at once, with the limit, the size requested, and how many tokens fit', async () => {
     const engine = await small();
     const [x, weight] = [engine.tensor(new Float32Array(60), [1, 60, 1]), engine.tensor(new Float32Array(20), [20, 1])];
     await expectError(() => void engine.linear(x, weight), DeviceError, 'a tensor [1,60,20] takes 4800 bytes but the memory of a WebAssembly module is 4000 on gpu.js cpu (plain JavaScript): at most 50 instead of 60 tokens fit');
@@ -172,7 +172,7 @@ describe('more than a device holds', () => {
       [[2, 600], /: at most 1 instead of 2 rows fit$/],
       [[9, 1001], /: not one of its 9 rows fits, use a smaller model$/],
       [[600, 2, 3], /: not one of its 2 tokens fits, use a smaller batch$/],
-      [[2 ** 40, 1], /^a tensor \[1099511627776,1\] takes 4398046511104 bytes /], // before it is asked for
+      [[2 ** 40, 1], /^a tensor \[1099511627776,1\] takes 4398046511104 bytes /], // before it is requested
     ] as const) await expectError(() => void engine.zeros(shape), DeviceError, message);
     engine.dispose();
   });
@@ -181,9 +181,9 @@ describe('more than a device holds', () => {
     const engine = await small();
     const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 10, window: 4, chunk: 1, blockSize: 16 });
     const kv = engine.tensor(new Float32Array(400), [1, 1, 40, 10]);
-    const types = engine.integers(new Int32Array(40), [1, 1, 40]); // all of them stay
+    const types = engine.integers(new Int32Array(40), [1, 1, 40]); // all of them are kept
     cache.append(kv, kv, types);
-    cache.append(kv, kv, types); // in six blocks of 16, where doubling would have made eight
+    cache.append(kv, kv, types); // in six blocks of 16, although doubling would make it eight
     expect([...(await cache.stats()).live]).toEqual([80]);
     cache.append(kv, kv, types);
     await expectError(() => cache.stats(), DeviceError, 'the keys of a cache take 4480 bytes but the memory of a WebAssembly module is 4000: at most 96 entries fit over 1 heads, a context of 96 tokens if all are kept; evict more, or use a shorter context or a smaller batch');
@@ -193,7 +193,7 @@ describe('more than a device holds', () => {
   });
 });
 
-/** Every kind of work once, forward and backward, with what it makes on `keep`. */
+/** Does every kind of work once, forward and backward, and puts what it makes on `keep`. */
 function workload(
   engine: TrainingEngine, keep: <T extends { dispose(): void }>(made: T) => T,
 ): (() => Promise<unknown>)[] {
@@ -245,7 +245,7 @@ function workload(
 }
 
 describe('a kernel that fails', () => {
-  it('is reported wherever its result was needed, and leaks nothing, whichever it is', async () => {
+  it('is reported wherever its result is needed, and leaks nothing, whichever kernel it is', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TEST_TUNING }));
     const engine = gpuEngine(device);
     const one = engine.tensor([1], [1]);
@@ -259,7 +259,7 @@ describe('a kernel that fails', () => {
       });
       const results = await Promise.allSettled(reads.map((read) => read()));
       const reasons = results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
-      const complete = device.failAfter !== undefined; // more than there are kernels
+      const complete = device.failAfter !== undefined; // there are fewer kernels
       device.failAfter = undefined;
       if (complete) expect(reasons).toEqual([]);
       else {
@@ -282,7 +282,7 @@ describe('a kernel that fails', () => {
 function useAfterDispose(open: () => Promise<TrainingEngine>): void {
   const cacheOptions = { batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4 };
 
-  it('of a tensor or a cache names it; the engine goes on', async () => {
+  it('for a tensor or a cache is reported with its name, and the engine still works', async () => {
     const engine = await open();
     const [x, y] = [engine.tensor([1, 2], [1, 2]), engine.tensor([3, 4], [1, 2])];
     x.dispose();
@@ -307,7 +307,7 @@ function useAfterDispose(open: () => Promise<TrainingEngine>): void {
     engine.dispose();
   });
 
-  it('of the engine names it, for everything that came from it', async () => {
+  it('of the engine itself is reported for everything made by it', async () => {
     const engine = await open();
     const [x, cache] = [engine.tensor([1], [1]), engine.createCache(cacheOptions)];
     const promised = engine.read(engine.add(x, x));
@@ -322,7 +322,7 @@ function useAfterDispose(open: () => Promise<TrainingEngine>): void {
     await expectError(() => engine.read(x), DisposedError, gone);
     await expectError(() => cache.stats(), DisposedError, gone);
     await expectError(() => void cache.evict(), DisposedError, gone);
-    // What was asked for before is still answered.
+    // Earlier reads still succeed.
     expect([...await promised]).toEqual([2]);
     expect([...(await asked).seen]).toEqual([0]);
     x.dispose();
@@ -336,7 +336,7 @@ describe.each(['cpu', 'webasm'] as const)('use after dispose() on gpu.js %s', (g
 describeWebGPU('use after dispose() on gpu.js webgpu', () => useAfterDispose(opened('webgpu')));
 
 describeWebGPU('gpu.js webgpu', () => {
-  it('refuses what is above the device\'s limit: its name, the size asked for, and how many tokens fit', async () => {
+  it('refuses what is above a limit of the device, with its name, the size requested, and how many tokens fit', async () => {
     const gpuDevice = await requestGpuDevice();
     const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
     const { maxStorageBufferBindingSize: limit } = gpuDevice.limits;
@@ -351,11 +351,11 @@ describeWebGPU('gpu.js webgpu', () => {
     gpuDevice.destroy();
   });
 
-  it('names the loss of its device at the next read, and never hangs', async () => {
+  it('reports the loss of its device at the next read, and never hangs', async () => {
     const gpuDevice = await requestGpuDevice();
     const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
     const [x, y] = [engine.tensor([1], [1]), engine.tensor([2], [1])];
-    // Types that the device has chosen come back with the next read: for one cache that is before the loss.
+    // Types chosen on the device are read back with the next read, which for one cache is before the loss.
     const [cache, late] = [0, 1].map(() =>
       engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, window: 1, chunk: 1, blockSize: 4 })) as [Cache, Cache];
     const row = engine.tensor([1], [1, 1, 1, 1]);
@@ -364,23 +364,23 @@ describeWebGPU('gpu.js webgpu', () => {
     cache.append(row, row, types);
     const between = engine.add(x, y);
     const early = engine.read(between);
-    early.catch(() => {}); // looked at below
+    early.catch(() => {}); // examined below
     early.catch(() => {});
     late.append(row, row, types);
-    await engine.readIntegers(engine.integers([0], [1])); // all is sent
+    await engine.readIntegers(engine.integers([0], [1])); // now everything is submitted
     gpuDevice.destroy();
     const lost = /^the GPU device was lost \(destroyed: [^\n]+\): create a new engine and upload again$/;
     await expectError(() => engine.read(between), DeviceError, lost);
     await expectError(() => early, DeviceError, lost);
     await expectError(() => cache.stats(), DeviceError, lost);
     await expectError(() => engine.read(engine.add(x, y)), DeviceError, lost);
-    await expectError(() => engine.read(engine.swiglu(x, y)), DeviceError, lost); // a kernel that was not built yet
+    await expectError(() => engine.read(engine.swiglu(x, y)), DeviceError, lost); // its kernel was not built yet
     await expectError(() => late.stats(), DeviceError, lost);
     await expectError(() => void engine.tensor([1], [1]), DeviceError, lost);
     engine.dispose();
   });
 
-  it('leaves an application\'s own device alone, and gives all its buffers back', async () => {
+  it('does not destroy a device of the application, but frees all buffers on it', async () => {
     const gpuDevice = await requestGpuDevice();
     const live = new Set<GPUBuffer>();
     const createBuffer = gpuDevice.createBuffer.bind(gpuDevice);

@@ -1,4 +1,4 @@
-/** Processes on gpu.js: what they print without a driver or without Dawn, and that they end by themselves. */
+/** Processes that use gpu.js: what they print without a driver or without Dawn, and that they end by themselves. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Runs Node until it ends by itself; one that hangs is ended by a signal, which tests see. */
+/** Runs Node until it ends by itself. If it hangs it is ended by a signal, which the tests see. */
 function node(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd: string = root): Promise<Ended> {
   return new Promise((resolve) => {
     const options = { cwd, env: { ...process.env, ...env }, timeout: 20_000, killSignal: 'SIGKILL' as const };
@@ -28,7 +28,7 @@ function node(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd: string 
   });
 }
 
-/** A program that opens an engine and prints the error's name and message, or the sum of 1 and 2. */
+/** A program that opens an engine and prints the sum of 1 and 2, or the name and message of the error. */
 const program = (from: string, options: string): string => `
   import { createEngine } from '${from}';
   try {
@@ -42,7 +42,7 @@ const program = (from: string, options: string): string => `
 const evaluate = (source: string, env?: NodeJS.ProcessEnv): Promise<Ended> =>
   node(['--input-type=module', '--eval', source], env);
 
-// Elsewhere the system brings its own GPU library, which no variable hides.
+// Elsewhere the system has its own GPU library, which no environment variable hides.
 describe.skipIf(process.platform !== 'linux')('without a driver', () => {
   const env = { VK_ICD_FILENAMES: '/nonexistent', VK_DRIVER_FILES: '/nonexistent' };
   const absent = 'no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU';
@@ -60,7 +60,7 @@ describe.skipIf(process.platform !== 'linux')('without a driver', () => {
     const { code, stdout, stderr } = await node([main, command, '--model', 'models/nats', ...flags, '--gpu'], env);
     expect(code).toBe(1);
     expect(stdout).toBe('');
-    // Dawn writes warnings of its own before, straight from C++.
+    // Before that, Dawn itself writes warnings from C++.
     expect(stderr.split('\n').filter((line) => /natsearch|\.[jt]s:\d/.test(line))).toEqual([`natsearch: ${absent}`]);
     expect(stderr.endsWith(`natsearch: ${absent}\n`)).toBe(true);
   });
@@ -96,7 +96,7 @@ describe('a process that never disposes of its engine', () => {
 });
 
 describeWebGPU('a process on gpu.js webgpu', () => {
-  it('lets a process end by itself that never disposes of its engine', async () => {
+  it('lets a process that never disposes of its engine end by itself', async () => {
     expect(await evaluate(program(library, '{ gpu: \'webgpu\' }'))).toMatchObject({ code: 0, stdout: '3\n' });
   });
 });

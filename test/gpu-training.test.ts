@@ -1,20 +1,20 @@
 /**
- * Fifty steps of training on gpu.js follow the reference, as closely as float32 can: losses, types, final weights.
+ * Fifty steps of training on gpu.js follow the reference as closely as float32 allows: losses, types, final weights.
  *
- * The budget. Truth is the reference in float64; how much rounding matters to this training is measured by the same
- * training of the reference in float32, which stores every result rounded: one rounding of u = 2^-24 per result. As
- * long as both take the same decisions on types (asserted), a distance from the truth is, to first order, the sum over
- * all operations of what each was off by times what that does to the weights. The second factor is the same for every
- * engine. The first is larger on a GPU, by as many times as its worst operation is off by more than one rounding:
+ * The budget. The truth is the reference in float64. How much rounding matters to this training is measured by the
+ * same training of the reference in float32, which stores every result rounded: one rounding of u = 2^-24 per result.
+ * As long as both make the same choices of types (asserted), the distance from the truth is, to first order, the sum
+ * over all operations of the error of each times its effect on the weights. The second factor is the same for every
+ * engine. The first is larger on a GPU, by as many times as its worst operation has more than one rounding error:
  *
- * - exp(x) may be off by 3 + 2|x| ulp (test/support/tolerance.ts): 6 + 4|x| roundings. In a softmax over n, terms count
- *   by their weight, and the mean of |x| = log(p_max / p) under p is at most log n: 6 + 4 log n.
- * - a sum of n terms, one after the other in float32, takes n roundings where the reference takes one. They are of
- *   random sign, so together they are sqrt(n) of one; so are those of partial sums whose terms have random signs.
+ * - exp(x) may be wrong by 3 + 2|x| ulp (test/support/tolerance.ts): 6 + 4|x| roundings. In a softmax over n, terms
+ *   count by their weight, and the mean of |x| = log(p_max / p) under p is at most log n: 6 + 4 log n.
+ * - a sum of n terms, one after the other in float32, has n roundings where the reference has one. They have random
+ *   signs, so together they amount to sqrt(n) of one; so do those of partial sums whose terms have random signs.
  *
- * n is at most the vocabulary. Only the gradient's norm sums more, all weights; but it scales every gradient alike,
- * which AdamW divides out. Distances are root mean squares over a tensor, since single elements differ by luck: where a
- * gradient is as small as its rounding, AdamW makes a step of it.
+ * n is at most the vocabulary. Only the norm of the gradient is a sum over more terms, all weights; but it scales
+ * every gradient alike, which AdamW divides out. Distances are root mean squares over a tensor, since single elements
+ * differ by chance: where a gradient is as small as its rounding error, AdamW turns that error into a full step.
  */
 import { describe, expect, it } from 'vitest';
 import type { DeviceMode } from '../gpu/gpujs/device.ts';
@@ -32,8 +32,8 @@ import { some } from './support/thorough.ts';
 const VOCABULARY = 258;
 const WORST_OPERATION = Math.max(6 + 4 * Math.log(VOCABULARY), Math.sqrt(VOCABULARY)); // 28.2
 /**
- * exp and log may err to the same side for every token, so that a mean over tokens does not make up for it, as it does
- * for the reference's roundings: exp as above, log by 8 roundings of 1 and 6 of its result, here at most log n.
+ * exp and log may be wrong in the same direction for every token. A mean over tokens does not average that out, as it
+ * does the roundings of the reference: exp as above, log by 8 roundings of 1 and 6 of its result, here at most log n.
  */
 const LOSS_BIAS = 2 ** -24 * (6 + 4 * Math.log(VOCABULARY) + 8 + 6 * Math.log(VOCABULARY)); // 4.1e-6
 
@@ -51,7 +51,7 @@ const options: TrainOptions = {
 
 interface Run {
   readonly losses: number[];
-  /** Of every layer and step, in order. */
+  /** The types of every layer and step, in order. */
   readonly types: Int32Array[];
   readonly weights: ReadonlyMap<string, ArrayLike<number>>;
 }
@@ -82,7 +82,7 @@ async function trained(engine: Engine, change: Partial<TrainOptions> = {}): Prom
   return run;
 }
 
-/** Root mean square of the differences of two tensors. */
+/** The root mean square of the differences of two tensors. */
 function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   expect(a.length).toBe(b.length);
   return Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]) ** 2, 0) / a.length);
@@ -90,23 +90,23 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 const lossDistance = (a: Run, b: Run): number => Math.max(...a.losses.map((loss, n) => Math.abs(loss - b.losses[n])));
 
-/** The two runs that everything is measured by, computed when first asked for. */
+/** The two runs with which the others are compared, computed when first needed. */
 let reference: Promise<{ truth: Run; rounded: Run }> | undefined;
 const references = (): typeof reference & {} => reference ??= (async () => ({
   truth: await trained(createEngine()), rounded: await trained(createEngine({ precision: 'float32' })),
 }))();
 
-/** The weights that lie further from the truth than rounding explains, with by how much. */
+/** The weights that are further from the truth than rounding explains, and by how much. */
 function beyond(run: Run, { truth, rounded }: { truth: Run; rounded: Run }): string[] {
   return [...truth.weights].flatMap(([name, expected]) => {
     const budget = WORST_OPERATION * distance(rounded.weights.get(name)!, expected);
     const found = distance(run.weights.get(name)!, expected);
-    return found <= budget ? [] : [`${name}: ${found} > ${budget}`]; // NaN is beyond, too
+    return found <= budget ? [] : [`${name}: ${found} > ${budget}`]; // NaN counts as beyond the budget, too
   });
 }
 
 describe('the training to compare', () => {
-  it('learns, chooses every type to the end, and depends on rounding in no decision', async () => {
+  it('learns, chooses every type to the end, and makes no choice that depends on rounding', async () => {
     const { truth, rounded } = await references();
     expect(truth.losses[0]).toBeGreaterThan(5.5);
     expect(truth.losses.at(-1)).toBeLessThan(3);
@@ -129,7 +129,7 @@ describe('the training to compare', () => {
 });
 
 function follows(gpu: DeviceMode): void {
-  it('draws the same types, and keeps losses and weights within what float32 explains', async () => {
+  it('draws the same types, and keeps losses and weights within the rounding of float32', async () => {
     const { truth, rounded } = await references();
     const run = await trained(await openEngine({ gpu, testing: true }));
     expect(run.types).toEqual(truth.types);

@@ -1,4 +1,4 @@
-/** §4 and §5 over every engine: every gradient against central differences of an independent evaluation. */
+/** §4 and §5 on every engine: every gradient, compared with central differences of an independent evaluation. */
 import { expect, it } from 'vitest';
 import { attention, maskGradient } from '../reference/public/attention.ts';
 import type { Engine } from '../src/core/engine.ts';
@@ -16,20 +16,20 @@ import { forwardAndBackward, upload } from './support/upload.ts';
 const small = sizes({ N: 6, B: 2, G: 2 });
 const RULES: readonly MaskGradientRule[] = ['exact', 'bounded'];
 
-/** How well float64 knows the loss sum(dOut * out), for the differences. */
+/** The rounding error of the loss sum(dOut * out) in float64, for the differences. */
 function noiseOf(p: AttentionProblem): number {
   const { out } = boundedAttention(p, ruler);
-  // Twice: the perturbed points lie beside p, not on it.
+  // Twice the bound at p, since the noise is that of points near p.
   return 2 * ruler.sum(out.map((o, n) => ruler.multiply(o, exact(p.dOut[n])))).error;
 }
 
 /**
- * A step of a real-valued mask that changes no row's normaliser by more than 2^-10 of itself: a hidden key may have a
- * score far above the visible ones', and then even a little of it is a lot.
+ * A step of a real-valued mask that changes no row's normaliser by more than 2^-10 of itself. A hidden key may have a
+ * score far above those of visible ones, and then even a little of it is a lot.
  */
 function maskStep(p: AttentionProblem): number {
   const { lse } = boundedAttention(p, ruler);
-  const hidden = boundedAttention({ ...p, last: p.last.map(() => 2 ** 31 - 1) }, ruler).lse; // of all keys j <= i
+  const hidden = boundedAttention({ ...p, last: p.last.map(() => 2 ** 31 - 1) }, ruler).lse; // over all keys j <= i
   return 2 ** -10 / Math.max(...lse.map(({ value }, row) => Math.exp(hidden[row].value - value)));
 }
 
@@ -94,7 +94,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
       expectWithin(await typeGradient(engine, p, rule), truth, '(dg, dl, dw)');
     }));
 
-  it('gives all of these across the tiles of longer sequences, too', () =>
+  it('gives all of these for longer sequences of several tiles, too', () =>
     holds(long, async (size, engine) => {
       const p = attentionProblem(size, precision);
       const truth = boundedBackward(p, R);
@@ -120,7 +120,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
       })), '(dg, dl, dw)');
     }));
 
-  it('gives the unfinished last chunk the same gradient for all three types, because none matters', () =>
+  it('gives an unfinished last chunk the same gradient for all three types, because its type has no effect', () =>
     holds(small.filter(({ N, chunk }) => N % chunk !== 0), async (size, engine) => {
       const p = attentionProblem(size, precision);
       const got = await typeGradient(engine, p, 'bounded');
@@ -159,7 +159,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
     expect(run(4, 1, 1, -1)).toThrow(ValueError);
   });
 
-  // dM is not part of the contract, because no engine has to hold N x N numbers; the reference shows it anyway.
+  // dM is not part of the contract, because no engine has to hold N x N numbers. The reference offers it anyway.
   it('has a dM in the reference that equals central differences of a real-valued mask, hidden pairs included', () =>
     holds(small, async (size) => {
       const p = attentionProblem({ ...size, bound: size.N }, precision);

@@ -1,4 +1,4 @@
-/** A model's own window: the life of every token ends there, in lifetimes, attention, gradients, price and cache. */
+/** A model's own window bounds every lifetime: in lifetimes, attention, gradients, price and cache. */
 import { describe, expect, it } from 'vitest';
 import { attention, attentionBackward, maskGradient } from '../reference/public/attention.ts';
 import { KVCache } from '../reference/public/cache.ts';
@@ -30,11 +30,11 @@ describe.each([
   const { out, lse } = attention({ q, k, v, last });
   const backward = { q, k, v, last, out, lse, dOut, types, window: 3, chunk, bound };
 
-  it('ends each life at the earlier of the two', () => {
+  it('ends each lifetime at the earlier of the two', () => {
     expect([...last.data]).toEqual([...free.data].map((end, n) => Math.min(end, (n % N) + bound)));
   });
 
-  it.each([[[N]], [[1]], [[4, 1]]])('is kept by the cache in steps of %j: the same outputs, nothing held beyond', (sizes) => {
+  it.each([[[N]], [[1]], [[4, 1]]])('is obeyed by the cache in steps of %j: the same outputs, and nothing held beyond it', (sizes) => {
     const cache = new KVCache({ batch: 1, kvHeads: 2, headDim: d, window: 3, chunk, bound, blockSize: 2 });
     for (let at = 0, step = 0; at < N; step++) {
       const T = Math.min(sizes[step % sizes.length], N - at);
@@ -46,7 +46,7 @@ describe.each([
       const rows = Math.floor((T + chunk - 2) / chunk) + 1;
       const kinds = typesOf(rows, (row) => Math.min(Math.floor(at / chunk) + row, chunks - 1));
       const got = cache.step({ q: part(q, 4), k: part(k, 2), v: part(v, 2), types: kinds });
-      // With chunks the future decides about the past: only the rule for what has arrived holds.
+      // With chunks, later tokens affect earlier lifetimes, so only the rule for what has arrived applies.
       const next = at + T;
       const arrived = lifetime(typesOf(Math.ceil(next / chunk), (c) => c), { window: 3, chunk, bound, length: next });
       for (const g of [0, 1]) {
@@ -61,10 +61,10 @@ describe.each([
     }
   });
 
-  it('leaves types without influence on pairs beyond it, and the rest of their gradient as it was', () => {
+  it('removes pairs beyond it from the gradient of types, and does not change the rest', () => {
     for (const rule of ['exact', 'bounded'] as const) {
       const dM = maskGradient({ ...backward, rule }).data;
-      // Derivatives of sum dM * M by differences: M is affine in each number of one type.
+      // Derivatives of sum dM * M by differences, which are exact because M is affine in each number of one type.
       const soft = new Float64Array(2 * chunks * 3);
       const whole = (n: number) => Math.min((n % chunks) * chunk + chunk - 1, N) < N; // unfinished chunks are GLOBAL
       types.data.forEach((type, n) => (soft[3 * n + (whole(n) ? type : 0)] = 1));
@@ -88,7 +88,7 @@ describe.each([
     }
   });
 
-  it('costs what the bounded lives cost', () => {
+  it('has the price of the bounded lifetimes', () => {
     const zero = ndarray(new Float64Array(2 * chunks * 3), [1, 2, chunks, 3]);
     const { data } = addMemoryPrice({ dTypes: zero, types, window: 3, chunk, bound, length: N, weight: 2 / (N * N) });
     const share = [0, 1].map((g) => {
@@ -104,7 +104,7 @@ describe.each([
   });
 });
 
-it('refuses a bound that is no whole number', () => {
+it('refuses a bound that is not a whole number', () => {
   const types = ndarray(Int32Array.of(0), [1, 1, 1]);
   for (const bound of [-1, 0.5, NaN]) {
     expect(() => lifetime(types, { window: 0, bound })).toThrow(ValueError);

@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('natsearch inspect', () => {
-  it('prints what the folder says of itself, and the bytes that a cache will take', async () => {
+  it('prints what the folder contains, and the bytes that a cache will take', async () => {
     const { code, stdout, stderr } = await natsearch('inspect', '--model', path('base'), '--cache-dtype', 'f64', '--json');
     const report = JSON.parse(stdout) as Record<string, unknown>;
     const parameters = [...expectedWeights(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
@@ -54,7 +54,7 @@ describe('natsearch inspect', () => {
       architecture: 'MistralForCausalLM', parameters, stored: { F16: 2 * parameters }, files: 1, kept: null,
       tokenizer: { kind: 'tokenizer.json', tokens: 1056 },
     });
-    // What the cache itself reports: 23 of the 24 tokens of the model's window are old when the next one comes.
+    // What the cache itself reports: when the next token comes, 23 of the 24 tokens in the model's window are old ones.
     const model = await loadModel(path('base'));
     const session = model.session({ blockSize: 1 });
     await session.step(Int32Array.from({ length: 40 }, () => 5));
@@ -93,7 +93,7 @@ describe('a folder as published', () => {
 
   it.each([
     ['generate', '--prompt', 'x'], ['eval', '--text', 'TEXT'],
-  ])('is refused by %s where it has no tokenizer', async (command, flag, value) => {
+  ])('is refused by %s if it has no tokenizer', async (command, flag, value) => {
     const text = value === 'TEXT' ? path('text.txt') : value;
     const { code, stdout, stderr } = await natsearch(command, '--model', `${fixtures}models/mistral-full`, flag, text);
     expect(stderr).toMatch(/^natsearch: the model has 89 tokens but no tokenizer\.json[^\n]+\n$/);

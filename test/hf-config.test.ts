@@ -54,12 +54,12 @@ describe('a published config.json', () => {
     expect(scaled.every((x, n) => x <= plain[n] && x >= plain[n] / 8)).toBe(true);
   });
 
-  it('of Mistral has a window, and none where it says null', () => {
+  it('of Mistral has a window, and none if the field is null', () => {
     expect(parseConfig(MISTRAL)).toMatchObject({ modelType: 'mistral', slidingWindow: 4096 });
     expect(parseConfig({ ...MISTRAL, sliding_window: null }).slidingWindow).toBeUndefined();
   });
 
-  it('of Qwen2 has biases of queries, keys and values, and no window as long as it is switched off', () => {
+  it('of Qwen2 has biases of queries, keys and values, and no window unless it is switched on', () => {
     const config = parseConfig(QWEN_2);
     expect(config.slidingWindow).toBeUndefined();
     const biases = [...expectedWeights(config)].filter(([name]) => name.endsWith('.bias'));
@@ -67,7 +67,7 @@ describe('a published config.json', () => {
     expect(biases[1]).toEqual(['model.layers.0.self_attn.k_proj.bias', [128]]);
   });
 
-  it('says the same after it was written and read again', () => {
+  it('means the same after it was written and read again', () => {
     const all = [LLAMA_3, MISTRAL, QWEN_2, ...readdirSync(root).map(fixture)];
     for (const config of all.map(parseConfig)) expect(parseConfig(JSON.parse(serializeConfig(config)))).toEqual(config);
   });
@@ -79,7 +79,7 @@ describe('a published config.json', () => {
     expect(parseConfig({ ...LLAMA_3, rope_scaling: { ...old, type: rope_type } })).toEqual(parseConfig(LLAMA_3));
   });
 
-  it('rounds the corners of YaRN unless truncate is false, or null, which is false for transformers', () => {
+  it('rounds the boundaries of YaRN unless truncate is false, or null, which means false in transformers', () => {
     const truncates = (more: object): unknown => {
       const scaling = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32768, ...more };
       const { ropeScaling } = parseConfig({ ...QWEN_2, rope_scaling: scaling });
@@ -126,11 +126,11 @@ describe('a published config.json', () => {
     ['dual_chunk_attention_config', QWEN_2, { dual_chunk_attention_config: { chunk_size: 262144 } }],
     ['dtype', LLAMA_3, { dtype: 'float16', torch_dtype: null }],
     ['a name of Object', LLAMA_3, { toString: 1, constructor: 2, hasOwnProperty: 3 }],
-  ])('means the same with %s of a value that changes nothing', (_, base, change) => {
+  ])('means the same with %s at a value that changes nothing', (_, base, change) => {
     expect(parseConfig({ ...base, ...change })).toEqual(parseConfig(base));
   });
 
-  it('has a window on every layer where Qwen says so', () => {
+  it('has a window on every layer if Qwen\'s fields say so', () => {
     const all = { ...QWEN_2, use_sliding_window: true, sliding_window: 512, max_window_layers: 0 };
     expect(parseConfig(all).slidingWindow).toBe(512);
     const { max_window_layers: _, ...rest } = all;
@@ -140,7 +140,7 @@ describe('a published config.json', () => {
     expect(parseConfig(JSON.parse(serializeConfig(parseConfig(all))))).toEqual(parseConfig(all));
   });
 
-  it('has fields that nobody knows listed, and those that are known not', () => {
+  it('has its unknown fields listed, and not its known ones', () => {
     expect(ignoredFields(LLAMA_3)).toEqual([]);
     expect(ignoredFields({ ...QWEN_2, use_mrope: false, my_note: 'x', 'transformers.js_config': {} })).toEqual(['my_note']);
   });
@@ -154,10 +154,10 @@ describe('a published config.json', () => {
     ['sliding_window', MISTRAL, { sliding_window: undefined, sliding_windows: 16 }],
     ['tie_word_embeddings', QWEN_2, { tie_word_embeddings: undefined, tie_word_embedding: true }],
     ['rope_scaling', LLAMA_3, { rope_scaling: undefined, rope_scalling: { type: 'linear', factor: 2 } }],
-  ])('is refused where %s is almost there', (field, base, change) => {
+  ])('is refused if the name of %s is misspelt', (field, base, change) => {
     const json = JSON.parse(JSON.stringify({ ...base, ...change })) as object;
     expect(() => parseConfig(json)).toThrow(new RegExp(`^config.json: [^\\n]+ did you mean ${field}\\?$`));
-    expect(parseConfig({ ...json, ...base })).toEqual(parseConfig(base)); // nothing was meant: both are there
+    expect(parseConfig({ ...json, ...base })).toEqual(parseConfig(base)); // accepted, since both fields are present
   });
 
   it.each<[string, object, object]>([

@@ -1,4 +1,6 @@
-/** Folders as published, whole and broken: read tensor by tensor, refused before any work starts. */
+/**
+ * Folders in the form of published ones, complete and broken: read tensor by tensor, or refused before any work starts.
+ */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +34,7 @@ const edit = (file: string, change: (json: Record<string, unknown>) => object): 
   writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>)));
 };
 
-/** A spy on what reaches the engine: nothing may, before everything is checked. */
+/** Records what reaches the engine, which must be nothing before everything is checked. */
 function countingEngine(): { engine: TrainingEngine; uploads: Mock } {
   const engine = referenceEngine();
   return { engine, uploads: vi.spyOn(engine, 'tensor') };
@@ -48,7 +50,7 @@ async function expectRefusal(error: new () => Error, message: RegExp): Promise<v
 }
 
 describe('the weights of a folder', () => {
-  it('come one by one, the same as from whole files, with their progress', async () => {
+  it('come one by one, the same as from whole files, with progress', async () => {
     const { places } = await openModelFolder(folder);
     const whole = new Map([1, 2, 3, 4].flatMap((n) => {
       return [...decodeSafetensors(readFileSync(join(folder, `model-0000${n}-of-00004.safetensors`))).tensors];
@@ -70,7 +72,7 @@ describe('the weights of a folder', () => {
     expect(calls.every(([done], n) => n === 0 || done > calls[n - 1][0])).toBe(true);
   });
 
-  it('lie on shared memory where threads are to read them, and the reference engine takes them as they lie', async () => {
+  it('are put into shared memory if threads are to read them, and the reference engine uses them without copying', async () => {
     const { places } = await openModelFolder(folder);
     const engine = referenceEngine();
     for await (const [, { data, shape }] of readTensors(places, { shared: true })) {
@@ -80,11 +82,11 @@ describe('the weights of a folder', () => {
       expect((await engine.read(weight))[0]).toBe(5);
       engine.accumulate(weight, weight);
       expect((await engine.read(weight))[0]).toBe(10);
-      expect(data[0]).toBe(5); // other threads read it
+      expect(data[0]).toBe(5); // as other threads would see
     }
   });
 
-  it('on shared memory are copied by a float32 engine, which may write to them', async () => {
+  it('in shared memory are copied by a float32 engine, which may write to them', async () => {
     const data = new Float32Array(new SharedArrayBuffer(4));
     const engine = referenceEngine('float32');
     const weight = engine.tensor(data, [1]);
@@ -92,7 +94,7 @@ describe('the weights of a folder', () => {
     expect([data[0], ...(await engine.read(weight))]).toEqual([0, 1]);
   });
 
-  it('of float32 are held as such on a float64 engine, until an optimiser or a sum changes them', async () => {
+  it('of float32 are held in float32 on a float64 engine, until an optimiser or a sum changes them', async () => {
     const engine = referenceEngine();
     const weight = engine.tensor(Float32Array.of(0.1, 2), [2]);
     engine.accumulate(weight, engine.tensor([1e-12, 0], [2]));
@@ -106,7 +108,7 @@ describe('the weights of a folder', () => {
 });
 
 describe('a folder with a tokenizer', () => {
-  it('goes on with the text that its bytes go on with, on every platform', async () => {
+  it('continues with the same text as its files in memory, on every platform', async () => {
     const published = join(root, 'published with spaces');
     mkdirSync(published);
     for (const [file, content] of await publishedFiles()) writeFileSync(join(published, file), content);
@@ -119,24 +121,24 @@ describe('a folder with a tokenizer', () => {
 });
 
 describe('a folder is refused before any weight is read', () => {
-  it('where a shard is missing', async () => {
+  it('if a shard is missing', async () => {
     rmSync(join(folder, SHARD));
     await expectRefusal(StorageError, /names the shard model-00002-of-00004\.safetensors, which is missing/);
   });
 
-  it('where the index names a tensor that the shard lacks', async () => {
+  it('if the index names a tensor that the shard lacks', async () => {
     edit('model.safetensors.index.json', ({ weight_map, ...rest }) => {
       return { ...rest, weight_map: { ...weight_map as object, 'model.layers.9.mlp.up_proj.weight': SHARD } };
     });
     await expectRefusal(FileFormatError, /lacks 'model\.layers\.9\.mlp\.up_proj\.weight', which the index places/);
   });
 
-  it('where a tensor has another shape', async () => {
+  it('if a tensor has another shape', async () => {
     edit('config.json', (json) => ({ ...json, intermediate_size: 56 }));
     await expectRefusal(ConfigError, /mlp\.\w+\.weight' is \[[\d,]+\] but by the config it must be \[[\d,]+\]/);
   });
 
-  it('where a shard ends too early', async () => {
+  it('if a shard ends too early', async () => {
     const bytes = readFileSync(join(folder, SHARD));
     writeFileSync(join(folder, SHARD), bytes.subarray(0, bytes.length - 8));
     await expectRefusal(FileFormatError, /model-00002-of-00004\.safetensors: .* the file is truncated/);
@@ -144,7 +146,7 @@ describe('a folder is refused before any weight is read', () => {
     await expectRefusal(FileFormatError, /5 bytes are too few for a header/);
   });
 
-  it('where the tokenizer has ids beyond the vocabulary, or is no JSON', async () => {
+  it('if the tokenizer has ids beyond the vocabulary, or is not JSON', async () => {
     cpSync(`${fixtures}tokenizers/byte-level/tokenizer.json`, join(folder, 'tokenizer.json'));
     await expectRefusal(ConfigError, /tokenizer\.json has ids up to \d+ but the model's vocabulary has 61 tokens/);
     writeFileSync(join(folder, 'tokenizer.json'), '{');
@@ -155,13 +157,13 @@ describe('a folder is refused before any weight is read', () => {
 describe('tokenizer_config.json', () => {
   const path = (): string => join(folder, 'tokenizer_config.json');
 
-  it('comes with the folder, undefined where there is none', async () => {
+  it('is read with the folder, and is undefined if there is none', async () => {
     expect((await openModelFolder(folder)).tokenizerConfig).toBeUndefined();
     writeFileSync(path(), '{"add_bos_token": false}');
     expect((await openModelFolder(folder)).tokenizerConfig).toEqual({ add_bos_token: false });
   });
 
-  it('is refused where it is damaged or no object', async () => {
+  it('is refused if it is damaged or not an object', async () => {
     for (const text of ['{"add_bos_token": fal', '', 'null', '[]', '3']) {
       writeFileSync(path(), text);
       await expectRefusal(FileFormatError, /tokenizer_config\.json(: it is empty| is not (valid JSON|an object))/);
@@ -195,7 +197,7 @@ describe('a model from bytes', () => {
     expect(model.tokenizer.bos).toBe(1);
     let text = '';
     for await (const piece of model.generate('the', { maxNewTokens: 3, temperature: 0 })) text += piece;
-    expect(text).toBe(model.tokenizer.decode([])); // every logit is alike, and the first token, <unk>, is special
+    expect(text).toBe(model.tokenizer.decode([])); // all logits are equal, and the first token, <unk>, is special
     model.dispose();
   });
 });

@@ -1,4 +1,4 @@
-/** Models as published on Hugging Face: logits, hidden states and greedy text as of transformers in float64. */
+/** Models as published on Hugging Face give the logits, hidden states and greedy text of transformers in float64. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ import { some, THOROUGH } from './support/thorough.ts';
 
 const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
 const names = readdirSync(root).sort();
-/** Those that between them have all that an architecture can have; the quick run takes them alone to slow engines. */
+/** These have, among them, everything that an architecture can have. The quick run tests only them on slow engines. */
 const COVERING = ['llama-tied-scaled', 'mistral-window', 'qwen2-yarn', 'qwen3-tied-shard'];
 const inDepth = (name: string): boolean => THOROUGH || COVERING.includes(name);
 
@@ -63,7 +63,7 @@ async function hiddenWithoutCache(model: Model, ids: Int32Array, B: number): Pro
   }
 }
 
-/** Logits of both rows, fed in steps of the sizes given. */
+/** The logits of both rows, fed in steps of the sizes given. */
 async function logitsInSteps(
   model: Model, ids: Int32Array, sizes: readonly number[], policy?: Policy,
 ): Promise<{ logits: Float64Array; live: number[] }> {
@@ -85,7 +85,7 @@ async function logitsInSteps(
   }
 }
 
-/** The likeliest next tokens of both rows, through a prompt in steps of `prefill` and the cache. */
+/** The greedy continuations of both rows, after a prompt in steps of `prefill`, through the cache. */
 async function greedy(model: Model, ids: Int32Array, prefill: number, count: number): Promise<number[]> {
   const N = ids.length / 2;
   const V = model.config.vocabSize;
@@ -153,7 +153,7 @@ describe.each(names)('%s', (name) => {
   for (const use of engines) {
     it.skipIf(use.missing)(`agrees in float32 and chooses the same tokens [${use.name}]`, async () => {
       await using(await use.create(), async (model) => {
-        // transformers' own float32 is held to 1e-4 where the fixtures are made.
+        // make.py, which makes the fixtures, holds transformers' own float32 to 1e-4.
         expect(distance((await logitsInSteps(model, ids, [16])).logits, want.logits)).toBeLessThan(1e-4);
         const first = [0, 1].flatMap((b) => [...want.continued.slice(b * 24, b * 24 + 8)]);
         expect(await greedy(model, ids, 16, 8)).toEqual(first);
@@ -167,24 +167,24 @@ describe('a sliding window of the model', () => {
   const want = expected('mistral-window');
   const ids = Int32Array.from(want.ids);
 
-  it('empties the cache: no head holds more than the window', async () => {
+  it('limits the cache: no head holds more than the window', async () => {
     const model = await load(referenceEngine());
     const { live } = await logitsInSteps(model, ids, [7, 1]);
     expect(model.config.slidingWindow).toBe(9);
-    expect(live).toEqual(new Array(2 * 3 * 2).fill(8)); // of the 9 that the next query sees, one is its own
+    expect(live).toEqual(new Array(2 * 3 * 2).fill(8)); // one of the 9 that the next query sees is its own
   });
 
-  it('bounds every policy: wider ones are full attention, and sinks die with it', async () => {
+  it('bounds every policy: wider windows are the same as full attention, and sinks end with it', async () => {
     const model = await load(referenceEngine());
     const policies: Policy[] = [{ kind: 'window', window: 30 }, { kind: 'streaming', sink: 2, window: 8 }];
     for (const policy of policies) {
       expect(distance((await logitsInSteps(model, ids, [5], policy)).logits, want.logits)).toBeLessThan(1e-9);
     }
     const { live } = await logitsInSteps(model, ids, [5], { kind: 'streaming', sink: 2, window: 3 });
-    expect(live).toEqual(new Array(2 * 3 * 2).fill(3)); // without the model's window: 2 sinks more
+    expect(live).toEqual(new Array(2 * 3 * 2).fill(3)); // without the model's window there would be 2 sinks more
   });
 
-  /** With scorers, so that it can choose types itself. */
+  /** The model with scorers, so that it can choose types itself. */
   const searching = async (engine: Engine, chunk: number): Promise<Model> => {
     const { config: base, weights } = await readModelFolder(`${root}mistral-window`);
     const nats = { policy: 'nats', window: 3, chunk, pooling: 'mean', lambda: 0, temperature: 1 } as const;

@@ -1,9 +1,9 @@
-/** A model as published, from bytes and with its tokenizer: the same text on every platform. */
+/** A model in the form of a published one, from bytes and with its tokenizer, gives the same text on every platform. */
 import { expect, it } from 'vitest';
 import { loadModel } from '../src/load.ts';
 import { ASKED, CONTINUATION, PROMPT, publishedModel } from './support/hf-published.ts';
 
-it('a published model of bytes goes on with the text that it goes on with in Node', async () => {
+it('a published model in memory continues with the same text as in Node', async () => {
   const { shards, ...files } = await publishedModel();
   const model = await loadModel({ ...files, weights: [...shards.values()] });
   const pieces: string[] = [];

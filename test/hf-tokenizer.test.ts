@@ -1,4 +1,4 @@
-/** Tokenizers as published: ids and text as transformers makes them, and streams of whole characters. */
+/** Tokenizers in the form of published ones give the ids and text of transformers, and stream whole characters. */
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../src/core/errors.ts';
 import { createHfTokenizer } from '../src/model/tokenizer/hf-tokenizer.ts';
@@ -9,20 +9,20 @@ const config = { vocabSize: 1056, bosTokenId: 1, eosTokenId: 2 };
 describe.each(['byte-level', 'sentencepiece'] as const)('a %s tokenizer', (name) => {
   const made = tokenizerJson(name).then((json) => createHfTokenizer(json, config));
 
-  it('makes the ids that transformers makes of 1,000 tricky strings', async () => {
+  it('gives the ids of transformers for 1,000 tricky strings', async () => {
     const [tokenizer, rows] = [await made, await expectedTokens(name)];
     expect(rows.length).toBe(1000);
     const wrong = rows.filter(([text, ids]) => String(tokenizer.encode(text)) !== String(ids));
     expect(wrong.map(([text, ids]) => [text, ids, [...tokenizer.encode(text)]])).toEqual([]);
   });
 
-  it('makes the text that transformers makes of their ids', async () => {
+  it('gives the text of transformers for their ids', async () => {
     const [tokenizer, rows] = [await made, await expectedTokens(name)];
     const wrong = rows.filter(([, ids, decoded]) => tokenizer.decode(ids, { specials: true }) !== decoded);
     expect(wrong.map(([, ids, decoded]) => [decoded, tokenizer.decode(ids, { specials: true })])).toEqual([]);
   });
 
-  it('streams whole characters, as soon as they are complete', async () => {
+  it('streams whole characters as soon as they are complete', async () => {
     const tokenizer = await made;
     for (const text of ['naïve café', '日本語のテキスト', '👩‍👩‍👧‍👦 🇫🇷', 'Ελληνικά', 'plain words']) {
       const decoder = tokenizer.decoder();
@@ -34,19 +34,19 @@ describe.each(['byte-level', 'sentencepiece'] as const)('a %s tokenizer', (name)
     }
     const [first] = tokenizer.encode('👍').filter((token) => tokenizer.byteLength(token) === 1).slice(-1);
     const decoder = tokenizer.decoder();
-    expect(decoder.push(first) + decoder.end()).toBe('\ufffd'); // a byte that never became a character
+    expect(decoder.push(first) + decoder.end()).toBe('\ufffd'); // a byte that is not a complete character
   });
 
-  it('counts the bytes of a text over its tokens', async () => {
+  it('divides the bytes of a text among its tokens', async () => {
     const tokenizer = await made;
     for (const text of [' to be, or not to be', ' naïve', ' 日本語']) {
       const bytes = [...tokenizer.encode(text)].reduce((sum, token) => sum + tokenizer.byteLength(token), 0);
-      const front = name === 'sentencepiece' ? 1 : 0; // the space that it puts in front
+      const front = name === 'sentencepiece' ? 1 : 0; // the space that it puts before a text
       expect(bytes).toBe(new TextEncoder().encode(text).length + front);
     }
   });
 
-  it('is refused where its ids exceed the vocabulary of the model', async () => {
+  it('is refused if its ids exceed the vocabulary of the model', async () => {
     const json = await tokenizerJson(name);
     const made = createHfTokenizer(json, { ...config, vocabSize: 300 });
     await expect(made).rejects.toThrow(/ids up to \d+ but the model's vocabulary has 300/);
@@ -55,7 +55,7 @@ describe.each(['byte-level', 'sentencepiece'] as const)('a %s tokenizer', (name)
 });
 
 describe('a tokenizer.json', () => {
-  it('is refused where it is none, or decodes in a way that is not supported', async () => {
+  it('is refused if it is not a tokenizer, or decodes in an unsupported way', async () => {
     for (const json of [null, 3, [], {}, { model: { type: 'BPE' } }]) {
       await expect(createHfTokenizer(json, config)).rejects.toThrow(ConfigError);
     }

@@ -1,4 +1,4 @@
-/** An engine may lack training: models run on it as on any other, and whoever trains is told so by name. */
+/** An engine may lack training: models run on it as on any other, and training on it is refused by name. */
 import { afterAll, describe, expect, it } from 'vitest';
 import { report } from '../src/cli/errors.ts';
 import type { Engine } from '../src/core/engine.ts';
@@ -11,7 +11,7 @@ import {
 import { makeCase, SUITES } from '../src/vectors.ts';
 import { livelyConfig, livelyModel } from './support/lively-model.ts';
 
-/** Everything of `engine` but what training needs: what an engine offers that only runs models. */
+/** The part of `engine` that does not serve training, like an engine that can only run models. */
 function inferenceOnly(engine: Engine): Engine {
   const names = [
     'tensor', 'integers', 'zeros', 'read', 'readIntegers', 'dispose', 'add', 'embedding', 'pickRows', 'linear', 'rmsNorm',
@@ -25,13 +25,13 @@ function inferenceOnly(engine: Engine): Engine {
 
 const whole = createEngine();
 const engine = inferenceOnly(whole);
-/** A vocabulary for text. */
+/** Config fields of a byte-level vocabulary, for text. */
 const BYTES = { vocab_size: 258, bos_token_id: 256, eos_token_id: 257 };
 const tokens = Int32Array.from({ length: 40 }, (_, n) => (n * n) % 23);
 afterAll(() => whole.dispose());
 
 describe('an engine that lacks training', () => {
-  it.each(['full', 'nats', 'streaming:1+4'])('runs sessions, generation and evaluation of %s as one that trains', async (policy) => {
+  it.each(['full', 'nats', 'streaming:1+4'])('runs sessions, generation and evaluation of %s like an engine with training', async (policy) => {
     const [some, all] = [engine, whole].map((on) => livelyModel(on, livelyConfig(policy, { chunk: 3 }, BYTES)));
     const logits = (model: Model): Promise<unknown> => model.session().step([...tokens.subarray(0, 9)]);
     expect(await logits(some)).toEqual(await logits(all));
@@ -49,7 +49,7 @@ describe('an engine that lacks training', () => {
 
   const refused = /the engine 'run only' has no accumulate\(\), it only runs models: train on/;
 
-  it('is refused by a trainer and by a fine-tuning, before either starts', () => {
+  it('is refused for training and for fine-tuning before either starts', () => {
     const config = livelyConfig('nats');
     const training = { ...DEFAULT_TRAIN_OPTIONS, steps: 1, batch: 1, context: 8 };
     expect(() => new Trainer(engine, config, training, tokens)).toThrow(UnsupportedError);
@@ -59,7 +59,7 @@ describe('an engine that lacks training', () => {
     expect(() => new Finetuner(model, { window: 2 }, options, tokens)).toThrow(refused);
   });
 
-  it('is refused where truths are to be computed, since gradients are among them', async () => {
+  it('is refused for computing truths, since gradients are among them', async () => {
     await expect(makeCase(SUITES.small[0], { engine })).rejects.toThrow(UnsupportedError);
   });
 
@@ -69,7 +69,7 @@ describe('an engine that lacks training', () => {
     expect(() => new Tape(engine)).toThrow(UnsupportedError);
   });
 
-  it('is refused for each operation that is missing, by its name', () => {
+  it('is refused for each missing operation, by its name', () => {
     for (const name of ['adamW', 'attentionBackward', 'keptShare'] as const satisfies readonly (keyof TrainingEngine)[]) {
       const lacking = new Proxy(whole, {
         get: (target, key) => (key === name ? undefined : Reflect.get(target, key, target) as unknown),
@@ -81,7 +81,7 @@ describe('an engine that lacks training', () => {
     expect(requireTraining(whole)).toBe(whole);
   });
 
-  it('ends a command with one line and the exit code 1', () => {
+  it('ends a command with one line and exit code 1', () => {
     const lines: string[] = [];
     const code = report(new UnsupportedError('the engine has no adamW()'), (text) => lines.push(text));
     expect({ code, lines }).toEqual({ code: 1, lines: ['natsearch: the engine has no adamW()\n'] });

@@ -1,4 +1,4 @@
-/** The model's layers over every engine: forwards against their formulas, backwards against central differences. */
+/** The model's layers on every engine: forwards compared with their formulas, backwards with central differences. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
@@ -69,7 +69,7 @@ describeEngines('pickRows()', ({ precision, holds, engine }) => {
     from: leading.filter((shape) => count(shape) > 0), D: fc.integer({ min: 1, max: 5 }), picked: leading, seed: seeds,
   });
 
-  it('picks rows exactly, however many axes x has, again and again', () =>
+  it('picks rows exactly for any number of axes of x, any number of times', () =>
     holds(drawn, async ({ from, D, picked, seed }, engine) => {
       const numbers = draw(seed, precision);
       const x = numbers.real(count(from) * D);
@@ -79,7 +79,7 @@ describeEngines('pickRows()', ({ precision, holds, engine }) => {
       expectSameBits(await engine.read(y), [...rows].flatMap((row) => [...x.subarray(row * D, row * D + D)]), 'rows');
     }));
 
-  it('refuses rows that are not there, and an x without rows', () => {
+  it('refuses rows that do not exist, and an x without rows', () => {
     const x = engine().zeros([2, 3, 4]);
     for (const row of [-1, 6]) expect(() => engine().pickRows(x, engine().integers([row], [1]))).toThrow(ValueError);
     expect(() => engine().pickRows(engine().zeros([]), engine().integers([0], [1]))).toThrow(ShapeError);
@@ -88,7 +88,7 @@ describeEngines('pickRows()', ({ precision, holds, engine }) => {
 
 describeEngines('linear()', ({ precision, holds, engine }) => {
   const R = new Rounding(precision);
-  // Up to 9, so that tiles of 4 and 8 have rests.
+  // Up to 9, so that tiles of 4 and 8 are not always full.
   const size = fc.integer({ min: 1, max: 9 });
   const drawn = fc.record({ shape: leading, K: size, M: size, seed: seeds });
 
@@ -148,7 +148,7 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(y), dots(x, W, rows, M, K, R), 'y');
     }, 8));
 
-  it('refuses a weight whose columns are not the input\'s', () => {
+  it('refuses a weight whose width is not that of the input', () => {
     const zeros = (...shape: number[]) => engine().zeros(shape);
     expect(() => engine().linear(zeros(2, 3), zeros(4, 2))).toThrow(ShapeError);
     expect(() => engine().linear(zeros(2, 3), zeros(3))).toThrow(ShapeError);
@@ -194,7 +194,7 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
   it('divides by the root of the mean square, and its backward equals central differences', () =>
     holds(drawn, async ({ shape, D, epsilon, seed }, engine) => {
       const numbers = draw(seed, precision);
-      // Away from 0, where the differences' own h = 2^-10 would straddle the kink of a lone tiny element.
+      // Away from 0, since differences with h = 2^-10 would be wrong near a single tiny element.
       const x = numbers.real(count(shape) * D, 0.25, 2).map((a, n) => (n % 2 ? -a : a));
       const [w, dy] = [numbers.real(D), numbers.real(x.length)];
       const [tx, tw, tdy] = [engine.tensor(x, [...shape, D]), engine.tensor(w, [D]), engine.tensor(dy, [...shape, D])];
@@ -211,7 +211,7 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(dWeight), widened(byDifferences.dWeight, dwTruth), 'dWeight');
     }, 50));
 
-  it('is right, and so is its backward, where the squares of the numbers are beyond the precision', async () => {
+  it('is right, with its backward, for numbers whose squares are beyond the range of the precision', async () => {
     const D = 5;
     const [least, most] = precision === 'float32' ? [1e14, 3e38] : [1e100, 1e150];
     const shape = [1, 0.7, -0.4, 1e-9, 0.01];
@@ -224,7 +224,7 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
     const y = await use.read(use.rmsNorm(tx, tw, 1e-5));
     const { dx, dWeight } = use.rmsNormBackward(tdy, tx, tw, 1e-5);
     const [gradient, own] = [await use.read(dx), await use.read(dWeight)];
-    // Divided by a power of two, the numbers are ordinary, and the norm is the same: epsilon is nothing beside them.
+    // Divided by a power of two, the numbers are ordinary and the norm is the same, since epsilon is negligible.
     const ordinary = Array.from(rows, (size) => 2 ** -Math.floor(Math.log2(size)));
     const small = x.map((a, n) => a * ordinary[Math.floor(n / D)]);
     expectWithin(y, forward(small, w, 0, R), 'y');
@@ -300,7 +300,7 @@ describeEngines('splitHeads() and mergeHeads()', ({ precision, holds, engine }) 
   const small = fc.integer({ min: 1, max: 4 });
   const drawn = fc.record({ B: small, N: small, heads: small, d: small, seed: seeds });
 
-  it('move [b,n,h*d+x] to [b,h,n,x] and back, which makes each the backward of the other', () =>
+  it('move [b,n,h*d+x] to [b,h,n,x] and back, so that each is the backward of the other', () =>
     holds(drawn, async ({ B, N, heads, d, seed }, engine) => {
       const x = draw(seed, precision).real(B * N * heads * d);
       const split = engine.splitHeads(engine.tensor(x, [B, N, heads * d]), heads);
@@ -350,7 +350,7 @@ describeEngines('rope()', ({ precision, holds, engine }) => {
       const { B, heads, N, half, seed } = sizes;
       const numbers = draw(seed, precision);
       const x = numbers.real(B * heads * N * 2 * half);
-      // Any cos and sin: the operation does not know that they are one.
+      // Any numbers may be cos and sin: the operation does not require an angle.
       const [cos, sin, dy] = [numbers.real(B * N * half), numbers.real(B * N * half), numbers.real(x.length)];
       const [tcos, tsin] = [engine.tensor(cos, [B, N, half]), engine.tensor(sin, [B, N, half])];
       const y = engine.rope(engine.tensor(x, [B, heads, N, 2 * half]), tcos, tsin);
@@ -363,17 +363,17 @@ describeEngines('rope()', ({ precision, holds, engine }) => {
       expectWithin(dx, widened(differences, budget), 'dx by differences');
     }));
 
-  it('makes scores depend on the distance of query and key only', () =>
+  it('makes scores depend only on the distance of query and key', () =>
     holds(fc.record({ distance: fc.nat(20), shift: fc.nat(1000), half: small, seed: seeds }), async (drawn, engine) => {
       const { distance, shift, half, seed } = drawn;
-      const x = draw(seed, precision).real(4 * half); // a query and its key
+      const x = draw(seed, precision).real(4 * half); // a query and a key
       const score = async (at: number): Promise<Bounded> => {
         const angles = [at + distance, at].flatMap((p) =>
           Array.from({ length: half }, (_, n) => p * 10000 ** (-n / half)));
         const upload = (f: (angle: number) => number) => engine.tensor(angles.map(f), [1, 2, half]);
         const rotated = engine.rope(engine.tensor(x, [1, 1, 2, 2 * half]), upload(Math.cos), upload(Math.sin));
         const y = await engine.read(rotated);
-        // The angle is two float64 roundings off, each 2^-53 of it; cos and sin add an ulp, uploading them u.
+        // The angle has two float64 roundings, each 2^-53 of it; cos and sin add an ulp, and uploading them u.
         const known = (f: (angle: number) => number): Bounded[] =>
           angles.map((angle) => ({ value: f(angle), error: angle * 2 ** -51 + 2 ** -52 + R.u }));
         const bounds = rotate(x, { cos: known(Math.cos), sin: known(Math.sin) }, { heads: 1, N: 2, half }, 1, R);

@@ -1,4 +1,4 @@
-/** §2: lifetimes and the mask against the table, the example and the relaxed formula of §5. */
+/** §2: lifetimes and the mask, compared with the table, the example and the relaxed formula of §5. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { lifetime } from '../reference/public/lifetime.ts';
@@ -25,7 +25,7 @@ function maskOf(types: readonly number[], sequence: Sequence): number[][] {
   return rowsOf([...attentionMask(lifetime(oneHead(types), sequence)).data], sequence.length);
 }
 
-/** Odd and small ones, W = 0 and W > N, C > N, unfinished last chunks, sequences of one type, bounds. */
+/** Odd and small sequences, W = 0 and W > N, C > N, unfinished last chunks, sequences of one type, bounds. */
 const sequences: fc.Arbitrary<{ types: number[] } & Sequence> = fc.record({
   length: fc.integer({ min: 1, max: 13 }),
   chunk: fc.constantFrom(1, 1, 1, 2, 3, 5, 14),
@@ -80,7 +80,7 @@ describe('lifetime()', () => {
     for (const type of [0, 1, 2]) expect(maskOf([type], { window: 0, chunk: 1, length: 1 })).toEqual([[1]]);
   });
 
-  it('treats every batch element and KV head on its own', () => {
+  it('treats every sequence of a batch and every KV head on its own', () => {
     fc.assert(fc.property(sequences, fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 78, maxLength: 78 }),
       ({ types, ...sequence }, others) => {
         const chunks = types.length;
@@ -99,7 +99,7 @@ describe('lifetime()', () => {
     expect([...lifetime(oneHead([2, 2]), { window: FOREVER }).data]).toEqual([FOREVER, FOREVER]);
   });
 
-  it('takes the length from the types, in full chunks, when none is given', () => {
+  it('takes the length from the types, in full chunks, if none is given', () => {
     expect(lifetime(oneHead([0, 2]), { window: 1, chunk: 3 }).shape).toEqual([1, 1, 6]);
   });
 });
@@ -123,7 +123,7 @@ describe('attentionMask()', () => {
     }));
   });
 
-  it('decides row i from tokens 0 to i alone, also inside an unfinished chunk', () => {
+  it('determines row i only from tokens 0 to i, also inside an unfinished chunk', () => {
     fc.assert(fc.property(sequences, ({ types, ...sequence }) => {
       const full = maskOf(types, sequence);
       for (let length = 1; length <= sequence.length; length++) {
@@ -143,7 +143,7 @@ describe('attentionMask()', () => {
     }
   });
 
-  it('leaves a WINDOW token to itself alone if W = 0', () => {
+  it('shows a WINDOW token only to itself if W = 0', () => {
     expect(maskOf([2, 2, 2], { window: 0, chunk: 1, length: 3 })).toEqual([[1, 0, 0], [0, 1, 0], [0, 0, 1]]);
   });
 

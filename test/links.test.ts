@@ -1,4 +1,4 @@
-/** Every page in Markdown: its links within the repository lead to files, and to headings that are there. */
+/** On every page in Markdown, the links within the repository lead to files and headings that exist. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ const inFolder = (folder: string): string[] => readdirSync(new URL(folder, root)
 const pages = ['', 'docs/', 'models/', 'examples/', 'examples/browser/'].flatMap(inFolder)
   .filter((path) => path.endsWith('.md') && !path.endsWith('.template.md'));
 
-/** What is wrong with a link of a page, if anything. */
+/** What is wrong with a link of a page, or undefined. */
 function fault(page: string, link: string): string | undefined {
   const target = new URL(link, new URL(page, root));
   if (target.protocol !== 'file:') return undefined;
@@ -21,7 +21,7 @@ function fault(page: string, link: string): string | undefined {
 }
 
 describe('the pages', () => {
-  it.each(pages)('%s links to what is there', (page) => {
+  it.each(pages)('%s links to what exists', (page) => {
     const links = linksOf(readFileSync(new URL(page, root), 'utf8'));
     expect(links.map((link) => fault(page, link)).filter((found) => found !== undefined)).toEqual([]);
   });
@@ -43,7 +43,7 @@ describe('the checker', () => {
     expect(anchorsOf(text)).toEqual(['one-two-three', 'use-it', 'use-it-1']);
   });
 
-  it('tells a missing file and a missing heading', () => {
+  it('reports a missing file and a missing heading', () => {
     expect(fault('docs/models.md', '../src/nothing.ts')).toBe('docs/models.md: ../src/nothing.ts leads to no file');
     expect(fault('docs/models.md', '../README.md#nowhere')).toBe('docs/models.md: ../README.md#nowhere leads to no heading');
     expect(fault('docs/models.md', '#nowhere')).toBe('docs/models.md: #nowhere leads to no heading');

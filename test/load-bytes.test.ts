@@ -1,4 +1,4 @@
-/** Models and adapters from memory, in every form that bytes and JSON come in; and bases whose numbers are others. */
+/** Models and adapters from memory, in every form that bytes and JSON may have; and bases with other weights. */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ const file = (tensors: [string, { data: Float64Array | Float32Array; shape: read
   encodeSafetensors(tensors.map(([name, each]) => [name, { ...each, dtype: 'F32' }] as const));
 const bytes = file([...weights]);
 
-/** The bytes on a buffer of their own. */
+/** The bytes in a buffer of their own. */
 const buffer = (of: Uint8Array): ArrayBuffer => of.slice().buffer as ArrayBuffer;
 
 function shared(of: Uint8Array): SharedArrayBuffer {
@@ -36,7 +36,7 @@ function shared(of: Uint8Array): SharedArrayBuffer {
   return memory;
 }
 
-/** A view that neither begins nor ends with its buffer. */
+/** A view that is in the middle of its buffer. */
 function within(of: Uint8Array): Uint8Array {
   const memory = new Uint8Array(of.length + 11);
   memory.set(of, 5);
@@ -149,7 +149,7 @@ describe('an adapter', () => {
     };
   }
 
-  it('is refused, or warned of, on another base of the same shape, from a folder as from memory', async () => {
+  it('is refused, or causes a warning, on another base of the same shape, from a folder or from memory', async () => {
     const [own, another] = [join(root, 'own'), join(root, 'other')];
     await writeModelFolder(own, config, weights);
     await writeModelFolder(another, config, other);
@@ -165,7 +165,7 @@ describe('an adapter', () => {
       const warnings: string[] = [];
       await loadModel(wrong, { adapter: read, onOtherBase: (warning) => void warnings.push(warning) });
       expect(warnings).toEqual([expect.stringMatching(/"base" with other weights/)]);
-      // Adapters of older versions do not know their base's weights.
+      // Adapters of older versions do not have the hash of their base's weights.
       const { baseWeights: _, ...older } = read;
       expect((await loadModel(wrong, { adapter: older })).policy.kind).toBe('nats');
     }
@@ -202,7 +202,7 @@ describe('the hash of weights', () => {
     expect(await tensorDigest(data)).not.toBe(whole);
   });
 
-  it('is the same of a folder in any dtype that holds the numbers, and in shards or not', async () => {
+  it('is the same for a folder in any dtype that holds the numbers, with or without shards', async () => {
     const { readTensors } = await import('../src/files/safetensors-file.ts');
     const { openModelFolder } = await import('../src/model/folder/model-folder.ts');
     const root = mkdtempSync(join(tmpdir(), 'natsearch-hash-'));

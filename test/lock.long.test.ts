@@ -1,4 +1,4 @@
-/** Many processes, many of them killed, and never two with the lock of one folder. */
+/** Of many processes, some of which are killed, no two ever hold the lock of one folder. */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), 'natsearch-lock-'))));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the lock of a folder', () => {
-  it('is never had by two, while processes are killed at every moment', async () => {
+  it('is never held by two processes, although some are killed at any moment', async () => {
     const program = await buildRacer(folder);
     let [won, killed] = [0, 0];
     for (let n = 0; n < 10; n++) {
@@ -26,7 +26,7 @@ describe('the lock of a folder', () => {
     }
     expect(won).toBeGreaterThan(10);
     expect(killed).toBeGreaterThan(30);
-    // What the killed left is cleared away by the next one.
+    // What killed processes leave is removed by the next one.
     rmSync(join(folder, 'alone'), { force: true });
     (await openOut(folder, { what: 'race', files: [], isOurs: async () => true }, false))();
     expect(readdirSync(folder)).toEqual(['lock-process.mjs']);

@@ -1,4 +1,4 @@
-/** One process at a time on an --out: who has it is said, and the lock of a killed one is taken over. */
+/** Only one process at a time uses an --out: the refusal names it, and the lock of a killed process is taken over. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
@@ -28,7 +28,7 @@ const leave = (holder: object): void => {
 };
 
 describe('the lock of a folder', () => {
-  it('is had once, by a process that is named with host and time, until it is given back', () => {
+  it('is held by one process, which refusals name with host and time, until it is released', () => {
     const release = lockFolder(folder, 'my-run');
     expect(() => lockFolder(folder, 'my-run')).toThrow(
       new RegExp(`^my-run is in use by process ${process.pid} of ${hostname()} since 20[^ ]+Z: wait for it to end, or choose`),
@@ -39,9 +39,9 @@ describe('the lock of a folder', () => {
     lockFolder(folder)();
   });
 
-  it('is taken over from a process that has ended, and nothing is left of it', () => {
+  it('is taken over from a process that has ended, and nothing of the old lock remains', () => {
     leave({ pid: dead() });
-    writeFileSync(join(folder, `${LOCK_FILE}.0123456789abcdef`), JSON.stringify({ // killed amid taking over
+    writeFileSync(join(folder, `${LOCK_FILE}.0123456789abcdef`), JSON.stringify({ // left by a process that was killed while it took over
       id: 'fedcba9876543210', ...thisProcess(), pid: dead(), since: '2026-01-02T03:04:05.000Z',
     }));
     const release = lockFolder(folder);
@@ -51,10 +51,10 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('is left to another who takes it over after a look at the dead holder and before the removal of its lock', () => {
+  it('is left to another process that takes it over after this one has found its holder dead', () => {
     leave({ pid: dead() });
-    vi.spyOn(process, 'kill').mockImplementationOnce(() => { // asks whether the holder runs
-      leave({ id: 'fedcba9876543210' }); // this process stands for the other
+    vi.spyOn(process, 'kill').mockImplementationOnce(() => { // called to find out whether the holder runs
+      leave({ id: 'fedcba9876543210' }); // this process plays the other
       throw Object.assign(new Error('no such process'), { code: 'ESRCH' });
     });
     expect(() => lockFolder(folder, 'my-run')).toThrow(`my-run is in use by process ${process.pid} of`);
@@ -62,11 +62,11 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder)).toEqual([LOCK_FILE]);
   });
 
-  it('of a dead holder is removed by one at a time: who comes second waits for the first', () => {
+  it('of a dead holder is removed by one process at a time, and a second one waits for the first', () => {
     const pid = dead();
     leave({ pid });
     const [lock, removal] = [join(folder, LOCK_FILE), join(folder, `${LOCK_FILE}.0123456789abcdef`)];
-    // This process stands for the first.
+    // This process plays the first.
     writeFileSync(removal, JSON.stringify({ id: 'fedcba9876543210', ...thisProcess(), since: '2026-01-02T03:04:05.000Z' }));
     const kill = process.kill.bind(process);
     let looks = 0;
@@ -90,7 +90,7 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('of another machine or container is left alone, with what to delete if its process has ended', () => {
+  it('of another machine or container is not touched, and the message says what to delete if its process has ended', () => {
     for (const holder of [{ host: 'elsewhere', pid: dead() }, ...(onLinux ? [{ namespace: 'pid:[1]', pid: dead() }] : [])]) {
       leave(holder);
       const path = join(folder, LOCK_FILE);
@@ -104,7 +104,7 @@ describe('the lock of a folder', () => {
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged, .*: if no natsearch does, delete it$/);
   });
 
-  it('that is empty is waited for a second, then refused; once it is old, nobody is writing it, and it is taken over', () => {
+  it('that is empty is waited for and refused after a second; if it is old, no one is writing it, and it is taken over', () => {
     const [path, begin] = [join(folder, LOCK_FILE), performance.now()];
     writeFileSync(path, '');
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is empty, .*: if no natsearch does, delete it$/);
@@ -117,13 +117,13 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it.runIf(onLinux)('that is a pipe is refused too, and not waited on', () => {
+  it.runIf(onLinux)('that is a pipe is refused too, without waiting', () => {
     execFileSync('mkfifo', [join(folder, LOCK_FILE)]);
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged/);
   });
 
-  it.runIf(onLinux)('is not had by a process that was killed and not yet waited for', () => {
-    // The shell never waits for its child, which becomes a zombie once killed.
+  it.runIf(onLinux)('is not held by a process that was killed but not yet waited for', () => {
+    // The shell never waits for its child, which is a zombie once it was killed.
     const script = 'sleep 60 & pid=$!; kill -9 $pid; echo $pid; exec sleep 1';
     const parent = spawn('sh', ['-c', script]);
     return new Promise<void>((resolve) => parent.stdout.once('data', (data: Buffer) => setTimeout(() => {
@@ -136,7 +136,7 @@ describe('the lock of a folder', () => {
     }, 100)));
   });
 
-  it('goes to one of many that find it stale at the same moment', async () => {
+  it('goes to one of many processes that find it stale at the same moment', async () => {
     const program = await buildRacer(folder);
     for (let n = 0; n < cases(1, 10); n++) {
       leave({ pid: dead() });
@@ -161,7 +161,7 @@ describe('two trainings of one --out', () => {
     return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })));
   };
 
-  it('are one that goes on and one that says who has it; after kill -9 the next one takes over', async () => {
+  it('let one continue and the other say who holds the lock; after kill -9 the next one takes over', async () => {
     writeFileSync(join(folder, 'text.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(8));
     const first = spawn(process.execPath, args('--steps', '1000000', '--save-every', '5'));
     const over = ended(first);

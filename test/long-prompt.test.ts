@@ -23,7 +23,7 @@ test('natsearch generate reads a prompt of 200 kB from stdin', async () => {
     await writeModelFolder(folder, config, initialWeights(config, 1));
     const json = await tokenizerJson('byte-level') as { added_tokens: object[] };
     const flags = { special: false, single_word: false, lstrip: false, rstrip: false, normalized: false };
-    const added = [...json.added_tokens, { id: 700, content: SENTENCE, ...flags }]; // so that the tokens are few
+    const added = [...json.added_tokens, { id: 700, content: SENTENCE, ...flags }]; // so that there are few tokens
     await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ ...json, added_tokens: added }));
     const args = ['--model', folder, '--prompt', '-', '--policy', 'window:16', '--max-new-tokens', '2', '--json'];
     const child = spawn(process.execPath, [MAIN, 'generate', ...args]);

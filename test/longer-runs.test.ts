@@ -1,4 +1,4 @@
-/** Runs that go on after their end, are tried on text held out, and take longer than a user may expect. */
+/** Runs that are extended, are measured on held-out text, or take longer than a user may expect. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ const optionsOf = (change: Partial<TrainOptions> = {}): TrainOptions =>
   ({ ...DEFAULT_TRAIN_OPTIONS, seed: 3, batch: 2, context: 24, warmup: 2, steps: 4, ...change });
 
 describe('a finished run', () => {
-  it('goes on to more steps on their schedule, and its own extension can be interrupted to the same bits', async () => {
+  it('is extended on the schedule of the larger number of steps, and an interrupted extension ends with the same bits', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'natsearch-longer-'));
     try {
       const config = configOf('nats');
@@ -47,7 +47,7 @@ describe('a finished run', () => {
       const whole = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
       await whole.run({ onStep: ({ learningRate }) => void rates.push(learningRate) });
       expect(rates).toEqual([5, 6, 7, 8].map((step) => learningRateAt(step, optionsOf({ steps: 8 }))));
-      // The same, stopped after step 6 and resumed from a file.
+      // The same extension, stopped after step 6 and resumed from a file.
       const controller = new AbortController();
       const onStep = ({ step }: { step: number }) => void (step === 6 && controller.abort());
       const part = new Trainer(createEngine(), config, longer.options, tokens, { from: state });
@@ -65,7 +65,7 @@ describe('a finished run', () => {
     }
   });
 
-  it('refuses fewer steps than it has, and every other change', () => {
+  it('refuses fewer steps than are done, and every other change', () => {
     const run: RunRecord = { config: configOf('nats'), options: optionsOf({ steps: 10 }), textHash: 'a' };
     const wanted = (change: Partial<TrainOptions>) => ({ ...run, options: optionsOf({ steps: 10, ...change }) });
     expect(() => resumed(run, wanted({ steps: 6 }), 7)).toThrow(/has done 7 steps, more than --steps 6/);
@@ -92,18 +92,18 @@ describe('validation', () => {
     const decoded = await evaluate(model, held.slice(1), { context: 32 });
     expect(scored).toBe(held.length - 1);
     expect(loss).toBeCloseTo(Math.log(decoded.perplexity), 10);
-    if (policy === 'full') expect(kept).toBe(24 / 25); // 2/N^2 a pair and none on the diagonal (§7)
+    if (policy === 'full') expect(kept).toBe(24 / 25); // 2/N^2 for each pair, and nothing on the diagonal (§7)
     else expect(kept).toBeLessThan(1);
     expect(await trainer.state()).toEqual(before);
   });
 
-  it('of fine-tuning is what its loss is without noise', async () => {
+  it('of fine-tuning is its loss without noise', async () => {
     const [config, engine] = [configOf('full'), createEngine()];
     const base = new Model(engine, config, initialWeights(config, 1), bytes);
     const options = { ...optionsOf(), keep: 0.5 };
     const full = new Finetuner(base, { window: 32 }, options, tokens); // a window that hides nothing
     expect(await full.validate(held)).toMatchObject({ tokens: held.length - 1, loss: 0, relativeLoss: 0 });
-    // Scorers that choose every type: the state of a run whose weights are known.
+    // The state of a run with known weights: scorers that choose every type.
     const fresh = await new Finetuner(base, { window: 1 }, options, tokens).state();
     for (const { data } of fresh.weights.values()) data.forEach((_, n) => (data[n] = Math.sin(12.9898 * (n + 1))));
     const { loss, relativeLoss, kept } =
@@ -124,13 +124,13 @@ describe('a run that takes longer than a user may expect', () => {
     });
   };
 
-  it('is told of once, with the time left and what to do', () => {
+  it('causes one warning, with the time left and what to do', () => {
     const told = notes(2, 500);
     expect(told.map((note) => note !== undefined)).toEqual([false, false, false, true, false, false]);
     expect(told[3]).toBe('natsearch: note: a step takes 2.0 s, so the remaining 496 will take about 16 min 32 s: for a shorter run use fewer --steps; Ctrl-C saves, and --resume continues');
   });
 
-  it('is told of after its first step if hours are left, and never if it is short', () => {
+  it('causes the warning after its first step if hours are left, and none if it is short', () => {
     expect(notes(60, 500).map((note) => note !== undefined)).toEqual([true, false, false, false, false, false]);
     expect(notes(1, 500).every((note) => note === undefined)).toBe(true);
   });

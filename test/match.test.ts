@@ -1,4 +1,4 @@
-/** Fixed patterns that keep as much as another policy: measured on the cache, they do. */
+/** Fixed patterns matched to another policy keep as much as it does, measured on the cache. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KVCache, matchedPolicies, ndarray, type Policy, ValueError } from '../src/index.ts';
@@ -21,7 +21,7 @@ describe('matchedPolicies()', () => {
     meanLiveShare: fc.double({ min: 0, max: 1, noNaN: true }), endShare: fc.double({ min: 0, max: 1, noNaN: true }),
   });
 
-  it('finds the window whose mean live share no other window comes nearer to, and the end within one entry', async () => {
+  it('finds the window with the closest mean live share, and matches the end within one entry', async () => {
     await fc.assert(fc.asyncProperty(asked, async ({ sink, ...kept }) => {
       const { length, meanLiveShare, endShare } = kept;
       const patterns = matchedPolicies(kept, sink);
@@ -36,14 +36,14 @@ describe('matchedPolicies()', () => {
     }), { numRuns: 60 });
   });
 
-  it('gives StreamingLLM the same number of entries at the end, its sinks counted', async () => {
+  it('gives StreamingLLM the same number of entries at the end, including its sinks', async () => {
     const patterns = matchedPolicies({ length: 60, meanLiveShare: 0.4, endShare: 0.25 });
     expect(patterns.map((one) => one.kind)).toEqual(['window', 'streaming', 'window', 'streaming']);
     for (const one of patterns.slice(2)) expect((await measured(one, 60)).end).toBeCloseTo(0.25, 12);
     for (const one of patterns.slice(0, 2)) expect(Math.abs((await measured(one, 60)).mean - 0.4)).toBeLessThan(0.01);
   });
 
-  it('leaves out what is there already, and sinks that do not fit', () => {
+  it('leaves out policies that are given already, and sinks that do not fit', () => {
     const whole = matchedPolicies({ length: 8, meanLiveShare: 1, endShare: 1 }, 0);
     expect(whole.map(({ window }) => window)).toEqual([7, 7, 8, 8]);
     expect(matchedPolicies({ length: 100, meanLiveShare: 0, endShare: 0 })).toEqual([
@@ -51,7 +51,7 @@ describe('matchedPolicies()', () => {
     ]);
   });
 
-  it('refuses shares and lengths that are none', () => {
+  it('refuses invalid shares and lengths', () => {
     for (const share of [-0.1, 1.1, NaN]) {
       expect(() => matchedPolicies({ length: 4, meanLiveShare: share, endShare: 0.5 })).toThrow(ValueError);
       expect(() => matchedPolicies({ length: 4, meanLiveShare: 0.5, endShare: share })).toThrow(ValueError);

@@ -55,7 +55,7 @@ describe('a model folder', () => {
     for (const [name, { data }] of weights) expect([...read.weights.get(name)!.data]).toEqual([...data]);
   });
 
-  it('is refused where its shards are missing, lie elsewhere, lack a tensor or hold one too many', async () => {
+  it('is refused if its shards are missing, are outside the folder, lack a tensor or hold one too many', async () => {
     shards(places, { 'a.safetensors': first });
     await expect(readModelFolder(folder)).rejects.toThrow(/b\.safetensors, which is missing/);
     shards({ ...places, [first[0]]: '../a.safetensors' }, {});
@@ -66,7 +66,7 @@ describe('a model folder', () => {
     await expect(readModelFolder(folder)).rejects.toThrow(/which the index does not place there/);
   });
 
-  it('is refused where a file is missing, truncated or not JSON', async () => {
+  it('is refused if a file is missing, truncated or not JSON', async () => {
     await expect(readModelFolder(join(folder, 'nowhere'))).rejects.toThrow(StorageError);
     await expect(readModelFolder(folder)).rejects.toThrow(/has no config\.json/);
     writeFileSync(join(folder, 'config.json'), '{"model_type": "llama",\n}\n');
@@ -80,7 +80,7 @@ describe('a model folder', () => {
     await expect(readModelFolder(folder)).rejects.toThrow(/truncated/);
   });
 
-  it('is refused where config and weights contradict each other', async () => {
+  it('is refused if config and weights contradict each other', async () => {
     await writeModelFolder(folder, config, weights);
     const rewrite = (fields: object) => {
       writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...JSON.parse(serializeConfig(config)), ...fields }));
@@ -96,7 +96,7 @@ describe('a model folder', () => {
 });
 
 describe('appendText()', () => {
-  it('goes on with a file, makes a new one, and names what it cannot write to', async () => {
+  it('appends to a file, makes a new one, and names what it cannot write to', async () => {
     const path = join(folder, 'log');
     for (const line of ['a\n', 'b\n']) await appendText(path, line);
     expect(readFileSync(path, 'utf8')).toBe('a\nb\n');
@@ -106,10 +106,10 @@ describe('appendText()', () => {
 });
 
 describe('writeFileAtomic()', () => {
-  it('leaves the old file whole and no temporary one when the disk is full', () => {
+  it('leaves the old file intact and no temporary one if the disk is full', () => {
     const path = join(folder, 'file');
     writeFileSync(path, 'old');
-    // A limit on the size of files stands in for a full disk: the write fails half-way.
+    // A limit on the size of files stands in for a full disk: the write fails halfway.
     const script = `import { fileExists, writeFileAtomic, writeFilesAtomic } from ${JSON.stringify(fileURLToPath(new URL('../src/files/files.ts', import.meta.url)))};
       process.on('SIGXFSZ', () => {});
       await writeFileAtomic(${JSON.stringify(path)}, new Uint8Array(1 << 20)).catch((e) => console.log(e.name + ': ' + e.message));`;
@@ -125,7 +125,7 @@ describe('writeFileAtomic()', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  it('replaces none of several files when one of them cannot be written', async () => {
+  it('replaces none of several files if one of them cannot be written', async () => {
     writeFileSync(join(folder, 'a'), 'old');
     const both = [[join(folder, 'a'), 'new'], [join(folder, 'a', 'below'), 'new']] as const;
     await expect(writeFilesAtomic(both)).rejects.toThrow(/cannot (write|look at) .*below: a part of the path is/);
@@ -183,17 +183,17 @@ describe('parseConfig()', () => {
     expect(parseConfig({ ...LLAMA, nats: { policy: 'full' } }).nats.window).toBe(0);
   });
 
-  it('shows the infinity that a number such as 1e999 is read as', () => {
+  it('refuses a number such as 1e999, and shows that it is read as Infinity', () => {
     expect(() => parseConfig({ ...LLAMA, rope_theta: JSON.parse('1e999') })).toThrow(/rope_theta is Infinity/);
   });
 
-  it('refuses what is no object', () => {
+  it('refuses what is not an object', () => {
     for (const json of [null, 3, 'x', []]) expect(() => parseConfig(json)).toThrow(ConfigError);
   });
 });
 
 describe('fileExists()', () => {
-  it('tells what is there from what is not, and refuses to guess', async () => {
+  it('says whether a file exists, and throws if that cannot be known', async () => {
     writeFileSync(join(folder, 'file'), '');
     expect(await fileExists(join(folder, 'file'))).toBe(true);
     expect(await fileExists(folder)).toBe(true);

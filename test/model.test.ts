@@ -1,4 +1,4 @@
-/** The whole model: its gradient against differences, its decoding against its training pass. */
+/** The whole model: its gradient compared with differences, its decoding with its training pass. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Tensor } from '../src/core/engine.ts';
@@ -29,7 +29,7 @@ function configOf(policy: string, nats: object = {}, fields: object = {}): Model
   });
 }
 
-/** Weights large enough that attention is not flat and types differ; the scorers included. */
+/** Weights, including scorers, so large that attention is not uniform and types differ. */
 function livelyWeights(config: ModelConfig, seed: number): Map<string, NDArray> {
   const random = generator(seed, [99]);
   const weights = initialWeights(config, seed);
@@ -67,7 +67,7 @@ describe('the gradient of the whole model', () => {
     for (const direction of [1, 2, 3]) {
       const random = generator(direction, [8]);
       const along = new Map([...weights].map(([name, { data }]) => {
-        // The scorer's straight-through gradient is no derivative: it stays where it is.
+        // The scorer is not moved, since its straight-through gradient is not a derivative.
         return [name, Float64Array.from(data, () => (name.endsWith('proj_layer.weight') ? 0 : random.normal()))];
       }));
       const slope = [...along].reduce((sum, [name, d]) => {
@@ -83,7 +83,7 @@ describe('the gradient of the whole model', () => {
         };
         return ((await at(h)) - (await at(-h))) / (2 * h);
       };
-      // Richardson: the error of the better estimate is below the distance of the two.
+      // Richardson extrapolation: the error of the better estimate is below the distance of the two.
       const [coarse, fine] = [await difference(2e-5), await difference(1e-5)];
       const bound = Math.abs(coarse - fine) + 1e-9 * (1 + Math.abs(slope)); // 1e-16 * loss / h, with room for its sums
       expect(Math.abs((4 * fine - coarse) / 3 - slope)).toBeLessThanOrEqual(bound);
@@ -92,7 +92,7 @@ describe('the gradient of the whole model', () => {
   });
 
   it('does not pass through the scorer into the layers below', async () => {
-    const config = configOf('nats', { lambda: 5 }); // a price that would pull hard
+    const config = configOf('nats', { lambda: 5 }); // a price with a strong effect
     const weights = livelyWeights(config, 6);
     const windows = [idsOf(1, 10)];
     const run = async (lambda: number) => {
@@ -110,7 +110,7 @@ describe('the gradient of the whole model', () => {
   });
 });
 
-/** Logits [N,V] of the full masked pass, types as at inference. */
+/** The logits [N,V] of the full masked pass, with types as at inference. */
 async function maskedLogits(
   config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array,
 ): Promise<ArrayLike<number>> {
@@ -144,7 +144,7 @@ describe('a session', () => {
     ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }],
     ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
   ];
-  it.each(cases)('of %s %j decodes, in any split and beside others, what the masked pass computes', async (policy, nats) => {
+  it.each(cases)('of %s %j gives the results of the masked pass, in any split and beside other sequences', async (policy, nats) => {
     const config = configOf(policy, nats, { num_attention_heads: 4, num_key_value_heads: 2 });
     const weights = livelyWeights(config, 8);
     const model = new Model(engine, config, weights);
@@ -157,7 +157,7 @@ describe('a session', () => {
       const session = model.session({ batch: 3, blockSize: 2 });
       try {
         const done = [0, 0, 0];
-        // The plan first, then one token at a time until every text is through.
+        // First by the plan, then one token at a time until the end of every text.
         const rest = Array.from({ length: 11 }, () => [1, 1, 1]);
         for (const wanted of [...plan, ...rest]) {
           const counts = wanted.map((n, b) => Math.min(n, lengths[b] - done[b]));
@@ -183,7 +183,7 @@ describe('a session', () => {
     }), { numRuns: 12 });
   });
 
-  it('computes the logits of the last rows alone, to the same bits, or none at all', async () => {
+  it('computes the logits of only the last rows, with the same bits, or none at all', async () => {
     const model = new Model(engine, configOf('nats', { chunk: 2 }), livelyWeights(configOf('nats', { chunk: 2 }), 4));
     const V = model.config.vocabSize;
     const sessions = (['all', 'last', 'none'] as const).map((logits) => ({ logits, session: model.session({ batch: 3 }) }));
@@ -204,7 +204,7 @@ describe('a session', () => {
     for (const { session } of sessions) session.dispose();
   });
 
-  it('refuses a word for logits that it does not know', async () => {
+  it('refuses an unknown value for logits', async () => {
     const model = new Model(engine, configOf('full'), livelyWeights(configOf('full'), 1));
     await expect(model.session().step([1], { logits: 'first' as 'last' })).rejects.toThrow(ValueError);
   });
@@ -275,7 +275,7 @@ describe('generate()', () => {
     expect(await whole('Höhle', { topK: 1 })).toBe(await whole('Höhle', { temperature: 0 }));
   });
 
-  it('continues several prompts at once as each alone', async () => {
+  it('continues several prompts together as it does each alone', async () => {
     const prompts = ['a', 'a long prompt', 'xyz'];
     const texts = ['', '', ''];
     const options = { maxNewTokens: 9, temperature: 0 };

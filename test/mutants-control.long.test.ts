@@ -1,4 +1,4 @@
-/** The kernel that the mutants break is right when nothing is broken; the set that nobody fits is caught whole. */
+/** The kernel that the mutants break is right when nothing is broken; all of the held-out mistakes are caught. */
 import { beforeAll, expect, it } from 'vitest';
 import { type HeadBudgets, headBudgets, problemOf } from '../src/oracle/judge/budget.ts';
 import { verifyCase as judge } from '../src/oracle/judge/verify.ts';
@@ -34,18 +34,18 @@ it('passes every case of the small suite', () => {
   expect(failing).toEqual([]);
 }, 60_000);
 
-it.each([['f16', 'F16'], ['bf16', 'BF16']] as const)('passes as %s when it stores that', (dtype, stored) => {
+it.each([['f16', 'F16'], ['bf16', 'BF16']] as const)('passes as %s if it stores that', (dtype, stored) => {
   const failing = suite.filter((each) => !passes(each, narrow(each, {}, stored), dtype));
   expect(failing.map(({ name }) => name)).toEqual([]);
 }, 60_000);
 
-it('fails with each mistake held out, in some case', () => {
+it('fails in some case with each held-out mistake', () => {
   const some = HELD_OUT.filter((_, n) => n % cases(3, 1) === 0);
   const uncaught = some.filter((mutant) => suite.every((each) => passes(each, mutant.run(each), mutant.dtype)));
   expect(uncaught.map(({ id }) => id)).toEqual([]);
 }, 120_000);
 
-it('has mistakes of their own ids, under names that exist', () => {
+it('has mistakes with distinct ids, and names that exist', () => {
   const all = [...MUTANTS, ...HELD_OUT];
   expect(HELD_OUT.length).toBeGreaterThanOrEqual(50);
   expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);

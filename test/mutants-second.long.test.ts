@@ -1,4 +1,4 @@
-/** The second set of broken implementations, written without sight of the diagnosis. */
+/** The second set of broken implementations, written by someone who had not seen the diagnosis. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { HELD_OUT } from './mutants/held-out/index.ts';
 import { countsOf, type Judged, judgeAll, pageOf } from './support/judge.ts';
@@ -22,12 +22,12 @@ describe('the second set of mutants', () => {
     expect(judged.filter(({ failing }) => failing.length === 0).map(({ id }) => id)).toEqual([]);
   });
 
-  it('is named no worse than at first', () => {
+  it('is named no worse than at the first try', () => {
     const wrong = judged.filter(({ right }) => !right).map(({ id, name, wanted }) => `${id}: ${name}, not ${wanted.join(' or ')}`);
     expect(judged.length - wrong.length, wrong.join('\n')).toBeGreaterThanOrEqual(74);
   });
 
-  it('stands in docs/mutants-second.md as it is judged here', async () => {
+  it('is in docs/mutants-second.md as it is judged here', async () => {
     await expect(page()).toMatchFileSnapshot('../docs/mutants-second.md');
   });
 });

@@ -1,6 +1,6 @@
 /**
  * Broken implementations: every one must be caught, and nine of ten named. docs/mutants.md is what this test prints;
- * `npx vitest run --mode all test/mutants --update` writes it, and its second part, again.
+ * `npx vitest run --mode all test/mutants --update` rewrites it, and the page of the second set.
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { MUTANTS } from './mutants/index.ts';
@@ -40,12 +40,12 @@ describe('the mutants', () => {
     expect(judged.filter(({ failing }) => failing.length === 0).map(({ id }) => id)).toEqual([]);
   });
 
-  it('are named rightly, nine of ten', () => {
+  it('are named right, nine of ten', () => {
     const wrong = judged.filter(({ right }) => !right).map(({ id, name, wanted }) => `${id}: ${name}, not ${wanted.join(' or ')}`);
     expect(wrong.length / judged.length, wrong.join('\n')).toBeLessThanOrEqual(0.1);
   });
 
-  it('stand in docs/mutants.md as they are judged here', async () => {
+  it('are in docs/mutants.md as they are judged here', async () => {
     await expect(page()).toMatchFileSnapshot('../docs/mutants.md');
   });
 });

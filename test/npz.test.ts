@@ -1,4 +1,4 @@
-/** The .npy and .npz readers and writers: NumPy's own files, round trips, and ten thousand files that lie. */
+/** The .npy and .npz readers and writers: NumPy's own files, round trips, and ten thousand corrupted files. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileFormatError, ValueError } from '../src/core/errors.ts';
@@ -126,7 +126,7 @@ const wholes = (dtype: 'I64' | 'I32' | 'U8' | 'BOOL', shape: number[], ...data: 
   return { dtype, shape, data: Int32Array.from(data) };
 };
 
-/** What the fixtures hold; NumPy's dtypes are given where they are not those of the tensor. */
+/** What the fixtures hold. Comments give NumPy's dtype if it differs from that of the tensor. */
 const ARRAYS: Readonly<Record<string, NamedTensor>> = {
   f2: reals('F16', [6], 1, -0, 65504, 2 ** -24, NaN, Infinity),
   f4: reals('F32', [2, 2], 1.5, -2, Math.fround(3e38), 2 ** -149),
@@ -147,11 +147,11 @@ const ARRAYS: Readonly<Record<string, NamedTensor>> = {
 };
 
 describe('files by NumPy', () => {
-  it('compressed, of every dtype, are read', async () => {
+  it('that are compressed, of every dtype, are read', async () => {
     expect(Object.fromEntries(await readNpz(fixture('compressed')))).toEqual(ARRAYS);
   });
 
-  it('stored are read, and their .npy files written again byte by byte', async () => {
+  it('that are stored are read, and the writer gives their .npy files byte for byte', async () => {
     const read = await readNpz(fixture('stored'));
     const names = ['f4', 'f8', 'big', 'fortran', 'scalar', 'empty', 'b1'];
     expect([...read]).toEqual(names.map((name) => [name, ARRAYS[name]]));
@@ -200,7 +200,7 @@ const rounded = ({ dtype, shape, data }: NamedTensor): NamedTensor => {
 const sorted = (list: readonly (readonly [string, NamedTensor])[]) => [...list].sort(([a], [b]) => a < b ? -1 : 1);
 
 describe('readNpz() after writeNpz()', () => {
-  it('gives back every tensor, rounded to its dtype, by name; BF16 as the F32 of the same value', async () => {
+  it('gives back every tensor by name, rounded to its dtype, with BF16 as F32 of the same value', async () => {
     await fc.assert(fc.asyncProperty(files, async (list) => {
       expect([...await readNpz(writeNpz(list))]).toEqual(sorted(list).map(([name, tensor]) => {
         const kept = rounded(tensor);
@@ -215,7 +215,7 @@ describe('readNpz() after writeNpz()', () => {
     }));
   });
 
-  it('refuses names and tensors that would not come back', () => {
+  it('refuses names and tensors that could not be read back', () => {
     const one = reals('F32', [1], 1);
     const bad: [string, NamedTensor, RegExp][] = [
       ['a\0b', one, /holds a NUL/], ['\ud800', one, /half a character/], ['x'.repeat(65536), one, /too long for ZIP/],
@@ -258,7 +258,7 @@ describe('readSafetensors() after writeSafetensors()', () => {
     }));
   });
 
-  it('refuses integers that do not fit, bools that are none, and what is not a string', () => {
+  it('refuses integers that do not fit, invalid bools, and metadata that is not a string', () => {
     const file = (dtype: string, data: Uint8Array): Uint8Array => {
       const width = dtype === 'I64' ? 8 : 1;
       const json = JSON.stringify({ a: { dtype, shape: [data.length / width], data_offsets: [0, data.length] } });
@@ -273,7 +273,7 @@ describe('readSafetensors() after writeSafetensors()', () => {
   });
 });
 
-/** A .npy file of version 1.0 from its header's text. */
+/** A .npy file of version 1.0 with the given text as its header. */
 function npy(header: string, data: Uint8Array = new Uint8Array(0)): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(header);
   const magic = Uint8Array.of(0x93, ...new TextEncoder().encode('NUMPY'), 1, 0, text.length & 255, text.length >> 8);
@@ -305,7 +305,7 @@ describe('readNpy()', () => {
     }));
   });
 
-  it('reads a header that another program spaced, quoted or ordered otherwise', () => {
+  it('reads a header with other spacing, quotes or order, as other programs write it', () => {
     const data = new Uint8Array(Float32Array.of(1, 2).buffer);
     const same = [
       '{"descr":"<f4","fortran_order":False,"shape":(2,)}', "{'shape': (2, 1)\n,\t'fortran_order': True, 'descr': '<f4'}  \n",
@@ -360,7 +360,7 @@ describe('readNpy()', () => {
   });
 });
 
-/** Little-endian fields, each as its width and value. */
+/** Little-endian fields, each given as its width and value. */
 function fields(...list: readonly (readonly [2 | 4, number])[]): Uint8Array {
   return joined(...list.map(([width, value]) => {
     return Uint8Array.from({ length: width }, (_, n) => Math.floor(value / 256 ** n) % 256);
@@ -374,11 +374,11 @@ interface Member {
   readonly crc?: number;
   readonly method?: number;
   readonly flags?: number;
-  /** What the directory says where it differs from the member's own header. */
+  /** What the directory says if it differs from the member's own header. */
   readonly central?: Partial<Omit<Member, 'central'>> & { offset?: number };
 }
 
-/** An archive that may lie; written apart from the writer that is tested. */
+/** An archive that may be inconsistent, written independently of the writer that is tested. */
 function archive(
   members: readonly Member[], { count = members.length, more = new Uint8Array(0), disk = 0 } = {},
 ): Uint8Array<ArrayBuffer> {
@@ -419,7 +419,7 @@ async function deflate(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** What reading took: every byte of the arrays made by length, and every byte that was inflated. */
+/** The cost of reading: the bytes of all arrays made by length, and all bytes that were inflated. */
 interface Spent {
   readonly allocated: number;
   readonly inflated: number;
@@ -427,7 +427,7 @@ interface Spent {
   readonly refused?: string;
 }
 
-/** Runs a reader with the globals that allocate and inflate counted. Any error but FileFormatError is thrown on. */
+/** Runs a reader while counting what is allocated and inflated. Any error other than FileFormatError is rethrown. */
 async function spending(read: () => unknown): Promise<Spent> {
   let [allocated, inflated] = [0, 0];
   const real = { Uint8Array, Float64Array, Float32Array, Int32Array, DecompressionStream };
@@ -500,15 +500,15 @@ describe('readNpz() refuses, by name,', () => {
     expect(refused).toMatch(message);
   });
 
-  it('overlapping members, as of a bomb that has one kernel for many', async () => {
-    // The second member's header lies within the first's data.
+  it('overlapping members, as in a zip bomb that reuses one kernel for many', async () => {
+    // The second member's header is inside the data of the first.
     const inner = archive([b]).subarray(0, 30 + 5 + file.length);
     const outer: Member = { name: 'a.npy', packed: inner };
     const lying = archive([outer, { ...b, central: { offset: 30 + 5 } }]);
     expect((await spending(() => readNpz(lying))).refused).toMatch(/'a\.npy' and 'b\.npy' overlap/);
   });
 
-  it('a limit that is no number', async () => {
+  it('a limit that is not a number', async () => {
     await expect(readNpz(good, { limit: NaN })).rejects.toThrow(ValueError);
     expect([...(await readNpz(good, { limit: 272 })).keys()]).toEqual(['a', 'b']);
     await expect(readNpz(good, { limit: 271, file: 'x.npz' })).rejects
@@ -520,17 +520,17 @@ describe('a bomb', () => {
   const zeros = (shape: string, size: number) => joined(npy(dictionary("'|u1'", shape)), new Uint8Array(size));
   const MIB = 2 ** 20;
 
-  it('of 100 MiB that declares 1 KiB is left once that is passed', async () => {
+  it('of 100 MiB that declares 1 KiB is abandoned once that is exceeded', async () => {
     const packed = await deflate(zeros('(952,)', 100 * MIB)); // 952 and a header of 72 are 1 KiB
     expect(packed.length).toBeLessThan(MIB);
     const bytes = archive([{ name: 'a.npy', packed, method: 8, size: 1024 }]);
     const spent = await spending(() => readNpz(bytes));
     expect(spent.refused).toMatch(/'a\.npy': it unpacks to more than the 1024 bytes that it declares/);
     expect(spent.allocated).toBeLessThanOrEqual(1024);
-    expect(spent.inflated).toBeLessThan(4.1 * MIB); // a piece; Node inflates less at once
+    expect(spent.inflated).toBeLessThan(4.1 * MIB); // one piece, which in Node is smaller
   });
 
-  it('that declares 100 GiB, or more than the limit, is not begun', async () => {
+  it('that declares 100 GiB, or more than the limit, is not inflated at all', async () => {
     const size = 100 * 1024 * MIB;
     const packed = await deflate(zeros(`(${size - 80},)`, 100 * MIB));
     const declaring = (declared: number): Member => ({ name: 'a.npy', packed, method: 8, size: declared });
@@ -547,7 +547,7 @@ describe('a bomb', () => {
     }
   });
 
-  it('of 1,000 members whose sum is 5 GiB is not begun', async () => {
+  it('of 1,000 members whose sum is 5 GiB is not inflated at all', async () => {
     const packed = await deflate(zeros('(3,)', 6 * MIB));
     const member = { packed, method: 8, size: 5 * MIB };
     const bytes = archive(Array.from({ length: 1000 }, (_, n) => ({ ...member, name: `${n}.npy` })));
@@ -556,7 +556,7 @@ describe('a bomb', () => {
     expect(spent).toEqual({ allocated: 0, inflated: 0 });
   });
 
-  it('whose .npy header contradicts the size that the archive declares is left after that header', async () => {
+  it('whose .npy header contradicts the size that the archive declares is abandoned after that header', async () => {
     const whole = zeros('(3,)', 100 * MIB);
     const packed = await deflate(whole);
     const bytes = archive([{ name: 'a.npy', packed, method: 8, size: whole.length }]);
@@ -568,24 +568,24 @@ describe('a bomb', () => {
 });
 
 describe('listZip() after writeZip()', () => {
-  it('gives back the members, sizes and places in 64 bits or not', () => {
+  it('gives back the members, with sizes and offsets in 32 or 64 bits', () => {
     const members = ['a', 'ö', 'c'].map((name, n) => [name, new Uint8Array(100 * n).fill(n)] as const);
-    for (const zip64From of [0, 1, 100, 200, 300, undefined]) { // unzip -t and Python's zipfile take them all
+    for (const zip64From of [0, 1, 100, 200, 300, undefined]) { // unzip -t and Python's zipfile accept all of them
       const read = listZip(writeZip(members, zip64From), 300);
       expect(read.map(({ name, packed }) => [name, packed])).toEqual(members);
     }
   });
 
-  it('has room for more than 65,535 members', () => {
+  it('can hold more than 65,535 members', () => {
     const members = Array.from({ length: 65_536 }, (_, n) => [String(n), new Uint8Array(0)] as const);
     expect(listZip(writeZip(members), 0).map(({ name }) => name)).toEqual(members.map(([name]) => name));
   });
 });
 
-/** Changes bytes at places that `at` draws. */
+/** Mutations that change bytes at places drawn by `at`. */
 type Mutation = (bytes: Uint8Array, at: () => number) => Uint8Array;
 
-/** Lengths that break sums, products and signs. */
+/** Lengths that make sums and products overflow, or change sign. */
 const EXTREMES = [0, 1, 7, 8, 15, 16, 31, 32, 53, 63, 64].flatMap((bit) => [2n ** BigInt(bit), 2n ** BigInt(bit) - 1n]);
 
 const mutation: fc.Arbitrary<Mutation> = fc.oneof(
@@ -596,7 +596,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   }) },
   { weight: 1, arbitrary: fc.constant<Mutation>((bytes, at) => bytes.slice(0, at())) },
   { weight: 1, arbitrary: fc.tuple(fc.nat(64), fc.nat(64)).map(([put, cut]): Mutation => (bytes, at) => {
-    const [from, to] = [at(), at()]; // a part goes in at another place, for another part or for none
+    const [from, to] = [at(), at()]; // a part is inserted at another place, or replaces another part
     return joined(bytes.subarray(0, to), bytes.subarray(from, from + put), bytes.subarray(to + Math.min(cut, put)));
   }) },
   { weight: 3, arbitrary: fc.tuple(fc.constantFrom(...EXTREMES), fc.constantFrom(1, 2, 4, 8))
@@ -608,7 +608,9 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
     }) },
 );
 
-/** Places anywhere, or where the records of an archive and the header of a .npy or .safetensors file have lengths. */
+/**
+ * Places anywhere, or the places of lengths in the records of an archive or the header of a .npy or .safetensors file.
+ */
 function placesOf(bytes: Uint8Array): number[] {
   const places = Array.from({ length: Math.min(8, bytes.length) }, (_, n) => n);
   const lengths: Readonly<Record<string, readonly number[]>> = {
@@ -626,7 +628,7 @@ function placesOf(bytes: Uint8Array): number[] {
 const draws = fc.array(fc.nat(2 ** 24 - 1), { minLength: 2, maxLength: 2 });
 const mutations = fc.array(fc.tuple(mutation, fc.boolean(), draws), { minLength: 1, maxLength: 3 });
 
-/** Each mutation draws its places from anywhere or from those of lengths. */
+/** Each mutation draws its places either from all or from those of lengths. */
 function mutated(original: Uint8Array, list: readonly [Mutation, boolean, number[]][]): Uint8Array {
   return list.reduce((bytes, [mutate, aimed, drawn]) => {
     const places = aimed ? placesOf(bytes) : undefined;
@@ -638,7 +640,7 @@ function mutated(original: Uint8Array, list: readonly [Mutation, boolean, number
   }, original);
 }
 
-/** Checks that must be reached: all but those that a case above has to aim at. */
+/** The checks that mutations must reach: all except those that need a case of their own, above. */
 const CHECKS = [
   'do not end as a ZIP archive does', 'zip64 record is not where', 'two records of the directory differ',
   'one of several parts', 'does not end at', 'no member at byte', 'its directory ends within', 'is encrypted', 'flags 0x', 'compressed by method', 'neither ASCII',
@@ -665,10 +667,10 @@ describe(`${MUTATED} mutated files`, () => {
         weight: 4,
         arbitrary: fc.tuple(fc.constantFrom(...archives), mutations).map(([bytes, list]) => mutated(bytes, list)),
       },
-      // The CRC-32 of the archive is right, so that the .npy file alone has to be refused.
+      // The CRC-32 of the archive is right, so that only the .npy file is a reason for refusal.
       fc.tuple(fc.constantFrom('f4', 'fortran', 'b1', 'scalar', 'i8'), mutations)
         .map(([name, list]) => writeZip([['a.npy', mutated(writeNpy(ARRAYS[name]), list)]])),
-      // Sizes of a deflated member lie within what deflate could yield.
+      // The sizes of a deflated member are within what deflate could yield.
       fc.tuple(fc.nat(1032 * packed.length), mutations).map(([size, list]) => {
         return archive([{ name: 'a.npy', packed: mutated(packed, list), method: 8, size, crc: crc32(small) }]);
       }),
@@ -685,7 +687,7 @@ describe(`${MUTATED} mutated files`, () => {
     expect(read + refused).toBe(MUTATED);
     expect(most).toBeLessThan(2 ** 20);
     expect(refused).toBeGreaterThan(MUTATED / 2);
-    expect(read).toBeGreaterThan(MUTATED / 100); // flags, times and padding may change
+    expect(read).toBeGreaterThan(MUTATED / 100); // changes of flags, times and padding are harmless
     if (THOROUGH) expect(CHECKS.filter((check) => !reached.has(check))).toEqual([]);
   }, 60_000);
 

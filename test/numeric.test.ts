@@ -1,4 +1,4 @@
-/** No result is NaN or infinite without a word: where numbers are made, saved and read again. */
+/** No result is silently NaN or infinite, where numbers are computed, saved and read. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ function configOf(policy: string, fields: object = {}): ModelConfig {
   });
 }
 
-/** Fresh weights, `name` with `value` at element 3 or everywhere. */
+/** Fresh weights, in which `name` has `value` at element 3 or everywhere. */
 function weightsWith(config: ModelConfig, name: string, value: number, everywhere = false): Map<string, NDArray> {
   const weights = initialWeights(config, 1);
   const { data } = weights.get(name)!;
@@ -71,7 +71,7 @@ describe('a step of decoding', () => {
     }
   });
 
-  it.each([NaN, Infinity, -Infinity])('whose scorer holds %s says so before it takes a token', async (value) => {
+  it.each([NaN, Infinity, -Infinity])('whose scorer holds %s is refused before it takes a token', async (value) => {
     const name = 'model.layers.1.self_attn.proj_layer.weight';
     const message = new RegExp(`types cannot be chosen: the weight 'model\\.layers\\.1\\.self_attn\\.proj_layer\\.weight' holds ${value} at element 3`);
     for (const engine of [createEngine(), await createEngine({ gpu: 'cpu' })]) {
@@ -80,7 +80,7 @@ describe('a step of decoding', () => {
       await expect(session.step([256, 65, 66])).rejects.toThrow(NumericError);
       await expect(session.step([67])).rejects.toThrow(message);
       expect(session.tokens.map(({ length }) => length)).toEqual([0]);
-      // Without types to choose there is nothing wrong with it.
+      // If no types are chosen, the scorer does not matter.
       expect((await model.session({ policy: { kind: 'full' } }).step([256])).every(Number.isFinite)).toBe(true);
       model.dispose();
       engine.dispose();
@@ -97,23 +97,23 @@ describe('a step of decoding', () => {
     await expect(step).rejects.toThrow(/all weights .* finite, the largest 1\.00e\+38 in .*overflow of float32/);
   });
 
-  it('is refused for what was asked: all logits, the last ones, or none', async () => {
+  it('is refused whether all logits, the last ones, or none were requested', async () => {
     for (const logits of ['all', 'last', 'none'] as const) {
       await expect(modelWith(DOWN, NaN).session().step([256, 65], { logits })).rejects.toThrow(NumericError);
     }
   });
 
-  it('does not look at rows beyond its counts', async () => {
+  it('ignores rows beyond its counts', async () => {
     const config = configOf('full');
     const weights = initialWeights(config, 1);
-    weights.get('model.embed_tokens.weight')!.data.fill(NaN, 0, 8); // token 0, which fills rows up
+    weights.get('model.embed_tokens.weight')!.data.fill(NaN, 0, 8); // token 0, with which rows are padded
     const session = new Model(createEngine(), config, weights).session({ batch: 2 });
     const logits = await session.step([256, 65, 256, 0], { counts: [2, 1] });
     expect(logits.subarray(0, 3 * 258).every(Number.isFinite)).toBe(true);
     await expect(session.step([0, 66])).rejects.toThrow(/position 2 of sequence 0/);
   });
 
-  it('reads nothing but its logits while they are numbers', async () => {
+  it('reads only its logits as long as they are finite', async () => {
     const engine = createEngine();
     let reads = 0;
     const counting = new Proxy(engine, {
@@ -126,13 +126,13 @@ describe('a step of decoding', () => {
     const config = configOf('nats');
     const model = new Model(counting, config, initialWeights(config, 1));
     await model.session().step([256, 65, 66]);
-    expect(reads).toBe(config.layers + 1); // the scorers too, once per model
+    expect(reads).toBe(config.layers + 1); // and the scorers once per model
     await model.session().step([256, 65, 66]);
     expect(reads).toBe(config.layers + 2);
   });
 });
 
-describe('what rests on logits', () => {
+describe('what depends on logits', () => {
   it('generate() refuses instead of repeating token 0', async () => {
     const pieces = modelWith(DOWN, NaN).generate('ab', { temperature: 0, maxNewTokens: 3 });
     await expect((async () => {
@@ -144,9 +144,9 @@ describe('what rests on logits', () => {
     await expect(evaluate(modelWith(DOWN, NaN), Int32Array.of(65, 66, 67))).rejects.toThrow(NumericError);
   });
 
-  it('evaluate() refuses a perplexity beyond all numbers, and bits per byte of no bytes', async () => {
+  it('evaluate() refuses a perplexity that overflows, and bits per byte of no bytes', async () => {
     const config = configOf('full');
-    // The embedding of every token is the same, so the head's first row wins by a margin that is known.
+    // The embedding of every token is the same, so the first row of the head wins by a known margin.
     const weights = weightsWith(config, 'model.embed_tokens.weight', 1, true);
     for (const [name, { data }] of weights) if (name.includes('o_proj') || name.includes('down_proj')) data.fill(0);
     weights.get('lm_head.weight')!.data.fill(0).fill(100, 0, 8);
@@ -208,7 +208,7 @@ describe('training', () => {
       expect(bits(await trainer.state())).toEqual(before);
     });
 
-  it('does not save a state that overflowed, and leaves what was saved', async () => {
+  it('does not save a state that overflowed, and keeps what was saved', async () => {
     const [config, out] = [configOf('full'), folder()];
     const run = { config, options, textHash: '' };
     const trainer = new Trainer(createEngine(), config, options, tokens);
@@ -233,14 +233,14 @@ describe('training', () => {
   });
 
   it('does not give a state whose last update overflowed', async () => {
-    // The gradients of the first step are fine; what 1e308 makes of the weights is not.
+    // The gradients of the first step are finite, but the update with 1e308 overflows.
     const rates = { learningRate: 1.7e308, minLearningRate: 1.7e308, weightDecay: 1000, steps: 1 };
     const trainer = new Trainer(createEngine(), configOf('full'), { ...options, ...rates }, tokens);
     await trainer.run();
     await expect(trainer.state()).rejects.toThrow(/the state after step 1 holds .*Infinity|NaN/);
   });
 
-  it('goes on from no state with NaN in it, or of another shape', async () => {
+  it('does not continue from a state with NaN in it, or of another shape', async () => {
     const config = configOf('full');
     const trainer = new Trainer(createEngine(), config, options, tokens);
     const state = await trainer.state();
@@ -267,7 +267,7 @@ describe('--resume', () => {
     return out;
   }
 
-  it('is refused from a state with NaN in it, naming the tensor, with a checksum or without', async () => {
+  it('is refused for a state with NaN in it, naming the tensor, with or without a checksum', async () => {
     const out = await saved();
     const { state } = await loadCheckpoint(out);
     state.m.get('model.norm.weight')!.data[1] = NaN;
@@ -283,7 +283,7 @@ describe('--resume', () => {
     const bytes = new Uint8Array(readFileSync(path(await saved())));
     await expect(decodeState(bytes, 'state', 'training')).resolves.toMatchObject({ step: 0, sealed: true });
     const header = 8 + Number(new DataView(bytes.buffer).getBigUint64(0, true));
-    // Every byte of the header, and some of the data; of each byte one bit, which differs.
+    // Every byte of the header, and some of the data, each with another bit flipped.
     const places = Array.from({ length: header }, (_, n) => n);
     for (let at = header; at < bytes.length; at += 997) places.push(at);
     for (const at of [...places, bytes.length - 1]) {
@@ -297,7 +297,7 @@ describe('--resume', () => {
     }
   });
 
-  it('is refused from a state that a full disk or a power failure left empty or zeroed, which was never downloaded', async () => {
+  it('is refused for a state that a full disk or a power failure left empty or zeroed, without advice about downloads', async () => {
     const out = await saved();
     for (const [bytes, what] of [[new Uint8Array(0), 'is empty'], [new Uint8Array(4096), 'begins with zeros']] as const) {
       writeFileSync(path(out), bytes);
@@ -307,7 +307,7 @@ describe('--resume', () => {
     }
   });
 
-  it('goes on from a state that an older version wrote without a checksum, and says that it has none', async () => {
+  it('continues from a state that an older version wrote without a checksum, and says that it has none', async () => {
     const out = await saved();
     const { state } = await loadCheckpoint(out);
     const tensors = [...tensorsOf(state)].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F64' }] as const);
@@ -332,14 +332,14 @@ describe('fine-tuning', () => {
     expect(finetuner.step).toBe(0);
   });
 
-  it('stops if the final hidden states of the base are all 0, as no error can be relative to them', async () => {
+  it('stops if the final hidden states of the base are all 0, since no error can be relative to them', async () => {
     const weights = initialWeights(configOf('full'), 1);
     weights.get('model.norm.weight')!.data.fill(0);
     const finetuner = new Finetuner(base(weights), { window: 2 }, finetune, tokens);
     await expect(finetuner.next()).rejects.toThrow(/final hidden states are all 0/);
   });
 
-  it('at a learning rate beyond numbers saves nothing, and leaves the adapter that was there', async () => {
+  it('at a learning rate that overflows saves nothing, and keeps the existing adapter', async () => {
     const [out, config] = [folder(), configOf('full')];
     const record = { baseModel: 'base', config, options: finetune, textHash: '', packageVersion: '0' };
     const good = new Finetuner(base(), { window: 2 }, finetune, tokens);
@@ -355,7 +355,7 @@ describe('fine-tuning', () => {
     expect(contents(out)).toBe(before);
   });
 
-  it('goes on from no state with NaN in it, or with a price that is no number', async () => {
+  it('does not continue from a state with NaN in it, or with a price that is not a number', async () => {
     const out = folder();
     const finetuner = new Finetuner(base(), { window: 2 }, finetune, tokens);
     await finetuner.next();
@@ -374,7 +374,7 @@ describe('fine-tuning', () => {
 });
 
 describe('a model folder', () => {
-  it('is not written with a weight that is no number in its dtype', async () => {
+  it('is not written with a weight that is not finite in its dtype', async () => {
     const config = configOf('full');
     for (const [value, dtype] of [[NaN, 'F32'], [1e39, 'F32'], [70000, 'F16'], [Infinity, 'F64']] as const) {
       const out = folder();

@@ -1,4 +1,4 @@
-/** --out: what is there and is not ours stays, links stay links, devices stay devices. */
+/** --out: foreign files are kept, links stay links, devices stay devices. */
 import { execFile, execFileSync } from 'node:child_process';
 import {
   existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync,
@@ -30,7 +30,7 @@ const at = (...names: string[]): string => join(folder, ...names);
 const text = (...names: string[]): string => readFileSync(at(...names), 'utf8');
 const isLink = (path: string): boolean => lstatSync(path).isSymbolicLink();
 
-/** Every file below `path` with its bytes. */
+/** Every file below `path`, with its bytes. */
 function contents(path: string): Record<string, string> {
   const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort();
   return Object.fromEntries(names.filter((name) => statSync(join(path, name)).isFile())
@@ -60,8 +60,8 @@ beforeAll(async () => {
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 beforeEach(() => void (folder = mkdtempSync(join(root, 'case-'))));
 
-describe('a file that is written whole', () => {
-  it('goes through symbolic links, which stay links, to a file that is there or is not', async () => {
+describe('a file that is written atomically', () => {
+  it('is written through symbolic links, which stay links, to a file that exists or not', async () => {
     mkdirSync(at('far'));
     writeFileSync(at('far/old'), 'old', { mode: 0o640 });
     symlinkSync('far/old', at('link'));
@@ -75,23 +75,23 @@ describe('a file that is written whole', () => {
     expect(readdirSync(folder).concat(readdirSync(at('far'))).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  it('follows links from the folder that they lie in, however that was reached', async () => {
+  it('resolves links from the folder that contains them, however it was reached', async () => {
     mkdirSync(at('a/b'), { recursive: true });
     symlinkSync('a/b', at('short'));
-    symlinkSync('../sibling', at('a/b/up')); // a/sibling, not the sibling of `short`
+    symlinkSync('../sibling', at('a/b/up')); // means a/sibling, not the sibling of `short`
     await writeFileAtomic(at('short/up'), 'x');
     expect(text('a/sibling')).toBe('x');
     expect(existsSync(at('sibling'))).toBe(false);
   });
 
-  it('is refused where links lead round in a circle, and where a folder is', async () => {
+  it('is refused if links form a circle, or if its path is that of a folder', async () => {
     symlinkSync('b', at('a'));
     symlinkSync('a', at('b'));
     await expect(writeFileAtomic(at('a'), 'x')).rejects.toThrow(/links lead round in a circle/);
     await expect(writeFileAtomic(folder, 'x')).rejects.toThrow(/it is a folder: name a file/);
   });
 
-  it('is written into a pipe, which stays one', async () => {
+  it('is written into a pipe, which stays a pipe', async () => {
     execFileSync('mkfifo', [at('pipe')]);
     symlinkSync('pipe', at('link'));
     const reading = new Promise((resolve) => execFile('cat', [at('pipe')], (_, stdout) => resolve(stdout)));
@@ -101,19 +101,19 @@ describe('a file that is written whole', () => {
     expect(isLink(at('link'))).toBe(true);
   });
 
-  it('is written into a device, which stays one', async (context) => {
+  it('is written into a device, which stays a device', async (context) => {
     try {
-      execFileSync('mknod', [at('null'), 'c', '1', '3'], { stdio: 'ignore' }); // as /dev/null is
+      execFileSync('mknod', [at('null'), 'c', '1', '3'], { stdio: 'ignore' }); // like /dev/null
       writeFileSync(at('null'), 'x');
     } catch {
-      context.skip(); // only root may, and not everywhere
+      context.skip(); // only root may do this, and not everywhere
     }
     await writeFileAtomic(at('null'), 'gone');
     expect(lstatSync(at('null')).isCharacterDevice()).toBe(true);
     expect(readdirSync(folder)).toEqual(['null']);
   });
 
-  it('clears away what a killed process left of it, and not what another is just writing', async () => {
+  it('removes what a killed process left of it, but not what another process is writing', async () => {
     const dead = Number(execFileSync('sh', ['-c', 'echo $$'], { encoding: 'utf8' }));
     const named = (pid: number, name = 'file') => temporaryName(at(name)).replace(`-${process.pid}-`, `-${pid}-`);
     const [left, other, live] = [named(dead), named(dead, 'file2'), named(process.pid)];
@@ -138,7 +138,7 @@ describe('a folder --out', () => {
     isOurs: async (_: string, names: readonly string[]) => names.includes('state'),
   };
 
-  it('that holds other things is refused by their names, and --force says what it would overwrite', async () => {
+  it('that holds other things is refused with their names, and the message says what --force would overwrite', async () => {
     mkdirSync(at('other'));
     for (const name of ['config.json', 'model.safetensors']) writeFileSync(at('other', name), name);
     const before = contents(at('other'));
@@ -149,7 +149,7 @@ describe('a folder --out', () => {
     expect(contents(at('other'))).toEqual(before);
   });
 
-  it('is taken where it is new, empty, hidden files aside, or ours', async () => {
+  it('is accepted if it is new, empty except for hidden files, or ours', async () => {
     mkdirSync(at('empty'));
     writeFileSync(at('empty/.gitignore'), '*');
     mkdirSync(at('ours'));
@@ -158,7 +158,7 @@ describe('a folder --out', () => {
     expect(readdirSync(folder).sort()).toEqual(['empty', 'ours']); // nothing was written into new/below
   });
 
-  it('is no file, pipe or other thing, with --force or without', async () => {
+  it('is refused if it is a file, a pipe or anything else, even with --force', async () => {
     writeFileSync(at('file'), 'x');
     execFileSync('mkfifo', [at('pipe')]);
     for (const force of [false, true]) {
@@ -168,13 +168,13 @@ describe('a folder --out', () => {
     }
   });
 
-  it('is no - either, which is stdout elsewhere', async () => {
+  it('is refused if it is -, which means stdout elsewhere', async () => {
     const { code, stderr } = await natsearch('recall', 'write', '--out', '-', '--documents', '1', '--tests', '1');
     expect(stderr).toBe('natsearch: --out is -, which stands for stdout: name a folder, or ./- if that is its name\n');
     expect([code, readdirSync(folder)]).toEqual([2, []]);
   });
 
-  it('may be a link, even to a folder that is not there yet', async () => {
+  it('may be a link, even to a folder that does not exist yet', async () => {
     mkdirSync(at('far'));
     symlinkSync('far', at('link'));
     symlinkSync('far/new', at('dangling'));
@@ -207,7 +207,7 @@ describe('a downloaded model', () => {
     expect(readdirSync(at('mine')).length).toBe(2);
   });
 
-  it('is overwritten by train --force, and by no file more than train writes', async () => {
+  it('is overwritten by train --force, but only in the files that train writes', async () => {
     await writeModelFolder(at('mine'), config, initialWeights(config, 2));
     writeFileSync(at('mine/tokenizer.model'), 'mine');
     const { code, stderr } = await natsearch('train', ...small, ...sizes, '--out', 'mine', '--force');
@@ -222,7 +222,7 @@ describe('recall write', () => {
   const write = (...args: string[]) =>
     natsearch('recall', 'write', '--out', 'out', '--documents', '2', '--tests', '1', ...args);
 
-  it('overwrites its own files, and neither another train.txt nor one that was added to', async () => {
+  it('overwrites its own files, but neither another train.txt nor one that was changed', async () => {
     expect((await write()).code).toBe(0);
     const first = text('out/train.txt');
     expect((await write('--seed', '1')).code).toBe(0);
@@ -239,12 +239,12 @@ describe('recall write', () => {
 describe('export', () => {
   const scorers = (...args: string[]) => natsearch('export', '--adapter', '../adapter', ...args);
 
-  it('overwrites its own file, through a link too, and no other without --force', async () => {
+  it('overwrites its own file, through a link too, but no other without --force', async () => {
     writeFileSync(at('theirs.safetensors'), 'theirs');
     const refused = await scorers('--out', 'theirs.safetensors');
     expect(refused.stderr).toMatch(/^natsearch: theirs\.safetensors exists and is no earlier export: [^\n]*--force/);
     expect([refused.code, text('theirs.safetensors')]).toEqual([1, 'theirs']);
-    // The adapter's own weights are the same tensors, and yet no export.
+    // The adapter's own weights are the same tensors, but not an export.
     const own = join(root, 'adapter', 'adapter_model.safetensors');
     expect((await scorers('--out', own)).code).toBe(1);
     symlinkSync('theirs.safetensors', at('link'));
@@ -254,21 +254,21 @@ describe('export', () => {
     expect(decodeSafetensors(readFileSync(at('theirs.safetensors'))).tensors.size).toBe(1);
   });
 
-  it.each([['-', 'stdout'], ['/dev/stdout', '/dev/stdout']])('writes to stdout where %s is named, and then says the rest on stderr', async (out, said) => {
+  it.each([['-', 'stdout'], ['/dev/stdout', '/dev/stdout']])('writes to stdout if %s is given, and its messages to stderr', async (out, said) => {
     const { code, stdout, stderr } = await scorers('--out', out);
     expect(decodeSafetensors(new Uint8Array(stdout)).tensors.size).toBe(1);
     expect([code, stderr]).toEqual([0, `1 scorers in ${said}\n`]);
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('adds to the file that stdout is', () => {
+  it('appends to the file to which stdout is redirected', () => {
     const shell = `"$0" "$1" export --adapter ../adapter --out /dev/stdout`;
     execFileSync('sh', ['-c', `echo first > kept; ${shell} >> kept 2>/dev/null`, process.execPath, main], { cwd: folder });
     expect(readFileSync(at('kept')).subarray(0, 6).toString()).toBe('first\n');
     expect(decodeSafetensors(readFileSync(at('kept')).subarray(6)).tensors.size).toBe(1);
   });
 
-  it('is not written, with --force either, while another process writes it or works in its folder', async () => {
+  it('is not written, even with --force, while another process writes it or works in its folder', async () => {
     const write = () => writeOut(at('one'), new Uint8Array(1), { force: true, what: 'export', isOurs: async () => true });
     const unlock = [lockFolder(folder)];
     await expect(write()).rejects.toThrow(new RegExp(`^${folder} is in use by process ${process.pid} of `));
@@ -281,7 +281,7 @@ describe('export', () => {
     expect(readdirSync(folder).sort()).toEqual(['one', 'two']);
   });
 
-  it('names a folder as no file', async () => {
+  it('refuses a folder', async () => {
     mkdirSync(at('folder'));
     await expect(writeOut(at('folder'), new Uint8Array(1), { force: true, what: 'export', isOurs: async () => true }))
       .rejects.toThrow(/folder is a folder: name a file/);

@@ -47,11 +47,11 @@ describe('package-lock.json', () => {
     expect(wanted.filter((dependency) => !(`node_modules/${dependency}` in packages))).toEqual([]);
   });
 
-  it('names no place that packages come from, so that every registry serves', () => {
+  it('names no location of packages, so that any registry can be used', () => {
     expect(Object.entries(packages).filter(([, { resolved }]) => resolved !== undefined)).toEqual([]);
   });
 
-  it('holds five packages for users, none of which runs anything when it is installed', () => {
+  it('has five packages for users, none of which runs a script when it is installed', () => {
     const published = Object.entries(packages).filter(([path, { dev, devOptional }]) => path && !dev && !devOptional);
     expect(published.map(([path]) => path)).toEqual([
       'node_modules/@huggingface/jinja', 'node_modules/@huggingface/tokenizers', 'node_modules/commander',
@@ -73,7 +73,7 @@ describe('deno.json', () => {
 });
 
 describe('the tarball', () => {
-  // Without scripts: the tests have built dist/ already, and others of them are running it.
+  // Without scripts, since the tests have built dist/ already and others are using it.
   const [tarball] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
     cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], shell: process.platform === 'win32',
   })) as [{ size: number; unpackedSize: number; files: { path: string; mode: number }[] }];
@@ -93,7 +93,7 @@ describe('the tarball', () => {
     expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
 
-  it('has no gpu.js in what importing the library loads, and has it in what createEngine({ gpu }) loads', () => {
+  it('loads gpu.js only in createEngine({ gpu }), not when the library is imported', () => {
     const loaded = new Set<string>();
     const load = (name: string): void => {
       if (loaded.has(name)) return;
@@ -131,7 +131,7 @@ describe('the tarball', () => {
     expect(readFileSync(`${root}dist/cli/main.js`, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
 
-  it('holds what README.md links to; its other links point to the repository, the paper and gpu.js', () => {
+  it('holds what README.md links to, apart from links to the repository, the paper and gpu.js', () => {
     const text = readFileSync(`${root}README.md`, 'utf8');
     const links = [...text.matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(([, one, two]) => (one ?? two));
     expect(links.length).toBeGreaterThan(20);
@@ -149,8 +149,8 @@ describe('the tarball', () => {
   });
 });
 
-describe('the place of the repository', () => {
-  it('is written once, as repository.url; npm run repository has written the rest', () => {
+describe('the location of the repository', () => {
+  it('is set once, as repository.url, and npm run repository has written the rest', () => {
     const run = () => execFileSync(process.execPath, ['scripts/repository.mjs', '--check'], { cwd: root, encoding: 'utf8' });
     expect(run).not.toThrow();
     expect(manifest.bugs.url).toBe(manifest.homepage.replace('#readme', '/issues'));

@@ -1,4 +1,4 @@
-/** Pipes whose other end nobody opens: a command refuses them or waits, and a signal ends it at once. */
+/** Pipes whose other end is not opened: a command refuses them or waits, and a signal ends the wait at once. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -60,7 +60,7 @@ function natsearch(args: readonly string[], ms: number = 20_000): Promise<Ended>
   }));
 }
 
-/** With an exit code, or, where Node waits in a call to the system, by the signal itself: shells say 143 of both. */
+/** Ended with an exit code, or, if Node waits in a system call, by the signal itself. Shells report 143 for both. */
 const isStopped = ({ code, signal }: Ended): boolean => code === 143 || signal === 'SIGTERM';
 
 describe.skipIf(process.platform === 'win32')('a pipe under the name of a file that is to be written', () => {
@@ -78,14 +78,14 @@ describe.skipIf(process.platform === 'win32')('a pipe under the name of a file t
     expect(readdirSync(at('out'))).toEqual([name]);
   });
 
-  it('that took the place of the log since is refused too, once it has no reader', async () => {
+  it('that took the place of the log later is refused too if it has no reader', async () => {
     pipe('log');
     await expect(appendText(at('log'), 'line\n')).rejects.toThrow(/cannot write .*log: nothing reads what is written there/);
   });
 });
 
-describe.skipIf(process.platform === 'win32')('a pipe that is named as what to write', () => {
-  it('gets all of a content that is larger than it, as fast as its reader is', async () => {
+describe.skipIf(process.platform === 'win32')('a pipe that is named as the output', () => {
+  it('receives all of a content larger than its buffer, as fast as its reader reads', async () => {
     pipe('pipe');
     const content = new Uint8Array(1 << 20).map((_, n) => n % 251);
     const slow = 'sleep 0.3; head -c 100000; sleep 0.3; cat';
@@ -97,7 +97,7 @@ describe.skipIf(process.platform === 'win32')('a pipe that is named as what to w
     expect(lstatSync(at('pipe')).isFIFO()).toBe(true);
   });
 
-  it('and has no reader is waited for, and the wait ended by SIGTERM', async () => {
+  it('and has no reader is waited for, and SIGTERM ends the wait', async () => {
     pipe('pipe');
     const ended = await natsearch(['export', '--adapter', '../adapter', '--out', 'pipe'], 4000);
     const { stderr, seconds } = ended;
@@ -123,10 +123,10 @@ describe.skipIf(process.platform === 'win32')('a pipe that is to be read and has
       expect(stderr).toMatch(/^natsearch: (stopped by SIGTERM|reading of (pipe|stdin) was stopped)\n$/);
       expect(seconds).toBeLessThan(5);
     }
-    expect(readdirSync(folder, { recursive: true }).sort()).toEqual(['out', 'pipe']); // and no lock in it
+    expect(readdirSync(folder, { recursive: true }).sort()).toEqual(['out', 'pipe']); // without a lock
   });
 
-  it('is read like a file once it has one', async () => {
+  it('is read like a file once it has a writer', async () => {
     pipe('pipe');
     execFile('sh', ['-c', '(head -c 100 ../text.txt; sleep 0.3; tail -c +101 ../text.txt) > pipe'], { cwd: folder });
     const run = (text: string) => natsearch(['train', ...small, '--text', text, '--out', `of-${text.replace(/\W/g, '')}`]);

@@ -1,4 +1,4 @@
-/** natsearch plan: a config.json is enough to know what a model takes, and whether it fits. */
+/** natsearch plan: a config.json is enough to know how much memory a model needs, and whether it fits. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ const CONFIG = {
   intermediate_size: 5632, num_hidden_layers: 22, num_attention_heads: 32, num_key_value_heads: 4,
   max_position_embeddings: 2048, torch_dtype: 'bfloat16',
 };
-/** What Hugging Face's page says of it. */
+/** The number of weights according to its page on Hugging Face. */
 const PARAMETERS = 1_100_048_384;
 
 interface Result { readonly code: number; readonly stdout: string; readonly stderr: string }
@@ -47,7 +47,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('natsearch plan', () => {
-  it('needs nothing but a config.json, by its folder or its own name', async () => {
+  it('needs only a config.json, given by its folder or its own name', async () => {
     for (const model of [folder, path('config.json')]) {
       const { code, stdout, stderr } = await plan('--model', model, '--json');
       expect([code, stderr]).toEqual([0, '']);
@@ -55,7 +55,7 @@ describe('natsearch plan', () => {
       expect(report).toMatchObject({
         architecture: 'LlamaForCausalLM', dtype: 'bfloat16', trainedWith: 2048, gpu: null,
         kept: { share: 0.25, source: 'assumed' },
-        // 2 x 64 numbers of 8 bytes and 9 more, over 22 layers of 4 heads.
+        // 2 x 64 numbers of 8 bytes, and 9 bytes more, for each of 22 layers of 4 heads.
         plan: { parameters: PARAMETERS, stored: 2 * PARAMETERS, entryBytes: 1033, tokenBytes: 88 * 1033 },
       });
       expect(report.plan.policies.map(({ policy }) => policy)).toEqual(['full', 'window:256', 'nats']);
@@ -64,7 +64,7 @@ describe('natsearch plan', () => {
     }
   });
 
-  it('takes what an adapter measured, plans for --context, and for the limits of an engine on gpu.js', async () => {
+  it('uses what an adapter measured, and plans for --context and for the limits of an engine on gpu.js', async () => {
     const { stdout, stderr, code } = await plan(
       '--model', folder, '--adapter', path('adapter'), '--context', '1600', '--gpu', 'cpu', '--policy', 'nats', 'full', '--json',
     );
@@ -79,7 +79,7 @@ describe('natsearch plan', () => {
     expect(report.plan.parameters).toBe(PARAMETERS + 22 * 12 * 2048);
   });
 
-  it('refuses what is no config in one line', async () => {
+  it('refuses in one line what is not a config', async () => {
     const wrong: [args: string[], message: RegExp][] = [
       [['--model', path('none')], /no such folder or file/],
       [['--model', path('broken.json')], /not valid JSON/],
@@ -94,7 +94,7 @@ describe('natsearch plan', () => {
     expect((await plan('--model', folder, '--context', '0')).code).toBe(2);
   });
 
-  it('says for people whether it fits, which limit binds, and what is assumed', async () => {
+  it('prints whether it fits, which limit is reached first, and what is assumed', async () => {
     const report = JSON.parse((await plan('--model', folder, '--context', '2048', '--json')).stdout) as Report;
     const machine = { memory: 2 ** 33, free: 2 ** 32, contained: true, largestArray: 2 ** 32, process: 2 ** 27 };
     const text = (plan: Partial<Report['plan']>, more: Partial<Report> = {}): string =>
@@ -115,7 +115,7 @@ describe('natsearch plan', () => {
 });
 
 describe('the memory of this machine', () => {
-  it('is what a container allows, where that is less than there is', () => {
+  it('is what a container allows, if that is less than the machine has', () => {
     const { memory: all } = thisMachine({});
     expect(all).toBeGreaterThan(2 ** 28);
     expect(thisMachine({ constrainedMemory: () => 2 ** 28 })).toMatchObject({ memory: 2 ** 28, contained: true });

@@ -1,4 +1,4 @@
-/** Plans of memory, held against what the engines allocate, and what limits then do. */
+/** Plans of memory, compared with what the engines allocate, and the effect of limits. */
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
 import type { Engine, Tensor } from '../src/core/engine.ts';
@@ -21,7 +21,7 @@ const CONFIGS: [string, ModelConfig][] = [
   ['Qwen3, with norms of heads', livelyConfig('full', {}, { model_type: 'qwen3' })],
 ];
 
-/** An engine that counts the bytes of float tensors that are alive, and the most there were. */
+/** An engine that counts the bytes of live float tensors, and their maximum. */
 function counting(engine: Engine, number: number): { engine: Engine; bytes: { now: number; most: number } } {
   const bytes = { now: 0, most: 0 };
   const watch = (x: unknown): void => {
@@ -68,13 +68,13 @@ function counting(engine: Engine, number: number): { engine: Engine; bytes: { no
 }
 
 describe('planMemory()', () => {
-  it.each(CONFIGS)('knows the weights of %s and what the reference holds them in', async (_, config) => {
+  it.each(CONFIGS)('gives the weights of %s and the memory in which the reference holds them', async (_, config) => {
     const engine = referenceEngine('float64');
     const model = livelyModel(engine, config);
     const { parameters, weights, stored } = planMemory(config, { kept: 1, storedBytes: 2 });
     expect(parameters).toBe(model.parameters);
     expect(stored).toBe(2 * model.parameters);
-    // As a file of float32 is loaded; a step widens the norms.
+    // As when a file of float32 is loaded; a step widens the norms.
     for (const [name, tensor] of model.weights) {
       const narrow = engine.tensor(Float32Array.from(await engine.read(tensor)), tensor.shape);
       (model.weights as Map<string, Tensor>).set(name, narrow);
@@ -86,7 +86,7 @@ describe('planMemory()', () => {
     expect(weights).toBe(held);
   });
 
-  it.each(CONFIGS)('knows the bytes that the caches of %s report, under every fixed policy and length', async (_, config) => {
+  it.each(CONFIGS)('gives the bytes that the caches of %s report, under every fixed policy and length', async (_, config) => {
     const engine = referenceEngine('float64');
     const model = livelyModel(engine, config);
     for (const policy of ['full', 'window:3', 'streaming:2+4', 'window:40'].map(parsePolicy)) {
@@ -105,7 +105,7 @@ describe('planMemory()', () => {
     }
   });
 
-  it.each(CONFIGS)('comes within a tenth of the most that a step of %s holds at once, and not below', async (_, config) => {
+  it.each(CONFIGS)('is at most a tenth above the maximum that a step of %s holds at once, and not below it', async (_, config) => {
     const { engine, bytes } = counting(referenceEngine('float64'), 8);
     const model = livelyModel(engine, config);
     const session = model.session({ batch: 2 });
@@ -118,7 +118,7 @@ describe('planMemory()', () => {
     expect(bytes.now).toBe(before);
   });
 
-  it('takes learned types at their measured share, layer by layer, and refuses to guess it', () => {
+  it('uses the measured share of learned types, layer by layer, and refuses to guess it', () => {
     const config = livelyConfig('nats');
     const { policies } = planMemory(config, { kept: [0.1, 0.5], contexts: [1000], blockSize: 1 });
     const nats = policies.find(({ policy }) => policy === 'nats')!.caches[0];
@@ -130,7 +130,7 @@ describe('planMemory()', () => {
     }
   });
 
-  it('names the limit that a text exceeds first, and the longest one that does not', () => {
+  it('names the limit that a text exceeds first, and the longest text that does not', () => {
     const config = livelyConfig('full');
     const free = planMemory(config, { contexts: [100] });
     expect(free.policies.map(({ longest }) => longest)).toEqual([
@@ -161,7 +161,7 @@ describe('planMemory()', () => {
   });
 });
 
-/** A device whose tensors are small. */
+/** A device with a low limit on the size of tensors. */
 class SmallDevice extends HostDevice {
   override readonly maxLength = 2000;
 }
@@ -169,7 +169,7 @@ class SmallDevice extends HostDevice {
 describe('planMemory() for an engine on gpu.js', () => {
   const config = livelyConfig('full');
 
-  it('knows what a device holds: weights, and pools that double', async () => {
+  it('gives what a device holds: weights, and pools that double', async () => {
     const device = new CountingDevice(new HostDevice(await loadLibrary(), 'cpu', { poison: true, tuning: TEST_TUNING }));
     const engine = gpuEngine(device);
     const model = livelyModel(engine, config);
@@ -182,13 +182,13 @@ describe('planMemory() for an engine on gpu.js', () => {
     const bytes = stats.flatMap((layer) => [...layer.bytes]).reduce((a, b) => a + b);
     expect(full.caches[0].bytes).toBe(bytes);
     const pools = device.live.elements * 4 - weights;
-    const rows = bytes * (2 * 4 * 4) / (2 * 4 * 4 + 9); // without what the host keeps of an entry
+    const rows = bytes * (2 * 4 * 4) / (2 * 4 * 4 + 9); // without the part of an entry that the host keeps
     expect(pools).toBeGreaterThanOrEqual(rows);
     expect(pools).toBeLessThanOrEqual(2 * rows + 100); // and a page table
     engine.dispose();
   });
 
-  it('knows the longest text whose keys one tensor of the device holds: one token more is its DeviceError', async () => {
+  it('gives the longest text whose keys fit into one tensor of the device, and one token more is a DeviceError', async () => {
     const engine = gpuEngine(new SmallDevice(await loadLibrary(), 'cpu', { poison: false, tuning: TEST_TUNING }));
     const model = livelyModel(engine, config);
     const { tensorBytes, name } = engine.limits!;

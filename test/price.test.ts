@@ -1,4 +1,4 @@
-/** §7 over every engine: the kept share and the price of memory. */
+/** §7 on every engine: the kept share and the price of memory. */
 import { expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -18,7 +18,7 @@ function problem(size: Sizes, precision: Engine['precision']): Problem {
   return { ...size, types: drawTypes(size, draw(size.seed, precision)), chunks: Math.ceil(size.N / size.chunk) };
 }
 
-/** min(last(j), N-1) - j of every token of one head: queries after its own that a token is kept for. */
+/** min(last(j), N-1) - j of every token of one head: the number of later queries for which a token is kept. */
 function queriesKept(p: Problem, types: ArrayLike<number>, head: number): number[] {
   const last = denseLifetime(types, p);
   return Array.from({ length: p.N }, (_, j) => Math.min(last[head * p.N + j], p.N - 1) - j);
@@ -61,7 +61,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       expect([...Array.from(await keptShare(engine, p, p.types))]).toEqual(heads(p).map(() => 0));
     }));
 
-  it('is the mean over tokens of 2/N times the queries a token outlives', () =>
+  it('is the mean over tokens of 2/N times the queries for which a token is kept', () =>
     holds(sizes({ N: 20 }), async (size, engine) => {
       const p = problem(size, precision);
       const truth = heads(p).map((head) =>
@@ -69,10 +69,10 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       expectWithin(await keptShare(engine, p, p.types), truth, 'keptShare');
     }));
 
-  it('adds, per type, K times the queries that each token would be kept for if it had that type', () =>
+  it('adds, for each type, K times the queries for which each token would be kept if it had that type', () =>
     holds(sizes({ N: 12 }), async (size, engine) => {
       const p = problem(size, precision);
-      const weight = 0.25; // a power of two, so that K itself brings no rounding
+      const weight = 0.25; // a power of two, so that K is not rounded
       const truth: Bounded[] = [];
       for (const head of heads(p)) {
         for (let c = 0; c < p.chunks; c++) {
@@ -87,10 +87,10 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       expectWithin(await price(engine, p, weight), truth, 'price');
     }));
 
-  it('equals differences of the kept share where no other token\'s lifetime depends on the choice', () =>
+  it('equals differences of the kept share if no other token\'s lifetime depends on the choice', () =>
     holds(sizes({ N: 12 }), async (size, engine) => {
       const p = problem({ ...size, only: null }, precision);
-      // Without LOCAL tokens nothing ends anybody else's lifetime, except the one token that is changed.
+      // Without LOCAL tokens, no token affects the lifetime of another, except the one that is changed.
       const types = p.types.map((t) => (t === 1 ? 2 : t));
       // With K = 2 / N², the price is the derivative of keptShare itself.
       const weight = 2 / (p.N * p.N);
@@ -118,7 +118,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       }
     }));
 
-  it('is added to the gradient that is there already', () =>
+  it('is added to an existing gradient', () =>
     holds(sizes({ N: 8 }), async (size, engine) => {
       const p = problem(size, precision);
       const dTypes = draw(size.seed + 1, precision).real(p.B * p.G * p.chunks * 3);
@@ -130,7 +130,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
         engine.tensor(dTypes, [p.B, p.G, p.chunks, 3]), types, p.N, { ...options, weight: 0.5 },
       );
       const alone = await price(engine, p, 0.5);
-      // One token after another, or the chunk's price at once.
+      // The price may be added token by token or for the whole chunk at once.
       const truth = Array.from(dTypes, (x, n) => R.sum(
         [exact(x), ...Array.from({ length: p.chunk }, () => exact(alone[n] / p.chunk))],
       ));

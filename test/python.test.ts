@@ -1,6 +1,6 @@
 /**
- * examples/python/numpy_attention.py, written from the equations in another language, agrees with the truths: each
- * of the two is a witness for the other.
+ * examples/python/numpy_attention.py, written from the equations in another language, agrees with the truths, so that
+ * each confirms the other.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,7 +34,7 @@ describePython(SCRIPT, () => {
       expect([passed, cases]).toEqual([SUITES.small.length, SUITES.small.length]);
     }, 120_000);
 
-  it('computes every output of its own, whatever the truths in the file say', async () => {
+  it('computes every output itself, whatever the truths in the file are', async () => {
     const vectors = join(folder, 'vectors');
     const { code, stderr } = runExample(SCRIPT, vectors, '--out', join(folder, 'one'), '--case', 'price-chunks');
     expect(code, stderr).toBe(0);
@@ -43,7 +43,7 @@ describePython(SCRIPT, () => {
     const recipe = SUITES.small.find(({ name }) => name === 'price-chunks')!;
     const { tensors } = verifyCase(await makeCase(recipe), outputs, { dtype: 'f64' });
     expect(tensors.filter(({ status }) => status !== 'pass').map(({ name }) => name)).toEqual([]);
-    // Another route rounds otherwise: equal bits everywhere would be a copy.
+    // Another way of computing rounds differently, so equal bits everywhere would mean a copy.
     expect(Math.max(...tensors.map(({ maxAbsolute }) => maxAbsolute))).toBeGreaterThan(0);
     expect(readManifest(readFileSync(join(vectors, 'manifest.json'), 'utf8')).cases.map(({ name }) => name))
       .toContain('price-chunks');

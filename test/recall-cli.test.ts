@@ -23,7 +23,7 @@ beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'natsearch-recall-'));
   await writeModelFolder(join(root, 'base'), config, initialWeights(config, 1));
   const name = 'model.layers.0.self_attn.proj_layer.weight';
-  const data = Float64Array.from({ length: 24 }, (_, n) => Math.sin(n * n)); // prefers something, whatever it is
+  const data = Float64Array.from({ length: 24 }, (_, n) => Math.sin(n * n)); // any preferences will do
   await writeAdapter(join(root, 'adapter'), {
     baseModel: 'base', base: baseFields(config), window: 8, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0.1,
     targetKeep: 0.3, kept: 0.3, keptByLayer: [0.3], context: 300, steps: 1, seed: 0, packageVersion: '0',
@@ -46,7 +46,7 @@ const questionsOf = (folder: string): RecallDocument[] =>
   readFileSync(join(root, folder, 'questions.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as RecallDocument);
 
 describe('natsearch recall', () => {
-  it('writes text to train on, and questions that it does not hold; the same seed the same bytes', async () => {
+  it('writes training text, and questions that it does not contain, with the same bytes for the same seed', async () => {
     const { code, stdout } = await write('one');
     expect(stdout).toMatch(/^5 documents in one\/train\.txt, 3 questions in one\/questions\.jsonl\n$/);
     expect(code).toBe(0);
@@ -65,7 +65,7 @@ describe('natsearch recall', () => {
     }
   });
 
-  it('asks through an adapter, and patterns that keep as much; --json is what measureRecall() returns', async () => {
+  it('tests an adapter, and patterns that keep as much; --json prints what measureRecall() returns', async () => {
     await write('asked');
     const args = ['test', '--model', 'base', '--adapter', 'adapter', '--questions', 'asked/questions.jsonl', '--match'];
     const [json, text] = await Promise.all([natsearch(...args, '--json'), natsearch(...args, '--max-documents', '2')]);

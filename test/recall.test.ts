@@ -1,4 +1,4 @@
-/** Pass keys in filler: documents are what they say, and answers are counted right only when they are. */
+/** Pass keys in filler: documents are as described, and only right answers count as right. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -13,7 +13,7 @@ const settings = fc.record({
   length: fc.integer({ min: 300, max: 900 }), pairs: fc.integer({ min: 1, max: 4 }), seed: fc.nat(1e6),
 });
 
-/** A model that answers with what follows the question's last words the first time, if that is `near` enough. */
+/** A model that answers with what followed the words of the question the first time, if that was near enough. */
 function copies(near: number): Model {
   const tokenizer = new ByteTokenizer();
   const config = { kvHeads: 1 };
@@ -40,7 +40,7 @@ function copies(near: number): Model {
 }
 
 describe('recallDocuments()', () => {
-  it('asks at the end for what stands once before, at the distance that it says', () => {
+  it('asks at the end for what occurs once before, at the distance that is stated', () => {
     fc.assert(fc.property(settings, (options) => {
       for (const { prompt, answer, distance } of recallDocuments(options)) {
         const question = /The (?:pass key|key of [a-z]+) is $/.exec(prompt)![0];
@@ -54,7 +54,7 @@ describe('recallDocuments()', () => {
     }), { numRuns: 100 });
   });
 
-  it('gives the same documents for a seed, and more of them begin with the same', () => {
+  it('gives the same documents for the same seed, and more documents begin with the same ones', () => {
     fc.assert(fc.property(settings, (options) => {
       const more = recallDocuments({ ...options, documents: options.documents + 2 });
       expect(more.slice(0, options.documents)).toEqual(recallDocuments(options));
@@ -74,7 +74,7 @@ describe('recallDocuments()', () => {
     expect(make({ documents: 0 })).toThrow(ValueError);
   });
 
-  it('gives text to train on: prompt and answer, one per line', () => {
+  it('gives training text, with a prompt and its answer on each line', () => {
     const documents = recallDocuments({ kind: 'passkey', documents: 3, length: 200 });
     const lines = recallText(documents).split('\n');
     expect(lines).toHaveLength(4);
@@ -83,7 +83,7 @@ describe('recallDocuments()', () => {
 });
 
 describe('measureRecall()', () => {
-  it('gives a model that looks it up full marks, and one that cannot look so far only those within reach', async () => {
+  it('counts all answers of a model that looks them up, and only near ones of a model that cannot look far back', async () => {
     for (const kind of ['passkey', 'pairs'] as const) {
       const documents = recallDocuments({ kind, documents: 40, length: 400 });
       for (const step of [1, 7, 64]) {
@@ -101,7 +101,7 @@ describe('measureRecall()', () => {
     }
   }, 60_000);
 
-  it('counts what real caches keep: everything, or a window', async () => {
+  it('reports what real caches keep: everything, or a window', async () => {
     const config = parseConfig({
       vocab_size: 258, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 2, num_attention_heads: 2,
       max_position_embeddings: 300, nats: { policy: 'full' },
@@ -111,13 +111,13 @@ describe('measureRecall()', () => {
     const ask = (policy: Policy) => measureRecall(model, documents, { policy });
     expect(await ask({ kind: 'full' })).toMatchObject({ meanLiveShare: 1, residentShare: 1, policy: 'full' });
     const { residentShare, meanLiveShare } = await ask({ kind: 'window', window: 9 });
-    const lengths = documents.map(({ prompt, answer }) => prompt.length + answer.length); // bos in, last digit out
+    const lengths = documents.map(({ prompt, answer }) => prompt.length + answer.length); // bos, but not the last digit
     expect(residentShare).toBeCloseTo(2 * 9 / (lengths[0] + lengths[1]), 12);
     expect(meanLiveShare).toBeLessThan(0.12);
     model.dispose();
   });
 
-  it('refuses to ask nothing, and stops when told', async () => {
+  it('refuses an empty list of questions, and stops at an abort', async () => {
     await expect(measureRecall(copies(1), [])).rejects.toThrow(/no documents to ask about/);
     const documents = recallDocuments({ kind: 'passkey', documents: 2, length: 200 });
     await expect(measureRecall(copies(1), documents, { signal: AbortSignal.abort() })).rejects.toThrow(/after 0 of 2/);

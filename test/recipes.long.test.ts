@@ -16,7 +16,7 @@ const copy = mkdtempSync(join(tmpdir(), 'natsearch-recipes-'));
 const recipes = recipesOf(textOf('CONTRIBUTING.md'));
 const written = new Set<string>();
 
-/** What a command says where it fails, undefined where it passes. */
+/** What a command prints if it fails, or undefined if it passes. */
 function failure(command: string): string | undefined {
   const { status, stdout, stderr } = spawnSync(command, {
     cwd: copy, shell: true, encoding: 'utf8', env: { ...process.env, NATS_TESTS: '', VITEST: undefined },

@@ -1,4 +1,4 @@
-/** Rounding to narrower floats and their spacing, against lists of every value that they have. */
+/** Rounding to narrower floats and their spacing, compared with lists of all their values. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decode16, encode16, roundArray, roundTo, ulp } from '../src/formats/rounding.ts';
@@ -10,14 +10,14 @@ const FORMATS = [
 ] as const;
 type Format = (typeof FORMATS)[number];
 
-/** What a positive pattern means, but an infinity and NaNs as if the exponents went on. */
+/** The value of a positive pattern, with infinity and NaNs read as if they were a further exponent. */
 function meaning({ fractionBits, bias }: Format, bits: number): number {
   const [exponent, fraction] = [bits >> fractionBits, bits & (2 ** fractionBits - 1)];
   const significand = (exponent === 0 ? 0 : 1) + fraction / 2 ** fractionBits;
   return significand * 2 ** (Math.max(exponent, 1) - bias);
 }
 
-/** Every finite value from 0 up, and last the power of two that is infinity to the type: place = pattern. */
+/** All finite values from 0 up, at the index of their pattern, and last the power of two in the place of infinity. */
 const LISTS = Object.fromEntries(FORMATS.map((format) => {
   return [format.dtype, Float64Array.from({ length: format.infinity + 1 }, (_, bits) => meaning(format, bits))];
 })) as Record<'F16' | 'BF16', Float64Array>;
@@ -37,14 +37,14 @@ function nearest({ dtype, infinity }: Format, x: number): number {
 }
 
 const scratch = new DataView(new ArrayBuffer(8));
-/** The float64 so many patterns away from a positive one. */
+/** The float64 that is so many patterns away from a positive one. */
 function step(x: number, patterns: bigint): number {
   scratch.setFloat64(0, x);
   scratch.setBigUint64(0, scratch.getBigUint64(0) + patterns);
   return scratch.getFloat64(0);
 }
 
-/** Compares long lists by their first difference, without a matcher call per element. */
+/** Compares long lists by their first difference, without calling a matcher for each element. */
 function firstDifference(a: ArrayLike<number>, b: ArrayLike<number>): string | undefined {
   for (let n = 0; n < Math.max(a.length, b.length); n++) if (!Object.is(a[n], b[n])) return `${n}: ${a[n]} is not ${b[n]}`;
   return undefined;
@@ -68,7 +68,7 @@ describe.each(FORMATS)('$dtype', (format) => {
     expect(firstDifference(roundArray(values, dtype), values)).toBeUndefined();
   });
 
-  it('decides each tie to the even pattern, and each float64 beside a tie to its side, overflow included', () => {
+  it('rounds each tie to the even pattern, and each float64 next to a tie to its own side, also at overflow', () => {
     const middles = Float64Array.from({ length: infinity }, (_, n) => (list[n] + list[n + 1]) / 2);
     const beside = (patterns: bigint) => encode16(middles.map((x) => step(x, patterns)), dtype);
     expect(firstDifference(encode16(middles, dtype), middles.map((_, n) => n + n % 2))).toBeUndefined();
@@ -97,7 +97,7 @@ describe.each(FORMATS)('$dtype', (format) => {
 });
 
 describe('roundTo()', () => {
-  it('does not go by way of float32, which would make ties of what lies beside one', () => {
+  it('does not round to float32 first, which would turn numbers next to a tie into ties', () => {
     const [half, brain] = [1 + 2 ** -11 + 2 ** -40, 1 + 2 ** -8 + 2 ** -40];
     expect(roundTo(half, 'F16')).toBe(1 + 2 ** -10);
     expect(roundTo(Math.fround(half), 'F16')).toBe(1);
@@ -126,7 +126,7 @@ describe('roundTo()', () => {
 
 describe('ulp()', () => {
   it('is the distance to the next float32 or float64', () => {
-    fc.assert(fc.property(fc.nat(0x7f7ffffe), (bits) => { // below the largest: all have a finite neighbour
+    fc.assert(fc.property(fc.nat(0x7f7ffffe), (bits) => { // below the largest, so that all have a finite neighbour
       const [x, next] = new Float32Array(Uint32Array.of(bits, bits + 1).buffer);
       expect(ulp(x, 'F32')).toBe(next - x);
       expect(ulp(-x, 'F32')).toBe(next - x);
@@ -140,7 +140,7 @@ describe('ulp()', () => {
     }
   });
 
-  it('is the subnormal spacing at zero and the smallest normal, and NaN where nothing is next', () => {
+  it('is the subnormal spacing at zero and at the smallest normal number, and NaN where there is no next number', () => {
     const least = { F16: [-14, -24], BF16: [-126, -133], F32: [-126, -149], F64: [-1022, -1074] } as const;
     for (const [dtype, [normal, subnormal]] of Object.entries(least)) {
       for (const x of [0, -0, 5e-324, 2 ** normal, -(2 ** normal)]) {

@@ -1,6 +1,6 @@
 /**
- * The ruler of the ruler: how far the float64 truths of the small suite lie from 64 decimal digits. mathjs computes
- * every case; where the strings of docs/equations.ts are quick enough, they confirm the loops of support/ruler.ts.
+ * How far the float64 truths of the small suite are from the values in 64 decimal digits. mathjs computes
+ * every case; where the strings of docs/equations.ts are fast enough, they confirm the loops of support/ruler.ts.
  */
 import type { BigNumber } from 'mathjs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -12,12 +12,12 @@ import { big, digits, type Exact, type ExactTruths, exactTruths } from './suppor
 import { evaluateEquation, rowsOf } from './support/mathjs.ts';
 import { THOROUGH } from './support/thorough.ts';
 
-/** What float64 may lose; it must lose something, or nothing was measured. */
+/** The allowed error of float64. Some error must be there, or nothing was measured. */
 const BOUND = 1e-12;
-/** float64 flushes what is below 2^-1074 to 0: no error relative to less than this is asked for. */
+/** The least magnitude to which errors are relative, since float64 flushes what is below 2^-1074 to 0. */
 const TINY = 2 ** -960;
 
-/** The quick run computes those that cost little in 64 digits. */
+/** Only the cases that take little time in 64 digits. */
 const RECIPES = SUITES.small.filter(({ tokens, headDim, queryHeads }) =>
   THOROUGH || tokens * tokens * headDim * queryHeads < 5_000);
 
@@ -30,8 +30,9 @@ beforeAll(async () => {
 }, 600_000);
 
 /**
- * Largest error of `got`, relative: lse to itself; every other value is a sum whose terms may cancel, so to the sum of
- * their magnitudes, |do . o| and |do . v| within a term expanded likewise.
+ * The largest relative error of `got`. lse is relative to itself. Every other value is a sum whose terms may cancel,
+ * so its error is relative to the sum of their magnitudes, with |do . o| and |do . v| within a term expanded in the
+ * same way.
  */
 function worst(got: ArrayLike<number>, { value, size }: Exact, skip: ReadonlySet<number>): number {
   expect(got.length).toBe(value.length);
@@ -39,12 +40,12 @@ function worst(got: ArrayLike<number>, { value, size }: Exact, skip: ReadonlySet
   value.forEach((x, n) => {
     if (skip.has(n)) return;
     const error = Math.abs(Number(x.minus(big(got[n]))));
-    most = Math.max(most, error / Math.max(size[n], TINY)); // NaN stays, and is no number below the bound
+    most = Math.max(most, error / Math.max(size[n], TINY)); // NaN stays NaN, which is not below the bound
   });
   return most;
 }
 
-/** The worst of every tensor over every case, by name, with the case. */
+/** The worst error of every tensor over all cases, by name, with the case. */
 class Table {
   readonly rows = new Map<string, { error: number; at: string; count: number }>();
 
@@ -99,7 +100,7 @@ describe('against 64 digits, on every case of the small suite', () => {
     }
     engine.dispose();
     console.log(`The reference engine against 64 digits, largest relative error:\n${table.toString()}`);
-    expectBelow(table, REALS.filter((name) => name !== 'dm_rows')); // no operation of it gives those
+    expectBelow(table, REALS.filter((name) => name !== 'dm_rows')); // which no operation of the engine gives
   });
 });
 
@@ -124,7 +125,7 @@ describe('the loops in 64 digits', () => {
     }
   });
 
-  /** Every real truth of one KV head, by the strings of docs/equations.ts. */
+  /** Every float truth of one KV head, by the strings of docs/equations.ts. */
   function byEquations({ inputs, parameters }: OracleCase, head: number): Record<string, BigNumber[]> {
     const { queryHeads: H, kvHeads: G, tokens: N, headDim: d, window: W, rule, scale, temperature, price } = parameters;
     const evaluate = (id: string, scope: Scope): Scope => evaluateEquation(id, scope, digits);
@@ -163,7 +164,7 @@ describe('the loops in 64 digits', () => {
     const gradient = evaluate('type-gradient', { N, W, t, dM: sums['dM'] });
     for (const name of ['dg', 'dl', 'dw']) results[name] = gradient[name] as BigNumber[];
     if (y.length === 0) return results;
-    // K = price: the chapter spreads lambda over L G B N^2 pairs, and all but lambda may be 1 here.
+    // K = price: in the chapter K is 2 lambda / (L G B N^2), of which all but lambda can be chosen here.
     const Kdt = evaluate('price', { N, W, t, L: 1, G: 1, B: 1, lambda: big(price).times(N * N / 2) });
     results['dscores'] = y.flatMap((p, j) => {
       if (inputs.forced?.data[Math.floor(head / G) * N + j] === 1) return zero;

@@ -1,4 +1,4 @@
-/** The safetensors reader and writer: round trips, and ten thousand files that lie. */
+/** The safetensors reader and writer: round trips, and ten thousand corrupted files. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileFormatError, ValueError } from '../src/core/errors.ts';
@@ -6,7 +6,7 @@ import { fromBfloat16, fromFloat16, toFloat16 } from '../src/core/float16.ts';
 import { parseHeader } from '../src/formats/safetensors-header.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
 
-/** A file from its header, as text or as an object, and its data. */
+/** A file with the given header, as text or as an object, and data. */
 function file(header: unknown, data: Uint8Array = new Uint8Array(0), announced?: bigint): Uint8Array {
   const json = new TextEncoder().encode(typeof header === 'string' ? header : JSON.stringify(header));
   const bytes = new Uint8Array(8 + json.length + data.length);
@@ -45,7 +45,7 @@ describe('decodeSafetensors() after encodeSafetensors()', () => {
         expect(tensor.shape).toEqual(shape);
         expect(tensor.data).toBeInstanceOf(dtype === 'F64' ? Float64Array : Float32Array);
         const rounded = dtype === 'F64' ? data : data.map((x) => dtype === 'F32' ? Math.fround(x) : nearestHalf(x));
-        expect([...tensor.data]).toEqual([...rounded]); // toEqual tells -0 from 0 and takes NaN for NaN
+        expect([...tensor.data]).toEqual([...rounded]); // toEqual distinguishes -0 from 0, and NaN equals NaN
       }
     }));
   });
@@ -97,7 +97,7 @@ describe('half precision', () => {
     expect(HALVES.every((value, bits) => fromFloat16(bits) === value)).toBe(true);
   });
 
-  it('rounds to nearest, ties to even, from float64 at once', () => {
+  it('rounds from float64 in one step, to nearest, ties to even', () => {
     const nudges = fc.constantFrom(-1e-9, -(2 ** -12), 0, 2 ** -12, 2 ** -11, 1e-9);
     const near = fc.tuple(fc.constantFrom(...HALVES.slice(1)), nudges)
       .map(([half, nudge]) => half * (1 + nudge));
@@ -184,7 +184,7 @@ describe('10,000 mutated files', () => {
       copy.set(put, Math.min(8 + n, copy.length));
       return copy;
     }),
-    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((length) => (bytes: Uint8Array) => { // a lying header length
+    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((length) => (bytes: Uint8Array) => { // a wrong header length
       const copy = bytes.slice();
       const lie = length % 3n === 0n ? length % 400n : length;
       if (copy.length >= 8) new DataView(copy.buffer).setBigUint64(0, lie, true);
@@ -193,7 +193,7 @@ describe('10,000 mutated files', () => {
     fc.uint8Array({ maxLength: 20 }).map((more) => (bytes: Uint8Array) => Uint8Array.of(...bytes, ...more)),
   );
 
-  it('are read as what they say, or refused by name, without more memory than the file backs', () => {
+  it('are read as what they declare, or refused by name, without more memory than the size of the file justifies', () => {
     let [read, refused] = [0, 0];
     fc.assert(fc.property(fc.array(mutation, { minLength: 1, maxLength: 3 }), (mutations) => {
       const bytes = mutations.reduce((current, mutate) => mutate(current), original);
@@ -217,7 +217,7 @@ describe('10,000 mutated files', () => {
 });
 
 describe('decodeSafetensors() is not held up by', () => {
-  // Each header has 8 MB. Kept as JSON, some would take a hundred times that, and minutes.
+  // Each header has 8 MB. Parsed as JSON, some would take a hundred times that, and minutes.
   const many = (text: string) => text.repeat(Math.floor(8e6 / text.length));
   const tensor = (fields: string) => `{"a":{"dtype":"F32",${fields}}}`;
   it.each<[string, string]>([
@@ -239,7 +239,7 @@ describe('decodeSafetensors() is not held up by', () => {
       message = (error as Error).message;
     }
     expect(message).toMatch(/^the safetensors file: .{20,400}$/); // one short line, whatever the file holds
-    expect(performance.now() - started).toBeLessThan(5000); // takes milliseconds; a hang takes minutes
+    expect(performance.now() - started).toBeLessThan(5000); // milliseconds if it works, minutes if it hangs
   });
 });
 
@@ -251,7 +251,7 @@ describe('parseHeader()', () => {
     data_offsets: fc.tuple(whole, whole),
   }));
 
-  it('reads what JSON.parse reads, however it is spaced', () => {
+  it('reads what JSON.parse reads, with any white space', () => {
     fc.assert(fc.property(header, fc.constantFrom(undefined, 1, '\t'), (tensors, indent) => {
       const { entries } = parseHeader(`${JSON.stringify(tensors, null, indent)}   `);
       expect(entries).toEqual(Object.entries(tensors).map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {

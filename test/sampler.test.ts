@@ -1,4 +1,4 @@
-/** Picking a token, held against sorts of all: the algorithm of before, and Hugging Face's definitions of warpers. */
+/** Picking a token, compared with complete sorts: the earlier algorithm, and Hugging Face's definitions of warpers. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NumericError } from '../src/core/errors.ts';
@@ -47,7 +47,7 @@ describe('picking a token', () => {
     }), { numRuns: cases(100, 2000) });
   });
 
-  it('gives the same tokens as before for the same seed', () => {
+  it('gives the same tokens as the earlier algorithm for the same seed', () => {
     const logits = Float64Array.from({ length: 2000 }, (_, n) => 4 * Math.sin(n * n));
     for (const sampling of [
       { temperature: 1 }, { temperature: 0.8 }, { temperature: 0.8, topK: 40 }, { temperature: 2, topK: 1999 },
@@ -59,7 +59,7 @@ describe('picking a token', () => {
     }
   });
 
-  it('draws by the softmax of the k likeliest', () => {
+  it('draws by the softmax of the k most likely', () => {
     const logits = Float64Array.of(0, Math.log(2), -5, Math.log(4)); // weights 1, 2, tiny, 4
     const random = generator(1, [3]);
     const sampler = new Sampler({ temperature: 1, topK: 3 });
@@ -74,20 +74,20 @@ describe('picking a token', () => {
     expect(chiSquared).toBeLessThan(13.8); // 0.1% point of chi-squared with 2 degrees of freedom
   });
 
-  it('takes the lowest index of equal logits, at temperature 0 and as the k likeliest', () => {
+  it('prefers the lowest index among equal logits, at temperature 0 and for the k most likely', () => {
     const logits = Float64Array.of(1, 7, 3, 7, 7, -2);
     expect(new Sampler({ temperature: 0 }).pick(logits, fixed(0.9))).toBe(1);
     expect(new Sampler({ temperature: 1, topK: 2 }).pick(logits, fixed(0.99))).toBe(3);
     expect(new Sampler({ temperature: 5, topK: 1 }).pick(logits, fixed(0.99))).toBe(1);
   });
 
-  it('keeps the fewest tokens that reach topP, the one that reaches it included', () => {
+  it('keeps the fewest tokens that reach topP, including the one that reaches it', () => {
     const logits = Float64Array.from([0.1, 0.5, 0.15, 0.25], Math.log);
     const last = (topP: number) => new Sampler({ temperature: 1, topP }).pick(logits, fixed(1 - 2 ** -53));
     expect([0.001, 0.49, 0.51, 0.74, 0.76, 0.89, 0.91].map(last)).toEqual([1, 1, 3, 3, 2, 2, 0]);
   });
 
-  it('keeps the tokens with minP times the likeliest one\'s probability, after the temperature', () => {
+  it('keeps the tokens with at least minP times the highest probability, after the temperature', () => {
     const logits = Float64Array.from([0.1, 0.5, 0.15, 0.25], Math.log);
     const last = (sampling: Sampling) => new Sampler(sampling).pick(logits, fixed(1 - 2 ** -53));
     const lasts = [0.19, 0.21, 0.29, 0.31, 0.49, 0.51, 1].map((minP) => last({ temperature: 1, minP }));
@@ -106,14 +106,14 @@ describe('picking a token', () => {
     expect(pick([-1, -2.1, -3], 2, [0])).toBe(0);
   });
 
-  it('refuses logits among which none is a number', () => {
+  it('refuses logits none of which is a number', () => {
     for (const row of [[NaN, NaN], [-Infinity], [0, Infinity]]) {
       const pick = () => new Sampler({ temperature: 1 }).pick(Float64Array.from(row), fixed(0));
       expect(pick, String(row)).toThrow(NumericError);
     }
   });
 
-  it('sorts no vocabulary of 151,936: many times faster than a sort, whatever the options', () => {
+  it('does not sort a vocabulary of 151,936: it is many times faster than a sort, whatever the options', () => {
     const random = generator(1, [1]);
     const row = Float32Array.from({ length: 151_936 }, () => 3 * random.normal());
     const time = (work: () => void, times: number) => {

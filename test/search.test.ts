@@ -1,4 +1,4 @@
-/** §6 over every engine: choosing types, and the straight-through gradient. */
+/** §6 on every engine: choosing types, and the straight-through gradient. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
@@ -17,7 +17,7 @@ const problems = fc.record({
 });
 type Drawn = typeof problems extends fc.Arbitrary<infer T> ? T : never;
 
-/** Scores and noise on a grid of 1/4, where sums are exact in every precision and ties are common. */
+/** Scores and noise in multiples of 1/4, so that sums are exact in every precision and ties are common. */
 function fill({ B, G, chunks, noisy, forced, seed }: Drawn, precision: Engine['precision']) {
   const numbers = draw(seed, precision);
   const length = B * G * chunks * 3;
@@ -53,7 +53,7 @@ function chiSquared(counts: readonly number[], expected: readonly number[]): num
 }
 
 describe('gumbelNoise()', () => {
-  /** Counts of 32 bins of exp(-exp(-u)), which is uniform if u is Gumbel(0,1). */
+  /** The counts in 32 bins of exp(-exp(-u)), which is uniform if u is Gumbel(0,1). */
   const bins = (noise: Iterable<number>): number[] => {
     const counts = new Array<number>(32).fill(0);
     for (const u of noise) counts[Math.floor(32 * Math.exp(-Math.exp(-u)))]++;
@@ -146,7 +146,7 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
         });
         return sum;
       };
-      // Every summand is a probability (known to `ruler`) times a cotangent.
+      // Every summand is a probability (with the rounding of `ruler`) times a cotangent.
       const noisy = triples(x.scores.map((s, n) => s + x.noise[n]));
       const y = (R: Rounding) => noisy.flatMap((z) => softmax(R, z.map(exact), p.temperature));
       const noise = 2 * ruler.sum(y(ruler).map((yc, n) => ruler.multiply(yc, exact(x.dTypes[n])))).error;
@@ -178,7 +178,7 @@ describeEngines('tokenTypes()', ({ precision, holds, engine }) => {
     expect([...await engine().readIntegers(types)]).toEqual([0, 1, 0]);
   });
 
-  // An engine that checks on a device may only find out when something is read back.
+  // An engine that checks on a device may notice only when something is read back.
   async function choose(scores: number[], noise?: number[]): Promise<unknown> {
     const shape = [1, 1, scores.length / 3, 3];
     const { types } = engine().tokenTypes(engine().tensor(scores, shape), {

@@ -1,4 +1,4 @@
-/** Sessions that fork, and that become files: what follows is the same to the bit, and no file does harm. */
+/** Forks and snapshots of sessions: they continue with the same bits, and no damaged snapshot is accepted. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
@@ -16,7 +16,7 @@ import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/l
 import { cases, THOROUGH } from './support/thorough.ts';
 import { expectSameBits } from './support/tolerance.ts';
 
-/** Every way in which a session may be ragged, chunked, bounded or typed. */
+/** Sessions of all kinds: ragged, chunked, bounded, with and without types. */
 const KINDS: [policy: string, nats: object, fields: object][] = [
   ['nats', {}, {}], ['nats', { chunk: 3 }, {}], ['nats', { chunk: 2, pooling: 'max', window: 0 }, {}],
   ['full', {}, {}], ['streaming:2+3', {}, {}],
@@ -24,7 +24,7 @@ const KINDS: [policy: string, nats: object, fields: object][] = [
 ];
 const COUNTS = [[5, 2, 0], [1, 1, 1], [3, 4, 1], [1, 1, 1], [0, 1, 2]] as const;
 
-/** Feeds step n; the logits of the last rows that count. */
+/** Feeds step n, and returns the logits of the last rows that count. */
 async function feed(session: Session, n: number): Promise<number[]> {
   const counts = COUNTS[n % COUNTS.length];
   const T = Math.max(...counts);
@@ -34,16 +34,16 @@ async function feed(session: Session, n: number): Promise<number[]> {
 }
 
 forEachEngine('a session', ({ name, create }) => {
-  // Building kernels takes gpu.js a second for each; the laws of its caches have a test of their own.
+  // gpu.js takes a second to build the kernels for each of these, and its caches have their own tests.
   const kinds = THOROUGH || name.startsWith('reference') ? KINDS : [KINDS[1], KINDS[5]];
-  it.each(kinds)('of %s %j %j goes on to the same bits in a fork and from its snapshot, after any step', async (policy, nats, fields) => {
+  it.each(kinds)('of %s %j %j continues with the same bits in a fork and from its snapshot, after any step', async (policy, nats, fields) => {
     const engine = await create();
     const model = livelyModel(engine, livelyConfig(policy, nats, fields));
     const sessions = [model.session({ batch: 3, blockSize: 2 })];
     for (let n = 0; n < 12; n++) {
       if (n === 0 || n === 3 || n === 8) {
         sessions.push(sessions[0].fork(), await model.restore(await sessions[sessions.length - 1].snapshot()));
-        const stray = sessions[0].fork(); // which the others must not notice
+        const stray = sessions[0].fork(); // this must not affect the others
         await feed(stray, n + 1);
         stray.dispose();
       }
@@ -60,7 +60,7 @@ forEachEngine('a session', ({ name, create }) => {
     engine.dispose();
   }, 30_000);
 
-  it('goes on, within float32, from the snapshot of a float64 one, and that one from its', async () => {
+  it('continues from the snapshot of a float64 session, and the other from its own, within float32 rounding', async () => {
     const engine = await create();
     const exact = referenceEngine('float64');
     for (const [policy, nats, fields] of kinds) {
@@ -70,7 +70,7 @@ forEachEngine('a session', ({ name, create }) => {
       const truth = there.session({ batch: 3 });
       let moving = here.session({ batch: 3 });
       for (let n = 0; n < 6; n++) {
-        // Numbers of order 1 through two layers of width 12: a thousand roundings of float32 are far below this.
+        // For numbers of order 1 through two layers of width 12, a thousand roundings of float32 are far below this.
         const [expected, got] = [await feed(truth, n), await feed(moving, n)];
         got.forEach((x, at) => expect(Math.abs(x - expected[at])).toBeLessThan(1e-3));
         const next = await (n % 2 === 0 ? there : here).restore(await moving.snapshot());
@@ -83,7 +83,7 @@ forEachEngine('a session', ({ name, create }) => {
     engine.dispose();
   }, 30_000);
 
-  it('is a DisposedError to use after dispose(), which may be called twice, or by `using`', async () => {
+  it('throws a DisposedError if used after dispose(), which may be called twice, or by `using`', async () => {
     const engine = await create();
     const model = livelyModel(engine, livelyConfig('full'));
     const session = model.session();
@@ -105,7 +105,7 @@ forEachEngine('a session', ({ name, create }) => {
 
 const engine: Engine = referenceEngine('float64');
 
-/** A session that has something of everything, and its snapshot. */
+/** A session with entries of every kind, and its snapshot. */
 async function saved(config = livelyConfig('nats', { chunk: 2 })): Promise<{ model: Model; file: Uint8Array }> {
   const model = livelyModel(engine, config);
   const session = model.session({ batch: 3 });
@@ -113,7 +113,7 @@ async function saved(config = livelyConfig('nats', { chunk: 2 })): Promise<{ mod
   return { model, file: await session.snapshot() };
 }
 
-/** A snapshot opened, changed and sealed again. */
+/** The snapshot with a change, and a checksum that fits again. */
 async function changed(
   file: Uint8Array, change: (tensors: Map<string, WritableArray>, metadata: Record<string, string>) => void,
 ): Promise<Uint8Array> {
@@ -125,7 +125,7 @@ async function changed(
 }
 
 describe('the snapshot of a session', () => {
-  it('is the same file for the same session, as wide as its engine computes', async () => {
+  it('is the same file for the same session, in the precision of its engine', async () => {
     const { model, file } = await saved();
     const again = await model.restore(file);
     expect(await again.snapshot()).toEqual(file);
@@ -136,7 +136,7 @@ describe('the snapshot of a session', () => {
     expect((await decodeSealedArrays(file, 'the file', '')).tensors.get('layers.0.keys')!.dtype).toBe('F64');
   });
 
-  it('that Node saved is held to the bit in every runtime, and goes on as a session that was never saved', async () => {
+  it('that Node saved is restored bit for bit in every runtime, and continues like a session that was never saved', async () => {
     const model = livelyModel(engine, SAVED_CONFIG);
     const file = Uint8Array.from(atob(SNAPSHOT), (digit) => digit.charCodeAt(0));
     const [restored, again] = [await model.restore(file), await model.restore(file)];
@@ -152,14 +152,14 @@ describe('the snapshot of a session', () => {
     }
   });
 
-  it('does not depend on what the config says of ends and of training', async () => {
+  it('does not depend on the config\'s end tokens and training options', async () => {
     const { model, file } = await saved();
     const other = livelyConfig('nats', { chunk: 2, lambda: 3 }, { eos_token_id: 7, max_position_embeddings: 128 });
     const same = new (model.constructor as typeof Model)(engine, other, livelyWeights(model.config, 1));
     expect((await same.restore(file)).lengths).toEqual([9, 7, 2]);
   });
 
-  it('is refused by another model: other weights, or another number in the config', async () => {
+  it('is refused by a model with other weights, or with another number in its config', async () => {
     const { model, file } = await saved();
     const others = [
       livelyModel(engine, model.config, 2),
@@ -169,7 +169,7 @@ describe('the snapshot of a session', () => {
     for (const other of others) await expect(other.restore(file)).rejects.toThrow(/taken of another model/);
   });
 
-  it('is refused when it is cut off anywhere, or when one bit of it has changed', async () => {
+  it('is refused if it is truncated anywhere, or if one bit of it has changed', async () => {
     const { model, file } = await saved();
     for (const length of [0, 1, 7, 8, 20, 33, 60, 100, 1000, file.length - 1]) {
       await expect(model.restore(file.subarray(0, length))).rejects.toThrow(FileFormatError);
@@ -203,14 +203,14 @@ describe('the snapshot of a session', () => {
     ['fewer positions', (t) => t.set('layers.0.positions', { data: new Int32Array(4), shape: [4], dtype: 'I32' }), /positions has 4 elements/],
     ['a position beyond the text', (t) => (t.get('layers.0.positions')!.data[0] = 99), /position 99/],
     ['a token beyond the vocabulary', (t) => (t.get('tokens.0')!.data[0] = 31), /has read token 31/],
-  ])('is refused with %s, though its checksum holds', async (_, change, message) => {
+  ])('is refused with %s, although its checksum is right', async (_, change, message) => {
     const { model, file } = await saved();
     const wrong = await changed(file, (tensors, metadata) => void change(tensors, metadata));
     await expect(model.restore(wrong)).rejects.toThrow(FileFormatError);
     await expect(model.restore(wrong)).rejects.toThrow(message);
   });
 
-  it('is refused without a word of JavaScript\'s own, whatever is changed behind its checksum', async () => {
+  it('is refused by a named error, whatever is changed under a valid checksum', async () => {
     const { model, file } = await saved();
     const { tensors, metadata } = await decodeSealedArrays(file, 'the file', '');
     const tensor = fc.constantFrom(...tensors.keys());
@@ -235,7 +235,7 @@ describe('the snapshot of a session', () => {
       });
       try {
         const session = await model.restore(wrong);
-        await feed(session, 3); // what is accepted works
+        await feed(session, 3); // if it is accepted, it works
         session.dispose();
       } catch (error) {
         expect(isNamedError(error), String(error)).toBe(true);
@@ -243,7 +243,7 @@ describe('the snapshot of a session', () => {
     }), { numRuns: cases(80, 1500) });
   });
 
-  it('is refused where it is no snapshot at all', async () => {
+  it('is refused if it is not a snapshot at all', async () => {
     const { model } = await saved();
     for (const wrong of [null, undefined, 'text', [1, 2], {}]) {
       await expect((async () => model.restore(wrong as unknown as Uint8Array))()).rejects.toThrow(ValueError);
@@ -252,7 +252,7 @@ describe('the snapshot of a session', () => {
     await expect(model.restore(weights)).rejects.toThrow(/pass what session.snapshot\(\) returned/);
   });
 
-  it('is not made of a cache that holds NaN', async () => {
+  it('is not made if a cache holds NaN', async () => {
     const config = livelyConfig('full');
     const weights = livelyWeights(config, 1);
     weights.get('model.layers.1.self_attn.v_proj.weight')!.data[0] = NaN;
@@ -262,7 +262,7 @@ describe('the snapshot of a session', () => {
     await expect(session.snapshot()).rejects.toThrow(NumericError);
   });
 
-  it('of a model without learned types takes no nats policy', async () => {
+  it('of a model without learned types is refused with the policy nats', async () => {
     const model = livelyModel(engine, livelyConfig('full'));
     const session = model.session({ policy: parsePolicy('window:2') });
     await session.step([1, 2, 3]);

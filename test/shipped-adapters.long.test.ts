@@ -1,4 +1,4 @@
-/** The shipped base and its adapters: what was learned is there, and worth its bytes. */
+/** The shipped base and its adapters: what was learned is worth its bytes. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -14,7 +14,7 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
   });
   afterAll(() => model.dispose());
 
-  it('knows pass keys in a text that nobody trained on from a tenth of the cache; fixed patterns of these bytes do not', async () => {
+  it('knows pass keys in a text that was not trained on with a tenth of the cache; fixed patterns of these bytes do not', async () => {
     const filler = readFileSync(path('examples/moby-dick.txt'), 'utf8');
     const documents = recallDocuments({ kind: 'passkey', documents: cases(1, 3), length: 1200, filler, seed: 11 });
     expect(Math.min(...documents.map(({ distance }) => distance))).toBeGreaterThan(400);

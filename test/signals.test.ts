@@ -1,4 +1,4 @@
-/** Signals: a closed terminal saves as Ctrl-C does, and every command ends with a line. */
+/** Signals: closing the terminal saves as Ctrl-C does, and every command ends with a line. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,21 +48,21 @@ async function ended(child: ChildProcess): Promise<{ code: number | null; stderr
 }
 
 describe('SIGHUP', () => {
-  it.each([['train', train], ['finetune', finetune]] as const)('saves a %s whose terminal is gone', async (name, args) => {
+  it.each([['train', train], ['finetune', finetune]] as const)('saves a run of %s whose terminal is gone', async (name, args) => {
     const child = start(args());
     const end = ended(child);
     while (lines() < 4) await pause(5);
-    child.stdout!.destroy(); // whatever is written from here on fails
+    child.stdout!.destroy(); // every write from here on fails
     child.stderr!.destroy();
     child.kill('SIGHUP');
-    child.kill('SIGHUP'); // the shell passes on what the kernel has sent
+    child.kill('SIGHUP'); // as the shell passes on the kernel's signal
     expect((await end).code).toBe(129);
     const state = name === 'train' ? 'training-state.safetensors' : 'finetune-state.safetensors';
     expect(readdirSync(out)).toContain(state);
     if (name === 'train') expect((await loadCheckpoint(out)).state.step).toBe(lines() - 1);
   });
 
-  it('is left out where nohup began the process', async () => {
+  it('is ignored if nohup started the process', async () => {
     const child = start(train(), { _: '/usr/bin/nohup' });
     const end = ended(child);
     while (lines() < 4) await pause(5);
@@ -73,8 +73,8 @@ describe('SIGHUP', () => {
     expect((await end).code).toBe(143);
   });
 
-  it.runIf(hasPython)('of a terminal that is closed saves too', async () => {
-    // The terminal's other end closes: reads and writes fail from then on, and the kernel sends SIGHUP.
+  it.runIf(hasPython)('of a closed terminal saves too', async () => {
+    // The other end of the terminal is closed: reads and writes fail from then on, and the kernel sends SIGHUP.
     const script = [
       'import os, pty, signal, sys, time',
       'pid, terminal = pty.fork()',
@@ -98,8 +98,8 @@ describe('SIGHUP', () => {
 });
 
 describe('a signal before the work has begun', () => {
-  it.each([['SIGINT', 130], ['SIGHUP', 129]] as const)('ends with a line, and leaves nothing: %s', async (signal, code) => {
-    const child = start(['train', '--text', '-', ...sizes, '--out', out]); // stdin says nothing
+  it.each([['SIGINT', 130], ['SIGHUP', 129]] as const)('ends with a line, and leaves nothing behind: %s', async (signal, code) => {
+    const child = start(['train', '--text', '-', ...sizes, '--out', out]); // stdin stays silent
     const end = ended(child);
     while (!existsSync(out) && child.exitCode === null) await pause(5);
     await pause(100);

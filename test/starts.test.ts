@@ -1,4 +1,4 @@
-/** What stands before a text, in all that feeds text to a model: what the tokenizer says, once, or nothing. */
+/** Everything that feeds text to a model puts the tokenizer's start tokens before it, once, or none. */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Mean loss of `tokens[from]` and on, each given all before it, in one step. */
+/** The mean loss of the tokens from `from` on, each given all tokens before it, in one step. */
 async function meanLoss(model: Model, tokens: readonly number[], from: number): Promise<number> {
   const session = model.session();
   const logits = await session.step(Int32Array.from(tokens.slice(0, -1)));
@@ -52,7 +52,7 @@ async function meanLoss(model: Model, tokens: readonly number[], from: number): 
 }
 
 describe('a model whose tokenizer puts one token before texts', () => {
-  it('is scored on all of the text, and fed the token once where the text brings it', async () => {
+  it('is scored on all of the text, and fed the token once if the text begins with it', async () => {
     const model = await loadModel(join(root, 'llama-2'));
     const tokens = model.tokenizer.encode(TEXT);
     const { perplexity, tokens: count } = await evaluate(model, tokens);
@@ -62,7 +62,7 @@ describe('a model whose tokenizer puts one token before texts', () => {
     model.dispose();
   });
 
-  it('continues a prompt the same whether or not the prompt begins with it', async () => {
+  it('continues a prompt in the same way whether or not the prompt begins with it', async () => {
     const model = await loadModel(join(root, 'yi'), { bos: true });
     expect(model.tokenizer.starts).toEqual([]);
     model.dispose();
@@ -76,7 +76,7 @@ describe('a model whose tokenizer puts one token before texts', () => {
     llama.dispose();
   });
 
-  it('is trained on documents with it, and asked questions behind it', async () => {
+  it('is trained on documents that begin with it, and asked questions that follow it', async () => {
     const model = await loadModel(join(root, 'llama-2'));
     const ids = [...model.tokenizer.encode('the sea')];
     expect([...tokenizeDocuments(model.tokenizer, ['the sea', '<s>the sea'])]).toEqual([1, ...ids, 2, 1, ...ids, 2]);
@@ -91,7 +91,7 @@ describe('a model whose tokenizer puts one token before texts', () => {
 });
 
 describe('a model whose tokenizer puts none', () => {
-  it('is scored on every token but the first of each context', async () => {
+  it('is scored on every token except the first of each context', async () => {
     const model = await loadModel(join(root, 'yi'));
     const tokens = [...model.tokenizer.encode(TEXT)];
     const { perplexity, bitsPerByte, fullEntries } = await evaluate(model, Int32Array.from(tokens), { step: 5 });
@@ -99,7 +99,7 @@ describe('a model whose tokenizer puts none', () => {
     expect(Math.log(perplexity)).toBeCloseTo(loss, 10);
     const bytes = tokens.slice(1).reduce((sum, token) => sum + model.tokenizer.byteLength(token), 0);
     expect(bitsPerByte).toBeCloseTo((loss * (tokens.length - 1)) / Math.LN2 / bytes, 10);
-    expect(fullEntries).toBe(tokens.length - 1); // the last is not fed
+    expect(fullEntries).toBe(tokens.length - 1); // the last token is not fed
     const [a, b] = [tokens.slice(0, 8), tokens.slice(8, 16)];
     const two = await evaluate(model, Int32Array.from(tokens.slice(0, 17)), { context: 8 }); // the last follows nothing
     expect(Math.log(two.perplexity)).toBeCloseTo((await meanLoss(model, a, 1) + await meanLoss(model, b, 1)) / 2, 10);
@@ -128,7 +128,7 @@ describe('a model whose tokenizer puts none', () => {
   });
 });
 
-it('tokens behind a text end documents, and do not stand behind prompts', async () => {
+it('tokens that end texts end documents, but not prompts', async () => {
   const model = await loadModel(join(root, 'llama-2-with-end'));
   const ids = [...model.tokenizer.encode('the sea')];
   expect([...tokenizeDocuments(model.tokenizer, ['the sea'])]).toEqual([1, ...ids, 2]);
@@ -137,7 +137,7 @@ it('tokens behind a text end documents, and do not stand behind prompts', async 
   model.dispose();
 });
 
-it('a model with neither bos nor eos is read, and its texts end where they are told to', async () => {
+it('a model with neither bos nor eos is read, and its texts end only at the limit or a stop', async () => {
   const json = JSON.parse(readFileSync(join(root, 'yi/config.json'), 'utf8')) as object;
   writeFileSync(join(root, 'yi/config.json'), JSON.stringify({ ...json, bos_token_id: null, eos_token_id: null }));
   const model = await loadModel(join(root, 'yi'));
@@ -149,7 +149,7 @@ it('a model with neither bos nor eos is read, and its texts end where they are t
   writeFileSync(join(root, 'yi/config.json'), JSON.stringify(json));
 });
 
-it('natsearch notes a prompt that brings its own start, and --no-bos feeds none', async () => {
+it('natsearch reports a prompt that begins with the start token, and --no-bos feeds none', async () => {
   const natsearch = (...args: string[]): Promise<{ out: string; err: string }> => new Promise((resolve) => {
     execFile(process.execPath, [MAIN, ...args], { timeout: 60_000 }, (_, out, err) => resolve({ out, err }));
   });
@@ -167,6 +167,6 @@ it('natsearch notes a prompt that brings its own start, and --no-bos feeds none'
   expect(own.err).toMatch(/it is fed only once[^\n]*--no-bos\n$/);
   expect(entries(own)).toBe(entries(plain));
   expect(none.err).toBe('');
-  expect(entries(none)).toBe(entries(plain)); // now it is the prompt's own
+  expect(entries(none)).toBe(entries(plain)); // here the token is the prompt's own
   expect(read.err).toMatch(/^natsearch: note: a text in \S+ begins with the token/);
 });

@@ -1,4 +1,4 @@
-/** What the command does when stdout or stderr cannot be written: one line, and never a stack. */
+/** If stdout or stderr cannot be written, the command prints one line, and never a stack trace. */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,7 +39,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 interface Ended { code: number | null; stdout: string; stderr: string }
 
-/** Runs the command with stdout or stderr on what `to` names, or closed; the other is a pipe. */
+/** Runs the command with stdout or stderr redirected to `to`, or closed; the other one is a pipe. */
 function natsearch(args: readonly string[], to: { stdout?: string; stderr?: string } = {}): Promise<Ended> {
   const fds = [to.stdout, to.stderr].map((path) => (path === undefined ? 'pipe' : openSync(path, 'w')));
   const child = spawn(process.execPath, [main, ...args], { cwd: root, stdio: ['ignore', ...fds] });
@@ -88,12 +88,12 @@ describe.skipIf(!existsSync(FULL))('a full disk under stdout', () => {
     expect(code).toBe(1);
   });
 
-  it('does not keep a wrong flag from ending with its exit code, nor under stderr', async () => {
+  it('does not change the exit code for a wrong flag, also if stderr is on it', async () => {
     expect(await natsearch(['eval', '--modle', 'x'], { stdout: FULL })).toMatchObject({ code: 2 });
     expect(await natsearch(['eval', '--modle', 'x'], { stderr: FULL })).toMatchObject({ code: 2, stdout: '' });
   });
 
-  it('does not keep a training from being saved where it is stderr', async () => {
+  it('does not keep a training from being saved if stderr is on it', async () => {
     const args = ['train', ...text, '--out', 'silent', ...small, ...sizes, '--json'];
     const { code, stdout } = await natsearch(args, { stderr: FULL });
     expect(JSON.parse(stdout)).toMatchObject({ step: 1 });
@@ -103,7 +103,7 @@ describe.skipIf(!existsSync(FULL))('a full disk under stdout', () => {
 });
 
 describe('a stdout that is not open for writing', () => {
-  /** `redirect` is what a shell makes of the command's streams. */
+  /** `redirect` is the redirection in shell syntax. */
   const shell = (redirect: string): Promise<Ended> => {
     const child = spawn('sh', ['-c', `"$0" "$1" --version ${redirect}`, process.execPath, main], { cwd: root });
     const ended: Ended = { code: null, stdout: '', stderr: '' };
@@ -112,13 +112,13 @@ describe('a stdout that is not open for writing', () => {
     return new Promise((resolve) => child.on('close', (code) => resolve({ ...ended, code })));
   };
 
-  it('is one line', async () => {
+  it('causes one line', async () => {
     expect(await shell('1</dev/null')).toEqual({
       code: 1, stdout: '', stderr: 'natsearch: cannot write the results to stdout: it is not open for writing\n',
     });
   });
 
-  it('is no stack where it was closed', async () => {
+  it('causes no stack trace if it was closed', async () => {
     expect((await shell('>&-')).stderr).not.toMatch(/^ +at /m);
     expect((await shell('>&- 2>&-')).stdout).toBe('');
   });

@@ -31,7 +31,7 @@ describeEngines('tensors', ({ precision, engine }) => {
     expect([...await engine().readIntegers(n)]).toEqual([3, 4]);
   });
 
-  it('hold reals in the engine\'s precision and whole numbers up to FOREVER', async () => {
+  it('hold floats in the engine\'s precision and integers up to FOREVER', async () => {
     const x = engine().tensor([0.1], [1]);
     expect([...await engine().read(x)]).toEqual([precision === 'float32' ? Math.fround(0.1) : 0.1]);
     expect(await engine().read(x)).toBeInstanceOf(precision === 'float32' ? Float32Array : Float64Array);
@@ -74,7 +74,7 @@ describeEngines('tensors', ({ precision, engine }) => {
     expect(() => engine().tensor([1, 2], [-1, -2])).toThrow(ShapeError);
   });
 
-  it('are a DisposedError to use after dispose(), which may be called twice', async () => {
+  it('throw a DisposedError if used after dispose(), which may be called twice', async () => {
     const [x, other] = [engine().tensor([1], [1]), engine().tensor([1], [1])];
     x.dispose();
     x.dispose();
@@ -97,7 +97,7 @@ forEachEngine('dispose() of an engine', ({ create }) => {
       engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, window: 0, chunk: 1, blockSize: 1 })],
   ];
 
-  it.each(uses)('makes %s a DisposedError', async (_, use) => {
+  it.each(uses)('makes %s throw a DisposedError', async (_, use) => {
     const engine = await create();
     const x = engine.tensor([1], [1]);
     engine.dispose();
@@ -105,7 +105,7 @@ forEachEngine('dispose() of an engine', ({ create }) => {
     await expect((async () => use(engine, x))()).rejects.toThrow(DisposedError);
   });
 
-  it('also ends its caches', async () => {
+  it('also disposes of its caches', async () => {
     const engine = await create();
     const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, window: 0, chunk: 1, blockSize: 1 });
     engine.dispose();
@@ -115,7 +115,7 @@ forEachEngine('dispose() of an engine', ({ create }) => {
     cache.dispose();
   });
 
-  it('leaves a scope without a tensor that its body made', async () => {
+  it('leaves a scope in which all tensors of its body were freed', async () => {
     const engine = await create();
     const kept = await scoped(engine, async (inner) => inner.add(inner.tensor([1], [1]), inner.zeros([1])));
     await expect((async () => engine.read(kept))()).rejects.toThrow(DisposedError);

@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe('colour', () => {
-  test('is for terminals without NO_COLOR', () => {
+  test('is only for terminals, and only without NO_COLOR', () => {
     vi.stubEnv('NO_COLOR', '');
     vi.stubEnv('TERM', 'xterm');
     expect([wantsColour(output(true)), wantsColour(output(false))]).toEqual([true, false]);
@@ -57,7 +57,7 @@ describe('table()', () => {
 });
 
 describe('createProgress()', () => {
-  test('redraws one line no wider than the terminal, and takes it away', () => {
+  test('redraws one line no wider than the terminal, and removes it at the end', () => {
     const stream = output(true);
     let now = 0;
     vi.spyOn(performance, 'now').mockImplementation(() => (now += 1000));
@@ -72,7 +72,7 @@ describe('createProgress()', () => {
     expect(gone).toBe('\u001b[Kdone\n');
   });
 
-  test('reckons the time left from the first update, as after a resume', () => {
+  test('estimates the time left from the first update on, as needed after a resume', () => {
     const stream = output(true);
     let now = 0;
     vi.spyOn(performance, 'now').mockImplementation(() => now);
@@ -105,7 +105,7 @@ describe('a passage by token type', () => {
     expect(formatPassage(characters, output(false))).toBe('ab—c\nGLG.\nd\n ');
   });
 
-  test('keeps every character but newlines, whatever the width, with and without colour', () => {
+  test('keeps every character except newlines, whatever the width, with and without colour', () => {
     vi.stubEnv('NO_COLOR', '');
     vi.stubEnv('TERM', 'xterm');
     const words = fc.array(fc.stringMatching(/^[a-zé—]{1,9}$/), { minLength: 1, maxLength: 30 });
@@ -128,7 +128,7 @@ describe('a passage by token type', () => {
     ]);
   });
 
-  test('input p of a context is the text\'s token p - 1, and the last token of a context has no type', () => {
+  test('input p of a context is token p - 1 of the text, and the last token of a context has no type', () => {
     const record = new TypeRecord({ length: 5, context: 3, chunk: 1, layers: 1, kvHeads: 2 });
     record.add(0, 0, Int32Array.of(0, 1, 2, 2)); // inputs bos, t0 of both heads
     record.add(0, 2, Int32Array.of(2, 1)); // input t1
@@ -138,7 +138,7 @@ describe('a passage by token type', () => {
     expect(record.mostVaried(5)).toEqual({ layer: 0, head: 0 });
   });
 
-  test('a chunk takes the type that came last, and rows beyond the text mean nothing', () => {
+  test('a chunk has the type that was recorded last, and rows beyond the text are ignored', () => {
     const record = new TypeRecord({ length: 6, context: 6, chunk: 2, layers: 1, kvHeads: 1 });
     record.add(0, 0, Int32Array.of(0, 1)); // inputs bos t0 | t1: its chunk is not full yet
     record.add(0, 3, Int32Array.of(2, 1, 0)); // inputs t2 | t3 t4 | -

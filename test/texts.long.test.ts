@@ -1,4 +1,4 @@
-/** Texts that are larger than what a process should hold: memory follows the tokens that are used. */
+/** Texts larger than a process should hold in memory: memory depends only on the tokens that are used. */
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const MODEL = fileURLToPath(new URL('../models/nats', import.meta.url));
-/** MB of text: more than enough to be told from the 100 MB that the command itself takes. */
+/** MB of text, enough to be distinguished from the 100 MB that the command itself takes. */
 const [SMALL, LARGE] = [40, 240];
 const SIZES = '--hidden 16 --heads 2 --kv-heads 1 --layers 1 --intermediate 16 --context 32 --batch 1 --threads 1'.split(' ');
 
@@ -27,7 +27,7 @@ beforeAll(() => {
 }, 120_000);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Runs the command, and tells the most memory that it held, in MB. */
+/** Runs the command, and returns its peak memory in MB. */
 async function peakOf(args: readonly string[]): Promise<{ peak: number; code: number | null; stderr: string }> {
   const told = 'process.on("exit", () => process.stderr.write(`peak ${process.resourceUsage().maxRSS}\\n`))';
   const child = spawn(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(told)}`, MAIN, ...args]);
@@ -39,7 +39,7 @@ async function peakOf(args: readonly string[]): Promise<{ peak: number; code: nu
 }
 
 describe('a text of hundreds of megabytes', () => {
-  it('takes train a byte of memory per byte, and twice at most', async () => {
+  it('takes train between one and two bytes of memory per byte', async () => {
     const train = (size: number) =>
       peakOf(['train', '--text', path(`${size}.txt`), '--out', path(`run-${size}`), '--steps', '1', ...SIZES]);
     const [small, large] = [await train(SMALL), await train(LARGE)];
@@ -47,7 +47,7 @@ describe('a text of hundreds of megabytes', () => {
     expect(large.peak - small.peak).toBeLessThan(2 * (LARGE - SMALL));
   }, 300_000);
 
-  it('takes eval --max-tokens no more memory than a small one', async () => {
+  it('takes eval --max-tokens no more memory than a small text', async () => {
     const limits = ['--max-tokens', '64', '--policy', 'nats'];
     const [small, large] = [await peakOf(['eval', '--model', MODEL, '--text', path(`${SMALL}.txt`), ...limits]),
       await peakOf(['eval', '--model', MODEL, '--text', path(`${LARGE}.txt`), ...limits])];

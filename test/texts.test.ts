@@ -1,4 +1,4 @@
-/** Texts as people have them: folders in folders, capitals, byte order marks, links, pipes, and what is no text. */
+/** Texts as people have them: nested folders, capitals, byte order marks, links, pipes, and files that are not text. */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,12 +34,12 @@ beforeAll(() => {
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describe('the texts of a folder', () => {
-  test('are .txt and .md in any case, in folders below too, by path, without hidden and empty ones', async () => {
+  test('are .txt and .md in any case, also in nested folders, by path, without hidden and empty ones', async () => {
     expect(listTexts([path('books')]).map((file) => file.path.slice(root.length + 7))).toEqual(['LOUD.TXT', 'Notes.Md', 'b/deep/x.md']);
     expect(await readDocuments([path('books')])).toEqual(['loud', 'notes', 'deep']);
   });
 
-  test('are there once where links go round in circles, and a link to nothing is named', () => {
+  test('are read once if links form circles, and a broken link is named', () => {
     write('links/a.txt', 'a');
     symlinkSync(path('links'), path('links/again'));
     symlinkSync(path('books'), path('links/books'));
@@ -88,11 +88,11 @@ describe('UTF-8 in chunks', () => {
     }), { numRuns: cases(50, 1000) });
   });
 
-  test('reads a byte order mark as none, and keeps the character further on', async () => {
+  test('ignores a byte order mark at the start, and keeps the character further on', async () => {
     expect(await readDocuments([path('bom.txt')])).toEqual(['é and \ufeff']);
   });
 
-  test('that is invalid is refused with file and byte, however it is cut', () => {
+  test('is refused with file and byte if it is invalid, however it is cut', () => {
     const decode = (data: Uint8Array, size: number) => {
       const decoder = new Utf8Decoder('book.txt');
       for (let at = 0; at < data.length; at += size) decoder.push(data.subarray(at, at + size));
@@ -109,7 +109,7 @@ describe('UTF-8 in chunks', () => {
     expect(() => decode(wide[1], 100)).toThrow(/a text in UTF-16/);
   });
 
-  test('firstInvalid() finds the place that TextDecoder stumbles over', () => {
+  test('firstInvalid() finds the place at which TextDecoder fails', () => {
     const valid = (data: Uint8Array) => {
       try {
         return new TextDecoder('utf-8', { fatal: true }).decode(data) !== undefined;
@@ -131,7 +131,7 @@ describe('UTF-8 in chunks', () => {
 
 describe('tokens of texts that come in pieces', () => {
   const documents = ['', 'a', '\u00e9\ud83d\ude00', 'b'.repeat(300)];
-  const cut = (text: string) => Array.from(text); // characters, each a piece
+  const cut = (text: string) => Array.from(text); // into characters, one per piece
 
   test('are those of whole documents', async () => {
     const expected = tokenizeDocuments(bytes, documents);
@@ -154,7 +154,7 @@ describe('tokens of texts that come in pieces', () => {
     expect(read).toBe(1);
   });
 
-  test('are kept exactly, whatever their width', () => {
+  test('are stored exactly, whatever their width', () => {
     const token = fc.oneof(fc.nat(257), fc.constantFrom(253, 254, 255, 256, 257, 65535, 65536, 2 ** 31 - 1, -1));
     fc.assert(fc.property(fc.array(fc.array(token)), fc.nat(20), fc.nat(20), (parts, start, length) => {
       const store = new TokenStore();
@@ -163,7 +163,7 @@ describe('tokens of texts that come in pieces', () => {
       expect(store.length).toBe(all.length);
       expect(store.slice(start, start + length)).toEqual(all.slice(start, start + length));
     }), { numRuns: cases(30, 300) });
-    const store = new TokenStore(); // over the bounds of its blocks
+    const store = new TokenStore(); // across the boundaries of its blocks
     const limit = (n: number) => (n < 262_140 ? 258 : n < 500_000 ? 70_000 : 254);
     const many = Int32Array.from({ length: 600_000 }, (_, n) => n % limit(n));
     for (let at = 0; at < many.length; at += 77_777) store.push(many.subarray(at, at + 77_777));

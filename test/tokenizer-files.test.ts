@@ -1,4 +1,4 @@
-/** tokenizer.json as it should not be: named errors, never a crash, a hang or another id than the file gives. */
+/** Faulty tokenizer.json files: named errors, never a crash, a hang or an id other than that in the file. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +16,7 @@ const made = (json: unknown, settings?: unknown, vocabSize = rows) =>
   createHfTokenizer(json, { vocabSize, bosTokenId: 1, eosTokenId: 2 }, settings);
 
 const added = (id: unknown, content: unknown, more: object = {}): object => ({ id, content, special: true, ...more });
-/** A file of a few letters, changed. */
+/** A tokenizer of a few letters, with changes. */
 const file = (model: object = {}, more: object = {}): Json => ({
   added_tokens: [added(0, '<s>')], normalizer: null, pre_tokenizer: null, post_processor: null,
   decoder: { type: 'Fuse' },
@@ -25,10 +25,10 @@ const file = (model: object = {}, more: object = {}): Json => ({
 });
 
 describe('the vocabulary of a tokenizer.json', () => {
-  it('may have holes', async () => {
+  it('may have gaps', async () => {
     const tokenizer = await made(file({ vocab: { '<s>': 0, a: 2, b: 5, ab: 7 } }));
     expect([...tokenizer.encode('aab')]).toEqual([2, 7]);
-    expect(tokenizer.decode([2, 3, 4, 7])).toBe('aab'); // 3 and 4 are holes
+    expect(tokenizer.decode([2, 3, 4, 7])).toBe('aab'); // 3 and 4 are gaps
     expect(tokenizer.vocabSize).toBe(8);
   });
 
@@ -47,7 +47,7 @@ describe('the vocabulary of a tokenizer.json', () => {
     ['beyond 32 bits', { a: 2 ** 32, b: 2, ab: 3 }, /vocab gives "a" the id 4294967296/],
     ['infinite', { a: Infinity, b: 2, ab: 3 }, /vocab gives "a" the id null|Infinity/],
     ['beyond the model', { a: 2147483648, b: 2, ab: 3 }, /ids up to 2147483648 but the model's vocabulary has 8 tokens/],
-  ])('is refused with ids that are %s, at once', async (_, vocab, message) => {
+  ])('is refused at once with ids that are %s', async (_, vocab, message) => {
     const begin = performance.now();
     await expect(made(file({ vocab }))).rejects.toThrow(message);
     await expect(made(file({ vocab }))).rejects.toThrow(ConfigError);
@@ -60,13 +60,13 @@ describe('an added token beyond the rows of the model', () => {
     added_tokens: [added(0, '<s>'), added(2147483648, '<pad>'), added(9, '<tool>', { special: false })],
   });
 
-  it('is no fault while no text uses it', async () => {
+  it('is accepted as long as no text uses it', async () => {
     const tokenizer = await made(json);
-    expect([...tokenizer.encode('<s>ab<pa')]).toEqual([0, 3, 1]); // as ever, what has no token vanishes
+    expect([...tokenizer.encode('<s>ab<pa')]).toEqual([0, 3, 1]); // characters without a token are dropped, as always
     expect(tokenizer.vocabSize).toBe(4);
   });
 
-  it('is named where a text has it', async () => {
+  it('is named in the error if a text contains it', async () => {
     const tokenizer = await made(json);
     expect(() => tokenizer.encode('ab<pad>')).toThrow(/the text has the token "<pad>" \(2147483648\).*8 tokens/);
     expect(() => tokenizer.encode('<tool>')).toThrow(ValueError);
@@ -74,7 +74,7 @@ describe('an added token beyond the rows of the model', () => {
     expect([...tokenizer.encode('ab<pad>', { maxTokens: 1 })]).toEqual([3]);
   });
 
-  it('is refused where every text would have it', async () => {
+  it('is refused if every text would contain it', async () => {
     const single = [{ SpecialToken: { id: '<pad>' } }, { Sequence: { id: 'A' } }];
     const post = { type: 'TemplateProcessing', single, special_tokens: { '<pad>': { ids: [2147483648] } } };
     const before = made({ ...json, post_processor: post });
@@ -124,7 +124,7 @@ describe('what stands before a text', () => {
   const text = { Sequence: { id: 'A', type_id: 0 } };
   const token = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
 
-  it('is what the template has, several tokens too, and nothing where there is none', async () => {
+  it('is what the template has, even several tokens, and nothing if there is no template', async () => {
     const several = template([token('x'), token('y'), text, token('y')], { x: { ids: [1, 2] }, y: { ids: [3] } });
     expect(await made(several)).toMatchObject({ starts: [1, 2, 3], ends: [3] });
     expect(await made(file())).toMatchObject({ starts: [], ends: [] });
@@ -141,9 +141,9 @@ describe('what stands before a text', () => {
     expect(await made(has, { ...class_, add_bos_token: false })).toMatchObject({ starts: [], ends: [] });
     const both = { ...class_, add_bos_token: true, add_eos_token: true };
     expect(await made(file(), both)).toMatchObject({ starts: [0], ends: [3] });
-    expect(await made(file(), class_)).toMatchObject({ starts: [0], ends: [] }); // that class does by itself
+    expect(await made(file(), class_)).toMatchObject({ starts: [0], ends: [] }); // the default of that class
     expect(await made(has, class_)).toMatchObject({ starts: [0], ends: [] });
-    expect(await made(has, { add_bos_token: false })).toMatchObject({ starts: [] }); // no class: Llama's is the model's
+    expect(await made(has, { add_bos_token: false })).toMatchObject({ starts: [] }); // the model's class: Llama's
     for (const tokenizer_class of ['PreTrainedTokenizerFast', 'Qwen2Tokenizer', 'GPT2Tokenizer']) {
       expect(await made(has, { ...class_, tokenizer_class, add_bos_token: false })).toMatchObject({ starts: [0] });
       expect(await made(file(), { ...class_, tokenizer_class, add_bos_token: true })).toMatchObject({ starts: [] });
@@ -152,7 +152,7 @@ describe('what stands before a text', () => {
     expect(await made(file(), { add_bos_token: true })).toMatchObject({ starts: [1] }); // the model's bos
   });
 
-  it('is refused where the files contradict each other', async () => {
+  it('is refused if the files contradict each other', async () => {
     const odd = [
       [template([token('x'), text], {}), undefined, /names "x", for which/],
       [template([token('<s>')], { '<s>': { ids: [0] } }), undefined, /single has no place for the text/],
@@ -170,7 +170,7 @@ describe('what stands before a text', () => {
 });
 
 const STYLES = ['llama-2', 'mistral-0.3', 'qwen-2.5', 'deepseek-r1', 'odd-steps'];
-it.each(STYLES)('a %s file with anything in the place of anything is read or refused by name', async (name) => {
+it.each(STYLES)('a %s file with any value replaced by any other is read or refused by name', async (name) => {
   const json = read(`${name}/tokenizer.json`);
   const text = 'The sea — naïve 日本, don\'t </s> <|im_start|> x';
   let [works, refused] = [0, 0];

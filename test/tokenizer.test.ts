@@ -17,7 +17,7 @@ describe('the tokenizer of bytes', () => {
     for (const maxTokens of [-1, 0.5, NaN]) expect(() => tokenizer.encode('a', { maxTokens })).toThrow(ValueError);
   });
 
-  it('makes the same of a text in pieces, cut within characters too', () => {
+  it('gives the same ids for a text in pieces, even if cut within characters', () => {
     for (const text of TEXTS) {
       const stream = tokenizer.encoder();
       const ids = Array.from({ length: text.length }, (_, n) => [...stream.push(text[n])]).flat();
@@ -35,7 +35,7 @@ describe('withStarts()', () => {
     expect([...withStarts({ starts: [] }, [5])]).toEqual([5]);
   });
 
-  it('is told apart where the text brings its own', () => {
+  it('reports whether the text begins with them already', () => {
     expect(repeatsStarts({ starts: [1] }, [1, 6])).toBe(true);
     expect(repeatsStarts({ starts: [1] }, [6, 1])).toBe(false);
     expect(repeatsStarts({ starts: [] }, [6])).toBe(false);

@@ -63,7 +63,7 @@ describe('natsearch train', () => {
     expect(existsSync(`${out}-none`)).toBe(false);
   }, 60_000);
 
-  it('ends with code 1 where the numbers run away, says at which step, and leaves a checkpoint that is whole', async () => {
+  it('ends with code 1 if the numbers diverge, says at which step, and leaves an intact checkpoint', async () => {
     const wild = ['--types', 'full', '--lr', '1e30', '--min-lr', '1e30', '--warmup', '0', '--steps', '30'];
     const ended = await natsearch(train(out, ...wild, '--batch', '1', '--save-every', '1'));
     expect(ended).toMatchObject({ code: 1, stdout: '' });
@@ -90,7 +90,7 @@ describe('natsearch train', () => {
     expect(losses).toEqual([undefined, expect.any(Number), expect.any(Number)]);
     const end = { step: 3, validationLoss: losses[2], validationKept: expect.any(Number) };
     expect(JSON.parse(first.stdout)).toMatchObject(end);
-    // Without --lambda: the run's own.
+    // Without --lambda, so that the run's own value applies.
     const more = await natsearch(train(out, '--batch', '1', '--steps', '5', '--resume', '--threads', '1'));
     const note = /^natsearch: note: the run was planned for 3 steps, has done 3, and continues to 5: .*differs/;
     expect(more.stderr).toMatch(note);

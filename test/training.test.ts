@@ -1,4 +1,6 @@
-/** Training: the bits do not depend on interruptions or on who computed what; the search obeys its price. */
+/**
+ * Training: the bits do not depend on interruptions or on which thread computed what, and the search obeys its price.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +31,7 @@ function optionsOf(change: Partial<TrainOptions> = {}): TrainOptions {
   return { ...DEFAULT_TRAIN_OPTIONS, steps: 6, batch: 3, context: 24, warmup: 2, seed: 11, ...change };
 }
 
-/** All numbers of a state in one list, to compare bit for bit. */
+/** All numbers of a state in one list, for comparison bit for bit. */
 function bits(state: TrainingState): Float64Array {
   const parts = [state.weights, state.m, state.v];
   return Float64Array.from(parts.flatMap((part) => [...part.values()].flatMap(({ data }) => [...data])));
@@ -68,7 +70,7 @@ describe('training', () => {
     expect(bits(await trained(config, optionsOf({ steps: 1, seed: 12 })))).not.toEqual(first);
   });
 
-  it('takes chunks of tokens and an untied output layer', async () => {
+  it('works with chunks of tokens and an untied output layer', async () => {
     const config = { ...configOf('nats', 0.1, { chunk: 5, pooling: 'max' }), tieWordEmbeddings: false };
     const trainer = new Trainer(createEngine(), config, optionsOf(), tokens);
     const report = await trainer.next();
@@ -134,7 +136,7 @@ describe('training', () => {
     ]) expect(make(change), JSON.stringify(change)).toThrow(ValueError);
   });
 
-  it('warms up in a line and cools down along a cosine', () => {
+  it('warms up linearly and decays along a cosine', () => {
     const options = optionsOf({ steps: 110, warmup: 10, learningRate: 1, minLearningRate: 0.1 });
     const rates = [1, 5, 10, 60, 110].map((step) => learningRateAt(step, options));
     expect(rates).toEqual([0.1, 0.5, 1, expect.closeTo(0.55, 12), 0.1]);

@@ -68,7 +68,7 @@ describe('natsearch vectors', () => {
     }
   });
 
-  it('names inputs and truths in the files as its documentation does', async () => {
+  it('names inputs and truths in the files as the documentation does', async () => {
     const { tensors } = readSafetensors(await readFile(path('small', 'price.safetensors')));
     expect([...tensors.keys()].sort()).toEqual([
       'dout', 'expected.dg', 'expected.dk', 'expected.dl', 'expected.dm_rows', 'expected.dq', 'expected.dscores',
@@ -93,7 +93,7 @@ describe('natsearch vectors', () => {
     expect(Object.keys(other).filter((file) => other[file] === one[file])).toEqual([]);
   });
 
-  it('writes npz, and rounds on request', async () => {
+  it('writes npz, and rounds if asked to', async () => {
     expect((await vectors('--out', 'npz', '--format', 'npz', '--dtype', 'f16')).code).toBe(0);
     const { manifest, read } = await openVectors((file) => readFile(path('npz', file)));
     expect(manifest).toMatchObject({ fileFormat: 'npz', dtype: 'f16' });
@@ -137,7 +137,7 @@ describe('natsearch vectors', () => {
     const small = await contents('small');
     for (const { file } of cases.filter(({ file }) => file in small)) expect(left[file]).toBe(small[file]);
 
-    // As if it had been the small suite, so that the rest takes no minute.
+    // Pretend that it was the small suite, so that the rest takes less than a minute.
     const known = cases.filter(({ name }) => SUITES.small.some((recipe) => recipe.name === name));
     await writeFile(path(out, 'manifest.json'), JSON.stringify({ ...heading, suite: 'small', complete, cases: known }));
     const completed = JSON.parse((await vectors('--out', out, '--json')).stdout) as { made: number };

@@ -1,4 +1,4 @@
-/** The oracle's cases: that the suite covers what it must, and that its truths are true by other means. */
+/** The oracle's cases: the suite covers what it must, and its truths are confirmed by other means. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createEngine, FileFormatError, ShapeError, StorageError, ValueError } from '../src/index.ts';
 import { roundTo, ulp } from '../src/formats/rounding.ts';
@@ -26,7 +26,7 @@ const named = (name: string): OracleCase => cases.get(name)!;
 const names = SUITES.small.map(({ name }) => name);
 const filter = (keep: (recipe: Recipe) => boolean): string[] => SUITES.small.filter(keep).map(({ name }) => name);
 
-/** Fails unless the elements that are compared lie within their bounds. */
+/** Fails unless the elements that are compared are within their bounds. */
 function expectTrue(each: OracleCase, name: string, truth: readonly Bounded[], got?: ArrayLike<number>): void {
   const skip = new Set(each.notCompared[name]);
   const kept = (_: unknown, n: number): boolean => !skip.has(n);
@@ -36,7 +36,7 @@ function expectTrue(each: OracleCase, name: string, truth: readonly Bounded[], g
 }
 
 describe('the small suite', () => {
-  /** Some KV head's types, as one string of letters. */
+  /** The types of each KV head, as strings of letters. */
   const words = (each: OracleCase): string[] => {
     const letters = Array.from(typesOf(each), (type) => 'GLW'[type]).join('');
     const chunks = Math.ceil(each.parameters.tokens / each.parameters.chunk);
@@ -49,7 +49,7 @@ describe('the small suite', () => {
   };
   const cuts = ({ parameters: { steps } }: OracleCase): number[] => {
     let at = 0;
-    return steps.slice(0, -1).map((T) => (at += T)); // first token of each later step
+    return steps.slice(0, -1).map((T) => (at += T)); // the first token of each later step
   };
   const groups = ({ parameters: { queryHeads, kvHeads } }: OracleCase): number => queryHeads / kvHeads;
   const sums = (each: OracleCase): number[][] => {
@@ -122,7 +122,7 @@ describe('the small suite', () => {
     expect([...cases.values()].filter(has).map(({ name }) => name)).not.toEqual([]);
   });
 
-  it('is part of the full one, which goes on to 1025 and 4096 tokens', () => {
+  it('is part of the full one, which adds up to 1025 and 4096 tokens', () => {
     expect(SUITES.full.slice(0, SUITES.small.length)).toEqual(SUITES.small);
     expect(SUITES.full.map(({ tokens }) => tokens)).toEqual(expect.arrayContaining([513, 1025]));
     expect(SUITES.full.at(-1)).toMatchObject({ name: 'long', tokens: 4096, queryHeads: 8, kvHeads: 2, headDim: 64 });
@@ -143,7 +143,7 @@ describe('the small suite', () => {
     expect(exact.filter((x) => !Object.is(roundTo(x, 'F16'), x) || !Object.is(roundTo(x, 'BF16'), x))).toEqual([]);
   });
 
-  it('has truths that float16 can hold, but for the log-sum-exps and sums that stay in float32', () => {
+  it('has truths within the range of float16, except for the log-sum-exps and sums that stay in float32', () => {
     const large = [...cases.values()].flatMap(({ name, expected, notCompared }) =>
       ['out', 'dq', 'dk', 'dv', 'dscores'].filter((key) => {
         const skip = new Set(notCompared[key]);
@@ -187,7 +187,7 @@ describe('the truths of the small suite', () => {
     },
   );
 
-  it.each(filter(({ steps }) => steps !== undefined))('%s: the trace is that of a cache that takes the steps', async (name) => {
+  it.each(filter(({ steps }) => steps !== undefined))('%s: the trace is that of a cache that takes these steps', async (name) => {
     const each = named(name);
     const { expected, parameters: { batch: B, kvHeads: G, tokens: N, headDim, steps } } = each;
     const engine = createEngine();
@@ -208,7 +208,7 @@ describe('the truths of the small suite', () => {
     expectTrue(each, 'cache_out', bounds, out);
   });
 
-  it.each(['hidden-nan', 'hidden-infinity'])('%s: only rows that see what is not finite are left out', (name) => {
+  it.each(['hidden-nan', 'hidden-infinity'])('%s: only rows that see NaN or infinities are left out', (name) => {
     const each = named(name);
     const { B, H, G, N, d, last } = problemOf(each);
     const k = each.inputs.k.data;
@@ -223,14 +223,14 @@ describe('the truths of the small suite', () => {
     expect(each.notCompared.lse).toEqual(rows);
     expect(each.notCompared.out).toEqual(rows.flatMap((row) => Array.from({ length: d }, (_, c) => row * d + c)));
     expect(each.notCompared.cache_out).toEqual(each.notCompared.out);
-    const nan = new Uint8Array(Float64Array.of(NaN).buffer); // one of the many, whatever the processor computes
+    const nan = new Uint8Array(Float64Array.of(NaN).buffer); // the canonical one, whatever NaN the processor computes
     for (const n of each.notCompared.out) {
       expect(new Uint8Array(each.expected.out.data.slice(n, n + 1).buffer)).toEqual(nan);
     }
     expect(Object.keys(each.expected).filter((key) => key.startsWith('d'))).toEqual([]);
   });
 
-  it('of the two rules differ in dM alone', () => {
+  it('of the two rules differ only in dM', () => {
     const [exact, bounded] = [named('rule-exact'), named('rule-bounded')];
     for (const [key, tensor] of tensorsOf(exact)) {
       const other = { ...bounded.inputs, ...bounded.expected }[key];
@@ -241,7 +241,7 @@ describe('the truths of the small suite', () => {
 });
 
 describe('exp and log of the truths', () => {
-  it('are within 2 and 4 ulp of the platform\'s, which are within 1', () => {
+  it('are within 2 and 4 ulp of the platform\'s, whose own error is below 1', () => {
     const far = (got: number, want: number): number => Math.abs(got - want) / ulp(want, 'F64');
     const xs = Array.from({ length: 20_001 }, (_, n) => (n - 10_000) * 0.0707);
     expect(Math.max(...xs.map((x) => far(exp(x), Math.exp(x))))).toBeLessThanOrEqual(2);
@@ -251,7 +251,7 @@ describe('exp and log of the truths', () => {
     expect(Math.max(...ones.map((x) => far(log(x), Math.log(x))))).toBeLessThanOrEqual(4);
   });
 
-  it('know the ends of the range', () => {
+  it('are right at the ends of the range', () => {
     expect([0, -Infinity, -800, 709.8, Infinity, NaN].map(exp)).toEqual([1, 0, 0, Infinity, Infinity, NaN]);
     expect(exp(709.78)).toBeGreaterThan(1.7e308);
     expect(exp(-745)).toBe(2 ** -1074);
@@ -361,7 +361,7 @@ describe('vectors as files', () => {
     beforeAll(async () => ({ entry, bytes } = await packCase(named('hidden-nan'), heading)));
     type Changed = (entry: Manifest['cases'][number]) => object;
 
-    it('if the manifest is cut anywhere', () => {
+    it('if the manifest is truncated anywhere', () => {
       const text = manifestOf([entry]).trimEnd();
       for (let length = 0; length < text.length; length += 7) {
         expect(() => readManifest(text.slice(0, length))).toThrow(FileFormatError);

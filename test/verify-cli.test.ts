@@ -83,7 +83,7 @@ describe('natsearch verify', () => {
     }
   });
 
-  it('sums up passing cases, a row per output, so that any number of them fits a screen', () => {
+  it('sums up passing cases in a row per output, so that any number of them fits a screen', () => {
     const { status, stdout } = verify('vectors');
     expect(stdout).toMatch(/^passing as f32 +cases +worst error\/budget +in case\n/);
     expect(stdout).toMatch(/\nlast +2 +exact\n/);
@@ -97,7 +97,7 @@ describe('natsearch verify', () => {
       tensors: OUTPUT_ORDER.map((name) => ({ ...tensor, name, worst: { ratio: 0.5, at: 0, budget: 1 } })),
     }));
     const lines = printPassing(reports).trimEnd().split('\n');
-    expect(lines.length).toBeLessThanOrEqual(22); // the verdict and the next prompt make 24
+    expect(lines.length).toBeLessThanOrEqual(22); // with the verdict and the next prompt 24
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
   });
 
@@ -119,7 +119,7 @@ describe('natsearch verify', () => {
     expect(reports[0]).toEqual({ case: 'first', pass: false, error: expect.stringContaining('first.safetensors') });
   });
 
-  it('fails a tensor of a wrong kind or one that is missing, each by its name, and judges the rest', () => {
+  it('fails a tensor that is missing or of a wrong kind by its name, and judges the rest', () => {
     const { lse: _, ...rest } = honest(0);
     mkdirSync(path('odd'));
     save('odd/first.npz', { ...rest, out: { ...rest['out'], dtype: 'I32', data: Int32Array.from(rest['out'].data) } as NamedTensor });
@@ -132,7 +132,7 @@ describe('natsearch verify', () => {
     expect(status).toBe(1);
   });
 
-  it('--quiet shows failing cases and the verdict, and nothing of those that pass', () => {
+  it('--quiet shows failing cases and the verdict, but no passing cases', () => {
     expect(verify('vectors', '--quiet').stdout).toBe('2 cases: 2 pass, 0 fail\n');
     const { status, stdout } = verify('wrong', '--vectors', 'vectors', '--quiet');
     expect(stdout).toMatch(/^FAIL first as f32/);
@@ -158,7 +158,7 @@ describe('natsearch verify', () => {
     expect(status).toBe(1);
   });
 
-  it('fails one NaN as an f16 claim too, and passes it where it was not asked', () => {
+  it('fails one NaN for a claim of f16 too, and ignores it in a tensor that is not judged', () => {
     save('wrong/first.safetensors', broken('dk', 0, NaN));
     expect(verify('wrong/first.safetensors', '--vectors', 'vectors', '--dtype', 'f16').status).toBe(1);
     const { status, stdout } = verify('wrong/first.safetensors', '--vectors', 'vectors', '--tensors', 'life,forward', '--all');

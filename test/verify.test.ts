@@ -22,7 +22,7 @@ beforeAll(async () => {
   outputs = honestOutputs(oracleCase, { dtype: 'f32', order: 'ascending' });
 });
 
-/** The report on one output after `change`. */
+/** The report on one output with `change` applied. */
 function after(name: string, change: (tensor: NamedTensor) => NamedTensor | undefined): TensorReport {
   const changed: Record<string, NamedTensor> = { ...outputs };
   const tensor = change(changed[name]);
@@ -74,7 +74,7 @@ describe('verifyCase()', () => {
     expect(after(name, put(5, truth + 0.99 * base.budget)).status).toBe('pass');
   });
 
-  it.each(WHOLE)('fails %s for one wrong number, and for reals', (name) => {
+  it.each(WHOLE)('fails %s for one wrong number, and for floats', (name) => {
     const at = name === 'cache_closed_by' || name === 'cache_evicted_at' ? 1 : 0;
     expect(after(name, put(at, (x) => (x === 0 ? 1 : 0)))).toMatchObject({ status: 'fail', failed: 1, first: at });
     const reals = after(name, ({ shape, data }) => ({ dtype: 'F32', shape, data: Float64Array.from(data) }));
@@ -89,7 +89,7 @@ describe('verifyCase()', () => {
     expect(reshaped.note).toContain(`[${oracleCase.expected[name].shape}]`);
   });
 
-  it('fails whole numbers where reals belong, and names what a missing output may be misspelt as', () => {
+  it('fails integers where floats belong, and names the likely misspelling of a missing output', () => {
     const whole = after('out', ({ shape, data }) => ({ dtype: 'I32', shape, data: Int32Array.from(data) }));
     expect(whole.status).toBe('wrong dtype');
     const { dq, ...rest } = outputs;
@@ -97,7 +97,7 @@ describe('verifyCase()', () => {
     expect(report.tensors.find(({ name }) => name === 'dq')).toMatchObject({ status: 'missing', note: expect.stringContaining('dQ') });
   });
 
-  it('takes any end beyond the last token as forever', () => {
+  it('accepts any end beyond the last token as forever', () => {
     const last = oracleCase.expected.last.data;
     const at = last.indexOf(0x7fffffff);
     expect(after('last', put(at, tokens - 1)).status).toBe('pass');
@@ -105,7 +105,7 @@ describe('verifyCase()', () => {
     expect(after('last', put(at, tokens - 2)).status).toBe('fail');
   });
 
-  it('takes cache_bytes from the bare entries to whole blocks, in the dtype claimed', () => {
+  it('accepts cache_bytes from the bare entries up to whole blocks, in the dtype claimed', () => {
     const bytes = oracleCase.expected.cache_bytes.data;
     const entries = bytes[0] / (2 * 4 * 4);
     expect(after('cache_bytes', put(0, bytes[0])).status).toBe('pass');
@@ -116,7 +116,7 @@ describe('verifyCase()', () => {
     expect(report.tensors.find(({ name }) => name === 'cache_bytes')!.status).toBe('pass');
   });
 
-  it('skips only what was not asked for, and says so', () => {
+  it('skips only what is not to be judged, and says so', () => {
     const report = verifyCase(oracleCase, { lse: outputs.lse, out: outputs.out }, { tensors: ['forward'] });
     expect(report.pass).toBe(true);
     const skipped = report.tensors.filter(({ status }) => status === 'skipped').map(({ name }) => name);
@@ -125,27 +125,27 @@ describe('verifyCase()', () => {
     expect(() => verifyCase(oracleCase, outputs, { tensors: ['dQ'] })).toThrow(ValueError);
   });
 
-  it('takes the claim from the dtype of out, f32 if that says nothing', () => {
+  it('takes the claim from the dtype of out, or f32 if out has no dtype', () => {
     for (const [dtype, claim] of [['F16', 'f16'], ['BF16', 'bf16'], ['F32', 'f32'], ['F64', 'f32']] as const) {
       const out: NamedTensor = { dtype, shape: outputs.out.shape, data: roundArray(outputs.out.data, dtype) };
       expect(verifyCase(oracleCase, { ...outputs, out }).dtype).toBe(claim);
     }
   });
 
-  it('forgives the rounding of a file that is coarser than the claim, and says so', () => {
+  it('allows for the rounding of a file that is coarser than the claim, and says so', () => {
     const report = after('out', ({ shape, data }) => ({ dtype: 'BF16', shape, data: roundArray(data, 'BF16') }));
     expect(report).toMatchObject({ status: 'pass', note: expect.stringContaining('BF16') });
     expect(after('out', ({ shape, data }) => ({ dtype: 'F64', shape, data: roundArray(data, 'BF16') })).status).toBe('fail');
   });
 
-  it('forgives the rounding of truths that were written rounded', () => {
+  it('allows for the rounding of truths that were stored rounded', () => {
     const expected = { ...oracleCase.expected };
     for (const name of REALS) expected[name] = { ...expected[name], data: roundArray(expected[name].data, 'BF16') } as NamedTensor;
     expect(verifyCase({ ...oracleCase, expected }, outputs, { dtype: 'f32' }).pass).toBe(false);
     expect(verifyCase({ ...oracleCase, expected }, outputs, { dtype: 'f32', truths: 'bf16' }).pass).toBe(true);
   });
 
-  it('takes an infinity where the dtype has nothing larger, of the right sign alone', () => {
+  it('accepts an infinity of the right sign where the truth is beyond the range of the dtype', () => {
     const dv = oracleCase.expected.dv;
     const huge = put(7, 7e4)(dv);
     const changed = { ...oracleCase, expected: { ...oracleCase.expected, dv: huge } };
@@ -173,7 +173,7 @@ describe('verifyCase()', () => {
     }
   });
 
-  it('names the first divergence in the order of the algorithm, by its place', () => {
+  it('names the first divergence in the order of the algorithm, with its position', () => {
     const at = ((1 * 4 + 2) * tokens + 17) * 4 + 3;
     const report = verifyCase(oracleCase, {
       ...outputs, dk: put(0, 1e3)(outputs.dk), dq: put(at, 1e3)(outputs.dq), cache_out: put(0, 9)(outputs.cache_out),
@@ -184,7 +184,7 @@ describe('verifyCase()', () => {
     });
   });
 
-  it('hands its reports to the diagnosis on failure alone', () => {
+  it('passes its reports to the diagnosis only on failure', () => {
     const seen: number[] = [];
     const diagnosis = { cause: 'nan', name: 'unknown', candidates: ['unknown'], words: 'words' } as const;
     const diagnose = (_: OracleCase, __: Tensors, reports: readonly TensorReport[]) => {
@@ -197,7 +197,7 @@ describe('verifyCase()', () => {
     expect(seen).toEqual([OUTPUT_ORDER.length]);
   });
 
-  it('tells how far it is, and refuses a case without truths', () => {
+  it('reports progress, and refuses a case without truths', () => {
     const told: number[][] = [];
     verifyCase(oracleCase, outputs, { onProgress: (...each) => told.push(each) });
     const pairs = 2 * 4 * tokens * (tokens + 1) / 2;
@@ -207,7 +207,7 @@ describe('verifyCase()', () => {
 });
 
 describe('maskGradientRowSums()', () => {
-  it('sums the rows of dM as the engine has them, over tiles', async () => {
+  it('sums the rows of the engine\'s dM, over tiles', async () => {
     for (const rule of ['exact', 'bounded'] as const) {
       const { parameters, inputs, expected } = await makeCase(engine, {
         name: 'rows', why: '', queryHeads: 2, kvHeads: 1, tokens: 70, headDim: 3, window: 100, rule,
@@ -215,7 +215,7 @@ describe('maskGradientRowSums()', () => {
       });
       const { out, lse } = expected as Record<string, FloatTensor>;
       const rows = maskGradientRowSums(parameters, inputs, { out: out, lse: lse }).data;
-      // All keys of a window beyond N count in dw: its total is that of the rows.
+      // With a window beyond N, all keys count in dw, so its total is that of the rows.
       const total = (data: ArrayLike<number>): number => Array.from(data).reduce((a, b) => a + b, 0);
       const size = Array.from(rows).reduce((a, b) => a + Math.abs(b), 1);
       expect(Math.abs(total(rows) - total(expected.dw.data))).toBeLessThan(1e-10 * size * 70);

@@ -1,7 +1,7 @@
 /**
- * The property suite inside headless Chromium: the same test files, over the engines that NATS_STACKS names (default:
- * every GPU backend of a browser); one that cannot be had fails.
- * `npx vitest run --config test/browser/vitest.config.mjs`
+ * The property suite in headless Chromium: the same test files, on the engines that NATS_STACKS names (default: every
+ * GPU backend of a browser). An engine that is not available is a failure. `npx vitest run --config
+ * test/browser/vitest.config.mjs`
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,10 +12,10 @@ import { executablePath, flags } from '../../examples/browser/chromium.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const stacks = process.env['NATS_STACKS'] ?? 'webgl2,webgpu';
 
-/** Not over engines: what they all share, and models as published, which pages fetch. */
+/** Tests that are not about engines: what all engines share, and models in the form of published ones. */
 const others = ['elementary.test.ts', 'lifetime.test.ts', 'hf-tokenizer.test.ts', 'hf-text.test.ts'];
 
-/** Whatever takes the engine as a parameter, and needs no Node; and the others. */
+/** The tests that take the engine as a parameter and do not need Node, and the others above. */
 const suite = readdirSync(`${root}test`).filter((file) => {
   if (!file.endsWith('.test.ts') || file.endsWith('.long.test.ts')) return false;
   const text = readFileSync(`${root}test/${file}`, 'utf8');
@@ -26,7 +26,7 @@ export default defineConfig({
   root,
   cacheDir: 'node_modules/.vite-browser',
   resolve: { alias: { 'neural-attention-search': `${root}src/index.ts` } },
-  // Before the first test: a dependency found later would start the page again.
+  // Bundled before the first test, since a dependency found later would reload the page.
   optimizeDeps: {
     entries: [],
     include: [
@@ -39,7 +39,7 @@ export default defineConfig({
     include: ['test/browser/*.browser.ts', ...suite.map((file) => `test/${file}`)],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    fileParallelism: false, // one GPU
+    fileParallelism: false, // there is only one GPU
     browser: {
       enabled: true,
       headless: true,

@@ -1,4 +1,4 @@
-/** Only runs under Deno: without this, a Deno tier that ran in Node would look green. */
+/** Runs only under Deno. Without it, a Deno tier that ran in Node by mistake would pass. */
 import { expect, it } from 'vitest';
 
 it('runs the test bodies under Deno, not under Node', () => {

@@ -1,6 +1,7 @@
 /**
- * The tests that run under Deno too (`deno task test`): all but those that are about Node, npm or the command, and the
- * long ones. The runner is the same one, started by Deno; test/deno/runtime.test.ts makes sure that the bodies are too.
+ * The tests that run under Deno too (`deno task test`): all except those that are about Node, npm or the command, and
+ * the long ones. The test runner is the same, but started by Deno; test/deno/runtime.test.ts checks that the tests
+ * run there too.
  * @module
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -9,9 +10,9 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** What starts Node, or a program that does. */
+/** Tests that start Node, or a program that does. */
 const STARTS_NODE = /child_process|process\.execPath|support\/(packed|python|chromium)/;
-/** The types that examples need, by Node's tsc. */
+/** The test of the examples' types, which needs Node's tsc. */
 const OTHERS = ['examples.test.ts'];
 
 const suite = readdirSync(`${root}test`).filter((file) => {
@@ -29,7 +30,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     environment: 'node',
     include: [...suite.map((file) => `test/${file}`), 'test/deno/*.test.ts'],
-    // Threads end with a call that Deno does not have.
+    // Threads would be ended by a call that Deno does not have.
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Configurations in the style of published models, and what transformers makes of each.
+"""Configurations in the style of published models, and what each means in transformers.
 
     python make-configs.py OUT
 
@@ -124,14 +124,14 @@ CONFIGS = {
                       "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
                       "sliding_window": None, "transformers_version": "4.51.0"},
 }
-# What is left out where every size is the usual one.
+# Configurations without the fields that have a default.
 for kind in ROTARY:
     CONFIGS[f"{kind}-bare"] = {"model_type": kind, "hidden_size": 2048, "intermediate_size": 64, "num_hidden_layers": 2,
                                "num_attention_heads": 32, "vocab_size": 200}
 
 
 class Widened:
-    """While it lasts, what transformers asks for as float32 is float64."""
+    """A context in which transformers gets float64 where it asks for float32."""
 
     def __enter__(self):
         self.kept = torch.float32, torch.float, torch.Tensor.float

@@ -16,7 +16,7 @@ PRIVATE = {"self", "kwargs", "sub_configs", "base_config_key", "has_no_defaults_
 
 
 def of_class(path, name):
-    """Arguments of __init__, or the annotated fields of a dataclass."""
+    """The arguments of __init__, or the annotated fields of a dataclass."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ClassDef) or node.name != name:
@@ -31,7 +31,7 @@ def of_class(path, name):
 
 
 def of_dictionary(path, function):
-    """Keys of the dictionary that a function returns."""
+    """The keys of the dictionary that a function returns."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef) and node.name == function:
             for each in ast.walk(node):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small tokenizers built as published ones are, and the ids that transformers gives with them.
+"""Small tokenizers built like published ones, and the ids that transformers gives with them.
 
     pip install transformers        # 5.x, which brings tokenizers; no PyTorch is needed
     python test/field/make-tokenizers.py test/field/tokenizers --text README.md docs/*.md examples/moby-dick.txt
@@ -35,7 +35,7 @@ def split(pattern, behavior="isolated"):
 
 
 def byte_level(texts, steps, size=700, **options):
-    """A byte-level BPE whose words are those of `steps`."""
+    """A byte-level BPE whose words are split by `steps`."""
     tokenizer = Tokenizer(models.BPE(**options))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps) if len(steps) > 1 else steps[0]
     tokenizer.decoder = decoders.ByteLevel()
@@ -140,7 +140,7 @@ def mistral_nemo(texts):
     tokenizer = special(byte_level(texts, steps), "<unk>", "<s>", "</s>", "[INST]")
     tokenizer.post_processor = template(tokenizer, "<s>:0 $A:0")
     return tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-                       "add_bos_token": False, "add_eos_token": True}  # which this class does not look at
+                       "add_bos_token": False, "add_eos_token": True}  # this class ignores it
 
 
 def deepseek_r1(texts):
@@ -199,7 +199,7 @@ def main():
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer, config = make(texts)
-        # Compact, and without what a run writes by chance.
+        # Compact, and without what differs from run to run.
         (folder / "tokenizer.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False) + "\n", encoding="utf8")
         if config is not None:
             (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf8")

@@ -18,7 +18,7 @@ function shown(row: RowOf, sees: (j: number) => boolean): RowOf {
   return { ...row, keys, S, value: (n, c) => row.value(at[n], c) };
 }
 
-/** A row at once, given what each key weighs. */
+/** A whole row at once, given the weight of each key. */
 function weighed({ keys, value, d }: RowOf, m: number, E: readonly number[]): Weights {
   const o = new Float32Array(d);
   let Z = 0;
@@ -29,7 +29,7 @@ function weighed({ keys, value, d }: RowOf, m: number, E: readonly number[]): We
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 }
 
-/** Tiles of 16 with one rescaling forgotten. */
+/** Tiles of 16, with one rescaling forgotten. */
 function forgetful(row: RowOf, rescaleO: boolean, rescaleZ: boolean, stale = false): Weights {
   let [m, Z] = [-Infinity, 0];
   const o = new Float32Array(row.d);
@@ -49,7 +49,7 @@ function forgetful(row: RowOf, rescaleO: boolean, rescaleZ: boolean, stale = fal
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 }
 
-/** Softmax over everything, with hidden S changed first. */
+/** Softmax over all keys, after the scores of hidden ones were changed. */
 const over = (change: (S: number, sees: boolean) => number, keep = (_: boolean) => true): Hooks['attend'] => (row, sees) => {
   const S = row.S.map((x, n) => change(x, sees(row.keys[n])));
   const m = Math.max(...S);
@@ -59,7 +59,7 @@ const over = (change: (S: number, sees: boolean) => number, keep = (_: boolean) 
   return { o, m, Z: all, lse: f(m + f(Math.log(all))) };
 };
 
-/** Sums in `round`, one product after the other. */
+/** Sums of products, rounded by `round` after each step. */
 const narrowDot = (round: (x: number) => number): Hooks['dot'] => (x, at, y, from, d) => {
   let sum = 0;
   for (let c = 0; c < d; c++) sum = round(sum + round(x[at + c] * y[from + c]));

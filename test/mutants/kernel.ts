@@ -1,6 +1,7 @@
 /**
- * A small float32 kernel as someone might write it, with a hook wherever the mutants go wrong. Without hooks it is
- * right: every sum in float32, keys in tiles of 16 by an online softmax, gradients recomputed from lse, a real cache.
+ * A small float32 kernel as someone might write it, with a hook wherever mutants make a mistake. Without hooks it is
+ * right. It has every sum in float32, keys in tiles of 16 with an online softmax, gradients recomputed from lse, and a
+ * real cache.
  * @module
  */
 import type { NamedTensor } from '../../src/formats/named-tensor.ts';
@@ -10,10 +11,10 @@ const f = Math.fround;
 export const GLOBAL = 0;
 export const LOCAL = 1;
 export const WINDOW = 2;
-/** last(j) of what nothing hides. */
+/** last(j) of tokens that are never hidden. */
 export const EVER = 0x7fffffff;
 
-/** What a KV head is made of: types by chunk with an unfinished one GLOBAL, and the numbers of the case. */
+/** One KV head: its types by chunk, with an unfinished one as GLOBAL, and the numbers of the case. */
 export interface Head {
   readonly p: CaseParameters;
   readonly own: Int32Array;
@@ -21,7 +22,7 @@ export interface Head {
   readonly head: number;
 }
 
-/** A softmax over S of one row: what each key weighs before division, the sum, and lse. */
+/** The softmax over S of one row: the weight of each key before division, the sum, and lse. */
 export interface Weights {
   readonly o: Float32Array;
   readonly lse: number;
@@ -29,12 +30,12 @@ export interface Weights {
   readonly Z: number;
 }
 
-/** A row to attend: S and values of its keys, and where they stand. */
+/** A row to attend: the scores and values of its keys, and their positions. */
 export interface RowOf {
   readonly i: number;
   readonly S: readonly number[];
   readonly keys: readonly number[];
-  /** Value n of key at position keys[n]. */
+  /** Component n of the value of the key at position keys[n]. */
   readonly value: (n: number, c: number) => number;
   readonly d: number;
 }
@@ -42,24 +43,24 @@ export interface RowOf {
 /** An entry of the cache. */
 export interface Entry {
   readonly j: number;
-  /** What the cache believes its position to be. */
+  /** The position that the cache assumes for it. */
   position: number;
   last: number;
   closedBy: number;
 }
 
-/** Where a mutant may go wrong; everything absent is right. */
+/** The places where a mutant may be wrong. Everything absent is right. */
 export interface Hooks {
   type?(z: { scores: number[]; noise: number[]; tau: number; forced: boolean }): number;
   types?(types: Int32Array, p: CaseParameters): Int32Array;
   last?(head: Head, j: number): number;
   lastOfHead?(lasts: Int32Array, p: CaseParameters): Int32Array;
   visible?(i: number, j: number, last: number, head: Head): boolean;
-  /** Which KV head query head h of batch b reads, of B G. */
+  /** The KV head, of B G, that query head h of batch b reads. */
   kv?(b: number, h: number, p: CaseParameters): number;
   scale?(p: CaseParameters): number;
   dot?(x: Float64Array, at: number, y: Float64Array, from: number, d: number): number;
-  /** All keys of a row, hidden ones at -infinity, where a kernel does not leave them out. */
+  /** Attends to all keys of a row, with hidden ones at -infinity, in a kernel that does not leave them out. */
   attend?(row: RowOf, visible: (j: number) => boolean): Weights;
   lse?(weights: Weights): number;
   out?(o: Float32Array, weights: Weights): Float32Array;
@@ -71,7 +72,7 @@ export interface Hooks {
   dqFactor?(scale: number): number;
   dkFactor?(scale: number): number;
   storeA?(A: number): number;
-  /** Does query head r of R count for dk and dv? */
+  /** Whether query head r of R counts for dk and dv. */
   counts?(r: number, R: number): boolean;
   groupFactor?(R: number): number;
   dq?(dq: Float32Array): Float32Array;
@@ -84,7 +85,7 @@ export interface Hooks {
   dscores?(z: ScoreGradient): number[];
   // The cache
   cache?: CacheHooks;
-  /** Last of all: where results are written. */
+  /** Called last, where results are written. */
   write?(name: string, data: Float32Array, shape: readonly number[]): Float32Array;
 }
 
@@ -105,7 +106,7 @@ export interface Sums {
   /** Sum over the tokens j of chunk `c` of rows from..to. */
   readonly column: (c: number, from: number, to: number) => number;
   readonly cell: (i: number, j: number) => number;
-  /** What a kernel finds at rows N + n of a query head: the next head, against this one's keys. */
+  /** What a kernel reads at rows N + n of a query head: rows of the next head, with this head's keys. */
   readonly beyond: (n: number, j: number) => number;
 }
 
@@ -135,7 +136,7 @@ export function closer({ own, p }: Head, c: number, closes = (type: number): boo
   return EVER;
 }
 
-/** §5's e(c): within the sequence. */
+/** §5's e(c), which is within the sequence. */
 export const closing = (head: Head, c: number): number => Math.min(closer(head, c), head.p.tokens - 1);
 
 export function rightLast(head: Head, j: number): number {
@@ -165,7 +166,7 @@ export function online({ S, keys, value, d }: RowOf, tile = 16): Weights {
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 }
 
-/** Every output of a case. */
+/** Computes every output of a case. */
 export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = {}): Tensors {
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, chunk: C } = p;
   const [R, Nc] = [H / G, Math.ceil(N / C)];
@@ -211,7 +212,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
   const make = (name: string, length: number): Float32Array => (results[name] = new Float32Array(length));
   const [out, lse] = [make('out', B * H * N * d), make('lse', B * H * N)];
   const known: Weights[] = [];
-  // Each row is asked for several times, of one KV head mostly.
+  // Each row is needed several times, mostly those of one KV head in succession.
   const products = new Map<number, Float32Array>();
   const S = (row: number, key: number): number => {
     const at = row * B * G + Math.floor(key / N);
@@ -335,7 +336,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
   }
   if (p.steps.length > 0) Object.assign(whole, cacheRun());
 
-  /** §8, head by head; cache_out joins the results. */
+  /** §8, head by head. cache_out joins the results. */
   function cacheRun(): Record<string, Int32Array> {
     const [hooks, steps] = [h.cache ?? {}, p.steps.length];
     const closedBy = new Int32Array(B * G * N).fill(-1);
@@ -364,7 +365,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
             else if (head.own[c] === GLOBAL) entry.last = last[at * N + entry.j];
           }
         }
-        // A mistaken lifetime is the cache's too, once the closer is there.
+        // A wrong lifetime is wrong in the cache too, once the closing token has arrived.
         if (h.last || h.lastOfHead) {
           for (const entry of entries) {
             const full = chunkEnd(chunkOf(entry.j, p), p) < next;
@@ -427,7 +428,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
 
 export const rightDw = ({ head, c, column }: Sums): number => column(c, 0, chunkEnd(c, head.p) + head.p.window);
 export const rightDl = ({ head, c, column }: Sums): number => column(c, 0, closing(head, c));
-/** What ending the LOCAL chunks before c costs. */
+/** The cost of ending the LOCAL chunks before c. */
 export const ending = ({ head, c, column }: Sums, to: number = closing(head, c)): number => {
   let sum = 0;
   for (let n = c - 1; n >= 0 && head.own[n] !== GLOBAL; n--) {

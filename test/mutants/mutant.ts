@@ -1,5 +1,5 @@
 /**
- * What a mutant is.
+ * The definition of a mutant.
  * @module
  */
 import type { DiagnosisName } from '../../src/oracle/diagnose/diagnoses.ts';
@@ -9,9 +9,9 @@ import { type Hooks, run } from './kernel.ts';
 /** A kernel with one mistake in it. */
 export interface Mutant {
   readonly id: string;
-  /** What its author did wrong. */
+  /** The mistake, in words. */
   readonly what: string;
-  /** What a right diagnosis calls it. */
+  /** The name, or names, of a right diagnosis. */
   readonly named: DiagnosisName | readonly DiagnosisName[];
   readonly dtype: ClaimedDtype;
   run(oracleCase: OracleCase): Tensors;

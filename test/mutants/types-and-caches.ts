@@ -152,7 +152,7 @@ export const CACHES: readonly Mutant[] = [
   mutant('bytes-keys', 'counts keys and no values', 'bytes-half', { cache: { bytes: (live, _, __, d) => live * d * 4 } }),
 ];
 
-/** Mistakes that nobody gave a name. */
+/** Mistakes without a name. */
 export const NAMELESS: readonly Mutant[] = [
   mutant('odd-heads-forget', 'hides every fifth key from odd queries', 'unknown', {
     visible: (i, j, last) => j <= i && i <= last && (i % 2 === 0 || j % 5 > 0 || i === j),

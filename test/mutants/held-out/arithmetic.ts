@@ -1,5 +1,5 @@
 /**
- * Wrong sums, in other words or other places than those of ../arithmetic.ts.
+ * Wrong sums, written differently or in other places than those of ../arithmetic.ts.
  * @module
  */
 import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
@@ -164,7 +164,7 @@ export const BACKWARDS: readonly Mutant[] = [
   }),
 ];
 
-/** What nobody gave a name. */
+/** Mistakes without a name. */
 export const NAMELESS: readonly Mutant[] = [
   hooked('exp2-unconverted', 'takes 2^x for e^x', 'unknown', { attend: soft({ exp: (x) => 2 ** x }) }),
   hooked('softmax-plus-one', 'adds 1 to the sum, a sink without a key', 'unknown', { attend: soft({ z: (Z, m) => f(Z + f(Math.exp(-m))) }) }),

@@ -1,6 +1,7 @@
 /**
- * A second set of broken kernels, written from the names in words, without sight of the diagnosis. Its rate of right
- * names estimates that of kernels nobody has seen; a mutant to which the diagnosis is fitted belongs in the first set.
+ * A second set of broken kernels, written from the names of mistakes in words, by someone who had not seen the
+ * diagnosis. Its rate of right names estimates the rate for new kernels; a mutant to which the diagnosis is fitted
+ * belongs in the first set.
  * @module
  */
 import type { Mutant } from '../mutant.ts';

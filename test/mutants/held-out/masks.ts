@@ -1,5 +1,5 @@
 /**
- * Wrong types, lifetimes and masks, in other words or other places than those of ../masks.ts.
+ * Wrong types, lifetimes and masks, written differently or in other places than those of ../masks.ts.
  * @module
  */
 import type { OracleCase, Tensors } from '../../../src/oracle/types.ts';
@@ -12,11 +12,11 @@ import { f, hooked, made, mixed } from './parts.ts';
 const first = (z: readonly number[]): number => z.indexOf(Math.max(...z));
 const added = (scores: readonly number[], noise: readonly number[]): number[] => scores.map((x, n) => f(x + noise[n]));
 const ofType = (head: Head, j: number, type: number): boolean => head.own[chunkOf(j, head.p)] === type;
-/** last() of one type, the others right. */
+/** Replaces last() for one type only. */
 const lasts = (type: number, last: (head: Head, j: number) => number): Hooks['last'] => (head, j) =>
   (ofType(head, j, type) ? last(head, j) : rightLast(head, j));
 const seen = (i: number, j: number, last: number): boolean => j <= i && i <= last;
-/** Attention goes wrong, while last, mask and the cache come from code that is right. */
+/** Makes only attention wrong: last, mask and the cache come from correct code. */
 const onlyAttention = (hooks: Hooks) => (each: OracleCase): Tensors => {
   const right = run(each);
   const others = Object.keys(right).filter((name) => /^(last|mask|cache_.*)$/.test(name));

@@ -1,5 +1,5 @@
 /**
- * What the held-out mutants share: written without sight of the diagnosis, never used to improve it.
+ * What the held-out mutants share. It was written without knowledge of the diagnosis, and never used to improve it.
  * @module
  */
 import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
@@ -13,20 +13,20 @@ export const half = (x: number): number => roundTo(x, 'F16');
 export const brain = (x: number): number => roundTo(x, 'BF16');
 
 type Make = (oracleCase: OracleCase) => Tensors;
-/** A mutant by its outputs, claiming float32. */
+/** A mutant given by its outputs, which claims float32. */
 export const made = (id: string, what: string, named: Mutant['named'], make: Make): Mutant =>
   ({ id, what, named, dtype: 'f32', run: make });
-/** The kernel with hooks that may know the case. */
+/** The kernel with hooks that may depend on the case. */
 export const hooked = (
   id: string, what: string, named: Mutant['named'], hooks: Hooks | ((oracleCase: OracleCase) => Hooks),
 ): Mutant => made(id, what, named, (each) => run(each, typeof hooks === 'function' ? hooks(each) : hooks));
 
-/** `some` outputs of the first kernel, the others of the second. */
+/** The outputs in `some` from the first kernel, the others from the second. */
 export function mixed(some: readonly string[], first: Tensors, second: Tensors): Tensors {
   return { ...second, ...Object.fromEntries(Object.entries(first).filter(([name]) => some.includes(name))) };
 }
 
-/** The kernel with 16-bit tensors: out, gradients and dscores stored so, the cache too. */
+/** The kernel with 16-bit storage of out, gradients, dscores and the cache. */
 export function narrow(oracleCase: OracleCase, hooks: Hooks, dtype: 'F16' | 'BF16'): Tensors {
   const stored = ['out', 'dq', 'dk', 'dv', 'dscores', 'cache_out'];
   const each = ([name, tensor]: [string, NamedTensor]): [string, NamedTensor] => {
@@ -37,7 +37,7 @@ export function narrow(oracleCase: OracleCase, hooks: Hooks, dtype: 'F16' | 'BF1
   return Object.fromEntries(Object.entries(run(oracleCase, hooks)).map(each));
 }
 
-/** A kernel that stores 16 bits, and says so. */
+/** A kernel that stores 16 bits, and claims no more. */
 export const claiming = (
   dtype: 'f16' | 'bf16', id: string, what: string, named: Mutant['named'], hooks: Hooks,
 ): Mutant => ({ id, what, named, dtype, run: (each) => narrow(each, hooks, dtype === 'f16' ? 'F16' : 'BF16') });
@@ -49,16 +49,16 @@ export function part(row: RowOf, keep: (j: number) => boolean): RowOf {
   return { ...row, keys, S, value: (n, c) => row.value(at[n], c) };
 }
 
-/** How one softmax goes about its work; what is absent is right. */
+/** The mistakes of a softmax. What is absent is right. */
 export interface Softmax {
   readonly exp?: (x: number) => number;
-  /** A weight before it meets the values. */
+  /** Changes a weight before it multiplies the values. */
   readonly weight?: (e: number) => number;
-  /** The running sums of values, and of weights. */
+  /** Rounds the running sums of values and of weights. */
   readonly sum?: (x: number) => number;
   readonly sumZ?: (x: number) => number;
   readonly value?: (row: RowOf, n: number, c: number) => number;
-  /** Z before it is used. */
+  /** Changes Z before it is used. */
   readonly z?: (Z: number, m: number) => number;
 }
 
@@ -79,10 +79,10 @@ export function plain(row: RowOf, how: Softmax = {}): Weights {
   Z = how.z?.(Z, m) ?? Z;
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 }
-/** Its hook: over the visible keys. */
+/** The hook for it, over the visible keys. */
 export const soft = (how: Softmax): Hooks['attend'] => (row, sees) => plain(part(row, sees), how);
 
-/** Tiles of `size` keys; `alpha` rescales what came before, `use` is the maximum by which a tile is weighed. */
+/** Tiles of `size` keys. `alpha` rescales earlier tiles, and `use` is the maximum subtracted in a tile. */
 export const tiled = (
   size: number,
   alpha: (old: number, top: number) => { o: number; Z: number },
@@ -109,7 +109,7 @@ export const tiled = (
   return { o, m, Z, lse: f(m + f(Math.log(Z))) };
 };
 
-/** q . k in the arithmetic `round`, or over fewer or other numbers. */
+/** q . k with the rounding `round`, or over fewer or other numbers. */
 export const dots = (
   order: (d: number) => readonly number[], round: (x: number) => number = f,
 ): NonNullable<Hooks['dot']> => (x, at, y, from, d) =>

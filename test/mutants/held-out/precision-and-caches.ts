@@ -1,5 +1,5 @@
 /**
- * Too little precision, and wrong caches, in other words or other places than those of the first set.
+ * Too little precision, and wrong caches, written differently or in other places than those of the first set.
  * @module
  */
 import { chunkEnd, chunkOf, EVER, type Head, LOCAL, WINDOW } from '../kernel.ts';
@@ -8,7 +8,7 @@ import {
   ascending, brain, claiming, descending, dots, f, half, hooked, part, plain, soft,
 } from './parts.ts';
 
-/** Cut to 11 bits, as tensor cores read a float32. */
+/** Truncates to 11 bits, as tensor cores do when they read a float32. */
 function tf32(x: number): number {
   const bits = new Uint32Array(Float32Array.of(x).buffer);
   bits[0] = bits[0] & 0xffffe000;
