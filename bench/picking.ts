@@ -1,5 +1,5 @@
 /**
- * Measures picking a token of a vocabulary of 151,936, from ordinary and from hard rows, against an argmax.
+ * Measures picking a token from a vocabulary of 151,936, for ordinary and difficult rows, relative to an argmax.
  * @module
  */
 import { logprobsOf } from '../src/model/generate/logprobs.ts';
@@ -15,13 +15,13 @@ const SAMPLINGS: readonly Sampling[] = [
   { temperature: 1, minP: 0.05 }, { temperature: 1, topK: 50_000, topP: 0.95, minP: 0.01, repetitionPenalty: 1.1 },
 ];
 
-/** Milliseconds of this process, which other processes hardly change. */
+/** CPU time of this process in milliseconds, on which other processes have little effect. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** Median times of picks by every set of options, without log-probabilities and with those of 5 tokens. */
+/** The median times of picks with each set of options, without log-probabilities and with those of 5 tokens. */
 export function pickingCase({ quick }: Settings): Promise<Measurement[]> {
   const random = generator(0, [1]);
   const row = Float32Array.from({ length: VOCABULARY }, () => 3 * random.normal());
@@ -40,18 +40,18 @@ export function pickingCase({ quick }: Settings): Promise<Measurement[]> {
     return median(times.slice(3));
   };
   const argmax = new Map(Object.values(rows).map((logits) => [logits, time(() => likeliest(logits))]));
-  const measured = SAMPLINGS.flatMap((sampling) => [false, true].map((told): Measurement => {
+  const measured = SAMPLINGS.flatMap((sampling) => [false, true].map((withLogprobs): Measurement => {
     const sampler = new Sampler(sampling);
     const all = Object.entries(rows).map(([name, logits]) => {
       const ms = time(() => {
         const token = sampler.pick(logits, random, seen);
-        if (told) logprobsOf(logits, token, 5, sampler.total);
+        if (withLogprobs) logprobsOf(logits, token, 5, sampler.total);
       });
       return { name, ms, ratio: ms / argmax.get(logits)! };
     });
     const slowest = all.reduce((a, b) => (a.ms > b.ms ? a : b));
     const options = Object.entries(sampling).map(([name, value]) => `${name} ${value}`).join(', ');
-    const what = `${options}${told ? ', logprobs 5' : ''}: slowest row (${slowest.name}, ${slowest.ms.toFixed(1)} ms) / argmax`;
+    const what = `${options}${withLogprobs ? ', logprobs 5' : ''}: slowest row (${slowest.name}, ${slowest.ms.toFixed(1)} ms) / argmax`;
     return { what, value: slowest.ratio, unit: '' };
   }));
   return Promise.resolve(measured);

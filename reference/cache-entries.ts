@@ -8,27 +8,27 @@ import { FOREVER, TokenType } from '../src/core/lifetime.ts';
 import { widen } from '../src/core/stored.ts';
 import { type FloatArray, zeros } from '../src/core/tensor.ts';
 
-/** Keys or values as a cache stores them: real numbers, or patterns of binary16. */
+/** Keys or values as a cache stores them: floats, or bit patterns of binary16. */
 export type Numbers = FloatArray | Uint16Array;
 
 export const STORAGE: Readonly<Record<CacheDtype, new (length: number) => Numbers>> =
   { f64: Float64Array, f32: Float32Array, f16: Uint16Array };
 
-/** What numbers are stored in where nobody chose. */
+/** The dtype in which numbers are stored if the options do not say. */
 export const dtypeOf = (x: FloatArray): CacheDtype => (x instanceof Float64Array ? 'f64' : 'f32');
 
-/** Stores d numbers of x, rounded to nearest, ties to even. */
+/** Stores d numbers of x from `start` at index `at`, rounded to nearest, ties to even. */
 export function store(into: Numbers, x: FloatArray, start: number, at: number, d: number): void {
   if (into instanceof Uint16Array) for (let n = 0; n < d; n++) into[at + n] = toFloat16(x[start + n]);
   else into.set(x.subarray(start, start + d), at);
 }
 
-/** What is stored, as real numbers: half-precision patterns are widened, anything else is there already. */
+/** Stored numbers as floats. Half-precision patterns are widened, other arrays are returned unchanged. */
 export function stored(x: Numbers): FloatArray {
   return x instanceof Uint16Array ? widen(new Uint8Array(x.buffer, x.byteOffset, x.byteLength), 'f16') : x;
 }
 
-/** Numbers as they come back from a cache that stores them as `dtype`. */
+/** Numbers after they were stored as `dtype` and read again. */
 export function roundedTo(dtype: CacheDtype, x: FloatArray): FloatArray {
   const into = new STORAGE[dtype](x.length);
   store(into, x, 0, 0, x.length);

@@ -31,7 +31,7 @@ export class EvictingCache {
   #counts: readonly number[] = [];
   #peakLive: Int32Array;
   #visiblePairs: Float64Array;
-  /** Until the first numbers come, a cache that was not told what to store counts those of float64. */
+  /** The dtype of keys and values. Without the option `storage`, it is f64 until the first append. */
   #dtype: CacheDtype;
 
   constructor(options: CacheOptions, dtype: CacheDtype = options.storage ?? 'f64') {
@@ -44,7 +44,7 @@ export class EvictingCache {
     this.clear();
   }
 
-  /** Append, attend, evict: out [B,H,T,d]; rows beyond counts[b] are 0. */
+  /** Appends, attends and evicts. Returns out [B,H,T,d], with rows beyond counts[b] 0. */
   step({ q, k, v, types, scale }: Prompt, sizes: AppendSizes & { H: number }): NDArray {
     this.append(k, v, types, sizes);
     const out = this.attend(q, scale, sizes);
@@ -52,7 +52,7 @@ export class EvictingCache {
     return out;
   }
 
-  /** The same for a cache that has seen nothing, of whose tokens only the survivors are stored. */
+  /** The same for a cache that has not seen any token. Only the entries that are kept are ever stored. */
   prefill(step: Prompt, sizes: AppendSizes & { H: number }): NDArray {
     const { k, v } = step;
     const { headDim: d, blockSize, kvHeads } = this.options;
@@ -188,7 +188,7 @@ export class EvictingCache {
     let at = 0;
     live.forEach((count, head) => {
       const entries = (this.#heads[head] = new HeadEntries(d, blockSize, this.#dtype));
-      // Other engines may hold them in another order.
+      // Other engines may hold entries in another order.
       const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x] - positions[y]);
       for (const n of ascending) {
         const local = open[n] === 1;
@@ -219,7 +219,7 @@ export class EvictingCache {
   }
 }
 
-/** One row of §3 over the entries that query i can see; returns how many those are. */
+/** One row of §3 over the entries that query i can see. Returns how many they are. */
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
   bound?: number,

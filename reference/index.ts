@@ -113,7 +113,7 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
       if (!(data instanceof Float32Array)) return { data: new Floats(data), shape };
       return { data: precision === 'float64' && isShared(data) ? data : data.slice(), shape };
     },
-    /** Held as float32 where that is exact, which it is for everything but f64. */
+    /** Weights of every dtype except f64 are held as float32, in which they are exact. */
     weight(bytes, dtype, shape) {
       const data = widen(bytes, dtype);
       return { data: precision === 'float32' ? inPrecision(data) : data, shape };

@@ -6,7 +6,7 @@ import type { LinearSizes } from '../src/core/sizes.ts';
 import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { axpy, matmulNT, transpose } from './matmul.ts';
 
-/** y = x Wᵀ + b: x [...,K], weight [M,K], bias [M] or none -> [...,M]. */
+/** y = x Wᵀ + b: x [...,K], weight [M,K], bias [M] if there is one -> [...,M]. */
 export function linear(x: NDArray, weight: NDArray, bias: NDArray | undefined, { rows, M, K }: LinearSizes): NDArray {
   const y = matmulNT(x.data, weight.data, rows, M, K);
   if (bias) for (let r = 0; r < rows; r++) axpy(1, bias.data, 0, y, r * M, M);

@@ -19,11 +19,11 @@ export class EvictingMassCache {
   readonly options: MassCacheOptions;
   #heads: MassEntries[] = [];
   #seen: Int32Array;
-  /** Tokens of the newest step. */
+  /** How many tokens of the newest step each sequence took. */
   #counts: readonly number[] = [];
   #peakLive: Int32Array;
   #visiblePairs: Float64Array;
-  /** Of keys and values, and what scores are remembered in: until the first numbers come, those of float64. */
+  /** The dtype of keys and values, and the kind of array for scores. Until the first append, those of float64. */
   #dtype: CacheDtype;
   #floats: FloatArray;
 
@@ -57,7 +57,7 @@ export class EvictingMassCache {
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
   }
 
-  /** Step 2: the newest queries q [B,H,T,d], each over what is held and itself. To be called once. */
+  /** Step 2: each of the newest queries q [B,H,T,d] attends to the entries held and its own. Called once per append. */
   attend(q: NDArray, scale: number, { H, T }: { H: number; T: number }): NDArray {
     const { batch, kvHeads: G, headDim: d, mass, bound } = this.options;
     const out = zerosLike(q.data, q.data.length);
@@ -79,7 +79,7 @@ export class EvictingMassCache {
     this.#peakLive[head] = Math.max(this.#peakLive[head], visible);
   }
 
-  /** Step 3: frees what was evicted while attending, and the blocks this empties. */
+  /** Step 3: frees what was evicted while attending, and the blocks that became empty. */
   evict(): void {
     this.#heads.forEach((entries) => entries.compact());
   }
@@ -93,7 +93,7 @@ export class EvictingMassCache {
     this.#visiblePairs.fill(0);
   }
 
-  /** A cache of its own that goes on as this one does, to the bit. */
+  /** An independent copy, which gives the same results bit for bit. */
   fork(): EvictingMassCache {
     const copy = new EvictingMassCache(this.options, this.#floats.constructor as new (n: number) => FloatArray);
     copy.restore(this.snapshot());
@@ -118,7 +118,7 @@ export class EvictingMassCache {
     };
   }
 
-  /** Holds what the snapshot holds, and nothing else. */
+  /** Replaces what is held by the content of the snapshot. */
   restore(snapshot: CacheSnapshot): void {
     const { kvHeads, headDim: d, mass } = this.options;
     const { seen, keys, values, positions, last, live, scores = new Float64Array(0) } = snapshot;
@@ -134,7 +134,7 @@ export class EvictingMassCache {
       if (count === 0) return;
       const entries = (this.#heads[head] = new MassEntries(this.options, this.#dtype, this.#floats));
       entries.resize(count);
-      // Other engines may hold them in another order.
+      // Other engines may hold entries in another order.
       const ascending = Array.from({ length: count }, (_, n) => at + n).sort((x, y) => positions[x] - positions[y]);
       for (const n of ascending) {
         const slot = entries.push(keys, values, n * d, positions[n], last[n]);
@@ -145,7 +145,7 @@ export class EvictingMassCache {
     });
   }
 
-  /** Positions that head b G + g has, ascending; those that were evicted are there until evict(). */
+  /** The positions of head b G + g, ascending. Evicted ones are included until evict(). */
   positions(head: number): Int32Array {
     const entries = this.#heads[head];
     return entries ? entries.position.slice(0, entries.count) : new Int32Array(0);

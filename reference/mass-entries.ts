@@ -1,5 +1,5 @@
 /**
- * Storage of one KV head of a cache under a budget: entries (key, value, position, last, scores) in whole blocks.
+ * The storage of one KV head of a cache under a budget: entries (key, value, position, last, scores) in whole blocks.
  * @module
  */
 import type { CacheDtype, MassCacheOptions } from '../src/core/cache.ts';
@@ -8,10 +8,10 @@ import { type FloatArray, zeros, zerosLike } from '../src/core/tensor.ts';
 import { type Numbers, STORAGE, store, stored } from './cache-entries.ts';
 import type { HeadUnderBudget } from './mass.ts';
 
-/** The first `count` entries of a head, with room for a whole number of blocks. */
+/** The entries of a head, in the first `count` slots of a whole number of blocks. */
 export class MassEntries implements HeadUnderBudget {
   held: number[] = [];
-  /** Slots in use; those that are not held wait for compact(). */
+  /** The number of slots in use. Entries that are no longer held stay until compact(). */
   count = 0;
   position: Int32Array = zeros(Int32Array, 0);
   last: Int32Array = zeros(Int32Array, 0);
@@ -21,7 +21,7 @@ export class MassEntries implements HeadUnderBudget {
   readonly start = 0;
   readonly #options: MassCacheOptions;
 
-  /** @param like What scores are remembered in. */
+  /** @param like An array of the kind that is used for scores. */
   constructor(options: MassCacheOptions, dtype: CacheDtype, like: FloatArray) {
     this.#options = options;
     this.scores = zerosLike(like, 0);
@@ -40,7 +40,7 @@ export class MassEntries implements HeadUnderBudget {
     return this.position.length;
   }
 
-  /** Makes room for as many blocks as `count` slots fill, and keeps what is in the first ones. */
+  /** Resizes the storage to the whole number of blocks that holds `count` slots, and keeps the content. */
   resize(count: number): void {
     const { headDim: d, blockSize, mass } = this.#options;
     const capacity = Math.ceil(count / blockSize) * blockSize;
@@ -54,7 +54,7 @@ export class MassEntries implements HeadUnderBudget {
     [this.position, this.last] = [fit(this.position, 1), fit(this.last, 1)];
   }
 
-  /** Writes an entry, of which nothing is remembered yet, into the next slot. */
+  /** Writes an entry without scores into the next slot. */
   push(k: FloatArray, v: FloatArray, at: number, position: number, last: number): number {
     const { headDim: d, mass } = this.#options;
     const slot = this.count++;
@@ -66,7 +66,7 @@ export class MassEntries implements HeadUnderBudget {
     return slot;
   }
 
-  /** Moves what is held to the front, and frees the blocks behind it. */
+  /** Moves the entries held to the front, and frees the blocks after them. */
   compact(): void {
     const { headDim: d, mass } = this.#options;
     this.held.forEach((from, to) => {

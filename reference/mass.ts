@@ -1,6 +1,6 @@
 /**
- * §11: a budget of entries per KV head, filled by what attention makes of them. This file has the rule, step by step,
- * and the whole sequence at once; mass-cache.ts is the cache that evicts by it.
+ * §11: a budget of entries for each KV head, filled with the entries of the highest scores. This file has the rule,
+ * step by step, and attention over whole sequences under it. mass-cache.ts is the cache that evicts by it.
  * @module
  */
 import { exp, log } from '../src/core/elementary.ts';
@@ -10,35 +10,35 @@ import type { AttentionSizes } from '../src/core/shape.ts';
 import { type FloatArray, ndarray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
 import { axpy, dot } from './matmul.ts';
 
-/** Entries of one KV head, by slot, of which some are held. */
+/** The entries of one KV head, by slot. Some of them are held. */
 export interface HeadUnderBudget {
-  /** Slots of what is held, in the order of their positions. */
+  /** The slots of the entries held, in the order of their positions. */
   held: number[];
   readonly position: Int32Array;
-  /** The last query that may see an entry: FOREVER, or what the bound leaves of it, until it is evicted. */
+  /** The last query that may see an entry. Until it is evicted, this is FOREVER, or the end that the bound sets. */
   readonly last: Int32Array;
   /** scoreWidth(rule) numbers per slot: the sum of all weights, or the weights of the newest queries in turn. */
   readonly scores: FloatArray;
-  /** Keys and values; slot n is at start + n * d. */
+  /** Keys and values. Those of slot n are at start + n * d. */
   readonly k: FloatArray;
   readonly v: FloatArray;
   readonly start: number;
 }
 
-/** Where step i's queries are and where their results go; rows of d numbers. */
+/** The queries of step i and where their results go, in rows of d numbers. */
 export interface QueryRows {
   readonly q: FloatArray;
   readonly out: FloatArray;
   readonly lse?: FloatArray;
   readonly d: number;
   readonly scale: number;
-  /** The row of the h-th query head that KV head g serves. */
+  /** The row of the h-th of the query heads that share KV head g. */
   readonly row: (g: number, h: number) => number;
-  /** Query heads per KV head. */
+  /** The number of query heads per KV head. */
   readonly group: number;
 }
 
-/** Token i of one sequence comes to all KV heads of a layer, as `slot`: append, attend, score, evict. */
+/** Step i of one sequence, for all KV heads of a layer: append the token as `slot`, attend, score, evict. */
 export function massStep(
   rule: MassRule, heads: readonly HeadUnderBudget[], i: number, slot: (head: HeadUnderBudget) => number,
   queries: QueryRows, bound?: number,
@@ -58,7 +58,9 @@ function append({ score }: MassRule, head: HeadUnderBudget, slot: number, d: num
   if (score.by === 'key-norm') head.scores[slot] = -Math.sqrt(dot(head.k, at, head.k, at, d));
 }
 
-/** §3 over what is held, for the query heads of a group; returns the sum of their weights, by place in `held`. */
+/**
+ * §3 over the entries held, for the query heads of a group. Returns the sums of their weights, in the order of `held`.
+ */
 function attend({ held, k, v, start }: HeadUnderBudget, g: number, queries: QueryRows): Float64Array {
   const { q, out, lse, d, scale, row, group } = queries;
   const mass = new Float64Array(held.length);
@@ -81,17 +83,17 @@ function sumOf(mass: readonly Float64Array[]): Float64Array {
   return mass[0].map((_, n) => mass.reduce((sum, each) => sum + each[n], 0));
 }
 
-/** Remembers what query i gave to each entry. */
+/** Records the weight that query i gave to each entry. */
 function score({ score }: MassRule, { held, scores }: HeadUnderBudget, i: number, mass: Float64Array): void {
   if (score.by !== 'attention') return;
   const { queries: Q } = score;
   held.forEach((slot, n) => {
     if (Q === undefined) scores[slot] += mass[n];
-    else scores[slot * Q + (i % Q)] = mass[n]; // in the place of what query i - Q gave
+    else scores[slot * Q + (i % Q)] = mass[n]; // replaces the weight of query i - Q
   });
 }
 
-/** The scores that eviction compares after query i, by place in `held`. */
+/** The scores that eviction compares after query i, in the order of `held`. */
 function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: number): Float64Array {
   const width = scoreWidth(rule);
   const sums = Float64Array.from(held, (slot) => {
@@ -112,7 +114,9 @@ function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: n
   });
 }
 
-/** Evicts what the bound ends, then the least worth until k(i) are held; of the same worth the oldest. */
+/**
+ * Evicts entries that the bound ends, then those with the lowest score, the oldest among equals, until k(i) are held.
+ */
 function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number | undefined): void {
   const { position, last } = head;
   head.held = head.held.filter((slot) => boundedEnd(FOREVER, position[slot], bound) > i);
@@ -125,14 +129,14 @@ function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number |
       if (position[slot] < first || position[slot] > newest) return;
       if (least < 0 || worths[n] < worths[least]) least = n;
     });
-    if (least < 0) return; // all of it is protected
+    if (least < 0) return; // all entries are protected
     last[head.held[least]] = i;
     head.held.splice(least, 1);
   }
 }
 
 /**
- * Attention under a budget, over whole sequences: query i sees what is held after query i - 1, and itself. Gives
+ * Attention under a budget, over whole sequences: query i sees the entries held after query i - 1, and its own. Returns
  * out [B,H,N,d], lse [B,H,N], and last [B,G,N], the last query that sees each key.
  */
 export function massAttention(

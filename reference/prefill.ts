@@ -1,5 +1,5 @@
 /**
- * §8 for a whole prompt: masked attention over all of its tokens, and the entries that outlive it.
+ * §8 for a whole prompt: masked attention over all of its tokens, and the entries that are kept after it.
  * @module
  */
 import type { CacheOptions, CacheStep } from '../src/core/cache.ts';
@@ -9,7 +9,7 @@ import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts'
 import { attention } from './attention.ts';
 import { lifetime, tokenTypesOfHead } from './lifetime.ts';
 
-/** A prompt, [B,H,T,d] and [B,G,T,d]. */
+/** A prompt: q [B,H,T,d], k and v [B,G,T,d]. */
 export interface Prompt extends Pick<CacheStep<NDArray>, 'q' | 'k' | 'v' | 'scale'> {
   readonly types: NDArray<Int32Array>;
 }
@@ -24,7 +24,7 @@ interface HeadResult {
 /**
  * Reads the first `count` tokens of KV head `head` = b G + g, and writes its rows of `out`.
  *
- * @param asStored What the cache will hold of keys and values: queries see them rounded, as they would step by step.
+ * @param asStored Rounds keys and values as the cache stores them, so that queries see the same as they would in steps.
  */
 export function prefillHead(
   { q, k, v, types, scale }: Prompt, head: number, count: number, { T, rows, H }: AppendSizes & { H: number },
@@ -34,7 +34,7 @@ export function prefillHead(
   const share = H / kvHeads;
   const ofHead = (x: FloatArray) => asStored(x.subarray(head * T * d, (head * T + count) * d));
   const shape = [1, 1, count, d];
-  // Without the chunk that is not full yet: nothing is closed by it, and its own tokens stay for now.
+  // Leave out a chunk that is not full: it closes nothing yet, and its own tokens are kept for now.
   const full = Math.floor(count / chunk) * chunk;
   const own = types.data.subarray(head * rows, head * rows + full / chunk);
   const kinds: NDArray<Int32Array> = { data: own, shape: [1, 1, own.length] };
@@ -67,7 +67,7 @@ export function prefillHead(
 
 /** How many pairs j <= i <= last(j) there are, and the most that one query sees. */
 function visible(last: Int32Array): { visiblePairs: number; peakLive: number } {
-  const ends = new Int32Array(last.length + 1); // tokens whose life ends before query i
+  const ends = new Int32Array(last.length + 1); // the number of tokens whose lifetime ends just before query i
   let [live, visiblePairs, peakLive] = [0, 0, 0];
   for (let i = 0; i < last.length; i++) {
     live += 1 - ends[i];

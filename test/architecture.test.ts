@@ -1,4 +1,4 @@
-/** The import edges of the design, and what no file of the repository may name. */
+/** The imports that the design allows, and what no file of the repository may name. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -125,12 +125,12 @@ describe('the checker', () => {
 });
 
 describe('every file of the repository', () => {
-  it('names no folder of one machine and no registry', () => {
+  it('names no folder of a particular machine and no registry', () => {
     const git = (...args: string[]) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
     expect(git('ls-files').stdout.split('\n').length).toBeGreaterThan(50);
-    // Put together, so that this file does not name them.
+    // Assembled from parts, so that this file does not name them.
     const names = ['work', 'root', 'home'].map((folder) => `/${folder}/`).concat(['registry', 'npmjs'].join('.'));
     const { status, stdout, stderr } = git('grep', '--untracked', '-lF', ...names.flatMap((name) => ['-e', name]));
-    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: '' }); // 1: nowhere
+    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: '' }); // 1 means that nothing was found
   });
 });

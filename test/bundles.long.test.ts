@@ -84,14 +84,14 @@ describe('a program on gpu.js', { timeout: 120_000 }, () => {
     return (await run(process.execPath, [join(app, file)], { timeout: 60_000 })).stdout;
   }));
 
-  it('prints the same bits, minified by Vite for libraries', async () => {
+  it('prints the same bits when minified by Vite for libraries', async () => {
     expect(await BUNDLERS['Vite for libraries'](app, 'program.mjs', 'library')).toEqual([]);
     expect(readFileSync(join(app, 'library/main.js'), 'utf8').includes('numbersForTheProblem')).toBe(false);
     const [small, plain] = await printed('library/main.js', 'program.mjs');
     expect(small).toBe(plain);
   });
 
-  it('prints the same bits out of terser', async () => {
+  it('prints the same bits after terser minified it', async () => {
     const { build } = await import('esbuild');
     await build({
       entryPoints: [join(app, 'program.mjs')], outfile: join(app, 'terser/plain.mjs'), bundle: true, format: 'esm',

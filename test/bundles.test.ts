@@ -15,7 +15,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** A name that a minifier would shorten. */
 const LOCAL_NAME = 'numbersForTheProblem';
-/** Those that take a second; test/bundles.long.test.ts has the others. */
+/** The bundlers that take only a second. test/bundles.long.test.ts has the others. */
 const QUICK = ['esbuild for browsers', 'esbuild for any platform'];
 
 let app: string;
@@ -57,7 +57,7 @@ describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
   });
 });
 
-it('Rollup takes nothing into lifetime() alone that is not of reference/ or src/core', async () => {
+it('Rollup bundles only parts of reference/ and src/core for lifetime() alone', async () => {
   expect(await legibly(app, 'small.mjs', 'legible')).toEqual([]);
   const [code, ...more] = scripts('legible');
   expect(more).toEqual([]);
@@ -81,7 +81,7 @@ describe('require()', () => {
 });
 
 describe('a program on gpu.js', () => {
-  it('prints the same bits, minified by esbuild', async () => {
+  it('prints the same bits when minified by esbuild', async () => {
     const out = 'minified';
     expect(await BUNDLERS['esbuild for any platform'](app, 'program.mjs', out)).toEqual([]);
     expect(scripts(out).join('\n').includes(LOCAL_NAME)).toBe(false);

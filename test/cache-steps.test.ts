@@ -1,4 +1,6 @@
-/** A step and a prompt in one call, over every engine: equal to the single steps, and stored as the cache says. */
+/**
+ * A step and a prompt in one call, on every engine: equal to the single steps, and stored in the dtype of the cache.
+ */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
@@ -19,7 +21,7 @@ const sizes = fc.record({
 });
 type Sizes = typeof sizes extends fc.Arbitrary<infer S> ? S : never;
 
-/** A cache, and the next step for it. */
+/** A cache and its next step. */
 function make(engine: Engine, { B, G, share, d, T, lacks, window, chunk, bound, seed }: Sizes, storage?: CacheDtype) {
   const numbers = draw(seed, engine.precision);
   const cache = engine.createCache({
@@ -37,7 +39,7 @@ function make(engine: Engine, { B, G, share, d, T, lacks, window, chunk, bound, 
   return { cache, counts, next };
 }
 
-/** Everything that a cache can tell. */
+/** Everything that a cache reports. */
 async function told(cache: Cache): Promise<object> {
   const { keys, values, ...rest } = await cache.snapshot();
   return { ...rest, keys: [...keys], values: [...values], stats: await cache.stats() };
@@ -49,7 +51,7 @@ describeEngines('step() and prefill()', ({ engine, holds }) => {
     holds(sizes, async (drawn, engine) => {
       const { cache, counts, next } = make(engine, drawn);
       const { cache: other } = make(engine, drawn);
-      for (const call of [name, 'step'] as const) { // a second step goes on from what the first left
+      for (const call of [name, 'step'] as const) { // a second step continues after the first
         const { q, k, v, types, scale } = next();
         const out = await engine.read(cache[call]({ q, k, v, types, scale }, counts));
         other.append(k, v, types, counts);
@@ -64,14 +66,14 @@ describeEngines('step() and prefill()', ({ engine, holds }) => {
     const { cache, next } = make(engine(), one);
     cache.prefill(next());
     expect(() => cache.prefill(next())).toThrow(ValueError);
-    expect(() => cache.fork().prefill(next())).toThrow(/^prefill\(\) is for a cache that has seen nothing/);
+    expect(() => cache.fork().prefill(next())).toThrow(/^prefill\(\) is for a cache that has not seen any token/);
     cache.clear();
     cache.prefill(next());
   });
 });
 
 describeEngines('the storage of a cache', ({ engine, holds }) => {
-  it('is one that the engine names, or refused by name', () => {
+  it('is one that the engine supports, or is refused by name', () => {
     const { stores, name } = engine();
     const base = { batch: 1, kvHeads: 1, headDim: 2, blockSize: 4, window: 1, chunk: 1 };
     for (const storage of ['f64', 'f32', 'f16'] as const) {
@@ -83,7 +85,7 @@ describeEngines('the storage of a cache', ({ engine, holds }) => {
     expect(() => engine().createCache({ ...base, storage: 'q4' as 'f16' })).toThrow(/^storage is "q4"/);
   });
 
-  it('rounds keys and values once, when they come, and counts the bytes that it takes', () =>
+  it('rounds keys and values once, when they are appended, and counts its bytes', () =>
     holds(sizes, async (drawn, engine) => {
       for (const storage of engine.stores.cache) {
         const { cache, counts, next } = make(engine, drawn, storage);
@@ -104,7 +106,7 @@ describeEngines('the storage of a cache', ({ engine, holds }) => {
     }, 20));
 });
 
-/** Tensors with their numbers rounded to a dtype by another way than the cache's: through a weight's bytes. */
+/** Tensors whose numbers are rounded to a dtype in another way than by the cache: through the bytes of a weight. */
 async function roundedBy(
   engine: Engine, dtype: CacheDtype, shape: readonly number[], tensors: readonly Parameters<Engine['read']>[0][],
 ) {
@@ -120,7 +122,7 @@ async function roundedBy(
   }));
 }
 
-it('the reference stores f64, f32 and f16, and gpu.js what it computes in', () => {
+it('the reference stores f64, f32 and f16, and gpu.js only the dtype in which it computes', () => {
   expect(referenceEngine().stores.cache).toEqual(['f64', 'f32', 'f16']);
   expect(referenceEngine('float32').stores.cache).toEqual(['f32', 'f16']);
 });

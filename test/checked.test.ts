@@ -1,4 +1,4 @@
-/** The checked layer over kernels that compute nothing: what reaches them, with which sizes, and what never does. */
+/** The checked layer with kernels that compute nothing: what reaches them, with which sizes, and what never does. */
 import { describe, expect, it } from 'vitest';
 import { checked, checkedInference } from '../src/core/checked/index.ts';
 import type { Engine } from '../src/core/engine.ts';
@@ -11,7 +11,7 @@ interface FakeArray extends Shaped {
   readonly values?: Int32Array;
 }
 
-/** Kernels whose results are [1], and a list of the calls that reached them: name, and the last argument. */
+/** Kernels whose results are [1], and a list of the calls that reached them, as name and last argument. */
 function fake(): { kernels: TrainingKernels<FakeArray>; calls: [name: string, last: unknown][] } {
   const calls: [string, unknown][] = [];
   const one: FakeArray = { shape: [1] };
@@ -45,7 +45,7 @@ const made = ['tensor', 'integers', 'known', 'dtypeOf', 'createCache', 'createCh
 const layout = { batch: 1, kvHeads: 2, headDim: 4, window: 3, chunk: 2, blockSize: 8 };
 
 describe('the checked layer', () => {
-  it('says to a kernel what the shapes mean', () => {
+  it('tells a kernel what the shapes mean', () => {
     const { kernels, calls } = fake();
     const engine = checked(kernels);
     const zeros = (...shape: number[]) => engine.tensor(new Float64Array(shape.reduce((a, b) => a * b)), shape);
@@ -69,7 +69,7 @@ describe('the checked layer', () => {
     ]);
   });
 
-  it('lets nothing through to a kernel that it refuses', () => {
+  it('passes nothing to a kernel that it refuses', () => {
     const { kernels, calls } = fake();
     const engine = checked(kernels);
     const [x, ids] = [engine.tensor([1, 2], [1, 2]), engine.integers([0, 5], [1, 2])];
@@ -103,7 +103,7 @@ describe('the checked layer', () => {
     for (const use of uses) expect(use).toThrow(DisposedError);
   });
 
-  it('refuses by name what there is no memory for', () => {
+  it('refuses by name what exceeds the memory', () => {
     const { kernels } = fake();
     const full = new Proxy(kernels, {
       get: (target, name) => {
@@ -113,10 +113,10 @@ describe('the checked layer', () => {
     });
     const engine = checked(full);
     const x = engine.tensor([1], [1]);
-    expect(() => engine.add(x, x)).toThrow(/^add\(\) needs more memory than there is \(.*\): use smaller sizes$/);
+    expect(() => engine.add(x, x)).toThrow(/^add\(\) needs more memory than is available \(.*\): use smaller sizes$/);
   });
 
-  it('makes an engine that only runs models of kernels that do', () => {
+  it('makes an engine that only runs models from kernels for that', () => {
     const engine: Engine = checkedInference(fake().kernels);
     const x = engine.tensor([1], [1]);
     expect(engine.add(x, x).shape).toEqual([1]);

@@ -1,4 +1,4 @@
-/** The examples of docstrings and of the README have the types that they need, as a user's compiler sees them. */
+/** The examples in docstrings and in the README have the types that they need, as seen by a user's compiler. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';

@@ -1,4 +1,4 @@
-/** `natsearch finetune` at length: what is resumed and extended, and what is not. */
+/** Slow tests of `natsearch finetune`: what is resumed and extended, and what is not. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -55,7 +55,7 @@ describe('natsearch finetune', () => {
     expect(existsSync(`${out}-none`)).toBe(false);
   }, 60_000);
 
-  it('prints and logs the loss on text held out, and extends a finished run whose done steps stay', async () => {
+  it('prints and logs the loss on held-out text, and extends a finished run without changing its steps', async () => {
     const first = await natsearch(finetune(out, '--steps', '2', '--validation', text, '--validation-tokens', '40', '--json'));
     expect(first.stderr).toMatch(/step 2: validation loss \d+\.\d\d% over 40 tokens, kept \d+\.\d%/);
     const lines = () => readFileSync(join(out, 'log.jsonl'), 'utf8').trim().split('\n');

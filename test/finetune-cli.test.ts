@@ -92,7 +92,7 @@ describe('natsearch finetune', () => {
     expect(code).toBe(1);
   });
 
-  if (THOROUGH) it('saves at Ctrl-C, says how to resume, and resumes on other threads to the bytes of an uninterrupted run', async () => {
+  if (THOROUGH) it('saves at Ctrl-C, says how to resume, and resumes on other threads with the bytes of an uninterrupted run', async () => {
     const options = ['--steps', '60', '--save-every', '1000'];
     const log = join(out, 'log.jsonl');
     const interruptWhen = () => existsSync(log) && readFileSync(log, 'utf8').split('\n').length > 3;

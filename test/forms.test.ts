@@ -1,4 +1,4 @@
-/** Forms over every engine: what one fuses, and what is composed where it does not, equals their definition. */
+/** Forms on every engine: fused ones, and compositions for the others, equal their definition. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
@@ -20,7 +20,7 @@ const sizes = fc.record({
 });
 const EPSILON = 2 ** -10;
 
-/** The forms of an engine, as inference gets them and as single operations. */
+/** The forms of an engine, as inference uses them and as single operations. */
 async function each(engine: Engine, check: (forms: Forms) => Promise<void>): Promise<void> {
   for (const forms of [formsOn, composedForms]) {
     const tape = new Tape(engine, false);
@@ -38,14 +38,14 @@ describeEngines('forms', ({ precision, holds }) => {
     expectWithin(await engine.read(tensor), truth.flat(), what);
   };
 
-  it('project() norms, projects with or without bias, norms heads or not, and rotates queries and keys', () =>
+  it('project() norms, projects with or without bias and norms of heads, and rotates queries and keys', () =>
     holds(sizes, async ({ B, N, D, G, share, half, bias, headNorm, seed }, engine) => {
       const numbers = draw(seed, precision);
       const [H, d] = [G * share, 2 * half];
       const real = (...shape: number[]) => numbers.real(shape.reduce((a, b) => a * b, 1));
       const [x, w, cos, sin] = [real(B, N, D), real(D), real(B, N, half), real(B, N, half)];
       const hidden = bounded.rmsNorm(R, bounded.rows(x, D), bounded.rows(w, D)[0], EPSILON);
-      /** The truth of a projection as rows (b, head, n), and what makes it. */
+      /** The truth of a projection as rows (b, head, n), and its tensors. */
       const make = (heads: number, turned: boolean): [bounded.Rows, Projection] => {
         const [weight, b, own] = [real(heads * d, D), real(heads * d), real(d)];
         const added = bias ? bounded.rows(b, heads * d)[0] : undefined;
@@ -94,7 +94,7 @@ describeEngines('forms', ({ precision, holds }) => {
       });
     }, 40));
 
-  it('feedForward() adds down(silu(gate) up) of the normed input, and logits() is the head over it', () =>
+  it('feedForward() adds down(silu(gate) up) of the normed input, and logits() applies the head to it', () =>
     holds(sizes, async ({ B, N, D, F, seed }, engine) => {
       const numbers = draw(seed, precision);
       const x = numbers.real(B * N * D);
@@ -116,7 +116,7 @@ describeEngines('forms', ({ precision, holds }) => {
 });
 
 describe('formsOn()', () => {
-  /** An engine with one form of its own, which gives what no composition gives. */
+  /** An engine with one form of its own, whose result no composition gives. */
   const fusing = (): TrainingEngine => {
     const engine = referenceEngine();
     return Object.assign(engine, { forms: { output: (x: Tensor) => engine.zeros(x.shape) } });
@@ -129,8 +129,8 @@ describe('formsOn()', () => {
     return [...await engine.read(formsOn(tape).output(x, attended, weight))];
   };
 
-  it('takes the engine\'s own forms at inference', async () => expect(await run(false)).toEqual([0]));
+  it('uses the engine\'s own forms at inference', async () => expect(await run(false)).toEqual([0]));
 
-  it('composes where the tape records, since the way back is recorded operation by operation', async () =>
+  it('composes if the tape records, since the backward pass is recorded operation by operation', async () =>
     expect(await run(true)).toEqual([7]));
 });

@@ -121,7 +121,7 @@ describeWebGPU('a decoded token on gpu.js webgpu', () => {
     }
     // The uploads, and the parameters of each submit.
     expect(usual(taken.map(({ writes }) => writes))).toBeLessThanOrEqual(9);
-    // Forms free their parts in another order than the layers did, for which this was 0.
+    // Forms free their parts in another order than layers did, with which this was 0.
     expect(usual(taken.map(({ groups }) => groups))).toBeLessThanOrEqual(16);
   });
 });

@@ -124,8 +124,8 @@ class SmallDevice extends HostDevice {
   override readonly maxLength = 1000;
 }
 
-describe('what gpu.js throws on the CPU, such as for want of memory for one more module,', () => {
-  it.each(['cpu', 'webasm'] as const)('is a DeviceError on %s that names the kernel, and the engine goes on', async (mode) => {
+describe('an error of gpu.js on the CPU, such as a lack of memory for one more module,', () => {
+  it.each(['cpu', 'webasm'] as const)('is a DeviceError on %s that names the kernel, and the engine still works', async (mode) => {
     const library = await loadLibrary();
     let fails = true;
     class Full extends library.GPU {
@@ -147,7 +147,7 @@ describe('what gpu.js throws on the CPU, such as for want of memory for one more
   });
 });
 
-describe('more than float32 counts', () => {
+describe('more than float32 can count', () => {
   it.each([['window', { window: 2 ** 24 - 2 }], ['bound', { window: 0, bound: 2 ** 24 - 2 }]])('is refused as a %s', async (name, reach) => {
     const engine = await openEngine({ gpu: 'cpu' });
     const types = engine.integers([0, 0], [1, 1, 2]);

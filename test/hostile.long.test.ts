@@ -1,4 +1,4 @@
-/** As test/hostile.test.ts, with all that does not belong there, on every engine that Node can have, and deeper. */
+/** Like test/hostile.test.ts, but with all wrong values, and on every engine that Node can have. */
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ENGINES } from './support/engines.ts';
@@ -6,7 +6,7 @@ import { CALLS } from './support/hostile-calls.ts';
 import { engineCalls } from './support/hostile-engine.ts';
 import { faultsOf } from './support/hostile.ts';
 
-describe('a public function refuses by a named error, or takes,', { timeout: 300_000 }, () => {
+describe('a public function refuses by a named error, or accepts,', { timeout: 300_000 }, () => {
   it.each(Object.keys(CALLS))('anything in any place of the arguments of %s', async (name) => {
     expect(await faultsOf(CALLS[name])).toEqual([]);
   });
@@ -17,11 +17,11 @@ describe.each(ENGINES.filter(({ missing }) => !missing))('an operation on $name'
   const { calls, names } = await engineCalls(engine);
   afterAll(() => engine.dispose());
 
-  it.each(Object.keys(calls))('refuses by a named error, or takes, anything in any place of the arguments of %s', async (name) => {
+  it.each(Object.keys(calls))('refuses by a named error, or accepts, anything in any place of the arguments of %s', async (name) => {
     expect(await faultsOf(calls[name])).toEqual([]);
   });
 
-  it('is tried, whichever it is', () => {
+  it('is tried, whatever its name', () => {
     expect(names.filter((name) => !Object.hasOwn(calls, name))).toEqual([]);
   });
 });

@@ -8,29 +8,29 @@ import { CALLS, namesOf } from './support/hostile-calls.ts';
 import { engineCalls } from './support/hostile-engine.ts';
 import { faultsOf, HOSTILE, some } from './support/hostile.ts';
 
-describe('a public function refuses by a named error, or takes,', () => {
+describe('a public function refuses by a named error, or accepts,', () => {
   it.each(Object.keys(CALLS))('anything in any place of the arguments of %s', async (name) => {
     expect(await faultsOf(CALLS[name], some)).toEqual([]);
   });
 });
 
-describe('an operation of an engine refuses by a named error, or takes,', async () => {
+describe('an operation of an engine refuses by a named error, or accepts,', async () => {
   const { calls, names } = await engineCalls(createEngine());
   it.each(Object.keys(calls))('anything in any place of the arguments of %s', async (name) => {
     expect(await faultsOf(calls[name], some)).toEqual([]);
   });
 
-  it('what is tried here: no operation, no method of a cache or a pool is left out', () => {
+  it('anything, with no operation and no method of a cache or a pool left out', () => {
     expect(names.filter((name) => !Object.hasOwn(calls, name))).toEqual([]);
   });
 });
 
 describe('the scan', () => {
-  it('leaves out nothing that is exported, nor a method of it or of what it gives', () => {
+  it('leaves out no export, and no method of an export or of what it returns', () => {
     expect(namesOf().filter((name) => !Object.hasOwn(CALLS, name))).toEqual([]);
   });
 
-  it('would miss neither a new function nor a new method', () => {
+  it('notices new functions and new methods', () => {
     class Added {
       method(): void { /* does nothing */ }
     }
@@ -51,7 +51,7 @@ describe('the scan', () => {
     for (const each of faults) expect(each).toMatch(what);
   });
 
-  it('reaches what objects and lists in the arguments hold', async () => {
+  it('reaches the contents of objects and lists in the arguments', async () => {
     const call = ({ a: [{ b }] }: { a: { b: unknown }[] }): void => {
       if (b === null) throw new TypeError('deep');
     };

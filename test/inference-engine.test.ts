@@ -75,7 +75,7 @@ describe('an engine that lacks training', () => {
         get: (target, key) => (key === name ? undefined : Reflect.get(target, key, target) as unknown),
       });
       expect(() => requireTraining(lacking)).toThrow(new UnsupportedError(
-        `the engine 'reference float64' has no ${name}(), it only runs models: train on the engine of createEngine()`,
+        `the engine 'reference float64' has no ${name}(), it only runs models: train on an engine of createEngine()`,
       ));
     }
     expect(requireTraining(whole)).toBe(whole);

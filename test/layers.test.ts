@@ -118,7 +118,7 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
         differencesOf((moved) => dots(x, moved, rows, M, K, ruler), W, dy), dWTruth), 'dW by differences');
     }, 50));
 
-  it('adds a bias to each row, whose gradient is the sum over the rows', () =>
+  it('adds a bias to each row, and the gradient of the bias is the sum over the rows', () =>
     holds(drawn, async ({ shape, K, M, seed }, engine) => {
       const rows = count(shape);
       const numbers = draw(seed, precision);
@@ -138,7 +138,7 @@ describeEngines('linear()', ({ precision, holds, engine }) => {
     expect(() => engine().linear(x, W, engine().zeros([1, 4]))).toThrow(ShapeError);
   });
 
-  it('is right across the tiles and panels of larger products', () =>
+  it('is right for larger products of several tiles and panels', () =>
     holds(fc.tuple(fc.constantFrom(1, 4, 6), fc.constantFrom(63, 600, 2100), seeds), async (drawn, engine) => {
       const [rows, K, seed] = drawn;
       const M = 17;
@@ -236,7 +236,7 @@ describeEngines('rmsNorm()', ({ precision, holds, engine }) => {
     expectWithin(own, dwTruth, 'dWeight');
   });
 
-  if (precision === 'float64') it('refuses numbers whose squares no number is, rather than norm them to 0', () => {
+  if (precision === 'float64') it('refuses numbers whose squares overflow, instead of giving 0', () => {
     const [x, w] = [engine().tensor([1, 1, 1, 2e200], [2, 2]), engine().tensor([1, 1], [2])];
     const refusal = /^x holds 2e\+200 in row 1, whose square overflows: look for what made it so large$/;
     expect(() => engine().rmsNorm(x, w, 1e-5)).toThrow(refusal);

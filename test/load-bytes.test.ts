@@ -78,7 +78,7 @@ describe('loadModel()', () => {
     expect(await firstLogits({ config: json, weights: shards })).toEqual(expected);
   });
 
-  it('says that a buffer was transferred, that an engine is none, and which field was meant', async () => {
+  it('says that a buffer was transferred, that something is not an engine, and which field was meant', async () => {
     const [sent, view] = [buffer(bytes), bytes.slice()];
     structuredClone([sent, view.buffer], { transfer: [sent, view.buffer] });
     for (const gone of [sent, view]) {

@@ -1,4 +1,4 @@
-/** Picking from rows as long as vocabularies are: tied, narrow, in order, or made to mislead, held against sorts. */
+/** Picking from rows as long as vocabularies, compared with sorts: tied, narrow, in order, or made to mislead. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { generator } from '../src/core/random.ts';
@@ -9,7 +9,7 @@ import { Sampler, type Sampling } from '../src/model/generate/sampler.ts';
 import { candidates, drawn, fitsDefinition, fixed } from './support/sampling.ts';
 import { cases } from './support/thorough.ts';
 
-/** Where shortlist() looks before it lists. */
+/** The indices that shortlist() samples first. */
 const looked = (length: number): Set<number> => {
   return new Set(Array.from({ length: 512 }, (_, n) => Math.floor(((n * 0.6180339887498949) % 1) * length)));
 };
@@ -20,7 +20,7 @@ function isLooked(n: number, length: number): boolean {
   return looks.get(length)!.has(n);
 }
 
-/** A row by the name of what is hard about it. */
+/** Difficult rows, by the name of the difficulty. */
 const KINDS: Record<string, (z: number, n: number, length: number) => number> = {
   'normal': (z) => z,
   'all equal': () => -1.5,
@@ -55,7 +55,7 @@ const samplings = fc.record({
 });
 
 describe.each(Object.keys(KINDS))('a long row: %s', (kind) => {
-  it('gives what sorting it gives, for every combination of options', () => {
+  it('gives the same as sorting it, for every combination of options', () => {
     const rows = fc.record({ length: fc.integer({ min: 4096, max: 5000 }), seed: fc.nat(), single: fc.boolean() });
     const uniforms = fc.constantFrom(0, 0.25, 0.5, 0.97, 1 - 2 ** -53);
     const some = fc.array(fc.nat(4095), { maxLength: 40 });
@@ -71,7 +71,7 @@ describe.each(Object.keys(KINDS))('a long row: %s', (kind) => {
     }), { numRuns: cases(3, 100) });
   });
 
-  it('has the likeliest tokens in front that sorting it puts there', () => {
+  it('gives the same most likely tokens as sorting it', () => {
     for (const length of [4096, 6001]) {
       const row = rowOf(kind, length, length, length % 2 === 1);
       const sorted = [...row.keys()].sort((a, b) => row[b] - row[a] || a - b);
@@ -88,7 +88,7 @@ describe.each(Object.keys(KINDS))('a long row: %s', (kind) => {
   });
 });
 
-/** A row of float32 after the penalty, which is rounded as the row is. */
+/** A row after the penalty, rounded to float32 if the row is of float32. */
 function roundedPenalty(
   row: ArrayLike<number>, { repetitionPenalty: penalty = 1 }: Sampling, seen: readonly number[],
 ): Float32Array {
@@ -98,7 +98,7 @@ function roundedPenalty(
 }
 
 describe('picking from a long row', () => {
-  it('of equal logits takes tokens in the order of their indices', () => {
+  it('takes tokens with equal logits in the order of their indices', () => {
     const row = new Float32Array(5000).fill(2.5);
     const at = (sampling: Sampling, uniform: number) => new Sampler(sampling).pick(row, fixed(uniform));
     expect([0, 0.25, 0.5, 0.9999].map((uniform) => at({ temperature: 1 }, uniform))).toEqual([0, 1250, 2500, 4999]);
@@ -107,7 +107,7 @@ describe('picking from a long row', () => {
     expect(at({ temperature: 1, minP: 1 }, 0.9999)).toBe(4999);
   });
 
-  it('divides by a temperature whose inverse is infinite: the likeliest token, and not none', () => {
+  it('gives the most likely token at a temperature whose inverse is infinite', () => {
     const row = Float64Array.from({ length: 5000 }, (_, n) => Math.sin(n));
     const tiny = 1e-308;
     for (const sampling of [{ temperature: tiny }, { temperature: tiny, topK: 3 }, { temperature: tiny, minP: 0.1 }]) {
@@ -115,7 +115,7 @@ describe('picking from a long row', () => {
     }
   });
 
-  it('tells the sum of all weights to the last bit where it has made it, and nothing where it has not', () => {
+  it('gives the sum of all weights with exact bits if it was computed, and otherwise undefined', () => {
     const row = rowOf('normal', 7000, 3, true);
     const total = (sampling: Sampling, seen: number[] = []) => {
       const sampler = new Sampler(sampling);

@@ -1,4 +1,4 @@
-/** Sessions under a budget: what they decode, what they hold, and what becomes of their forks and files. */
+/** Sessions under a budget: what they decode, what they hold, and how their forks and snapshots continue. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
@@ -25,10 +25,10 @@ const KINDS: [policy: string, fields: object][] = [
   ['growing:1+1+0.25n', {}], ['h2o:6', MISTRAL], ['tova:4', MISTRAL],
 ];
 
-/** Logits [N,V] of the whole text at once, through massAttention(). */
+/** The logits [N,V] of the whole text at once, through massAttention(). */
 async function wholeLogits({ config, weights }: Model, policy: Policy, ids: Int32Array): Promise<FloatArray> {
   const rule = cacheRule(policy, config) as MassOptions;
-  // Of the reference, whose tensors hold their numbers.
+  // On the reference, whose tensors hold their numbers.
   const read = (x: Tensor): NDArray => (x as Tensor & { array: NDArray }).array;
   const tokens = engine.integers(ids, [1, ids.length]);
   const positions = ids.map((_, n) => n);
@@ -39,7 +39,7 @@ async function wholeLogits({ config, weights }: Model, policy: Policy, ids: Int3
   }));
 }
 
-/** Feeds each text's next tokens, and hands every row of logits to `visit`. */
+/** Feeds the next tokens of each text, and calls `visit` with every row of logits. */
 async function feed(
   session: Session, texts: readonly Int32Array[], counts: readonly number[],
   visit: (b: number, at: number, row: FloatArray) => void,
@@ -61,7 +61,7 @@ describe.each(KINDS)('a session under %s %j', (text, fields) => {
   const lengths = [17, 9, 1];
   const texts = lengths.map((length, n) => livelyIds(n, length));
 
-  it('decodes, in any split and beside others, what the whole text at once gives', async () => {
+  it('decodes, in any split and beside other sequences, the same as for the whole text at once', async () => {
     const truths = await Promise.all(texts.map((ids) => wholeLogits(model, policy, ids)));
     const plans = fc.array(fc.tuple(fc.nat(6), fc.nat(6), fc.nat(6)), { maxLength: 5 });
     await fc.assert(fc.asyncProperty(plans, async (plan) => {
@@ -79,11 +79,11 @@ describe.each(KINDS)('a session under %s %j', (text, fields) => {
     }), { numRuns: 8 });
   });
 
-  it('goes on to the same bits in a fork and from its snapshot, and says what it holds', async () => {
+  it('continues with the same bits in a fork and from its snapshot, and reports what it holds', async () => {
     const session = model.session({ batch: 3, blockSize: 2, policy });
     await feed(session, texts, [7, 3, 0], () => undefined);
     const others = [session.fork(), await model.restore(await session.snapshot())];
-    await feed(session.fork(), texts, [3, 3, 1], () => undefined); // which the others must not notice
+    await feed(session.fork(), texts, [3, 3, 1], () => undefined); // this must not affect the others
     for (const counts of [[1, 1, 1], [5, 0, 0], [1, 2, 0]]) {
       const rows: FloatArray[] = [];
       await feed(session, texts, counts, (_, __, row) => void rows.push(row));
@@ -105,7 +105,7 @@ describe.each(KINDS)('a session under %s %j', (text, fields) => {
 });
 
 describe('a budget', () => {
-  it('sees, if it is fixed, as much as a window of as many entries, and evaluate() tells bytes of a full cache', async () => {
+  it('sees, if it is fixed, as much as a window of as many entries, and evaluate() compares with the bytes of a full cache', async () => {
     const model = tinyModel(3, 'full');
     const text = model.tokenizer.encode('We the people of the United States');
     const measure = (policy: string) => evaluate(model, text, { policy: parsePolicy(policy), context: 20 });
@@ -114,11 +114,11 @@ describe('a budget', () => {
     expect(h2o.live).toEqual(window.live);
     expect(h2o.perplexity).not.toBe(window.perplexity);
     expect(h2o.fullBytes).toBe(full.fullBytes);
-    expect(h2o.residentBytes).toBeGreaterThan(window.residentBytes); // which remembers no scores
+    expect(h2o.residentBytes).toBeGreaterThan(window.residentBytes); // a window keeps no scores
   });
 
-  it('is nothing that a model is trained with', () => {
-    expect(() => livelyConfig('h2o:2+2')).toThrow(/nats\.policy is "h2o:2\+2": no model is trained with it, it must be full, nats/);
+  it('is refused for training', () => {
+    expect(() => livelyConfig('h2o:2+2')).toThrow(/nats\.policy is "h2o:2\+2": models cannot be trained with it; it must be full, nats/);
     expect(() => parseConfig({ nats: { policy: 'tova:3' } })).toThrow();
   });
 });

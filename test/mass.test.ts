@@ -1,4 +1,4 @@
-/** §11: budgets filled by scores, over whole sequences and through the cache, against a simulation that only masks. */
+/** §11: budgets filled by scores, for whole sequences and in the cache, compared with a simulation that only masks. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { attention } from '../reference/public/attention.ts';
@@ -22,13 +22,13 @@ const rule: MassRule = {
 };
 const layout = { batch: 1, kvHeads: 1, headDim: 1, blockSize: 2 };
 
-/** The whole sequence, as [1,H,N,d]. */
+/** The whole sequence as [1,H,N,d]. */
 function inputsOf({ G, group, N, d, q, k, v, scale }: Truth): { q: NDArray; k: NDArray; v: NDArray; scale: number } {
   return { q: ndarray(q, [1, G * group, N, d]), k: ndarray(k, [1, G, N, d]), v: ndarray(v, [1, G, N, d]), scale };
 }
 
 describe('massAttention()', () => {
-  it('lets each query see what a simulation that only masks lets it see, and gives what it gives', () => {
+  it('lets each query see the same as a simulation that only masks, and gives the same results', () => {
     const [lengths, regimes] = [fc.integer({ min: 0, max: 16 }), fc.constantFrom('real', 'winner', 'equal')];
     fc.assert(fc.property(layers, ruled, lengths, regimes, (layer, { method, mass }, N, regime) => {
       const truth = truthOf(layer, N, layer.seed, regime, 'float64', method);
@@ -42,7 +42,7 @@ describe('massAttention()', () => {
     }), { numRuns: cases(150, 1000) });
   });
 
-  it('is attention() of the lifetimes that it finds, to the bit, whatever stands where nothing is seen again', () => {
+  it('equals attention() with the lifetimes that it returns, bit for bit, whatever is in keys that are no longer seen', () => {
     fc.assert(fc.property(layers, ruled, fc.integer({ min: 1, max: 16 }), (layer, { method, mass }, N) => {
       const inputs = inputsOf(truthOf(layer, N, layer.seed, 'real', 'float64', method));
       const { out, lse, last } = massAttention({ ...inputs, mass });
@@ -78,10 +78,10 @@ describe('massAttention()', () => {
 });
 
 describe('MassCache', () => {
-  it('gives, holds, counts and frees what the simulation says, for every split, in forks and from snapshots', () =>
+  it('gives, holds, counts and frees the same as the simulation, for every split, in forks and from snapshots', () =>
     followsTheSimulation('float64', ['real', 'winner', 'equal'], publicSystem), 60_000);
 
-  it('does append, attend and evict in one step()', () => {
+  it('appends, attends and evicts in one step()', () => {
     const lengths = fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 6 });
     fc.assert(fc.property(layers, ruled, lengths, (layer, each, steps) => {
       const { kvHeads: G, group, headDim: d, seed } = layer;
@@ -105,7 +105,7 @@ describe('MassCache', () => {
     }), { numRuns: cases(40, 200) });
   });
 
-  it('counts what it remembers of an entry among its bytes', () => {
+  it('counts the scores of an entry among its bytes', () => {
     const bytes = (score: MassRule['score']): number => {
       return new MassCache({ ...layout, headDim: 4, mass: { ...rule, score } }).stats().entryBytes;
     };
@@ -116,12 +116,12 @@ describe('MassCache', () => {
     expect(bytes({ by: 'attention', heads: 'group', queries: 32 })).toBe(bare + 32 * 8);
   });
 
-  it('refuses whatever comes between append() and its attend(), and a second attend()', () => {
+  it('refuses other calls between append() and its attend(), and a second attend()', () => {
     const cache = new MassCache({ ...layout, mass: rule });
     const x = ndarray(Float64Array.of(1), [1, 1, 1, 1]);
     expect(() => cache.attend({ q: x })).toThrow(/no new tokens: append\(\) them first/);
     cache.append({ k: x, v: x });
-    expect(() => cache.append({ k: x, v: x })).toThrow(/append\(\) came between append\(\) and its attend\(\)/);
+    expect(() => cache.append({ k: x, v: x })).toThrow(/append\(\) was called between append\(\) and its attend\(\)/);
     for (const act of ['evict', 'snapshot', 'fork'] as const) expect(() => cache[act]()).toThrow(ValueError);
     cache.attend({ q: x });
     expect(() => cache.attend({ q: x })).toThrow(ValueError);
@@ -129,7 +129,7 @@ describe('MassCache', () => {
     expect([...cache.positions(0, 0)]).toEqual([0]);
   });
 
-  it('refuses a step() whose queries do not fit, or are no numbers, before anything is appended', () => {
+  it('refuses a step() whose queries have a wrong shape or are not finite, before anything is appended', () => {
     const cache = new MassCache({ ...layout, mass: rule });
     const x = (n: number): NDArray => ndarray(Float64Array.of(n), [1, 1, 1, 1]);
     expect(() => cache.step({ q: ndarray(new Float64Array(2), [1, 1, 1, 2]), k: x(1), v: x(1) })).toThrow(ShapeError);
@@ -157,7 +157,7 @@ describe('MassCache', () => {
     expect(cache.snapshot()).toEqual(good);
   });
 
-  it('comes down to its budget from the snapshot of a larger one', () => {
+  it('shrinks to its budget after restoring the snapshot of a larger one', () => {
     const x = ndarray(new Float64Array(9), [1, 1, 9, 1]);
     const one = ndarray(new Float64Array(1), [1, 1, 1, 1]);
     const large = new MassCache({ ...layout, mass: { ...rule, budget: { base: 8, perToken: 0 } } });
@@ -166,10 +166,10 @@ describe('MassCache', () => {
     const small = new MassCache({ ...layout, mass: rule });
     small.restore(large.snapshot());
     small.step({ q: one, k: one, v: one });
-    expect([...small.positions(0, 0)]).toEqual([0, 9]); // without preferences, the first had the most queries
+    expect([...small.positions(0, 0)]).toEqual([0, 9]); // with equal weights, the first was seen by the most queries
   });
 
-  it('holds no more bytes after 400 tokens than after 40, where the budget is fixed', () => {
+  it('holds no more bytes after 400 tokens than after 40 if the budget is fixed', () => {
     const cache = new MassCache({ ...layout, blockSize: 4, mass: { ...rule, budget: { base: 8, perToken: 0 } } });
     const x = ndarray(Float64Array.of(1), [1, 1, 1, 1]);
     const bytes: number[] = [];
@@ -182,14 +182,14 @@ describe('MassCache', () => {
 });
 
 describe.each(['float64', 'float32'] as const)('a budget on the reference in %s', (precision) => {
-  // Sums of any real numbers round to other winners in float32: there, weights are exact.
+  // In float32 the sums of arbitrary numbers could be rounded to another order, so there weights are exact.
   const regimes = precision === 'float64' ? ['real', 'winner', 'equal'] as const : ['winner'] as const;
-  it('gives, holds, counts and frees what the simulation says, for every split, in forks and from snapshots', () => {
+  it('gives, holds, counts and frees the same as the simulation, for every split, in forks and from snapshots', () => {
     const engine = referenceEngine(precision);
     return followsTheSimulation(precision, regimes, (layer, each, scale) => engineSystem(engine, layer, each, scale));
   }, 60_000);
 
-  it('goes on from a snapshot of the other precision', async () => {
+  it('continues from a snapshot of the other precision', async () => {
     const from = referenceEngine(precision);
     const to = referenceEngine(precision === 'float64' ? 'float32' : 'float64');
     const layer: Layer = { batch: 1, kvHeads: 1, group: 1, headDim: 1, blockSize: 3, seed: 1 };
@@ -207,7 +207,7 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
     expect([...await two.positions(0, 0)]).toEqual([1, 4]);
   });
 
-  it.each(['f32', 'f16'] as const)('stores keys and values as %s: it goes on as with numbers that were rounded before', async (storage) => {
+  it.each(['f32', 'f16'] as const)('stores keys and values as %s, with the same results as for numbers that were rounded before', async (storage) => {
     const engine = referenceEngine(precision);
     const layer: Layer = { batch: 1, kvHeads: 2, group: 2, headDim: 4, blockSize: 3, seed: 3 };
     const mass = { ...rule, budget: { base: 4, perToken: 0 } };
@@ -226,7 +226,7 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
     expect(await narrow.fork().snapshot()).toEqual(await narrow.snapshot());
   });
 
-  it('is a DisposedError to use after dispose()', () => {
+  it('throws a DisposedError if used after dispose()', () => {
     const engine = referenceEngine(precision);
     const cache = engine.createCache({ ...layout, mass: rule });
     cache.dispose();
@@ -235,15 +235,15 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
 });
 
 describeEngines('a budget', ({ engine }) => {
-  it('is kept, or refused by a named error that says on which engine', () => {
+  it('is supported, or refused by a named error that names the engine', () => {
     const make = (): Cache => engine().createCache({ ...layout, mass: rule });
     if (engine().name.startsWith('reference')) return expect(make().options).toMatchObject({ ...layout, mass: rule });
     expect(make).toThrow(UnsupportedError);
-    expect(make).toThrow(`the engine '${engine().name}' keeps no budget of entries`);
+    expect(make).toThrow(`the engine '${engine().name}' has no caches under a budget`);
   });
 });
 
-/** The policies of the list, by their definitions; sequences are long enough for SnapKV's 32 queries. */
+/** The policies of the list with their definitions. Sequences are long enough for SnapKV's 32 queries. */
 describe.each<[string, Method['name'], Omit<Method, 'name'>]>([
   ['h2o:5+9', 'h2o', { budget: () => 14, newest: () => 9 }],
   ['h2o:13', 'h2o', { budget: () => 13, newest: (k) => Math.floor(k / 2) }],

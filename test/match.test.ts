@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { KVCache, matchedPolicies, ndarray, type Policy, ValueError } from '../src/index.ts';
 import { kindOf } from '../src/policies/index.ts';
 
-/** What the cache itself says after `length` tokens of a fixed pattern. */
+/** What the cache reports after `length` tokens under a fixed pattern. */
 async function measured(policy: Extract<Policy, { kind: 'full' | 'window' | 'streaming' }>, length: number): Promise<{ mean: number; end: number }> {
   const window = policy.kind === 'full' ? 0 : policy.window;
   const cache = new KVCache({ batch: 1, kvHeads: 1, headDim: 1, window, blockSize: 1 });

@@ -63,7 +63,7 @@ function natsearch(args: readonly string[], ms: number = 20_000): Promise<Ended>
 /** Ended with an exit code, or, if Node waits in a system call, by the signal itself. Shells report 143 for both. */
 const isStopped = ({ code, signal }: Ended): boolean => code === 143 || signal === 'SIGTERM';
 
-describe.skipIf(process.platform === 'win32')('a pipe under the name of a file that is to be written', () => {
+describe.skipIf(process.platform === 'win32')('a pipe in the place of a file that is to be written', () => {
   it.each(some(3, [
     ['train', 'log.jsonl', small], ['train', 'training-state.safetensors', [...small, '--force']],
     ['train', 'training-state.safetensors', [...small, '--resume']],
@@ -106,8 +106,8 @@ describe.skipIf(process.platform === 'win32')('a pipe that is named as the outpu
   });
 });
 
-describe.skipIf(process.platform === 'win32')('a pipe that is to be read and has no writer', () => {
-  if (THOROUGH) it('is waited for, as a silent stdin is, and the wait ended by SIGTERM', async () => {
+describe.skipIf(process.platform === 'win32')('a pipe to be read that has no writer', () => {
+  if (THOROUGH) it('is waited for, like a silent stdin, and SIGTERM ends the wait', async () => {
     pipe('pipe');
     const model = ['--model', '../model'];
     const all = [

@@ -1,4 +1,4 @@
-/** The list of policies: each is read as it is written, and says of a cache what the cache then holds. */
+/** The list of policies: each is read as it is written, and predicts what a cache holds. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
@@ -44,7 +44,7 @@ describe('every policy of the list', () => {
         cache.evict();
         const { live } = await cache.stats();
         const most = entriesUnder(policy, N, bound ?? Infinity);
-        // What a bound ends early of a budget depends on which entries were favoured.
+        // How much of a budget a bound ends early depends on which entries had high scores.
         if ('mass' in rule && bound !== undefined) expect(live[0]).toBeLessThanOrEqual(most);
         else expect(live[0]).toBe(most);
       }));
@@ -58,14 +58,14 @@ describe('parsePolicy()', () => {
   });
 
   const growing = ['20+0.1n', '20.5+0.125n', '-3+1n', '0+0n', '1e-7+1e-9n', '1e+21+1n'];
-  it.each(growing)('reads the budget %s that grows, and writes it again', (budget) => {
+  it.each(growing)('reads the growing budget %s, and writes it again', (budget) => {
     const [base, perToken] = budget.replace('n', '').split(/(?<!e)\+/).map(Number);
     expect(parsePolicy(`tova:${budget}`)).toEqual({ kind: 'tova', budget: { base, perToken } });
     expect(parsePolicy(`growing:4+${budget}`)).toEqual({ kind: 'growing', sink: 4, budget: { base, perToken } });
     expect(formatPolicy(parsePolicy(`h2o:${budget}`))).toBe(`h2o:${budget}`);
   });
 
-  it('halves the budget of H2O, unless it is told what of it is the newest', () => {
+  it('halves the budget of H2O, unless the number of newest entries is given', () => {
     expect(parsePolicy('h2o:64+32')).toEqual({ kind: 'h2o', budget: 96, recent: 32 });
     expect(parsePolicy('h2o:64')).toEqual({ kind: 'h2o', budget: 64 });
     expect(formatPolicy({ kind: 'h2o', budget: 64 })).toBe('h2o:64');
@@ -74,7 +74,7 @@ describe('parsePolicy()', () => {
   it.each([
     'window', 'window:-1', 'window:1.5', 'window:1234567890', 'streaming:4', 'streaming:4+', 'full:1',
     'tova:', 'tova:1.5', 'tova:20+2n', 'tova:20+-0.1n', 'tova:64+64', 'h2o:1+2+3', 'growing:4', 'h2o-mean:x',
-  ])('says how %j is to be written', (text) => {
+  ])('says how to write %j', (text) => {
     expect(() => parsePolicy(text)).toThrow(ValueError);
     const { grammar } = policyKinds().find(({ name }) => text.split(':')[0] === name)!;
     expect(() => parsePolicy(text)).toThrow(`the policy '${text}' cannot be read: it is written ${grammar}, with numbers`);

@@ -58,7 +58,7 @@ describePython(SCRIPT, () => {
     expect(stderr).toMatch(message);
   });
 
-  it.each(some(0, ['--help']))('explains itself with %s', (help) => {
+  it.each(some(0, ['--help']))('prints its help with %s', (help) => {
     expect(runExample(SCRIPT, help).stdout).toMatch(/--case NAME[^]*--dtype/);
   });
 });

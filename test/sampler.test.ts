@@ -7,7 +7,7 @@ import { generator } from '../src/core/random.ts';
 import { candidates, drawn, fitsDefinition, fixed } from './support/sampling.ts';
 import { cases } from './support/thorough.ts';
 
-/** Logits as models make them, and worse: ties, few values, far outliers, all the same, minus infinity. */
+/** Logits like those of models, and difficult ones: ties, few values, far outliers, all equal, minus infinity. */
 const kinds = fc.constantFrom('normal', 'ties', 'far', 'same', 'masked', 'f32');
 const rows = fc.tuple(fc.nat(), fc.integer({ min: 1, max: 300 }), kinds)
   .map(([seed, length, kind]): Float64Array | Float32Array => {

@@ -40,7 +40,7 @@ describeEngines('tensors', ({ precision, engine }) => {
     expect([...await engine().read(engine().zeros([2, 2]))]).toEqual([0, 0, 0, 0]);
   });
 
-  it.each(['f64', 'f32', 'f16', 'bf16'] as const)('of a weight that is stored as %s hold the numbers it stands for', async (dtype) => {
+  it.each(['f64', 'f32', 'f16', 'bf16'] as const)('of a weight that is stored as %s hold its numbers', async (dtype) => {
     const numbers = [1, -2.5, 0, 2 ** -14, 65504];
     const bytes = encodeWeights(dtype, numbers);
     const weight = engine().weight(bytes, dtype, [5]);
@@ -54,13 +54,13 @@ describeEngines('tensors', ({ precision, engine }) => {
     expect([...await engine().read(twice)]).toEqual(read.map((x) => 2 * x));
   });
 
-  it('of a weight are refused where bytes, dtype and shape contradict each other', () => {
+  it('of a weight are refused if bytes, dtype and shape contradict each other', () => {
     expect(() => engine().weight(new Uint8Array(6), 'f32', [2])).toThrow(/^the weight of 6 bytes is \[2\] but has 1.5 elements/);
     expect(() => engine().weight(new Uint8Array(4), 'i8' as 'f32', [4])).toThrow(/^dtype is "i8": it must be 'f64' or 'f32'/);
     expect(() => engine().weight([1, 2] as unknown as Uint8Array, 'f32', [2])).toThrow(/^bytes is an Array/);
   });
 
-  it('know what they are stored in', () => {
+  it('know their dtype', () => {
     const wide = precision === 'float64' ? 'f64' : 'f32';
     expect(engine().zeros([1]).dtype).toBe(wide);
     expect(engine().integers([0], [1]).dtype).toBe('i32');

@@ -1,4 +1,4 @@
-/** `natsearch train` at length: Ctrl-C, --force, stdin, full disks. */
+/** Slow tests of `natsearch train`: Ctrl-C, --force, stdin, full disks. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ beforeEach(() => void (out = join(mkdtempSync(join(root, 'run-')), 'out')));
 const train = (folder: string, ...more: string[]): string[] => ['train', '--text', text, '--out', folder, ...SIZES, ...more];
 
 describe('natsearch train', () => {
-  it('saves at Ctrl-C, says how to resume, and resumes to the bytes of an uninterrupted run', async () => {
+  it('saves at Ctrl-C, says how to resume, and resumes with the bytes of an uninterrupted run', async () => {
     const options = ['--steps', '150', '--batch', '2', '--threads', '2', '--save-every', '1000'];
     const log = join(out, 'log.jsonl');
     const interruptWhen = () => existsSync(log) && readFileSync(log, 'utf8').split('\n').length > 3;
@@ -45,7 +45,7 @@ describe('natsearch train', () => {
     }
   }, 120_000);
 
-  it('leaves a run that it was to start over with --force whole, its log too, where the new one has no checkpoint', async () => {
+  it('leaves the old run and its log intact, even with --force, until the new run has a checkpoint', async () => {
     expect(await natsearch(train(out, '--steps', '3', '--batch', '1'))).toMatchObject({ code: 0 });
     const before = FILES.map((file) => bytes(out, file));
     const wild = ['--types', 'full', '--lr', '1e30', '--min-lr', '1e30', '--warmup', '0', '--steps', '30'];
@@ -55,7 +55,7 @@ describe('natsearch train', () => {
     expect(steps(out)).toEqual([1, 2]);
   }, 60_000);
 
-  it('reads its text from stdin, to the bytes of a run that reads the file', async () => {
+  it('reads its text from stdin, with the same bytes as a run that reads the file', async () => {
     const options = ['--steps', '1', '--batch', '1', ...SIZES];
     const piped = spawnSync(
       process.execPath, [MAIN, 'train', '--text', '-', '--out', out, ...options], { input: readFileSync(text) },
@@ -69,7 +69,7 @@ describe('natsearch train', () => {
     expect([empty.status, existsSync(`${out}-empty`)]).toEqual([1, false]);
   }, 60_000);
 
-  it('leaves the old checkpoint whole where the disk is full', async () => {
+  it('leaves the old checkpoint intact if the disk is full', async () => {
     const options = ['--steps', '6', '--batch', '1', '--threads', '1', '--save-every', '2'];
     await natsearch(train(out, ...options), { interruptWhen: () => existsSync(join(out, 'training-state.safetensors')) });
     const state = bytes(out, 'training-state.safetensors');

@@ -77,7 +77,7 @@ describe('natsearch train', () => {
     }
   });
 
-  it('prints and logs the loss on text held out, and extends a finished run whose done steps stay', async () => {
+  it('prints and logs the loss on held-out text, and extends a finished run without changing its steps', async () => {
     const held = join(root, 'held.md');
     writeFileSync(held, 'The lazy dog jumps over the quick brown fox. ');
     const options = ['--batch', '1', '--save-every', '2', '--lambda', '0.002'];
@@ -104,7 +104,7 @@ describe('natsearch train', () => {
     expect(config.nats.lambda).toBe(0.002);
   }, 60_000);
 
-  it('refuses, in one line, folders it cannot write, short or missing text, and numbers that are none', async () => {
+  it('refuses, in one line, folders it cannot write, short or missing text, and invalid numbers', async () => {
     const cases: [string[], RegExp, number][] = [
       [train(join(text, 'below')), /is a file, not a folder/, 1],
       [['train', '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],

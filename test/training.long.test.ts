@@ -1,4 +1,4 @@
-/** Training at length: a text is learnt. */
+/** Slow tests of training: a text is learned. */
 import { expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
 import { parseConfig } from '../src/model/config/config.ts';

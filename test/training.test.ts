@@ -79,8 +79,8 @@ describe('training', () => {
     expect((await trainer.state()).weights.has('lm_head.weight')).toBe(true);
   });
 
-  it('keeps less of the cache the more memory costs', async () => {
-    const kept: number[] = []; // mean over the last ten steps
+  it('keeps less of the cache if memory costs more', async () => {
+    const kept: number[] = []; // means over the last ten steps
     for (const lambda of some(2, [0, 0.001, 0.1])) {
       const shares: number[] = [];
       const options = optionsOf({ steps: 60, learningRate: 1e-2, warmup: 0 });

@@ -78,7 +78,7 @@ describe('natsearch vectors', () => {
   });
 
   it('gives the same bytes for the same seed, and other inputs for another', async () => {
-    if (THOROUGH) { // the quick run has one proof: the next test's, of what the library makes of the seed
+    if (THOROUGH) { // the quick run relies on the next test, which compares with what the library makes from the seed
       expect((await vectors('--out', 'again', '--seed', '0')).code).toBe(0);
       expect(await contents('again')).toEqual(await contents('small'));
     }

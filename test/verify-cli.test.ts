@@ -69,7 +69,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('natsearch verify', () => {
-  it('passes honest outputs of both formats, wherever they lie beside the vectors', () => {
+  it('passes honest outputs of both formats, wherever they are in the folder of vectors', () => {
     for (const args of some(1, [['mine', '--vectors', 'vectors'], ['vectors'], ['vectors/outputs']])) {
       const { status, stdout, stderr } = verify(...args, '--all');
       expect(stderr).toBe('');
@@ -101,7 +101,7 @@ describe('natsearch verify', () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
   });
 
-  it('goes on after files that cannot be judged: their cases fail with the reason, the others are judged', () => {
+  it('continues after files that cannot be judged: their cases fail with the reason, and the others are judged', () => {
     for (const [name, content] of some(1, [['cut', undefined], ['empty', ''], ['prose', 'not a tensor']] as const)) {
       mkdirSync(path(`broken-${name}`));
       if (content === undefined) cpSync(path('cut', 'first.safetensors'), path('broken-cut', 'first.safetensors'));

@@ -1,6 +1,6 @@
 /**
- * Attention under a budget, and its cache, for callers with arrays: arguments are checked, then the reference computes
- * (§11).
+ * Attention under a budget and its cache (§11), for callers with arrays. Arguments are checked, then the reference
+ * computes.
  * @module
  */
 import {
@@ -18,7 +18,7 @@ import * as reference from '../mass.ts';
 import { EvictingMassCache } from '../mass-cache.ts';
 import { checkFiniteRows, type StepInputs } from './cache.ts';
 
-/** What massAttention() takes. */
+/** The arguments of massAttention(). */
 export interface MassArguments {
   q: NDArray;
   k: NDArray;
@@ -29,19 +29,19 @@ export interface MassArguments {
 }
 
 /**
- * Attention under a budget (§11), over a whole sequence: query i sees what is held after query i - 1, and itself.
- * What is not held is never read again, as in a cache that frees it.
+ * Attention under a budget (§11), over whole sequences: query i sees the entries held after query i - 1, and its own.
+ * Entries that are no longer held are never read, as in a cache that frees them.
  *
  * @param options.q Queries after rotary embedding, [B,H,N,d].
  * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
  * @param options.v Values, [B,G,N,d].
- * @param options.mass What is kept.
- * @param options.bound No token lives beyond j + bound (default: no bound).
- * @param options.scale Multiplies q . k (default 1 / sqrt(d)).
+ * @param options.mass The rule for what is kept.
+ * @param options.bound Every token j is evicted after query j + bound. Default: no bound.
+ * @param options.scale Multiplies q . k. Default: 1 / sqrt(d).
  * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision, and last [B,G,N]: query i saw key j if
- *   j <= i <= last(j), so that attention() of these lifetimes gives the same.
+ *   j <= i <= last(j), so attention() with these lifetimes gives the same.
  * @throws {ShapeError} If shapes disagree, with each other or with the data, or H is not a multiple of G.
- * @throws {ValueError} If an array is of the wrong kind, the rule is none, or q or the scale is not finite.
+ * @throws {ValueError} If an array is of the wrong kind, the rule is invalid, or q or the scale is not finite.
  * @example
  * ```ts
  * import { massAttention, ndarray } from 'neural-attention-search';
@@ -61,20 +61,20 @@ export function massAttention(options: MassArguments): { out: NDArray; lse: NDAr
   return reference.massAttention({ ...options, scale: options.scale ?? 1 / Math.sqrt(sizes.d) }, sizes);
 }
 
-/** Keys and values, and how many tokens of a step each sequence takes. */
+/** The checks of keys and values, and of how many tokens each sequence takes of a step. */
 const step = (): Record<string, Expected> => ({ k: floats, v: floats, counts: optional(list(wholeFrom(0))) });
 
 /**
  * The evicting cache of one layer under a budget (§11), for B sequences and G KV heads of size d.
  *
- * A step is append, attend, evict. Which entries go is decided query by query while they attend, so any split of a
- * sequence into steps gives the same; evict() frees them. Every append() wants its one attend().
+ * A step is append, attend, evict. Which entries are evicted is decided query by query while attending, so any split of
+ * a sequence into steps gives the same result. evict() frees them. Exactly one attend() must follow each append().
  *
- * @throws {ValueError} If a size or the rule is none.
+ * @throws {ValueError} If a size or the rule is invalid.
  * @example
  * ```ts
  * import { MassCache, ndarray } from 'neural-attention-search';
- * const mass = { // H2O with room for two: the newest, and what attention favoured
+ * const mass = { // H2O with two entries: the newest, and the one that received the most attention
  *   score: { by: 'attention', heads: 'group' }, budget: { base: 2, perToken: 0 }, recent: { share: 0.5 },
  * } as const;
  * const cache = new MassCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 2, mass });
@@ -99,7 +99,7 @@ export class MassCache {
     this.#cache = new EvictingMassCache(this.options);
   }
 
-  /** Append, attend, evict: returns out [B,H,T,d]; rows beyond counts[b] are 0. */
+  /** Appends, attends and evicts. Returns out [B,H,T,d], with rows beyond counts[b] 0. */
   step(inputs: Omit<StepInputs, 'types'>): NDArray {
     record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, v, counts } = inputs;
@@ -112,7 +112,7 @@ export class MassCache {
     return out;
   }
 
-  /** Step 1: appends k and v [B,G,T,d]; counts[b] <= T says how many of the T tokens are sequence b's (default all). */
+  /** Step 1: appends k and v [B,G,T,d]. Sequence b takes its first counts[b] <= T tokens. Default: all. */
   append(inputs: Omit<StepInputs, 'q' | 'types'>): void {
     record(step())('inputs', inputs);
     const { k, v, counts } = inputs;
@@ -123,7 +123,10 @@ export class MassCache {
     this.#once.appended();
   }
 
-  /** Step 2: the newest queries q [B,H,T,d], each over what is held and itself. Scale defaults to 1 / sqrt(d). */
+  /**
+   * Step 2: each of the newest queries q [B,H,T,d] attends to the entries held and its own. Default of scale: 1 /
+   * sqrt(d).
+   */
   attend(inputs: { q: NDArray; scale?: number }): NDArray {
     record({ q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
@@ -133,7 +136,7 @@ export class MassCache {
     return this.#cache.attend(q, scale, sizes);
   }
 
-  /** Step 3: frees what was evicted while attending, and the blocks this empties. */
+  /** Step 3: frees what was evicted while attending, and the blocks that became empty. */
   evict(): void {
     this.#once.expectAttended('evict()');
     this.#cache.evict();
@@ -146,7 +149,7 @@ export class MassCache {
     this.#cache.clear();
   }
 
-  /** A cache of its own that goes on as this one does, to the bit. */
+  /** An independent copy, which gives the same results bit for bit. */
   fork(): MassCache {
     this.#once.expectAttended('fork()');
     const copy = new MassCache(this.options);
@@ -161,9 +164,9 @@ export class MassCache {
   }
 
   /**
-   * Holds what the snapshot holds, and nothing else.
+   * Replaces what is held by the content of the snapshot.
    *
-   * @throws {ShapeError} If the snapshot is of another layout.
+   * @throws {ShapeError} If the snapshot has another layout.
    * @throws {ValueError} If it contradicts itself.
    */
   restore(snapshot: CacheSnapshot): void {
@@ -174,17 +177,17 @@ export class MassCache {
     this.#cache.restore(snapshot);
   }
 
-  /** Positions that KV head g of sequence b has, ascending; those that were evicted are there until evict(). */
+  /** The positions of KV head g of sequence b, ascending. Evicted ones are included until evict(). */
   positions(b: number, g: number): Int32Array {
     return this.#cache.positions(headIndex(b, g, this.options));
   }
 
-  /** Tokens seen so far by each sequence, [B]. */
+  /** The number of tokens that each sequence has seen, [B]. */
   lengths(): Int32Array {
     return this.#cache.stats().seen;
   }
 
-  /** Live entries, bytes and counts of every head. */
+  /** The live entries, bytes and counts of every head. */
   stats(): CacheStats {
     return this.#cache.stats();
   }

@@ -71,7 +71,7 @@ export function policy(text: string): Policy {
   }
 }
 
-/** The name of a cache policy that models are trained with. */
+/** Parses the name of a cache policy with which models can be trained. */
 export function policyName(text: string): string {
   const named = policy(text);
   if (givesTypes(kindOf(named))) return formatPolicy(named);

@@ -70,7 +70,7 @@ export const record = (fields: Readonly<Record<string, Expected>> = {}): Expecte
 export const list = (expected: Expected): Expected => (name, value) => {
   if (!Array.isArray(value)) fail(name, value, 'an array');
   const all = value as unknown[];
-  for (let n = 0; n < all.length; n++) expected(`${name}[${n}]`, all[n]); // holes too
+  for (let n = 0; n < all.length; n++) expected(`${name}[${n}]`, all[n]); // visits holes too
 };
 
 /** An iterable other than a string. */
@@ -80,7 +80,7 @@ export const expectIterable: Expected = (name, value) => {
   expectAttached(name, value);
 };
 
-/** Refuses a view, or a buffer, whose bytes were given away: nothing can be read from it. */
+/** Refuses a view or a buffer whose bytes were transferred away, since nothing can be read from it. */
 export const expectAttached: Expected = (name, value) => {
   if (isDetached(value)) throw new ValueError(`${name} is ${described(value)} whose bytes were transferred elsewhere: pass a copy, or transfer one`);
 };
@@ -89,13 +89,13 @@ function isDetached(value: unknown): boolean {
   const buffer: unknown = ArrayBuffer.isView(value) ? value.buffer : value;
   if (tagOf(buffer) !== 'ArrayBuffer' || (buffer as ArrayBuffer).byteLength > 0) return false;
   try {
-    return !new Uint8Array(buffer as ArrayBuffer); // ArrayBuffer.prototype.detached is too new
+    return !new Uint8Array(buffer as ArrayBuffer); // throws; ArrayBuffer.prototype.detached is too new
   } catch {
     return true;
   }
 }
 
-/** What an AbortController has. */
+/** Expects the signal of an AbortController. */
 export const expectSignal: Expected = (name, value) => {
   if (typeof value === 'object' && value !== null && typeof (value as Partial<AbortSignal>).aborted === 'boolean') return;
   fail(name, value, 'the signal of an AbortController');
@@ -175,6 +175,6 @@ export function withMemory<T>(what: string, make: () => T): T {
     return make();
   } catch (error) {
     if (isNamedError(error) || !(error instanceof RangeError)) throw error;
-    throw new ValueError(`${what} needs more memory than there is (${(error as Error).message}): use smaller sizes`);
+    throw new ValueError(`${what} needs more memory than is available (${(error as Error).message}): use smaller sizes`);
   }
 }

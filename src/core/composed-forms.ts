@@ -1,6 +1,6 @@
 /**
- * What forms are made of where an engine does not fuse them. Training always composes: its way back is recorded
- * operation by operation.
+ * The forms composed of single operations, for engines that do not fuse them, and for training, whose backward pass is
+ * recorded operation by operation.
  * @module
  */
 import type { Forms, Projection } from './forms.ts';
@@ -8,7 +8,7 @@ import { add, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './la
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
-/** The forms on a tape: the engine's own where it has any, else compositions of single operations. */
+/** The forms on a tape: those that the engine fuses, and compositions of single operations for the others. */
 export function formsOn(tape: Tape): Forms {
   const composed = composedForms(tape);
   const own = tape.recording ? undefined : tape.engine.forms;
@@ -26,7 +26,7 @@ export function formsOn(tape: Tape): Forms {
   };
 }
 
-/** The forms as single operations, each with its backward where the tape records. */
+/** The forms as single operations, each with its backward if the tape records. */
 export function composedForms(tape: Tape): Forms {
   const heads = (hidden: Tensor, { heads, weight, bias, norm }: Projection): Tensor => {
     const flat = linear(tape, hidden, weight, { bias });

@@ -1,10 +1,10 @@
 /**
- * The engine contract: every operation of inference, with its shapes, units and equation. What training needs besides
- * is in training-engine.ts, and what a cache does in cache.ts.
+ * The engine contract: every operation of inference, with its shapes, units and equation. What training needs in
+ * addition is in training-engine.ts, and what a cache does in cache.ts.
  *
  * An engine owns tensors and runs operations on them. Dispatch is synchronous and returns a handle;
  * only reading back is asynchronous. Randomness, text and files never enter an engine: noise arrives
- * as a tensor. Model, training, evaluation, CLI and tests are written once, against this interface.
+ * as a tensor. Model, training, evaluation, CLI and tests are written once, for this interface.
  *
  * Letters in shapes: B batch, H query heads, G key/value heads (H is a multiple of G), N query tokens,
  * d head size, D model width, V vocabulary, C chunk size, Nc = ceil(N / C) chunks, `...` any leading axes.
@@ -26,7 +26,7 @@ export type {
 export type { LifetimeOptions } from './lifetime.ts';
 export type { Tensor } from './tensor.ts';
 
-/** How hidden states of a chunk become one before they are scored (§2). */
+/** How the hidden states of a chunk are combined into one before they are scored (§2). */
 export type Pooling = 'mean' | 'max';
 
 /** q [B,H,N,d], k and v [B,G,N,d], last [B,G,N] integer; scale multiplies q·k. */
@@ -45,44 +45,44 @@ export interface TokenTypesOptions<A = Tensor> {
   readonly forceGlobal?: A;
 }
 
-/** What an engine can keep numbers in. */
+/** The dtypes in which an engine can store numbers. */
 export interface Stores {
-  /** Weights. */
+  /** Dtypes of weights. */
   readonly weights: readonly WeightDtype[];
-  /** Keys and values of a cache; the first is what a cache is made with by default. */
+  /** Dtypes of keys and values in a cache. The first is the default. */
   readonly cache: readonly CacheDtype[];
 }
 
 /** What every engine offers: the operations of inference. */
 export interface Engine {
-  /** For people: 'reference float64', ... */
+  /** A name for people to read, such as 'reference float64'. */
   readonly name: string;
   readonly precision: 'float64' | 'float32';
-  /** Prompt tokens per step at which a prompt is read about fastest, where that is not 64. */
+  /** The number of prompt tokens per step that is about the fastest for reading a prompt. Default: 64. */
   readonly prefillStep?: number;
-  /** The most bytes that one tensor may have, and what sets this limit; none where memory is the only one. */
+  /** The most bytes that one tensor may have, and what sets this limit. Absent if only memory limits it. */
   readonly limits?: { readonly tensorBytes: number; readonly name: string };
-  /** What it can keep numbers in; what else comes in is widened exactly. */
+  /** The dtypes in which it can store numbers. Weights of other dtypes are widened without changing their values. */
   readonly stores: Stores;
-  /** What it computes in one go; the rest is composed of the operations below (composed-forms.ts). */
+  /** The forms that it computes in one call. The others are composed of the operations below (composed-forms.ts). */
   readonly forms?: Partial<Forms>;
 
   // ---- data -------------------------------------------------------------------------------------
-  /** Uploads a copy of real numbers; those on shared memory an engine may use where they lie: do not write to them. */
+  /** Uploads a copy of floats. An engine may use an array in shared memory without a copy, so do not write to it. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): Tensor;
   /**
-   * Uploads a copy of a weight as a file stores it: little-endian, row-major. It is kept as it is where the engine can,
-   * and is read in the engine's precision.
+   * Uploads a copy of a weight as a file stores it: little-endian, row-major. It is kept in this dtype if the engine
+   * can store it. read() gives it in the engine's precision.
    */
   weight(bytes: Uint8Array, dtype: WeightDtype, shape: readonly number[]): Tensor;
-  /** Uploads a copy of whole numbers. */
+  /** Uploads a copy of integers. */
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor;
   zeros(shape: readonly number[]): Tensor;
   /** Copies a float tensor back. */
   read(tensor: Tensor): Promise<FloatArray>;
   /** Copies an integer tensor back. */
   readIntegers(tensor: Tensor): Promise<Int32Array>;
-  /** Frees everything the engine still holds. Idempotent. */
+  /** Frees everything that the engine still holds. It may be called again. */
   dispose(): void;
   [Symbol.dispose](): void;
 
@@ -125,7 +125,7 @@ export interface Engine {
   lifetime(types: Tensor, length: number, options: LifetimeOptions): Tensor;
 
   // ---- attention and cache ----------------------------------------------------------------------
-  /** §3: out [B,H,N,d] and log-sum-exp [B,H,N] (nats). Hidden keys and values are never touched. */
+  /** §3: out [B,H,N,d] and log-sum-exp [B,H,N] (nats). Hidden keys and values are never read. */
   attention(inputs: AttentionInputs): { out: Tensor; lse: Tensor };
   /** @throws {UnsupportedError} If the engine lacks the rule. */
   createCache(options: CacheOptions | MassCacheOptions): Cache;

@@ -1,5 +1,5 @@
 /**
- * Tells engines from what only looks like one.
+ * Distinguishes engines from objects that only look like one.
  * @module
  */
 import { type Expected, expectObject } from './arguments.ts';

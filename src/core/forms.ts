@@ -1,7 +1,7 @@
 /**
- * Forms: parts of a decoder that an engine may compute in one go. Those that it lacks are composed of single operations
- * (composed-forms.ts). Law: what an engine fuses equals the composition within the error budget (test/forms.test.ts).
- * Letters in shapes are those of engine.ts.
+ * Forms: parts of a decoder that an engine may compute in one call. Those that it lacks are composed of single
+ * operations (composed-forms.ts). The law for engines: a fused form equals the composition within the error budget
+ * (test/forms.test.ts). Letters in shapes are those of engine.ts.
  * @module
  */
 import type { Tensor } from './tensor.ts';
@@ -20,7 +20,7 @@ export interface Projection<T = Tensor> {
   readonly norm?: Norm<T>;
 }
 
-/** What attention's inputs are made of: hidden states x [B,N,D], and rotary tables cos and sin [B,N,d/2]. */
+/** What the inputs of attention are computed from: hidden states x [B,N,D], and rotary tables cos and sin [B,N,d/2]. */
 export interface ProjectInputs<T = Tensor> {
   readonly x: T;
   readonly norm: Norm<T>;
@@ -50,12 +50,12 @@ export interface FeedForwardInputs<T = Tensor> {
 
 /** The forms. Attention together with the cache is Cache.step() and Cache.prefill(). */
 export interface Forms<T = Tensor> {
-  /** Norm, projections, norms of heads, rotation: what a layer's attention gets. */
+  /** The inputs of a layer's attention: norm, projections, norms of heads, rotation. */
   project(inputs: ProjectInputs<T>): Projected<T>;
-  /** x [B,N,D] plus the projection by weight [D,H*d] of the merged heads of `attended` [B,H,N,d]. */
+  /** x [B,N,D] plus the merged heads of `attended` [B,H,N,d], projected by weight [D,H*d]. */
   output(x: T, attended: T, weight: T): T;
   /** x + down(silu(gate(n)) * up(n)) with n = norm(x): [...,D]. */
   feedForward(inputs: FeedForwardInputs<T>): T;
-  /** The language model head [V,D] over normed hidden states x [...,D]: [...,V]. */
+  /** The language model head [V,D], applied to the norm of hidden states x [...,D]: [...,V]. */
   logits(x: T, norm: Norm<T>, head: T): T;
 }

@@ -1,10 +1,10 @@
 /**
- * What an engine has to bring: arrays of its own, and the mathematics on them.
+ * What an engine has to provide: its own arrays, and the mathematics on them.
  *
- * checked() makes the engine of the contract of it. By the time a kernel is called, kinds, shapes, numbers and
- * lifetimes of its arguments have been checked, and `sizes`, its last argument, says what the shapes mean. What is
- * left for an engine to refuse are limits of its own: DeviceError, and ValueError for values that only it sees.
- * Names and equations are those of engine.ts and training-engine.ts.
+ * checked() makes an engine of the contract from it. When a kernel is called, the kinds, shapes, numbers and lifetimes
+ * of its arguments have been checked, and `sizes`, its last argument, says what the shapes mean. The kernel itself
+ * refuses only what exceeds its own limits (DeviceError), and values that only it can see (ValueError). Names and
+ * equations are those of engine.ts and training-engine.ts.
  * @module
  */
 import type {
@@ -17,23 +17,23 @@ import type { AppendSizes, AttentionSizes, HeadSizes, LinearSizes, PoolSizes, Ty
 import type { FloatArray, Shaped, WeightDtype } from './tensor.ts';
 import type { AdamWOptions, AttentionBackwardInputs } from './training-engine.ts';
 
-/** Inference on arrays A. */
+/** The operations of inference on arrays A. */
 export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precision' | 'prefillStep' | 'limits' | 'stores'> {
   // ---- data -------------------------------------------------------------------------------------
-  /** Copies; see Engine.tensor. */
+  /** Copies the data; see Engine.tensor. */
   tensor(data: ArrayLike<number>, shape: readonly number[]): A;
-  /** What real numbers are stored in. */
+  /** The dtype in which an array of floats is stored. */
   dtypeOf(x: A): WeightDtype;
-  /** Copies; see Engine.weight. */
+  /** Copies the bytes; see Engine.weight. */
   weight(bytes: Uint8Array, dtype: WeightDtype, shape: readonly number[]): A;
-  /** The data is a copy already. */
+  /** The data is already a copy. */
   integers(data: Int32Array, shape: readonly number[]): A;
   zeros(shape: readonly number[]): A;
   read(x: A): Promise<FloatArray>;
   readIntegers(x: A): Promise<Int32Array>;
-  /** Whole numbers that the host knows without waiting: they are checked before they are used. */
+  /** The integers of an array, if the host knows them without waiting. They are then checked before they are used. */
   known(x: A): Int32Array | undefined;
-  /** Nothing will use the array any more; calls made before still may. */
+  /** No later call uses the array, but the work of earlier calls may still read it. */
   free(x: A): void;
   dispose(): void;
 
@@ -57,14 +57,14 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   // ---- attention and cache ----------------------------------------------------------------------
   attention(inputs: AttentionInputs<A>, sizes: AttentionSizes): { out: A; lse: A };
   createCache(options: CacheOptions): CacheKernels<A>;
-  /** Left out by an engine that keeps no budget of entries (§11). */
+  /** Absent in an engine without caches under a budget (§11). */
   createMassCache?(options: MassCacheOptions): CacheKernels<A>;
 
-  /** What is computed in one go; see forms.ts. */
+  /** The forms that are computed in one call; see forms.ts. */
   readonly forms?: Partial<Forms<A>>;
 }
 
-/** Training on arrays A. */
+/** The operations of inference and training on arrays A. */
 export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
   accumulate(sum: A, x: A, sizes: { n: number }): void;
   embeddingBackward(dOut: A, ids: A, sizes: { count: number; V: number; D: number }): A;
@@ -93,21 +93,21 @@ export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
 
 /** The cache of one layer. */
 export interface CacheKernels<A extends Shaped> {
-  /** Without types under a budget. */
+  /** `types` is undefined under a budget. */
   append(k: A, v: A, types: A | undefined, sizes: AppendSizes): void;
   attend(q: A, scale: number, sizes: { H: number; T: number }): A;
   evict(): void;
-  /** append(), attend() and evict() in one go; without it they are called in turn. */
+  /** append(), attend() and evict() in one call. If it is absent, they are called one after the other. */
   step?(step: CacheStep<A>, sizes: AppendSizes & { H: number }): A;
-  /** The same for a cache that has seen nothing. */
+  /** The same for a cache that has not seen any token. */
   prefill?(step: CacheStep<A>, sizes: AppendSizes & { H: number }): A;
   clear(): void;
   stats(): Promise<CacheStats>;
-  /** Of head b G + g. */
+  /** The positions of head b G + g. */
   positions(head: number): Promise<Int32Array>;
   fork(): CacheKernels<A>;
   snapshot(): Promise<CacheSnapshot>;
-  /** The arrays of the snapshot are the caller's: what is used later has to be copied. */
+  /** The arrays of the snapshot belong to the caller: copy what is used later. */
   restore(snapshot: CacheSnapshot): void;
   /** Called once. */
   dispose(): void;

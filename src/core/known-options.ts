@@ -9,7 +9,7 @@ import { editDistance } from './spelling.ts';
  * Refuses unknown options, such as misspelt ones, and suggests the most similar name.
  *
  * @param what The function that takes them.
- * @param noun What they are called.
+ * @param noun What the error message calls them.
  */
 export function expectKnown(what: string, options: unknown, names: readonly string[], noun = 'option'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {

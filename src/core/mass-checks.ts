@@ -1,5 +1,5 @@
 /**
- * The checks of mass rules, and of what caches under them remember.
+ * The checks of mass rules, and of the snapshots of caches under them.
  * @module
  */
 import { type Expected, finite, numbers, oneOf, optional, record, wholeFrom } from './arguments.ts';
@@ -15,10 +15,10 @@ const share: Expected = (name, value) => {
 
 const odd: Expected = (name, value) => {
   wholeFrom(1, 65535)(name, value);
-  if ((value as number) % 2 === 0) throw new ValueError(`${name} is ${String(value)}: it must be odd, so that an entry stands in the middle`);
+  if ((value as number) % 2 === 0) throw new ValueError(`${name} is ${String(value)}: it must be odd, so that the entry is in the middle`);
 };
 
-/** Refuses a rule that is none. */
+/** Refuses an invalid rule. */
 export function checkMassOptions({ mass, bound }: MassOptions): void {
   record({
     score: record({ by: oneOf('attention', 'key-norm', 'age') }),
@@ -32,12 +32,12 @@ export function checkMassOptions({ mass, bound }: MassOptions): void {
   optional(wholeFrom(0))('bound', bound);
 }
 
-/** A copy of a rule that was checked, which stays as it is whatever becomes of the caller's. */
+/** A copy of a rule that was checked, so that it cannot change if the caller's does. */
 export function massOf({ score, budget, recent, ...rest }: MassRule): MassRule {
   return { ...rest, score: { ...score }, budget: { ...budget }, recent: { ...recent } };
 }
 
-/** What a snapshot under a mass rule holds besides what every snapshot does. */
+/** Checks what a snapshot under a mass rule holds in addition to what every snapshot holds. */
 export function checkMassSnapshot(snapshot: CacheSnapshot, options: CacheLayout & MassOptions): void {
   const { batch: B, kvHeads: G, mass, bound } = options;
   const { seen, live, positions, last, open, scores } = snapshot;
@@ -53,16 +53,18 @@ export function checkMassSnapshot(snapshot: CacheSnapshot, options: CacheLayout 
       const [j, most] = [positions[n], boundedEnd(FOREVER, positions[n], bound)];
       if (!(j >= 0 && j < tokens)) throw new ValueError(`entry ${n} of the snapshot has position ${j} but its sequence has seen ${tokens} tokens: it is damaged`);
       if (open[n] !== 0 || !(last[n] === most || (last[n] >= j && last[n] < Math.min(tokens, most)))) {
-        throw new ValueError(`entry ${n} of the snapshot, at position ${j}, lives until ${last[n]} and is marked ${open[n]}: a budget knows ${most}, or a query that was, and 0`);
+        throw new ValueError(`entry ${n} of the snapshot, at position ${j}, lives until ${last[n]} and is marked ${open[n]}: under a budget it must be ${most}, or an earlier query, and 0`);
       }
     }
     if (!oneSet || head % G === 0) continue;
     const [other, own] = [positions.subarray(at - live[head - 1], at), positions.subarray(at, at + live[head])];
-    if (String(other) !== String(own)) throw new ValueError(`heads ${head - 1} and ${head} of the snapshot hold other positions, but this rule keeps one set per layer: it is damaged`);
+    if (String(other) !== String(own)) throw new ValueError(`heads ${head - 1} and ${head} of the snapshot hold different positions, but this rule keeps one set per layer: it is damaged`);
   }
 }
 
-/** What a budget keeps rests on attention, so every append() wants its one attend() before anything else happens. */
+/**
+ * A budget decides by attention what to keep, so exactly one attend() must follow each append() before anything else.
+ */
 export class AttendOnce {
   #pending = false;
 
@@ -70,15 +72,15 @@ export class AttendOnce {
     this.#pending = true;
   }
 
-  /** Called before it is done. */
+  /** Called before the queries attend. */
   attend(): void {
     if (!this.#pending) throw new ValueError('attend() has no new tokens: append() them first, and attend to them once');
     this.#pending = false;
   }
 
-  /** Refuses what comes between the two. */
+  /** Refuses any other call between the two. */
   expectAttended(what: string): void {
-    if (this.#pending) throw new ValueError(`${what} came between append() and its attend(): what a budget keeps rests on what the new tokens attend to, so attend() first`);
+    if (this.#pending) throw new ValueError(`${what} was called between append() and its attend(): under a budget, what is kept depends on what the new tokens attend to, so attend() first`);
   }
 
   clear(): void {

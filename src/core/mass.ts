@@ -1,11 +1,11 @@
 /**
- * The second rule of what a cache keeps (§11): every KV head has a budget of entries. When a step leaves it with more,
- * the entry of the least score is evicted. The rule is data, and everything here is about whole numbers, so every
- * engine shares it.
+ * The second rule for what a cache keeps (§11): every KV head has a budget of entries. As long as a step leaves it with
+ * more, the entry with the lowest score is evicted. The rule is plain data, and everything computed here is a whole
+ * number, so all engines share it.
  * @module
  */
 
-/** Entries that a KV head holds after step i, counted from 0: k(i) = base + perToken * (i + 1), rounded half up. */
+/** The entries that a KV head holds after step i, counted from 0: k(i) = base + perToken * (i + 1), rounded half up. */
 export interface Budget {
   /** Entries. */
   readonly base: number;
@@ -13,53 +13,57 @@ export interface Budget {
   readonly perToken: number;
 }
 
-/** What attention has made of an entry: the sum of the weights that queries gave it. */
+/** The score of an entry by attention: the sum of the weights that queries gave it. */
 export interface AttentionScore {
   readonly by: 'attention';
-  /** How many of the newest queries count (default: all that saw the entry, its own included). */
+  /** How many of the newest queries count. Default: all that have seen the entry, including its own. */
   readonly queries?: number;
-  /** Divides the sum by the number of queries since the entry came, its own included. */
+  /** Divide the sum by the number of queries since the entry was added, including its own. */
   readonly mean?: boolean;
-  /** An odd number of positions, over which sums are averaged around each entry; what is not held counts 0. */
+  /**
+   * The odd number of positions around each entry over which sums are averaged. Positions that are not held count as 0.
+   */
   readonly pool?: number;
   /**
-   * Whose weights are added up: those of the query heads that share the KV head, or those of all heads of the layer,
+   * Whose weights are summed: those of the query heads that share the KV head, or those of all heads of the layer,
    * whose KV heads then hold the same positions.
    */
   readonly heads: 'group' | 'layer';
 }
 
-/** What an entry is worth: by attention, by minus the norm of its key, or all the same, so that the oldest goes. */
+/**
+ * The score of an entry: by attention, minus the norm of its key, or the same for all, so that the oldest is evicted.
+ */
 export type MassScore = AttentionScore | { readonly by: 'key-norm' } | { readonly by: 'age' };
 
-/** What is kept under a budget. Of entries of the same score, the oldest goes. */
+/** What is kept under a budget. Among entries with the same score, the oldest is evicted. */
 export interface MassRule {
   readonly score: MassScore;
   readonly budget: Budget;
-  /** The newest min(most, floor(share * k(i))) positions are not evicted; `most` is Infinity where it is left out. */
+  /** The newest min(most, floor(share * k(i))) positions are never evicted. Default of `most`: Infinity. */
   readonly recent: { readonly share: number; readonly most?: number };
-  /** Nor are the first so many (default 0). */
+  /** The number of first positions that are never evicted either. Default: 0. */
   readonly first?: number;
 }
 
-/** A mass rule, and the window of a model that has its own. */
+/** A mass rule, and the window of a model that has one. */
 export interface MassOptions {
   readonly mass: MassRule;
-  /** Ends the life of every token j at j + bound, whatever its score (tokens, >= 0; default: no bound). */
+  /** Every token j is evicted after query j + bound, whatever its score (in tokens, >= 0). Default: no bound. */
   readonly bound?: number;
 }
 
-/** k(i): the most entries that are held after step i. */
+/** k(i), the most entries that are held after step i. */
 export function budgetAfter({ budget: { base, perToken } }: MassRule, i: number): number {
   return Math.max(0, Math.floor(base + perToken * (i + 1) + 0.5));
 }
 
-/** How many of the newest positions, that of token i included, step i may not evict. */
+/** How many of the newest positions, including that of token i, step i must not evict. */
 export function recentAfter(rule: MassRule, i: number): number {
   return Math.min(rule.recent.most ?? Infinity, Math.floor(rule.recent.share * budgetAfter(rule, i)));
 }
 
-/** Numbers that are remembered of each entry for its score. */
+/** How many numbers are kept for each entry to compute its score. */
 export function scoreWidth({ score }: MassRule): number {
   if (score.by === 'age') return 0;
   return score.by === 'attention' ? score.queries ?? 1 : 1;

@@ -1,14 +1,16 @@
 /**
- * How many tokens of a prompt go into a step where neither the caller nor the engine says otherwise. It affects speed,
- * and the bits only as far as an engine's sums depend on it.
+ * How many tokens of a prompt are read per step, unless the caller or the engine says otherwise. This affects speed; it
+ * affects results only by the rounding of an engine whose sums depend on it.
  * @module
  */
 
 /**
- * On a CPU: the reference takes as much work per token from 64 to 512 tokens, and 2.4 times as much at 1; gpu.js on the
- * CPU takes the same at 64 and 256.
+ * On a CPU. The reference takes the same time per token at 64 to 512 tokens per step, and 2.4 times as much at 1.
+ * gpu.js on the CPU takes the same at 64 and 256.
  */
 export const PREFILL_STEP = 64;
 
-/** On WebGPU: on an H100, steps of 1,024 tokens of models/nats are read 7 to 10 times as fast as steps of 64. */
+/**
+ * On WebGPU. On an H100, models/nats reads a prompt 7 to 10 times as fast in steps of 1,024 tokens as in steps of 64.
+ */
 export const GPU_PREFILL_STEP = 1024;

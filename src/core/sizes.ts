@@ -185,7 +185,7 @@ export function appendSizes(
   return { ...step, rows };
 }
 
-/** k and v [B,G,T,d] of a step that has no types. */
+/** Checks k and v [B,G,T,d] of a step without types. */
 export function keySizes(
   k: Shaped, v: Shaped, counts: readonly number[] | undefined, { batch, kvHeads, headDim }: CacheLayout,
 ): AppendSizes {

@@ -1,5 +1,5 @@
 /**
- * Numbers as files and engines store them.
+ * Numbers in the dtypes in which files and engines store them.
  * @module
  */
 import { fromFloat16 } from './float16.ts';
@@ -7,12 +7,12 @@ import type { FloatArray, WeightDtype } from './tensor.ts';
 
 export type { WeightDtype } from './tensor.ts';
 
-/** Bytes of an element. */
+/** The bytes of an element. */
 export const WEIGHT_BYTES: Readonly<Record<WeightDtype, number>> = { f64: 8, f32: 4, f16: 2, bf16: 2 };
 
 let halves: Float32Array | undefined;
 
-/** Elements, little-endian, as the numbers that they are: f64 becomes float64, everything else fits float32 exactly. */
+/** Decodes little-endian elements: f64 becomes float64, and the others float32, in which they are exact. */
 export function widen(bytes: Uint8Array, dtype: WeightDtype): FloatArray {
   const count = bytes.byteLength / WEIGHT_BYTES[dtype];
   const out = dtype === 'f64' ? new Float64Array(count) : new Float32Array(count);
@@ -20,7 +20,7 @@ export function widen(bytes: Uint8Array, dtype: WeightDtype): FloatArray {
   return out;
 }
 
-/** The same into memory that is there. */
+/** The same, into an existing array. */
 export function widenInto(bytes: Uint8Array, dtype: WeightDtype, out: FloatArray): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (dtype === 'f64') {

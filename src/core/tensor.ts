@@ -1,13 +1,13 @@
 /**
- * Arrays with a shape: what goes into and comes out of the library.
+ * Arrays with a shape, which the library takes and returns.
  * @module
  */
 import { described, fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
 
-/** Real numbers, in either precision. Results keep the precision of their inputs. */
+/** Floats in either precision. Results have the precision of their inputs. */
 export type FloatArray = Float64Array | Float32Array;
-/** Every array an operation takes or returns. */
+/** Every kind of array that an operation takes or returns. */
 export type TypedArray = FloatArray | Int32Array | Uint8Array;
 
 /** Anything with a shape. */
@@ -20,25 +20,25 @@ export interface NDArray<T extends TypedArray = FloatArray> extends Shaped {
   readonly data: T;
 }
 
-/** What weights are stored in. */
+/** The dtype of a weight. */
 export type WeightDtype = 'f64' | 'f32' | 'f16' | 'bf16';
 
-/** What the elements of a tensor are stored in. */
+/** The dtype of the elements of a tensor. */
 export type Dtype = WeightDtype | 'i32';
 
-/** A handle to an array that lives wherever its engine computes. */
+/** A handle to an array that is stored wherever its engine computes. */
 export interface Tensor extends Shaped {
-  /** Whether the elements are real numbers or whole numbers. */
+  /** Whether the elements are floats or integers. */
   readonly kind: 'float' | 'integer';
-  /** What the elements are stored in. */
+  /** The dtype in which the elements are stored. */
   readonly dtype: Dtype;
-  /** Frees the memory. Calling it again does nothing; using the tensor afterwards is a DisposedError. */
+  /** Frees the memory. Calling it again does nothing. Using the tensor afterwards throws a DisposedError. */
   dispose(): void;
-  /** dispose(), at the end of the block of a `using`. */
+  /** Calls dispose() at the end of a `using` block. */
   [Symbol.dispose](): void;
 }
 
-/** Number of elements of a shape. */
+/** The number of elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
 }
@@ -50,7 +50,7 @@ export function sizeOf(shape: readonly number[]): number {
  * @param shape Whole numbers >= 0 whose product is `data.length`.
  * @returns The pair.
  * @throws {ShapeError} If the product differs from the length.
- * @throws {ValueError} If either is no such array.
+ * @throws {ValueError} If data is not a typed array, or shape is not an array.
  * @example
  * ```ts
  * import { ndarray } from 'neural-attention-search';
@@ -63,14 +63,14 @@ export function ndarray<T extends TypedArray>(data: T, shape: readonly number[])
   return { data, shape: [...shape] };
 }
 
-/** Refuses a shape that is none, or not that of so many elements. */
+/** Refuses an invalid shape, and a shape with another number of elements than the data. */
 export function expectElements(name: string, data: ArrayLike<number>, shape: readonly number[]): void {
   expectSizes(`the shape of ${name}`, shape);
   const size = sizeOf(shape);
   if (size !== data.length) throw new ShapeError(`${name} is [${shape}] but has ${data.length} elements: it must have ${size}`);
 }
 
-/** Refuses what are no sizes of an array. */
+/** Refuses anything but an array of sizes. */
 export function expectSizes(name: string, value: unknown): void {
   if (!Array.isArray(value)) fail(name, value, 'an array of whole numbers');
   for (const size of value as number[]) {
@@ -83,11 +83,11 @@ export function zerosLike<T extends TypedArray>(model: T, length: number): T {
   return zeros(model.constructor as new (n: number) => T, length);
 }
 
-/** A new zeroed array. @throws {ValueError} If there is no memory for it. */
+/** A new zeroed array. @throws {ValueError} If there is not enough memory for it. */
 export function zeros<T extends TypedArray | Uint16Array>(kind: new (n: number) => T, length: number): T {
   try {
     return new kind(length);
   } catch (error) {
-    throw new ValueError(`a result of ${length} numbers needs more memory than there is (${(error as Error).message}): use smaller sizes`);
+    throw new ValueError(`a result of ${length} numbers needs more memory than is available (${(error as Error).message}): use smaller sizes`);
   }
 }

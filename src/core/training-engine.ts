@@ -1,6 +1,6 @@
 /**
- * The second half of the engine contract: what training needs, and an engine may lack. Letters and errors are those
- * of engine.ts; `dX` is the cotangent of `x`.
+ * The second half of the engine contract: what training needs, which an engine may lack. Letters and errors are those
+ * of engine.ts. `dX` is the cotangent of `x`.
  * @module
  */
 import type { AttentionInputs, Engine, TokenTypesOptions } from './engine.ts';
@@ -11,19 +11,19 @@ import type { Tensor } from './tensor.ts';
 /** How the mask's gradient weighs hidden keys (§4). `bounded` keeps every weight at most 1. */
 export type MaskGradientRule = 'exact' | 'bounded';
 
-/** What the backward of attention needs besides the forward's inputs. */
+/** What the backward of attention needs in addition to the inputs of the forward. */
 export interface AttentionBackwardInputs<A = Tensor> extends AttentionInputs<A> {
-  /** The forward's result, [B,H,N,d]. */
+  /** The result of the forward, [B,H,N,d]. */
   readonly out: A;
-  /** The forward's log-sum-exp, [B,H,N]. */
+  /** The log-sum-exp of the forward, [B,H,N]. */
   readonly lse: A;
-  /** Cotangent of `out`, [B,H,N,d]. */
+  /** The cotangent of `out`, [B,H,N,d]. */
   readonly dOut: A;
-  /** Give it to get dTypes: the types [B,G,Nc] that `last` came from, and how. */
+  /** Required for dTypes: the types [B,G,Nc] from which `last` was computed, and with which options. */
   readonly types?: { readonly types: A; readonly rule: MaskGradientRule } & LifetimeOptions;
 }
 
-/** AdamW's numbers for one step; `step` counts from 1. */
+/** The options of AdamW for one step. `step` counts from 1. */
 export interface AdamWOptions<A = Tensor> {
   readonly learningRate: number;
   readonly beta1: number;
@@ -69,11 +69,11 @@ export interface TrainingEngine extends Engine {
   keptShare(last: Tensor): Tensor;
   /** §7: dTypes + the price's cotangent with K = `weight`, [B,G,Nc,3], for sequences of `length` tokens. */
   addMemoryPrice(dTypes: Tensor, types: Tensor, length: number, options: LifetimeOptions & { weight: number }): Tensor;
-  /** §4 and §5: dTypes [B,G,Nc,3] = (dg, dl, dw) only if `types` was given; it reads hidden keys by definition. */
+  /** §4 and §5: dTypes [B,G,Nc,3] = (dg, dl, dw) is given only if `types` is; by definition it reads hidden keys. */
   attentionBackward(inputs: AttentionBackwardInputs): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor };
 }
 
-/** The operations that an engine has only if it trains. */
+/** The operations that an engine has only if it supports training. */
 const TRAINING = {
   accumulate: true, embeddingBackward: true, linearBackwardInput: true, linearBackwardWeight: true,
   linearBackwardBias: true,
@@ -82,12 +82,12 @@ const TRAINING = {
 } satisfies Readonly<Record<Exclude<keyof TrainingEngine, keyof Engine>, true>>;
 
 /**
- * The engine, if it trains.
+ * Returns the engine if it supports training.
  *
  * @throws {UnsupportedError} If it lacks an operation that training needs.
  */
 export function requireTraining(engine: Engine): TrainingEngine {
   const missing = Object.keys(TRAINING).find((name) => typeof Reflect.get(engine, name) !== 'function');
   if (missing === undefined) return engine as TrainingEngine;
-  throw new UnsupportedError(`the engine '${engine.name}' has no ${missing}(), it only runs models: train on the engine of createEngine()`);
+  throw new UnsupportedError(`the engine '${engine.name}' has no ${missing}(), it only runs models: train on an engine of createEngine()`);
 }

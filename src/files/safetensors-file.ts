@@ -82,14 +82,14 @@ export interface StoredBytes {
 
 /** How to read tensors. */
 export interface ReadOptions {
-  /** Called with the bytes read so far and those of all tensors. */
+  /** Called with the number of bytes read so far, and that of all tensors. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Gets the digest of every tensor, by name, for weightsHash(). */
   readonly digests?: Map<string, string>;
 }
 
 /**
- * Reads tensors one after the other, file by file. Each takes the memory of the one before: use or copy it before
+ * Reads tensors one after the other, file by file. Each overwrites the memory of the one before: use or copy it before
  * asking for the next.
  */
 export async function* readStored(

@@ -179,7 +179,7 @@ function load({ dtype: named, shape, begin, end }: HeaderEntry, data: Uint8Array
   return { data: array, shape, dtype };
 }
 
-/** The dtype as engines call it. */
+/** The name that engines use for the dtype. */
 export const storedAs = (dtype: Dtype): WeightDtype => dtype.toLowerCase() as WeightDtype;
 
 /**

@@ -69,7 +69,7 @@ async function checkSeal(bytes: Uint8Array, file: string, remedy: string): Promi
   const first = bytes.findIndex((byte) => byte !== 0);
   if (bytes.length === 0) throw new FileFormatError(`${file} is empty: ${remedy}`);
   if (first < 0 || first >= 16) throw new FileFormatError(`${file} begins with zeros, as after a power failure: ${remedy}`);
-  const found = new TextDecoder('latin1').decode(bytes.slice(8, PLACE + 64)); // never on shared memory
+  const found = new TextDecoder('latin1').decode(bytes.slice(8, PLACE + 64)); // a copy, since TextDecoder refuses shared memory
   const sealed = bytes.length >= PLACE + NONE.length && found.startsWith(BEGIN);
   if (sealed) {
     const written = found.slice(BEGIN.length);

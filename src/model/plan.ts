@@ -45,7 +45,7 @@ const OPTIONS = [
   'policies', 'contexts', 'kept', 'engine', 'batch', 'prefillStep', 'blockSize', 'memory', 'tensor', 'storedBytes',
 ] as const satisfies readonly (keyof PlanOptions)[];
 
-/** Bytes may be of a fraction of a number, and as many as there are. */
+/** Expects a number of bytes, which may be fractional or infinite. */
 const bytes: Expected = (name, value) => {
   if (typeof value !== 'number' || !(value > 0)) fail(name, value, 'a number above 0');
 };
@@ -135,7 +135,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   const largest = held.reduce((most, each) => (each.bytes > most.bytes ? each : most));
   const entryBytes = 2 * config.headDim * number + 9; // position, last and type
   const heads = batch * config.kvHeads;
-  /** Of an entry under a policy: a budget has no type, but scores. */
+  /** The bytes of an entry under a policy. Under a budget it has no type, but scores. */
   const entryBytesOf = (policy: Policy): number => {
     const rule = cacheRule(policy, config);
     return 'mass' in rule ? entryBytes - 1 + scoreWidth(rule.mass) * number : entryBytes;
@@ -191,7 +191,7 @@ export function usualPolicies(config: ModelConfig): Policy[] {
   return [{ kind: 'full' }, { kind: 'window', window }, ...own];
 }
 
-/** Bytes of a weight's number: the reference widens norms and biases, and what is stored narrow becomes float32. */
+/** The bytes of one number of a weight. The reference widens norms and biases, and narrow dtypes become float32. */
 function heldBytes(engine: PlannedEngine, name: string, stored: number): number {
   return engine === 'reference' && (stored === 8 || /(norm\.weight|\.bias)$/.test(name)) ? 8 : 4;
 }

@@ -1,5 +1,6 @@
 /**
- * What a policy asks of a model, and of the engine that keeps its cache. A model's own sliding window bounds them all.
+ * What a policy requires of a model, and of the engine that keeps its cache. A model's own sliding window bounds every
+ * policy.
  * @module
  */
 import type { Engine } from '../core/engine.ts';
@@ -10,7 +11,7 @@ import { formatPolicy, givesTypes, grammars, kindOf, type Policy } from '../poli
 import type { ModelConfig } from './config/config.ts';
 import { scorerName } from './config/names.ts';
 
-/** What a cache must keep under a policy, with the model's bound. */
+/** What a cache must keep under a policy, including the model's bound. */
 export function cacheRule(policy: Policy, { slidingWindow, nats }: ModelConfig): LifetimeOptions | MassOptions {
   const own = kindOf(policy).rule(policy, { window: nats.window, chunk: nats.chunk });
   return slidingWindow === undefined ? own : { ...own, bound: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
@@ -19,7 +20,7 @@ export function cacheRule(policy: Policy, { slidingWindow, nats }: ModelConfig):
 /**
  * W, C and the model's bound under a policy whose tokens have types.
  *
- * @throws {ValueError} If they have none.
+ * @throws {ValueError} If the policy gives tokens no types.
  */
 export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOptions {
   const rule = cacheRule(policy, config);
@@ -37,7 +38,7 @@ export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(
   }
 }
 
-/** Bytes of an entry of a full cache, which remembers no scores: what is saved is saved of those. */
+/** The bytes of an entry of a full cache, which has no scores. Savings are relative to this cache. */
 export async function fullEntryBytes(engine: Engine, { kvHeads, headDim }: ModelConfig): Promise<number> {
   const full = engine.createCache({ batch: 1, kvHeads, headDim, blockSize: 1, window: 0, chunk: 1 });
   try {

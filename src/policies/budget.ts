@@ -1,26 +1,26 @@
 /**
- * What policies with a budget of entries share: how the budget is written, and what it comes to.
+ * What policies with a budget of entries share: how the budget is written, read and checked.
  * @module
  */
 import { finite, record, wholeFrom } from '../core/arguments.ts';
 import { fail } from '../core/described.ts';
 import type { Budget } from '../core/mass.ts';
 
-/** Entries that a KV head holds: K, or A + B n once n tokens are read, rounded. */
+/** The entries that a KV head holds: K, or A + B n, rounded, once n tokens have been read. */
 export type Entries = number | Budget;
 
-/** A policy that is told by its budget alone. */
+/** A policy that consists only of its budget. */
 export interface Budgeted<Kind extends string> {
   readonly kind: Kind;
   readonly budget: Entries;
 }
 
-/** What help says of budgets. */
-export const BUDGET_HELP = 'K entries may grow with the n tokens that were read: A+Bn, as in tova:20+0.1n';
+/** What --help says about budgets. */
+export const BUDGET_HELP = 'K may grow with the n tokens read so far: A+Bn, as in tova:20+0.1n';
 
 const NUMBER = '-?\\d+(?:\\.\\d+)?(?:e[+-]?\\d+)?';
 
-/** Reads '64' or '20+0.1n'; undefined where the text is neither. */
+/** Reads '64' or '20+0.1n'. Undefined if the text is neither. */
 export function parseEntries(text: string): Entries | undefined {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   const grows = new RegExp(`^(${NUMBER})\\+(${NUMBER})n$`).exec(text);
@@ -34,7 +34,7 @@ export function formatEntries(entries: Entries): string {
   return typeof entries === 'number' ? String(entries) : `${entries.base}+${entries.perToken}n`;
 }
 
-/** Refuses what is no budget. */
+/** Refuses an invalid budget. */
 export function expectEntries(name: string, entries: Entries): void {
   if (typeof entries !== 'object') return wholeFrom(0, 999_999_999)(name, entries);
   record({ base: finite })(name, entries);
@@ -51,8 +51,8 @@ export function parseBudgeted<Kind extends string>(kind: Kind, text: string): Bu
 /** The inverse of parseBudgeted(). */
 export const formatBudgeted = ({ kind, budget }: Budgeted<string>): string => `${kind}:${formatEntries(budget)}`;
 
-/** Refuses fields that are none. */
+/** Refuses invalid fields. */
 export const expectBudgeted = (name: string, { budget }: Budgeted<string>): void => expectEntries(`${name}.budget`, budget);
 
-/** As a rule has it. */
+/** The budget in the form that a rule has. */
 export const ruleBudget = (entries: Entries): Budget => (typeof entries === 'number' ? { base: entries, perToken: 0 } : entries);

@@ -5,7 +5,7 @@
 import { TokenType } from '../core/lifetime.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** Everything. */
+/** Keeps everything. */
 export interface FullPolicy {
   readonly kind: 'full';
 }

@@ -1,12 +1,12 @@
 /**
- * A window that grows with the text, after sinks: the pattern that keeps as much as learned types do at every length.
+ * Sinks and a window that grows with the text: a pattern that can keep as much as learned types do at every length.
  * @module
  */
 import { wholeFrom } from '../core/arguments.ts';
 import { type Entries, expectEntries, formatEntries, parseEntries, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** The first `sink` tokens and so many of the newest. */
+/** Keeps the first `sink` tokens and as many of the newest as the budget says. */
 export interface GrowingPolicy {
   readonly kind: 'growing';
   readonly sink: number;
@@ -16,7 +16,7 @@ export interface GrowingPolicy {
 export const growing: PolicyKind<GrowingPolicy> = {
   name: 'growing',
   grammar: 'growing:S+K',
-  help: 'the first S tokens and the newest K, as streaming, where K may grow',
+  help: 'like streaming, the first S tokens and the newest K, where K may grow',
   parse(text) {
     const found = /^growing:(\d{1,9})\+(.+)$/.exec(text);
     const budget = found ? parseEntries(found[2]) : undefined;

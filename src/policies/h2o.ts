@@ -1,12 +1,14 @@
 /**
- * H2O (Zhang et al., 2023): entries that attention favoured since they came, and the newest.
+ * H2O (Zhang et al., 2023): the entries that received the most attention so far, and the newest.
  * @module
  */
 import { wholeFrom } from '../core/arguments.ts';
 import { type Entries, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** So many entries; the newest `recent` of them are kept whatever their score (default: half). */
+/**
+ * Keeps as many entries as the budget says, the newest `recent` of them whatever their score. Default: half of them.
+ */
 export interface H2OPolicy {
   readonly kind: 'h2o';
   readonly budget: Entries;

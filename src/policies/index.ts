@@ -1,5 +1,5 @@
 /**
- * What a cache keeps, by name: reading and writing policies, and what the list says of each.
+ * Policies for what a cache keeps: reading and writing them by name, and looking up their kinds in the list.
  * @module
  */
 import { type Expected, oneOf, of, record } from '../core/arguments.ts';
@@ -9,29 +9,29 @@ import * as list from './list.ts';
 import type { PolicyKind, PolicyOf } from './policy.ts';
 
 /**
- * What a cache keeps: what learned types say, a pattern (§8), or a budget filled by scores (§11). As parsePolicy()
- * gives it.
+ * What a cache keeps: what learned types say, a pattern (§8), or a budget filled by scores (§11). parsePolicy() reads
+ * one from text.
  */
 export type Policy = PolicyOf<(typeof list)[keyof typeof list]>;
 
-/** Every kind, in the order of their names. */
+/** All kinds, in the order of their names. */
 export function policyKinds(): readonly PolicyKind<Policy>[] {
   return Object.values(list) as readonly PolicyKind<Policy>[];
 }
 
-/** What the list says of a policy's kind. */
+/** The kind of a policy, from the list. */
 export function kindOf({ kind }: Pick<Policy, 'kind'>): PolicyKind<Policy> {
   return policyKinds().find(({ name }) => name === kind)!;
 }
 
-/** Whether it gives every token a type, so that models can be trained with it. */
+/** Whether policies of this kind give every token a type, so that models can be trained with them. */
 export function givesTypes(kind: PolicyKind<Policy>): boolean {
   return kind.learned === true || kind.type !== undefined;
 }
 
 /**
- * Entries that a head holds once `tokens` are read, where a query sees `whole` tokens before it at most: exactly under
- * a pattern of types, at most under a budget or learned types.
+ * The entries that a head holds once `tokens` have been read, if a query sees at most `whole` tokens before it. This is
+ * exact for a pattern of types, and an upper bound for a budget or learned types.
  */
 export function entriesUnder(policy: Policy, tokens: number, whole: number): number {
   const kind = kindOf(policy);
@@ -41,16 +41,16 @@ export function entriesUnder(policy: Policy, tokens: number, whole: number): num
   return 'mass' in rule ? Math.min(most, budgetAfter(rule.mass, tokens - 1)) : most;
 }
 
-/** 'full, window:W or streaming:S+W': how those kinds are written that pass. */
+/** How the kinds that pass are written, such as 'full, window:W or streaming:S+W'. */
 export function grammars(pass: (kind: PolicyKind<Policy>) => boolean = () => true): string {
   const all = policyKinds().filter(pass).map(({ grammar }) => grammar);
   return all.length < 2 ? all.join() : `${all.slice(0, -1).join(', ')} or ${all[all.length - 1]}`;
 }
 
 /**
- * Reads 'nats', 'full', 'window:W', 'streaming:S+W', 'h2o:H+R', 'tova:K' or what else the list has.
+ * Reads 'nats', 'full', 'window:W', 'streaming:S+W', 'h2o:H+R', 'tova:K' or any other policy of the list.
  *
- * @throws {ValueError} If it is none of these.
+ * @throws {ValueError} If the text is not a policy.
  * @example
  * ```ts
  * import { parsePolicy } from 'neural-attention-search';
@@ -63,13 +63,13 @@ export function parsePolicy(text: string): Policy {
     const found = kind.parse(text);
     if (found) return found;
   }
-  const told = JSON.stringify(text.slice(0, 100)).slice(1, -1);
+  const given = JSON.stringify(text.slice(0, 100)).slice(1, -1);
   const meant = policyKinds().find(({ name }) => name === text.split(':')[0]);
-  if (meant) throw new ValueError(`the policy '${told}' cannot be read: it is written ${meant.grammar}, with numbers for the letters`);
-  throw new ValueError(`the policy '${told}' is not known: use ${grammars()}, with numbers for the letters`);
+  if (meant) throw new ValueError(`the policy '${given}' cannot be read: it is written ${meant.grammar}, with numbers for the letters`);
+  throw new ValueError(`the policy '${given}' is not known: use ${grammars()}, with numbers for the letters`);
 }
 
-/** Refuses what is no policy. */
+/** Refuses anything but a policy. */
 export const expectPolicy: Expected = (name, policy) => {
   record({ kind: oneOf(...policyKinds().map((kind) => kind.name)) })(name, policy);
   kindOf(policy as Policy).expect(name, policy as Policy);

@@ -1,11 +1,11 @@
 /**
- * Small keys (Devoto et al., 2024): keys of small norm draw attention, before any query has come.
+ * Small keys (Devoto et al., 2024): keys with a small norm tend to receive attention, which is known before any query.
  * @module
  */
 import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** So many entries, the newest half of them whatever their norm. */
+/** Keeps as many entries as the budget says, the newest half of them whatever their norm. */
 export type KeyNormPolicy = Budgeted<'keynorm'>;
 
 export const keynorm: PolicyKind<KeyNormPolicy> = {

@@ -1,5 +1,5 @@
 /**
- * Every policy there is: a new one is a file beside this and a line here.
+ * All policies. A new one is a file beside this and a line here.
  * @module
  */
 export { full } from './full.ts';

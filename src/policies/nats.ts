@@ -4,7 +4,7 @@
  */
 import type { PolicyKind } from './policy.ts';
 
-/** As the model's scorers say. */
+/** Keeps what the model's scorers decide. */
 export interface NatsPolicy {
   readonly kind: 'nats';
 }

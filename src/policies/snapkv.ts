@@ -1,14 +1,14 @@
 /**
- * SnapKV (Li et al., 2024), sliding: what the newest queries attend to, with its neighbours.
+ * SnapKV (Li et al., 2024) with a sliding observation window: what the newest queries attend to, and its neighbours.
  * @module
  */
 import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** So many entries; the newest half of them, 32 at most, whatever their score. */
+/** Keeps as many entries as the budget says, the newest half of them, but at most 32, whatever their score. */
 export type SnapKVPolicy = Budgeted<'snapkv'>;
 
-/** Queries whose weights count, and the most of the newest entries that are kept for them. */
+/** The number of newest queries whose weights count, and the most newest entries that are kept whatever their score. */
 const OBSERVED = 32;
 
 export const snapkv: PolicyKind<SnapKVPolicy> = {

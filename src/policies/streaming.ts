@@ -1,12 +1,12 @@
 /**
- * StreamingLLM (Xiao et al., 2024): a window, and the first tokens, on which models park attention.
+ * StreamingLLM (Xiao et al., 2024): a window, and the first tokens, on which models park attention (sinks).
  * @module
  */
 import { wholeFrom } from '../core/arguments.ts';
 import { TokenType } from '../core/lifetime.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** The first `sink` tokens and the newest `window`. */
+/** Keeps the first `sink` tokens and the newest `window`. */
 export interface StreamingPolicy {
   readonly kind: 'streaming';
   readonly sink: number;
@@ -30,7 +30,7 @@ export const streaming: PolicyKind<StreamingPolicy> = {
   type: ({ sink }, position) => (position < sink ? TokenType.GLOBAL : TokenType.WINDOW),
   entries({ sink, window }, tokens, whole) {
     const recent = Math.min(window, tokens, whole);
-    const dead = Math.max(0, tokens - whole); // of the first tokens: a model's own window ends sinks too
+    const dead = Math.max(0, tokens - whole); // first tokens beyond the model's own window, which ends sinks too
     return recent + Math.max(0, Math.min(sink, tokens - recent) - dead);
   },
 };

@@ -1,11 +1,11 @@
 /**
- * TOVA (Oren et al., 2024): what the newest query attends to, one set of positions for all heads of a layer.
+ * TOVA (Oren et al., 2024): what the newest query attends to, with one set of positions for all heads of a layer.
  * @module
  */
 import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** So many entries, none of them protected. */
+/** Keeps as many entries as the budget says. None is protected. */
 export type TovaPolicy = Budgeted<'tova'>;
 
 export const tova: PolicyKind<TovaPolicy> = {

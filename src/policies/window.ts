@@ -6,7 +6,7 @@ import { wholeFrom } from '../core/arguments.ts';
 import { TokenType } from '../core/lifetime.ts';
 import type { PolicyKind } from './policy.ts';
 
-/** The newest `window` tokens before the query. */
+/** Keeps the newest `window` tokens before the query. */
 export interface WindowPolicy {
   readonly kind: 'window';
   readonly window: number;

@@ -56,7 +56,7 @@ export function expectRun(engine: Engine, config: unknown): TrainingEngine {
   return requireTraining(engine);
 }
 
-/** Refuses what windows cannot be cut from. */
+/** Refuses tokens from which windows cannot be cut. */
 export const expectTokens: Expected = (name, tokens) => {
   const { length, slice } = (tokens ?? {}) as Partial<TokenSource>;
   if (typeof tokens !== 'object' || Array.isArray(tokens)) fail(name, tokens, 'an Int32Array, or what tokenizeStream() gives');
@@ -65,7 +65,7 @@ export const expectTokens: Expected = (name, tokens) => {
   expectAttached(name, tokens);
 };
 
-/** What run() of either kind of training takes. */
+/** Checks the callbacks of run() of either kind of training. */
 export function expectCallbacks(callbacks: unknown): void {
   expectKnown('run()', callbacks, ['onStep', 'signal']);
   record({ onStep: optional(of('function')), signal: optional(expectSignal) })('callbacks', callbacks);
@@ -88,7 +88,7 @@ export function trainingWindow(
   return cut(tokens, start, start + context + 1);
 }
 
-/** A part of the tokens, as one's own source may not give it. */
+/** A part of the tokens, checked because the caller may have implemented slice(). */
 export function cut(tokens: TokenSource, start: number, end: number): Int32Array {
   const part = tokens.slice(start, end);
   expectInt32('what slice() of the tokens gives', part);

@@ -1,13 +1,13 @@
 /**
- * The forms of src/core/forms.ts in bounded numbers, each from its definition: rows in, rows out.
+ * The forms of src/core/forms.ts on numbers with error bounds, each by its definition. They take and return rows.
  * @module
  */
 import { type Bounded, exact, type Rounding } from './tolerance.ts';
 
-/** Rows of a tensor [rows, width]. */
+/** The rows of a tensor [rows, width]. */
 export type Rows = readonly (readonly Bounded[])[];
 
-/** Numbers as rows that an engine was given exactly. */
+/** Numbers that an engine was given exactly, as rows. */
 export function rows(data: ArrayLike<number>, width: number): Rows {
   return Array.from({ length: data.length / width }, (_, r) =>
     Array.from({ length: width }, (_, c) => exact(data[r * width + c])));

@@ -1,5 +1,5 @@
 /**
- * The engines under test. A new engine is one more line in ENGINES: no test body names an engine.
+ * The engines under test. A new engine needs only a line in ENGINES: no test body names an engine.
  * @module
  */
 import fc from 'fast-check';
@@ -15,19 +15,21 @@ export interface EngineCase {
   readonly name: string;
   readonly precision: Engine['precision'];
   create(): Promise<TrainingEngine>;
-  /** Why this engine cannot be had here: its tests are skipped, and say so. */
+  /** Why this engine is not available here. Its tests are then skipped, with this reason. */
   readonly missing?: string;
 }
 
-/** Backends of gpu.js to test, by NATS_STACKS (names, commas between); by default all that Node and Deno can have. */
+/**
+ * The backends of gpu.js to test: those in NATS_STACKS, separated by commas. Default: all that Node and Deno can have.
+ */
 const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu').split(',').filter(Boolean) as DeviceMode[];
-/** Those whose absence is a failure and no skip, by NATS_REQUIRE. */
+/** The backends in NATS_REQUIRE, whose absence is a failure instead of a skip. */
 const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
 
-/** Memory starts as NaN and tiles are small. */
+/** Opens an engine in which memory starts as NaN and tiles are small. */
 const open = (gpu: DeviceMode): Promise<TrainingEngine> => openEngine({ gpu, testing: true });
 
-/** Why a backend is not there, or undefined. */
+/** Why a backend is not available, or undefined if it is. */
 async function absence(gpu: DeviceMode): Promise<string | undefined> {
   if (gpu === 'cpu' || gpu === 'webasm' || REQUIRED.includes(gpu)) return undefined;
   try {
@@ -91,7 +93,7 @@ export function describeEngines(title: string, tests: (use: UnderTest) => void):
   });
 }
 
-/** Calls `body` with a view of `engine` that remembers what it hands out, and disposes all of it afterwards. */
+/** Calls `body` with a view of `engine` that remembers what it returns, and disposes of all of it afterwards. */
 export async function scoped<E extends Engine, R>(engine: E, body: (engine: E) => Promise<R>): Promise<R> {
   const owned = new Set<{ dispose(): void }>();
   const view = new Proxy(engine, {

@@ -1,6 +1,6 @@
 /**
- * The examples of the docs: found in docstrings and chapters, made to remember what they print, and compared
- * with what they say they print.
+ * The examples in docstrings and pages: finds them, makes them record what they print, and compares that with what
+ * their comments promise.
  * @module
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -13,19 +13,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** One ```ts block. */
 export interface Example {
   readonly file: string;
-  /** Of its first line of code in the file, from 1. */
+  /** The line of the file, from 1, on which its code starts. */
   readonly line: number;
   readonly code: string;
 }
 
 /** A `console.log(...); // expected` of an example. */
 export interface Claim {
-  /** Of the end of the statement, in the file, from 1. */
+  /** The line of the file, from 1, on which the statement ends. */
   readonly line: number;
   readonly expected: string;
 }
 
-/** In a docstring each line has a ` * ` before it. */
+/** In a docstring, each line starts with ` * `. */
 const BLOCK = /^[ \t]*(\*[ \t]?)?```ts[ \t]*\n([\s\S]*?)^[ \t]*(?:\*[ \t]?)?```[ \t]*$/gm;
 
 /** The ```ts blocks of a file. */
@@ -37,7 +37,7 @@ export function examplesOf(file: string, text: string): Example[] {
   }));
 }
 
-/** Those of the README, and of docstrings and chapters that import the package, each with a name. */
+/** The examples of the README, and of docstrings and pages that import the package, each with a name. */
 export function publishedExamples(): (Example & { readonly name: string })[] {
   return [...SOURCES, 'README.md', 'docs/oracle.md'].filter((file) => existsSync(root + file))
     .flatMap((file) => examplesOf(file, readFileSync(root + file, 'utf8')))
@@ -45,10 +45,10 @@ export function publishedExamples(): (Example & { readonly name: string })[] {
     .map((example) => ({ ...example, name: `${example.file}:${example.line}` }));
 }
 
-/** The name under which a running example finds where to put what it prints: `[claim][call] = arguments`. */
+/** The name of the global function that a running example calls with what it prints, as `(claim)(...arguments)`. */
 export const PRINTED = '__printedByExample';
 
-/** The code with every claimed console.log remembered, on the same lines as before. */
+/** The code with every claimed console.log replaced by a call that records it, on the same lines as before. */
 export function instrument({ code, line }: Example): { code: string; claims: Claim[] } {
   const source = ts.createSourceFile('example.ts', code, ts.ScriptTarget.Latest, true);
   const claims: Claim[] = [];
@@ -56,7 +56,8 @@ export function instrument({ code, line }: Example): { code: string; claims: Cla
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && node.expression.getText(source) === 'console.log') {
       const rest = /^[^\n]*?\/\/[ \t]*([^\n]*)/.exec(code.slice(node.end));
-      // Only `);` and brackets may stand between the call and its comment: else the comment is another's.
+      // Only `);` and brackets may be between the call and its comment: otherwise the comment belongs to something
+      // else.
       if (rest !== null && /^[);\s}]*\/\//.test(rest[0])) {
         const text = `(globalThis as any).${PRINTED}(${claims.length})`;
         cuts.push({ start: node.expression.getStart(source), end: node.expression.end, text });
@@ -68,11 +69,11 @@ export function instrument({ code, line }: Example): { code: string; claims: Cla
   visit(source);
   const replace = (before: string, { start, end, text }: (typeof cuts)[number]): string =>
     before.slice(0, start) + text + before.slice(end);
-  // From the last one on, so that the offsets of those before stay true.
+  // Replace the last one first, so that the offsets of the earlier ones stay valid.
   return { code: cuts.reverse().reduce(replace, code), claims };
 }
 
-/** What console.log prints for its arguments, typed arrays as arrays. */
+/** What console.log prints for its arguments, with typed arrays as arrays. */
 export function printed(args: readonly unknown[]): string {
   return args.map((value) => (typeof value === 'string' ? value : format(value))).join(' ');
 }
@@ -89,7 +90,7 @@ function format(value: unknown): string {
   return `{${Object.entries(value).map(([key, member]) => `${key}:${format(member)}`).join(',')}}`;
 }
 
-/** Both styles of spaces and quotes are the same text: `[ 1, 2 ]` and `[1,2]`, `{ a: 'b' }` and `{"a":"b"}`. */
+/** Removes differences of spaces and quotes, as between `[ 1, 2 ]` and `[1,2]`, or `{ a: 'b' }` and `{"a":"b"}`. */
 export function normalized(text: string): string {
   return text.replace(/'/g, '"').replace(/"(\w+)":/g, '$1:').replace(/\s*([[\]{},:])\s*/g, '$1').trim();
 }

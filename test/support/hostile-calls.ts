@@ -1,5 +1,5 @@
 /**
- * A call that works of everything that the package exports, and of the methods of what its functions give.
+ * A valid call of everything that the package exports, and of the methods of what its functions return.
  * @module
  */
 import { readFileSync } from 'node:fs';
@@ -82,16 +82,16 @@ const store = await library.tokenizeStream(model.tokenizer, [['ab']]);
 const construct = (of: unknown) => (...given: never[]) => void Reflect.construct(of as new () => object, given);
 const onEach = <T extends object>(make: () => T, name: keyof T) => (...given: never[]): unknown =>
   (make()[name] as (...given: never[]) => unknown)(...given);
-/** Stops before anything long is computed. */
+/** A signal that stops a call before anything slow is computed. */
 const stopped = AbortSignal.abort(new Error('that is enough'));
 
-/** An engine of either kind. */
+/** Makes an engine of either kind. */
 async function opened(options: never): Promise<void> {
   const made: unknown = await library.createEngine(options);
   (made as { dispose(): void }).dispose();
 }
 
-/** By the names of exports, and of classes and what functions give with their methods. */
+/** Valid calls by the names of exports, and of the methods of classes and of what functions return. */
 export const CALLS: Readonly<Record<string, Call>> = {
   createEngine: {
     given: [{ precision: 'float64' }],
@@ -276,13 +276,13 @@ export const CALLS: Readonly<Record<string, Call>> = {
   ...VECTOR_CALLS,
 };
 
-/** What has methods and is no exported class: of each, one. */
+/** One object of each kind that has methods but whose class is not exported. */
 const GIVEN: Readonly<Record<string, object>> = {
   Model: model, Session: session, TextStream: model.tokenizer.encoder(), TextDecoder: model.tokenizer.decoder(),
   Vectors: await open(), HfTokenizer: hf, HfTextStream: hf.encoder(), HfTextDecoder: hf.decoder(),
 };
 
-/** Names that CALLS must have: whatever is exported and can be called, with its methods. */
+/** The names that CALLS must have: all exports that can be called, and all methods. */
 export function namesOf(exported: Readonly<Record<string, unknown>> = { ...library, ...vectors }): string[] {
   const names: string[] = [];
   for (const [name, value] of Object.entries(exported)) {

@@ -1,21 +1,21 @@
 /**
- * A call that works of every operation of an engine, of its caches and of its chunk pools.
+ * A valid call of every operation of an engine, of its caches and of its chunk pools.
  * @module
  */
 import type { Cache, ChunkPool, Tensor } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { type Call, methodsOf, NONE } from './hostile.ts';
 
-/** Protected: methods as JavaScript has them, and none that a caller has. */
+/** Protected methods, which exist in JavaScript but are not for callers. */
 const INTERNAL = ['chosen', 'typed', 'attended'];
 
 interface EngineCalls {
   readonly calls: Readonly<Record<string, Call>>;
-  /** Names that `calls` must have. */
+  /** The names that `calls` must have. */
   readonly names: readonly string[];
 }
 
-/** Calls by the names of operations, and of Cache and ChunkPool with their methods. What they give is read. */
+/** Valid calls by the names of operations, and of the methods of Cache and ChunkPool. Their results are read. */
 export async function engineCalls(engine: TrainingEngine): Promise<EngineCalls> {
   const four = (...shape: number[]) => engine.tensor([1, 2, 3, 4], shape);
   const [x, w, heads] = [four(1, 2, 2), four(2, 2), four(1, 1, 2, 2)];
@@ -89,7 +89,7 @@ export async function engineCalls(engine: TrainingEngine): Promise<EngineCalls> 
     ...Object.fromEntries(['fork', 'snapshot', 'dispose'].map((name) => [`ChunkPool.${name}`, NONE])),
   });
 
-  /** Waits for what an operation gives: on a GPU it may fail only then. */
+  /** Waits for the result of an operation, which on a GPU may fail only then. */
   async function seen(result: unknown): Promise<void> {
     const settled: unknown = await result;
     const tensors = isTensor(settled) ? [settled] : Object.values((settled ?? {}) as object).filter(isTensor);

@@ -1,5 +1,5 @@
 /**
- * A call that works of everything that `neural-attention-search/vectors` exports.
+ * A valid call of everything that `neural-attention-search/vectors` exports.
  * @module
  */
 import { createEngine, StoppedError } from '../../src/index.ts';
@@ -14,17 +14,17 @@ const how = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } 
 const { entry, bytes: packed } = await vectors.packCase(oracle, how);
 const manifest = { format: 'natsearch-vectors', version: 1, ...how, complete: true, cases: [entry] } as const;
 const manifestBytes = new TextEncoder().encode(vectors.formatManifest(manifest));
-/** A folder of vectors that is open. */
+/** Opens a folder of vectors in memory. */
 export const open = (): Promise<vectors.Vectors> =>
   vectors.openVectors((file) => Promise.resolve(file === entry.file ? packed : manifestBytes));
-/** An engine on which nothing long is computed: its first attention ends that. */
+/** An engine on which nothing slow is computed, since its attention throws. */
 const short = Object.defineProperty(createEngine(), 'attention', {
   value: () => {
     throw new StoppedError('that is enough');
   },
 });
 
-/** By the names of exports, and of what openVectors() gives. */
+/** Valid calls by the names of exports, and of the methods of what openVectors() returns. */
 export const VECTOR_CALLS: Readonly<Record<string, Call>> = {
   makeCase: {
     given: [{

@@ -1,40 +1,41 @@
 /**
- * What does not belong there, in every place of a call that works: whatever leaves the package is a named error.
+ * Puts values that do not belong there into every place of a valid call. Every error that leaves the package must be a
+ * named one.
  * @module
  */
 import { isNamedError, StoppedError } from '../../src/core/errors.ts';
 
-/** A call that works. */
+/** A valid call. */
 export interface Call {
   readonly given: readonly unknown[];
   readonly call: (...given: never[]) => unknown;
 }
 
-/** Of a function without arguments, which nothing can be wrong with. */
+/** For functions without arguments, which cannot be called wrongly. */
 export const NONE: Call = { given: [], call: () => undefined };
 
-/** For runs that are stopped at once, and say so. */
+/** Ignores the error of a run that was stopped on purpose. */
 export function unlessStopped(error: unknown): void {
   if (!(error instanceof StoppedError)) throw error;
 }
 
-/** A buffer whose bytes were given away, as postMessage() and structuredClone() do with `transfer`. */
+/** A buffer whose bytes were transferred away, as by postMessage() and structuredClone() with `transfer`. */
 function detached(bytes: number): ArrayBuffer {
   const buffer = new ArrayBuffer(bytes);
   structuredClone(buffer, { transfer: [buffer] });
   return buffer;
 }
 
-/** A view whose buffer was given away. */
+/** A view whose buffer was transferred away. */
 function emptied<View extends ArrayBufferView>(view: View): View {
   structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] });
   return view;
 }
 
-/** Every field there, and none of them with a value. */
+/** An object that has every field, all undefined. */
 const hollow = (): object => new Proxy({}, { get: () => undefined, has: () => true });
 
-/** What no function of this package takes everywhere; some are good once, so each use gets its own. */
+/** Values that no function of this package accepts everywhere. Some can be used only once, so they are made anew. */
 export const HOSTILE: readonly (() => unknown)[] = [
   () => undefined, () => null, () => true, () => 'text', () => '', () => '\ud800', () => -1, () => 0.5, () => NaN,
   () => -Infinity, () => Infinity, () => 1e15, () => 1e300, () => 2 ** 53, () => 7n, () => Symbol('s'), () => [],
@@ -55,20 +56,22 @@ export const HOSTILE: readonly (() => unknown)[] = [
   () => /x/,
 ];
 
-/** The quick run's choice for the n-th place: what is wrong most often, and some of the rest, which move on. */
+/**
+ * The values that the quick run tries in the nth place: the most common mistakes, and some others, which vary with n.
+ */
 export function some(n: number): readonly (() => unknown)[] {
   return HOSTILE.filter((_, index) => index < 2 || (index + n) % 20 === 0);
 }
 
-/** Left out, where a place is a field of an object. */
+/** Stands for leaving out a field of an object. */
 const LEFT_OUT = Symbol('left out');
 
 type Path = readonly string[];
 
-/** How deep into objects and arrays of arguments. */
+/** How deep to go into objects and arrays of arguments. */
 const DEPTH = 4;
 
-/** Places within arguments: each of them, and what their objects and arrays hold, `depth` levels deep. */
+/** The places within arguments: each of them, and what their objects and arrays hold, `depth` levels deep. */
 function pathsOf(value: unknown, depth: number): Path[] {
   if (depth === 0 || typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return [[]];
   const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
@@ -86,7 +89,7 @@ function replaced(value: unknown, [key, ...rest]: Path, hostile: unknown): unkno
   return copy;
 }
 
-/** Waits for what a call gives, and goes some steps into what is given bit by bit. */
+/** Waits for the result of a call, and takes the first few parts of an asynchronous iterable. */
 async function awaited(result: unknown): Promise<void> {
   const settled: unknown = await result;
   if (typeof settled !== 'object' || settled === null) return;
@@ -96,10 +99,12 @@ async function awaited(result: unknown): Promise<void> {
   for await (const _ of parts) if (++n > 2) break;
 }
 
-/** Words of JavaScript engines, which say nothing to who passed a wrong argument. */
+/** Messages of JavaScript engines, which do not help someone who passed a wrong argument. */
 const RAW = /Cannot read propert|is not (a function|iterable|a constructor)|reading '|of undefined|\[object /;
 
-/** What is wrong with an error that leaves the package; undefined where it is a named one in words of its own. */
+/**
+ * What is wrong with an error that leaves the package, or undefined if it is a named error with a message of its own.
+ */
 function faultOf(error: unknown): string | undefined {
   const { name, message, stack } = error as Error;
   const at = stack?.split('\n').find((line) => /src\/|reference\/|gpu\//.test(line))?.trim() ?? '';
@@ -108,7 +113,7 @@ function faultOf(error: unknown): string | undefined {
   return undefined;
 }
 
-/** Tries what `chosen` gives for the n-th place in every place of a call, and the call with too few arguments. */
+/** Tries the values `chosen(n)` in the nth place of a call, for every place, and the call with too few arguments. */
 export async function faultsOf(
   { given, call }: Call, chosen: (n: number) => readonly (() => unknown)[] = () => HOSTILE,
 ): Promise<string[]> {
@@ -138,7 +143,7 @@ function described(value: unknown): string {
   return `${Object.prototype.toString.call(value)} ${Object.keys(value).slice(0, 5).join()}`;
 }
 
-/** The methods of an object or a prototype, and of those behind it. */
+/** The methods of an object or a prototype, including inherited ones. */
 export function methodsOf(object: object): string[] {
   const names = new Set<string>();
   for (let at = object; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {

@@ -1,22 +1,22 @@
 /**
- * Policies with a budget, as a dense simulation that never evicts: it keeps the whole matrix of attention weights, in
- * which a mask is 0 where an entry is no longer held, and reads every score off that matrix. Written from the
- * definitions of the policies, by name; it shares no code and no rule with any engine.
+ * Policies with a budget, as a dense simulation that never evicts. It keeps the whole matrix of attention weights, with
+ * a mask that is 0 where an entry is no longer held, and takes every score from that matrix. It is written from the
+ * definitions of the policies, and shares no code and no rule with any engine.
  * @module
  */
 import { FOREVER } from './dense.ts';
 
-/** A policy by its definition. */
+/** The definition of a policy. */
 export interface Method {
   readonly name: 'h2o' | 'h2o-mean' | 'tova' | 'snapkv' | 'keynorm' | 'growing';
-  /** k(i): entries held after step i. */
+  /** k(i), the number of entries held after step i. */
   readonly budget: (i: number) => number;
-  /** How many of the newest positions may not be evicted under a budget of k. */
+  /** How many of the newest positions must not be evicted under a budget of k. */
   readonly newest: (k: number) => number;
-  /** SnapKV: the queries that are summed over, and the positions that are pooled. */
+  /** For SnapKV, the queries that are summed over, and the positions that are pooled. */
   readonly observed?: number;
   readonly pooled?: number;
-  /** The first positions, which may not be evicted. */
+  /** How many of the first positions must not be evicted. */
   readonly sinks?: number;
   readonly bound?: number;
 }
@@ -32,13 +32,13 @@ export interface Sequence {
   readonly k: ArrayLike<number>;
 }
 
-/** What the simulation finds, per KV head. */
+/** The results of the simulation for one KV head. */
 export interface Simulated {
   /** Whether query i sees key j, [N][N]. */
   readonly mask: boolean[][];
   /** Positions held after each step, ascending. */
   readonly held: number[][];
-  /** The last query that sees each key; FOREVER, or the bound's, for what is still held. */
+  /** The last query that sees each key. For keys still held, FOREVER or the end that the bound sets. */
   readonly last: Int32Array;
 }
 
@@ -68,7 +68,7 @@ export function simulate(s: Sequence, method: Method): Simulated[] {
         const may = [...held[g]].filter(isFree).sort((x, y) => x - y);
         if (may.length === 0) break;
         const least = Math.min(...may.map((j) => scores[j]));
-        const out = may.find((j) => scores[j] === least)!; // the oldest of them
+        const out = may.find((j) => scores[j] === least)!; // the oldest among equals
         held[g].delete(out);
         found[g].last[out] = i;
       }
@@ -93,7 +93,7 @@ function maskedSoftmax(
   return exponentials.map((e) => e / sum);
 }
 
-/** Of every position, as the table of definitions says. */
+/** The score of every position, by the table of definitions. */
 function scoresAfter(
   { N, d, k }: Sequence, { name, observed = 32, pooled = 5 }: Method, weights: readonly number[][][],
   held: ReadonlySet<number>, g: number, i: number,

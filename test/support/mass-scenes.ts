@@ -1,5 +1,5 @@
 /**
- * Random caches under a budget, each beside the simulation that never evicts, and the steps that they go through.
+ * Random caches under a budget, each with the simulation that never evicts, and the steps that both take.
  * @module
  */
 import fc from 'fast-check';
@@ -14,7 +14,7 @@ import { type Method, type Sequence, simulate, type Simulated } from './mass-mod
 import { cases } from './thorough.ts';
 import { type Bounded, exact, expectWithin, Rounding } from './tolerance.ts';
 
-/** A policy by its definition, and the same as the rule that engines read. */
+/** The definition of a policy, and the rule that engines are given for it. */
 export interface Ruled {
   readonly method: Method;
   readonly mass: MassRule;
@@ -27,7 +27,7 @@ const numbers = fc.record({
   bound: fc.option(fc.nat(10), { nil: undefined }),
 });
 
-/** Every kind of score, budget and protection. */
+/** Policies with every kind of score, budget and protection. */
 export const ruled: fc.Arbitrary<Ruled> = fc.tuple(
   fc.constantFrom<Method['name']>('h2o', 'h2o-mean', 'tova', 'snapkv', 'keynorm', 'growing'), numbers,
 ).map(([name, { base, perToken, recent, observed, pooled, sinks, bound }]) => {
@@ -54,14 +54,14 @@ export const ruled: fc.Arbitrary<Ruled> = fc.tuple(
   };
 });
 
-/** What queries and keys are like: any numbers; one key takes all of a query; all keys are equal to a query. */
+/** The kind of queries and keys: any numbers; one key takes all the weight of a query; all keys have equal weight. */
 export type Regime = 'real' | 'winner' | 'equal';
 
-/** Sizes of a layer, and what its numbers are drawn from. */
+/** The sizes of a layer, and the seed of its numbers. */
 export interface Layer {
   readonly batch: number;
   readonly kvHeads: number;
-  /** Query heads per KV head. */
+  /** The number of query heads per KV head. */
   readonly group: number;
   readonly headDim: number;
   readonly blockSize: number;
@@ -80,7 +80,9 @@ interface Drawn extends Sequence {
   readonly v: Float64Array;
 }
 
-/** Queries, keys and values of one sequence of N tokens. In all but real numbers, weights and their sums are exact. */
+/**
+ * Queries, keys and values of one sequence of N tokens. Unless they are any numbers, weights and their sums are exact.
+ */
 function drawSequence(
   { kvHeads: G, group, headDim: d }: Layer, N: number, seed: number, regime: Regime, precision: Engine['precision'],
 ): Drawn {
@@ -88,7 +90,7 @@ function drawSequence(
   const [k, v, q] = [numbers.real(G * N * d), numbers.real(G * N * d), numbers.real(G * group * N * d)];
   if (regime === 'equal') q.fill(0);
   if (regime === 'winner') {
-    // Keys on a line, 2000 apart and in any order, and queries that look along it: softmax underflows to 0 but once.
+    // Keys are on a line, 2000 apart and in any order, and queries point along it, so only one weight is not 0.
     for (let g = 0; g < G; g++) {
       const order = [...Array(N).keys()].sort((x, y) => v[(g * N + x) * d] - v[(g * N + y) * d]);
       k.fill(0, g * N * d, (g + 1) * N * d);
@@ -99,7 +101,7 @@ function drawSequence(
   return { G, group, N, d, q, k, v, scale: regime === 'winner' ? 1 : 1 / Math.sqrt(d) };
 }
 
-/** One sequence with what the simulation says of it. */
+/** One sequence with the results of the simulation. */
 export interface Truth extends Drawn {
   readonly heads: readonly Simulated[];
   /** [H,N,d]. */
@@ -123,7 +125,7 @@ const step = fc.record({
   evicts: fc.constantFrom(true, true, false), then: fc.constantFrom('go', 'go', 'fork', 'again'),
 });
 
-/** Out of each sequence's rows [heads,N,d] those of the next step, [B,heads,T,d]; `none` where it takes fewer. */
+/** The rows of the next step, [B,heads,T,d], from each sequence's [heads,N,d], padded with `none`. */
 function nextRows<X>(
   sequences: readonly { N: number; d: number; x: ArrayLike<X>; seen: number; count: number }[],
   heads: number, T: number, none: X,
@@ -134,7 +136,7 @@ function nextRows<X>(
   }));
 }
 
-/** Random steps through a cache, whose outputs, positions and counts are those of the simulation. */
+/** Takes random steps with a cache, and checks that outputs, positions and counts are those of the simulation. */
 export async function followsTheSimulation(
   precision: Engine['precision'], regimes: readonly Regime[], make: (layer: Layer, rule: Ruled, scale: number) => System,
 ): Promise<void> {
@@ -164,7 +166,7 @@ export async function followsTheSimulation(
   }), { numRuns: cases(60, 400) });
 }
 
-/** @param waits Whether evict() has not been called yet, so that more may be there. */
+/** @param waits Whether evict() has not been called yet, so that the cache may hold more. */
 async function expectHeld(
   system: System, truths: readonly Truth[], seen: readonly number[], blockSize: number, waits: boolean,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Caches under a budget as the systems that random steps drive. Budgets have no types.
+ * Caches under a budget, in the form that random steps need. There are no types under a budget.
  * @module
  */
 import { MassCache } from '../../reference/public/mass.ts';
@@ -8,7 +8,7 @@ import { ndarray } from '../../src/core/tensor.ts';
 import type { System } from './cache-model.ts';
 import type { Layer, Ruled } from './mass-scenes.ts';
 
-/** The cache of a layer under a rule. */
+/** The options of a layer's cache under a rule. */
 export function optionsOf({ batch, kvHeads, headDim, blockSize }: Layer, { mass, method }: Ruled): MassCacheOptions {
   const { bound } = method;
   return { batch, kvHeads, headDim, blockSize, mass, ...(bound !== undefined && { bound }) };

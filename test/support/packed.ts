@@ -1,6 +1,6 @@
 /**
- * The package as npm packs it, in the node_modules of an application that has nothing else; and bundlers that build
- * that application as they come, with every warning that they give.
+ * The package as npm packs it, installed in an application that has nothing else, and bundlers that build this
+ * application without configuration, with all of their warnings.
  * @module
  */
 import { execFileSync } from 'node:child_process';
@@ -19,7 +19,7 @@ const NAME = 'neural-attention-search';
  * @returns Its folder.
  */
 export function packedApp(files: Readonly<Record<string, string>>, from: string = root): string {
-  // Where it really is: tools tell links of node_modules by that.
+  // The path without symbolic links, by which tools recognize links in node_modules.
   const app = realpathSync(mkdtempSync(join(tmpdir(), 'nats-app-')));
   const modules = join(app, 'node_modules');
   mkdirSync(join(modules, '@huggingface'), { recursive: true });
@@ -38,10 +38,10 @@ export function packedApp(files: Readonly<Record<string, string>>, from: string 
   return app;
 }
 
-/** Builds `entry` of an application into one of its folders; returns every warning and error. */
+/** Builds `entry` of an application into one of its folders, and returns every warning and error. */
 export type Bundler = (app: string, entry: string, out: string) => Promise<string[]>;
 
-// Each is imported by who needs it: some of them take as long to load as others to build.
+// Each bundler is imported only where it is used, since some take as long to load as others take to build.
 
 const esbuildFor = (platform: 'browser' | 'neutral'): Bundler => async (app, entry, out) => {
   const { build } = await import('esbuild');
@@ -81,8 +81,8 @@ const byWebpack: Bundler = async (app, entry, out) => {
 };
 
 /**
- * Rollup itself leaves packages and minifying to plugins, which everyone who bundles with it has; these do as those do.
- * Packages are found, and believed if they say that their files have no side effects; terser makes the result small.
+ * Rollup leaves finding packages and minifying to plugins, which everyone who bundles with it uses. These work alike:
+ * they find packages, trust those that declare their files free of side effects, and minify with terser.
  */
 const rollupWith = (minified: boolean): Bundler => async (app, entry, out) => {
   const [{ rollup }, { default: enhanced }, { minify }] =
@@ -103,7 +103,7 @@ const rollupWith = (minified: boolean): Bundler => async (app, entry, out) => {
   return said;
 };
 
-/** Rollup without the minifier: comments in the code of the package say which source each part is from. */
+/** Rollup without the minifier. Comments in the package's code say which source each part comes from. */
 export const legibly: Bundler = rollupWith(false);
 
 export const BUNDLERS: Readonly<Record<string, Bundler>> = {

@@ -1,5 +1,5 @@
 /**
- * `natsearch train` and `finetune` as processes, and what they leave in their folders.
+ * Runs `natsearch train` and `finetune` as processes, and reads what they write to their folders.
  * @module
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 export const MAIN: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** What a process that ended said. */
+/** The exit code and output of a process. */
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
@@ -40,7 +40,7 @@ export function natsearch(
 
 export const bytes = (folder: string, file: string): Buffer => readFileSync(join(folder, file));
 
-/** The steps that a run has logged. */
+/** The numbers of the steps that a run has logged. */
 export function steps(folder: string): number[] {
   const lines = readFileSync(join(folder, 'log.jsonl'), 'utf8').trim().split('\n');
   return lines.map((line) => (JSON.parse(line) as { step: number }).step);

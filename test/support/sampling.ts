@@ -1,10 +1,10 @@
-/** Picking a token by definition: every step sorts, sums and filters the whole vocabulary. */
+/** Picking a token by its definition: every step sorts, sums and filters the whole vocabulary. */
 import type { Generator } from '../../src/core/random.ts';
 import type { Sampling } from '../../src/model/generate/sampler.ts';
 
 export type Candidate = readonly [token: number, logit: number];
 
-/** What may be drawn, in its order, and with which weight. */
+/** The candidates in order, with their weights. */
 export function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: readonly number[] = []): Candidate[] {
   const penalized = new Set(seen);
   const { temperature, topK, topP, minP, repetitionPenalty: penalty = 1 } = sampling;
@@ -16,7 +16,8 @@ export function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: 
   if (topK !== undefined) left = left.slice(0, topK);
   const total = () => left.reduce((sum, [, z]) => sum + Math.exp(z - left[0][1]), 0);
   if (topP !== undefined && topP < 1) {
-    // Hugging Face goes up from the least likely and removes those whose sum stays within 1 - topP, but never the best.
+    // Hugging Face starts at the least likely and removes tokens while their sum is within 1 - topP, but never the
+    // best.
     const all = total();
     let [sum, kept] = [0, left.length];
     while (kept > 1) {
@@ -34,7 +35,7 @@ export function candidates(logits: ArrayLike<number>, sampling: Sampling, seen: 
   return left.map(([token, z]): Candidate => [token, Math.exp(z - left[0][1])]);
 }
 
-/** The draw of before. */
+/** The earlier algorithm of drawing. */
 export function drawn(from: readonly Candidate[], uniform: number): number {
   let rest = uniform * from.reduce((sum, [, weight]) => sum + weight, 0);
   for (const [token, weight] of from) {
@@ -44,7 +45,7 @@ export function drawn(from: readonly Candidate[], uniform: number): number {
   return from[0][0];
 }
 
-/** Whether a draw at `uniform` falls on `token`, but for roundings. */
+/** Whether a draw at `uniform` gives `token`, up to rounding. */
 function isDrawn(from: readonly Candidate[], token: number, uniform: number, rounding: number): boolean {
   const total = from.reduce((sum, [, weight]) => sum + weight, 0);
   const place = from.findIndex(([each]) => each === token);
@@ -53,11 +54,11 @@ function isDrawn(from: readonly Candidate[], token: number, uniform: number, rou
   return before <= (uniform + rounding) * total && after >= (uniform - rounding) * total;
 }
 
-/** Whether the definition gives `token` too, but for roundings of sums in another order, which may move a border. */
+/** Whether the definition gives `token` too, up to the rounding of sums in another order, which may move a boundary. */
 export function fitsDefinition(
   logits: ArrayLike<number>, sampling: Sampling, seen: readonly number[], uniform: number, token: number,
 ): boolean {
-  const rounding = Math.max(1e-13, logits.length * 2 ** -53); // of a sum of so many weights
+  const rounding = Math.max(1e-13, logits.length * 2 ** -53); // the rounding of a sum of so many weights
   const shifts = (sampling.topP ?? 1) < 1 ? [0, -rounding, rounding] : [0];
   return shifts.some((shift) => {
     const shifted = shift === 0 ? sampling : { ...sampling, topP: sampling.topP! + shift };
@@ -65,7 +66,7 @@ export function fitsDefinition(
   });
 }
 
-/** Gives this uniform number, and nothing else. */
+/** A generator that always gives this uniform number. */
 export const fixed = (uniform: number): Generator => {
   const never = () => {
     throw new Error('only uniform() is drawn from');

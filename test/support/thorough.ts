@@ -12,7 +12,7 @@ export function cases(few: number, all: number): number {
   return THOROUGH ? all : few;
 }
 
-/** `few` of a list in the quick run, spread over it from the first one on; all in the thorough one. */
+/** In the quick run, `few` elements of a list, spread over it; in the thorough one, all. */
 export function some<T>(few: number, all: readonly T[]): readonly T[] {
   const share = (n: number): number => Math.floor((n * few) / all.length);
   return THOROUGH ? all : all.filter((_, n) => share(n) > share(n - 1));

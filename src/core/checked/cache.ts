@@ -1,5 +1,5 @@
 /**
- * A cache of the contract over the raw one of an engine.
+ * A cache of the contract, made from the raw cache of an engine.
  * @module
  */
 import { type Expected, finite, list, optional, record, wholeFrom } from '../arguments.ts';
@@ -13,18 +13,18 @@ import { checkCacheSnapshot } from '../snapshots.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
 
-/** How many tokens of a step each sequence takes. */
+/** Expects the number of tokens that each sequence takes of a step. */
 export const expectCounts: Expected = (name, value) => optional(list(wholeFrom(0)))(name, value);
 
 export class CheckedCache<A extends Shaped> implements Cache {
   readonly options: CacheOptions | MassCacheOptions;
   readonly #on: Handles<A>;
   #raw: CacheKernels<A> | undefined;
-  /** Of the newest step. */
+  /** The counts of the newest step. */
   #counts: readonly number[] = [];
   /** Whether no sequence has seen a token. */
   #fresh = true;
-  /** Of a budget. */
+  /** Under a budget, checks that append() and attend() alternate. */
   readonly #once: AttendOnce | undefined;
 
   constructor(on: Handles<A>, raw: CacheKernels<A>, options: CacheOptions | MassCacheOptions) {
@@ -36,34 +36,34 @@ export class CheckedCache<A extends Shaped> implements Cache {
 
   append(k: Tensor, v: Tensor, types: Tensor | undefined, counts?: readonly number[]): void {
     const raw = this.#alive();
-    const { keys, values, kinds, sizes } = this.#appended(k, v, types, counts);
-    this.#took(sizes.counts);
+    const { keys, values, kinds, sizes } = this.#checkAppend(k, v, types, counts);
+    this.#noteStep(sizes.counts);
     this.#on.run('append', () => raw.append(keys, values, kinds, sizes));
     this.#once?.appended();
   }
   attend(q: Tensor, scale: number): Tensor {
     const raw = this.#alive();
-    const { queries, sizes } = this.#asked(q, scale);
+    const { queries, sizes } = this.#checkQueries(q, scale);
     checkStep(this.#counts, sizes.T);
     this.#once?.attend();
     return this.#on.real('attend', () => raw.attend(queries, scale, sizes));
   }
   step(step: CacheStep, counts?: readonly number[]): Tensor {
-    return this.#whole('step', step, counts);
+    return this.#inOneCall('step', step, counts);
   }
   prefill(step: CacheStep, counts?: readonly number[]): Tensor {
-    if (!this.#fresh) throw new ValueError('prefill() is for a cache that has seen nothing: clear() it, or take step()');
-    return this.#whole('prefill', step, counts);
+    if (!this.#fresh) throw new ValueError('prefill() is for a cache that has not seen any token: clear() it, or use step()');
+    return this.#inOneCall('prefill', step, counts);
   }
 
-  /** A step in one call, where the engine has one; else the three calls that it stands for. */
-  #whole(name: 'step' | 'prefill', step: CacheStep, counts: readonly number[] | undefined): Tensor {
+  /** A step in one call if the engine has one, and otherwise the three calls for which it stands. */
+  #inOneCall(name: 'step' | 'prefill', step: CacheStep, counts: readonly number[] | undefined): Tensor {
     const raw = this.#alive();
     record()('step', step);
-    const { keys: k, values: v, kinds: types, sizes } = this.#appended(step.k, step.v, step.types, counts);
-    const { queries: q, sizes: { H, T } } = this.#asked(step.q, step.scale);
+    const { keys: k, values: v, kinds: types, sizes } = this.#checkAppend(step.k, step.v, step.types, counts);
+    const { queries: q, sizes: { H, T } } = this.#checkQueries(step.q, step.scale);
     checkStep(sizes.counts, T);
-    this.#took(sizes.counts);
+    this.#noteStep(sizes.counts);
     const { scale } = step;
     return this.#on.real(name, () => {
       const own = raw[name] ?? raw.step;
@@ -75,7 +75,7 @@ export class CheckedCache<A extends Shaped> implements Cache {
     });
   }
 
-  #appended(
+  #checkAppend(
     k: Tensor, v: Tensor, types: Tensor | undefined, counts: readonly number[] | undefined,
   ): { keys: A; values: A; kinds: A | undefined; sizes: AppendSizes } {
     const [keys, values] = [this.#on.float('k', k), this.#on.float('v', v)];
@@ -91,13 +91,13 @@ export class CheckedCache<A extends Shaped> implements Cache {
     return { keys, values, kinds, sizes };
   }
 
-  #asked(q: Tensor, scale: number): { queries: A; sizes: { H: number; T: number } } {
+  #checkQueries(q: Tensor, scale: number): { queries: A; sizes: { H: number; T: number } } {
     const queries = this.#on.float('q', q);
     finite('scale', scale);
     return { queries, sizes: querySizes(queries, this.options) };
   }
 
-  #took(counts: readonly number[]): void {
+  #noteStep(counts: readonly number[]): void {
     this.#counts = counts;
     if (counts.some((count) => count > 0)) this.#fresh = false;
   }

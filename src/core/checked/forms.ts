@@ -1,5 +1,5 @@
 /**
- * The forms of an engine, checked as the operations are that they stand for.
+ * The forms of an engine, checked like the operations for which they stand.
  * @module
  */
 import { finite } from '../arguments.ts';
@@ -9,7 +9,7 @@ import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../size
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
 
-/** Forms on tensors over forms on arrays; what the engine lacks stays absent. */
+/** Forms on tensors, made from forms on arrays. Those that the engine lacks stay absent. */
 export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Forms<A>>): Partial<Forms> {
   const { project, output, feedForward, logits } = raw;
   const float = (name: string, x: Tensor): A => on.float(name, x);

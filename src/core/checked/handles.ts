@@ -1,5 +1,5 @@
 /**
- * Tensors over the arrays of an engine: of which kind they are, whose they are, and whether they are still there.
+ * Tensors as handles to the arrays of an engine: their kind, their engine, and whether they were disposed of.
  * @module
  */
 import { tensor, withMemory } from '../arguments.ts';
@@ -39,7 +39,7 @@ class CheckedTensor<A extends Shaped> implements Tensor {
   }
 }
 
-/** What engine, caches and pools share: their kernels, and the way between tensors and arrays. */
+/** What an engine, its caches and its pools share: the kernels, and the conversion between tensors and arrays. */
 export class Handles<A extends Shaped> {
   readonly kernels: Kernels<A>;
   #disposed = false;
@@ -59,17 +59,17 @@ export class Handles<A extends Shaped> {
     this.kernels.dispose();
   }
 
-  /** The array of a tensor of real numbers. */
+  /** The array of a float tensor. */
   float(name: string, x: unknown): A {
     return this.#arrayOf(name, x, 'float');
   }
 
-  /** The array of a tensor of whole numbers. */
+  /** The array of an integer tensor. */
   integer(name: string, x: unknown): A {
     return this.#arrayOf(name, x, 'integer');
   }
 
-  /** Shows whole numbers to `check` where the host knows them. */
+  /** Calls `check` with the integers of an array, if the host knows them. */
   values(array: A, check: (values: Int32Array) => void): void {
     const values = this.kernels.known(array);
     if (values) check(values);
@@ -82,21 +82,23 @@ export class Handles<A extends Shaped> {
     throw new ValueError(`a tensor of another engine reached the engine '${this.kernels.name}': read() it there and upload it here`);
   }
 
-  /** What `compute` gives; what there is no memory for is refused by name. */
+  /** Returns what `compute` returns. If memory runs out, the error names the operation. */
   run<T>(name: string, compute: () => T): T {
     this.assertAlive();
     return withMemory(`${name}()`, compute);
   }
 
-  /** A tensor of the real numbers that `compute` gives. */
+  /** A float tensor of the array that `compute` returns. */
   real(name: string, compute: () => A): Tensor {
     return this.realOf(this.run(name, compute));
   }
 
+  /** A float tensor of an array. */
   realOf(array: A): Tensor {
     return new CheckedTensor(this, 'float', array);
   }
 
+  /** An integer tensor of an array. */
   wholeOf(array: A): Tensor {
     return new CheckedTensor(this, 'integer', array);
   }

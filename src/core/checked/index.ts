@@ -1,5 +1,5 @@
 /**
- * The checked layer: engines bring mathematics, and get the contract's checks, sizes and handles here.
+ * The checked layer: engines provide the mathematics, and this adds the contract's checks, sizes and handles.
  * @module
  */
 import type { Engine } from '../engine.ts';
@@ -9,12 +9,12 @@ import type { TrainingEngine } from '../training-engine.ts';
 import { CheckedEngine } from './inference.ts';
 import { CheckedTrainingEngine } from './training.ts';
 
-/** The engine of the contract over kernels that run models and train them. */
+/** Makes an engine of the contract from kernels for running and training models. */
 export function checked<A extends Shaped>(kernels: TrainingKernels<A>): TrainingEngine {
   return new CheckedTrainingEngine(kernels);
 }
 
-/** The engine of the contract over kernels that only run models. */
+/** Makes an engine of the contract from kernels that only run models. */
 export function checkedInference<A extends Shaped>(kernels: Kernels<A>): Engine {
   return new CheckedEngine(kernels);
 }

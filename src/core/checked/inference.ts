@@ -1,5 +1,6 @@
 /**
- * The engine of the contract over raw kernels: every call is checked here, sized here, and computed there.
+ * An engine of the contract, made from raw kernels: every call is checked and its sizes are worked out here, and the
+ * kernels compute it.
  * @module
  */
 import { type Expected, finite, numbers, of, oneOf, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
@@ -23,14 +24,14 @@ import { checkedForms } from './forms.ts';
 import { Handles } from './handles.ts';
 import { CheckedPool } from './pool.ts';
 
-/** Sizes that are no shape: heads, a vocabulary. */
+/** Expects a size that is not part of a shape, such as a number of heads or a vocabulary. */
 export const expectSize: Expected = (name, value) => wholeFrom(1, 2 ** 31 - 1)(name, value);
 
-/** W, C and the bound, before their ranges are asked for. */
+/** Expects W, C and the bound to be numbers. Their ranges are checked later. */
 export const expectLifetimes: Expected = (name, value) =>
   record({ window: finite, chunk: finite, bound: optional(finite) })(name, value);
 
-/** Inference, checked. */
+/** Checked inference. */
 export class CheckedEngine<A extends Shaped> implements Engine {
   readonly name: string;
   readonly precision: Engine['precision'];
@@ -167,7 +168,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     const { types, probabilities } = this.on.run('tokenTypes', () => this.#kernels.tokenTypes(z, how, sized));
     return { types: this.on.wholeOf(types), probabilities: this.on.realOf(probabilities) };
   }
-  /** How types were or are to be chosen. */
+  /** Checks the options for choosing types. */
   protected chosen(options: TokenTypesOptions): TokenTypesOptions<A> {
     record()('options', options);
     const { noise, temperature, forceGlobal } = options;
@@ -182,7 +183,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     const { array, sized } = this.typed(types, length, options);
     return this.on.wholeOf(this.on.run('lifetime', () => this.#kernels.lifetime(array, options, sized)));
   }
-  /** Types [B,G,Nc] of `length` tokens. */
+  /** Checks the types [B,G,Nc] of `length` tokens. */
   protected typed(
     types: Tensor, length: number, options: LifetimeOptions,
   ): { array: A; sized: ReturnType<typeof typesSizes> } {
@@ -200,7 +201,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     const { out, lse } = this.on.run('attention', () => this.#kernels.attention(given, sized));
     return { out: this.on.realOf(out), lse: this.on.realOf(lse) };
   }
-  /** The inputs of attention. */
+  /** Checks the inputs of attention. */
   protected attended(inputs: AttentionInputs): AttentionInputs<A> {
     record({ scale: finite })('inputs', inputs);
     const { q, k, v, last, scale } = inputs;
@@ -218,17 +219,17 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createCache(kept)), kept);
   }
   #massCache(options: MassCacheOptions): Cache {
-    if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' keeps no budget of entries: use the reference, or a policy whose tokens have types`);
+    if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' has no caches under a budget: use the reference, or a policy whose tokens have types`);
     checkCacheOptions(options);
     const kept = { ...options, mass: massOf(options.mass), storage: this.#storage(options.storage) };
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createMassCache!(kept)), kept);
   }
-  /** What a cache stores keys and values in. */
+  /** The dtype in which a cache stores keys and values. */
   #storage(asked: CacheDtype | undefined): CacheDtype {
     optional(oneOf('f64', 'f32', 'f16'))('storage', asked);
     const { name, stores } = this;
     const storage = asked ?? stores.cache[0];
     if (stores.cache.includes(storage)) return storage;
-    throw new UnsupportedError(`a cache of ${storage} was asked for, but the engine '${name}' stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave storage out`);
+    throw new UnsupportedError(`the cache's storage is ${storage}, but the engine '${name}' stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave storage out`);
   }
 }

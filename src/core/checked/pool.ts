@@ -1,5 +1,5 @@
 /**
- * A chunk pool of the contract over the raw one of an engine.
+ * A chunk pool of the contract, made from the raw pool of an engine.
  * @module
  */
 import { record } from '../arguments.ts';

@@ -1,5 +1,5 @@
 /**
- * Training over raw kernels, checked as inference is.
+ * Training with raw kernels, checked like inference.
  * @module
  */
 import { finite, list, type Expected, oneOf, optional, record } from '../arguments.ts';
@@ -17,13 +17,13 @@ import { type Shaped, sizeOf, type Tensor } from '../tensor.ts';
 import type { AdamWOptions, AttentionBackwardInputs, TrainingEngine } from '../training-engine.ts';
 import { CheckedEngine, expectSize } from './inference.ts';
 
-/** AdamW's numbers, but for the step. */
+/** Expects the numbers of AdamW, except for the step. */
 const expectAdamW: Expected = (name, value) => record({
   learningRate: finite, beta1: finite, beta2: finite, epsilon: finite, weightDecay: finite,
   clip: optional(record({ maxNorm: finite })),
 })(name, value);
 
-/** Inference and training, checked. */
+/** Checked inference and training. */
 export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> implements TrainingEngine {
   readonly #kernels: TrainingKernels<A>;
 
@@ -96,7 +96,7 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   // ---- optimiser --------------------------------------------------------------------------------
   sumOfSquares(tensors: readonly Tensor[]): Tensor {
     list(() => undefined)('tensors', tensors);
-    const arrays = Array.from(tensors, (each, n) => this.on.float(`tensors[${n}]`, each)); // of holes too
+    const arrays = Array.from(tensors, (each, n) => this.on.float(`tensors[${n}]`, each)); // Array.from() visits holes too
     const lengths = arrays.map(({ shape }) => sizeOf(shape));
     return this.on.real('sumOfSquares', () => this.#kernels.sumOfSquares(arrays, { lengths }));
   }

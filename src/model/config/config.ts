@@ -124,7 +124,7 @@ function parseNats(fields: Fields | undefined): NatsConfig {
   // Learned types need the W that they were learned with. Fixed patterns have their own.
   const kind = kindOf(parsed);
   const rule = kind.rule(parsed, { window: 0, chunk: 1 });
-  if ('mass' in rule) throw new ConfigError(`config.json: nats.policy is ${shown(policy)}: no model is trained with it, it must be ${grammars(givesTypes)}`);
+  if ('mass' in rule) throw new ConfigError(`config.json: nats.policy is ${shown(policy)}: models cannot be trained with it; it must be ${grammars(givesTypes)}`);
   const ownWindow = kind.learned ? undefined : rule.window;
   const pooling = fields.text('pooling', 'mean');
   if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);

@@ -1,5 +1,5 @@
 /**
- * What a config must be that parseConfig() may not have made.
+ * Checks of a config that may not come from parseConfig().
  * @module
  */
 import {
@@ -7,10 +7,10 @@ import {
 } from '../../core/arguments.ts';
 import { ARCHITECTURES } from '../arch/index.ts';
 
-/** More layers, or numbers in a row, than any model has: a wrong number must not become a wait without end. */
+/** More layers, or numbers in a row, than any model has. It keeps a wrong number from causing an endless wait. */
 const [MAX_LAYERS, MAX_SIZE] = [10_000, 2 ** 31 - 1];
 
-/** Refuses what is no ModelConfig; whether its numbers fit each other is seen by the weights. */
+/** Refuses anything but a ModelConfig. Whether its numbers fit together is checked with the weights. */
 export const expectConfig: Expected = (name, config) => {
   const size = wholeFrom(1, MAX_SIZE);
   const token = wholeFrom(-1, MAX_SIZE);

@@ -64,7 +64,7 @@ export interface Adapter extends AdapterSettings {
   readonly weights: ReadonlyMap<string, NDArray>;
 }
 
-/** Refuses what is no adapter in memory. */
+/** Refuses anything but an adapter in memory. */
 export const expectAdapter: Expected = (name, adapter) => {
   record({
     baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), window: wholeFrom(0),

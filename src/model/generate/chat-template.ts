@@ -114,7 +114,7 @@ function checkMessages(messages: readonly ChatMessage[]): void {
     const { role, content } = (message ?? {}) as Partial<ChatMessage>;
     if (typeof role !== 'string' || typeof content !== 'string') {
       const wrong = typeof role === 'string' ? `the content is ${described(content)}` : `the role is ${described(role)}`;
-      throw new ValueError(`message ${n} is no message (${wrong}): it must have a role and a content, both texts`);
+      throw new ValueError(`message ${n} is not a message (${wrong}): it must have a role and a content, both strings`);
     }
   }
 }

@@ -1,17 +1,17 @@
 /**
- * A session as a file: safetensors under a checksum, the same on every engine and in every runtime.
+ * A session as a file: safetensors with a checksum, in the same form on every engine and in every runtime.
  *
  *     tokens.{b}                  I32 [N]    the ids that sequence b has read
- *     layers.{n}.live             I32 [B,G]  entries of each head, E in all
- *     layers.{n}.keys, .values    F32 or F64, as the engine computes, [E,d]
- *     layers.{n}.positions, .last I32 [E]    of each entry, and the last query that may see it
+ *     layers.{n}.live             I32 [B,G]  number of entries of each head, E in all
+ *     layers.{n}.keys, .values    F32 or F64 [E,d], in the precision of the engine
+ *     layers.{n}.positions, .last I32 [E]    the position of each entry, and the last query that may see it
  *     layers.{n}.open             U8  [E]    1 for a LOCAL entry that no GLOBAL has closed
- *     layers.{n}.peak_live        I32 [B,G]  what CacheStats counts
+ *     layers.{n}.peak_live        I32 [B,G]  the counts of CacheStats
  *     layers.{n}.visible_pairs    F64 [B,G]
- *     layers.{n}.scores           F32 or F64 [E,S], under a budget only: what its rule remembers of each entry
- *     layers.{n}.pool             F32 or F64 [B,D], C > 1 only: sum or maximum of the newest chunk
+ *     layers.{n}.scores           F32 or F64 [E,S], only under a budget: the scores that its rule keeps of each entry
+ *     layers.{n}.pool             F32 or F64 [B,D], only if C > 1: sum or maximum of the newest chunk
  *
- * The metadata name the format and its version, the model's hash, the policy, the block size, and the engine.
+ * The metadata holds the format and its version, the model's hash, the policy, the block size, and the engine's name.
  * @module
  */
 import { checkCacheSnapshot, checkChunkPoolSnapshot } from '../../core/snapshots.ts';
@@ -31,27 +31,27 @@ const VERSION = '1';
 const FILE = 'the snapshot of a session';
 const REMEDY = 'copy it again, or read the text again';
 
-/** More entries per block than any cache wants. */
+/** The largest block size, far above what any cache needs. */
 export const MAX_BLOCK = 65536;
 
-/** What a session is made of, besides its model. */
+/** The content of a session, without its model. */
 export interface SessionState {
   readonly policy: Policy;
   readonly blockSize: number;
   /** The ids that each sequence has read. */
   readonly tokens: readonly ArrayLike<number>[];
-  /** One per layer. */
+  /** One for each layer. */
   readonly caches: readonly CacheSnapshot[];
-  /** One per layer; none where chunks have one token. */
+  /** One for each layer, or none if chunks have one token. */
   readonly pools: readonly ChunkPoolSnapshot[];
 }
 
 /**
- * The bytes of a session.
+ * Encodes a session.
  *
  * @param model The hash of its model; see modelHash().
- * @param engine Its engine's name, for people.
- * @throws {NumericError} If a key, a value or a pooled state is NaN or infinite: nothing sound follows from it.
+ * @param engine The name of its engine, for people to read.
+ * @throws {NumericError} If a key, a value, a score or a pooled state is NaN or infinite, and so of no use.
  */
 export async function encodeSession(state: SessionState, model: string, engine: string): Promise<Uint8Array> {
   const [B, layers] = [state.tokens.length, state.caches.length];
@@ -87,20 +87,20 @@ export async function encodeSession(state: SessionState, model: string, engine: 
 }
 
 /**
- * Reads the bytes of a session, and checks that they are one of this model.
+ * Decodes a session, and checks that it belongs to this model.
  *
- * @throws {FileFormatError} If the bytes are no snapshot, damaged, of another version or of another model, or if what
- *   they hold contradicts itself or the config.
+ * @throws {FileFormatError} If the bytes are not a snapshot, are damaged, or are of another version or another model,
+ *   or if the content contradicts itself or the config.
  */
 export async function decodeSession(
   bytes: Uint8Array, config: ModelConfig, modelHash: () => Promise<string>,
 ): Promise<SessionState> {
   const { tensors, metadata } = await decodeSealedArrays(bytes, FILE, REMEDY);
   const { format, version } = metadata;
-  if (format !== FORMAT) fail(`the file's format is ${told(format)}: pass what session.snapshot() returned`);
-  if (version !== VERSION) fail(`it has version ${told(version)}, and this library reads version ${VERSION}: restore it with the version that wrote it`);
+  if (format !== FORMAT) fail(`the file's format is ${quoted(format)}: pass what session.snapshot() returned`);
+  if (version !== VERSION) fail(`it has version ${quoted(version)}, but this library reads version ${VERSION}: restore it with the version that wrote it`);
   const model = await modelHash();
-  if (metadata['model'] !== model) fail(`it was taken of another model (${told(metadata['model'])}; this one is ${model}): restore it with the model and adapter of which it was taken`);
+  if (metadata['model'] !== model) fail(`it was taken of another model (${quoted(metadata['model'])}; this one is ${model}): restore it with the model and adapter of which it was taken`);
   try {
     return read(new Tensors(tensors), metadata, config);
   } catch (error) {
@@ -113,7 +113,7 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
   const policy = parsePolicy(metadata['policy'] ?? '');
   const [batch, layers, blockSize] = ['batch', 'layers', 'block_size'].map((name) => wholeOf(name, metadata[name]));
   if (blockSize > MAX_BLOCK) fail(`its block_size is ${blockSize}: it must be at most ${MAX_BLOCK}`);
-  if (layers !== config.layers) fail(`it has ${layers} layers and the model ${config.layers}: ${REMEDY}`);
+  if (layers !== config.layers) fail(`it has ${layers} layers, but the model has ${config.layers}: ${REMEDY}`);
   const tokens = Array.from({ length: batch }, (_, b) => tensors.whole(`tokens.${b}`));
   for (const [b, ids] of tokens.entries()) {
     const strange = ids.find((id) => id < 0 || id >= config.vocabSize);
@@ -144,7 +144,7 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
   return { policy, blockSize: blockSize, tokens, caches, pools };
 }
 
-/** The file's tensors, each asked for once. */
+/** The tensors of the file, each of which may be taken once. */
 class Tensors {
   readonly #tensors: Map<string, StoredArray>;
 
@@ -154,15 +154,15 @@ class Tensors {
 
   whole(name: string): Int32Array {
     const { data } = this.#take(name);
-    return data instanceof Int32Array ? data : fail(`'${name}' holds real numbers where whole ones must be: ${REMEDY}`);
+    return data instanceof Int32Array ? data : fail(`'${name}' holds floats, but integers are expected: ${REMEDY}`);
   }
 
   /** Refuses NaN and infinities. */
   real(name: string): FloatArray {
     const { data } = this.#take(name);
-    if (data instanceof Int32Array) return fail(`'${name}' holds whole numbers where real ones must be: ${REMEDY}`);
+    if (data instanceof Int32Array) return fail(`'${name}' holds integers, but floats are expected: ${REMEDY}`);
     const at = firstNotFinite(data);
-    return at < 0 ? data : fail(`'${name}' holds ${data[at]} at element ${at}: nothing sound follows from it; read the text again`);
+    return at < 0 ? data : fail(`'${name}' holds ${data[at]} at element ${at}, so it cannot be continued: read the text again`);
   }
 
   #take(name: string): StoredArray {
@@ -177,12 +177,12 @@ class Tensors {
 }
 
 function wholeOf(name: string, text: string | undefined): number {
-  if (text === undefined || !/^[1-9]\d{0,8}$/.test(text)) return fail(`its ${name} is ${told(text)}: it must be a whole number above 0`);
+  if (text === undefined || !/^[1-9]\d{0,8}$/.test(text)) return fail(`its ${name} is ${quoted(text)}: it must be a whole number above 0`);
   return Number(text);
 }
 
-function told(text: string | undefined): string {
-  return text === undefined ? 'not said' : `'${shown(text)}'`;
+function quoted(text: string | undefined): string {
+  return text === undefined ? 'missing' : `'${shown(text)}'`;
 }
 
 function fail(what: string): never {

@@ -1,5 +1,5 @@
 /**
- * A forward pass that remembers: several sequences, one evicting cache per layer, any split into steps.
+ * A forward pass with memory: several sequences, one evicting cache per layer, any split into steps.
  * @module
  */
 import { list, numbers, of, oneOf, optional, record, wholeFrom } from '../../core/arguments.ts';
@@ -19,31 +19,31 @@ import { checkRows, Watch } from './watch.ts';
 
 /** How a session keeps its cache. */
 export interface SessionOptions {
-  /** Sequences served at once (default 1). */
+  /** The number of sequences that are decoded together. Default: 1. */
   readonly batch?: number;
-  /** What the cache keeps (default: what the model was trained with). */
+  /** What the cache keeps. Default: the policy that the model was trained with. */
   readonly policy?: Policy;
-  /** Entries per allocation block (default 16). */
+  /** Entries per allocation block. Default: 16. */
   readonly blockSize?: number;
 }
 
 /**
  * Which logits a step computes: those of all its tokens, those of the last token that each sequence took, or none.
- * What is not asked for costs nothing: the head is the largest product of a small model.
+ * Logits that are not requested take no time, although the head is the largest product of a small model.
  */
 export type LogitsWanted = 'all' | 'last' | 'none';
 
 /** How to feed tokens. */
 export interface StepOptions {
-  /** Sequence b uses its first counts[b] tokens (default: all T). */
+  /** Sequence b uses its first counts[b] tokens. Default: all T. */
   readonly counts?: readonly number[];
-  /** Called per layer with the types chosen, integer [batch,G,nc], before they are freed; never under a budget. */
+  /** Called for each layer with the types chosen, integers [batch,G,nc]. It is never called under a budget. */
   readonly onTypes?: (layer: number, types: Int32Array) => void;
-  /** Which logits to compute (default 'all'). */
+  /** Which logits to compute. Default: 'all'. */
   readonly logits?: LogitsWanted;
 }
 
-/** What a session needs of the model that makes it. */
+/** What a session needs from the model that makes it. */
 export interface SessionModel {
   readonly engine: Engine;
   readonly config: ModelConfig;
@@ -52,7 +52,7 @@ export interface SessionModel {
   hash(): Promise<string>;
 }
 
-/** What a new session takes over from another one. */
+/** The state that a new session takes over from another one. */
 interface Inherited {
   readonly caches: Cache[];
   readonly pools: ChunkPool[];
@@ -60,7 +60,7 @@ interface Inherited {
 }
 
 /**
- * Decoding state of `batch` sequences. Dispose it when done.
+ * The decoding state of `batch` sequences. Dispose of it when done.
  *
  * @example
  * ```ts
@@ -68,7 +68,7 @@ interface Inherited {
  * const model = await loadModel('models/nats');
  * const session = model.session();
  * await session.step(model.tokenizer.encode('We the people'), { logits: 'none' });
- * const other = session.fork(); // both go on from here, each its own way
+ * const other = session.fork(); // each continues from here on its own
  * const file = await session.snapshot(); // bytes to keep
  * const again = await model.restore(file);
  * console.log(other.lengths, again.lengths); // [13] [13]
@@ -88,7 +88,7 @@ export class Session {
   readonly #pools: ChunkPool[];
   /** The ids that each sequence has read. */
   readonly #tokens: number[][];
-  /** Why no step can follow: some layers' caches took a step that the others did not. */
+  /** Why no further step is possible: the caches of some layers took a step that the others did not. */
   #failure: unknown;
   #disposed = false;
 
@@ -97,7 +97,7 @@ export class Session {
     const { engine, config, weights } = model;
     expectWhole('batch', batch, 1, 2 ** 20);
     expectWhole('blockSize', blockSize, 1);
-    if (blockSize > MAX_BLOCK) throw new ValueError(`blockSize is ${blockSize}: it must be at most ${MAX_BLOCK}, since a head takes a whole block at least`);
+    if (blockSize > MAX_BLOCK) throw new ValueError(`blockSize is ${blockSize}: it must be at most ${MAX_BLOCK}, since every head takes at least one block`);
     this.engine = engine;
     this.policy = policy;
     this.batch = batch;
@@ -116,7 +116,7 @@ export class Session {
       Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, chunk, config.nats.pooling)));
   }
 
-  /** Tokens each sequence has seen. */
+  /** The number of tokens that each sequence has seen. */
   get lengths(): readonly number[] {
     return this.#seen;
   }
@@ -126,7 +126,7 @@ export class Session {
     return this.#tokens.map((ids) => Int32Array.from(ids));
   }
 
-  /** Whether it was made by this model. */
+  /** Whether the session was made by this model. */
   isOf(model: Pick<SessionModel, 'weights'>): boolean {
     record()('model', model);
     return this.#weights === model.weights;
@@ -139,15 +139,16 @@ export class Session {
   /**
    * Feeds the next tokens and reads the logits that are wanted.
    *
-   * @param ids Row-major [batch, T]; sequence b uses its first counts[b] (default T) tokens.
-   * @param options.counts Tokens taken by each sequence, 0 to T (default: T).
-   * @param options.onTypes Called per layer with the types chosen, integer [batch,G,nc], before they are freed.
+   * @param ids Row-major [batch, T]; sequence b uses its first counts[b] tokens.
+   * @param options.counts The number of tokens taken by each sequence, 0 to T. Default: T.
+   * @param options.onTypes Called for each layer with the types chosen, integers [batch,G,nc].
    * @param options.logits 'all' (default), 'last' or 'none'.
-   * @returns Logits, row-major. 'all': [batch, T, V], where rows beyond counts[b] mean nothing. 'last': [batch, V],
-   *   row b that of token counts[b] - 1, to the bit on the reference; it means nothing where counts[b] is 0.
-   *   'none': an empty array, once the step has been computed.
+   * @returns Logits, row-major. 'all': [batch, T, V], where rows beyond counts[b] are undefined. 'last': [batch, V],
+   *   where row b is that of token counts[b] - 1, with the same bits as under 'all' on the reference, and is undefined
+   *   if counts[b] is 0. 'none': an empty array, once the step has been computed.
    * @throws {ShapeError} If the rows are of unequal length. @throws {ValueError} If counts or a token are out of range.
-   * @throws {NumericError} If what was asked for holds NaN or an infinity; it says in which layer or weight that began.
+   * @throws {NumericError} If the result holds NaN or an infinity. It says in which layer or weight that first
+   *   appeared.
    */
   async step(
     ids: ArrayLike<number>, options: StepOptions = {},
@@ -191,11 +192,11 @@ export class Session {
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
-      // Of one row per sequence, all are the last.
+      // With one row per sequence, every row is the last.
       const rows = wanted === 'all' || T === 1 ? x
         : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
       if (wanted === 'none') {
-        // One row waits for all the work of the step, and fails where any of it failed.
+        // Reading one row waits for all the work of the step, and fails if any of it failed.
         const read = await this.engine.read(rows);
         await checkRows('hidden states', read, 'last', { taken, T, positions }, watch);
         return read.subarray(0, 0);
@@ -212,7 +213,7 @@ export class Session {
     }
   }
 
-  /** Types of the chunks this step touches, [B,G,nc]; none under a budget. */
+  /** The types of the chunks that this step touches, [B,G,nc]. Undefined under a budget. */
   #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor | undefined {
     const { policy } = this;
     const step = { config: this.#config, seen: this.#seen, T };
@@ -223,14 +224,14 @@ export class Session {
     return learnedTypes(tape, pooled, this.#weights, layer, step);
   }
 
-  /** What each layer's cache holds and has served. */
+  /** The statistics of each layer's cache. */
   async stats(): Promise<CacheStats[]> {
     this.#assertSound();
     return Promise.all(this.#caches.map((cache) => cache.stats()));
   }
 
   /**
-   * A session of its own that goes on as this one does, to the bit, whatever becomes of this one.
+   * An independent copy of the session, which gives the same results bit for bit.
    *
    * @throws {DisposedError} If this one was disposed of.
    */
@@ -245,12 +246,12 @@ export class Session {
   }
 
   /**
-   * The session as a file: `model.restore()` makes one of it, in this runtime or in another, that goes on to the same
-   * bits where engine and runtime are the same, else within their accuracy. The first snapshot of a model hashes its
-   * weights.
+   * The session as a file. `model.restore()` makes a session from it, in this runtime or in another, that continues
+   * with the same bits if engine and runtime are the same, and otherwise within their accuracy. The first snapshot of a
+   * model hashes its weights.
    *
-   * @returns The bytes of a safetensors file: some hundred bytes per entry that the caches hold.
-   * @throws {NumericError} If a cache holds what is no number.
+   * @returns The bytes of a safetensors file, some hundred bytes for each entry that the caches hold.
+   * @throws {NumericError} If a cache holds NaN or an infinity.
    * @throws {DisposedError} If the session was disposed of.
    */
   async snapshot(): Promise<Uint8Array> {
@@ -265,7 +266,7 @@ export class Session {
     return encodeSession({ policy, blockSize, tokens, caches, pools }, model, this.engine.name);
   }
 
-  /** The session of a snapshot, with every number checked and on the engine. */
+  /** Restores a session from a snapshot, after checking every number. */
   static async restore(model: SessionModel, bytes: Uint8Array): Promise<Session> {
     const { caches, pools, tokens, ...options } = await decodeSession(bytes, model.config, () => model.hash());
     checkPolicy(options.policy, model.config, model.weights);
@@ -274,7 +275,7 @@ export class Session {
       for (const [n, cache] of caches.entries()) session.#caches[n].restore(cache);
       for (const [n, pool] of pools.entries()) session.#pools[n].restore(pool);
       for (const [b, ids] of tokens.entries()) session.#tokens[b] = Array.from(ids);
-      await session.stats(); // a device may find that it lacks the memory
+      await session.stats(); // a device may report only now that it lacks the memory
       return session;
     } catch (error) {
       session.dispose();
@@ -287,7 +288,7 @@ export class Session {
     if (this.#failure !== undefined) throw this.#failure as Error;
   }
 
-  /** Frees the caches. Idempotent. */
+  /** Frees the caches. It may be called again. */
   dispose(): void {
     this.#disposed = true;
     for (const cache of this.#caches) cache.dispose();
@@ -299,7 +300,7 @@ export class Session {
   }
 }
 
-/** The row of [batch * T] in which each sequence's last token stands; the first where it took none. */
+/** For each sequence, the row of [batch * T] of the last token that it took, or its first row if it took none. */
 function lastRows(taken: readonly number[], T: number): number[] {
   return taken.map((count, b) => b * T + Math.max(count - 1, 0));
 }

@@ -96,13 +96,13 @@ export function repeatsStarts({ starts }: Pick<Tokenizer, 'starts'>, tokens: Arr
   return starts.length > 0 && starts.every((token, n) => tokens[n] === token);
 }
 
-/** Refuses what are no options of a decoder. */
+/** Refuses invalid options of a decoder. */
 export function expectDecodeOptions(options: unknown): void {
   expectKnown('decoder()', options, ['specials']);
   record({ specials: optional(of('boolean')) })('options', options);
 }
 
-/** Tokens as a list. @throws {ValueError} If they are none. */
+/** Tokens as a list. @throws {ValueError} If they are not tokens. */
 export function idsOf(tokens: Iterable<number>): number[] {
   expectIterable('tokens', tokens);
   const ids = [...tokens];

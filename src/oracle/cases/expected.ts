@@ -60,7 +60,7 @@ const each = (expected: Expected): Expected => (name, value) => {
 /** Tensors by name. */
 export const expectTensors: Expected = each(expectTensor);
 
-/** Kinds and shapes of tensors, by name, as a manifest tells them. */
+/** The kinds and shapes of tensors, by name, as in a manifest. */
 export const expectEntries: Expected = each(record({ dtype: text, shape }));
 
 /** The argument of caseOf(). */
