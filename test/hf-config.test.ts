@@ -195,6 +195,8 @@ describe('a published config.json', () => {
     ['original_max_position_embeddings', LLAMA_3, { original_max_position_embeddings: 4096 }],
     ['per_layer_config', LLAMA_3, { per_layer_config: { 3: { intermediate_size: 7 } } }],
     ['rope_scaling.factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, factor: 0.5 } }],
+    ['rope_theta', LLAMA_3, { rope_theta: 5e-324 }],
+    ['rope_theta', QWEN_2, { rope_parameters: { rope_type: 'default', rope_theta: 1e-31 } }],
     ['high_freq_factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, high_freq_factor: 1 } }],
     ['attention_factor', LLAMA_3, { rope_scaling: { ...LLAMA_3.rope_scaling, attention_factor: 2 } }],
     ['rope_parameters', LLAMA_3, { rope_parameters: { rope_type: 'default' } }],

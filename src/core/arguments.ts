@@ -34,6 +34,11 @@ export const positive: Expected = (name, value) => {
   if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) fail(name, value, 'a finite number above 0');
 };
 
+/** A finite number of at least `least`. */
+export const numberFrom = (least: number): Expected => (name, value) => {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least) fail(name, value, `a finite number, ${least} or more`);
+};
+
 /** A number from 0 to 1. */
 export const share: Expected = (name, value) => {
   if (typeof value !== 'number' || !(value >= 0 && value <= 1)) fail(name, value, 'a number from 0 to 1');

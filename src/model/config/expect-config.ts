@@ -3,9 +3,10 @@
  * @module
  */
 import {
-  type Expected, finite, list, of, oneOf, optional, positive, record, wholeFrom,
+  type Expected, finite, list, numberFrom, of, oneOf, optional, positive, record, wholeFrom,
 } from '../../core/arguments.ts';
 import { ARCHITECTURES } from '../arch/index.ts';
+import { MIN_ROPE_THETA } from './rope-config.ts';
 
 /** More layers, or numbers in a row, than any model has. It keeps a wrong number from causing an endless wait. */
 const [MAX_LAYERS, MAX_SIZE] = [10_000, 2 ** 31 - 1];
@@ -17,8 +18,8 @@ export const expectConfig: Expected = (name, config) => {
   record({
     modelType: optional(oneOf(...Object.keys(ARCHITECTURES))), vocabSize: size, hiddenSize: size,
     intermediateSize: size, layers: wholeFrom(1, MAX_LAYERS), heads: size, kvHeads: size, headDim: size,
-    maxPositions: size, rmsNormEpsilon: positive, ropeTheta: positive, slidingWindow: optional(size),
-    ropeScaling: optional(record({ kind: optional(oneOf('linear', 'yarn')), factor: positive })), tieWordEmbeddings: of('boolean'), bosTokenId: token, eosTokenId: token,
+    maxPositions: size, rmsNormEpsilon: positive, ropeTheta: numberFrom(MIN_ROPE_THETA), slidingWindow: optional(size),
+    ropeScaling: optional(record({ kind: optional(oneOf('linear', 'yarn')), factor: numberFrom(1) })), tieWordEmbeddings: of('boolean'), bosTokenId: token, eosTokenId: token,
     eosTokenIds: optional(list(token)),
     nats: record({
       policy: of('string'), window: wholeFrom(0), chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), lambda: finite,

@@ -39,6 +39,9 @@ export interface YarnScaling {
   readonly attentionFactor: number;
 }
 
+/** Below this, the frequencies of rotary embedding, which are powers of 1 / theta, exceed float32 at some position. */
+export const MIN_ROPE_THETA = 1e-30;
+
 /** How rotary frequencies are scaled to longer contexts. */
 export type RopeScaling = LinearScaling | Llama3Scaling | YarnScaling;
 
@@ -71,12 +74,12 @@ export function parseRope(fields: Fields, maxPositions: number): Rope {
   if (first && second && JSON.stringify(first) !== JSON.stringify(second)) {
     throw new ConfigError('config.json: rope_parameters and rope_scaling contradict each other: keep the one that the model was trained with');
   }
-  return first ?? { ropeTheta: fields.positive('rope_theta', 10_000) };
+  return first ?? { ropeTheta: fields.number('rope_theta', MIN_ROPE_THETA, 10_000) };
 }
 
 function parseSource(fields: Fields, rope: Fields, maxPositions: number): Rope {
   const type = parseType(rope);
-  const ropeTheta = rope.positive('rope_theta', fields.positive('rope_theta', 10_000));
+  const ropeTheta = rope.number('rope_theta', MIN_ROPE_THETA, fields.number('rope_theta', MIN_ROPE_THETA, 10_000));
   if (fields.has('rope_theta')) {
     rope.refuse('rope_theta', (x) => x !== null && x !== fields.positive('rope_theta'),
       `rope_theta beside it is ${fields.positive('rope_theta')}: keep the one that the model was trained with`);
