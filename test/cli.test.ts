@@ -121,6 +121,10 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     return expectRefusal(['generat'], 2, /unknown command 'generat' \(Did you mean generate\?\)/);
   });
 
+  test('and says which command help does not know, instead of the whole help', () => {
+    return expectRefusal(['help', 'trian'], 2, /unknown command 'trian' \(Did you mean train\?\)/);
+  });
+
   test('and names a required flag that is missing', () => {
     return expectRefusal(['generate', '--prompt', 'x'], 2, /required option '--model <dir>' not specified/);
   });

@@ -109,7 +109,7 @@ describe('natsearch train', () => {
       [train(join(text, 'below')), /is a file, not a folder/, 1],
       [['train', '--text', join(root, 'nowhere'), '--out', out], /nowhere/, 1],
       [train(out, '--context', '5000'), /452 tokens but a context of 5000 needs 5001/, 1],
-      [train(out, '--hidden', '15'), /head_dim is 7\.5/, 2],
+      [train(out, '--hidden', '15'), /--hidden \(15\) must be a multiple of --heads \(2\)/, 2],
       [train(out, '--lambda', 'abc'), /'--lambda <nats>' argument 'abc' is invalid\. It must be a number, 0 or more/, 2],
       [train(out, '--steps', '0'), /'--steps <n>' argument '0' is invalid\. It must be a whole number, 1 or more/, 2],
       [train(out, '--lr', '0'), /'--lr <rate>' argument '0' is invalid\. It must be a number above 0/, 2],

@@ -74,8 +74,15 @@ Results go to stdout, progress to stderr. NO_COLOR turns colour off.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage,
 129, 130, 143 stopped by a closed terminal, Ctrl-C or SIGTERM (after saving what can be saved).`);
 
+/** Commander answers `help` with an unknown command by the whole help; the command itself is reported as unknown. */
+function commandLine(argv: readonly string[]): readonly string[] {
+  const [word, name] = argv.slice(2);
+  const known = name === undefined || name === 'help' || program.commands.some((command) => command.name() === name);
+  return word === 'help' && !known ? [...argv.slice(0, 2), name] : argv;
+}
+
 try {
-  await program.parseAsync();
+  await program.parseAsync(commandLine(process.argv));
 } catch (error) {
   process.exitCode = report(error, (text) => process.stderr.write(text));
 }

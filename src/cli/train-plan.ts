@@ -11,7 +11,8 @@ import { checkLongEnough } from '../train/data.ts';
 import { checkTrainOptions, DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import type { TrainingState } from '../train/trainer.ts';
-import { usage } from './errors.ts';
+import { usage, UsageError } from './errors.ts';
+import { ConfigError } from '../core/errors.ts';
 import { type RunFlags, savedRun, scheduleOf } from './run-flags.ts';
 import { listed, readTokens } from './text.ts';
 import { checkValidation, planValidation, type ValidationPlan } from './validation.ts';
@@ -50,7 +51,7 @@ export type TrainSettings = Pick<RunRecord, 'config' | 'options'>;
 /** @throws {UsageError} If no run can have these settings, whatever the text. */
 export function trainSettings(flags: TrainFlags, lambda: number = flags.lambda ?? DEFAULT_LAMBDA): TrainSettings {
   checkValidation(flags);
-  return usage(() => ({ options: readOptions(flags), config: readConfig(flags, lambda) }));
+  return usage(() => ({ options: readOptions(flags), config: withFlagNames(() => readConfig(flags, lambda)) }));
 }
 
 /** Reads the text and the checkpoint, and refuses what no run can use. */
@@ -69,6 +70,25 @@ export async function planTrain(flags: TrainFlags): Promise<TrainPlan> {
   return { ...plan, record: run, from: saved.state, ...(note !== undefined && { note }) };
 }
 
+/** The flags that give the fields of config.json. */
+const FLAG_OF: Readonly<Record<string, string>> = {
+  hidden_size: '--hidden', intermediate_size: '--intermediate', num_hidden_layers: '--layers',
+  num_attention_heads: '--heads', num_key_value_heads: '--kv-heads', max_position_embeddings: '--context',
+  head_dim: '--hidden divided by --heads', 'nats.policy': '--types', 'nats.window': '--window', 'nats.chunk': '--chunk',
+  'nats.lambda': '--lambda', 'nats.temperature': '--temperature',
+};
+
+/** Refusals of config.json name the flags instead, since the user has no such file yet. */
+function withFlagNames<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const named = error.message.replace(/^config\.json: /, '').replace(/\b(?:nats\.)?[a-z]+(?:_[a-z]+)*\b/g, (name) => FLAG_OF[name] ?? name);
+    throw new ConfigError(named);
+  }
+}
+
 function readOptions(flags: TrainFlags): TrainOptions {
   const { context, weightDecay } = flags;
   const options: TrainOptions = { ...DEFAULT_TRAIN_OPTIONS, ...scheduleOf(flags), context, weightDecay };
@@ -79,6 +99,14 @@ function readOptions(flags: TrainFlags): TrainOptions {
 function readConfig(flags: TrainFlags, lambda: number): ModelConfig {
   const tokenizer = new ByteTokenizer();
   const policy = parsePolicy(flags.types);
+  const { hidden, heads } = flags;
+  if (flags.lambda !== undefined && !kindOf(policy).learned) {
+    throw new UsageError(`--lambda ${flags.lambda} has no effect with --types ${flags.types}, under which no types are learned: leave it out`);
+  }
+  if (hidden % heads !== 0) throw new UsageError(`--hidden (${hidden}) must be a multiple of --heads (${heads})`);
+  if ((hidden / heads) % 2 !== 0) {
+    throw new UsageError(`--hidden (${hidden}) divided by --heads (${heads}) is ${hidden / heads}: it must be even, since rotary embedding rotates pairs`);
+  }
   const config: ModelConfig = {
     vocabSize: tokenizer.vocabSize,
     hiddenSize: flags.hidden,
