@@ -23,7 +23,7 @@ export { formatPolicy, parsePolicy, type Policy } from './policies/index.ts';
 export { type ModelConfig, type NatsConfig, parseConfig } from './model/config/config.ts';
 export type { LinearScaling, Llama3Scaling, RopeScaling, YarnScaling } from './model/config/rope-config.ts';
 export type { ModelType } from './model/arch/index.ts';
-export type { Adapter, AdapterSettings, BaseFields } from './model/folder/adapter.ts';
+export { type Adapter, type AdapterSettings, type BaseFields, parseAdapter } from './model/folder/adapter.ts';
 export type { ChatOptions } from './model/generate/chat.ts';
 export type { ChatMessage, ChatTemplate } from './model/generate/chat-template.ts';
 export type { Prompt } from './model/generate/generate.ts';

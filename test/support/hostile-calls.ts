@@ -16,7 +16,9 @@ import { type Call, methodsOf, NONE, unlessStopped } from './hostile.ts';
 import { open, VECTOR_CALLS } from './hostile-vectors.ts';
 
 const { createEngine, ndarray, parseConfig } = library;
-const readText = (path: string): string => readFileSync(fileURLToPath(new URL(path, import.meta.url)), 'utf8');
+const readBytes = (path: string): Uint8Array => readFileSync(fileURLToPath(new URL(path, import.meta.url)));
+const readText = (path: string): string => new TextDecoder().decode(readBytes(path));
+const ADAPTER = '../../models/adapters/keep-0.1-w32';
 
 const float = (shape: number[]) => ndarray(new Float64Array(sizeOf(shape)).fill(0.5), shape);
 const whole = (shape: number[], fill = 0) => ndarray(new Int32Array(sizeOf(shape)).fill(fill), shape);
@@ -159,6 +161,13 @@ export const CALLS: Readonly<Record<string, Call>> = {
 
   formatPolicy: { given: [{ kind: 'streaming', sink: 1, window: 2 }], call: library.formatPolicy },
   parsePolicy: { given: ['window:5'], call: library.parsePolicy },
+  parseAdapter: {
+    given: [
+      JSON.parse(readText(`${ADAPTER}/adapter_config.json`)), readBytes(`${ADAPTER}/adapter_model.safetensors`),
+      { config: 'a.json', weights: 'a.safetensors' },
+    ],
+    call: library.parseAdapter,
+  },
   parseConfig: { given: [CONFIG], call: library.parseConfig },
   planMemory: {
     given: [config, {

@@ -184,22 +184,34 @@ export async function readAdapter(folder: string): Promise<Adapter> {
 }
 
 /**
- * Reads an adapter from memory, for browsers.
+ * Reads an adapter whose files are in memory, as in a browser. What it returns goes to loadModel() as `adapter`.
  *
  * @param json adapter_config.json: parsed, text, or bytes.
  * @param bytes adapter_model.safetensors: an ArrayBuffer, as fetch() returns, or any view.
  * @param files The names of the files in error messages.
+ * @returns The settings, and the scorers as [3G, D] each (§5).
  * @throws {FileFormatError} If something is missing, out of range, or contradicts the rest.
+ * @example
+ * ```ts
+ * import { readFile } from 'node:fs/promises';
+ * import { parseAdapter } from 'neural-attention-search';
+ * const file = (name: string) => readFile(`models/adapters/keep-0.1-w32/${name}`); // in a browser: fetch()
+ * const adapter = await parseAdapter(await file('adapter_config.json'), await file('adapter_model.safetensors'));
+ * console.log(adapter.window); // 32
+ * ```
  */
 export async function parseAdapter(
   json: unknown, bytes: Bytes,
   files: { config: string; weights: string } = { config: ADAPTER_CONFIG, weights: ADAPTER_WEIGHTS },
 ): Promise<Adapter> {
+  record({ config: of('string'), weights: of('string') })('files', files);
   const fail = (what: string): never => {
     throw new FileFormatError(`${files.config} ${what}: copy the adapter again, or fine-tune again`);
   };
   const parsed = jsonOf(json, files.config);
-  const fields = isRecord(parsed) ? parsed : fail('is not a JSON object');
+  if (!isRecord(parsed)) return fail('is not a JSON object');
+  expectJson(files.config, parsed);
+  const fields = JSON.parse(JSON.stringify(parsed)) as Record<string, unknown>; // what is no JSON counts as missing
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
   if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, but this package reads version ${VERSION}`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
