@@ -14,17 +14,27 @@ function dots(x: ArrayLike<number>, W: ArrayLike<number>, rows: number, M: numbe
 }
 
 describeEngines('add() and accumulate()', ({ precision, holds, engine }) => {
-  it('add element by element, the latter in place', () =>
-    holds(fc.record({ shape: leading, seed: seeds }), async ({ shape, seed }, engine) => {
-      const R = new Rounding(precision);
+  const drawn = fc.record({ shape: leading, seed: seeds });
+  const sums = (a: ArrayLike<number>, b: ArrayLike<number>): Bounded[] => {
+    return Array.from(a, (x, n) => new Rounding(precision).add(exact(x), exact(b[n])));
+  };
+
+  it('add element by element', () =>
+    holds(drawn, async ({ shape, seed }, engine) => {
       const numbers = draw(seed, precision);
       const [a, b] = [numbers.real(count(shape)), numbers.real(count(shape))];
-      const truth = Array.from(a, (x, n) => R.add(exact(x), exact(b[n])));
       const [left, right] = [engine.tensor(a, shape), engine.tensor(b, shape)];
-      expectWithin(await engine.read(engine.add(left, right)), truth, 'a + b');
+      expectWithin(await engine.read(engine.add(left, right)), sums(a, b), 'a + b');
       expectSameBits(await engine.read(left), a, 'a after add()');
+    }));
+
+  it('add in place, and leave what is added as it was', () =>
+    holds(drawn, async ({ shape, seed }, engine) => {
+      const numbers = draw(seed, precision);
+      const [a, b] = [numbers.real(count(shape)), numbers.real(count(shape))];
+      const [left, right] = [engine.tensor(a, shape), engine.tensor(b, shape)];
       engine.accumulate(left, right);
-      expectWithin(await engine.read(left), truth, 'sum');
+      expectWithin(await engine.read(left), sums(a, b), 'sum');
       expectSameBits(await engine.read(right), b, 'b');
     }));
 

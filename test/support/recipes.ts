@@ -35,7 +35,7 @@ const STEPS: readonly (readonly [RegExp, (found: RegExpExecArray) => Edit['where
  */
 export function recipesOf(page: string): Recipe[] {
   const recipes: { title: string; edits: Edit[]; commands: string[] }[] = [];
-  let [recipe, step]: [(typeof recipes)[number] | undefined, string] = [undefined, ''];
+  let [recipe, step, indent]: [(typeof recipes)[number] | undefined, string, string] = [undefined, '', ''];
   const lines = page.split('\n');
   for (let n = 0; n < lines.length; n++) {
     const text = lines[n];
@@ -44,13 +44,15 @@ export function recipesOf(page: string): Recipe[] {
       if (recipe) recipes.push(recipe);
     } else if (/^\d+\. /.test(text)) {
       step = text;
-    } else if (step !== '' && /^ {3}\S/.test(text) && !text.startsWith('   ```')) {
+      indent = ' '.repeat(text.indexOf(' ') + 1);
+    } else if (step !== '' && text.startsWith(indent) && /^ +[^ `]/.test(text)) {
       step += ` ${text.trim()}`;
     }
     const fence = /^ *```(\w*)/.exec(text);
     if (!fence) continue;
     const end = lines.findIndex((line, at) => at > n && /^ *```$/.test(line));
-    const code = lines.slice(n + 1, end).map((line) => line.replace(/^ {3}/, '')).join('\n') + '\n';
+    const code = lines.slice(n + 1, end)
+      .map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line)).join('\n') + '\n';
     if (recipe && fence[1] === 'sh') recipe.commands.push(...code.trim().split('\n'));
     else if (recipe) recipe.edits.push(editOf(step, code, n + 1));
     n = end;
