@@ -21,7 +21,8 @@ describe.each(recipes)('the recipe "$title"', (recipe) => {
     expect(recipe.commands.length).toBeGreaterThan(0);
   });
 
-  it('keeps to the floors', () => {
+  // recipes.long.test.ts follows a recipe that adds a floor, and then checks them.
+  if (recipe.edits.every(({ path }) => path !== 'test/support/import-graph.ts')) it('keeps to the floors', () => {
     const sources = [...follow(recipe, read)].filter(([path]) => TOPS.includes(path.split('/')[0]) && path.endsWith('.ts'));
     expect(sources.length).toBeGreaterThan(1);
     expect(forbidden(sources.flatMap(([path, text]) => importsOf(path, text)))).toEqual([]);
@@ -66,7 +67,7 @@ describe('the reader of recipes', () => {
   const page = [
     '## Other', '```sh', 'npm ci', '```', '## Add a thing', '1. Write `a.ts`, which is', '   short.', '', '   ```ts',
     '   if (a) {', '     b();', '   }', '   ```', '2. Add to the end of `b.ts`:', '   ```ts', '   one', '   ```',
-    '3. Add to `c.ts`, after `x = [`:', '   ```ts', '     2,', '   ```', '4. Run it:', '   ```sh', '   npm test', '   ```', '## End',
+    '10. Add to `c.ts`, after `x = [`:', '    ```ts', '      2,', '    ```', '4. Run it:', '   ```sh', '   npm test', '   ```', '## End',
   ].join('\n');
 
   it('finds what to write, to add and to run, and leaves other sections alone', () => {
