@@ -3,9 +3,10 @@
  * `neural-attention-search/vectors`. Everything is plain objects and bytes, and runs in Node, Deno and browsers.
  * @module neural-attention-search/vectors
  */
-import { optional, record, wholeFrom } from './core/arguments.ts';
+import { optional, wholeFrom } from './core/arguments.ts';
 import type { Engine } from './core/engine.ts';
 import { expectEngine } from './core/expect-engine.ts';
+import { anything, expectFields, expectKnown } from './core/known-options.ts';
 import { requireTraining, type TrainingEngine } from './core/training-engine.ts';
 import { createEngine } from './engines.ts';
 import { diagnose } from './oracle/diagnose/diagnose.ts';
@@ -45,7 +46,7 @@ export interface CaseOptions {
  */
 export async function makeCase(recipe: Recipe, options: CaseOptions = {}): Promise<OracleCase> {
   expectRecipe('recipe', recipe);
-  record({ seed: optional(wholeFrom(0)) })('options', options);
+  expectFields('makeCase()', 'options', options, { seed: optional(wholeFrom(0)), engine: anything });
   return withEngine(options, (engine) => drawCase(engine, recipe, options.seed));
 }
 
@@ -80,7 +81,7 @@ export async function caseOf(
   options: Pick<CaseOptions, 'engine'> = {},
 ): Promise<OracleCase> {
   expectGiven('given', given);
-  record()('options', options);
+  expectFields('caseOf()', 'options', options, { engine: anything });
   return withEngine(options, (engine) => solveCase(engine, given));
 }
 
@@ -96,7 +97,7 @@ export async function caseOf(
  * ```
  */
 export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[]> {
-  record({ seed: optional(wholeFrom(0)) })('options', options);
+  expectFields('smallSuite()', 'options', options, { seed: optional(wholeFrom(0)), engine: anything });
   return withEngine(options, async (engine) => {
     const cases: OracleCase[] = [];
     for (const recipe of SUITES.small) cases.push(await drawCase(engine, recipe, options.seed));
@@ -129,6 +130,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
   expectCase('the case', oracleCase);
   expectTensors('outputs', outputs);
   expectVerify('options', options);
+  expectKnown('verifyCase()', options, ['dtype', 'tensors', 'diagnose']);
   return judge(oracleCase, outputs, { diagnose, ...options });
 }
 

@@ -7,12 +7,14 @@ import type { Cache, CacheOptions, CacheSnapshot, Engine } from '../src/core/eng
 import { DisposedError, ShapeError, ValueError } from '../src/core/errors.ts';
 import { type NDArray, ndarray } from '../src/core/tensor.ts';
 import { cacheSizes, expectLawful, followsTheModel, untypedDeaths } from './support/cache-commands.ts';
-import { CacheModel, type CacheSizes, type System, typeRows } from './support/cache-model.ts';
+import { CacheModel, cacheOptions, type CacheSizes, type System, typeRows } from './support/cache-model.ts';
 import { describeEngines, scoped } from './support/engines.ts';
 import { cases } from './support/thorough.ts';
 import { expectSameBits, expectWithin } from './support/tolerance.ts';
 
-function engineSystem(engine: Engine, sizes: CacheSizes, cache: Cache = engine.createCache(sizes)): System {
+function engineSystem(
+  engine: Engine, sizes: CacheSizes, cache: Cache = engine.createCache(cacheOptions(sizes)),
+): System {
   const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
   return {
     append(k, v, types, T, counts) {
@@ -34,7 +36,7 @@ function engineSystem(engine: Engine, sizes: CacheSizes, cache: Cache = engine.c
     positions: (b, g) => cache.positions(b, g),
     fork: () => engineSystem(engine, sizes, cache.fork()),
     async again() {
-      const other = engine.createCache(sizes);
+      const other = engine.createCache(cacheOptions(sizes));
       const x = engine.tensor(new Float32Array(B * G * 2 * d).fill(3), [B, G, 2, d]);
       other.append(x, x, engine.integers(new Int32Array(B * G * typeRows(2, chunk)), [B, G, typeRows(2, chunk)]));
       other.restore(await cache.snapshot());
@@ -44,7 +46,7 @@ function engineSystem(engine: Engine, sizes: CacheSizes, cache: Cache = engine.c
   };
 }
 
-function publicSystem(sizes: CacheSizes, precision: Engine['precision'], cache: KVCache = new KVCache(sizes)): System {
+function publicSystem(sizes: CacheSizes, precision: Engine['precision'], cache: KVCache = new KVCache(cacheOptions(sizes))): System {
   const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
   const real = (x: Float64Array, heads: number, T: number): NDArray =>
     ndarray(precision === 'float32' ? Float32Array.from(x) : x, [B, heads, T, d]);
@@ -62,7 +64,7 @@ function publicSystem(sizes: CacheSizes, precision: Engine['precision'], cache: 
     positions: async (b, g) => cache.positions(b, g),
     fork: () => publicSystem(sizes, precision, cache.fork()),
     async again() {
-      const other = new KVCache(sizes);
+      const other = new KVCache(cacheOptions(sizes));
       other.restore(cache.snapshot());
       return publicSystem(sizes, precision, other);
     },
@@ -80,7 +82,7 @@ const moves = fc.array(fc.record({
 
 /** A cache that holds a GLOBAL, an open LOCAL and a WINDOW token, and its snapshot. */
 async function filled(engine: Engine): Promise<{ cache: Cache; good: CacheSnapshot }> {
-  const cache = engine.createCache(plain);
+  const cache = engine.createCache(cacheOptions(plain));
   const x = engine.tensor([1, 2, 3, 4, 5, 6], [1, 1, 3, 2]);
   cache.append(x, x, engine.integers([0, 1, 2], [1, 1, 3]));
   cache.attend(x, 1).dispose();
@@ -101,12 +103,12 @@ describeEngines('the cache', ({ precision, engine }) => {
       const engines: readonly Engine[] = [inner, referenceEngine('float64')];
       const model = new CacheModel(sizes, 'float32');
       let at = 0;
-      let cache = inner.createCache(sizes);
+      let cache = inner.createCache(cacheOptions(sizes));
       for (const [n, { T, lacks, move }] of steps.entries()) {
         if (move) {
           const snapshot = await cache.snapshot();
           cache.dispose();
-          cache = engines[at = 1 - at].createCache(sizes);
+          cache = engines[at = 1 - at].createCache(cacheOptions(sizes));
           cache.restore(snapshot);
         }
         const system = engineSystem(engines[at], sizes, cache);
@@ -165,7 +167,7 @@ describeEngines('the cache', ({ precision, engine }) => {
   it('gives bit for bit the same outputs when dead entries hold NaN', () =>
     scoped(engine(), async (engine) => {
       const run = async (dead: number): Promise<number[]> => {
-        const cache = engine.createCache({ ...plain, window: 0 });
+        const cache = engine.createCache({ ...cacheOptions(plain), window: 0 });
         const outputs: number[] = [];
         // G W L W G, with WINDOW tokens that die after their own query; the last two in one prefill with a dead one.
         const steps = [[0], [2], [1, 2, 0]];
@@ -188,7 +190,7 @@ describeEngines('the cache', ({ precision, engine }) => {
 
   it('holds no more bytes after 400 decoded tokens than after 40 if the live set is bounded', () =>
     scoped(engine(), async (engine) => {
-      const cache = engine.createCache(plain);
+      const cache = engine.createCache(cacheOptions(plain));
       const x = engine.tensor([1, 2], [1, 1, 1, 2]);
       const bytes: number[] = [];
       for (let i = 0; i < 400; i++) {
@@ -206,7 +208,7 @@ describeEngines('the cache', ({ precision, engine }) => {
     }));
 
   it('can be cleared and evict before anything was appended', async () => {
-    const cache = engine().createCache({ ...plain, batch: 2 });
+    const cache = engine().createCache({ ...cacheOptions(plain), batch: 2 });
     cache.evict();
     cache.clear();
     const { seen, live, bytes } = await cache.stats();
@@ -220,11 +222,11 @@ describeEngines('the cache', ({ precision, engine }) => {
     ['a fractional head size', { headDim: 1.5 }], ['a negative bound', { bound: -1 }],
     ['a fractional bound', { bound: 0.5 }],
   ])('refuses %s with a ValueError', (_, wrong) => {
-    expect(() => engine().createCache({ ...plain, ...wrong })).toThrow(ValueError);
+    expect(() => engine().createCache({ ...cacheOptions(plain), ...wrong })).toThrow(ValueError);
   });
 
   it('refuses wrong shapes, wrong counts and unknown types, and does not change', async () => {
-    const cache = engine().createCache(plain);
+    const cache = engine().createCache(cacheOptions(plain));
     const zeros = (...shape: number[]) => engine().zeros(shape);
     const types = (...values: number[]) => engine().integers(values, [1, 1, values.length]);
     const x = zeros(1, 1, 2, 2);
@@ -241,7 +243,7 @@ describeEngines('the cache', ({ precision, engine }) => {
       await cache.stats();
     })()).rejects.toThrow(ValueError);
     expect([...(await cache.stats()).seen]).toEqual([0]);
-    const pair = engine().createCache({ ...plain, kvHeads: 2 });
+    const pair = engine().createCache({ ...cacheOptions(plain), kvHeads: 2 });
     pair.append(zeros(1, 2, 1, 2), zeros(1, 2, 1, 2), engine().integers([0, 0], [1, 2, 1]));
     expect(() => pair.attend(zeros(1, 3, 1, 2), 1)).toThrow(/query heads \(3\).*KV heads \(2\)/);
     await expect((async () => pair.positions(0, 2))()).rejects.toThrow(ValueError);
@@ -250,7 +252,7 @@ describeEngines('the cache', ({ precision, engine }) => {
   });
 
   it('throws a DisposedError if used after dispose(), which may be called twice', async () => {
-    const cache = engine().createCache(plain);
+    const cache = engine().createCache(cacheOptions(plain));
     const x = engine().zeros([1, 1, 1, 2]);
     const types = engine().integers([0], [1, 1, 1]);
     cache.append(x, x, types);
@@ -279,7 +281,7 @@ describe('KVCache', () => {
   it('appends, attends and evicts in one step()', () =>
     fc.assert(fc.asyncProperty(cacheSizes, stepLengths, async (sizes, steps) => {
       const model = new CacheModel(sizes, 'float64');
-      const cache = new KVCache(sizes);
+      const cache = new KVCache(cacheOptions(sizes));
       const system = publicSystem(sizes, 'float64', cache);
       const { batch: B, kvHeads: G, headDim: d, chunk, group } = sizes;
       for (const [n, T] of steps.entries()) {
@@ -296,7 +298,7 @@ describe('KVCache', () => {
     }), { numRuns: 50 }));
 
   it('refuses a step() with queries of a wrong shape before anything is appended', () => {
-    const cache = new KVCache(plain);
+    const cache = new KVCache(cacheOptions(plain));
     const real = (...shape: number[]): NDArray => ndarray(new Float64Array(shape.reduce((a, b) => a * b, 1)), shape);
     const x = real(1, 1, 1, 2);
     const types = ndarray(new Int32Array(1), [1, 1, 1]);

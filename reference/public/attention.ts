@@ -2,8 +2,9 @@
  * Attention for callers with arrays (§3, §4): checks the arguments, then lets the reference compute.
  * @module
  */
-import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional, record } from '../../src/core/arguments.ts';
+import { type Expected, finite, finiteFloats, floats, integers, oneOf, optional } from '../../src/core/arguments.ts';
 import { ValueError } from '../../src/core/errors.ts';
+import { expectFields } from '../../src/core/known-options.ts';
 import { type AttentionSizes, attentionSizes, checkTypeValues, typesSizes } from '../../src/core/shape.ts';
 import { checkForward } from '../../src/core/sizes.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
@@ -22,7 +23,6 @@ export interface AttentionArguments {
 /** Keys and values that no query sees may hold anything. */
 const inputs = (): Record<string, Expected> =>
   ({ q: finiteFloats, k: floats, v: floats, last: integers, scale: optional(finite) });
-const FORWARD: Expected = (name, value) => record(inputs())(name, value);
 
 /**
  * Masked attention (§3). For query i of head h, over the keys j of its KV head with j <= i <= last(j):
@@ -50,15 +50,15 @@ const FORWARD: Expected = (name, value) => record(inputs())(name, value);
  * ```
  */
 export function attention(options: AttentionArguments): { out: NDArray; lse: NDArray } {
-  FORWARD('options', options);
+  expectFields('attention()', 'options', options, inputs());
   const { q, k, v, last } = options;
   return reference.attention(scaled(options), attentionSizes(q, k, v, last));
 }
 
-const BACKWARD: Expected = (name, value) => record({
+const backward = (): Record<string, Expected> => ({
   ...inputs(), out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
   window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
-})(name, value);
+});
 
 /** What the backward needs in addition to the inputs of the forward. */
 export interface AttentionBackwardArguments extends AttentionArguments {
@@ -108,7 +108,7 @@ export function attentionBackward(options: AttentionBackwardArguments): {
   dv: NDArray;
   dTypes?: NDArray;
 } {
-  const sizes = backwardSizes(options);
+  const sizes = backwardSizes('attentionBackward()', options);
   const { types, window, chunk = 1, bound, rule = 'bounded' } = options;
   if (types === undefined) return reference.attentionBackward({ ...scaled(options), types: undefined }, sizes);
   if (window === undefined) throw new ValueError('types was given without a window: pass the W with which `last` was computed');
@@ -137,7 +137,7 @@ export function attentionBackward(options: AttentionBackwardArguments): {
  * ```
  */
 export function maskGradient(options: AttentionBackwardArguments): NDArray {
-  const sizes = backwardSizes(options);
+  const sizes = backwardSizes('maskGradient()', options);
   const { rule = 'bounded', bound } = options;
   return reference.maskGradient(scaled(options), { rule, ...(bound !== undefined && { bound }) }, sizes);
 }
@@ -147,8 +147,8 @@ function scaled<T extends AttentionArguments>(options: T): T & { scale: number }
   return { ...options, scale: options.scale ?? 1 / Math.sqrt(options.q.shape[3]) };
 }
 
-function backwardSizes(options: AttentionBackwardArguments): AttentionSizes {
-  BACKWARD('options', options);
+function backwardSizes(what: string, options: AttentionBackwardArguments): AttentionSizes {
+  expectFields(what, 'options', options, backward());
   const { q, k, v, last, out, lse, dOut } = options;
   const sizes = attentionSizes(q, k, v, last);
   checkForward(out, lse, dOut, sizes);

@@ -7,6 +7,7 @@ import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/cac
 import { checkCacheOptions } from '../../src/core/checks.ts';
 import { ValueError } from '../../src/core/errors.ts';
 import { firstNotFinite } from '../../src/core/finite.ts';
+import { CACHE_OPTIONS, expectKnown } from '../../src/core/known-options.ts';
 import { checkTypeValues } from '../../src/core/shape.ts';
 import { appendSizes, checkStep, headIndex, querySizes } from '../../src/core/sizes.ts';
 import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
@@ -26,6 +27,11 @@ export interface StepInputs {
   counts?: readonly number[];
   scale?: number;
 }
+
+/** The fields of a whole step may be given to each of its parts. */
+const known = (what: string, inputs: unknown): void => {
+  expectKnown(what, inputs, ['q', 'k', 'v', 'types', 'counts', 'scale'], 'input');
+};
 
 /**
  * The evicting KV cache of one layer (§8), for B sequences and G KV heads of size d.
@@ -53,6 +59,7 @@ export class KVCache {
 
   constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     record()('options', options);
+    expectKnown('KVCache', options, [...CACHE_OPTIONS, 'window', 'chunk']);
     this.options = { chunk: 1, blockSize: 16, ...options };
     checkCacheOptions(this.options);
     optional(oneOf('f64', 'f32', 'f16'))('storage', this.options.storage);
@@ -61,6 +68,7 @@ export class KVCache {
 
   /** Append, attend, evict: returns out [B,H,T,d], whose rows beyond counts[b] are 0. */
   step(inputs: StepInputs): NDArray {
+    known('step()', inputs);
     record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, v, types, counts, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
     const sizes = appendSizes(k, v, types, counts, this.options);
@@ -76,6 +84,7 @@ export class KVCache {
    * floor(seen_b / C) + r. The type of a chunk that is not yet full is ignored.
    */
   append(inputs: Omit<StepInputs, 'q'>): void {
+    known('append()', inputs);
     record(step())('inputs', inputs);
     const { k, v, types, counts } = inputs;
     const sizes = appendSizes(k, v, types, counts, this.options);
@@ -88,6 +97,7 @@ export class KVCache {
    * Step 2: attention of the newest queries q [B,H,T,d] over all entries, cached and new. Default scale: 1 / sqrt(d).
    */
   attend(inputs: { q: NDArray; scale?: number }): NDArray {
+    known('attend()', inputs);
     record({ q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
     const sizes = querySizes(q, this.options);

@@ -2,7 +2,8 @@
  * Lifetimes for callers with arrays (§2): checks the arguments, then lets the reference compute.
  * @module
  */
-import { expectObject, integers } from '../../src/core/arguments.ts';
+import { integers } from '../../src/core/arguments.ts';
+import { anything, expectFields } from '../../src/core/known-options.ts';
 import { checkTypeValues, typesSizes } from '../../src/core/shape.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
 import * as reference from '../lifetime.ts';
@@ -39,7 +40,7 @@ export function lifetime(
   options: { window: number; chunk?: number; bound?: number; length?: number },
 ): NDArray<Int32Array> {
   integers('types', types);
-  expectObject('options', options);
+  expectFields('lifetime()', 'options', options, { window: anything, chunk: anything, bound: anything, length: anything });
   const { chunk = 1, length = (types.shape[2] ?? 0) * chunk, ...rest } = options;
   const how = { ...rest, chunk };
   const sizes = typesSizes(types, length, how);

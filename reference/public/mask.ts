@@ -2,7 +2,8 @@
  * Masks for callers with arrays (§2, §5): checks the arguments, then lets the reference compute.
  * @module
  */
-import { finiteFloats, integers, record, wholeFrom } from '../../src/core/arguments.ts';
+import { finiteFloats, integers, wholeFrom } from '../../src/core/arguments.ts';
+import { anything, expectFields } from '../../src/core/known-options.ts';
 import { chunkCount } from '../../src/core/lifetime.ts';
 import { checkLifetimeOptions, expectRank, expectShape } from '../../src/core/shape.ts';
 import { lastSizes } from '../../src/core/sizes.ts';
@@ -48,7 +49,7 @@ export function relaxedMask(
   options: { window: number; chunk?: number; length: number },
 ): NDArray {
   finiteFloats('soft', soft);
-  record({ length: wholeFrom(0) })('options', options);
+  expectFields('relaxedMask()', 'options', options, { window: anything, chunk: anything, length: wholeFrom(0) });
   const { window, chunk = 1, length: N } = options;
   checkLifetimeOptions({ window, chunk });
   expectRank('soft', soft, 'B,G,Nc,3');

@@ -8,6 +8,7 @@ import {
 } from '../../src/core/arguments.ts';
 import type { CacheSnapshot, CacheStats, MassCacheOptions } from '../../src/core/cache.ts';
 import { checkCacheOptions } from '../../src/core/checks.ts';
+import { anything, CACHE_OPTIONS, expectFields, expectKnown } from '../../src/core/known-options.ts';
 import type { MassRule } from '../../src/core/mass.ts';
 import { AttendOnce, checkMassOptions, massOf } from '../../src/core/mass-checks.ts';
 import { attentionSizes } from '../../src/core/shape.ts';
@@ -54,7 +55,9 @@ export interface MassArguments {
  * ```
  */
 export function massAttention(options: MassArguments): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
-  record({ q: finiteFloats, k: floats, v: floats, scale: optional(finite) })('options', options);
+  expectFields('massAttention()', 'options', options, {
+    q: finiteFloats, k: floats, v: floats, mass: anything, bound: anything, scale: optional(finite),
+  });
   checkMassOptions(options);
   const { q, k, v } = options;
   const sizes = attentionSizes(q, k, v, { shape: k.shape.slice(0, 3) });
@@ -63,6 +66,11 @@ export function massAttention(options: MassArguments): { out: NDArray; lse: NDAr
 
 /** The checks of keys and values, and of how many tokens each sequence takes of a step. */
 const step = (): Record<string, Expected> => ({ k: floats, v: floats, counts: optional(list(wholeFrom(0))) });
+
+/** The fields of a whole step may be given to each of its parts. */
+const known = (what: string, inputs: unknown): void => {
+  expectKnown(what, inputs, ['q', 'k', 'v', 'counts', 'scale'], 'input');
+};
 
 /**
  * The evicting cache of one layer under a budget (§11), for B sequences and G KV heads of size d.
@@ -93,6 +101,7 @@ export class MassCache {
 
   constructor(options: Omit<MassCacheOptions, 'blockSize'> & { blockSize?: number }) {
     record()('options', options);
+    expectKnown('MassCache', options, [...CACHE_OPTIONS, 'mass']);
     const full = { blockSize: 16, ...options };
     checkCacheOptions(full);
     this.options = { ...full, mass: massOf(full.mass) };
@@ -101,6 +110,7 @@ export class MassCache {
 
   /** Appends, attends and evicts. Returns out [B,H,T,d], with rows beyond counts[b] 0. */
   step(inputs: Omit<StepInputs, 'types'>): NDArray {
+    known('step()', inputs);
     record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, v, counts } = inputs;
     const sizes = keySizes(k, v, counts, this.options);
@@ -114,6 +124,7 @@ export class MassCache {
 
   /** Step 1: appends k and v [B,G,T,d]. Sequence b takes its first counts[b] <= T tokens. Default: all. */
   append(inputs: Omit<StepInputs, 'q' | 'types'>): void {
+    known('append()', inputs);
     record(step())('inputs', inputs);
     const { k, v, counts } = inputs;
     const sizes = keySizes(k, v, counts, this.options);
@@ -128,6 +139,7 @@ export class MassCache {
    * sqrt(d).
    */
   attend(inputs: { q: NDArray; scale?: number }): NDArray {
+    known('attend()', inputs);
     record({ q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, scale = 1 / Math.sqrt(this.options.headDim) } = inputs;
     const sizes = querySizes(q, this.options);

@@ -2,7 +2,8 @@
  * The price of memory for callers with arrays (§7): checks the arguments, then lets the reference compute.
  * @module
  */
-import { finite, floats, integers, record } from '../../src/core/arguments.ts';
+import { finite, floats, integers } from '../../src/core/arguments.ts';
+import { anything, expectFields } from '../../src/core/known-options.ts';
 import { checkTypeValues, expectShape, typesSizes } from '../../src/core/shape.ts';
 import { lastSizes } from '../../src/core/sizes.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
@@ -56,7 +57,10 @@ export function addMemoryPrice(options: {
   bound?: number;
   weight: number;
 }): NDArray {
-  record({ dTypes: floats, types: integers, weight: finite })('options', options);
+  expectFields('addMemoryPrice()', 'options', options, {
+    dTypes: floats, types: integers, weight: finite, length: anything, window: anything, chunk: anything,
+    bound: anything,
+  });
   const { dTypes, types, length, chunk = 1, ...rest } = options;
   const how = { ...rest, chunk };
   const sizes = typesSizes(types, length, how);

@@ -2,7 +2,8 @@
  * The search of token types for callers with arrays (§6): checks the arguments, then lets the reference compute.
  * @module
  */
-import { floats, integers, optional, record } from '../../src/core/arguments.ts';
+import { floats, integers, optional } from '../../src/core/arguments.ts';
+import { anything, expectFields } from '../../src/core/known-options.ts';
 import { expectPositive } from '../../src/core/shape.ts';
 import { scoresSizes } from '../../src/core/sizes.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
@@ -34,7 +35,9 @@ export function selectTokenTypes(options: {
   temperature?: number;
   forceGlobal?: NDArray<Int32Array>;
 }): { types: NDArray<Int32Array>; probabilities: NDArray } {
-  record({ scores: floats, noise: optional(floats), forceGlobal: optional(integers) })('options', options);
+  expectFields('selectTokenTypes()', 'options', options, {
+    scores: floats, noise: optional(floats), temperature: anything, forceGlobal: optional(integers),
+  });
   const { scores, noise, temperature = 1, forceGlobal } = options;
   const sizes = scoresSizes(scores, noise, forceGlobal);
   expectPositive('temperature', temperature);
@@ -64,7 +67,9 @@ export function tokenTypesBackward(options: {
   temperature?: number;
   forceGlobal?: NDArray<Int32Array>;
 }): NDArray {
-  record({ dTypes: floats, probabilities: floats, forceGlobal: optional(integers) })('options', options);
+  expectFields('tokenTypesBackward()', 'options', options, {
+    dTypes: floats, probabilities: floats, temperature: anything, forceGlobal: optional(integers),
+  });
   const { dTypes, probabilities, temperature = 1, forceGlobal } = options;
   const sizes = scoresSizes(probabilities, dTypes, forceGlobal);
   expectPositive('temperature', temperature);

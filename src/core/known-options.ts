@@ -2,8 +2,24 @@
  * Refuses unknown options instead of ignoring them.
  * @module
  */
+import { type Expected, record } from './arguments.ts';
 import { ValueError } from './errors.ts';
 import { editDistance } from './spelling.ts';
+
+/** Expects an object with these fields and no others. `what` is the function that takes it. */
+export function expectFields(
+  what: string, name: string, value: unknown, fields: Readonly<Record<string, Expected>>,
+): void {
+  record()(name, value);
+  expectKnown(what, value, Object.keys(fields));
+  record(fields)(name, value);
+}
+
+/** The options of every cache. */
+export const CACHE_OPTIONS = ['batch', 'kvHeads', 'headDim', 'blockSize', 'storage', 'bound'] as const;
+
+/** A field that is checked elsewhere. */
+export const anything: Expected = () => undefined;
 
 /**
  * Refuses unknown options, such as misspelt ones, and suggests the most similar name.

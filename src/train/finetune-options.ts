@@ -33,7 +33,7 @@ export function defaultWindow(context: number): number {
 
 /** @throws {ValueError} If no run can use the options. */
 export function checkFinetuneOptions(options: FinetuneOptions): void {
-  checkTrainOptions(options);
+  checkTrainOptions(options, 'Finetuner', ['keep']);
   finite('keep', options.keep);
   if (!(options.keep >= 0 && options.keep < 1)) {
     throw new ValueError(`keep is ${options.keep}: it must be a share of the cache between 0 and 1, or 0 for a fixed lambda`);

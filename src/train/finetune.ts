@@ -97,6 +97,7 @@ export class Finetuner {
     record({ weights: record() })('base', base);
     this.engine = expectRun(base.engine, base.config);
     record()('nats', nats);
+    expectKnown('nats', nats, ['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature'], 'field');
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
     expectKnown('more', more, ['from', 'source']);

@@ -5,6 +5,7 @@
 import { finite, oneOf, record } from '../core/arguments.ts';
 import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
+import { expectKnown } from '../core/known-options.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
 
 /** Everything that determines the result of a run, apart from the model's config and the text. */
@@ -35,9 +36,14 @@ export const DEFAULT_TRAIN_OPTIONS: TrainOptions = {
   weightDecay: 0.1, beta1: 0.9, beta2: 0.95, clip: 1, rule: 'bounded',
 };
 
-/** @throws {ValueError} If no run can use the options. */
-export function checkTrainOptions(options: TrainOptions): void {
+/**
+ * @param what What takes the options.
+ * @param more The options that it has besides.
+ * @throws {ValueError} If no run can use the options, or if one of them is unknown.
+ */
+export function checkTrainOptions(options: TrainOptions, what: string = 'Trainer', more: readonly string[] = []): void {
   record({ minLearningRate: finite, weightDecay: finite, beta1: finite, beta2: finite })('options', options);
+  expectKnown(what, options, [...Object.keys(DEFAULT_TRAIN_OPTIONS), ...more]);
   expectWhole('seed', options.seed, 0);
   expectWhole('steps', options.steps, 1);
   expectWhole('batch', options.batch, 1);

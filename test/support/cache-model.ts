@@ -29,6 +29,11 @@ export interface CacheSizes extends CacheOptions {
   readonly group: number;
 }
 
+/** The options of the cache itself. */
+export function cacheOptions({ group: _, ...options }: CacheSizes): CacheOptions {
+  return options;
+}
+
 /** The number of types that a step of T tokens needs per head, by the contract. */
 export function typeRows(T: number, chunk: number): number {
   return Math.floor((T + chunk - 2) / chunk) + 1;

@@ -11,6 +11,7 @@ import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from
 import { UnsupportedError } from '../errors.ts';
 import type { Forms } from '../forms.ts';
 import type { Kernels } from '../kernels.ts';
+import { CACHE_OPTIONS, expectKnown } from '../known-options.ts';
 import { chunkCount, type LifetimeOptions } from '../lifetime.ts';
 import { attentionSizes, checkTypeValues, expectPositive, expectRank, expectShape, typesSizes } from '../shape.ts';
 import {
@@ -170,7 +171,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   }
   /** Checks the options for choosing types. */
   protected chosen(options: TokenTypesOptions): TokenTypesOptions<A> {
-    record()('options', options);
+    expectKnown('token types', options, ['noise', 'temperature', 'forceGlobal']);
     const { noise, temperature, forceGlobal } = options;
     expectPositive('temperature', temperature);
     return {
@@ -196,6 +197,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
 
   // ---- attention and cache ----------------------------------------------------------------------
   attention(inputs: AttentionInputs): { out: Tensor; lse: Tensor } {
+    expectKnown('attention()', inputs, ['q', 'k', 'v', 'last', 'scale'], 'input');
     const given = this.attended(inputs);
     const sized = attentionSizes(given.q, given.k, given.v, given.last);
     const { out, lse } = this.on.run('attention', () => this.#kernels.attention(given, sized));
@@ -212,6 +214,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   }
   createCache(options: CacheOptions | MassCacheOptions): Cache {
     record()('options', options);
+    expectKnown('createCache()', options, [...CACHE_OPTIONS, ...('mass' in options ? ['mass'] : ['window', 'chunk'])]);
     if ('mass' in options) return this.#massCache(options);
     expectLifetimes('options', options);
     checkCacheOptions(options);

@@ -6,6 +6,7 @@ import { finite, list, type Expected, oneOf, optional, record } from '../argumen
 import { checkIds, checkTargets } from '../checks.ts';
 import type { TokenTypesOptions } from '../engine.ts';
 import type { TrainingKernels } from '../kernels.ts';
+import { expectKnown } from '../known-options.ts';
 import type { LifetimeOptions } from '../lifetime.ts';
 import { attentionSizes, expectShape, expectWhole } from '../shape.ts';
 import {
@@ -103,6 +104,7 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   adamW(parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, options: AdamWOptions): void {
     const theta = this.on.float('parameter', parameter);
     const [dy, mean, square] = [this.on.float('gradient', gradient), this.on.float('m', m), this.on.float('v', v)];
+    expectKnown('adamW()', options, ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay', 'step', 'clip']);
     expectAdamW('options', options);
     const { clip, ...rest } = options;
     for (const [name, x] of [['gradient', dy], ['m', mean], ['v', square]] as const) {
@@ -140,6 +142,7 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   attentionBackward(
     inputs: AttentionBackwardInputs,
   ): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor } {
+    expectKnown('attentionBackward()', inputs, ['q', 'k', 'v', 'last', 'scale', 'out', 'lse', 'dOut', 'types'], 'input');
     const given = this.attended(inputs);
     const sized = attentionSizes(given.q, given.k, given.v, given.last);
     const { types } = inputs;

@@ -1,0 +1,56 @@
+/**
+ * A misspelt field is refused. If it were ignored, its default would apply, and the result would be another one.
+ * @module
+ */
+import { expect, it } from 'vitest';
+import * as library from '../src/index.ts';
+import { makeCase, SUITES, verifyCase } from '../src/vectors.ts';
+
+const { ndarray } = library;
+const x = ndarray(new Float64Array(2), [1, 1, 1, 2]);
+const one = ndarray(new Int32Array(1), [1, 1, 1]);
+const scores = ndarray(new Float64Array(3), [1, 1, 1, 3]);
+const layout = { batch: 1, kvHeads: 1, headDim: 2 };
+const mass = { score: { by: 'age' }, budget: { base: 2, perToken: 0 }, recent: { share: 1 } };
+const config = library.parseConfig({
+  vocab_size: 258, hidden_size: 4, intermediate_size: 4, num_hidden_layers: 1, num_attention_heads: 2,
+  max_position_embeddings: 16,
+});
+const engine = library.createEngine();
+const tokens = library.tokenizeDocuments(new library.ByteTokenizer(), ['to be or not to be']);
+const forward = { q: x, k: x, v: x, last: one };
+const { out, lse } = library.attention(forward);
+const backward = { ...forward, out, lse, dOut: x };
+const [small] = SUITES.small;
+
+/** Calls with `extra` among the fields, and the field that it was meant to be. */
+const CALLS: readonly [string, string, (extra: object) => unknown][] = [
+  ['attention()', 'scale', (extra) => library.attention({ ...forward, ...extra })],
+  ['attentionBackward()', 'bound', (extra) => library.attentionBackward({ ...backward, ...extra })],
+  ['maskGradient()', 'rule', (extra) => library.maskGradient({ ...backward, ...extra })],
+  ['lifetime()', 'bound', (extra) => library.lifetime(one, { window: 0, ...extra })],
+  ['relaxedMask()', 'chunk', (extra) => library.relaxedMask(scores, { window: 0, length: 1, ...extra })],
+  ['selectTokenTypes()', 'temperature', (extra) => library.selectTokenTypes({ scores, ...extra })],
+  ['tokenTypesBackward()', 'forceGlobal',
+    (extra) => library.tokenTypesBackward({ dTypes: scores, probabilities: scores, ...extra })],
+  ['addMemoryPrice()', 'bound',
+    (extra) => library.addMemoryPrice({ dTypes: scores, types: one, length: 1, window: 0, weight: 1, ...extra })],
+  ['massAttention()', 'bound', (extra) => library.massAttention({ q: x, k: x, v: x, mass, ...extra } as never)],
+  ['KVCache', 'storage', (extra) => new library.KVCache({ ...layout, window: 1, ...extra })],
+  ['step()', 'counts',
+    (extra) => new library.KVCache({ ...layout, window: 1 }).step({ q: x, k: x, v: x, types: one, ...extra })],
+  ['MassCache', 'bound', (extra) => new library.MassCache({ ...layout, mass, ...extra } as never)],
+  ['createCache()', 'bound', (extra) => engine.createCache({ ...layout, window: 1, chunk: 1, blockSize: 1, ...extra })],
+  ['Trainer', 'clip',
+    (extra) => new library.Trainer(engine, config, { ...library.DEFAULT_TRAIN_OPTIONS, context: 4, ...extra }, tokens)],
+  ['makeCase()', 'seed', (extra) => makeCase(small!, extra)],
+  ['verifyCase()', 'tensors', async (extra) => verifyCase(await makeCase(small!), {}, extra)],
+];
+
+it.each(CALLS)('%s refuses a misspelt %s and says what was meant', async (name, field, call) => {
+  const misspelt = `${field}e`;
+  await expect((async () => call({ [misspelt]: 1 }))()).rejects.toMatchObject({
+    name: 'ValueError', message: expect.stringContaining(`${name} has no `),
+  });
+  await expect((async () => call({ [misspelt]: 1 }))()).rejects.toThrow(`"${misspelt}": did you mean ${field}?`);
+});
