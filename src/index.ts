@@ -37,8 +37,9 @@ export { type MemoryPlan, type PlannedEngine, planMemory, type PlanOptions, type
 export type { KeptShares } from './model/plan-cache.ts';
 export type { LogitsWanted, Session, SessionModel, SessionOptions, StepOptions } from './model/session/session.ts';
 export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer/tokenizer.ts';
-export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
-export { type Fixed as FixedPolicy, type KeptOf, matchedPolicies } from './evaluate/match.ts';
+export { type Difference, perplexityDifference } from './evaluate/difference.ts';
+export { type ContextEvaluation, evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
+export { type KeptOf, type MatchedBy, matchedPolicies, type MatchedPolicy } from './evaluate/match.ts';
 export {
   type Filler, measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions,
   recallText,

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { evaluate, loadModel, parsePolicy, tokenizeDocuments } from '../src/index.ts';
+import {
+  type Difference, evaluate, type Evaluation, loadModel, parsePolicy, perplexityDifference, tokenizeDocuments,
+} from '../src/index.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import type { ModelConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
@@ -163,6 +165,9 @@ describe('natsearch refuses wrong usage with exit code 2', () => {
     ['an unknown format of export', [
       'export', '--adapter', 'x', '--out', 'x', '--format', 'onnx',
     ], /'onnx' is invalid\. Allowed choices are authors/],
+    ['a kind that --match cannot match', [
+      'eval', '--model', 'models/nats', '--text', 'books', '--match', 'full',
+    ], /'--match \[kind\.\.\.\]' argument 'full' is invalid\. It must be streaming, window, h2o, .* or tova\./],
     ['an argument too many', ['inspect', '--model', 'models/nats', 'models/full'], /too many arguments/],
     ['a flag without its value', ['inspect', '--model'], /option '--model <dir>' argument missing/],
   ]))('for %s', (_, args, message) => expectRefusal(args, 2, message));
@@ -225,17 +230,35 @@ describe('natsearch eval', () => {
   });
 
   test('--match adds patterns that keep as much as learned types, in the mean and at the end', async () => {
-    const args = ['eval', '--model', 'models/nats', '--text', 'long.txt', '--max-tokens', '64', '--match', '--json'];
+    const args = ['eval', '--model', 'models/nats', '--text', 'long.txt', '--max-tokens', '64', '--json', '--match', 'streaming', 'h2o', 'tova'];
     const { stdout, code } = await natsearch(...args, '--context', '32');
-    type Row = { policy: string; meanLiveShare: number; live: number[][] };
-    const [nats, full, ...matched] = (JSON.parse(stdout) as { results: [Row, Row, ...Row[]] }).results;
+    type Row = Pick<Evaluation, 'policy' | 'meanLiveShare' | 'endLiveShare' | 'contexts'>;
+    type Match = { policy?: string; kind: string; by: string; absent?: string };
+    const document = JSON.parse(stdout) as { results: [Row, Row, ...Row[]]; match: (Difference & Match)[] };
+    const [nats, full] = document.results;
     expect([nats.policy, full.policy, code]).toEqual(['nats', 'full', 0]);
-    expect(matched.map(({ policy }) => policy.split(':')[0])).toEqual(['window', 'streaming', 'window', 'streaming']);
-    for (const { meanLiveShare } of matched.slice(0, 2)) {
-      expect(Math.abs(meanLiveShare - nats.meanLiveShare)).toBeLessThan(1 / 32);
+    const [first, ...matched] = document.match;
+    expect(first).toMatchObject({ policy: 'full', kind: null, by: null });
+    expect(matched.map(({ kind, by }) => `${kind} ${by}`)).toEqual(
+      ['mean', 'end', 'both'].flatMap((by) => ['streaming', 'h2o', 'tova'].map((kind) => `${kind} ${by}`)));
+    const measured = matched.filter(({ absent }) => absent === undefined);
+    expect(measured.length).toBeGreaterThan(5);
+    for (const { policy, by, percent, standardError } of measured) {
+      const row = document.results.find((each) => each.policy === policy)!;
+      if (by !== 'end') expect(Math.abs(row.meanLiveShare - nats.meanLiveShare)).toBeLessThan(1 / 32);
+      if (by !== 'mean') expect(Math.abs(row.endLiveShare - nats.endLiveShare)).toBeLessThanOrEqual(1 / 62);
+      expect({ percent, standardError }).toEqual(perplexityDifference(nats.contexts, row.contexts));
     }
-    const entries = ({ live }: Row) => live.flat().reduce((a, b) => a + b, 0) / live.flat().length;
-    for (const row of matched.slice(2)) expect(Math.abs(entries(row) - entries(nats))).toBeLessThanOrEqual(0.5);
+  });
+
+  test('--match prints the difference and its error beside each row, and which policies it left out', async () => {
+    const args = ['eval', '--model', 'models/nats', '--text', 'long.txt', '--max-tokens', '64', '--context', '32'];
+    const { stdout, code } = await natsearch(...args, '--match', 'streaming', '--policy', 'nats');
+    expect(stdout).toMatch(/^policy +same +nats vs\. +s\.e\. +perplexity .*\n-[- ]+\nnats +\d+\.\d{3} /m);
+    const row = /^streaming:4\+\d+ +(mean|end) +[+-]\d\.\d{2}% +\d\.\d{2}% |^not compared: streaming, same /m;
+    expect(stdout).toMatch(row);
+    expect(stdout).toMatch(/its standard error, paired over 2 contexts$/m);
+    expect(code).toBe(0);
   });
 
   test('--max-tokens and --context limit what is read, --step does not change the quality', async () => {

@@ -4,13 +4,17 @@
  */
 import type { Command } from 'commander';
 import type { GpuChoice } from '../engines.ts';
+import { type Difference, perplexityDifference } from '../evaluate/difference.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
-import { formatPolicy } from '../policies/index.ts';
+import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
 import { bosOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
-import { addPolicyOptions, checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, withMatched } from './policies.ts';
+import {
+  absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
+  withMatched,
+} from './policies.ts';
 import { createProgress, formatBytes, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readTokens } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
@@ -59,23 +63,26 @@ async function run(flags: Flags): Promise<void> {
     });
     const tokens = read.slice(0, read.length);
     const progress = createProgress({ label: 'eval', total: policyCount(chosen, flags.match) * tokens.length });
-    let results: Evaluation[];
+    let all: { results: Evaluation[]; matched: Matched<Evaluation>[] };
     try {
-      results = await withMatched(chosen, flags.match, (policy, n) => evaluate(model, tokens, {
+      all = await withMatched(chosen, flags.match, (policy, n) => evaluate(model, tokens, {
         policy, context, step: flags.step, signal: interrupt.signal,
         onProgress: (done) => progress.update(n * tokens.length + done, formatPolicy(policy)),
       }), keptOf);
     } finally {
       progress.finish();
     }
+    const { results, matched } = all;
     const { parameters } = model;
+    const rows = flags.match === false ? undefined : comparedRows(results, matched);
     if (flags.json) {
       const about = { model: flags.model, parameters, tokens: tokens.length, context, step: flags.step };
-      process.stdout.write(`${JSON.stringify({ ...about, results })}\n`);
+      process.stdout.write(`${JSON.stringify({ ...about, results, ...(rows && { match: rows }) })}\n`);
       return;
     }
     const size = `${formatCount(parameters)} weights; ${formatCount(tokens.length)} tokens in contexts of ${context}`;
-    process.stdout.write(`${flags.model}: ${size}\n\n${policyTable(results)}\n`);
+    const shown = rows ? `${matchTable(rows, results)}${absentText(matched)}` : `${policyTable(results)}\n`;
+    process.stdout.write(`${flags.model}: ${size}\n\n${shown}`);
   } finally {
     interrupt.dispose();
     model.dispose();
@@ -83,24 +90,65 @@ async function run(flags: Flags): Promise<void> {
   }
 }
 
-/** How much a policy kept, to find patterns that keep as much. */
-function keptOf({ live, fullEntries, meanLiveShare }: Evaluation): KeptOf {
-  const heads = live.flat();
-  const endShare = heads.reduce((a, b) => a + b, 0) / (heads.length * fullEntries);
-  return { length: fullEntries, meanLiveShare, endShare };
+/** How much a policy kept, to find others that keep as much. */
+function keptOf({ contexts, meanLiveShare, endLiveShare }: Evaluation): KeptOf {
+  return { lengths: contexts.map(({ inputs }) => inputs), meanLiveShare, endShare: endLiveShare };
 }
+
+/** Learned types beside one other policy. */
+interface ComparedRow extends Partial<Difference> {
+  readonly policy?: string;
+  /** Null for a policy that was chosen, whatever it keeps. */
+  readonly kind: string | null;
+  readonly by: Matched<Evaluation>['by'] | null;
+  /** Why the policy was not measured. */
+  readonly absent?: string;
+}
+
+/** How much better or worse learned types are than each of the other policies. */
+function comparedRows(results: readonly Evaluation[], matched: readonly Matched<Evaluation>[]): ComparedRow[] {
+  const learned = results.find(({ policy }) => kindOf(parsePolicy(policy)).learned)!;
+  const beside = (result: Evaluation): Difference => perplexityDifference(learned.contexts, result.contexts);
+  const byName = new Set(matched.map(({ policy }) => policy));
+  const chosen = results.filter((result) => result !== learned && !byName.has(result.policy));
+  return [
+    ...chosen.map((result) => ({ policy: result.policy, kind: null, by: null, ...beside(result) })),
+    ...matched.map(({ kind, by, policy, result, absent }) => ({
+      kind, by, ...(policy !== undefined && { policy }), ...(result ? beside(result) : { absent: absent! }),
+    })),
+  ];
+}
+
+const HEADERS = ['perplexity', 'bits/byte', 'live, mean', 'live, end', 'live, peak', 'resident', 'full', 'ms/token'];
+
+const cells = (result: Evaluation): string[] => [
+  result.perplexity.toFixed(3),
+  result.bitsPerByte.toFixed(3),
+  formatShare(result.meanLiveShare),
+  formatShare(result.endLiveShare),
+  formatShare(result.peakLiveShare),
+  formatBytes(result.residentBytes),
+  formatBytes(result.fullBytes),
+  result.msPerToken.toFixed(2),
+];
 
 /** One row per policy. */
 function policyTable(results: readonly Evaluation[]): string {
-  const headers = ['policy', 'perplexity', 'bits/byte', 'live, mean', 'live, peak', 'resident', 'full', 'ms/token'];
-  return table(headers, results.map((result) => [
-    result.policy,
-    result.perplexity.toFixed(3),
-    result.bitsPerByte.toFixed(3),
-    formatShare(result.meanLiveShare),
-    formatShare(result.peakLiveShare),
-    formatBytes(result.residentBytes),
-    formatBytes(result.fullBytes),
-    result.msPerToken.toFixed(2),
-  ]));
+  return table(['policy', ...HEADERS], results.map((result) => [result.policy, ...cells(result)]));
+}
+
+/** One row per comparison: the learned types, then the other policies, and how the perplexity of the first compares. */
+function matchTable(rows: readonly ComparedRow[], results: readonly Evaluation[]): string {
+  const [learned] = results.filter(({ policy }) => kindOf(parsePolicy(policy)).learned);
+  const signed = (x: number): string => `${x < 0 ? '-' : '+'}${Math.abs(x).toFixed(2)}%`;
+  const lines = rows.filter(({ absent }) => absent === undefined).map(({ policy, by, percent, standardError }) => [
+    policy!, by === null ? '' : SAME[by], signed(percent!), standardError === null ? '' : `${standardError!.toFixed(2)}%`,
+    ...cells(results.find((result) => result.policy === policy)!),
+  ]);
+  const { length } = learned.contexts;
+  const about = `${learned.policy} vs.: the perplexity of ${learned.policy} relative to the row's, negative where it is better; ` +
+    `s.e.: its standard error, paired over ${length} context${length === 1 ? ', so unknown' : 's'}`;
+  return `${table(['policy', 'same', `${learned.policy} vs.`, 's.e.', ...HEADERS], [
+    [learned.policy, '', '', '', ...cells(learned)], ...lines,
+  ], { align: ['left', 'left'] })}\n\n${about}\n`;
 }

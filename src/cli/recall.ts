@@ -16,7 +16,10 @@ import { openEngine, openModel } from './open.ts';
 import { bosOption, gpuOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
-import { addPolicyOptions, checkPolicyFlags, chosenPolicies, policyCount, type PolicyFlags, withMatched } from './policies.ts';
+import {
+  absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
+  withMatched,
+} from './policies.ts';
 import { QUESTIONS_FILE, readQuestions, RECALL_FOLDER, TEXT_FILE } from './recall-files.ts';
 import { createProgress, formatCount, formatShare, interruptSignal, table } from './terminal.ts';
 import { readPaged } from './text.ts';
@@ -107,17 +110,22 @@ async function test(flags: TestFlags): Promise<void> {
     const chosen = chosenPolicies(flags, model);
     documents.some(({ prompt }) => noteIfRepeated(model.tokenizer, prompt, 'a question'));
     const progress = createProgress({ label: 'recall', total: policyCount(chosen, flags.match) * documents.length });
-    let results: Recall[];
+    let all: { results: Recall[]; matched: Matched<Recall>[] };
     try {
-      results = await withMatched(chosen, flags.match, (policy, n) => measureRecall(model, documents, {
+      all = await withMatched(chosen, flags.match, (policy, n) => measureRecall(model, documents, {
         policy, step: flags.step, signal: interrupt.signal,
         onProgress: (done) => progress.update(n * documents.length + done, formatPolicy(policy)),
-      }), ({ meanTokens: length, meanLiveShare, residentShare: endShare }) => ({ length, meanLiveShare, endShare }));
+      }), ({ lengths, meanLiveShare, residentShare: endShare }) => ({ lengths, meanLiveShare, endShare }));
     } finally {
       progress.finish();
     }
-    if (flags.json) process.stdout.write(`${JSON.stringify({ model: flags.model, documents: documents.length, results })}\n`);
-    else process.stdout.write(`${flags.model}: ${documents.length} questions\n\n${recallTable(results)}\n`);
+    const { results, matched } = all;
+    const match = matched.map(({ kind, by, policy, absent }) => ({ kind, by, policy, absent }));
+    const about = { model: flags.model, documents: documents.length };
+    const shown = `${recallTable(results, matched)}\n${absentText(matched)}`;
+    process.stdout.write(flags.json
+      ? `${JSON.stringify({ ...about, results, ...(flags.match !== false && { match }) })}\n`
+      : `${flags.model}: ${documents.length} questions\n\n${shown}`);
   } finally {
     interrupt.dispose();
     model.dispose();
@@ -126,11 +134,14 @@ async function test(flags: TestFlags): Promise<void> {
 }
 
 /** One row per policy. */
-function recallTable(results: readonly Recall[]): string {
+function recallTable(results: readonly Recall[], matched: readonly Matched<Recall>[]): string {
+  const same = (policy: string): string =>
+    matched.filter((one) => one.policy === policy && one.result).map(({ by }) => SAME[by]).join('; ');
   const far = results[0].byDistance.map(({ distance }) => `at ${Math.round(distance)}`);
-  const headers = ['policy', 'right', 'tokens right', ...far, 'live, mean', 'kept at the end'];
+  const before = (text: string): string[] => (matched.length > 0 ? [text] : []);
+  const headers = ['policy', ...before('same'), 'right', 'tokens right', ...far, 'live, mean', 'kept at the end'];
   return table(headers, results.map((result) => [
-    result.policy, formatShare(result.accuracy), formatShare(result.tokenAccuracy),
+    result.policy, ...before(same(result.policy)), formatShare(result.accuracy), formatShare(result.tokenAccuracy),
     ...result.byDistance.map(({ accuracy }) => formatShare(accuracy)),
     formatShare(result.meanLiveShare), formatShare(result.residentShare),
   ]));

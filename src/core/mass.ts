@@ -54,7 +54,7 @@ export interface MassOptions {
 }
 
 /** k(i), the most entries that are held after step i. */
-export function budgetAfter({ budget: { base, perToken } }: MassRule, i: number): number {
+export function budgetAfter({ budget: { base, perToken } }: Pick<MassRule, 'budget'>, i: number): number {
   return Math.max(0, Math.floor(base + perToken * (i + 1) + 0.5));
 }
 

@@ -33,6 +33,20 @@ export interface EvaluateOptions {
   readonly onTypes?: (layer: number, from: number, types: Int32Array, at: number) => void;
 }
 
+/** What a policy did with one context. */
+export interface ContextEvaluation {
+  /** The number of tokens that were fed. */
+  readonly inputs: number;
+  /** The number of tokens that were scored. */
+  readonly scored: number;
+  /** The sum of their losses, in nats. */
+  readonly loss: number;
+  /** Visible pairs, the mean over layers and KV heads. */
+  readonly visiblePairs: number;
+  /** Entries held at the end, the mean over layers and KV heads. */
+  readonly live: number;
+}
+
 /** What one policy costs, and how well the model does with it. */
 export interface Evaluation {
   readonly policy: string;
@@ -44,6 +58,8 @@ export interface Evaluation {
   readonly bitsPerByte: number;
   /** Visible pairs over causal pairs: the mean share of a full cache that is alive. */
   readonly meanLiveShare: number;
+  /** Live entries at the ends of the contexts over those of full caches, over all contexts. */
+  readonly endLiveShare: number;
   /** The most entries alive at once, summed over heads, over the most that a full cache holds. */
   readonly peakLiveShare: number;
   /** Live entries at the end of the last of the longest contexts, per layer and KV head. */
@@ -56,6 +72,8 @@ export interface Evaluation {
   readonly residentBytes: number;
   readonly fullBytes: number;
   readonly msPerToken: number;
+  /** The parts of the text, in order. */
+  readonly contexts: readonly ContextEvaluation[];
 }
 
 /**
@@ -99,7 +117,8 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   if (Math.min(tokens.length, context) <= unscored) {
     throw new ValueError(`a context of ${Math.min(tokens.length, context)} tokens leaves none to score, since this tokenizer puts no token before texts: pass longer text, or raise the context`);
   }
-  const totals = { loss: 0, scored: 0, bytes: 0, visible: 0, causal: 0, peak: 0, peakFull: 0, seconds: 0 };
+  const totals = { bytes: 0, peak: 0, peakFull: 0, seconds: 0 };
+  const contexts: ContextEvaluation[] = [];
   let ends: CacheStats[] = [];
   let endLength = 0;
   for (let start = 0; start < tokens.length; start += context) {
@@ -108,6 +127,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
     const inputs = Int32Array.from([...starts, ...targets.subarray(0, -1)]);
     if (inputs.length === 0) continue; // a single token at the end, which follows nothing
     const session = model.session({ policy });
+    let [loss, scored] = [0, 0];
     try {
       for (let at = 0; at < inputs.length; at += step) {
         expectGoing(signal, () => `evaluation was stopped after ${start + at} of ${tokens.length} tokens`);
@@ -121,30 +141,33 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
         for (let n = 0; n < ids.length; n++) {
           const target = targets[at + n + 1 - starts.length]; // the token after this input
           if (target === undefined) continue; // another of the starts follows
-          totals.loss += negativeLogProbability(logits, n * V, V, target);
-          totals.scored++;
+          loss += negativeLogProbability(logits, n * V, V, target);
+          scored++;
         }
         onProgress?.(start + Math.max(0, at + ids.length + 1 - starts.length), tokens.length);
       }
       const stats = await session.stats();
-      for (const layer of stats) {
-        totals.visible += layer.visiblePairs.reduce((a, b) => a + b, 0);
-        totals.causal += (layer.visiblePairs.length * inputs.length * (inputs.length + 1)) / 2;
-      }
+      contexts.push({
+        inputs: inputs.length, scored, loss,
+        visiblePairs: mean(stats.flatMap((layer) => [...layer.visiblePairs])),
+        live: mean(stats.flatMap((layer) => [...layer.live])),
+      });
       if (inputs.length >= endLength) {
         [ends, endLength] = [stats, inputs.length];
         const peaks = stats.flatMap((layer) => [...layer.peakLive]);
-        totals.peak = Math.max(totals.peak, peaks.reduce((a, b) => a + b, 0));
+        totals.peak = Math.max(totals.peak, sum(peaks));
         totals.peakFull = peaks.length * inputs.length;
       }
     } finally {
       session.dispose();
     }
   }
-  const perplexity = expectResult('the perplexity', Math.exp(totals.loss / totals.scored), () =>
-    `the mean loss is ${totals.loss / totals.scored} nats per token: the model is damaged, or its training diverged`);
-  const bitsPerByte = expectResult('bits per byte', totals.loss / Math.LN2 / totals.bytes, () =>
-    `the loss is ${totals.loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
+  const all = (of: (context: ContextEvaluation) => number): number => sum(contexts.map(of));
+  const [loss, scored] = [all((one) => one.loss), all((one) => one.scored)];
+  const perplexity = expectResult('the perplexity', Math.exp(loss / scored), () =>
+    `the mean loss is ${loss / scored} nats per token: the model is damaged, or its training diverged`);
+  const bitsPerByte = expectResult('bits per byte', loss / Math.LN2 / totals.bytes, () =>
+    `the loss is ${loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
   const entryBytes = await fullEntryBytes(model.engine, model.config);
   const heads = ends.length * model.config.kvHeads;
@@ -154,17 +177,22 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
     context,
     perplexity,
     bitsPerByte,
-    meanLiveShare: totals.visible / totals.causal,
+    meanLiveShare: all((one) => one.visiblePairs) / all(({ inputs }) => inputs * (inputs + 1) / 2),
+    endLiveShare: all((one) => one.live) / all((one) => one.inputs),
     peakLiveShare: totals.peak / totals.peakFull,
     live: ends.map((layer) => [...layer.live]),
     bytes,
     fullEntries: endLength,
     fullBytesPerHead: endLength * entryBytes,
-    residentBytes: bytes.flat().reduce((a, b) => a + b, 0),
+    residentBytes: sum(bytes.flat()),
     fullBytes: endLength * entryBytes * heads,
-    msPerToken: (1000 * totals.seconds) / totals.scored,
+    msPerToken: (1000 * totals.seconds) / scored,
+    contexts,
   };
 }
+
+const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
+const mean = (x: readonly number[]): number => sum(x) / x.length;
 
 /** -log softmax(z)[target]. NaN logits give NaN. */
 function negativeLogProbability(z: FloatArray, start: number, length: number, target: number): number {

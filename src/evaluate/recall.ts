@@ -49,6 +49,8 @@ export interface RecallOptions {
 export interface Recall {
   readonly policy: string;
   readonly documents: number;
+  /** The number of tokens of each document without the answer's last one. */
+  readonly lengths: readonly number[];
   /** The mean number of tokens of a document without the answer's last one, rounded. */
   readonly meanTokens: number;
   /** The share of documents for which every token of the answer is the most likely one. */
@@ -209,6 +211,7 @@ export async function measureRecall(
   const { policy = model.policy, step = 64, signal, onProgress } = options;
   expectWhole('step', step, 1);
   if (documents.length === 0) throw new ValueError('there are no documents to ask about: pass at least one');
+  const lengths: number[] = [];
   let [tokens, rightTokens, inputs, visible, causal, entries, all] = [0, 0, 0, 0, 0, 0, 0];
   const right: boolean[] = [];
   for (const [n, { prompt, answer }] of documents.entries()) {
@@ -234,6 +237,7 @@ export async function measureRecall(
       rightTokens += hits;
       tokens += wanted.length;
       inputs += ids.length;
+      lengths.push(ids.length);
       const stats = await session.stats();
       for (const layer of stats) {
         visible += total(layer.visiblePairs);
@@ -255,7 +259,7 @@ export async function measureRecall(
     return { distance, accuracy: share(own.map((each) => each.right)) };
   });
   return {
-    policy: formatPolicy(policy), documents: documents.length, byDistance,
+    policy: formatPolicy(policy), documents: documents.length, byDistance, lengths,
     meanTokens: Math.round(inputs / documents.length),
     accuracy: share(right), tokenAccuracy: rightTokens / tokens,
     meanLiveShare: visible / causal, residentShare: entries / all,

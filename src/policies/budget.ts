@@ -51,6 +51,10 @@ export function parseBudgeted<Kind extends string>(kind: Kind, text: string): Bu
 /** The inverse of parseBudgeted(). */
 export const formatBudgeted = ({ kind, budget }: Budgeted<string>): string => `${kind}:${formatEntries(budget)}`;
 
+/** How a policy that consists only of its budget is compared at equal memory. */
+export const matchingBudgeted = (kind: string): { write(budget: Entries): string } =>
+  ({ write: (budget) => formatBudgeted({ kind, budget }) });
+
 /** Refuses invalid fields. */
 export const expectBudgeted = (name: string, { budget }: Budgeted<string>): void => expectEntries(`${name}.budget`, budget);
 

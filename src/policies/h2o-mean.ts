@@ -2,7 +2,7 @@
  * H2O by the mean, which is fair to late entries, since fewer queries have attended to them.
  * @module
  */
-import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import { type Budgeted, expectBudgeted, formatBudgeted, matchingBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps as many entries as the budget says, the newest half of them whatever their score. */
@@ -18,4 +18,5 @@ export const h2oMean: PolicyKind<H2OMeanPolicy> = {
   rule: ({ budget }) => ({
     mass: { score: { by: 'attention', mean: true, heads: 'group' }, budget: ruleBudget(budget), recent: { share: 0.5 } },
   }),
+  matching: matchingBudgeted('h2o-mean'),
 };

@@ -3,7 +3,7 @@
  * @module
  */
 import { wholeFrom } from '../core/arguments.ts';
-import { type Entries, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import { type Entries, expectBudgeted, formatBudgeted, matchingBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /**
@@ -39,4 +39,5 @@ export const h2o: PolicyKind<H2OPolicy> = {
       recent: recent === undefined ? { share: 0.5 } : { share: 1, most: recent },
     },
   }),
+  matching: matchingBudgeted('h2o'),
 };

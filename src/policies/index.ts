@@ -38,7 +38,7 @@ export function entriesUnder(policy: Policy, tokens: number, whole: number): num
   const most = Math.min(tokens, whole);
   if (kind.entries) return kind.entries(policy, tokens, whole);
   const rule = kind.rule(policy, { window: 0, chunk: 1 });
-  return 'mass' in rule ? Math.min(most, budgetAfter(rule.mass, tokens - 1)) : most;
+  return 'mass' in rule ? Math.min(most, Math.max(budgetAfter(rule.mass, tokens - 1), rule.mass.first ?? 0)) : most;
 }
 
 /** How the kinds that pass are written, such as 'full, window:W or streaming:S+W'. */

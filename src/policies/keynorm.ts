@@ -2,7 +2,7 @@
  * Small keys (Devoto et al., 2024): keys with a small norm tend to receive attention, which is known before any query.
  * @module
  */
-import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import { type Budgeted, expectBudgeted, formatBudgeted, matchingBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps as many entries as the budget says, the newest half of them whatever their norm. */
@@ -18,4 +18,5 @@ export const keynorm: PolicyKind<KeyNormPolicy> = {
   rule: ({ budget }) => ({
     mass: { score: { by: 'key-norm' }, budget: ruleBudget(budget), recent: { share: 0.5 } },
   }),
+  matching: matchingBudgeted('keynorm'),
 };

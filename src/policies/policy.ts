@@ -4,11 +4,20 @@
  */
 import type { LifetimeOptions, TokenType } from '../core/lifetime.ts';
 import type { MassOptions } from '../core/mass.ts';
+import type { Entries } from './budget.ts';
 
 /** W and C of token types. */
 export type Lifetimes = Pick<LifetimeOptions, 'window' | 'chunk'>;
 /** What an engine must keep, by types or by a budget. The bound of a model with a window of its own is added to it. */
 export type Rule = Lifetimes | Pick<MassOptions, 'mass'>;
+
+/** How a kind of policy takes part in comparisons at equal memory. */
+export interface Matching {
+  /** The policy of this kind that holds so many entries, or where the kind cannot grow, another that it is part of. */
+  write(entries: Entries): string;
+  /** The entries that it holds however small its budget is. Default: 0. */
+  readonly least?: number;
+}
 
 /** A kind of policy. `P` holds the settings of one policy of this kind. */
 export interface PolicyKind<P extends { readonly kind: string }> {
@@ -31,6 +40,8 @@ export interface PolicyKind<P extends { readonly kind: string }> {
   type?(policy: P, position: number): TokenType;
   /** The entries that a head holds under such a pattern once `tokens` are read, if queries see the newest `whole`. */
   entries?(policy: P, tokens: number, whole: number): number;
+  /** Absent if policies of this kind are not compared with learned types at equal memory. */
+  readonly matching?: Matching;
 }
 
 /** The type of the policies of a kind. */

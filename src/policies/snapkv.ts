@@ -2,7 +2,7 @@
  * SnapKV (Li et al., 2024) with a sliding observation window: what the newest queries attend to, and its neighbours.
  * @module
  */
-import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import { type Budgeted, expectBudgeted, formatBudgeted, matchingBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps as many entries as the budget says, the newest half of them, but at most 32, whatever their score. */
@@ -21,4 +21,5 @@ export const snapkv: PolicyKind<SnapKVPolicy> = {
   rule: ({ budget }) => ({
     mass: { score: { by: 'attention', queries: OBSERVED, pool: 5, heads: 'group' }, budget: ruleBudget(budget), recent: { share: 0.5, most: OBSERVED } },
   }),
+  matching: matchingBudgeted('snapkv'),
 };

@@ -4,6 +4,7 @@
  */
 import { wholeFrom } from '../core/arguments.ts';
 import { TokenType } from '../core/lifetime.ts';
+import { formatEntries } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps the first `sink` tokens and the newest `window`. */
@@ -12,6 +13,9 @@ export interface StreamingPolicy {
   readonly sink: number;
   readonly window: number;
 }
+
+/** The sinks of comparisons at equal memory, as many as in the paper. */
+const SINKS = 4;
 
 export const streaming: PolicyKind<StreamingPolicy> = {
   name: 'streaming',
@@ -32,5 +36,10 @@ export const streaming: PolicyKind<StreamingPolicy> = {
     const recent = Math.min(window, tokens, whole);
     const dead = Math.max(0, tokens - whole); // first tokens beyond the model's own window, which ends sinks too
     return recent + Math.max(0, Math.min(sink, tokens - recent) - dead);
+  },
+  matching: {
+    write: (entries) => (typeof entries === 'number' ? `streaming:${SINKS}+${entries - SINKS}`
+      : `growing:${SINKS}+${formatEntries({ ...entries, base: Number((entries.base - SINKS).toFixed(6)) })}`),
+    least: SINKS,
   },
 };

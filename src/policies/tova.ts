@@ -2,7 +2,7 @@
  * TOVA (Oren et al., 2024): what the newest query attends to, with one set of positions for all heads of a layer.
  * @module
  */
-import { type Budgeted, expectBudgeted, formatBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
+import { type Budgeted, expectBudgeted, formatBudgeted, matchingBudgeted, parseBudgeted, ruleBudget } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps as many entries as the budget says. None is protected. */
@@ -18,4 +18,5 @@ export const tova: PolicyKind<TovaPolicy> = {
   rule: ({ budget }) => ({
     mass: { score: { by: 'attention', queries: 1, heads: 'layer' }, budget: ruleBudget(budget), recent: { share: 0 } },
   }),
+  matching: matchingBudgeted('tova'),
 };

@@ -4,6 +4,7 @@
  */
 import { wholeFrom } from '../core/arguments.ts';
 import { TokenType } from '../core/lifetime.ts';
+import { formatEntries } from './budget.ts';
 import type { PolicyKind } from './policy.ts';
 
 /** Keeps the newest `window` tokens before the query. */
@@ -25,4 +26,7 @@ export const window: PolicyKind<WindowPolicy> = {
   rule: (policy) => ({ window: policy.window, chunk: 1 }),
   type: () => TokenType.WINDOW,
   entries: (policy, tokens, whole) => Math.min(policy.window, tokens, whole),
+  matching: {
+    write: (entries) => (typeof entries === 'number' ? `window:${entries}` : `growing:0+${formatEntries(entries)}`),
+  },
 };

@@ -205,7 +205,12 @@ export const CALLS: Readonly<Record<string, Call>> = {
     }],
     call: library.evaluate,
   },
-  matchedPolicies: { given: [{ length: 64, meanLiveShare: 0.5, endShare: 0.5 }, 2], call: library.matchedPolicies },
+  matchedPolicies: {
+    given: [{ lengths: [64], meanLiveShare: 0.5, endShare: 0.5 }, ['window']], call: library.matchedPolicies,
+  },
+  perplexityDifference: {
+    given: [[{ loss: 1, scored: 2 }], [{ loss: 2, scored: 2 }]], call: library.perplexityDifference,
+  },
   measureRecall: {
     given: [model, documents, {
       policy: { kind: 'window', window: 3 }, step: 2, signal: undefined, onProgress: () => undefined,
