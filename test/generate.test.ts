@@ -31,7 +31,7 @@ describe('the options of generate()', () => {
     [{ temprature: 0.5 }, /generate\(\) has no option "temprature": did you mean temperature\?/],
     [{ top_k: 4 }, /has no option "top_k": did you mean topK\?/],
     [{ max_new_tokens: 4 }, /did you mean maxNewTokens\?/],
-    [{ beams: 4 }, /has no option "beams": its options are logprobs, maxNewTokens, /],
+    [{ beams: 4 }, /has no option "beams": its options are cache, logprobs, maxNewTokens, /],
     [{ maxNewTokens: '8' }, /maxNewTokens is a string: it must be a whole number/],
     [{ temperature: '1' }, /temperature is "1": it must be a finite number, 0 or more/],
     [{ temperature: Infinity }, /temperature is Infinity/],

@@ -47,7 +47,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('natsearch inspect', () => {
   it('prints what the folder contains, and the bytes that a cache will take', async () => {
-    const { code, stdout, stderr } = await natsearch('inspect', '--model', path('base'), '--cache-dtype', 'f64', '--json');
+    const { code, stdout, stderr } = await natsearch('inspect', '--model', path('base'), '--json');
     const report = JSON.parse(stdout) as Record<string, unknown>;
     const parameters = [...expectedWeights(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
     expect(report).toMatchObject({

@@ -6,7 +6,7 @@
  * back together with the logits of their step: one readback per token, whatever the number of layers.
  * @module
  */
-import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/engine.ts';
+import { type CacheOptions, type CacheSnapshot, type CacheStats, entryBytes } from '../../src/core/cache.ts';
 import { DeviceError } from '../../src/core/errors.ts';
 import { CacheBook, type FilledChunks } from '../device/cache-book.ts';
 import type { HeadBook } from '../device/head-book.ts';
@@ -162,7 +162,7 @@ export class DeviceCache {
   async stats(): Promise<CacheStats> {
     await this.#evictNow();
     // Key and value are on the device; position, last and type on the host.
-    return this.#book.stats(2 * this.options.headDim * 4 + 4 + 4 + 1);
+    return this.#book.stats(entryBytes(this.options.headDim, 'f32'));
   }
 
   async positions(b: number, g: number): Promise<Int32Array> {

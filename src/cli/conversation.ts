@@ -89,8 +89,8 @@ export class Conversation {
     if (this.#session && unread) return { session: this.#session, unread: unread.length, again: false };
     const again = this.#session !== undefined;
     this.#session?.dispose();
-    const { policy } = this.#options;
-    this.#session = this.#model.session({ ...(policy && { policy }) });
+    const { policy, cache } = this.#options;
+    this.#session = this.#model.session({ ...(policy && { policy }), ...(cache && { cache }) });
     return { session: this.#session, unread: prompt.tokens.length, again };
   }
 

@@ -2,7 +2,8 @@
  * `natsearch inspect`: what a model is and what its cache will take, before any weight is read.
  * @module
  */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
+import { type CacheDtype, entryBytes } from '../core/cache.ts';
 import { ConfigError } from '../core/errors.ts';
 import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model/folder/adapter.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
@@ -13,11 +14,11 @@ import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import { createHfTokenizer } from '../model/tokenizer/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../core/tensor.ts';
+import { createEngine } from '../engines.ts';
+import { cacheOption } from './options.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
-/** The bytes of a number in the cache. */
-const CACHE_NUMBERS = { f16: 2, f32: 4, f64: 8 } as const;
 /** What to say about each scaling of rotary positions. */
 const SCALINGS = { linear: 'evenly', llama3: 'as Llama 3 is', yarn: 'as YaRN does' } as const;
 const LENGTHS = [4096, 32_768, 131_072];
@@ -25,7 +26,7 @@ const LENGTHS = [4096, 32_768, 131_072];
 interface Flags {
   model: string;
   adapter?: string;
-  cacheDtype: keyof typeof CACHE_NUMBERS;
+  cache?: CacheDtype;
   json: boolean;
 }
 
@@ -35,7 +36,7 @@ export function registerInspect(program: Command): void {
     .description('describe a model, and the size of its cache by policy; reads no weights')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
-    .addOption(new Option('--cache-dtype <dtype>', 'dtype of keys and values').choices(Object.keys(CACHE_NUMBERS)).default('f32'))
+    .addOption(cacheOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }
@@ -46,9 +47,10 @@ async function run(flags: Flags): Promise<void> {
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
   const folder = await openModelFolder(flags.model);
   if (adapter) checkAdapter(adapter, folder.config);
-  const report = await inspect(folder, adapter, CACHE_NUMBERS[flags.cacheDtype]);
+  const cache = flags.cache ?? createEngine().stores.cache[0];
+  const report = await inspect(folder, adapter, cache);
   const about = { model: flags.model, ...(adapter && { adapter: flags.adapter }), ...report };
-  process.stdout.write(`${flags.json ? JSON.stringify(about) : describe(about, flags.cacheDtype)}\n`);
+  process.stdout.write(`${flags.json ? JSON.stringify(about) : describe(about, cache)}\n`);
 }
 
 /** What caches hold and take after `tokens` tokens with one policy, over all layers and heads. */
@@ -84,13 +86,12 @@ interface Report {
   readonly cache: readonly CacheSize[];
 }
 
-async function inspect(folder: ModelFolder, adapter: Adapter | undefined, numberBytes: number): Promise<Report> {
+async function inspect(folder: ModelFolder, adapter: Adapter | undefined, cache: CacheDtype): Promise<Report> {
   const config = adapter ? adaptedConfig(adapter, folder.config) : folder.config;
   const places = [...folder.places.values()];
   const stored: Record<string, number> = {};
   for (const { dtype, begin, end } of places) stored[dtype] = (stored[dtype] ?? 0) + end - begin;
-  const entryBytes = 2 * config.headDim * numberBytes + 9; // key, value, position, last and type
-  const bytesPerToken = config.layers * config.kvHeads * entryBytes;
+  const each = entryBytes(config.headDim, cache);
   return {
     architecture: architectureOf(config).className,
     parameters: [...expectedWeights(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
@@ -103,8 +104,8 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, number
     generation: folder.generation ?? null,
     chatTemplate: folder.chatTemplate !== undefined,
     kept: adapter ? { overall: adapter.kept, byLayer: adapter.keptByLayer, context: adapter.context } : null,
-    bytesPerToken,
-    cache: LENGTHS.flatMap((tokens) => cacheSizes(config, adapter, tokens, entryBytes)),
+    bytesPerToken: config.layers * config.kvHeads * each,
+    cache: LENGTHS.flatMap((tokens) => cacheSizes(config, adapter, tokens, each)),
   };
 }
 
@@ -120,11 +121,11 @@ async function tokenizerOf({ tokenizer, tokenizerConfig, config }: ModelFolder):
 const USUAL_WINDOW = 256;
 
 function cacheSizes(
-  config: ModelConfig, adapter: Adapter | undefined, tokens: number, entryBytes: number,
+  config: ModelConfig, adapter: Adapter | undefined, tokens: number, each: number,
 ): CacheSize[] {
   const heads = config.layers * config.kvHeads;
   const size = (policy: string, entries: number): CacheSize => {
-    return { policy, tokens, entries, bytes: entries * entryBytes };
+    return { policy, tokens, entries, bytes: entries * each };
   };
   const whole = Math.min(tokens, (config.slidingWindow ?? Infinity) - 1);
   const window = Math.min(config.nats.window || USUAL_WINDOW, whole);

@@ -140,6 +140,6 @@ export async function cacheUse(model: Model, session: Session): Promise<CacheUse
     live: sum(layers.map((layer) => sum(layer.live))),
     full,
     bytes: sum(layers.map((layer) => sum(layer.bytes))),
-    fullBytes: full * await fullEntryBytes(model.engine, model.config),
+    fullBytes: full * await fullEntryBytes(model.engine, model.config, session.cache),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GpuChoice } from '../engines.ts';
+import { CACHE_DTYPES } from '../core/cache.ts';
 import { isNamedError } from '../core/errors.ts';
 import { BUDGET_HELP } from '../policies/budget.ts';
 import { formatPolicy, givesTypes, grammars, kindOf, parsePolicy, type Policy, policyKinds } from '../policies/index.ts';
@@ -54,6 +55,12 @@ export function gpuOption(): Option {
     if (!backend) throw new InvalidArgumentError(`It must be ${BACKENDS.join(', ')} or left out.`);
     return backend;
   });
+}
+
+/** --cache with a dtype. */
+export function cacheOption(): Option {
+  return new Option('--cache <dtype>', 'how the cache stores keys and values (default: as the engine chooses)')
+    .choices(CACHE_DTYPES);
 }
 
 /** --no-bos, without which `bos` is true. */

@@ -42,7 +42,7 @@ export function describePlan(report: Report): string {
     `${report.model}: ${report.architecture}, ${formatCount(plan.parameters)} parameters`,
     `  download   ${formatBytes(plan.stored)} in ${dtype}`,
     `  weights    ${formatBytes(plan.weights)} once loaded, in ${held}`,
-    `  cache      ${formatBytes(plan.tokenBytes)} per token if all of it is kept`,
+    `  cache      ${formatBytes(plan.tokenBytes)} per token if all of it is kept, in ${plan.cache}`,
     `  a step     ${formatBytes(plan.step)} while 64 tokens of a prompt are read`,
     `  machine    ${formatBytes(machine.memory)}${machine.contained ? ' that its container allows' : ''}, ${formatBytes(machine.free)} free now; ${formatBytes(machine.process)} are for Node`,
   ];

@@ -4,6 +4,8 @@
  */
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
+import type { CacheDtype } from '../core/cache.ts';
+import type { Engine, Stores } from '../core/engine.ts';
 import { createEngine, type GpuChoice } from '../engines.ts';
 import { StorageError } from '../core/errors.ts';
 import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model/folder/adapter.ts';
@@ -15,7 +17,7 @@ import { kindOf, type Policy } from '../policies/index.ts';
 import { type ModelConfig, parseConfig } from '../model/config/config.ts';
 import { planMemory, usualPolicies } from '../model/plan.ts';
 import { thisMachine } from './machine.ts';
-import { gpuOption, policies, policyHelp, share, whole } from './options.ts';
+import { cacheOption, gpuOption, policies, policyHelp, share, whole } from './options.ts';
 import { checkAdapterFolder, find } from './paths.ts';
 import { describePlan, type Report } from './plan-text.ts';
 
@@ -33,6 +35,7 @@ interface Flags {
   policy?: readonly Policy[];
   keep?: number;
   gpu?: GpuChoice;
+  cache?: CacheDtype;
   json: boolean;
 }
 
@@ -45,6 +48,7 @@ export function registerPlan(program: Command): void {
     .option('--context <n>', 'tokens to plan for (default: 4k, 32k and 128k)', whole(1))
     .option('--policy <p...>', 'what the cache keeps, of those below (default: full, a window, and learned types)', policies)
     .option('--keep <share>', 'what learned types keep (default: as measured for the adapter, or 0.25)', share)
+    .addOption(cacheOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .addHelpText('after', policyHelp())
@@ -78,14 +82,15 @@ async function plan(
   flags: Flags, config: ModelConfig, dtype: string | undefined, adapter: Adapter | undefined,
 ): Promise<Report> {
   const machine = thisMachine();
-  const gpu = flags.gpu === undefined ? null : await gpuLimits(flags.gpu);
+  const { stores, gpu } = await engineOf(flags.gpu);
   const kept = flags.keep ?? adapter?.keptByLayer.map((each) => Math.min(each, 1)) ?? ASSUMED_KEPT;
   const usual = usualPolicies(config);
   const compared = flags.policy ?? (usual.some((each) => kindOf(each).learned) ? usual : [...usual, { kind: 'nats' } as const]);
   const onHost = gpu === null || gpu.sharesMemory;
   const tensor = gpu ? { bytes: gpu.tensorBytes, name: gpu.limit } : { bytes: machine.largestArray, name: 'the largest array of Node' };
   const memory = planMemory(config, {
-    policies: compared, kept, tensor, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32'],
+    policies: compared, kept, tensor, stores, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32'],
+    ...(flags.cache !== undefined && { cache: flags.cache }),
     ...(flags.context !== undefined && { contexts: [flags.context] }),
     ...(onHost && { memory: Math.max(0, machine.memory - PROCESS) }),
   });
@@ -101,12 +106,13 @@ async function plan(
   };
 }
 
-/** The limits of an engine on gpu.js. */
-async function gpuLimits(gpu: GpuChoice): Promise<Report['gpu']> {
-  const engine = await createEngine({ gpu });
-  const { name, limits } = engine;
+/** The dtypes in which the engine that --gpu requests stores numbers, and the limits of one on a GPU. */
+async function engineOf(gpu: GpuChoice | undefined): Promise<{ stores: Stores; gpu: Report['gpu'] }> {
+  const engine: Engine = gpu === undefined ? createEngine() : await createEngine({ gpu });
+  const { name, limits, stores } = engine;
   engine.dispose();
+  if (gpu === undefined) return { stores, gpu: null };
   const tensorBytes = limits?.tensorBytes ?? Number.MAX_SAFE_INTEGER;
-  return { name, tensorBytes, limit: limits?.name ?? 'memory', sharesMemory: gpu === 'cpu' || gpu === 'webasm' };
+  const sharesMemory = gpu === 'cpu' || gpu === 'webasm';
+  return { stores, gpu: { name, tensorBytes, limit: limits?.name ?? 'memory', sharesMemory } };
 }
-

@@ -3,12 +3,13 @@
  * @module
  */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { CacheDtype } from '../core/cache.ts';
 import type { Policy } from '../policies/index.ts';
 import { fillOptions, type GenerateOptions } from '../model/generate/generate-options.ts';
 import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import type { Model } from '../model/model.ts';
 import { usage } from './errors.ts';
-import { notNegative, policy, policyHelp, positive, whole } from './options.ts';
+import { cacheOption, notNegative, policy, policyHelp, positive, whole } from './options.ts';
 
 /** The flags as commander parses them; undefined if not given. */
 export interface SamplingFlags {
@@ -22,6 +23,7 @@ export interface SamplingFlags {
   readonly seed: number;
   readonly policy?: Policy;
   readonly prefillStep?: number;
+  readonly cache?: CacheDtype;
 }
 
 /** The defaults if neither the user nor the model's files say anything. */
@@ -57,14 +59,16 @@ export function addSamplingOptions(command: Command): Command {
     .option('--seed <n>', 'seed of the random numbers', whole(0), 0)
     .option('--policy <p>', 'what the cache keeps, one of those below (default: as trained)', policy)
     .option('--prefill-step <n>', 'prompt tokens to read at once; affects speed, never results (default: chosen by the engine)', whole(1))
+    .addOption(cacheOption())
     .addHelpText('after', `\n* what the model's generation_config.json says, if there is one\n${policyHelp()}`);
 }
 
 /** The options for the library. Writes to stderr what they take from generation_config.json. */
 export function samplingOptions(flags: SamplingFlags, { generationDefaults }: Model): GenerateOptions {
-  const { maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, seed, policy, prefillStep } = flags;
+  const { maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, seed } = flags;
+  const { policy, cache, prefillStep } = flags;
   const given = Object.fromEntries(
-    Object.entries({ maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, prefillStep, policy })
+    Object.entries({ maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, stop, prefillStep, policy, cache })
       .filter(([, value]) => value !== undefined),
   ) as GenerateOptions;
   const { sampling } = usage(() => fillOptions(given, generationDefaults, OTHERWISE));

@@ -9,6 +9,12 @@ import type { FloatArray, Tensor } from './tensor.ts';
 /** The dtype of the keys and values of a cache. */
 export type CacheDtype = 'f64' | 'f32' | 'f16';
 
+/** All of them, the widest first. */
+export const CACHE_DTYPES: readonly CacheDtype[] = ['f64', 'f32', 'f16'];
+
+/** The bytes of a number of each. */
+export const CACHE_BYTES: Readonly<Record<CacheDtype, number>> = { f64: 8, f32: 4, f16: 2 };
+
 /** Layout of a cache: B sequences, G KV heads of size d, entries allocated in blocks. */
 export interface CacheLayout {
   readonly batch: number;
@@ -35,7 +41,7 @@ export interface CacheStep<T = Tensor> {
 
 /** The bytes of one entry: key and value of size d, position and last (4 bytes each), and type (1 byte). */
 export function entryBytes(headDim: number, dtype: CacheDtype): number {
-  return 2 * headDim * { f64: 8, f32: 4, f16: 2 }[dtype] + 4 + 4 + 1;
+  return 2 * headDim * CACHE_BYTES[dtype] + 4 + 4 + 1;
 }
 
 /** Options of a cache whose entries live as long as their types say (§2). */
@@ -45,7 +51,9 @@ export interface CacheOptions extends CacheLayout, LifetimeOptions {}
 export interface MassCacheOptions extends CacheLayout, MassOptions {}
 
 /** The same under a budget: without the type, but with the scores that the rule needs, of `bytes` bytes each. */
-export function massEntryBytes({ headDim, mass }: MassCacheOptions, dtype: CacheDtype, bytes: number): number {
+export function massEntryBytes(
+  { headDim, mass }: Pick<CacheLayout, 'headDim'> & MassOptions, dtype: CacheDtype, bytes: number,
+): number {
   return entryBytes(headDim, dtype) - 1 + scoreWidth(mass) * bytes;
 }
 

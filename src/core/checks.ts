@@ -3,12 +3,15 @@
  * sizes.ts checks shapes.
  * @module
  */
-import type { CacheOptions, MassCacheOptions } from './cache.ts';
+import { CACHE_DTYPES, type CacheOptions, type MassCacheOptions } from './cache.ts';
 import type { Pooling } from './engine.ts';
-import { oneOf } from './arguments.ts';
+import { type Expected, oneOf } from './arguments.ts';
 import { ValueError } from './errors.ts';
 import { checkMassOptions } from './mass-checks.ts';
 import { checkLifetimeOptions, expectWhole } from './shape.ts';
+
+/** Expects a dtype of keys and values. */
+export const expectCacheDtype: Expected = oneOf(...CACHE_DTYPES);
 
 /** Refuses token ids outside 0..vocabulary-1. */
 export function checkIds(ids: ArrayLike<number>, vocabulary: number): void {

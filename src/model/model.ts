@@ -3,6 +3,7 @@
  * @module
  */
 import { type Expected, of, optional, record } from '../core/arguments.ts';
+import { expectCacheDtype } from '../core/checks.ts';
 import type { Engine, Tensor } from '../core/engine.ts';
 import { ConfigError, DisposedError, ShapeError } from '../core/errors.ts';
 import type { NDArray } from '../core/tensor.ts';
@@ -20,7 +21,8 @@ import { checkPolicy } from './policy.ts';
 import { expectKnown } from '../core/known-options.ts';
 import type { GeneratedPiece } from './generate/sequence.ts';
 import type { TextModel } from './generate/text-model.ts';
-import { Session, type SessionModel, type SessionOptions } from './session/session.ts';
+import { Session } from './session/session.ts';
+import { SESSION_OPTIONS, type SessionModel, type SessionOptions } from './session/session-options.ts';
 import { ByteTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A decoder of Llama, Mistral, Qwen2 or Qwen3, perhaps with learned token types. Make one with `loadModel`. */
@@ -88,8 +90,8 @@ export class Model implements TextModel {
 
   /** A new session: the decoding state of one or more sequences. */
   session(options: SessionOptions = {}): Session {
-    record({ policy: optional(expectPolicy) })('options', options);
-    expectKnown('session()', options, ['batch', 'policy', 'blockSize']);
+    record({ policy: optional(expectPolicy), cache: optional(expectCacheDtype) })('options', options);
+    expectKnown('session()', options, SESSION_OPTIONS);
     const policy = options.policy ?? this.policy;
     checkPolicy(policy, this.config, this.weights);
     return new Session(this.#sessionModel, { ...options, policy });
@@ -138,6 +140,7 @@ export class Model implements TextModel {
    * @param options.topK Sample among the k most likely tokens. Default: all.
    * @param options.seed Seeds the random numbers. Default: 0.
    * @param options.policy What the cache keeps. Default: what the model was trained with.
+   * @param options.cache The dtype of keys and values in the cache, such as 'f16'. Default: chosen by the engine.
    * @param options.session Continues in this session, and leaves it open.
    * @param options.signal Aborting it ends with a StoppedError, whose cause is the signal's reason.
    * @returns Pieces of text, as soon as they are complete characters that cannot belong to a stop.

@@ -2,12 +2,15 @@
  * How much memory a model takes, from its config alone, by the formulas of the engines.
  * @module
  */
+import { CACHE_BYTES, type CacheDtype, entryBytes as bytesOfEntry, massEntryBytes } from '../core/cache.ts';
+import { expectCacheDtype } from '../core/checks.ts';
+import type { Stores } from '../core/engine.ts';
 import { type Expected, list, of, oneOf, optional, record, share, wholeFrom } from '../core/arguments.ts';
 import { fail } from '../core/described.ts';
 import { ValueError } from '../core/errors.ts';
 import { GPU_PREFILL_STEP, PREFILL_STEP } from '../core/prefill.ts';
 import { expectKnown } from '../core/known-options.ts';
-import { scoreWidth } from '../core/mass.ts';
+import { WEIGHT_BYTES } from '../core/stored.ts';
 import { sizeOf } from '../core/tensor.ts';
 import { expectPolicy, formatPolicy, kindOf, type Policy } from '../policies/index.ts';
 import { expectedWeights, type ModelConfig } from './config/config.ts';
@@ -15,7 +18,7 @@ import { expectConfig } from './config/expect-config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
 import { cacheRule } from './policy.ts';
 
-/** How an engine holds numbers: the reference computes in float64 and holds matrices in float32, gpu.js float32 all. */
+/** How an engine computes: the reference in float64, engines on a GPU in float32. */
 export type PlannedEngine = 'reference' | 'gpu';
 
 /** Options of planMemory(). */
@@ -27,6 +30,10 @@ export interface PlanOptions {
   /** Share of the cache that learned types keep, over all layers or of each; see PolicyPlan.assumed. */
   readonly kept?: KeptShares;
   readonly engine?: PlannedEngine;
+  /** In which dtypes the engine stores numbers, as it says itself. Default: those of the reference, or of gpu.js. */
+  readonly stores?: Stores;
+  /** The dtype of keys and values in the cache. Default: the first in `stores.cache`. */
+  readonly cache?: CacheDtype;
   /** The number of sequences processed at once. Default: 1. */
   readonly batch?: number;
   /** How many tokens of a prompt are fed at once. Default: 64 on the reference, 1,024 on a GPU. */
@@ -42,7 +49,8 @@ export interface PlanOptions {
 }
 
 const OPTIONS = [
-  'policies', 'contexts', 'kept', 'engine', 'batch', 'prefillStep', 'blockSize', 'memory', 'tensor', 'storedBytes',
+  'policies', 'contexts', 'kept', 'engine', 'stores', 'cache', 'batch', 'prefillStep', 'blockSize', 'memory', 'tensor',
+  'storedBytes',
 ] as const satisfies readonly (keyof PlanOptions)[];
 
 /** Expects a number of bytes, which may be fractional or infinite. */
@@ -76,6 +84,8 @@ export interface MemoryPlan {
   readonly weights: number;
   /** The largest weight, which is in memory twice while it is read. */
   readonly largest: { readonly name: string; readonly bytes: number };
+  /** The dtype of keys and values in the cache. */
+  readonly cache: CacheDtype;
   /** Bytes of one entry of the cache, and of a token over all layers and heads if all of it is kept. */
   readonly entryBytes: number;
   readonly tokenBytes: number;
@@ -119,33 +129,41 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   expectKnown('planMemory()', options, OPTIONS);
   const size = wholeFrom(1);
   record({
-    engine: optional(oneOf('reference', 'gpu')), contexts: optional(list(size)), policies: optional(list(expectPolicy)),
+    engine: optional(oneOf('reference', 'gpu')), stores: optional(record({
+      weights: list(oneOf(...Object.keys(WEIGHT_BYTES))), cache: list(expectCacheDtype),
+    })),
+    cache: optional(expectCacheDtype), contexts: optional(list(size)), policies: optional(list(expectPolicy)),
     kept: optional((name, value) => (Array.isArray(value) ? list(share) : share)(name, value)), batch: optional(size),
     prefillStep: optional(size), blockSize: optional(size), memory: optional(bytes),
     tensor: optional(record({ bytes, name: of('string') })), storedBytes: optional(bytes),
   })('options', options);
   const { engine = 'reference', batch = 1, blockSize = 16, contexts = [4096, 32_768, 131_072] } = options;
   const { prefillStep = engine === 'gpu' ? GPU_PREFILL_STEP : PREFILL_STEP } = options;
+  const { stores = STORES[engine] } = options;
+  const { cache = stores.cache[0] } = options;
+  if (!stores.cache.includes(cache)) throw new ValueError(`cache is ${cache}, but this engine stores keys and values as ${stores.cache.join(' or ')}: choose one of these, or leave it out`);
   const number = engine === 'reference' ? 8 : 4;
   const shapes = [...expectedWeights(config)];
   const parameters = shapes.reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
   const { storedBytes = 4 } = options;
-  const held = shapes.map(([name, shape]) => ({ name, bytes: sizeOf(shape) * heldBytes(engine, name, storedBytes) }));
+  const held = shapes.map(([name, shape]) => {
+    return { name, bytes: sizeOf(shape) * heldBytes(engine, stores, name, storedBytes) };
+  });
   const weights = held.reduce((sum, { bytes }) => sum + bytes, 0);
   const largest = held.reduce((most, each) => (each.bytes > most.bytes ? each : most));
-  const entryBytes = 2 * config.headDim * number + 9; // position, last and type
+  const entryBytes = bytesOfEntry(config.headDim, cache);
   const heads = batch * config.kvHeads;
   /** The bytes of an entry under a policy. Under a budget it has no type, but scores. */
   const entryBytesOf = (policy: Policy): number => {
     const rule = cacheRule(policy, config);
-    return 'mass' in rule ? entryBytes - 1 + scoreWidth(rule.mass) * number : entryBytes;
+    return 'mass' in rule ? massEntryBytes({ ...rule, headDim: config.headDim }, cache, number) : entryBytes;
   };
   const step = stepNumbers(config, batch, prefillStep) * number;
   const limits = {
     memory: options.memory ?? Infinity,
     // The keys of a layer are one tensor on a device; on the reference every block is one of its own.
     entries: engine === 'gpu' && options.tensor
-      ? Math.floor(options.tensor.bytes / (4 * config.headDim * blockSize)) * blockSize : Infinity,
+      ? Math.floor(options.tensor.bytes / (CACHE_BYTES[cache] * config.headDim * blockSize)) * blockSize : Infinity,
     tensorName: options.tensor?.name ?? '',
     tokens: engine === 'gpu' ? GPU_TOKENS : HOST_TOKENS,
   };
@@ -181,7 +199,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   });
   const tokenBytes = config.layers * config.kvHeads * entryBytes;
   const stored = parameters * storedBytes;
-  return { parameters, stored, weights, largest, entryBytes, tokenBytes, step, exceeds, policies };
+  return { parameters, stored, weights, largest, cache, entryBytes, tokenBytes, step, exceeds, policies };
 }
 
 /** The policies to compare by default. */
@@ -191,9 +209,17 @@ export function usualPolicies(config: ModelConfig): Policy[] {
   return [{ kind: 'full' }, { kind: 'window', window }, ...own];
 }
 
-/** The bytes of one number of a weight. The reference widens norms and biases, and narrow dtypes become float32. */
-function heldBytes(engine: PlannedEngine, name: string, stored: number): number {
-  return engine === 'reference' && (stored === 8 || /(norm\.weight|\.bias)$/.test(name)) ? 8 : 4;
+/** What the engines of this package store. */
+const STORES: Readonly<Record<PlannedEngine, Stores>> = {
+  reference: { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] }, gpu: { weights: ['f32'], cache: ['f32'] },
+};
+
+/** The bytes of one number of a weight. The reference widens norms and biases for good. */
+function heldBytes(engine: PlannedEngine, { weights }: Stores, name: string, stored: number): number {
+  if (engine === 'reference' && /(norm\.weight|\.bias)$/.test(name)) return 8;
+  const sizes = weights.map((dtype) => WEIGHT_BYTES[dtype]);
+  const wide = sizes.filter((size) => size >= stored);
+  return wide.length > 0 ? Math.min(...wide) : Math.max(...sizes);
 }
 
 /** A pool on a device doubles when it is full, so it has at most twice as many blocks as are used. */

@@ -3,6 +3,7 @@
  * policy.
  * @module
  */
+import type { CacheDtype } from '../core/cache.ts';
 import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import type { LifetimeOptions } from '../core/lifetime.ts';
@@ -39,8 +40,11 @@ export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(
 }
 
 /** The bytes of an entry of a full cache, which has no scores. Savings are relative to this cache. */
-export async function fullEntryBytes(engine: Engine, { kvHeads, headDim }: ModelConfig): Promise<number> {
-  const full = engine.createCache({ batch: 1, kvHeads, headDim, blockSize: 1, window: 0, chunk: 1 });
+export async function fullEntryBytes(
+  engine: Engine, { kvHeads, headDim }: ModelConfig, storage?: CacheDtype,
+): Promise<number> {
+  const stored = storage && { storage };
+  const full = engine.createCache({ batch: 1, kvHeads, headDim, blockSize: 1, window: 0, chunk: 1, ...stored });
   try {
     return (await full.stats()).entryBytes;
   } finally {

@@ -172,7 +172,8 @@ export const CALLS: Readonly<Record<string, Call>> = {
   planMemory: {
     given: [config, {
       policies: [{ kind: 'nats' }], contexts: [16], kept: [0.5], engine: 'gpu', batch: 1, prefillStep: 4, blockSize: 4,
-      memory: 1e9, tensor: { bytes: 1e9, name: 'x' }, storedBytes: 2,
+      memory: 1e9, tensor: { bytes: 1e9, name: 'x' }, storedBytes: 2, stores: { weights: ['f32'], cache: ['f32'] },
+      cache: 'f32',
     }],
     call: library.planMemory,
   },
@@ -253,7 +254,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   isNamedError: { given: [new Error('a')], call: library.isNamedError },
 
   'Model.session': {
-    given: [{ batch: 1, policy: { kind: 'window', window: 2 }, blockSize: 4 }],
+    given: [{ batch: 1, policy: { kind: 'window', window: 2 }, blockSize: 4, cache: 'f16' }],
     call: (options: never) => void model.session(options),
   },
   'Model.restore': { given: [snapshot], call: (bytes: never) => model.restore(bytes) },

@@ -5,7 +5,7 @@
  */
 import { type Expected, finite, numbers, of, oneOf, optional, record, shape as sizes, wholeFrom } from '../arguments.ts';
 import type { Cache, CacheDtype, CacheOptions, ChunkPool, MassCacheOptions } from '../cache.ts';
-import { checkCacheOptions, checkIds, checkPooling, checkRows } from '../checks.ts';
+import { checkCacheOptions, checkIds, expectCacheDtype, checkPooling, checkRows } from '../checks.ts';
 import { fail } from '../described.ts';
 import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from '../engine.ts';
 import { UnsupportedError } from '../errors.ts';
@@ -229,7 +229,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   }
   /** The dtype in which a cache stores keys and values. */
   #storage(asked: CacheDtype | undefined): CacheDtype {
-    optional(oneOf('f64', 'f32', 'f16'))('storage', asked);
+    optional(expectCacheDtype)('storage', asked);
     const { name, stores } = this;
     const storage = asked ?? stores.cache[0];
     if (stores.cache.includes(storage)) return storage;

@@ -2,6 +2,9 @@
  * The options for continuing a prompt, the checks on them, and their defaults.
  * @module
  */
+import { optional } from '../../core/arguments.ts';
+import type { CacheDtype } from '../../core/cache.ts';
+import { expectCacheDtype } from '../../core/checks.ts';
 import { described } from '../../core/described.ts';
 import { ValueError } from '../../core/errors.ts';
 import { expectWhole } from '../../core/shape.ts';
@@ -34,6 +37,8 @@ export interface GenerateOptions {
   readonly seed?: number;
   /** What the cache keeps. Default: what the model was trained with, or with `session`, what the session keeps. */
   readonly policy?: Policy;
+  /** The dtype of keys and values in the cache. Default: the first in the `stores.cache` of the engine. */
+  readonly cache?: CacheDtype;
   /** Aborting it ends with a StoppedError, whose `cause` is the signal's reason. */
   readonly signal?: AbortSignal;
   /** Prompt tokens fed per step. Affects speed and peak memory, never results. Default: chosen by the engine. */
@@ -72,7 +77,7 @@ export interface GeneratedToken {
 }
 
 const NAMES = [
-  'maxNewTokens', 'temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'policy', 'signal',
+  'maxNewTokens', 'temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'policy', 'cache', 'signal',
   'prefillStep', 'session', 'logprobs', 'onToken', 'onPrompt', 'onStep',
 ] as const satisfies readonly (keyof GenerateOptions)[];
 
@@ -119,7 +124,8 @@ export function fillOptions(
 export function checkGenerateOptions(options: GenerateOptions): void {
   expectKnown('generate()', options, NAMES);
   const { maxNewTokens, temperature, topK, topP, minP, repetitionPenalty, seed, prefillStep, stop, signal } = options;
-  const { logprobs, session, policy } = options;
+  const { logprobs, session, policy, cache } = options;
+  optional(expectCacheDtype)('cache', cache);
   if (maxNewTokens !== undefined) expectWhole('maxNewTokens', maxNewTokens, 1);
   if (prefillStep !== undefined) expectWhole('prefillStep', prefillStep, 1);
   if (topK !== undefined) expectWhole('topK', topK, 1);

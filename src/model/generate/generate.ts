@@ -3,6 +3,7 @@
  * @module
  */
 import { type Expected, expectAttached, list, numbers } from '../../core/arguments.ts';
+import type { CacheDtype } from '../../core/cache.ts';
 import { described } from '../../core/described.ts';
 import { expectGoing, ValueError } from '../../core/errors.ts';
 import { PREFILL_STEP } from '../../core/prefill.ts';
@@ -27,15 +28,15 @@ export async function* generate(
   checkGenerateOptions(options);
   list(PROMPT)('prompts', prompts);
   if (prompts.length === 0) throw new ValueError('no prompt was given: pass at least one');
-  const { session: given, signal, onStep, onPrompt } = options;
-  if (given !== undefined) checkSession(given, model);
+  const { session: given, signal, onStep, onPrompt, policy, cache } = options;
+  if (given !== undefined) checkSession(given, model, cache);
   const prefillStep = options.prefillStep ?? model.engine.prefillStep ?? PREFILL_STEP;
   if (given && given.batch !== prompts.length) {
     throw new ValueError(`${prompts.length} prompts for a session of ${given.batch} sequences: pass a prompt for each`);
   }
   const kept = given && rowsOf(given);
   const tokens = prompts.map((prompt, n) => promptTokens(model, prompt, n, given?.lengths[n] ?? 0, kept));
-  const session = given ?? model.session({ batch: prompts.length, ...(options.policy && { policy: options.policy }) });
+  const session = given ?? model.session({ batch: prompts.length, ...(policy && { policy }), ...(cache && { cache }) });
   const generation = fillOptions(options, model.generationDefaults);
   const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
   const longest = Math.max(...tokens.map((each) => each.length));
@@ -65,9 +66,11 @@ export async function* generate(
 }
 
 /** Refuses anything but a session of this model. With another model's session, that model would answer. */
-function checkSession(session: unknown, model: TextModel): void {
+function checkSession(session: unknown, model: TextModel, cache: CacheDtype | undefined): void {
   if (!(session instanceof Session)) throw new ValueError('session is not a Session: pass what model.session() or model.restore() returned, or leave it out');
   if (!session.isOf(model)) throw new ValueError('the session belongs to another model: pass one that this model made');
+  const own = session.cache ?? session.engine.stores.cache[0];
+  if (cache && cache !== own) throw new ValueError(`the cache is ${cache} but the session was made with ${own}: leave cache out`);
 }
 
 /** Refuses to continue in a session that has been fed by others in the meantime, which would mix two texts into one. */

@@ -5,7 +5,8 @@
 import type { Engine, Tensor } from '../../core/engine.ts';
 import type { ModelConfig } from '../config/config.ts';
 import type { GenerationDefaults } from '../config/generation-config.ts';
-import type { Session, SessionOptions } from '../session/session.ts';
+import type { Session } from '../session/session.ts';
+import type { SessionOptions } from '../session/session-options.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { ChatTemplate } from './chat-template.ts';
 

@@ -11,10 +11,12 @@
  *     layers.{n}.scores           F32 or F64 [E,S], only under a budget: the scores that its rule keeps of each entry
  *     layers.{n}.pool             F32 or F64 [B,D], only if C > 1: sum or maximum of the newest chunk
  *
- * The metadata holds the format and its version, the model's hash, the policy, the block size, and the engine's name.
+ * The metadata holds the format and its version, the model's hash, the policy, the block size, the engine's name, and
+ * the dtype of the caches if one was chosen.
  * @module
  */
 import { checkCacheSnapshot, checkChunkPoolSnapshot } from '../../core/snapshots.ts';
+import { CACHE_DTYPES, type CacheDtype } from '../../core/cache.ts';
 import type { CacheSnapshot, ChunkPoolSnapshot } from '../../core/engine.ts';
 import { FileFormatError, isNamedError, NumericError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';
@@ -38,6 +40,8 @@ export const MAX_BLOCK = 65536;
 export interface SessionState {
   readonly policy: Policy;
   readonly blockSize: number;
+  /** The dtype of keys and values, if it was chosen. */
+  readonly cache?: CacheDtype;
   /** The ids that each sequence has read. */
   readonly tokens: readonly ArrayLike<number>[];
   /** One for each layer. */
@@ -83,6 +87,7 @@ export async function encodeSession(state: SessionState, model: string, engine: 
   return encodeSealed(tensors, {
     format: FORMAT, version: VERSION, model, policy: formatPolicy(state.policy), engine,
     batch: String(B), layers: String(layers), block_size: String(state.blockSize),
+    ...(state.cache && { cache: state.cache }),
   });
 }
 
@@ -114,6 +119,8 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
   const [batch, layers, blockSize] = ['batch', 'layers', 'block_size'].map((name) => wholeOf(name, metadata[name]));
   if (blockSize > MAX_BLOCK) fail(`its block_size is ${blockSize}: it must be at most ${MAX_BLOCK}`);
   if (layers !== config.layers) fail(`it has ${layers} layers, but the model has ${config.layers}: ${REMEDY}`);
+  const cache = CACHE_DTYPES.find((each) => each === metadata['cache']);
+  if (cache !== metadata['cache']) fail(`its cache is ${quoted(metadata['cache'])}: it must be ${CACHE_DTYPES.join(', ')} or missing`);
   const tokens = Array.from({ length: batch }, (_, b) => tensors.whole(`tokens.${b}`));
   for (const [b, ids] of tokens.entries()) {
     const strange = ids.find((id) => id < 0 || id >= config.vocabSize);
@@ -126,22 +133,22 @@ function read(tensors: Tensors, metadata: Readonly<Record<string, string>>, conf
   const pools: ChunkPoolSnapshot[] = [];
   for (let n = 0; n < config.layers; n++) {
     const of = (name: string): string => `layers.${n}.${name}`;
-    const cache: CacheSnapshot = {
+    const held: CacheSnapshot = {
       seen, live: tensors.whole(of('live')), keys: tensors.real(of('keys')), values: tensors.real(of('values')),
       positions: tensors.whole(of('positions')), last: tensors.whole(of('last')),
       open: Uint8Array.from(tensors.whole(of('open'))), peakLive: tensors.whole(of('peak_live')),
       visiblePairs: Float64Array.from(tensors.real(of('visible_pairs'))),
       ...('mass' in rule && { scores: tensors.real(of('scores')) }),
     };
-    checkCacheSnapshot(cache, { batch: batch, kvHeads, headDim, blockSize: blockSize, ...rule });
-    caches.push(cache);
+    checkCacheSnapshot(held, { batch, kvHeads, headDim, blockSize, ...rule });
+    caches.push(held);
     if ('mass' in rule || rule.chunk === 1) continue;
     const pool = { seen, state: tensors.real(of('pool')) };
     checkChunkPoolSnapshot(pool, batch, hiddenSize);
     pools.push(pool);
   }
   tensors.expectNoMore();
-  return { policy, blockSize: blockSize, tokens, caches, pools };
+  return { policy, blockSize, ...(cache && { cache }), tokens, caches, pools };
 }
 
 /** The tensors of the file, each of which may be taken once. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { list, numbers, of, oneOf, optional, record, wholeFrom } from '../../core/arguments.ts';
+import type { CacheDtype } from '../../core/cache.ts';
 import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../../core/engine.ts';
 import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
 import { expectKnown } from '../../core/known-options.ts';
@@ -14,43 +15,9 @@ import { headLogits, layerStates, type LayerInputs, type Weights } from '../deco
 import { pickRows } from '../../core/layers.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
+import type { SessionModel, SessionOptions, StepOptions } from './session-options.ts';
 import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
 import { checkRows, Watch } from './watch.ts';
-
-/** How a session keeps its cache. */
-export interface SessionOptions {
-  /** The number of sequences that are decoded together. Default: 1. */
-  readonly batch?: number;
-  /** What the cache keeps. Default: the policy that the model was trained with. */
-  readonly policy?: Policy;
-  /** Entries per allocation block. Default: 16. */
-  readonly blockSize?: number;
-}
-
-/**
- * Which logits a step computes: those of all its tokens, those of the last token that each sequence took, or none.
- * Logits that are not requested take no time, although the head is the largest product of a small model.
- */
-export type LogitsWanted = 'all' | 'last' | 'none';
-
-/** How to feed tokens. */
-export interface StepOptions {
-  /** Sequence b uses its first counts[b] tokens. Default: all T. */
-  readonly counts?: readonly number[];
-  /** Called for each layer with the types chosen, integers [batch,G,nc]. It is never called under a budget. */
-  readonly onTypes?: (layer: number, types: Int32Array) => void;
-  /** Which logits to compute. Default: 'all'. */
-  readonly logits?: LogitsWanted;
-}
-
-/** What a session needs from the model that makes it. */
-export interface SessionModel {
-  readonly engine: Engine;
-  readonly config: ModelConfig;
-  readonly weights: Weights;
-  /** The model's hash, for snapshots. */
-  hash(): Promise<string>;
-}
 
 /** The state that a new session takes over from another one. */
 interface Inherited {
@@ -81,6 +48,8 @@ export class Session {
   readonly policy: Policy;
   readonly batch: number;
   readonly blockSize: number;
+  /** The dtype of keys and values that was asked for. */
+  readonly cache: CacheDtype | undefined;
   readonly #model: SessionModel;
   readonly #config: ModelConfig;
   readonly #weights: Weights;
@@ -93,7 +62,7 @@ export class Session {
   #disposed = false;
 
   constructor(model: SessionModel, options: SessionOptions & { policy: Policy }, inherited?: Inherited) {
-    const { batch = 1, policy, blockSize = 16 } = options;
+    const { batch = 1, policy, blockSize = 16, cache } = options;
     const { engine, config, weights } = model;
     expectWhole('batch', batch, 1, 2 ** 20);
     expectWhole('blockSize', blockSize, 1);
@@ -102,6 +71,7 @@ export class Session {
     this.policy = policy;
     this.batch = batch;
     this.blockSize = blockSize;
+    this.cache = cache;
     this.#model = model;
     this.#config = config;
     this.#weights = weights;
@@ -109,9 +79,10 @@ export class Session {
     const rule = cacheRule(policy, config);
     const chunk = 'mass' in rule ? 1 : rule.chunk;
     const perLayer = { length: config.layers };
+    const storage = cache !== undefined && { storage: cache };
     this.#tokens = inherited?.tokens ?? Array.from({ length: batch }, () => []);
     this.#caches = inherited?.caches ??
-      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...rule }));
+      Array.from(perLayer, () => engine.createCache({ batch, kvHeads, headDim, blockSize, ...storage, ...rule }));
     this.#pools = inherited?.pools ?? (chunk === 1 ? [] :
       Array.from(perLayer, () => engine.createChunkPool(batch, hiddenSize, chunk, config.nats.pooling)));
   }
@@ -230,6 +201,11 @@ export class Session {
     return Promise.all(this.#caches.map((cache) => cache.stats()));
   }
 
+  get #options(): SessionOptions & { policy: Policy; blockSize: number } {
+    const { batch, policy, blockSize, cache } = this;
+    return { batch, policy, blockSize, ...(cache && { cache }) };
+  }
+
   /**
    * An independent copy of the session, which gives the same results bit for bit.
    *
@@ -237,8 +213,7 @@ export class Session {
    */
   fork(): Session {
     this.#assertSound();
-    const { batch, policy, blockSize } = this;
-    return new Session(this.#model, { batch, policy, blockSize }, {
+    return new Session(this.#model, this.#options, {
       caches: this.#caches.map((cache) => cache.fork()),
       pools: this.#pools.map((pool) => pool.fork()),
       tokens: this.#tokens.map((ids) => [...ids]),
@@ -262,15 +237,16 @@ export class Session {
       Promise.all(this.#pools.map((pool) => pool.snapshot())),
     ]);
     const [[caches, pools], model] = await Promise.all([parts, this.#model.hash()]);
-    const { policy, blockSize } = this;
-    return encodeSession({ policy, blockSize, tokens, caches, pools }, model, this.engine.name);
+    return encodeSession({ ...this.#options, tokens, caches, pools }, model, this.engine.name);
   }
 
   /** Restores a session from a snapshot, after checking every number. */
   static async restore(model: SessionModel, bytes: Uint8Array): Promise<Session> {
-    const { caches, pools, tokens, ...options } = await decodeSession(bytes, model.config, () => model.hash());
+    const { caches, pools, tokens, cache, ...options } = await decodeSession(bytes, model.config, () => model.hash());
     checkPolicy(options.policy, model.config, model.weights);
-    const session = new Session(model, { ...options, batch: tokens.length });
+    // Another engine may not store this dtype. Then it keeps the numbers in its own.
+    const stored = cache && model.engine.stores.cache.includes(cache) && { cache };
+    const session = new Session(model, { ...options, ...stored, batch: tokens.length });
     try {
       for (const [n, cache] of caches.entries()) session.#caches[n].restore(cache);
       for (const [n, pool] of pools.entries()) session.#pools[n].restore(pool);
