@@ -10,17 +10,18 @@ import { ConfigError, FileFormatError, ValueError } from './core/errors.ts';
 import type { Adapter } from './model/folder/adapter.ts';
 import { type Bytes, bytesOf, jsonOf } from './formats/bytes.ts';
 import type { ModelFolder } from './model/folder/model-folder.ts';
-import { decodeSafetensors, storedAs } from './formats/safetensors.ts';
+import { storedAs, type StoredBytes, storedWeights } from './formats/safetensors.ts';
 import { tensorDigest, weightsHash } from './formats/weights-hash.ts';
 import { chatTemplateOf } from './model/generate/chat-template.ts';
-import { isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
+import { checkWeights, isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/config/generation-config.ts';
 import { expectKnown } from './core/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer/tokenizer.ts';
 import { dropOthers, prefixed, tieHead } from './model/folder/weight-names.ts';
-import type { NDArray } from './core/tensor.ts';
+import { widen } from './core/stored.ts';
+import type { Shaped } from './core/tensor.ts';
 
 /**
  * The files of a model that are already in memory: config.json, one safetensors file or all of its shards, and
@@ -96,19 +97,36 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
   const tokenizer = await tokenizerOf(files, config, options.bos);
   const all = prefixed(decodeShards(source.weights));
   dropOthers(all);
-  await tieHead(config, all, sameArrays);
-  const base = [...all].filter(([name]) => !isSuperfluous(name, config) && !adapter?.weights.has(name));
+  await tieHead(config, all, sameBytes);
+  const base = new Map([...all].filter(([name]) => !isSuperfluous(name, config) && !adapter?.weights.has(name)));
+  checkWeights(config, new Map<string, Shaped>([...base, ...(adapter?.weights ?? [])]));
   if (adapter?.baseWeights !== undefined) {
     const digests = new Map<string, string>();
-    for (const [name, { data }] of base) digests.set(name, await tensorDigest(data));
+    for (const [name, { bytes, dtype }] of base) digests.set(name, await tensorDigest(widen(bytes, storedAs(dtype))));
     await checkBase(adapter, digests, options);
   }
-  const weights = new Map([...base, ...(adapter?.weights ?? [])]);
   const generation = jsonOf(source.generationConfig, 'generation_config.json');
-  return new Model(options.engine ?? createEngine(), config, weights, tokenizer, {
+  const extras = {
     generation: generation === undefined ? undefined : parseGenerationConfig(generation, config.vocabSize),
     chatTemplate: chatTemplateOf(tokenizerConfig, source.chatTemplate),
+  };
+  const engine = options.engine ?? createEngine();
+  return owning(async (weights) => {
+    for (const [name, { bytes, dtype, shape }] of base) weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
+    for (const [name, array] of adapter?.weights ?? []) weights.set(name, uploadWeight(engine, array));
+    return new Model(engine, config, weights, tokenizer, extras);
   });
+}
+
+/** Makes a model from weights on an engine, which are freed if that fails. */
+async function owning(make: (weights: Map<string, Tensor>) => Promise<Model>): Promise<Model> {
+  const weights = new Map<string, Tensor>();
+  try {
+    return await make(weights);
+  } catch (error) {
+    for (const tensor of weights.values()) tensor.dispose();
+    throw error;
+  }
 }
 
 /** Loads a folder. The code for files is imported only here and on demand, so that browsers can import this module. */
@@ -121,20 +139,16 @@ async function loadFolder(
   const more = adapter?.weights;
   const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
   const tokenizer = await folderTokenizer(folder, bos); // refused before the weights are read, which takes long
-  const weights = new Map<string, Tensor>();
   const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
   const how = { ...(onProgress && { onProgress }), ...(digests && { digests }) };
-  try {
+  return owning(async (weights) => {
     for await (const [name, { bytes, dtype, shape }] of readStored(folder.places, how)) {
       weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
     }
     if (adapter && digests) await checkBase(adapter, digests, options);
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, array));
     return new Model(engine, folder.config, weights, tokenizer, folder);
-  } catch (error) {
-    for (const tensor of weights.values()) tensor.dispose();
-    throw error;
-  }
+  });
 }
 
 /** Warns about, or refuses, weights of the base other than those that the adapter was learned for. */
@@ -199,16 +213,16 @@ function folderOf(source: string | URL): string {
   return decodeURIComponent(source.pathname).replace(/^\/(?=[A-Za-z]:)/, ''); // file:///C:/models
 }
 
-function sameArrays(a: NDArray, b: NDArray): boolean {
-  return String(a.shape) === String(b.shape) && a.data.every((x, n) => Object.is(x, b.data[n]));
+function sameBytes(a: StoredBytes, b: StoredBytes): boolean {
+  return a.dtype === b.dtype && String(a.shape) === String(b.shape) && a.bytes.every((x, n) => x === b.bytes[n]);
 }
 
-function decodeShards(weights: Bytes | readonly Bytes[]): Map<string, NDArray> {
-  const all = new Map<string, NDArray>();
+function decodeShards(weights: Bytes | readonly Bytes[]): Map<string, StoredBytes> {
+  const all = new Map<string, StoredBytes>();
   const shards: readonly Bytes[] = Array.isArray(weights) ? weights : [weights];
   for (const [n, shard] of shards.entries()) {
     const bytes = bytesOf(shard, Array.isArray(weights) ? `weights[${n}]` : 'weights');
-    for (const [name, tensor] of decodeSafetensors(bytes).tensors) {
+    for (const [name, tensor] of storedWeights(bytes)) {
       if (all.has(name)) throw new FileFormatError(`two shards hold ${name}: pass each shard once`);
       all.set(name, tensor);
     }

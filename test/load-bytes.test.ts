@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, isNamedError, ValueError } from '../src/core/errors.ts';
+import { ConfigError, DeviceError, isNamedError, ValueError } from '../src/core/errors.ts';
 import { type Adapter, baseFields, parseAdapter, readAdapter, writeAdapter } from '../src/model/folder/adapter.ts';
 import { readModelFolder, writeModelFolder } from '../src/model/folder/model-folder.ts';
-import { encodeSafetensors } from '../src/formats/safetensors.ts';
+import { encodeSafetensors, writeSafetensors } from '../src/formats/safetensors.ts';
 import { BLOCK, tensorDigest, weightsHash } from '../src/formats/weights-hash.ts';
 import type { Engine } from '../src/core/engine.ts';
+import type { WeightDtype } from '../src/core/tensor.ts';
 import { createEngine } from '../src/engines.ts';
 import { loadModel, type ModelBytes } from '../src/load.ts';
 import { parseConfig, serializeConfig } from '../src/model/config/config.ts';
@@ -69,6 +70,37 @@ describe('loadModel()', () => {
   it.each(FORMS)('takes weights as %s', async (_, form) => {
     const expected = await firstLogits({ config: json, weights: bytes });
     expect(await firstLogits({ config: json, weights: form(bytes) })).toEqual(expected);
+  });
+
+  it.each(['F32', 'F16', 'BF16'] as const)('passes %s to the engine as the file stores it, and frees all if it fails', async (dtype) => {
+    const stored = writeSafetensors([...weights].map(([name, { data, shape }]) => {
+      return [name, { data: Float64Array.from(data), shape, dtype }] as const;
+    }));
+    const engine = createEngine();
+    const seen: string[] = [];
+    let failing = false;
+    let alive = 0;
+    const watching = new Proxy(engine, {
+      get(target, key): unknown {
+        if (key === 'tensor') return () => expect.unreachable('a weight was widened');
+        if (key !== 'weight') return Reflect.get(target, key, target) as unknown;
+        return (bytes: Uint8Array, as: WeightDtype, shape: readonly number[]) => {
+          seen.push(as);
+          if (failing && seen.length === 5) throw new DeviceError('the memory is full');
+          const tensor = target.weight(bytes, as, shape);
+          alive++;
+          return Object.assign(tensor, { dispose: () => alive-- });
+        };
+      },
+    });
+    const model = await loadModel({ config: json, weights: stored }, { engine: watching });
+    expect(seen).toEqual(new Array(weights.size).fill(dtype.toLowerCase()));
+    expect(alive).toBe(weights.size);
+    model.dispose();
+    seen.length = 0;
+    failing = true;
+    await expect(loadModel({ config: json, weights: stored }, { engine: watching })).rejects.toThrow(DeviceError);
+    expect(alive).toBe(0);
   });
 
   it('takes shards as ArrayBuffers', async () => {

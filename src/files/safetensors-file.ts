@@ -8,7 +8,7 @@ import { sizeOf } from '../core/tensor.ts';
 import { type OpenFile, openFile } from './files.ts';
 import { foreignWeights, TELLING } from '../formats/foreign-files.ts';
 import { BYTES, inFile } from '../formats/named-tensor.ts';
-import { announcedLength, declaredWeights, type Dtype, storedAs, type StoredTensor } from '../formats/safetensors.ts';
+import { announcedLength, declaredWeights, type Dtype, storedAs, type StoredBytes, type StoredTensor } from '../formats/safetensors.ts';
 import { BLOCK, TensorDigest } from '../formats/weights-hash.ts';
 
 /** Where a tensor is stored. */
@@ -71,14 +71,6 @@ export async function sameNumbers(a: TensorPlace, b: TensorPlace): Promise<boole
 
 /** Bytes of each file in memory at once. */
 const PART = 4 << 20;
-
-/** A tensor as its file stores it. */
-export interface StoredBytes {
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  /** Little-endian, row-major. */
-  readonly bytes: Uint8Array;
-}
 
 /** How to read tensors. */
 export interface ReadOptions {

@@ -21,6 +21,14 @@ export interface StoredTensor extends NDArray {
   readonly dtype: Dtype;
 }
 
+/** A tensor as its file stores it. */
+export interface StoredBytes {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Little-endian, row-major. */
+  readonly bytes: Uint8Array;
+}
+
 const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'] satisfies Dtype[];
 /** The format's own limit on the size of the header. */
 const MAX_HEADER = 100_000_000;
@@ -37,6 +45,17 @@ export function decodeSafetensors(
   bytes: Uint8Array, file = 'the safetensors file',
 ): { tensors: Map<string, StoredTensor>; metadata: Record<string, string> } {
   return decode(bytes, file, FLOATS, load);
+}
+
+/**
+ * The weights of a safetensors file as it stores them, without a copy.
+ *
+ * @throws {FileFormatError} As decodeSafetensors does.
+ */
+export function storedWeights(bytes: Uint8Array, file = 'the safetensors file'): Map<string, StoredBytes> {
+  return decode(bytes, file, FLOATS, ({ dtype, shape, begin, end }, data) => {
+    return { dtype: dtype as Dtype, shape, bytes: data.subarray(begin, end) };
+  }).tensors;
 }
 
 /**
