@@ -12,10 +12,13 @@ import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
 import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
 import { type Cell, hostAttentionCase, hostDecodeCase, hostPrefillCase } from './gpu-cpu.ts';
+import { llamaCase } from './llama.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { pickingCase } from './picking.ts';
 import { trainingCase } from './training.ts';
+
+const LLAMA_CASE: Case = { name: 'llama', run: llamaCase };
 
 const GPU_CASES: readonly Case[] = [
   { name: 'attention', run: gpuAttentionCase },
@@ -38,7 +41,7 @@ const CASES: readonly Case[] = [
   { name: 'training', run: trainingCase },
 ];
 
-const NAMES = new Set([...CASES, ...HOST_CASES].map(({ name }) => name));
+const NAMES = new Set([...CASES, ...HOST_CASES, LLAMA_CASE].map(({ name }) => name));
 
 /** A measurement, the case it belongs to, and whether its target was met. */
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
@@ -48,19 +51,21 @@ const command = new Command('bench')
   .option('--json', 'print one JSON document instead of a table', false)
   .option('--quick', 'smaller sizes and fewer repeats, too rough for a measurement', false)
   .addOption(new Option('--only <name>', 'run only this case').choices([...NAMES]))
+  .option('--llama <dir>', 'measure the Llama in this folder instead (bench/peers/random-llama.mjs writes one)')
   .addOption(gpuOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
-const { json, quick, only, repeats, gpu } =
-  command.opts<{ json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice }>();
+const { json, quick, only, repeats, gpu, llama } = command.opts<{
+  json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice; llama?: string;
+}>();
 
 const openEngine = gpu && (() => createEngine({ gpu }));
 const settings: Settings = {
-  quick, createEngine: () => createEngine(), openEngine,
+  quick, llama, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
-const cases = gpu === undefined ? CASES : gpu === 'webasm' || gpu === 'cpu' ? HOST_CASES : GPU_CASES;
+const cases = llama !== undefined ? [LLAMA_CASE] : gpu === undefined ? CASES : gpu === 'webasm' || gpu === 'cpu' ? HOST_CASES : GPU_CASES;
 const chosen = cases.filter(({ name }) => only === undefined || name === only);
 if (chosen.length === 0) {
   const names = cases.map(({ name }) => name).join(', ');

@@ -20,6 +20,8 @@ export interface Settings {
   readonly repeats: number;
   /** Folder of the shipped model, if there is one. */
   readonly model: string | undefined;
+  /** Folder of a Llama to measure as a whole, if one is given. */
+  readonly llama?: string | undefined;
   /** Makes the reference engine. */
   readonly createEngine: () => TrainingEngine;
   /** Opens the engine that --gpu names. */

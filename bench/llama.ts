@@ -1,0 +1,90 @@
+/**
+ * A whole Llama in a folder: loading, prefill, and greedy decoding after contexts of several lengths, with everything
+ * kept and with a tenth. bench/peers/random-llama.mjs writes a folder; bench/peers/llama-cpp.mjs measures its peer.
+ * @module
+ */
+import { loadModel, type Model, parsePolicy, type Session } from '../src/index.ts';
+import { median, type Measurement, type Settings } from './measure.ts';
+
+/** Tokens that any vocabulary has. */
+const prompt = (length: number): number[] => Array.from({ length }, (_, n) => 3 + ((n * 7919) % 251));
+
+/** The greedy token. */
+const best = (logits: Float32Array | Float64Array): number => {
+  let at = 0;
+  for (let n = 1; n < logits.length; n++) if (logits[n] > logits[at]) at = n;
+  return at;
+};
+
+/** Reads `ids` in the steps that the engine prefers, and returns the greedy token after them. */
+async function read(session: Session, ids: readonly number[]): Promise<number> {
+  const step = session.engine.prefillStep ?? 64;
+  for (let n = 0; n < ids.length; n += step) {
+    const part = ids.slice(n, n + step);
+    const isLast = n + step >= ids.length;
+    const logits = await session.step(part, { logits: isLast ? 'last' : 'none' });
+    if (isLast) return best(logits);
+  }
+  throw new Error('no tokens were given');
+}
+
+async function decode(session: Session, first: number, count: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let token = first; found.length < count;) {
+    token = best(await session.step([token], { logits: 'last' }));
+    found.push(token);
+  }
+  return found;
+}
+
+/** The policies of a context: everything, and a tenth of it. */
+function policiesOf(length: number): readonly [string, string][] {
+  return [['all kept', 'full'], ['a tenth kept', `streaming:4+${Math.max(1, Math.round(length / 10) - 4)}`]];
+}
+
+export async function llamaCase({ quick, repeats, openEngine, createEngine, llama }: Settings): Promise<Measurement[]> {
+  if (llama === undefined) return [];
+  const engine = openEngine ? await openEngine() : createEngine();
+  const found: Measurement[] = [];
+  const begin = performance.now();
+  const model: Model = await loadModel(llama, { engine });
+  const loaded = performance.now();
+  const first = model.session({ policy: parsePolicy('full') });
+  const start = await read(first, [1, 2, 3, 4, 5, 6, 7, 8]);
+  const warm = performance.now();
+  const greedy = [start, ...await decode(first, start, 15)];
+  first.dispose();
+  process.stderr.write(`greedy after 1, 2, ..., 8: ${greedy.join(' ')}\n`);
+  found.push(
+    { what: 'loading the weights', value: loaded - begin, unit: 'ms' },
+    { what: 'first token after loading, kernels compiled', value: warm - loaded, unit: 'ms' },
+  );
+  const [long, lengths, tokens] = quick ? [64, [16, 64], 4] : [4096, [512, 1024, 30_000], 64];
+  const rates: number[] = [];
+  for (let round = 0; round <= repeats; round++) { // one round of warm-up
+    const session = model.session({ policy: parsePolicy('full') });
+    const from = performance.now();
+    await read(session, prompt(long));
+    if (round > 0) rates.push((1000 * long) / (performance.now() - from));
+    session.dispose();
+  }
+  found.push({ what: `prefill of ${long} tokens`, value: median(rates), unit: 'tokens/s' });
+  for (const length of lengths) {
+    for (const [name, policy] of policiesOf(length)) {
+      const session = model.session({ policy: parsePolicy(policy) });
+      let token = await read(session, prompt(length));
+      [token] = (await decode(session, token, 8)).slice(-1);
+      const speeds: number[] = [];
+      for (let round = 0; round < repeats; round++) {
+        const from = performance.now();
+        [token] = (await decode(session, token, tokens)).slice(-1);
+        speeds.push((1000 * tokens) / (performance.now() - from));
+      }
+      session.dispose();
+      found.push({ what: `decoding after ${length} tokens, ${name}`, value: median(speeds), unit: 'tokens/s' });
+    }
+  }
+  model.dispose();
+  engine.dispose();
+  return found;
+}
