@@ -27,7 +27,8 @@ const llama = await getLlama({
 });
 const model = await llama.loadModel({ modelPath: path, ...(llama.gpu && { gpuLayers: 'max' }) });
 const contextSize = Math.max(prefill, ...after) + rounds * tokens + 64;
-const context = await model.createContext({ contextSize, batchSize: Math.min(2048, contextSize), flashAttention: true });
+const batchSize = Math.min(2048, contextSize);
+const context = await model.createContext({ contextSize, batchSize, flashAttention: true });
 const sequence = context.getSequence();
 const prompt = (length) => Array.from({ length }, (_, n) => 3 + ((n * 7919) % 251));
 

@@ -4,7 +4,7 @@
  * llama.cpp. Both hold the same numbers, so that speeds compare, and greedy tokens too.
  *
  *     node bench/peers/random-llama.mjs --out runs/llama-1b  # the shape of TinyLlama: 1.1 B weights, 2.2 GB each
- *     node bench/peers/random-llama.mjs --out runs/tiny --layers 2 --hidden 64 --heads 4 --kv-heads 2 --intermediate 128
+ *     node bench/peers/random-llama.mjs --out runs/tiny --layers 2 --hidden 64 --heads 4 --intermediate 128
  *
  * GGUF stores the rows of q and k of each head in another order, since llama.cpp rotates neighbouring pairs where
  * Hugging Face rotates halves. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md describes the format.
