@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { entryBytes } from '../src/core/cache.ts';
 import {
   type Difference, evaluate, type Evaluation, loadModel, parsePolicy, perplexityDifference, tokenizeDocuments,
 } from '../src/index.ts';
@@ -212,7 +213,7 @@ describe('natsearch eval', () => {
 
   test('--json prints what evaluate() returns for the documents in the order of their paths', async () => {
     const policies = ['--policy', 'nats', 'full', '--policy', 'window:2'];
-    const args = ['eval', '--model', 'models/nats', '--text', 'books', '--json'];
+    const args = ['eval', '--model', 'models/nats', '--text', 'books', '--json', '--cache', 'f16'];
     const { code, stdout } = await natsearch(...args, ...policies);
     const document = JSON.parse(stdout) as { results: Record<string, unknown>[] };
     const model = await loadModel(path('models/nats'));
@@ -221,8 +222,9 @@ describe('natsearch eval', () => {
     expect(document.results.map(({ policy }) => policy)).toEqual(['nats', 'full', 'window:2']);
     for (const { msPerToken, ...result } of document.results) {
       const policy = parsePolicy(String(result['policy']));
-      const { msPerToken: here, ...expected } = await evaluate(model, tokens, { policy });
+      const { msPerToken: here, ...expected } = await evaluate(model, tokens, { policy, cache: 'f16' });
       expect(result).toEqual(expected);
+      expect(result['fullBytesPerHead']).toBe(entryBytes(model.config.headDim, 'f16') * expected.fullEntries);
       expect(here).toBeGreaterThan(0);
       expect(msPerToken).toBeGreaterThan(0);
     }
@@ -289,10 +291,11 @@ describe('natsearch generate', () => {
     expect([plain.code, json.code]).toEqual([0, 0]);
   });
 
-  test('--policy full keeps every entry', async () => {
-    const { stdout } = await natsearch(...args, '--policy', 'full', '--json');
-    const { cache } = JSON.parse(stdout) as { cache: { live: number; full: number } };
-    expect(cache).toMatchObject({ live: 2 * 27, full: 2 * 27 }); // bos, 7 of the prompt, 19 fed back; 2 heads
+  test('--policy full keeps every entry, in the dtype that --cache names', async () => {
+    const { stdout } = await natsearch(...args, '--policy', 'full', '--cache', 'f16', '--json');
+    const { cache } = JSON.parse(stdout) as { cache: { live: number; full: number; fullBytes: number } };
+    const [live, { config }] = [2 * 27, await loadModel(path('models/nats'))]; // bos, 7 of the prompt, 19 fed back; 2 heads
+    expect(cache).toMatchObject({ live, full: live, fullBytes: live * entryBytes(config.headDim, 'f16') });
   });
 
   test('warns before it continues beyond the trained context', async () => {

@@ -67,7 +67,7 @@ describe('natsearch recall', () => {
 
   it('tests an adapter, and patterns that keep as much; --json prints what measureRecall() returns', async () => {
     await write('asked');
-    const args = ['test', '--model', 'base', '--adapter', 'adapter', '--questions', 'asked/questions.jsonl', '--match', 'window', 'streaming', 'h2o'];
+    const args = ['test', '--model', 'base', '--adapter', 'adapter', '--questions', 'asked/questions.jsonl', '--match', 'window', 'streaming', 'h2o', '--cache', 'f16'];
     const [json, text] = await Promise.all([natsearch(...args, '--json'), natsearch(...args, '--max-documents', '2')]);
     type Document = { results: Recall[]; match: { policy: string; by: string }[] };
     const { results, match } = JSON.parse(json.stdout) as Document;
@@ -76,7 +76,7 @@ describe('natsearch recall', () => {
     expect(new Set(kinds.slice(2))).toEqual(new Set(['window', 'streaming', 'h2o', 'growing']));
     const model = await loadModel(join(root, 'base'), { adapter: join(root, 'adapter') });
     for (const result of results) {
-      expect(result).toEqual(await measureRecall(model, questionsOf('asked'), { policy: parsePolicy(result.policy) }));
+      expect(result).toEqual(await measureRecall(model, questionsOf('asked'), { policy: parsePolicy(result.policy), cache: 'f16' }));
     }
     model.dispose();
     const near = (a: number, b: number) => expect(Math.abs(a - b)).toBeLessThan(0.02);

@@ -66,7 +66,7 @@ async function run(flags: Flags): Promise<void> {
     let all: { results: Evaluation[]; matched: Matched<Evaluation>[] };
     try {
       all = await withMatched(chosen, flags.match, (policy, n) => evaluate(model, tokens, {
-        policy, context, step: flags.step, signal: interrupt.signal,
+        policy, ...(flags.cache && { cache: flags.cache }), context, step: flags.step, signal: interrupt.signal,
         onProgress: (done) => progress.update(n * tokens.length + done, formatPolicy(policy)),
       }), keptOf);
     } finally {

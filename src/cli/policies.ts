@@ -3,6 +3,7 @@
  * @module
  */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { CacheDtype } from '../core/cache.ts';
 import { UnsupportedError, ValueError } from '../core/errors.ts';
 import { type KeptOf, type MatchedBy, matchedPolicies, matchingKinds } from '../evaluate/match.ts';
 import { formatPolicy, kindOf, type Policy } from '../policies/index.ts';
@@ -10,10 +11,11 @@ import type { Model } from '../model/model.ts';
 import { checkPolicy } from '../model/policy.ts';
 import { comparedPolicies } from './open.ts';
 import { oneLine, UsageError } from './errors.ts';
-import { policies, policyHelp } from './options.ts';
+import { cacheOption, policies, policyHelp } from './options.ts';
 
 /** Flags of addPolicyOptions(). */
 export interface PolicyFlags {
+  readonly cache?: CacheDtype;
   readonly policy?: readonly Policy[];
   /** The kinds to match, or true for all of them. */
   readonly match: boolean | readonly string[];
@@ -24,13 +26,14 @@ const isLearned = (policy: Policy): boolean => kindOf(policy).learned === true;
 /** In how many ways each kind is matched. */
 const WAYS = 3;
 
-/** Adds --policy and --match. */
+/** Adds --policy, --match and --cache. */
 export function addPolicyOptions(command: Command): void {
   command
     .option('--policy <p...>', 'what the cache keeps, of those below (default: nats and full, and a window and streaming ' +
       'with the model\'s W; with --match, nats and full)', policies)
     .option('--match [kind...]', 'also compare policies that keep as much as nats: in the mean, at the end, and both ' +
       `(default: ${matchingKinds().join(', ')})`, matchedKind, false)
+    .addOption(cacheOption())
     .addHelpText('after', policyHelp());
 }
 

@@ -113,7 +113,7 @@ async function test(flags: TestFlags): Promise<void> {
     let all: { results: Recall[]; matched: Matched<Recall>[] };
     try {
       all = await withMatched(chosen, flags.match, (policy, n) => measureRecall(model, documents, {
-        policy, step: flags.step, signal: interrupt.signal,
+        policy, ...(flags.cache && { cache: flags.cache }), step: flags.step, signal: interrupt.signal,
         onProgress: (done) => progress.update(n * documents.length + done, formatPolicy(policy)),
       }), ({ lengths, meanLiveShare, residentShare: endShare }) => ({ lengths, meanLiveShare, endShare }));
     } finally {

@@ -3,7 +3,8 @@
  * @module
  */
 import { expectInt32, expectSignal, of, optional, record } from '../core/arguments.ts';
-import { checkIds } from '../core/checks.ts';
+import type { CacheDtype } from '../core/cache.ts';
+import { checkIds, expectCacheDtype } from '../core/checks.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
 import { expectResult } from '../core/finite.ts';
 import type { CacheStats } from '../core/engine.ts';
@@ -19,6 +20,8 @@ import type { FloatArray } from '../core/tensor.ts';
 export interface EvaluateOptions {
   /** What the cache keeps. Default: what the model was trained with. */
   readonly policy?: Policy;
+  /** The dtype of keys and values in the cache. Default: the first in the `stores.cache` of the engine. */
+  readonly cache?: CacheDtype;
   /** Tokens of text per sequence, after which a new cache begins. Default: the model's maxPositions. */
   readonly context?: number;
   /** Tokens fed per step. Affects speed, never results. Default: 1, plain decoding. */
@@ -101,11 +104,12 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   expectModel('model', model);
   expectInt32('text', text);
   record({
-    policy: optional(expectPolicy), signal: optional(expectSignal), onProgress: optional(of('function')),
-    onTypes: optional(of('function')),
+    policy: optional(expectPolicy), cache: optional(expectCacheDtype), signal: optional(expectSignal),
+    onProgress: optional(of('function')), onTypes: optional(of('function')),
   })('options', options);
-  expectKnown('evaluate()', options, ['policy', 'context', 'step', 'signal', 'onProgress', 'onTypes']);
+  expectKnown('evaluate()', options, ['policy', 'cache', 'context', 'step', 'signal', 'onProgress', 'onTypes']);
   const { policy = model.policy, context = model.config.maxPositions, step = 1, signal, onProgress, onTypes } = options;
+  const { cache } = options;
   expectWhole('context', context, 1);
   expectWhole('step', step, 1);
   const { starts } = model.tokenizer;
@@ -126,7 +130,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
     for (const token of targets.subarray(unscored)) totals.bytes += model.tokenizer.byteLength(token);
     const inputs = Int32Array.from([...starts, ...targets.subarray(0, -1)]);
     if (inputs.length === 0) continue; // a single token at the end, which follows nothing
-    const session = model.session({ policy });
+    const session = model.session({ policy, ...(cache && { cache }) });
     let [loss, scored] = [0, 0];
     try {
       for (let at = 0; at < inputs.length; at += step) {
@@ -169,7 +173,7 @@ export async function evaluate(model: Model, text: Int32Array, options: Evaluate
   const bitsPerByte = expectResult('bits per byte', loss / Math.LN2 / totals.bytes, () =>
     `the loss is ${loss} nats over ${totals.bytes} bytes: pass tokens that stand for text`);
   const bytes = ends.map((layer) => [...layer.bytes]);
-  const entryBytes = await fullEntryBytes(model.engine, model.config);
+  const entryBytes = await fullEntryBytes(model.engine, model.config, cache);
   const heads = ends.length * model.config.kvHeads;
   return {
     policy: formatPolicy(policy),

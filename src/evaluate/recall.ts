@@ -4,6 +4,8 @@
  * @module
  */
 import { type Expected, expectSignal, finite, list, of, oneOf, optional, record, wholeFrom } from '../core/arguments.ts';
+import type { CacheDtype } from '../core/cache.ts';
+import { expectCacheDtype } from '../core/checks.ts';
 import type { CacheStats } from '../core/engine.ts';
 import { expectGoing, ValueError } from '../core/errors.ts';
 import { expectPolicy, formatPolicy, type Policy } from '../policies/index.ts';
@@ -182,6 +184,7 @@ export function recallText(documents: readonly RecallDocument[]): string {
  * the prompt and the true tokens before it.
  *
  * @param options.policy What the cache keeps. Default: what the model was trained with.
+ * @param options.cache The dtype of keys and values in the cache. Default: chosen by the engine.
  * @param options.step Tokens fed at once. Affects speed, never results. Default: 64.
  * @returns The shares of right answers, and of the cache that was kept for them.
  * @throws {ValueError} If there are no documents, or an answer has no tokens.
@@ -199,16 +202,18 @@ export function recallText(documents: readonly RecallDocument[]): string {
 export async function measureRecall(
   model: Model, documents: readonly RecallDocument[],
   options: {
-    policy?: Policy; step?: number; signal?: AbortSignal; onProgress?: (done: number, total: number) => void;
+    policy?: Policy; cache?: CacheDtype; step?: number; signal?: AbortSignal;
+    onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<Recall> {
   expectModel('model', model);
   DOCUMENTS('documents', documents);
   record({
-    policy: optional(expectPolicy), signal: optional(expectSignal), onProgress: optional(of('function')),
+    policy: optional(expectPolicy), cache: optional(expectCacheDtype), signal: optional(expectSignal),
+    onProgress: optional(of('function')),
   })('options', options);
-  expectKnown('measureRecall()', options, ['policy', 'step', 'signal', 'onProgress']);
-  const { policy = model.policy, step = 64, signal, onProgress } = options;
+  expectKnown('measureRecall()', options, ['policy', 'cache', 'step', 'signal', 'onProgress']);
+  const { policy = model.policy, cache, step = 64, signal, onProgress } = options;
   expectWhole('step', step, 1);
   if (documents.length === 0) throw new ValueError('there are no documents to ask about: pass at least one');
   const lengths: number[] = [];
@@ -222,7 +227,7 @@ export async function measureRecall(
     const wanted = model.tokenizer.encode(answer);
     if (wanted.length === 0) throw new ValueError(`document ${n} has an answer without tokens`);
     const ids = Int32Array.from([...asked, ...wanted.subarray(0, -1)]);
-    const session = model.session({ policy });
+    const session = model.session({ policy, ...(cache && { cache }) });
     try {
       let hits = 0;
       for (let at = 0; at < ids.length; at += step) {

@@ -202,7 +202,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
 
   evaluate: {
     given: [model, Int32Array.of(65, 66), {
-      policy: { kind: 'full' }, context: 4, step: 1, signal: undefined, onProgress: () => undefined, onTypes: () => undefined,
+      policy: { kind: 'full' }, cache: 'f16', context: 4, step: 1, signal: undefined, onProgress: () => undefined, onTypes: () => undefined,
     }],
     call: library.evaluate,
   },
@@ -214,7 +214,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   },
   measureRecall: {
     given: [model, documents, {
-      policy: { kind: 'window', window: 3 }, step: 2, signal: undefined, onProgress: () => undefined,
+      policy: { kind: 'window', window: 3 }, cache: 'f16', step: 2, signal: undefined, onProgress: () => undefined,
     }],
     call: library.measureRecall,
   },
