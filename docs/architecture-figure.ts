@@ -29,17 +29,18 @@ const PLACES: Readonly<Record<string, Place>> = {
     lines: ['config · arch/ · decoder · session', 'generate · tokenizer · folder'],
   },
   'src/oracle': { column: 3, row: 2, look: 'oracle', lines: ['cases, judge,', 'diagnosis'] },
-  'src/engines.ts': { column: 4, row: 2, span: 2, look: 'front', lines: ['the only file that', 'knows the engines'] },
+  'src/engines.ts': { column: 4, row: 2, span: 3, look: 'front', lines: ['the only file that', 'knows the engines'] },
   'src/policies': { column: 0, row: 3, look: 'library', lines: ['what a cache keeps:', 'one file each'] },
   'src/files': { column: 1, row: 3, look: 'library', lines: ['folders and files,', 'complete or not at all'] },
   'gpu/gpujs': { column: 5, row: 3, look: 'engine', lines: ['kernels of gpu.js,', 'float32'] },
+  'gpu/wgsl': { column: 6, row: 3, look: 'engine', lines: ['hand-written WGSL,', 'float32'] },
   'src/formats': {
     column: 1, row: 4, span: 3, look: 'library', lines: ['safetensors · npz · npy · zip · float16 · hashes', 'knows no model'],
   },
   reference: { column: 4, row: 4, look: 'engine', lines: ['the ruler: readable,', 'float64'] },
-  'gpu/device': { column: 5, row: 4, look: 'engine', lines: ['what every WebGPU', 'engine needs'] },
+  'gpu/device': { column: 5, row: 4, span: 2, look: 'engine', lines: ['what every WebGPU', 'engine needs'] },
   'src/core': {
-    column: 0, row: 5, span: 6, look: 'ground',
+    column: 0, row: 5, span: 7, look: 'ground',
     lines: ['errors · shapes · checks · lifetimes · randomness · the tape · the contract that every engine fulfils'],
   },
 };

@@ -21,6 +21,7 @@ export const ROLES: Readonly<Record<string, string>> = {
   reference: 'every operation in float64, written to be read',
   'gpu/device': 'what every WebGPU engine needs',
   'gpu/gpujs': 'the operations as kernels of gpu.js',
+  'gpu/wgsl': 'the operations as hand-written WGSL',
   'src/engines.ts': 'makes engines; the only file that knows them',
   'src/load.ts': 'a model, ready to run',
   'src/vectors.ts': 'the oracle as a library',

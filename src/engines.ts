@@ -8,12 +8,18 @@ import { ValueError } from './core/errors.ts';
 import { expectKnown } from './core/known-options.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
 
-/** A backend of gpu.js, or true for the best GPU present. */
-export type GpuChoice = true | 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
+/** The backends of gpu.js. */
+type GpuJsBackend = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
-/** Options of createEngine() for an engine on gpu.js. */
+/**
+ * A GPU engine: 'wgsl' is hand-written WGSL over WebGPU, 'gpujs' is gpu.js on the best GPU present, and 'gpujs:' with a
+ * backend, or the backend alone, forces that. `true` takes the best of all.
+ */
+export type GpuChoice = true | 'wgsl' | 'gpujs' | `gpujs:${GpuJsBackend}` | GpuJsBackend;
+
+/** Options of createEngine() for an engine on a GPU. */
 export interface GpuEngineOptions {
-  /** `true` takes the best GPU present: WebGPU or, in browsers without it, WebGL2. A name forces a backend. */
+  /** `true` takes the best GPU present: WebGPU or, in browsers without it, WebGL2. A name forces an engine. */
   readonly gpu: GpuChoice;
   /** A GPUDevice of the application to use instead of a new one. dispose() does not destroy it. */
   readonly gpuDevice?: object;
@@ -22,11 +28,12 @@ export interface GpuEngineOptions {
 }
 
 /**
- * Creates an engine: either the reference, or one on gpu.js, whose code is loaded when first needed.
+ * Creates an engine: either the reference, or one on a GPU, whose code is loaded when first needed.
  *
  * @param options `precision` is that of the reference: `float64` (default) or `float32`, to which every result is then
- *   rounded. `gpu` requests a float32 engine on a backend of gpu.js, as a promise: `true`, 'webgpu', 'webgl2',
- *   'webasm' or 'cpu'. There is no fallback: it throws if the backend is not available.
+ *   rounded. `gpu` requests a float32 engine, as a promise: 'wgsl' for hand-written WGSL over WebGPU, 'gpujs' for
+ *   gpu.js, 'gpujs:webgpu', 'gpujs:webgl2', 'gpujs:webasm' or 'gpujs:cpu' for one of its backends, which may also be
+ *   named alone, or `true` for the best GPU present. There is no fallback: it throws if that is not available.
  * @returns The engine. Call its `dispose()` when done.
  * @throws {DeviceError} If there is no such GPU or driver; the message says what to install.
  * @throws {ValueError} If options contradict each other.
@@ -50,10 +57,19 @@ export function createEngine(
   return referenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
 }
 
-async function createGpuEngine(options: GpuEngineOptions): Promise<TrainingEngine> {
-  if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as gpu.js computes only in float32');
+async function createGpuEngine({ gpu, ...options }: GpuEngineOptions): Promise<TrainingEngine> {
+  if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as GPUs compute only in float32');
+  if (gpu === 'wgsl') {
+    const { openWgslEngine } = await import('../gpu/wgsl/open.ts');
+    return openWgslEngine(options);
+  }
   const { openEngine } = await import('../gpu/gpujs/open.ts');
-  return openEngine(options);
+  return openEngine({ ...options, gpu: typeof gpu === 'string' ? backendOf(gpu) : gpu });
+}
+
+/** The backend of gpu.js that a name stands for. Unknown names are left for it to refuse. */
+function backendOf(name: Exclude<GpuChoice, true | 'wgsl'>): true | GpuJsBackend {
+  return name === 'gpujs' ? true : name.replace(/^gpujs:/, '') as GpuJsBackend;
 }
 
 export { attention, type AttentionArguments, attentionBackward, type AttentionBackwardArguments, maskGradient } from '../reference/public/attention.ts';

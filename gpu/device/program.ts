@@ -9,7 +9,7 @@ import type { DeviceHealth } from './health.ts';
 /** GPUShaderStage as a number, since its global is missing in Node. */
 const COMPUTE = 4;
 
-/** What to compile. In group 0, binding 0 holds the parameters; the inputs follow, and the output comes last. */
+/** What to compile. In group 0, binding 0 holds the parameters; the inputs follow, and then the outputs. */
 export interface ProgramSource {
   /** What errors and profiles call it. */
   readonly name: string;
@@ -17,6 +17,8 @@ export interface ProgramSource {
   readonly code: string;
   /** The number of read-only storage buffers. */
   readonly inputs: number;
+  /** The number of storage buffers that it writes to. Default: 1. */
+  readonly outputs?: number;
   /** The size of the parameters, at most 256 bytes. */
   readonly paramBytes: number;
 }
@@ -31,28 +33,50 @@ export interface Program {
 }
 
 /** Compiles a program. @throws {DeviceError} If the driver refuses it. */
-export async function compile(
-  device: GPUDevice, health: DeviceHealth, { name, code, inputs, paramBytes }: ProgramSource,
-): Promise<Program> {
+export async function compile(device: GPUDevice, health: DeviceHealth, source: ProgramSource): Promise<Program> {
   health.check();
+  const { layout, descriptor } = described(device, source);
+  try {
+    const pipeline = await device.createComputePipelineAsync(descriptor);
+    health.check();
+    return { pipeline, layout, paramBytes: source.paramBytes, groups: new Map() };
+  } catch (error) {
+    health.check(); // a lost device compiles nothing
+    throw refusal(source.name, error);
+  }
+}
+
+/** The same without waiting for the driver: if it refuses the program, whoever asks the device next hears of it. */
+export function compileNow(device: GPUDevice, health: DeviceHealth, source: ProgramSource): Program {
+  health.check();
+  device.pushErrorScope('validation');
+  const { layout, descriptor } = described(device, source);
+  const pipeline = device.createComputePipeline(descriptor);
+  device.popErrorScope().then((error) => {
+    if (error) health.fail(refusal(source.name, error.message).message);
+  }, () => {}); // the device was lost, of which the health knows
+  return { pipeline, layout, paramBytes: source.paramBytes, groups: new Map() };
+}
+
+function described(
+  device: GPUDevice, { name, code, inputs, outputs = 1 }: ProgramSource,
+): { layout: GPUBindGroupLayout; descriptor: GPUComputePipelineDescriptor } {
   const storage = (binding: number): GPUBindGroupLayoutEntry =>
     ({ binding, visibility: COMPUTE, buffer: { type: binding > inputs ? 'storage' : 'read-only-storage' } });
   const layout = device.createBindGroupLayout({
     entries: [
       { binding: 0, visibility: COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
-      ...Array.from({ length: inputs + 1 }, (_, n) => storage(n + 1)),
+      ...Array.from({ length: inputs + outputs }, (_, n) => storage(n + 1)),
     ],
   });
-  try {
-    const pipeline = await device.createComputePipelineAsync({
-      label: name,
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ label: name, code }), entryPoint: 'main' },
-    });
-    health.check();
-    return { pipeline, layout, paramBytes, groups: new Map() };
-  } catch (error) {
-    health.check(); // a lost device compiles nothing
-    throw new DeviceError(`the kernel '${name}' was refused by WebGPU (${oneLine(error)}): update the graphics driver, or leave --gpu out to run on the CPU`);
-  }
+  const descriptor = {
+    label: name,
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+    compute: { module: device.createShaderModule({ label: name, code }), entryPoint: 'main' },
+  };
+  return { layout, descriptor };
+}
+
+function refusal(name: string, error: unknown): DeviceError {
+  return new DeviceError(`the kernel '${name}' was refused by WebGPU (${oneLine(error)}): update the graphics driver, or leave --gpu out to run on the CPU`);
 }

@@ -17,6 +17,12 @@ export interface LateRead<T> {
   now(): Promise<T>;
 }
 
+/** The same, for someone who may also wait until another read has brought it along. */
+export interface PatientRead<T> extends LateRead<T> {
+  /** The data. It never arrives if nothing is read any more. */
+  readonly arrived: Promise<T>;
+}
+
 interface Wanted {
   readonly buffer: GPUBuffer;
   readonly bytes: number;
@@ -44,7 +50,7 @@ export class Reads {
   }
 
   /** Reads them together with the next read(), or when `now()` is called; the buffer must live until then. */
-  readLater(buffer: GPUBuffer, bytes: number): LateRead<ArrayBuffer> {
+  readLater(buffer: GPUBuffer, bytes: number): PatientRead<ArrayBuffer> {
     let settle!: (data: Promise<ArrayBuffer>) => void;
     const data = new Promise<ArrayBuffer>((resolve) => {
       settle = resolve;
@@ -53,6 +59,7 @@ export class Reads {
     const entry = { buffer, bytes, settle };
     this.#waiting.push(entry);
     return {
+      arrived: data,
       now: async () => {
         if (this.#waiting.includes(entry)) void this.#readAll(undefined).catch(() => {});
         return data;

@@ -11,20 +11,27 @@ import type { Program } from './program.ts';
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
 /** Bytes that the parameters of a dispatch take: every device accepts dynamic offsets in multiples of it. */
 const SLOT = 256;
-/** The most dispatches per submit, so that the GPU starts while later ones are being recorded. */
-const MOST_DISPATCHES = 64;
-/** Threads after which a submit is sent, since some drivers abort one that takes seconds. */
-const MANY_THREADS = 2 ** 20;
+/** What is submitted at a time. */
+export interface SubmitLimits {
+  /** The most dispatches, so that the GPU starts while later ones are being recorded. */
+  readonly dispatches: number;
+  /** Work after which a submit is sent, since some drivers abort one that takes seconds. */
+  readonly work: number;
+}
+
+/** For engines whose unit of work is a thread that runs a loop. */
+const THREADS: SubmitLimits = { dispatches: 64, work: 2 ** 20 };
 /** Bind groups that a program keeps. */
 const MOST_GROUPS = 256;
 
-/** A dispatch: its parameters, the buffers that it reads, and last the one that it writes. */
+/** A dispatch: its parameters, the buffers that it reads, and then those that it writes. */
 export interface Dispatch {
   readonly program: Program;
   readonly params: ArrayBuffer;
   readonly buffers: readonly GPUBuffer[];
   readonly groups: readonly [x: number, y: number, z: number];
-  readonly threads: number;
+  /** How much it computes, in the unit of the recorder's limits. */
+  readonly work: number;
 }
 
 /** The commands of one device. They run in the order in which they are recorded. */
@@ -34,18 +41,21 @@ export class Recorder {
   readonly #pool: BufferPool;
   readonly #params: GPUBuffer;
   /** What will be written to #params. */
-  readonly #slots = new Uint8Array(SLOT * MOST_DISPATCHES);
+  readonly #slots: Uint8Array<ArrayBuffer>;
+  readonly #limits: SubmitLimits;
   readonly #numbers = new WeakMap<GPUBuffer, number>();
   #nextNumber = 0;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #dispatches = 0;
-  #threads = 0;
+  #work = 0;
 
-  constructor(device: GPUDevice, health: DeviceHealth, pool: BufferPool) {
+  constructor(device: GPUDevice, health: DeviceHealth, pool: BufferPool, limits: SubmitLimits = THREADS) {
     this.#device = device;
     this.#health = health;
     this.#pool = pool;
+    this.#limits = limits;
+    this.#slots = new Uint8Array(SLOT * limits.dispatches);
     this.#params = device.createBuffer({ size: this.#slots.length, usage: UNIFORM });
   }
 
@@ -54,7 +64,7 @@ export class Recorder {
     return this.#encoder !== undefined;
   }
 
-  dispatch({ program, params, buffers, groups, threads }: Dispatch): void {
+  dispatch({ program, params, buffers, groups, work }: Dispatch): void {
     const encoder = this.#record();
     const slot = this.#dispatches * SLOT;
     this.#slots.set(new Uint8Array(params), slot);
@@ -63,8 +73,8 @@ export class Recorder {
     pass.setBindGroup(0, this.#groupOf(program, buffers), [slot]);
     pass.dispatchWorkgroups(...groups);
     this.#dispatches++;
-    this.#threads += threads;
-    if (this.#dispatches === MOST_DISPATCHES || this.#threads >= MANY_THREADS) this.flush();
+    this.#work += work;
+    if (this.#dispatches === this.#limits.dispatches || this.#work >= this.#limits.work) this.flush();
   }
 
   #groupOf({ groups, layout, paramBytes }: Program, buffers: readonly GPUBuffer[]): GPUBindGroup {
@@ -107,7 +117,7 @@ export class Recorder {
     if (this.#dispatches > 0) queue.writeBuffer(this.#params, 0, this.#slots, 0, this.#dispatches * SLOT);
     queue.submit([this.#encoder.finish()]);
     this.#encoder = this.#pass = undefined;
-    this.#dispatches = this.#threads = 0;
+    this.#dispatches = this.#work = 0;
     this.#pool.settle();
   }
 

@@ -93,7 +93,7 @@ export class WebGPUDevice implements Device {
     const lengths = arrays.map(({ length }) => Math.max(length, 1));
     const buffers = [...arrays, result].map((memory) => (memory as BufferMemory).buffer);
     const params = packed(layout, size, rowThreads, lengths, [...integers, ...floats]);
-    this.#recorder.dispatch({ program, params, buffers, groups, threads });
+    this.#recorder.dispatch({ program, params, buffers, groups, work: threads });
     return result;
   }
 

@@ -45,15 +45,16 @@ export function share(text: string): number {
 }
 
 const BACKENDS = ['webgpu', 'webgl2', 'webasm', 'cpu'] as const;
+const ENGINES = ['wgsl', 'gpujs', ...BACKENDS.map((name) => `gpujs:${name}` as const), ...BACKENDS] as const;
 
-/** --gpu, alone or with the name of a backend of gpu.js. */
+/** --gpu, alone or with the name of an engine or of a backend of gpu.js. */
 export function gpuOption(): Option {
-  const text = 'compute with gpu.js on the best GPU present, or on webgpu, webgl2, webasm or cpu';
-  return new Option('--gpu [backend]', text).preset(true).argParser((value: string | boolean): GpuChoice => {
+  const text = 'compute on the best GPU present, or by wgsl, or by gpujs or gpujs:webgpu, :webgl2, :webasm or :cpu';
+  return new Option('--gpu [engine]', text).preset(true).argParser((value: string | boolean): GpuChoice => {
     if (value === true) return true;
-    const backend = BACKENDS.find((name) => name === value);
-    if (!backend) throw new InvalidArgumentError(`It must be ${BACKENDS.join(', ')} or left out.`);
-    return backend;
+    const engine = ENGINES.find((name) => name === value);
+    if (!engine) throw new InvalidArgumentError(`It must be wgsl, gpujs, gpujs: with ${BACKENDS.join(', ')}, or left out.`);
+    return engine;
   });
 }
 

@@ -113,6 +113,6 @@ async function engineOf(gpu: GpuChoice | undefined): Promise<{ stores: Stores; g
   engine.dispose();
   if (gpu === undefined) return { stores, gpu: null };
   const tensorBytes = limits?.tensorBytes ?? Number.MAX_SAFE_INTEGER;
-  const sharesMemory = gpu === 'cpu' || gpu === 'webasm';
+  const sharesMemory = /(cpu|webasm)$/.test(gpu === true ? '' : gpu);
   return { stores, gpu: { name, tensorBytes, limit: limits?.name ?? 'memory', sharesMemory } };
 }

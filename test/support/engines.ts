@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { DeviceMode } from '../../gpu/gpujs/device.ts';
 import { openEngine } from '../../gpu/gpujs/open.ts';
+import { openWgslEngine } from '../../gpu/wgsl/open.ts';
 import { referenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
@@ -21,18 +22,22 @@ export interface EngineCase {
   readonly missing?: string;
 }
 
+/** A backend of gpu.js, or the engine of hand-written WGSL. */
+type Stack = DeviceMode | 'wgsl';
+
 /**
- * The backends of gpu.js to test: those in NATS_STACKS, separated by commas. Default: all that Node and Deno can have.
+ * The GPU engines to test: those in NATS_STACKS, separated by commas. Default: all that Node and Deno can have.
  */
-const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu').split(',').filter(Boolean) as DeviceMode[];
-/** The backends in NATS_REQUIRE, whose absence is a failure instead of a skip. */
+const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu,wgsl').split(',').filter(Boolean) as Stack[];
+/** Those in NATS_REQUIRE, whose absence is a failure instead of a skip. */
 const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
 
 /** Opens an engine in which memory starts as NaN and tiles are small. */
-const open = (gpu: DeviceMode): Promise<TrainingEngine> => openEngine({ gpu, testing: true });
+const open = (gpu: Stack): Promise<TrainingEngine> =>
+  (gpu === 'wgsl' ? openWgslEngine({ testing: true }) : openEngine({ gpu, testing: true }));
 
-/** Why a backend is not available, or undefined if it is. */
-async function absence(gpu: DeviceMode): Promise<string | undefined> {
+/** Why an engine is not available, or undefined if it is. */
+async function absence(gpu: Stack): Promise<string | undefined> {
   if (gpu === 'cpu' || gpu === 'webasm' || REQUIRED.includes(gpu)) return undefined;
   try {
     (await open(gpu)).dispose();
@@ -44,7 +49,8 @@ async function absence(gpu: DeviceMode): Promise<string | undefined> {
 
 const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => {
   const missing = await absence(gpu);
-  return { name: `gpu.js ${gpu}`, precision: 'float32', create: () => open(gpu), ...(missing && { missing }) };
+  const name = gpu === 'wgsl' ? gpu : `gpu.js ${gpu}`;
+  return { name, precision: 'float32', create: () => open(gpu), ...(missing && { missing }) };
 }));
 
 /** One line for each engine. Tests that need what an engine lacks are skipped there. */

@@ -60,6 +60,7 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
 const ENGINES: Readonly<Record<string, readonly string[]>> = {
   reference: ['src/core'],
   'gpu/gpujs': ['src/core', 'gpu/device'],
+  'gpu/wgsl': ['src/core', 'gpu/device'],
 };
 
 /** Which folders and files each one may import besides itself. Each line names only entries of the lines above it. */

@@ -1,0 +1,147 @@
+/**
+ * §4: the kernel that makes the gradient of the queries.
+ * @module
+ */
+import { type Template, template } from './template.ts';
+
+/** Its constants are those of tileOf(). */
+export const DQ: Template<'LANES' | 'KEYS' | 'VECTORS'> = template('attention dq', `
+// dq[i] = sum_j dS[i,j] k[j] with dS = scale A (do . v - D) and A = exp(scale q . k - lse), over the keys that query i sees  (§4).
+//
+// Work is split as in the forward: a workgroup takes ROWS queries of one head, queues the keys that any of them sees, and
+// goes through the queue by tiles of KEYS. LANES threads share a query and its columns. The parts of q . k and do . v go through
+// workgroup memory.
+struct Params { N: u32, group: u32, d: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(4) var<storage, read> last: array<i32>;
+@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
+@group(0) @binding(6) var<storage, read> dOut: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dq: array<f32>;
+
+const ROWS = 16u;
+const LANES = $LANESu;
+const THREADS = ROWS * LANES;
+const KEYS = $KEYSu;
+const VECTORS = $VECTORSu;
+const OWN = VECTORS / LANES;
+
+var<workgroup> keyTile: array<vec4f, KEYS * VECTORS>;
+var<workgroup> valueTile: array<vec4f, KEYS * VECTORS>;
+var<workgroup> parts: array<vec2f, ROWS * KEYS * LANES>;
+var<workgroup> queue: array<u32, KEYS + THREADS>;
+var<workgroup> marks: array<atomic<u32>, (THREADS + 31u) / 32u>;
+var<workgroup> found: u32;
+
+fn fourOfQuery(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = q[row * p.d + column + n]; } }
+  return x;
+}
+fn fourOfCotangent(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = dOut[row * p.d + column + n]; } }
+  return x;
+}
+fn fourOfKey(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = k[row * p.d + column + n]; } }
+  return x;
+}
+fn fourOfValue(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = v[row * p.d + column + n]; } }
+  return x;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = thread / LANES;
+  let lane = thread % LANES;
+  let keys = group.y / p.group * p.N;           // the first row of the KV head
+  let i = group.x * ROWS + row;
+  let present = i < p.N;
+  let at = group.y * p.N + min(i, p.N - 1u);
+  let oldest = i32(group.x * ROWS);
+  let count = min(p.N, (group.x + 1u) * ROWS);
+  var query: array<vec4f, OWN>;
+  var cotangent: array<vec4f, OWN>;
+  var sums: array<vec4f, OWN>;
+  for (var n = 0u; n < OWN; n++) {
+    query[n] = fourOfQuery(at, 4u * (lane + LANES * n));
+    cotangent[n] = fourOfCotangent(at, 4u * (lane + LANES * n));
+    sums[n] = vec4f();
+  }
+  let own = rows[at];
+  var queued = 0u;
+  for (var start = 0u; start < count; start += THREADS) {
+    let j = start + thread;
+    var live = false;
+    if (j < count) { live = last[keys + j] >= max(oldest, i32(j)); }
+    if (thread < (THREADS + 31u) / 32u) { atomicStore(&marks[thread], 0u); }
+    workgroupBarrier();
+    if (live) { atomicOr(&marks[thread / 32u], 1u << (thread % 32u)); }
+    workgroupBarrier();
+    var before = 0u;
+    var all = 0u;
+    for (var word = 0u; word < (THREADS + 31u) / 32u; word++) {
+      let marked = atomicLoad(&marks[word]);
+      all += countOneBits(marked);
+      if (word < thread / 32u) { before += countOneBits(marked); }
+      if (word == thread / 32u) { before += countOneBits(marked & ((1u << (thread % 32u)) - 1u)); }
+    }
+    if (live) { queue[queued + before] = j; }
+    if (thread == 0u) { found = queued + all; }
+    queued = workgroupUniformLoad(&found);
+    let ending = start + THREADS >= count;
+    var taken = 0u;
+    while (queued - taken >= KEYS || (ending && taken < queued)) {
+      let length = min(KEYS, queued - taken);
+      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
+        keyTile[n] = vec4f();
+        valueTile[n] = vec4f();
+        if (n / VECTORS < length) {
+          let key = keys + queue[taken + n / VECTORS];
+          keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
+          valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
+        }
+      }
+      workgroupBarrier();
+      for (var key = 0u; key < KEYS; key++) {
+        var part = vec2f();
+        for (var n = 0u; n < OWN; n++) {
+          let place = key * VECTORS + lane + LANES * n;
+          part += vec2f(dot(query[n], keyTile[place]), dot(cotangent[n], valueTile[place]));
+        }
+        parts[(row * KEYS + key) * LANES + lane] = part;
+      }
+      workgroupBarrier();
+      for (var key = 0u; key < length; key++) {
+        let j = queue[taken + key];
+        if (present && j <= i && last[keys + j] >= i32(i)) {
+          var both = vec2f();
+          for (var n = 0u; n < LANES; n++) { both += parts[(row * KEYS + key) * LANES + n]; }
+          let change = p.scale * exp(p.scale * both.x - own.x) * (both.y - own.y);
+          for (var n = 0u; n < OWN; n++) { sums[n] += change * keyTile[key * VECTORS + lane + LANES * n]; }
+        }
+      }
+      taken += length;
+      workgroupBarrier();
+    }
+    let left = queued - taken;
+    var moved = 0u;
+    if (thread < left) { moved = queue[taken + thread]; }
+    workgroupBarrier();
+    if (thread < left) { queue[thread] = moved; }
+    queued = left;
+  }
+  if (!present) { return; }
+  for (var n = 0u; n < OWN; n++) {
+    for (var c = 0u; c < 4u; c++) {
+      let column = 4u * (lane + LANES * n) + c;
+      if (column < p.d) { dq[at * p.d + column] = sums[n][c]; }
+    }
+  }
+}`, 'LANES', 'KEYS', 'VECTORS');

@@ -1,0 +1,236 @@
+/**
+ * §3: masked attention by online softmax, over the keys that a tile of queries can see.
+ * @module
+ */
+import type { AttentionSizes } from '../../src/core/sizes.ts';
+import { DeviceError } from '../../src/core/errors.ts';
+import type { Memory, WgslDevice } from './device.ts';
+import { template } from './template.ts';
+
+const ATTEND = template('attention', `
+// out[i] = sum_j A[i,j] v[j] over the keys j that query i sees, and lse[i] = log sum_j exp(scale q[i] . k[j])  (§3).
+//
+// A workgroup takes ROWS queries of one query head. It looks through the keys, THREADS at a time, and queues those that any
+// of its queries sees; KEYS queued keys make a tile. LANES threads share a query: each holds every LANES-th group of four
+// columns of q and of the output, and computes that part of the scores, which go through workgroup memory. A row keeps
+// the largest score so far, and rescales its sums when that grows.
+//
+// Keys that a row does not see never enter its sums: their scores are replaced, and values of weight 0 are left out, so that
+// NaN and Infinity in them have no effect.
+//
+// Without a cache, key j of KV head g is row g N + j of k and v, and entries[g N + j] is the last query that sees it. In a
+// cache, head g has slots from heads[12 g] on, heads[12 g + 2 + parity] of them; entries holds (position, last) of each, and
+// queries 0 .. heads[12 g + 9] - 1 follow position heads[12 g + 8] - 1. Then stats[g N + i] counts the keys that query i sees.
+struct Params { N: u32, group: u32, d: u32, cached: u32, parity: u32, scale: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(4) var<storage, read> entries: array<i32>;
+@group(0) @binding(5) var<storage, read> heads: array<u32>;
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<u32>;
+
+const ROWS = 16u;
+const LANES = $LANESu;
+const THREADS = ROWS * LANES;
+const KEYS = $KEYSu;
+const VECTORS = $VECTORSu;        // groups of four columns: d / 4, rounded up
+const OWN = VECTORS / LANES;      // of which a thread holds these
+const LOWEST = -3.4028234e38;
+
+var<workgroup> tile: array<vec4f, KEYS * VECTORS>;        // the keys of a tile, then their values
+var<workgroup> parts: array<f32, ROWS * KEYS * LANES>;    // parts of scores, then weights
+var<workgroup> queue: array<u32, KEYS + THREADS>;
+var<workgroup> spans: array<vec2i, KEYS>;                 // (position, last) of the tile's keys
+var<workgroup> marks: array<atomic<u32>, (THREADS + 31u) / 32u>;
+var<workgroup> found: u32;
+
+fn spanOf(slot: u32) -> vec2i {
+  if (p.cached == 1u) { return vec2i(entries[2u * slot], entries[2u * slot + 1u]); }
+  return vec2i(i32(slot % p.N), entries[slot]);
+}
+fn fourOfKey(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) {
+    if (column + n < p.d) { x[n] = k[row * p.d + column + n]; }
+  }
+  return x;
+}
+fn fourOfValue(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) {
+    if (column + n < p.d) { x[n] = v[row * p.d + column + n]; }
+  }
+  return x;
+}
+fn fourOfQuery(row: u32, column: u32) -> vec4f {
+  var x = vec4f();
+  for (var n = 0u; n < 4u; n++) {
+    if (column + n < p.d) { x[n] = q[row * p.d + column + n]; }
+  }
+  return x;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = thread / LANES;
+  let lane = thread % LANES;
+  let head = group.y / p.group;
+  let t = group.x * ROWS + row;                 // the row of this thread, and its query
+  var slots = head * p.N;
+  var count = min(p.N, (group.x + 1u) * ROWS);
+  var first = 0;
+  var queries = p.N;
+  if (p.cached == 1u) {
+    slots = heads[12u * head];
+    count = heads[12u * head + 2u + p.parity];
+    first = i32(heads[12u * head + 8u]);
+    queries = heads[12u * head + 9u];
+  }
+  let present = t < queries;
+  let i = select(-1, first + i32(t), present);
+  let oldest = first + i32(group.x * ROWS);     // of the workgroup's queries
+  let newest = first + i32(min((group.x + 1u) * ROWS, queries)) - 1;
+  var own: array<vec4f, OWN>;
+  var sums: array<vec4f, OWN>;
+  for (var n = 0u; n < OWN; n++) {
+    own[n] = vec4f();
+    sums[n] = vec4f();
+    if (present) { own[n] = fourOfQuery(group.y * p.N + t, 4u * (lane + LANES * n)); }
+  }
+  var most = LOWEST;
+  var total = 0.0;
+  var seen = 0u;
+  var queued = 0u;
+  for (var start = 0u; start < count; start += THREADS) {
+    // Queue the keys of this block that some query sees.
+    let slot = slots + start + thread;
+    var live = false;
+    if (start + thread < count) {
+      let span = spanOf(slot);
+      live = span.x <= newest && span.y >= oldest && span.y >= span.x;
+    }
+    if (thread < (THREADS + 31u) / 32u) { atomicStore(&marks[thread], 0u); }
+    workgroupBarrier();
+    if (live) { atomicOr(&marks[thread / 32u], 1u << (thread % 32u)); }
+    workgroupBarrier();
+    var before = 0u;
+    var all = 0u;
+    for (var word = 0u; word < (THREADS + 31u) / 32u; word++) {
+      let marked = atomicLoad(&marks[word]);
+      all += countOneBits(marked);
+      if (word < thread / 32u) { before += countOneBits(marked); }
+      if (word == thread / 32u) { before += countOneBits(marked & ((1u << (thread % 32u)) - 1u)); }
+    }
+    if (live) { queue[queued + before] = slot; }
+    if (thread == 0u) { found = queued + all; }
+    queued = workgroupUniformLoad(&found);
+    let ending = start + THREADS >= count;
+    var taken = 0u;                             // keys of the queue that tiles have had
+    while (queued - taken >= KEYS || (ending && taken < queued)) {
+      let keys = min(KEYS, queued - taken);
+      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
+        tile[n] = vec4f();
+        if (n / VECTORS < keys) { tile[n] = fourOfKey(queue[taken + n / VECTORS], 4u * (n % VECTORS)); }
+      }
+      if (thread < KEYS) {
+        spans[thread] = vec2i(0, -1);
+        if (thread < keys) { spans[thread] = spanOf(queue[taken + thread]); }
+      }
+      workgroupBarrier();
+      for (var key = 0u; key < KEYS; key++) {
+        var part = 0.0;
+        for (var n = 0u; n < OWN; n++) { part += dot(own[n], tile[key * VECTORS + lane + LANES * n]); }
+        parts[(row * KEYS + key) * LANES + lane] = part;
+      }
+      workgroupBarrier();
+      // The scores of a row, which each of its lanes adds up.
+      var scores: array<f32, KEYS>;
+      var top = most;
+      for (var key = 0u; key < KEYS; key++) {
+        var score = 0.0;
+        for (var n = 0u; n < LANES; n++) { score += parts[(row * KEYS + key) * LANES + n]; }
+        score *= p.scale;
+        let visible = spans[key].x <= i && i <= spans[key].y;
+        scores[key] = select(LOWEST, score, visible);
+        top = select(top, max(top, score), visible);
+        seen += u32(visible);
+      }
+      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
+        tile[n] = vec4f();
+        if (n / VECTORS < keys) { tile[n] = fourOfValue(queue[taken + n / VECTORS], 4u * (n % VECTORS)); }
+      }
+      let shrink = exp(most - top);
+      most = top;
+      total *= shrink;
+      for (var n = 0u; n < OWN; n++) { sums[n] *= shrink; }
+      workgroupBarrier();
+      for (var key = 0u; key < KEYS; key++) {
+        let visible = spans[key].x <= i && i <= spans[key].y;
+        if (visible) {
+          let weight = exp(scores[key] - most);
+          total += weight;
+          for (var n = 0u; n < OWN; n++) { sums[n] += weight * tile[key * VECTORS + lane + LANES * n]; }
+        }
+      }
+      taken += keys;
+      workgroupBarrier();
+    }
+    // What is left moves to the front.
+    let left = queued - taken;
+    var moved = 0u;
+    if (thread < left) { moved = queue[taken + thread]; }
+    workgroupBarrier();
+    if (thread < left) { queue[thread] = moved; }
+    queued = left;
+  }
+  if (t >= p.N) { return; }
+  for (var n = 0u; n < OWN; n++) {
+    for (var c = 0u; c < 4u; c++) {
+      let column = 4u * (lane + LANES * n) + c;
+      if (column < p.d) { out[(group.y * p.N + t) * p.d + column] = select(0.0, sums[n][c] / total, present); }
+    }
+  }
+  if (lane > 0u) { return; }
+  if (p.cached == 0u) {
+    stats[group.y * p.N + t] = bitcast<u32>(most + log(total));
+  } else if (group.y % p.group == 0u) {
+    stats[head * p.N + t] = seen;
+  }
+}`, 'LANES', 'KEYS', 'VECTORS');
+
+/** The keys and values that a call reads, of all heads, and what it needs to know of them. */
+export interface Keys {
+  readonly k: Memory;
+  readonly v: Memory;
+  /** last [B,G,N], or (position, last) of every slot of a cache. */
+  readonly entries: Memory;
+  /** The heads of a cache, and which of their two counts holds. */
+  readonly cache?: { readonly heads: Memory; readonly parity: 0 | 1 };
+}
+
+/** The shape of tiles for heads of size d, of which a kernel has so many in workgroup memory. */
+export function tileOf(d: number, tiles: 1 | 2 = 1): { LANES: number; KEYS: number; VECTORS: number } {
+  const LANES = 4;
+  const VECTORS = Math.max(LANES, 2 ** Math.ceil(Math.log2(Math.ceil(d / 4))));
+  if (VECTORS > 512) throw new DeviceError(`heads of size ${d} are too long for the attention of this engine: at most 2048`);
+  return { LANES, KEYS: Math.max(1, Math.min(16 / tiles, 512 / tiles / VECTORS)), VECTORS };
+}
+
+/**
+ * Attention of q [B,H,N,d]: out [B,H,N,d], and lse [B,H,N] or, in a cache, the number of keys that each query sees
+ * [B,G,N].
+ */
+export function attend(
+  device: WgslDevice, q: Memory, keys: Keys, { B, H, G, N, d }: AttentionSizes, scale: number,
+): [out: Memory, stats: Memory] {
+  const { k, v, entries, cache } = keys;
+  const [out, stats] = [device.allocate(B * H * N * d), device.allocate(B * (cache ? G : H) * N)];
+  device.run(ATTEND(tileOf(d)), {
+    params: { N, group: H / G, d, cached: cache ? 1 : 0, parity: cache?.parity ?? 0, scale },
+    inputs: [q, k, v, entries, cache?.heads ?? entries], outputs: [out, stats],
+    groups: [Math.ceil(N / 16), B * H], work: B * H * N * N * d * 2,
+  });
+  return [out, stats];
+}

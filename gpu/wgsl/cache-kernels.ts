@@ -1,0 +1,205 @@
+/**
+ * §8 on the device: the kernels that keep a cache's book.
+ *
+ * A cache has slots, of which each KV head g owns a range. Of every slot it knows the key and value, the entry
+ * (position, last), and a state: 0 if its type has determined `last`, 1 if it is LOCAL and no GLOBAL has closed it, 2
+ * if its chunk is not full yet. Of every head it knows HEAD_WORDS words:
+ *
+ *     0 first slot    1 room    2, 3 slots in use, before and after the newest step, by parity
+ *     4 peakLive    5, 6 visiblePairs, low and high word    7 1 + the first chunk whose type came of NaN, or 0
+ *     8 position of the newest step's first token    9 tokens of that step
+ * @module
+ */
+import { type Kernel, kernel } from './template.ts';
+
+/** Words of a head. */
+export const HEAD_WORDS: number = 12;
+
+export const APPEND: Kernel = kernel('cache append', `
+// keys and values of the new tokens, k and v [heads,T,d], go to the slots behind those in use: a thread for each element.
+// The first thread of a head notes the step. If the sequences differ, steps has (position, tokens) of each.
+struct Params { length: u32, T: u32, d: u32, G: u32, parity: u32, differ: u32, first: u32, count: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> steps: array<u32>;
+@group(0) @binding(4) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(5) var<storage, read_write> values: array<f32>;
+@group(0) @binding(6) var<storage, read_write> heads: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = (group.y * groups.x + group.x) * 64u + lane;
+  if (n >= p.length) { return; }
+  let c = n % p.d;
+  let t = n / p.d % p.T;
+  let head = n / (p.d * p.T);
+  var first = p.first;
+  var count = p.count;
+  if (p.differ == 1u) {
+    first = steps[head / p.G * 2u];
+    count = steps[head / p.G * 2u + 1u];
+  }
+  let used = heads[12u * head + 2u + p.parity];
+  if (t < count) {
+    let slot = heads[12u * head] + used + t;
+    keys[slot * p.d + c] = k[n];
+    values[slot * p.d + c] = v[n];
+  }
+  if (t == 0u && c == 0u) {
+    heads[12u * head + 3u - p.parity] = used + count;
+    heads[12u * head + 8u] = first;
+    heads[12u * head + 9u] = count;
+  }
+}`);
+
+export const SETTLE: Kernel = kernel('cache settle', `
+// Entries of the new tokens, and lifetimes by the types [heads,rows] of the chunks that the step filled (§2): a thread for
+// each slot. Row r is the type of chunk floor(first / C) + r. GLOBAL chunk c closes the LOCAL ones before it at its end.
+struct Params { rows: u32, C: u32, parity: u32, window: i32, bound: i32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> types: array<i32>;
+@group(0) @binding(2) var<storage, read_write> entries: array<vec2i>;
+@group(0) @binding(3) var<storage, read_write> states: array<u32>;
+@group(0) @binding(4) var<storage, read_write> heads: array<u32>;
+
+const FOREVER = 0x7fffffff;
+fn after(position: i32, distance: i32) -> i32 { return select(position + distance, FOREVER, distance > FOREVER - position); }
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let head = 12u * group.y;
+  let s = group.x * 64u + lane;
+  if (s >= heads[head + 3u - p.parity]) { return; }
+  let slot = heads[head] + s;
+  let before = heads[head + 2u + p.parity];
+  let first = heads[head + 8u];
+  let filled = (first + heads[head + 9u]) / p.C;   // chunks that are full now
+  let known = first / p.C;                         // chunks that were full before
+  var entry = vec2i(i32(first + s - before), FOREVER);
+  var state = 2u;
+  if (s < before) {
+    entry = entries[slot];
+    state = states[slot];
+  }
+  var c = u32(entry.x) / p.C;
+  if (state == 2u && c < filled) {
+    let kind = types[group.y * p.rows + c - known];
+    state = select(0u, 1u, kind == 1);
+    entry.y = FOREVER;
+    if (kind == 2) { entry.y = after(i32((c + 1u) * p.C) - 1, p.window); }
+    if (kind < 0 || kind > 2) { heads[head + 7u] = c + 1u; }
+    c += 1u;
+  } else {
+    c = known;
+  }
+  if (state == 1u) {
+    for (; c < filled; c++) {
+      if (types[group.y * p.rows + c - known] != 0) { continue; }
+      state = 0u;
+      entry.y = i32((c + 1u) * p.C) - 1;
+      break;
+    }
+  }
+  entry.y = min(entry.y, after(entry.x, p.bound));
+  entries[slot] = entry;
+  states[slot] = state;
+}`);
+
+export const TALLY: Kernel = kernel('cache tally', `
+// Adds what the queries of a step saw, seen [heads,T], to peakLive and visiblePairs: a thread for each head.
+struct Params { heads: u32, T: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> seen: array<u32>;
+@group(0) @binding(2) var<storage, read_write> heads: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) thread: vec3u) {
+  if (thread.x >= p.heads) { return; }
+  let head = 12u * thread.x;
+  var peak = heads[head + 4u];
+  var low = heads[head + 5u];
+  var high = heads[head + 6u];
+  for (var t = 0u; t < min(p.T, heads[head + 9u]); t++) {
+    let count = seen[thread.x * p.T + t];
+    peak = max(peak, count);
+    low += count;
+    high += u32(low < count);
+  }
+  heads[head + 4u] = peak;
+  heads[head + 5u] = low;
+  heads[head + 6u] = high;
+}`);
+
+export const KEEP: Kernel = kernel('cache keep', `
+// Numbers the entries that stay, in their order, and moves them to a new range of slots: a workgroup for each head. plan has
+// (first slot, room, the next query) of each head; an entry stays if that query sees it. from[new slot] = old slot.
+struct Params { parity: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> plan: array<u32>;
+@group(0) @binding(2) var<storage, read> oldHeads: array<u32>;
+@group(0) @binding(3) var<storage, read> oldEntries: array<vec2i>;
+@group(0) @binding(4) var<storage, read> oldStates: array<u32>;
+@group(0) @binding(5) var<storage, read_write> heads: array<u32>;
+@group(0) @binding(6) var<storage, read_write> entries: array<vec2i>;
+@group(0) @binding(7) var<storage, read_write> states: array<u32>;
+@group(0) @binding(8) var<storage, read_write> origin: array<u32>;
+
+var<workgroup> marks: array<atomic<u32>, 2>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let head = 12u * group.x;
+  let used = oldHeads[head + 2u + p.parity];
+  let next = i32(plan[3u * group.x + 2u]);
+  var kept = plan[3u * group.x];
+  for (var start = 0u; start < used; start += 64u) {
+    let slot = oldHeads[head] + start + lane;
+    var stays = false;
+    if (start + lane < used) { stays = oldEntries[slot].y >= next; }
+    if (lane < 2u) { atomicStore(&marks[lane], 0u); }
+    workgroupBarrier();
+    if (stays) { atomicOr(&marks[lane / 32u], 1u << (lane % 32u)); }
+    workgroupBarrier();
+    let low = atomicLoad(&marks[0]);
+    let high = atomicLoad(&marks[1]);
+    if (stays) {
+      let below = (1u << (lane % 32u)) - 1u;
+      let to = kept + select(countOneBits(low & below), countOneBits(low) + countOneBits(high & below), lane >= 32u);
+      entries[to] = oldEntries[slot];
+      states[to] = oldStates[slot];
+      origin[to] = slot;
+    }
+    kept += countOneBits(low) + countOneBits(high);
+    workgroupBarrier();
+  }
+  if (lane < 12u) {
+    var word = oldHeads[head + lane];
+    if (lane < 2u) { word = plan[3u * group.x + lane]; }
+    if (lane == 2u || lane == 3u) { word = kept - plan[3u * group.x]; }
+    heads[head + lane] = word;
+  }
+}`);
+
+export const MOVE: Kernel = kernel('cache move', `
+// keys and values of the slots that stay, to where KEEP put their entries: a thread for each element; workgroups (x, head, z),
+// where z folds a long row of them.
+struct Params { d: u32, parity: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> heads: array<u32>;
+@group(0) @binding(2) var<storage, read> origin: array<u32>;
+@group(0) @binding(3) var<storage, read> oldKeys: array<f32>;
+@group(0) @binding(4) var<storage, read> oldValues: array<f32>;
+@group(0) @binding(5) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = (group.z * groups.x + group.x) * 64u + lane;
+  let s = n / p.d;
+  if (s >= heads[12u * group.y + 2u + p.parity]) { return; }
+  let to = heads[12u * group.y] + s;
+  let c = n % p.d;
+  keys[to * p.d + c] = oldKeys[origin[to] * p.d + c];
+  values[to * p.d + c] = oldValues[origin[to] * p.d + c];
+}`);

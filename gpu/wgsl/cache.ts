@@ -1,0 +1,155 @@
+/**
+ * §8: the evicting cache of one layer, whose book is on the device: no step waits for the host.
+ *
+ * Which entries a query sees follows from their (position, last), so entries that are dead may stay for a while. They
+ * are dropped every DROP_EVERY tokens, and whenever someone asks what the cache holds. How many entries a head has is
+ * known on the device; the host keeps an upper bound, which it corrects when a read for something else brings the
+ * counts along.
+ * @module
+ */
+import { type CacheOptions, type CacheSnapshot, type CacheStats, entryBytes } from '../../src/core/cache.ts';
+import { DeviceError } from '../../src/core/errors.ts';
+import type { CacheKernels } from '../../src/core/kernels.ts';
+import { FOREVER } from '../../src/core/lifetime.ts';
+import type { AppendSizes } from '../../src/core/sizes.ts';
+import { real, WgslArray } from './array.ts';
+import { attend } from './attention.ts';
+import { APPEND, SETTLE, TALLY } from './cache-kernels.ts';
+import { type Book, CacheStore } from './cache-store.ts';
+import { flat, type WgslDevice } from './device.ts';
+
+/** Tokens after which dead entries are dropped. */
+const DROP_EVERY = 64;
+
+export class WgslCache implements CacheKernels<WgslArray> {
+  readonly #device: WgslDevice;
+  readonly #options: CacheOptions;
+  readonly #store: CacheStore;
+  /** Tokens seen by each sequence. */
+  #seen: Int32Array;
+  /** For each sequence, the query before which entries count as evicted. */
+  #evicted: Int32Array;
+  /** Tokens since dead entries were dropped. */
+  #since = 0;
+
+  constructor(device: WgslDevice, options: CacheOptions) {
+    this.#device = device;
+    this.#options = options;
+    this.#store = new CacheStore(device, options);
+    this.#seen = new Int32Array(options.batch);
+    this.#evicted = new Int32Array(options.batch);
+  }
+
+  append(k: WgslArray, v: WgslArray, types: WgslArray, { T, rows, counts }: AppendSizes): void {
+    const { batch: B, kvHeads: G, headDim: d, chunk, window, bound = FOREVER } = this.#options;
+    counts.forEach((count, b) => {
+      if (this.#seen[b] + count >= FOREVER) throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + count} tokens, but positions are counted to ${FOREVER - 1} only: clear() the cache`);
+    });
+    if (T === 0) return;
+    const most = Math.max(...counts);
+    if (this.#since >= DROP_EVERY) this.#drop();
+    this.#since += most;
+    this.#store.reserve(counts);
+    const { keys, values, entries, states, heads, parity } = this.#store.slots;
+    const first = this.#seen[0];
+    const differ = counts.some((count, b) => count !== most || this.#seen[b] !== first);
+    const device = this.#device;
+    const all = counts.flatMap((count, b) => [this.#seen[b], count]);
+    const steps = differ ? device.upload(Int32Array.from(all)) : undefined;
+    const length = B * G * T * d;
+    const from = [real(device, k), real(device, v)];
+    device.run(APPEND, {
+      params: { length, T, d, G, parity, differ: differ ? 1 : 0, first, count: most },
+      inputs: [...from, steps ?? from[0]], outputs: [keys, values, heads], groups: flat(length),
+    });
+    if (steps) device.free(steps);
+    this.#store.took(counts);
+    device.run(SETTLE, {
+      params: { rows, C: chunk, parity, window: Math.min(window, FOREVER), bound: Math.min(bound, FOREVER) },
+      inputs: [types.memory], outputs: [entries, states, heads], groups: [Math.ceil(this.#store.most / 64), B * G],
+    });
+    counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
+  }
+
+  attend(q: WgslArray, scale: number, { H, T }: { H: number; T: number }): WgslArray {
+    const { batch: B, kvHeads: G, headDim: d } = this.#options;
+    const device = this.#device;
+    this.#store.check();
+    if (!this.#store.filled) return new WgslArray(q.shape, device.upload(new Float32Array(B * H * T * d)));
+    const { keys: k, values: v, entries, heads, parity } = this.#store.slots;
+    const [out, seen] = attend(
+      device, real(device, q), { k, v, entries, cache: { heads, parity } }, { B, H, G, N: T, d }, scale,
+    );
+    device.run(TALLY, {
+      params: { heads: B * G, T }, inputs: [seen], outputs: [heads], groups: [Math.ceil(B * G / 64)],
+    });
+    device.free(seen);
+    return new WgslArray(q.shape, out);
+  }
+
+  evict(): void {
+    this.#evicted.set(this.#seen);
+  }
+
+  clear(): void {
+    this.#store.clear();
+    this.#seen.fill(0);
+    this.#evicted.fill(0);
+    this.#since = 0;
+  }
+
+  async stats(): Promise<CacheStats> {
+    const seen = this.#seen.slice();
+    const { live, peakLive, visiblePairs } = await this.#book();
+    const { headDim, blockSize } = this.#options;
+    const bytes = entryBytes(headDim, 'f32');
+    return {
+      seen, live, peakLive, visiblePairs,
+      bytes: Float64Array.from(live, (count) => Math.ceil(count / blockSize) * blockSize * bytes), entryBytes: bytes,
+    };
+  }
+
+  async positions(head: number): Promise<Int32Array> {
+    this.#drop();
+    const { positions, live } = await this.#store.entries();
+    const start = live.subarray(0, head).reduce((sum, n) => sum + n, 0);
+    return positions.slice(start, start + live[head]).sort();
+  }
+
+  fork(): WgslCache {
+    const copy = new WgslCache(this.#device, this.#options);
+    copy.#store.copyOf(this.#store);
+    copy.#seen = this.#seen.slice();
+    copy.#evicted = this.#evicted.slice();
+    copy.#since = this.#since;
+    return copy;
+  }
+
+  async snapshot(): Promise<CacheSnapshot> {
+    this.#drop();
+    const seen = this.#seen.slice();
+    return { seen, ...await this.#store.entries() };
+  }
+
+  restore(snapshot: CacheSnapshot): void {
+    this.clear();
+    this.#seen.set(snapshot.seen);
+    this.#store.fill(snapshot, Array.from(snapshot.seen, (n) => n - n % this.#options.chunk));
+  }
+
+  dispose(): void {
+    this.#store.clear();
+  }
+
+  /** Drops the entries that evict() has declared dead. */
+  #drop(): void {
+    this.#since = 0;
+    this.#store.drop(this.#evicted);
+  }
+
+  #book(): Promise<Book> {
+    this.#drop();
+    return this.#store.book();
+  }
+}
+

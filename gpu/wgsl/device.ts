@@ -1,0 +1,176 @@
+/**
+ * What the operations of this folder need from a device: memory, kernels, copies, reading. Calls take effect in the
+ * order in which they are made, and only reading waits.
+ * @module
+ */
+import { DeviceError } from '../../src/core/errors.ts';
+import { adapterName } from '../device/adapter.ts';
+import { BufferPool } from '../device/buffer-pool.ts';
+import { DeviceHealth } from '../device/health.ts';
+import { type PatientRead, Reads } from '../device/reads.ts';
+import { Recorder } from '../device/recorder.ts';
+import { Pipelines } from './pipeline.ts';
+import { type Kernel, packed } from './template.ts';
+
+/** Memory on the device. */
+export interface Memory {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+  /** How many arrays hold the buffer. */
+  readonly holds: { count: number };
+}
+
+/** A call of a kernel. */
+export interface Call {
+  /** The fields of its Params. */
+  readonly params: Readonly<Record<string, number>>;
+  /** The memories that it reads, and those that it writes. None of the former may be among the latter. */
+  readonly inputs: readonly Memory[];
+  readonly outputs: readonly Memory[];
+  /** Workgroups. */
+  readonly groups: readonly [x: number, y?: number, z?: number];
+  /** About how many operations on numbers it takes. Default: as many as the threads of a light kernel. */
+  readonly work?: number;
+}
+
+/** The most workgroups along an axis, on every device. */
+export const MOST_GROUPS: number = 65535;
+/** Threads of a workgroup of an element-wise kernel. */
+const FLAT = 64;
+
+/** One submit: as many dispatches as a token of a large model needs, or some tenths of a second of a slow device. */
+const SUBMIT = { dispatches: 512, work: 2 ** 34 };
+
+/** The workgroups for n threads that number themselves (group.y * groups.x + group.x) * 64 + lane. */
+export function flat(n: number): readonly [x: number, y: number] {
+  const all = Math.ceil(n / FLAT);
+  const rows = Math.max(1, Math.ceil(all / MOST_GROUPS));
+  return [Math.ceil(all / rows), rows];
+}
+
+/** What an engine is opened with. */
+export interface DeviceOptions {
+  readonly device: GPUDevice;
+  readonly adapter: GPUAdapter | null;
+  /** Whether dispose() destroys the device. */
+  readonly owned: boolean;
+  /** For tests: fills memory with NaN before it is used, and makes tiles small, so that short sequences have some. */
+  readonly testing: boolean;
+}
+
+export class WgslDevice {
+  /** For people: 'wgsl (NVIDIA H100)'. */
+  readonly description: string;
+  /** The most bytes that one memory may have, and the name of that limit. */
+  readonly maxBytes: number;
+  readonly limitName: string;
+  readonly gpuDevice: GPUDevice;
+  readonly pipelines: Pipelines;
+  /** The most elements of a result that is made and used in tiles. */
+  readonly tileElements: number;
+  readonly #owned: boolean;
+  readonly #health: DeviceHealth;
+  readonly #pool: BufferPool;
+  readonly #recorder: Recorder;
+  readonly #reads: Reads;
+  #disposed = false;
+
+  constructor({ device, adapter, owned, testing }: DeviceOptions) {
+    this.gpuDevice = device;
+    this.#owned = owned;
+    this.description = `wgsl (${adapterName(adapter?.info ?? device.adapterInfo)})`;
+    this.#health = new DeviceHealth(device, owned);
+    this.#pool = new BufferPool(device, this.#health, testing);
+    this.tileElements = testing ? 2 ** 9 : 2 ** 24;
+    this.#recorder = new Recorder(device, this.#health, this.#pool, SUBMIT);
+    this.#reads = new Reads(device, this.#health, this.#recorder);
+    this.pipelines = new Pipelines(device, this.#health);
+    this.maxBytes = this.#pool.maxBytes;
+    this.limitName = this.#pool.limitName;
+  }
+
+  /** Memory that holds a copy of the bytes, of which there may be any number. */
+  upload(data: Float32Array | Int32Array | Uint32Array | Uint8Array): Memory {
+    const bytes = Math.ceil(data.byteLength / 4) * 4;
+    const memory = memoryOf(this.#pool.takeForWriting(bytes, 8), bytes);
+    if (bytes === 0) return memory;
+    const own = new Uint8Array(bytes); // whole words, which the queue demands
+    own.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    this.gpuDevice.queue.writeBuffer(memory.buffer, 0, own);
+    return memory;
+  }
+
+  /** Memory of `elements` numbers of four bytes, with undefined content. */
+  allocate(elements: number): Memory {
+    // Large results have ever new sizes, which should share their memory.
+    return memoryOf(this.#pool.take(elements * 4, elements > 2 ** 18 ? 2 : 8), elements * 4);
+  }
+
+  /** A second holder of the same memory. Each frees it once. */
+  share(memory: Memory): Memory {
+    memory.holds.count++;
+    return memory;
+  }
+
+  free(memory: Memory): void {
+    if (--memory.holds.count === 0) this.#pool.give(memory.buffer, this.#recorder.pending);
+  }
+
+  run(kernel: Kernel, { params, inputs, outputs, groups: [x, y = 1, z = 1], work }: Call): void {
+    if (Math.min(x, y, z) === 0) return;
+    if (Math.max(x, y, z) > MOST_GROUPS) {
+      throw new DeviceError(`kernel '${kernel.name}' needs ${x} x ${y} x ${z} workgroups, but WebGPU dispatches at most ${MOST_GROUPS} along an axis: use a smaller batch or a shorter context`);
+    }
+    this.#recorder.dispatch({
+      program: this.pipelines.of(kernel),
+      params: packed(kernel, params),
+      buffers: [...inputs, ...outputs].map(({ buffer }) => buffer),
+      groups: [x, y, z],
+      work: work ?? x * y * z * FLAT * 16,
+    });
+  }
+
+  /** Copies elements of four bytes. */
+  copy(from: Memory, fromElement: number, to: Memory, toElement: number, elements: number): void {
+    if (elements > 0) this.#recorder.copy(from.buffer, fromElement * 4, to.buffer, toElement * 4, elements * 4);
+  }
+
+  /** A copy in memory of its own. */
+  copied(from: Memory): Memory {
+    const to = this.allocate(from.bytes / 4);
+    this.copy(from, 0, to, 0, from.bytes / 4);
+    return to;
+  }
+
+  /** The bytes of a memory after all calls before. */
+  read({ buffer, bytes }: Memory): Promise<ArrayBuffer> {
+    return this.#reads.read(buffer, bytes);
+  }
+
+  /** Reads them together with the next read(), or when `now()` is called. The memory must live until then. */
+  readLater({ buffer, bytes }: Memory): PatientRead<ArrayBuffer> {
+    return this.#reads.readLater(buffer, bytes);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    try {
+      this.#recorder.flush();
+    } catch {
+      // A lost device takes no more commands.
+    }
+    this.#health.close();
+    // Reads under way are answered first: destroying the device would drop them.
+    void this.#reads.settled().then(() => this.#destroy());
+  }
+
+  #destroy(): void {
+    this.pipelines.clear();
+    this.#recorder.destroy();
+    this.#pool.destroy();
+    if (this.#owned) this.gpuDevice.destroy();
+  }
+}
+
+const memoryOf = (buffer: GPUBuffer, bytes: number): Memory => ({ buffer, bytes, holds: { count: 1 } });

@@ -1,0 +1,47 @@
+/**
+ * Compiled kernels of one device.
+ * @module
+ */
+import type { DeviceHealth } from '../device/health.ts';
+import { compile, compileNow, type Program, type ProgramSource } from '../device/program.ts';
+import { type Kernel, paramBytes } from './template.ts';
+
+/** Kernels, compiled once each. */
+export class Pipelines {
+  readonly #device: GPUDevice;
+  readonly #health: DeviceHealth;
+  readonly #programs = new Map<Kernel, Program>();
+
+  constructor(device: GPUDevice, health: DeviceHealth) {
+    this.#device = device;
+    this.#health = health;
+  }
+
+  /** The program of a kernel, compiled now if warm() has not done so. */
+  of(kernel: Kernel): Program {
+    const known = this.#programs.get(kernel);
+    if (known) return known;
+    const program = compileNow(this.#device, this.#health, sourceOf(kernel));
+    this.#programs.set(kernel, program);
+    return program;
+  }
+
+  /** Compiles kernels side by side, before they are needed. */
+  async warm(kernels: readonly Kernel[]): Promise<void> {
+    await Promise.all(kernels.map(async (kernel) => {
+      if (this.#programs.has(kernel)) return;
+      const program = await compile(this.#device, this.#health, sourceOf(kernel));
+      if (!this.#programs.has(kernel)) this.#programs.set(kernel, program);
+    }));
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.#programs.clear();
+  }
+}
+
+function sourceOf(kernel: Kernel): ProgramSource {
+  const { name, code, inputs, outputs } = kernel;
+  return { name, code, inputs, outputs, paramBytes: paramBytes(kernel) };
+}

@@ -1,0 +1,65 @@
+/**
+ * Kernels: WGSL texts in which a few constants are filled in.
+ *
+ * A text is complete and can be read on its own. Group 0 holds `struct Params` at binding 0, then the arrays that are
+ * read, then those that are written. Words such as `$LANES` stand for constants: what decides about registers,
+ * workgroup memory and loops that a driver unrolls. What differs from call to call is a field of Params.
+ * @module
+ */
+
+/** The types that fields of Params have, four bytes each. */
+type FieldType = 'u32' | 'i32' | 'f32';
+
+/** A kernel, ready to be compiled. Two of the same text and constants are the same object. */
+export interface Kernel {
+  /** What errors and profiles call it. */
+  readonly name: string;
+  readonly code: string;
+  /** How many arrays it reads, and how many it writes. */
+  readonly inputs: number;
+  readonly outputs: number;
+  /** The fields of Params, in order. */
+  readonly fields: readonly { readonly name: string; readonly type: FieldType }[];
+}
+
+/** A text with constants left open. */
+export type Template<C extends string> = (constants: Readonly<Record<C, number | string>>) => Kernel;
+
+/** A kernel without constants. */
+export function kernel(name: string, code: string): Kernel {
+  const struct = /struct Params \{([^}]*)\}/.exec(code)?.[1] ?? '';
+  const fields = [...struct.matchAll(/(\w+): (u32|i32|f32)/g)]
+    .map(([, field, type]) => ({ name: field, type: type as FieldType }));
+  const count = (access: string): number => code.split(`var<storage, ${access}>`).length - 1;
+  return { name, code: code.trim(), inputs: count('read'), outputs: count('read_write'), fields };
+}
+
+/** A template whose constants are the words of `names`: 'LANES ROWS' for $LANES and $ROWS. */
+export function template<C extends string>(name: string, text: string, ...names: readonly C[]): Template<C> {
+  const made = new Map<string, Kernel>();
+  return (constants) => {
+    const values = names.map((each) => constants[each]);
+    const key = values.join(' ');
+    let filled = made.get(key);
+    if (!filled) {
+      const code = text.replace(/\$([A-Z_0-9]+)/g, (_, word: C) => String(constants[word]));
+      made.set(key, filled = kernel(`${name} ${names.map((each, n) => `${each}=${values[n]}`).join(' ')}`, code));
+    }
+    return filled;
+  };
+}
+
+/** The bytes of a kernel's parameters. */
+export const paramBytes = ({ fields }: Kernel): number => Math.max(16, Math.ceil(fields.length / 4) * 16);
+
+/** Lays out the parameters of a call. */
+export function packed(kernel: Kernel, values: Readonly<Record<string, number>>): ArrayBuffer {
+  const buffer = new ArrayBuffer(paramBytes(kernel));
+  const [unsigned, signed, float] = [new Uint32Array(buffer), new Int32Array(buffer), new Float32Array(buffer)];
+  kernel.fields.forEach(({ name, type }, n) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`kernel '${kernel.name}' got no ${name}`);
+    (type === 'u32' ? unsigned : type === 'i32' ? signed : float)[n] = value;
+  });
+  return buffer;
+}
