@@ -29,14 +29,23 @@ async function expectError(work: () => unknown, type: ErrorClass, message: strin
 
 describe('options that contradict each other or name nothing', () => {
   it.each<[string, object, ErrorClass, string | RegExp]>([
-    ['a backend that does not exist', { gpu: 'cuda' }, ValueError, 'gpu is \'cuda\': use true, \'webgpu\', \'webgl2\', \'webasm\' or \'cpu\''],
+    ['a backend that does not exist', { gpu: 'cuda' }, ValueError, /^gpu is 'cuda': use true, 'wgsl', 'gpujs', or of gpu.js 'webgpu', 'webgl2', 'webasm' or 'cpu'$/],
+    ['a backend of gpu.js that does not exist', { gpu: 'gpujs:cuda' }, ValueError, /^gpu is 'cuda': use true/],
     ['false', { gpu: false }, ValueError, /^gpu is false: use true/],
     ['a gpuDevice for webasm', { gpu: 'webasm', gpuDevice: {} }, ValueError, 'gpuDevice is a WebGPU device but gpu is \'webasm\': use gpu: \'webgpu\''],
     ['a gpuDevice for webgl2', { gpu: 'webgl2', gpuDevice: {} }, ValueError, /but gpu is 'webgl2': use gpu: 'webgpu'$/],
     ['a gpuDevice that is none', { gpu: 'webgpu', gpuDevice: {} }, ValueError, 'gpuDevice is no GPUDevice: pass what adapter.requestDevice() resolved to'],
-    ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: leave it out, as gpu.js computes only in float32'],
+    ['a precision', { gpu: 'webasm', precision: 'float64' }, ValueError, 'precision was given with gpu: leave it out, as GPUs compute only in float32'],
+    ['a gpuDevice that is none, for WGSL', { gpu: 'wgsl', gpuDevice: {} }, ValueError, /^gpuDevice is no GPUDevice: /],
     ['WebGL2 in Node', { gpu: 'webgl2' }, DeviceError, 'WebGL2 is there in browsers only: use gpu: \'webgpu\' here, or leave gpu out to run on the CPU'],
   ])('%s', (_, options, type, message) => expectError(() => createEngine(options as GpuEngineOptions), type, message));
+
+  it('a backend of gpu.js has the same name with and without gpujs: before it', async () => {
+    const [short, long] = [await createEngine({ gpu: 'cpu' }), await createEngine({ gpu: 'gpujs:cpu' })];
+    expect(long.name).toBe(short.name);
+    short.dispose();
+    long.dispose();
+  });
 });
 
 describe('in a browser', () => {

@@ -53,7 +53,7 @@ async function openDevice({ gpu, gpuDevice, testing = false, dawn = [] }: OpenOp
 function checkOptions(gpu: boolean | DeviceMode, gpuDevice: object | undefined): void {
   if (gpu !== true && (typeof gpu !== 'string' || !['webgpu', 'webgl2', 'webasm', 'cpu'].includes(gpu))) {
     const found = typeof gpu === 'string' ? `'${String(gpu)}'` : described(gpu);
-    throw new ValueError(`gpu is ${found}: use true, 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
+    throw new ValueError(`gpu is ${found}: use true, 'wgsl', 'gpujs', or of gpu.js 'webgpu', 'webgl2', 'webasm' or 'cpu'`);
   }
   if (gpuDevice === undefined) return;
   if (gpu !== true && gpu !== 'webgpu') {
