@@ -10,7 +10,7 @@ import { parse, type MathNode, type SymbolNode } from 'mathjs';
 
 /** The longest excerpt, in lines. Longer code is better read in its file. */
 const MOST_LINES = 15;
-const BUILT_IN = new Set(['total', 'product', 'maximum', 'first', 'dot', 'exp', 'log', 'sqrt', 'min', 'floor']);
+const BUILT_IN = new Set(['total', 'product', 'maximum', 'minimum', 'first', 'dot', 'exp', 'log', 'sqrt', 'min', 'max', 'floor']);
 /** Symbols that the chapter's first lines and section 1 explain. */
 const INTRODUCED = new Set(['i', 'j', 'n', 'r', 'N', 'C', 'GLOBAL', 'LOCAL', 'WINDOW']);
 

@@ -7,6 +7,7 @@ import { architectureFigure } from './architecture-figure.ts';
 import { chapter } from './chapter.ts';
 import { EQUATIONS } from './equations.ts';
 import { maskFigure } from './mask-figure.ts';
+import { policiesPage } from './policies.ts';
 
 export { TOPS } from '../test/support/import-graph.ts';
 
@@ -29,5 +30,6 @@ export async function generate(
     'docs/mask.svg': maskFigure(),
     'docs/architecture.md': architecturePage(await read('docs/architecture.md')),
     'docs/architecture.svg': architectureFigure(edges),
+    'docs/policies.md': policiesPage(await read('docs/policies.md')),
   };
 }

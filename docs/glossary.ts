@@ -66,6 +66,10 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   Kw: 'price added to $\\mathrm{d}w$',
   T: 'new tokens in this step; they are $i$ to $i + T - 1$',
   live: 'whether the entry stays',
+  cap: 'the most entries held after step $i$',
+  base: 'a number of entries',
+  rate: 'entries per token, 0 for a fixed budget',
+  recent: 'how many of the newest positions are protected',
   x: 'input',
   eps: 'a small number against division by 0',
 };

@@ -3,8 +3,9 @@
  * condition. tex.ts prints the same strings.
  *
  * - `x[i, j]` counts from 0, unlike mathjs's own indexing, because the paper's positions do.
- * - `total(j, j <= i, f)` is the sum of f over the j that satisfy the condition, which may be left out. `product` and
- *   `maximum` work in the same way. `first(n, condition)` is the smallest such n, or Infinity if there is none.
+ * - `total(j, j <= i, f)` is the sum of f over the j that satisfy the condition, which may be left out. `product`,
+ *   `maximum` and `minimum` work in the same way. `first(n, condition)` is the smallest such n, or Infinity if there is
+ *   none.
  * - An index runs over 0..N-1 unless the equation's `ranges` says otherwise.
  * @module
  */
@@ -59,6 +60,7 @@ export function createMathematics(digits?: number): MathJsInstance {
       : items.map((x) => x.value).reduce((a, b) => math.add(a as number, b as number))),
     product: raw((items) => items.reduce((p: Value, x) => math.multiply(p as number, x.value as number), 1)),
     maximum: raw((items) => math.max(items.map((x) => x.value) as number[])),
+    minimum: raw((items) => math.min(items.map((x) => x.value) as number[])),
     first: raw((items) => items.find((x) => x.value)?.at ?? Infinity),
     // mathjs's own floor first rounds to its tolerance.
     floor: (x: Value) => Math.floor(Number(x)),

@@ -18,7 +18,7 @@ const RELATIONS: Readonly<Record<string, string>> = {
   '==': '=', '!=': '\\ne', '<': '\\lt', '>': '\\gt', '<=': '\\le', '>=': '\\ge',
   smaller: '\\lt', smallerEq: '\\le', larger: '\\gt', largerEq: '\\ge', equal: '=',
 };
-const QUANTIFIERS: Readonly<Record<string, string>> = { total: '\\sum', product: '\\prod', maximum: '\\max' };
+const QUANTIFIERS: Readonly<Record<string, string>> = { total: '\\sum', product: '\\prod', maximum: '\\max', minimum: '\\min' };
 
 /** The TeX of a symbol: dX is the cotangent of X, XNew the next X, XHat an estimate of X. */
 export function symbolTex(name: string): string {

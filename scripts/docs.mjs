@@ -1,7 +1,7 @@
 /**
- * Writes the files that docs/generate.ts makes: the chapter and its figure, and the table and figure of the
- * architecture. Node 20 cannot run TypeScript, so esbuild bundles the generator first. With --check it writes nothing,
- * and fails if a file is out of date.
+ * Writes the files that docs/generate.ts makes: the chapter and its figure, the table and figure of the architecture,
+ * and the table of policies. Node 20 cannot run TypeScript, so esbuild bundles the generator first. With --check it
+ * writes nothing, and fails if a file is out of date.
  */
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';

@@ -17,9 +17,10 @@ import { ndarray } from '../src/core/tensor.ts';
 import { checks } from './support/equation-checks.ts';
 import { drawFrom } from './support/equation-draw.ts';
 import { layerChecks } from './support/layer-checks.ts';
+import { massChecks } from './support/mass-checks.ts';
 import { evaluateEquation, rowsOf } from './support/mathjs.ts';
 
-const all = { ...checks, ...layerChecks };
+const all = { ...checks, ...layerChecks, ...massChecks };
 
 const root = new URL('../', import.meta.url);
 const read = (path: string): Promise<string> => readFile(new URL(path, root), 'utf8');
@@ -93,7 +94,7 @@ describe('evaluation in 64 decimal digits', () => {
 });
 
 describe('the chapter on disk', () => {
-  it.each(['docs/algorithm.md', 'docs/mask.svg'])('%s is what the generator writes', async (path) => {
+  it.each(['docs/algorithm.md', 'docs/mask.svg', 'docs/policies.md'])('%s is what the generator writes', async (path) => {
     const files = await generate(read, []);
     expect(await read(path) === files[path], `${path} is out of date: run npm run docs`).toBe(true);
   });
