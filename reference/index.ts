@@ -12,6 +12,7 @@ import { widen } from '../src/core/stored.ts';
 import { type FloatArray, type NDArray, sizeOf, type TypedArray } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
+import { argmax } from './argmax.ts';
 import { attention, attentionBackward } from './attention.ts';
 import { EvictingCache } from './cache.ts';
 import { poolChunks, RunningPool } from './chunks.ts';
@@ -149,6 +150,7 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     splitHeads: (x, sizes) => result(splitHeads(real(x), sizes)),
     mergeHeads: (x, sizes) => result(mergeHeads(real(x), sizes)),
     rope: (x, cos, sin, inverse, sizes) => result(rope(real(x), real(cos), real(sin), inverse, sizes)),
+    argmax: (x, sizes) => argmax(held(x), sizes),
     crossEntropy: (logits, targets, sizes) => result(crossEntropy(real(logits), whole(targets), sizes)),
     crossEntropyBackward: (logits, targets, weight, sizes) =>
       result(crossEntropyBackward(real(logits), whole(targets), weight, sizes)),

@@ -94,7 +94,7 @@ describeEngines('forms', ({ precision, holds }) => {
       });
     }, 40));
 
-  it('feedForward() adds down(silu(gate) up) of the normed input, and logits() applies the head to it', () =>
+  it('feedForward() adds down(silu(gate) up) of the normed input, logits() applies the head to it, and nextToken() finds the largest', () =>
     holds(sizes, async ({ B, N, D, F, seed }, engine) => {
       const numbers = draw(seed, precision);
       const x = numbers.real(B * N * D);
@@ -111,8 +111,24 @@ describeEngines('forms', ({ precision, holds }) => {
         });
         await within(engine, made, [B, N, D], truth, 'feedForward');
         await within(engine, forms.logits(input, norm, head), [B, N, F], g, 'logits');
+        const tokens = forms.nextToken(input, norm, head);
+        expect([tokens.kind, tokens.shape]).toEqual(['integer', [B, N]]);
+        for (const [row, token] of (await engine.readIntegers(tokens)).entries()) {
+          const { value, error } = g[row][token];
+          for (const other of g[row]) expect(value + error).toBeGreaterThanOrEqual(other.value - other.error);
+        }
       });
     }, 40));
+});
+
+describeEngines('nextToken()', ({ engine }) => {
+  it('is -1 exactly where a logit is NaN or infinite', async () => {
+    const [rows, norm] = [[[1, 2], [NaN, 1], [3, -1]], { weight: engine().tensor([1, 1], [2]), epsilon: EPSILON }];
+    const [x, head] = [engine().tensor(rows.flat(), [1, 3, 2]), engine().tensor([1, 0, 0, 1, -1, -1], [3, 2])];
+    await each(engine(), async (forms) => {
+      expect([...await engine().readIntegers(forms.nextToken(x, norm, head))]).toEqual([1, -1, 0]);
+    });
+  });
 });
 
 describe('formsOn()', () => {
@@ -130,6 +146,15 @@ describe('formsOn()', () => {
   };
 
   it('uses the engine\'s own forms at inference', async () => expect(await run(false)).toEqual([0]));
+
+  it('takes the next token from the engine\'s own logits', async () => {
+    const engine = referenceEngine();
+    const own = Object.assign(engine, { forms: { logits: () => engine.tensor([1, 5, 2], [1, 3]) } });
+    const one = engine.tensor([1], [1, 1]);
+    const norm = { weight: engine.tensor([1], [1]), epsilon: EPSILON };
+    const token = formsOn(new Tape(own, false)).nextToken(one, norm, one);
+    expect([...await engine.readIntegers(token)]).toEqual([1]);
+  });
 
   it('composes if the tape records, since the backward pass is recorded operation by operation', async () =>
     expect(await run(true)).toEqual([7]));

@@ -15,7 +15,7 @@ import { livelyConfig, livelyModel } from './support/lively-model.ts';
 function inferenceOnly(engine: Engine): Engine {
   const names = [
     'tensor', 'integers', 'zeros', 'read', 'readIntegers', 'dispose', 'add', 'embedding', 'pickRows', 'linear', 'rmsNorm',
-    'swiglu', 'splitHeads', 'mergeHeads', 'rope', 'poolChunks', 'createChunkPool', 'tokenTypes', 'lifetime',
+    'swiglu', 'splitHeads', 'mergeHeads', 'rope', 'argmax', 'poolChunks', 'createChunkPool', 'tokenTypes', 'lifetime',
     'attention', 'createCache',
   ] as const;
   const methods = names.map((name) => [name, (engine[name] as () => unknown).bind(engine)] as const);

@@ -44,8 +44,9 @@ export class DeviceArray implements Shaped {
   /** The values of whole numbers that came from the host. */
   readonly host: Int32Array | undefined;
   memory: Memory | undefined;
-  /** Set for token types that the device chose, of which 3 stands for a NaN score. */
-  chosen: boolean = false;
+  /** The least and the largest whole number that is one. Others stand for token types that NaN scores did not give. */
+  least = 0;
+  most: number = Infinity;
   /** Set instead of memory where the work is postponed. */
   pending: Pending | undefined;
   /** Why the memory could not be computed. */

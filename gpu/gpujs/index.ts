@@ -13,6 +13,7 @@ import { widen } from '../../src/core/stored.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
+import { argmax } from './argmax.ts';
 import type { DeviceArray } from './array.ts';
 import { attention } from './attention.ts';
 import { attentionBackward } from './attention-backward.ts';
@@ -69,7 +70,7 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
         return x.host.slice();
       }
       return Int32Array.from(await jobs.read(x), (value, n) => {
-        if (x.chosen ? value > 2 : value < 0) throw new ValueError(`element ${n} came of a NaN score: token types need numbers; look for an overflow in the layer before`);
+        if (value < x.least || value > x.most) throw new ValueError(`token type ${n} could not be chosen, since a score is NaN: look for an overflow in the layer before`);
         return value >= ENDLESS ? FOREVER : value;
       });
     },
@@ -118,6 +119,11 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
       jobs.one([x], [B, N, heads * d], (scope, [a]) => mergeHeads(scope, a, B, heads, N, d)),
     rope: (x, cos, sin, inverse, { B, heads, N, d }) =>
       jobs.one([x, cos, sin], x.shape, (scope, [a, c, s]) => rope(scope, a, c, s, inverse, B, heads, N, d)),
+    argmax(x, { rows, D }) {
+      const best = jobs.one([x], x.shape.slice(0, -1), (scope, [a]) => argmax(scope, a, rows, D));
+      best.least = -1;
+      return best;
+    },
     crossEntropy: (logits, targets, { rows, V }) =>
       jobs.one([logits, targets], targets.shape, (scope, [z, t]) => crossEntropy(scope, z, t, rows, V)),
     crossEntropyBackward: (logits, targets, weight, { rows, V }) =>
@@ -148,7 +154,7 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
         ...(noise && { noise: m[1] }),
         ...(forceGlobal && { forceGlobal: m[m.length - 1] }),
       }, B, G, chunks));
-      types.chosen = true;
+      types.most = 2;
       // Inference asks for the types only.
       const probabilities = jobs.later(noise ? [scores, noise] : [scores], scores.shape, (scope, [s, n]) =>
         typeProbabilities(scope, s, n, temperature, B * G * chunks));

@@ -3,8 +3,8 @@
  * recorded operation by operation.
  * @module
  */
-import type { Forms, Projection } from './forms.ts';
-import { add, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import type { Forms, Norm, Projection } from './forms.ts';
+import { add, argmax, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -13,6 +13,8 @@ export function formsOn(tape: Tape): Forms {
   const composed = composedForms(tape);
   const own = tape.recording ? undefined : tape.engine.forms;
   if (!own) return composed;
+  const logits: Forms['logits'] = (...inputs) =>
+    (own.logits ? tape.own(own.logits(...inputs)) : composed.logits(...inputs));
   return {
     project: (inputs) => {
       if (!own.project) return composed.project(inputs);
@@ -22,7 +24,8 @@ export function formsOn(tape: Tape): Forms {
     },
     output: (...inputs) => (own.output ? tape.own(own.output(...inputs)) : composed.output(...inputs)),
     feedForward: (inputs) => (own.feedForward ? tape.own(own.feedForward(inputs)) : composed.feedForward(inputs)),
-    logits: (...inputs) => (own.logits ? tape.own(own.logits(...inputs)) : composed.logits(...inputs)),
+    logits,
+    nextToken: (...inputs) => (own.nextToken ? tape.own(own.nextToken(...inputs)) : largest(tape, logits(...inputs))),
   };
 }
 
@@ -63,11 +66,21 @@ export function composedForms(tape: Tape): Forms {
       tape.release(gated, y);
       return sum;
     },
-    logits(x, norm, head) {
-      const normed = rmsNorm(tape, x, norm.weight, norm.epsilon);
-      const y = linear(tape, normed, head);
-      tape.release(normed);
-      return y;
-    },
+    logits,
+    nextToken: (...inputs) => largest(tape, logits(...inputs)),
   };
+
+  function logits(x: Tensor, norm: Norm, head: Tensor): Tensor {
+    const normed = rmsNorm(tape, x, norm.weight, norm.epsilon);
+    const y = linear(tape, normed, head);
+    tape.release(normed);
+    return y;
+  }
+}
+
+/** The indices of the largest logits, which are freed. */
+function largest(tape: Tape, logits: Tensor): Tensor {
+  const tokens = argmax(tape, logits);
+  tape.release(logits);
+  return tokens;
 }

@@ -111,6 +111,12 @@ export interface Engine {
    */
   rope(x: Tensor, cos: Tensor, sin: Tensor, inverse?: boolean): Tensor;
 
+  /**
+   * The index of the largest element of each row of x [...,V], ties to the lowest: integers [...]. It is -1 for a row
+   * with an element that is NaN or infinite.
+   */
+  argmax(x: Tensor): Tensor;
+
   // ---- token types and lifetime -----------------------------------------------------------------
   /** x [B,N,D] -> [B,Nc,D]: hidden states pooled over each chunk, the last one possibly short. */
   poolChunks(x: Tensor, chunk: number, pooling: Pooling): Tensor;

@@ -9,8 +9,8 @@ import { ValueError } from './errors.ts';
 /** The operations of every engine. */
 const INFERENCE = [
   'tensor', 'integers', 'zeros', 'read', 'readIntegers', 'dispose', 'add', 'embedding', 'pickRows', 'linear', 'rmsNorm',
-  'swiglu', 'splitHeads', 'mergeHeads', 'rope', 'poolChunks', 'createChunkPool', 'tokenTypes', 'lifetime', 'attention',
-  'createCache',
+  'swiglu', 'splitHeads', 'mergeHeads', 'rope', 'argmax', 'poolChunks', 'createChunkPool', 'tokenTypes', 'lifetime',
+  'attention', 'createCache',
 ] as const satisfies readonly (keyof Engine)[];
 
 /** Refuses anything but an engine. */

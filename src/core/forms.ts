@@ -58,4 +58,9 @@ export interface Forms<T = Tensor> {
   feedForward(inputs: FeedForwardInputs<T>): T;
   /** The language model head [V,D], applied to the norm of hidden states x [...,D]: [...,V]. */
   logits(x: T, norm: Norm<T>, head: T): T;
+  /**
+   * The token with the largest of these logits, ties to the lowest: integers [...]. It is -1 where a logit is NaN or
+   * infinite. With it, a step of greedy decoding reads back one number for each sequence.
+   */
+  nextToken(x: T, norm: Norm<T>, head: T): T;
 }

@@ -47,6 +47,7 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   splitHeads(x: A, sizes: HeadSizes): A;
   mergeHeads(x: A, sizes: HeadSizes): A;
   rope(x: A, cos: A, sin: A, inverse: boolean, sizes: HeadSizes): A;
+  argmax(x: A, sizes: { rows: number; D: number }): A;
 
   // ---- token types and lifetime -----------------------------------------------------------------
   poolChunks(x: A, pooling: Pooling, sizes: PoolSizes & { N: number; chunks: number }): A;

@@ -19,6 +19,12 @@ export function pickRows(tape: Tape, x: Tensor, rows: Tensor): Tensor {
   return tape.own(tape.engine.pickRows(x, rows));
 }
 
+/** The index of the largest element of each row. Only for inference, as it has no backward. */
+export function argmax(tape: Tape, x: Tensor): Tensor {
+  if (tape.recording) throw new ValueError('argmax has no backward: choose where no gradient is wanted');
+  return tape.own(tape.engine.argmax(x));
+}
+
 /** x Wᵀ, plus a bias if there is one. With `detach`, no gradient goes into x. */
 export function linear(
   tape: Tape, x: Tensor, weight: Tensor,

@@ -38,8 +38,12 @@ export function decode(
 
 /** Logits [...,V] of hidden states [...,D] that all layers have been through: the last norm and the head. */
 export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
-  const head = weightOf(weights, config.tieWordEmbeddings ? EMBEDDING : HEAD);
-  return formsOn(tape).logits(x, lastNorm(config, weights), head);
+  return formsOn(tape).logits(x, lastNorm(config, weights), headOf(config, weights));
+}
+
+/** The tokens [...] with the largest logits of such hidden states [...,D]; -1 where a logit is NaN or infinite. */
+export function nextToken(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
+  return formsOn(tape).nextToken(x, lastNorm(config, weights), headOf(config, weights));
 }
 
 /** The final hidden states [B,N,D] after the last norm, which the language model head reads. */
@@ -48,6 +52,10 @@ export function hiddenStates(
 ): Tensor {
   const { weight, epsilon } = lastNorm(config, weights);
   return rmsNorm(tape, layerStates(tape, config, weights, ids, positions, attend), weight, epsilon);
+}
+
+function headOf({ tieWordEmbeddings }: ModelConfig, weights: Weights): Tensor {
+  return weightOf(weights, tieWordEmbeddings ? EMBEDDING : HEAD);
 }
 
 function lastNorm({ rmsNormEpsilon: epsilon }: ModelConfig, weights: Weights): Norm {

@@ -281,6 +281,10 @@ export const CALLS: Readonly<Record<string, Call>> = {
     call: (messages: never, options: never) => model.chat(messages, options),
   },
   'Model.hash': NONE, 'Model.dispose': NONE,
+  'Session.next': {
+    given: [[256, 65], { counts: [2], onTypes: () => undefined }],
+    call: (ids: never, options: never) => model.session().next(ids, options),
+  },
   'Session.step': {
     given: [[256, 65], { counts: [2], logits: 'last', onTypes: () => undefined }],
     call: (ids: never, options: never) => model.session().step(ids, options),

@@ -43,7 +43,7 @@ export async function engineCalls(engine: TrainingEngine): Promise<EngineCalls> 
     tensor: [[1, 2], [2]], integers: [[1, 2], [2]], zeros: [[2]], weight: [new Uint8Array(8), 'f32', [2]],
     read: [x], readIntegers: [ids],
     add: [x, x], accumulate: [engine.tensor([1, 2], [2]), one], embedding: [w, ids], embeddingBackward: [x, ids, 2],
-    pickRows: [x, ids], linear: [x, w, one], linearBackwardBias: [x],
+    pickRows: [x, ids], argmax: [x], linear: [x, w, one], linearBackwardBias: [x],
     linearBackwardInput: [x, w], linearBackwardWeight: [x, x],
     rmsNorm: [x, one, 1e-5], rmsNormBackward: [x, x, one, 1e-5], swiglu: [x, x], swigluBackward: [x, x, x],
     splitHeads: [x, 2], mergeHeads: [heads],

@@ -11,13 +11,18 @@ import type { Handles } from './handles.ts';
 
 /** Forms on tensors, made from forms on arrays. Those that the engine lacks stay absent. */
 export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Forms<A>>): Partial<Forms> {
-  const { project, output, feedForward, logits } = raw;
+  const { project, output, feedForward, logits, nextToken } = raw;
   const float = (name: string, x: Tensor): A => on.float(name, x);
   const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
     finite('epsilon', epsilon);
     const made = { weight: float('norm.weight', weight), epsilon };
     normSizes(x, made.weight);
     return made;
+  };
+  const headed = (x: Tensor, norm: Norm, head: Tensor): [x: A, norm: Norm<A>, head: A] => {
+    const [a, w] = [float('x', x), float('head', head)];
+    linearSizes(a, w);
+    return [a, normed(norm, a), w];
   };
   const last = (shape: readonly number[], size: number): Shaped => ({ shape: [...shape.slice(0, -1), size] });
   return {
@@ -62,10 +67,15 @@ export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Form
       },
     }),
     ...(logits && {
-      logits(x, norm, head) {
-        const [a, w] = [float('x', x), float('head', head)];
-        linearSizes(a, w);
-        return on.real('logits', () => logits(a, normed(norm, a), w));
+      logits(...inputs) {
+        const checked = headed(...inputs);
+        return on.real('logits', () => logits(...checked));
+      },
+    }),
+    ...(nextToken && {
+      nextToken(...inputs) {
+        const checked = headed(...inputs);
+        return on.wholeOf(on.run('nextToken', () => nextToken(...checked)));
       },
     }),
   };

@@ -8,7 +8,7 @@ import type { Cache, CacheDtype, CacheOptions, ChunkPool, MassCacheOptions } fro
 import { checkCacheOptions, checkIds, expectCacheDtype, checkPooling, checkRows } from '../checks.ts';
 import { fail } from '../described.ts';
 import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from '../engine.ts';
-import { UnsupportedError } from '../errors.ts';
+import { ShapeError, UnsupportedError } from '../errors.ts';
 import type { Forms } from '../forms.ts';
 import type { Kernels } from '../kernels.ts';
 import { CACHE_OPTIONS, expectKnown } from '../known-options.ts';
@@ -143,6 +143,12 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     of('boolean')('inverse', inverse);
     const turned = ropeSizes(a, c, s);
     return this.on.real('rope', () => this.#kernels.rope(a, c, s, inverse, turned));
+  }
+  argmax(x: Tensor): Tensor {
+    const a = this.on.float('x', x);
+    const sized = rowSizes(a);
+    if (sized.D === 0) throw new ShapeError(`x is [${a.shape}], whose rows are empty: the largest of no elements does not exist`);
+    return this.on.wholeOf(this.on.run('argmax', () => this.#kernels.argmax(a, sized)));
   }
 
   // ---- token types and lifetime -----------------------------------------------------------------

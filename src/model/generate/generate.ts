@@ -49,14 +49,14 @@ export async function* generate(
       failed = true;
       if (given) expectUntouched(given, read);
       const left = sequences.map((each) => each.left);
-      const rows = await feed(session, sequences, prefillStep);
+      const next = await feed(session, sequences, prefillStep);
       for (const each of sequences) read[each.n] += left[each.n] - each.left;
       failed = false;
       await onStep?.(session);
       if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
       for (const each of sequences) {
-        const row = rows[each.n];
-        if (row) yield* each.take(row);
+        const found = next[each.n];
+        if (found !== undefined) yield* each.take(found);
       }
     }
   } finally {
@@ -107,19 +107,31 @@ function promptTokens(
   return new Int32Array(0);
 }
 
-/** Does one step over all sequences, and returns the logits of those that have no token left to feed. */
+/** What follows the last token of a sequence: logits, or the most likely token if nothing else matters. */
+type Next = FloatArray | number | undefined;
+
+/**
+ * Does one step over all sequences, and returns what follows those that have no token left to feed.
+ *
+ * @param rows Whether to read logits even if only the most likely tokens matter.
+ */
 async function feed(
-  session: Session, sequences: readonly Sequence[], most: number,
-): Promise<(FloatArray | undefined)[]> {
+  session: Session, sequences: readonly Sequence[], most: number, rows = false,
+): Promise<Next[]> {
   const T = Math.min(most, Math.max(...sequences.map(({ left }) => left)));
   const ids = new Int32Array(sequences.length * T);
   const counts = sequences.map((each) => each.next(ids.subarray(each.n * T, (each.n + 1) * T)));
-  const through = sequences.map(({ left }, n) => counts[n] > 0 && left === 0);
-  const logits = await session.step(ids, { counts, logits: through.includes(true) ? 'last' : 'none' });
+  const through = sequences.filter(({ left, n }) => counts[n] > 0 && left === 0);
+  const next: Next[] = sequences.map(() => undefined);
+  if (!rows && through.length > 0 && through.every(({ greedy }) => greedy)) {
+    const tokens = await session.next(ids, { counts });
+    for (const each of through) [next[each.n], each.row] = [tokens[each.n], undefined];
+    return next;
+  }
+  const logits = await session.step(ids, { counts, logits: through.length > 0 ? 'last' : 'none' });
   const V = logits.length / sequences.length;
-  const rows = through.map((wanted, n) => (wanted ? logits.subarray(n * V, (n + 1) * V) : undefined));
-  for (const each of sequences) each.row = rows[each.n] ?? each.row;
-  return rows;
+  for (const each of through) next[each.n] = each.row = logits.subarray(each.n * V, (each.n + 1) * V);
+  return next;
 }
 
 /**
@@ -136,6 +148,6 @@ function rowsOf(session: Session): readonly (FloatArray | undefined)[] | undefin
 /** Lets a session read the tokens that were picked, so that the session holds the whole text. */
 async function settle(session: Session, sequences: readonly Sequence[]): Promise<void> {
   for (const each of sequences) each.leavePrompt();
-  if (sequences.some(({ left }) => left > 0)) await feed(session, sequences, 1);
+  if (sequences.some(({ left }) => left > 0)) await feed(session, sequences, 1, true);
   lastRows.set(session, { lengths: session.lengths, rows: sequences.map(({ row }) => row) });
 }

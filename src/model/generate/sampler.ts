@@ -36,6 +36,12 @@ export class Sampler {
     this.#sampling = sampling;
   }
 
+  /** Whether it always picks the token with the largest logit. */
+  get greedy(): boolean {
+    const { temperature, repetitionPenalty = 1 } = this.#sampling;
+    return temperature === 0 && repetitionPenalty === 1;
+  }
+
   /**
    * Picks one token. Ties go to the lowest index.
    *

@@ -69,6 +69,11 @@ export class Sequence {
     this.#seen = new Set([...session.tokens[n], ...tokens]);
   }
 
+  /** Whether only the most likely next token matters, and not the logits. */
+  get greedy(): boolean {
+    return !this.#ended && this.#options.logprobs === undefined && this.#sampler.greedy;
+  }
+
   /** How many tokens are still to be fed. */
   get left(): number {
     return this.#tokens.length - this.#fed;
@@ -89,11 +94,13 @@ export class Sequence {
     this.row = undefined;
   }
 
-  /** Takes the logits after the last token, picks the next token, and returns the text that it completes. */
-  take(row: FloatArray): GeneratedPiece[] {
+  /**
+   * Takes the logits after the last token, or if it is greedy the next token, and returns the text that this completes.
+   */
+  take(next: FloatArray | number): GeneratedPiece[] {
     if (this.#ended) return [];
-    const token = this.#sampler.pick(row, this.#random, this.#seen);
-    this.#tell(token, row);
+    const token = typeof next === 'number' ? next : this.#sampler.pick(next, this.#random, this.#seen);
+    this.#tell(token, next);
     this.made++;
     this.#seen.add(token);
     this.#inPrompt = false;
@@ -118,9 +125,10 @@ export class Sequence {
     return { sequence: this.n, text: text + more + (stopped ? '' : this.#stops.end()), finish };
   }
 
-  #tell(token: number, row: FloatArray): void {
+  #tell(token: number, next: FloatArray | number): void {
     const { onToken, logprobs } = this.#options;
-    const told = logprobs !== undefined && logprobsOf(row, token, logprobs, this.#sampler.total);
+    const row = typeof next === 'number' ? undefined : next;
+    const told = row && logprobs !== undefined && logprobsOf(row, token, logprobs, this.#sampler.total);
     onToken?.({ sequence: this.n, token, ...told });
   }
 }

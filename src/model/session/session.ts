@@ -11,13 +11,13 @@ import { checkCounts, expectWhole } from '../../core/shape.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
-import { headLogits, layerStates, type LayerInputs, type Weights } from '../decoder.ts';
-import { pickRows } from '../../core/layers.ts';
+import { layerStates, type LayerInputs, type Weights } from '../decoder.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
+import { type Pass, readLogits, readNextTokens } from './results.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
 import type { SessionModel, SessionOptions, StepOptions } from './session-options.ts';
 import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
-import { checkRows, Watch } from './watch.ts';
+import { Watch } from './watch.ts';
 
 /** The state that a new session takes over from another one. */
 interface Inherited {
@@ -124,11 +124,35 @@ export class Session {
   async step(
     ids: ArrayLike<number>, options: StepOptions = {},
   ): Promise<Float64Array | Float32Array> {
-    numbers(true)('ids', ids);
     expectKnown('step()', options, ['counts', 'onTypes', 'logits']);
+    const { logits = 'all', ...rest } = options;
+    oneOf('all', 'last', 'none')('logits', logits);
+    return this.#feed(ids, rest, (pass) => readLogits(pass, logits));
+  }
+
+  /**
+   * Feeds the next tokens, and finds the most likely token after them. This reads back one number for each sequence
+   * instead of the logits of the vocabulary.
+   *
+   * @param ids Row-major [batch, T]; sequence b uses its first counts[b] tokens.
+   * @param options.counts The number of tokens taken by each sequence, 0 to T. Default: T.
+   * @param options.onTypes Called for each layer with the types chosen, integers [batch,G,nc].
+   * @returns For each sequence the token with the largest logit after the last token that it took, ties to the lowest;
+   *   undefined for those that took none.
+   * @throws The same errors as step().
+   */
+  async next(ids: ArrayLike<number>, options: Omit<StepOptions, 'logits'> = {}): Promise<Int32Array> {
+    expectKnown('next()', options, ['counts', 'onTypes']);
+    return this.#feed(ids, options, readNextTokens);
+  }
+
+  /** Runs the layers over the next tokens, and gives the pass to `read`. */
+  async #feed<Result>(
+    ids: ArrayLike<number>, options: Omit<StepOptions, 'logits'>, read: (pass: Pass) => Promise<Result>,
+  ): Promise<Result> {
+    numbers(true)('ids', ids);
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
-    const { counts, onTypes, logits: wanted = 'all' } = options;
-    oneOf('all', 'last', 'none')('logits', wanted);
+    const { counts, onTypes } = options;
     this.#assertSound();
     if (kindOf(this.policy).learned) await expectScorers(this.engine, this.#weights, this.#config.layers);
     const T = ids.length / this.batch;
@@ -163,18 +187,7 @@ export class Session {
       if (onTypes) {
         for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
-      // With one row per sequence, every row is the last.
-      const rows = wanted === 'all' || T === 1 ? x
-        : pickRows(tape, x, tape.own(this.engine.integers(lastRows(taken, T), [this.batch])));
-      if (wanted === 'none') {
-        // Reading one row waits for all the work of the step, and fails if any of it failed.
-        const read = await this.engine.read(rows);
-        await checkRows('hidden states', read, 'last', { taken, T, positions }, watch);
-        return read.subarray(0, 0);
-      }
-      const logits = await this.engine.read(headLogits(tape, this.#config, this.#weights, rows));
-      await checkRows('logits', logits, wanted, { taken, T, positions }, watch);
-      return logits;
+      return await read({ model: this.#model, tape, watch, x, taken, T, positions });
     } catch (error) {
       const known = await watch.explain(error);
       if (reached.layers && !reached.end) this.#failure = known;
@@ -274,9 +287,4 @@ export class Session {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** For each sequence, the row of [batch * T] of the last token that it took, or its first row if it took none. */
-function lastRows(taken: readonly number[], T: number): number[] {
-  return taken.map((count, b) => b * T + Math.max(count - 1, 0));
 }

@@ -114,7 +114,7 @@ function layerOf(name: string): number {
 }
 
 /** A step: its tokens [batch, T], of which sequence b took the first taken[b], at `positions`. */
-interface Step {
+export interface Step {
   readonly taken: readonly number[];
   readonly T: number;
   readonly positions: readonly number[];
