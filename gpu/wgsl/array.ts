@@ -14,8 +14,9 @@ export class WgslArray implements Shaped {
   memory: Memory;
   /** What an element is; whole numbers are i32. Weights of two bytes lie two to a word, the first in its low half. */
   dtype: StoredDtype | 'i32';
-  /** Set for token types that the device chose, of which 3 stands for a NaN score. */
-  chosen: boolean = false;
+  /** The least and the largest whole number that is one. Others stand for token types that NaN scores did not give. */
+  least = 0;
+  most: number = Infinity;
 
   constructor(shape: readonly number[], memory: Memory, dtype: StoredDtype | 'i32' = 'f32', host?: Int32Array) {
     this.shape = shape;

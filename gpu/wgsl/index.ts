@@ -11,6 +11,7 @@ import { widen } from '../../src/core/stored.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
+import { argmax } from './argmax.ts';
 import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
 import { attentionBackward } from './attention-backward.ts';
@@ -82,7 +83,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     async readIntegers(x) {
       const values = new Int32Array(await device.read(x.memory), 0, sizeOf(x.shape));
       values.forEach((value, n) => {
-        if (x.chosen ? value > 2 : value < 0 && !x.host) throw new ValueError(`element ${n} came of a NaN score: token types need numbers; look for an overflow in the layer before`);
+        if (!x.host && (value < x.least || value > x.most)) throw new ValueError(`token type ${n} could not be chosen, since a score is NaN: look for an overflow in the layer before`);
       });
       return values;
     },
@@ -123,6 +124,11 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     splitHeads: (x, sizes) => made(splitHeads(device, f32(x), sizes), [sizes.B, sizes.heads, sizes.N, sizes.d]),
     mergeHeads: (x, sizes) => made(mergeHeads(device, f32(x), sizes), [sizes.B, sizes.N, sizes.heads * sizes.d]),
     rope: (x, cos, sin, inverse, sizes) => made(rope(device, f32(x), f32(cos), f32(sin), inverse, sizes), x.shape),
+    argmax(x, { rows, D }) {
+      const best = whole(argmax(device, f32(x), rows, D), x.shape.slice(0, -1));
+      best.least = -1;
+      return best;
+    },
     crossEntropy: (logits, targets, { rows, V }) =>
       made(crossEntropy(device, f32(logits), targets.memory, rows, V), targets.shape),
     crossEntropyBackward: (logits, targets, weight, { rows, V }) =>
@@ -150,7 +156,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
         temperature, ...(noise && { noise: f32(noise) }), ...(forceGlobal && { forceGlobal: forceGlobal.memory }),
       }, sizes);
       const chosen = whole(types, [sizes.B, sizes.G, sizes.chunks]);
-      chosen.chosen = true;
+      chosen.most = 2;
       return { types: chosen, probabilities: made(probabilities, scores.shape) };
     },
     tokenTypesBackward: (dTypes, probabilities, { temperature, forceGlobal }, sizes) => made(
