@@ -3,51 +3,51 @@
  * @module
  */
 import { flat, type Memory, type WgslDevice } from './device.ts';
-import { kernel } from './template.ts';
+import { kernel, template } from './template.ts';
 
-const SQUARES = kernel('sum of squares', `
+const SQUARES = template('sum of squares', `
 // sums[at + part] = the sum of squares of a part of x: a workgroup for each part of size numbers.
 struct Params { length: u32, size: u32, at: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+var<workgroup> lanes: array<f32, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
-  for (var n = group.x * p.size + lane; n < min((group.x + 1u) * p.size, p.length); n += 64u) { sum += x[n] * x[n]; }
+  for (var n = group.x * p.size + lane; n < min((group.x + 1u) * p.size, p.length); n += $LANESu) { sum += x[n] * x[n]; }
   lanes[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { lanes[lane] += lanes[lane + half]; }
     workgroupBarrier();
   }
   if (lane == 0u) { sums[p.at + group.x] = lanes[0]; }
-}`);
+}`, 'LANES');
 
-const TOTAL = kernel('sum', `
+const TOTAL = template('sum', `
 // total[0] = the sum of x, by one workgroup.
 struct Params { length: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> total: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+var<workgroup> lanes: array<f32, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
-  for (var n = lane; n < p.length; n += 64u) { sum += x[n]; }
+  for (var n = lane; n < p.length; n += $LANESu) { sum += x[n]; }
   lanes[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { lanes[lane] += lanes[lane + half]; }
     workgroupBarrier();
   }
   if (lane == 0u) { total[0] = lanes[0]; }
-}`);
+}`, 'LANES');
 
 /** Numbers that a workgroup sums, at least, and the most workgroups for a vector. */
 const [LEAST, MOST] = [4096, 256];
@@ -60,13 +60,15 @@ export function sumOfSquares(device: WgslDevice, vectors: readonly Memory[], len
   const [sums, total] = [device.allocate(count), device.allocate(1)];
   let at = 0;
   vectors.forEach((x, n) => {
-    device.run(SQUARES, {
+    device.run(SQUARES({ LANES: device.width }), {
       params: { length: lengths[n], size: sizes[n], at }, inputs: [x], outputs: [sums], groups: [parts[n]],
       work: lengths[n] * 2,
     });
     at += parts[n];
   });
-  device.run(TOTAL, { params: { length: count }, inputs: [sums], outputs: [total], groups: [1] });
+  device.run(TOTAL({ LANES: device.width }), {
+    params: { length: count }, inputs: [sums], outputs: [total], groups: [1],
+  });
   device.free(sums);
   return total;
 }

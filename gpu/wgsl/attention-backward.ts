@@ -3,9 +3,9 @@
  * @module
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { tileOf } from './attention.ts';
 import { DKV } from './attention-dkv.ts';
 import { DQ } from './attention-dq.ts';
+import { tileOf } from './attention-tile.ts';
 import { typeGradient, type TypeGradientOptions } from './attention-types.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 import { kernel } from './template.ts';
@@ -50,14 +50,14 @@ export function attentionBackward(
     params: { length: B * H * N, d }, inputs: [dOut, out, lse], outputs: [rows], groups: flat(B * H * N),
     work: B * H * N * d * 2,
   });
-  const tile = tileOf(d, 2);
+  const tile = tileOf(device, d, 2);
   const params = { N, group: H / G, d, scale };
   const work = B * H * N * N * d * 4;
   const inputs = [q, k, v, last, rows, dOut];
   const dq = device.allocate(B * H * N * d);
-  device.run(DQ(tile), { params, inputs, outputs: [dq], groups: [Math.ceil(N / 16), B * H], work });
+  device.run(DQ(tile), { params, inputs, outputs: [dq], groups: [Math.ceil(N / tile.ROWS), B * H], work });
   const [dk, dv] = [device.allocate(B * G * N * d), device.allocate(B * G * N * d)];
-  device.run(DKV(tile), { params, inputs, outputs: [dk, dv], groups: [Math.ceil(N / 16), B * G], work });
+  device.run(DKV(tile), { params, inputs, outputs: [dk, dv], groups: [Math.ceil(N / tile.ROWS), B * G], work });
   const dTypes = typed && typeGradient(device, { q, k, v, dOut, rows }, sizes, scale, typed, lse);
   device.free(rows);
   return [dq, dk, dv, dTypes];

@@ -2,26 +2,27 @@
  * §4: the kernel that makes the gradients of the keys and values.
  * @module
  */
+import { TILE, type TileConstant } from './attention-tile.ts';
 import { type Template, template } from './template.ts';
 
 /** Its constants are those of tileOf(). */
-export const DKV: Template<'LANES' | 'KEYS' | 'VECTORS'> = template('attention dk, dv', `
+export const DKV: Template<TileConstant> = template('attention dk, dv', `
 // dk[j] = sum_i dS[i,j] q[i] and dv[j] = sum_i A[i,j] do[i], over the queries i of all heads of the group that see key j  (§4).
 //
 // A workgroup takes ROWS keys of one KV head. Queries come by tiles of QUERIES, from the first key up to the last query that
 // sees any of the keys. LANES threads share a key and its columns, as the forward's do a query.
 struct Params { N: u32, group: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
+@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
+@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
 @group(0) @binding(4) var<storage, read> last: array<i32>;
 @group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> dOut: array<f32>;
+@group(0) @binding(6) var<storage, read> dOut: array<$ELEMENT>;
 @group(0) @binding(7) var<storage, read_write> dk: array<f32>;
 @group(0) @binding(8) var<storage, read_write> dv: array<f32>;
 
-const ROWS = 16u;
+const ROWS = $ROWSu;
 const LANES = $LANESu;
 const THREADS = ROWS * LANES;
 const QUERIES = $KEYSu;
@@ -35,26 +36,7 @@ var<workgroup> rowTile: array<vec2f, QUERIES>;
 var<workgroup> ends: atomic<i32>;
 var<workgroup> end: i32;
 
-fn fourOfQuery(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = q[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfCotangent(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = dOut[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfKey(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = k[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfValue(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = v[row * p.d + column + n]; } }
-  return x;
-}
+$LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -81,18 +63,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var h = 0u; h < p.group; h++) {
     let head = (group.y * p.group + h) * p.N;
     for (var start = i32(group.x * ROWS); start < queries; start += i32(QUERIES)) {
-      for (var n = thread; n < QUERIES * VECTORS; n += THREADS) {
-        queryTile[n] = vec4f();
-        cotangentTile[n] = vec4f();
-        let i = u32(start) + n / VECTORS;
-        if (i < p.N) {
-          queryTile[n] = fourOfQuery(head + i, 4u * (n % VECTORS));
-          cotangentTile[n] = fourOfCotangent(head + i, 4u * (n % VECTORS));
-        }
+      let length = u32(min(i32(QUERIES), queries - start));
+      for (var n = thread; n < length * VECTORS; n += THREADS) {
+        let i = head + u32(start) + n / VECTORS;
+        queryTile[n] = fourOfQuery(i, 4u * (n % VECTORS));
+        cotangentTile[n] = fourOfCotangent(i, 4u * (n % VECTORS));
       }
-      if (thread < QUERIES) { rowTile[thread] = rows[head + min(u32(start) + thread, p.N - 1u)]; }
+      for (var t = thread; t < length; t += THREADS) { rowTile[t] = rows[head + u32(start) + t]; }
       workgroupBarrier();
-      for (var t = 0u; t < QUERIES; t++) {
+      for (var t = 0u; t < length; t++) {
         var part = vec2f();
         for (var n = 0u; n < OWN; n++) {
           let place = t * VECTORS + lane + LANES * n;
@@ -101,9 +80,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         parts[(row * QUERIES + t) * LANES + lane] = part;
       }
       workgroupBarrier();
-      for (var t = 0u; t < QUERIES; t++) {
+      for (var t = 0u; t < length; t++) {
         let i = start + i32(t);
-        if (i >= i32(j) && i <= until && i < i32(p.N)) {
+        if (i >= i32(j) && i <= until) {
           var both = vec2f();
           for (var n = 0u; n < LANES; n++) { both += parts[(row * QUERIES + t) * LANES + n]; }
           let weight = exp(p.scale * both.x - rowTile[t].x);
@@ -128,4 +107,4 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
     }
   }
-}`, 'LANES', 'KEYS', 'VECTORS');
+}`, ...TILE);

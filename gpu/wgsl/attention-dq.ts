@@ -2,10 +2,11 @@
  * §4: the kernel that makes the gradient of the queries.
  * @module
  */
+import { TILE, type TileConstant } from './attention-tile.ts';
 import { type Template, template } from './template.ts';
 
 /** Its constants are those of tileOf(). */
-export const DQ: Template<'LANES' | 'KEYS' | 'VECTORS'> = template('attention dq', `
+export const DQ: Template<TileConstant> = template('attention dq', `
 // dq[i] = sum_j dS[i,j] k[j] with dS = scale A (do . v - D) and A = exp(scale q . k - lse), over the keys that query i sees  (§4).
 //
 // Work is split as in the forward: a workgroup takes ROWS queries of one head, queues the keys that any of them sees, and
@@ -13,15 +14,15 @@ export const DQ: Template<'LANES' | 'KEYS' | 'VECTORS'> = template('attention dq
 // workgroup memory.
 struct Params { N: u32, group: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
+@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
+@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
 @group(0) @binding(4) var<storage, read> last: array<i32>;
 @group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> dOut: array<f32>;
+@group(0) @binding(6) var<storage, read> dOut: array<$ELEMENT>;
 @group(0) @binding(7) var<storage, read_write> dq: array<f32>;
 
-const ROWS = 16u;
+const ROWS = $ROWSu;
 const LANES = $LANESu;
 const THREADS = ROWS * LANES;
 const KEYS = $KEYSu;
@@ -35,26 +36,7 @@ var<workgroup> queue: array<u32, KEYS + THREADS>;
 var<workgroup> marks: array<atomic<u32>, (THREADS + 31u) / 32u>;
 var<workgroup> found: u32;
 
-fn fourOfQuery(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = q[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfCotangent(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = dOut[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfKey(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = k[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfValue(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = v[row * p.d + column + n]; } }
-  return x;
-}
+$LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -99,17 +81,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var taken = 0u;
     while (queued - taken >= KEYS || (ending && taken < queued)) {
       let length = min(KEYS, queued - taken);
-      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
-        keyTile[n] = vec4f();
-        valueTile[n] = vec4f();
-        if (n / VECTORS < length) {
-          let key = keys + queue[taken + n / VECTORS];
-          keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
-          valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
-        }
+      for (var n = thread; n < length * VECTORS; n += THREADS) {
+        let key = keys + queue[taken + n / VECTORS];
+        keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
+        valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
       }
       workgroupBarrier();
-      for (var key = 0u; key < KEYS; key++) {
+      for (var key = 0u; key < length; key++) {
         var part = vec2f();
         for (var n = 0u; n < OWN; n++) {
           let place = key * VECTORS + lane + LANES * n;
@@ -131,10 +109,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       workgroupBarrier();
     }
     let left = queued - taken;
-    var moved = 0u;
-    if (thread < left) { moved = queue[taken + thread]; }
-    workgroupBarrier();
-    if (thread < left) { queue[thread] = moved; }
+    if (thread == 0u) { for (var n = 0u; n < left; n++) { queue[n] = queue[taken + n]; } }
     queued = left;
   }
   if (!present) { return; }
@@ -144,4 +119,4 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       if (column < p.d) { dq[at * p.d + column] = sums[n][c]; }
     }
   }
-}`, 'LANES', 'KEYS', 'VECTORS');
+}`, ...TILE);

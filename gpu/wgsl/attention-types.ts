@@ -5,7 +5,8 @@
  */
 import { FOREVER } from '../../src/core/lifetime.ts';
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { attend, tileOf } from './attention.ts';
+import { attend } from './attention.ts';
+import { TILE, tileOf } from './attention-tile.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 import { planTypes } from './mask.ts';
 import { kernel, template } from './template.ts';
@@ -39,15 +40,15 @@ const MASK_GRADIENT = template('mask gradient', `
 // query and its columns, and each keeps the sums of every LANES-th key.
 struct Params { N: u32, group: u32, d: u32, first: u32, rows: u32, keys: u32, bound: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read> dOut: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
+@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
+@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
+@group(0) @binding(4) var<storage, read> dOut: array<$ELEMENT>;
 @group(0) @binding(5) var<storage, read> rows: array<vec2f>;
 @group(0) @binding(6) var<storage, read> shift: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dM: array<f32>;
 
-const ROWS = 16u;
+const ROWS = $ROWSu;
 const LANES = $LANESu;
 const THREADS = ROWS * LANES;
 const KEYS = $KEYSu;
@@ -59,26 +60,7 @@ var<workgroup> keyTile: array<vec4f, KEYS * VECTORS>;
 var<workgroup> valueTile: array<vec4f, KEYS * VECTORS>;
 var<workgroup> parts: array<vec2f, ROWS * KEYS * LANES>;
 
-fn fourOfQuery(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = q[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfCotangent(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = dOut[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfKey(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = k[row * p.d + column + n]; } }
-  return x;
-}
-fn fourOfValue(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = v[row * p.d + column + n]; } }
-  return x;
-}
+$LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -87,8 +69,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let r = group.y * ROWS + row;
   let i = p.first + r;
   let firstKey = group.x * KEYS;
-  for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
-    let key = group.z * p.N + min(firstKey + n / VECTORS, p.keys - 1u);
+  let length = min(KEYS, p.keys - firstKey);
+  for (var n = thread; n < length * VECTORS; n += THREADS) {
+    let key = group.z * p.N + firstKey + n / VECTORS;
     keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
     valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
   }
@@ -96,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var sums: array<f32, SUMS>;
   for (var h = 0u; h < p.group; h++) {
     let at = (group.z * p.group + h) * p.N + min(i, p.N - 1u);
-    for (var key = 0u; key < KEYS; key++) {
+    for (var key = 0u; key < length; key++) {
       var part = vec2f();
       for (var n = 0u; n < OWN; n++) {
         let place = key * VECTORS + lane + LANES * n;
@@ -109,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var s = 0u; s < SUMS; s++) {
       let key = lane + LANES * s;
       let j = firstKey + key;
-      if (key < KEYS && j <= i && i - j <= p.bound) {
+      if (key < length && j <= i && i - j <= p.bound) {
         var both = vec2f();
         for (var n = 0u; n < LANES; n++) { both += parts[(row * KEYS + key) * LANES + n]; }
         sums[s] += exp(p.scale * both.x - shift[at]) * (both.y - rows[at].y);
@@ -120,9 +103,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   if (r >= p.rows) { return; }
   for (var s = 0u; s < SUMS; s++) {
     let key = lane + LANES * s;
-    if (key < KEYS && firstKey + key < p.keys) { dM[(group.z * p.keys + firstKey + key) * p.rows + r] = sums[s]; }
+    if (key < length) { dM[(group.z * p.keys + firstKey + key) * p.rows + r] = sums[s]; }
   }
-}`, 'LANES', 'KEYS', 'VECTORS');
+}`, ...TILE);
 
 const CHUNK_SUMS = kernel('chunk sums', `
 // x[head, c, r] = the sum of dM[head, j, r] over the tokens j of chunk c, a thread for each.
@@ -170,7 +153,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
 }`);
 
-const GATHER = kernel('type gradient', `
+const GATHER = template('type gradient', `
 // Adds what the rows of a tile contribute to (dg, dl, dw) of chunk c: the sums of x - hidden over all rows, of x over those up to
 // closing[c], and of x over those up to the chunk's last token + window  (§5). A workgroup for each chunk of a head.
 struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u32 }
@@ -180,15 +163,15 @@ struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u
 @group(0) @binding(3) var<storage, read> plan: array<vec3i>;
 @group(0) @binding(4) var<storage, read_write> dTypes: array<f32>;
 
-var<workgroup> lanes: array<vec3f, 64>;
+var<workgroup> lanes: array<vec3f, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
   let closing = plan[group.y * p.chunks + c].y;
   let start = (group.y * p.seen + c) * p.rows;
   var sum = vec3f();
-  for (var r = lane; r < p.rows; r += 64u) {
+  for (var r = lane; r < p.rows; r += $LANESu) {
     let i = p.first + r;
     let value = x[start + r];
     sum += vec3f(
@@ -199,12 +182,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   lanes[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { lanes[lane] += lanes[lane + half]; }
     workgroupBarrier();
   }
   if (lane < 3u) { dTypes[(group.y * p.chunks + c) * 3u + lane] += lanes[0][lane]; }
-}`);
+}`, 'LANES');
 
 /** The gradient [B,G,Nc,3]. rows holds (lse, D) of every query of all heads. */
 export function typeGradient(
@@ -218,7 +201,7 @@ export function typeGradient(
   const shift = bounded ? causalLse(device, inputs, sizes, scale, within) : device.share(lse);
   const { plan, chunks } = planTypes(device, types, BG, N, C);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
-  const tile = tileOf(d, 2);
+  const tile = tileOf(device, d, 2);
   const fits = Math.min(device.tileElements, device.maxBytes / 4) / (BG * N);
   const most = Math.max(16, Math.floor(fits / 16) * 16);
   for (let first = 0; first < N; first += most) {
@@ -229,7 +212,7 @@ export function typeGradient(
     device.run(MASK_GRADIENT(tile), {
       params: { N, group: H / G, d, first, rows, keys, bound: within, scale },
       inputs: [q, k, v, dOut, perRow, shift], outputs: [dM],
-      groups: [Math.ceil(keys / tile.KEYS), Math.ceil(rows / 16), BG], work: B * H * rows * keys * d * 4,
+      groups: [Math.ceil(keys / tile.KEYS), Math.ceil(rows / tile.ROWS), BG], work: B * H * rows * keys * d * 4,
     });
     const length = BG * seen * rows;
     const x = C === 1 ? device.share(dM) : device.allocate(length);
@@ -244,7 +227,7 @@ export function typeGradient(
       params: { length: BG * rows, rows, seen, chunks, first, C }, inputs: [x, plan], outputs: [hidden],
       groups: flat(BG * rows), work: length * 8,
     });
-    device.run(GATHER, {
+    device.run(GATHER({ LANES: device.width }), {
       params: { rows, seen, chunks, first, C, window: Math.min(window, FOREVER) }, inputs: [x, hidden, plan],
       outputs: [dTypes], groups: [seen, BG], work: length * 8,
     });

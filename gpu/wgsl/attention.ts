@@ -3,11 +3,11 @@
  * @module
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { DeviceError } from '../../src/core/errors.ts';
+import { TILE, type TileConstant, tileOf } from './attention-tile.ts';
 import type { Memory, WgslDevice } from './device.ts';
-import { template } from './template.ts';
+import { type Template, template } from './template.ts';
 
-const ATTEND = template('attention', `
+export const ATTEND: Template<TileConstant> = template('attention', `
 // out[i] = sum_j A[i,j] v[j] over the keys j that query i sees, and lse[i] = log sum_j exp(scale q[i] . k[j])  (§3).
 //
 // A workgroup takes ROWS queries of one query head. It looks through the keys, THREADS at a time, and queues those that any
@@ -23,15 +23,15 @@ const ATTEND = template('attention', `
 // queries 0 .. heads[12 g + 9] - 1 follow position heads[12 g + 8] - 1. Then stats[g N + i] counts the keys that query i sees.
 struct Params { N: u32, group: u32, d: u32, cached: u32, parity: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
+@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
+@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
 @group(0) @binding(4) var<storage, read> entries: array<i32>;
 @group(0) @binding(5) var<storage, read> heads: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>;
 
-const ROWS = 16u;
+const ROWS = $ROWSu;
 const LANES = $LANESu;
 const THREADS = ROWS * LANES;
 const KEYS = $KEYSu;
@@ -40,7 +40,8 @@ const OWN = VECTORS / LANES;      // of which a thread holds these
 const LOWEST = -3.4028234e38;
 
 var<workgroup> tile: array<vec4f, KEYS * VECTORS>;        // the keys of a tile, then their values
-var<workgroup> parts: array<f32, ROWS * KEYS * LANES>;    // parts of scores, then weights
+var<workgroup> parts: array<f32, ROWS * KEYS * LANES>;    // of scores
+var<workgroup> scores: array<f32, ROWS * KEYS>;
 var<workgroup> queue: array<u32, KEYS + THREADS>;
 var<workgroup> spans: array<vec2i, KEYS>;                 // (position, last) of the tile's keys
 var<workgroup> marks: array<atomic<u32>, (THREADS + 31u) / 32u>;
@@ -50,27 +51,7 @@ fn spanOf(slot: u32) -> vec2i {
   if (p.cached == 1u) { return vec2i(entries[2u * slot], entries[2u * slot + 1u]); }
   return vec2i(i32(slot % p.N), entries[slot]);
 }
-fn fourOfKey(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) {
-    if (column + n < p.d) { x[n] = k[row * p.d + column + n]; }
-  }
-  return x;
-}
-fn fourOfValue(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) {
-    if (column + n < p.d) { x[n] = v[row * p.d + column + n]; }
-  }
-  return x;
-}
-fn fourOfQuery(row: u32, column: u32) -> vec4f {
-  var x = vec4f();
-  for (var n = 0u; n < 4u; n++) {
-    if (column + n < p.d) { x[n] = q[row * p.d + column + n]; }
-  }
-  return x;
-}
+$LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -130,46 +111,39 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var taken = 0u;                             // keys of the queue that tiles have had
     while (queued - taken >= KEYS || (ending && taken < queued)) {
       let keys = min(KEYS, queued - taken);
-      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
-        tile[n] = vec4f();
-        if (n / VECTORS < keys) { tile[n] = fourOfKey(queue[taken + n / VECTORS], 4u * (n % VECTORS)); }
+      for (var n = thread; n < keys * VECTORS; n += THREADS) {
+        tile[n] = fourOfKey(queue[taken + n / VECTORS], 4u * (n % VECTORS));
       }
-      if (thread < KEYS) {
-        spans[thread] = vec2i(0, -1);
-        if (thread < keys) { spans[thread] = spanOf(queue[taken + thread]); }
-      }
+      for (var key = thread; key < keys; key += THREADS) { spans[key] = spanOf(queue[taken + key]); }
       workgroupBarrier();
-      for (var key = 0u; key < KEYS; key++) {
+      for (var key = 0u; key < keys; key++) {
         var part = 0.0;
         for (var n = 0u; n < OWN; n++) { part += dot(own[n], tile[key * VECTORS + lane + LANES * n]); }
         parts[(row * KEYS + key) * LANES + lane] = part;
       }
       workgroupBarrier();
-      // The scores of a row, which each of its lanes adds up.
-      var scores: array<f32, KEYS>;
-      var top = most;
-      for (var key = 0u; key < KEYS; key++) {
+      for (var key = lane; key < keys; key += LANES) {
         var score = 0.0;
         for (var n = 0u; n < LANES; n++) { score += parts[(row * KEYS + key) * LANES + n]; }
-        score *= p.scale;
-        let visible = spans[key].x <= i && i <= spans[key].y;
-        scores[key] = select(LOWEST, score, visible);
-        top = select(top, max(top, score), visible);
-        seen += u32(visible);
+        scores[row * KEYS + key] = score * p.scale;
       }
-      for (var n = thread; n < KEYS * VECTORS; n += THREADS) {
-        tile[n] = vec4f();
-        if (n / VECTORS < keys) { tile[n] = fourOfValue(queue[taken + n / VECTORS], 4u * (n % VECTORS)); }
+      for (var n = thread; n < keys * VECTORS; n += THREADS) {
+        tile[n] = fourOfValue(queue[taken + n / VECTORS], 4u * (n % VECTORS));
+      }
+      workgroupBarrier();
+      var top = most;
+      for (var key = 0u; key < keys; key++) {
+        let visible = spans[key].x <= i && i <= spans[key].y;
+        top = select(top, max(top, scores[row * KEYS + key]), visible);
+        seen += u32(visible);
       }
       let shrink = exp(most - top);
       most = top;
       total *= shrink;
       for (var n = 0u; n < OWN; n++) { sums[n] *= shrink; }
-      workgroupBarrier();
-      for (var key = 0u; key < KEYS; key++) {
-        let visible = spans[key].x <= i && i <= spans[key].y;
-        if (visible) {
-          let weight = exp(scores[key] - most);
+      for (var key = 0u; key < keys; key++) {
+        if (spans[key].x <= i && i <= spans[key].y) {
+          let weight = exp(scores[row * KEYS + key] - most);
           total += weight;
           for (var n = 0u; n < OWN; n++) { sums[n] += weight * tile[key * VECTORS + lane + LANES * n]; }
         }
@@ -179,10 +153,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     // What is left moves to the front.
     let left = queued - taken;
-    var moved = 0u;
-    if (thread < left) { moved = queue[taken + thread]; }
-    workgroupBarrier();
-    if (thread < left) { queue[thread] = moved; }
+    if (thread == 0u) { for (var n = 0u; n < left; n++) { queue[n] = queue[taken + n]; } }
     queued = left;
   }
   if (t >= p.N) { return; }
@@ -198,7 +169,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   } else if (group.y % p.group == 0u) {
     stats[head * p.N + t] = seen;
   }
-}`, 'LANES', 'KEYS', 'VECTORS');
+}`, ...TILE);
 
 /** The keys and values that a call reads, of all heads, and what it needs to know of them. */
 export interface Keys {
@@ -210,14 +181,6 @@ export interface Keys {
   readonly cache?: { readonly heads: Memory; readonly parity: 0 | 1 };
 }
 
-/** The shape of tiles for heads of size d, of which a kernel has so many in workgroup memory. */
-export function tileOf(d: number, tiles: 1 | 2 = 1): { LANES: number; KEYS: number; VECTORS: number } {
-  const LANES = 4;
-  const VECTORS = Math.max(LANES, 2 ** Math.ceil(Math.log2(Math.ceil(d / 4))));
-  if (VECTORS > 512) throw new DeviceError(`heads of size ${d} are too long for the attention of this engine: at most 2048`);
-  return { LANES, KEYS: Math.max(1, Math.min(16 / tiles, 512 / tiles / VECTORS)), VECTORS };
-}
-
 /**
  * Attention of q [B,H,N,d]: out [B,H,N,d], and lse [B,H,N] or, in a cache, the number of keys that each query sees
  * [B,G,N].
@@ -227,10 +190,11 @@ export function attend(
 ): [out: Memory, stats: Memory] {
   const { k, v, entries, cache } = keys;
   const [out, stats] = [device.allocate(B * H * N * d), device.allocate(B * (cache ? G : H) * N)];
-  device.run(ATTEND(tileOf(d)), {
+  const tile = tileOf(device, d, 1);
+  device.run(ATTEND(tile), {
     params: { N, group: H / G, d, cached: cache ? 1 : 0, parity: cache?.parity ?? 0, scale },
     inputs: [q, k, v, entries, cache?.heads ?? entries], outputs: [out, stats],
-    groups: [Math.ceil(N / 16), B * H], work: B * H * N * N * d * 2,
+    groups: [Math.ceil(N / tile.ROWS), B * H], work: B * H * N * N * d * 2,
   });
   return [out, stats];
 }

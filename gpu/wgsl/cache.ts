@@ -16,6 +16,7 @@ import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
 import { APPEND, SETTLE, TALLY } from './cache-kernels.ts';
 import { type Book, CacheStore } from './cache-store.ts';
+import { decode } from './decode.ts';
 import { flat, type WgslDevice } from './device.ts';
 
 /** Tokens after which dead entries are dropped. */
@@ -76,9 +77,14 @@ export class WgslCache implements CacheKernels<WgslArray> {
     const device = this.#device;
     this.#store.check();
     if (!this.#store.filled) return new WgslArray(q.shape, device.upload(new Float32Array(B * H * T * d)));
+    const sizes = { B, H, G, N: T, d };
+    if (T === 1) {
+      const out = decode(device, real(device, q), this.#store.slots, this.#store.most, sizes, scale);
+      return new WgslArray(q.shape, out);
+    }
     const { keys: k, values: v, entries, heads, parity } = this.#store.slots;
     const [out, seen] = attend(
-      device, real(device, q), { k, v, entries, cache: { heads, parity } }, { B, H, G, N: T, d }, scale,
+      device, real(device, q), { k, v, entries, cache: { heads, parity } }, sizes, scale,
     );
     device.run(TALLY, {
       params: { heads: B * G, T }, inputs: [seen], outputs: [heads], groups: [Math.ceil(B * G / 64)],

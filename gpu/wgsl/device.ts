@@ -66,6 +66,11 @@ export class WgslDevice {
   readonly limitName: string;
   readonly gpuDevice: GPUDevice;
   readonly pipelines: Pipelines;
+  /**
+   * Threads of a workgroup whose threads wait for one another. On CPU cores, that is fast only if a workgroup is as
+   * wide as a vector register. Tests take more there, so that there is something to wait for.
+   */
+  readonly width: 4 | 16 | 64;
   /** The most elements of a result that is made and used in tiles. */
   readonly tileElements: number;
   readonly #owned: boolean;
@@ -78,6 +83,7 @@ export class WgslDevice {
   constructor({ device, adapter, owned, testing }: DeviceOptions) {
     this.gpuDevice = device;
     this.#owned = owned;
+    this.width = !runsOnCores(adapter?.info ?? device.adapterInfo) ? 64 : testing ? 16 : 4;
     this.description = `wgsl (${adapterName(adapter?.info ?? device.adapterInfo)})`;
     this.#health = new DeviceHealth(device, owned);
     this.#pool = new BufferPool(device, this.#health, testing);
@@ -171,6 +177,12 @@ export class WgslDevice {
     this.#pool.destroy();
     if (this.#owned) this.gpuDevice.destroy();
   }
+}
+
+/** Whether an adapter is software. */
+function runsOnCores(info: Partial<GPUAdapterInfo> | undefined): boolean {
+  const said = [info?.vendor, info?.architecture, info?.device, info?.description].join(' ');
+  return info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|basic render/i.test(said);
 }
 
 const memoryOf = (buffer: GPUBuffer, bytes: number): Memory => ({ buffer, bytes, holds: { count: 1 } });

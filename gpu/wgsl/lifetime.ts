@@ -5,7 +5,7 @@
 import { FOREVER, type LifetimeOptions } from '../../src/core/lifetime.ts';
 import type { TypeSizes } from '../../src/core/sizes.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
-import { kernel } from './template.ts';
+import { kernel, template } from './template.ts';
 
 const LIFETIME = kernel('lifetime', `
 // last[head, j] from types [heads,Nc], a thread for each token, which looks ahead to the first GLOBAL chunk after its own. A
@@ -59,30 +59,30 @@ export function lifetime(
   return last;
 }
 
-const KEPT = kernel('kept share', `
+const KEPT = template('kept share', `
 // share[head] = the mean over j of (min(last[j], N - 1) - j) / N * 2  (§7): a workgroup for each head.
 struct Params { N: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> last: array<i32>;
 @group(0) @binding(2) var<storage, read_write> share: array<f32>;
 
-var<workgroup> sums: array<f32, 64>;
+var<workgroup> sums: array<f32, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
-  for (var j = lane; j < p.N; j += 64u) { sum += f32(min(last[group.x * p.N + j], i32(p.N) - 1) - i32(j)); }
+  for (var j = lane; j < p.N; j += $LANESu) { sum += f32(min(last[group.x * p.N + j], i32(p.N) - 1) - i32(j)); }
   sums[lane] = sum;
   workgroupBarrier();
   if (lane > 0u) { return; }
   var total = 0.0;
-  for (var n = 0u; n < 64u; n++) { total += sums[n]; }
+  for (var n = 0u; n < $LANESu; n++) { total += sums[n]; }
   share[group.x] = select(0.0, total / f32(p.N) * 2.0 / f32(p.N), p.N > 0u);
-}`);
+}`, 'LANES');
 
 /** §7: the mean over j of kept_j, for each KV head. */
 export function keptShare(device: WgslDevice, last: Memory, BG: number, N: number): Memory {
   const share = device.allocate(BG);
-  device.run(KEPT, { params: { N }, inputs: [last], outputs: [share], groups: [BG] });
+  device.run(KEPT({ LANES: device.width }), { params: { N }, inputs: [last], outputs: [share], groups: [BG] });
   return share;
 }

@@ -26,13 +26,13 @@ const FOUR: Readonly<Record<StoredDtype, { readonly TABLE: string; readonly FOUR
 
 /** The most rows that the kernel for few rows takes. */
 const FEW = 4;
-/** Outputs of a workgroup of that kernel, and the lanes that share one. */
-const [OUTPUTS, LANES] = [4, 16];
+/** Columns that a workgroup of that kernel makes. */
+const COLUMNS = 4;
 
 const FEW_ROWS = template('vector x matrix', `
 // y[r, m] = sum_k x[r, k] W[m, k] + b[m] for up to $ROWS rows; the weight is stored in $DTYPE, K a multiple of 4.
-// A workgroup makes ${OUTPUTS} columns m. ${LANES} lanes share a column: each takes every ${LANES}th group of four k, for all rows,
-// and the first lanes add up what the others have.
+// A workgroup makes 4 columns m. LANES threads share a column: each takes every LANES-th group of four k, for all rows, and
+// the first ones add up what the others have.
 struct Params { rows: u32, M: u32, K4: u32, biased: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -42,29 +42,31 @@ struct Params { rows: u32, M: u32, K4: u32, biased: u32 }
 
 $FOUR
 
-var<workgroup> sums: array<f32, ${OUTPUTS * LANES} * $ROWS>;
+const LANES = $LANESu;
+var<workgroup> sums: array<f32, 4u * LANES * $ROWSu>;
 
-@compute @workgroup_size(${OUTPUTS * LANES})
+@compute @workgroup_size(4u * LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let column = thread / ${LANES}u;
-  let lane = thread % ${LANES}u;
-  let m = (group.y * groups.x + group.x) * ${OUTPUTS}u + column;
+  let column = thread / LANES;
+  let lane = thread % LANES;
+  let m = (group.y * groups.x + group.x) * 4u + column;
   var sum: array<f32, $ROWS>;
   if (m < p.M) {
-    for (var k = lane; k < p.K4; k += ${LANES}u) {
+    for (var k = lane; k < p.K4; k += LANES) {
       let w = four(m * p.K4 + k);
       for (var r = 0u; r < $ROWSu; r++) { sum[r] += dot(w, x[min(r, p.rows - 1u) * p.K4 + k]); }
     }
   }
-  for (var r = 0u; r < $ROWSu; r++) { sums[(r * ${OUTPUTS}u + column) * ${LANES}u + lane] = sum[r]; }
+  for (var r = 0u; r < $ROWSu; r++) { sums[(r * 4u + column) * LANES + lane] = sum[r]; }
   workgroupBarrier();
-  if (lane < p.rows && m < p.M) {
+  if (m >= p.M) { return; }
+  for (var r = lane; r < p.rows; r += LANES) {
     var total = 0.0;
-    for (var n = 0u; n < ${LANES}u; n++) { total += sums[(lane * ${OUTPUTS}u + column) * ${LANES}u + n]; }
+    for (var n = 0u; n < LANES; n++) { total += sums[(r * 4u + column) * LANES + n]; }
     if (p.biased == 1u) { total += bias[m]; }
-    y[lane * p.M + m] = total;
+    y[r * p.M + m] = total;
   }
-}`, 'ROWS', 'DTYPE', 'TABLE', 'FOUR');
+}`, 'LANES', 'ROWS', 'DTYPE', 'TABLE', 'FOUR');
 
 const ANY_WIDTH = template('vector x matrix, any width', `
 // The same for any K, a thread for each (r, m).
@@ -109,9 +111,9 @@ export function linear(
     return y;
   }
   const ROWS = rows > 2 ? 4 : rows;
-  const all = Math.ceil(M / OUTPUTS);
+  const all = Math.ceil(M / COLUMNS);
   const folds = Math.max(1, Math.ceil(all / MOST_GROUPS));
-  device.run(FEW_ROWS({ ROWS, DTYPE: dtype, ...FOUR[dtype] }), {
+  device.run(FEW_ROWS({ LANES: device.width / COLUMNS, ROWS, DTYPE: dtype, ...FOUR[dtype] }), {
     params: { rows, M, K4: K / 4, biased }, inputs, outputs: [y], groups: [Math.ceil(all / folds), folds], work,
   });
   return y;

@@ -19,8 +19,8 @@ const FORMS = {
 
 const MATMUL = template('matmul', `
 // C[part, i, j] = sum over the k of a part of A[i, k] B[k, j], with B stored in $DTYPE.
-// A workgroup makes a tile of 32 x 32 of C for one part. Slices of 16 k of A and B go through workgroup memory, and each of
-// the 8 x 8 threads keeps 4 x 4 sums in registers: rows 4 y + 0..3, columns 4 x + 0..3.
+// A workgroup of SIDE x SIDE threads makes a tile of 4 SIDE x 4 SIDE of C for one part. Slices of 16 k of A and B go through
+// workgroup memory, and a thread keeps 4 x 4 sums in registers: rows 4 y + 0..3, columns 4 x + 0..3.
 struct Params { I: u32, J: u32, K: u32, size: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -29,32 +29,37 @@ struct Params { I: u32, J: u32, K: u32, size: u32 }
 
 $ELEMENT
 
-var<workgroup> tileA: array<array<vec4f, 9>, 16>; // [k][i / 4], one column wider against conflicts of banks
-var<workgroup> tileB: array<array<vec4f, 9>, 16>; // [k][j / 4]
+const SIDE = $SIDEu;
+var<workgroup> tileA: array<array<vec4f, SIDE + 1u>, 16>; // [k][i / 4], one wider against conflicts of banks
+var<workgroup> tileB: array<array<vec4f, SIDE + 1u>, 16>; // [k][j / 4]
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(SIDE * SIDE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let x = thread % 8u;
-  let y = thread / 8u;
-  let firstI = group.y * 32u;
-  let firstJ = group.x * 32u;
+  let x = thread % SIDE;
+  let y = thread / SIDE;
+  let firstI = group.y * 4u * SIDE;
+  let firstJ = group.x * 4u * SIDE;
+  let rowsOfA = min(SIDE, (p.I - firstI + 3u) / 4u);    // in vectors
+  let columnsOfB = min(SIDE, (p.J - firstJ + 3u) / 4u);
   let end = min((group.z + 1u) * p.size, p.K);
   var c0 = vec4f();
   var c1 = vec4f();
   var c2 = vec4f();
   var c3 = vec4f();
   for (var start = group.z * p.size; start < end; start += 16u) {
-    for (var n = thread; n < 128u; n += 64u) {
-      // Neighbouring threads read neighbours in memory, and every vector is written by one thread.
-      let ak = select(n / 8u, n % 16u, $A_BY_K == 1);
-      let ai = select(n % 8u, n / 16u, $A_BY_K == 1);
-      let bk = select(n / 8u, n % 16u, $B_BY_K == 1);
-      let bj = select(n % 8u, n / 16u, $B_BY_K == 1);
-      tileA[ak][ai] = fourOfA(firstI + ai * 4u, start + ak, end);
-      tileB[bk][bj] = fourOfB(start + bk, firstJ + bj * 4u, end);
+    // Neighbouring threads read neighbours in memory, and every vector is written by one thread.
+    for (var n = thread; n < 16u * rowsOfA; n += SIDE * SIDE) {
+      let k = select(n / rowsOfA, n % 16u, $A_BY_K == 1);
+      let i = select(n % rowsOfA, n / 16u, $A_BY_K == 1);
+      tileA[k][i] = fourOfA(firstI + i * 4u, start + k);
+    }
+    for (var n = thread; n < 16u * columnsOfB; n += SIDE * SIDE) {
+      let k = select(n / columnsOfB, n % 16u, $B_BY_K == 1);
+      let j = select(n % columnsOfB, n / 16u, $B_BY_K == 1);
+      tileB[k][j] = fourOfB(start + k, firstJ + j * 4u);
     }
     workgroupBarrier();
-    for (var k = 0u; k < 16u; k++) {
+    for (var k = 0u; k < min(16u, end - start); k++) {
       let rows = tileA[k][y];
       let columns = tileB[k][x];
       c0 += rows.x * columns;
@@ -70,25 +75,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   store(group.z, firstI + y * 4u + 3u, firstJ + x * 4u, c3);
 }
 
-// Beyond the edges, zeros stand in.
-fn fourOfA(i: u32, k: u32, end: u32) -> vec4f {
-  return vec4f(atA(i, k, end), atA(i + 1u, k, end), atA(i + 2u, k, end), atA(i + 3u, k, end));
-}
-fn fourOfB(k: u32, j: u32, end: u32) -> vec4f {
-  return vec4f(atB(k, j, end), atB(k, j + 1u, end), atB(k, j + 2u, end), atB(k, j + 3u, end));
-}
-fn atA(i: u32, k: u32, end: u32) -> f32 {
-  if (i >= p.I || k >= end) { return 0.0; }
+// Beyond the edges, other elements stand in: nothing of them is stored.
+fn fourOfA(i: u32, k: u32) -> vec4f { return vec4f(atA(i, k), atA(i + 1u, k), atA(i + 2u, k), atA(i + 3u, k)); }
+fn fourOfB(k: u32, j: u32) -> vec4f { return vec4f(atB(k, j), atB(k, j + 1u), atB(k, j + 2u), atB(k, j + 3u)); }
+fn atA(row: u32, column: u32) -> f32 {
+  let i = min(row, p.I - 1u);
+  let k = min(column, p.K - 1u);
   return a[$A];
 }
-fn atB(k: u32, j: u32, end: u32) -> f32 {
-  if (j >= p.J || k >= end) { return 0.0; }
+fn atB(row: u32, column: u32) -> f32 {
+  let k = min(row, p.K - 1u);
+  let j = min(column, p.J - 1u);
   return element($B);
 }
 fn store(part: u32, i: u32, j: u32, sums: vec4f) {
   if (i >= p.I) { return; }
   for (var n = 0u; n < min(4u, max(p.J, j) - j); n++) { c[(part * p.I + i) * p.J + j + n] = sums[n]; }
-}`, 'A', 'B', 'A_BY_K', 'B_BY_K', 'DTYPE', 'ELEMENT');
+}`, 'SIDE', 'A', 'B', 'A_BY_K', 'B_BY_K', 'DTYPE', 'ELEMENT');
 
 /** A product C [I,J] = A B over K, with A and B as `form` says and B as it is stored. */
 export interface Product {
@@ -106,12 +109,13 @@ const BUSY = 256;
 
 export function matmul(device: WgslDevice, { a, b, I, J, K, dtype, form }: Product): Memory {
   const { A, B, aByK, bByK } = FORMS[form];
-  const [x, y] = [Math.ceil(J / 32), Math.ceil(I / 32)];
+  const SIDE = Math.sqrt(device.width);
+  const [x, y] = [Math.ceil(J / (4 * SIDE)), Math.ceil(I / (4 * SIDE))];
   const wanted = Math.min(Math.floor(BUSY / (x * y)), Math.floor(K / 256), MOST_GROUPS);
   const size = Math.ceil(K / Math.max(1, wanted) / 16) * 16;
   const parts = Math.max(1, Math.ceil(K / Math.max(size, 1)));
   const c = device.allocate(parts * I * J);
-  device.run(MATMUL({ A, B, A_BY_K: aByK, B_BY_K: bByK, DTYPE: dtype, ELEMENT: ELEMENT[dtype] }), {
+  device.run(MATMUL({ SIDE, A, B, A_BY_K: aByK, B_BY_K: bByK, DTYPE: dtype, ELEMENT: ELEMENT[dtype] }), {
     params: { I, J, K, size }, inputs: [a, b], outputs: [c], groups: [x, y, parts], work: I * J * K * 2,
   });
   return sumParts(device, c, I * J, parts);

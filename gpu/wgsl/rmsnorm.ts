@@ -7,14 +7,14 @@
  */
 import type { Memory, WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
-import { kernel } from './template.ts';
+import { kernel, template } from './template.ts';
 
 /** Workgroups for rows, of which a long list is folded. */
 const rowGroups = (rows: number): readonly [x: number, y: number] =>
   [Math.min(rows, 32768), Math.ceil(rows / 32768)];
 
-const NORM = kernel('rms norm', `
-// y[r, c] = x[r, c] w[c] / sqrt(mean(x[r]²) + epsilon): a workgroup for each row, whose lanes take every 64th column.
+const NORM = template('rms norm', `
+// y[r, c] = x[r, c] w[c] / sqrt(mean(x[r]²) + epsilon): a workgroup for each row, whose lanes take every LANES-th column.
 struct Params { rows: u32, D: u32, epsilon: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -23,22 +23,22 @@ struct Params { rows: u32, D: u32, epsilon: f32 }
 
 const LARGE = 1e15;                 // squares of numbers up to this do not overflow, however long the row
 const SMALL = 8.077935669463161e-28; // 2^-90: multiplied by it, larger ones have squares far from the limits
-var<workgroup> sums: array<vec2f, 64>;
+var<workgroup> sums: array<vec2f, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
   let start = row * p.D;
   var sum = vec2f();                // of the squares, and of the squares of x SMALL
   if (row < p.rows) {
-    for (var c = lane; c < p.D; c += 64u) {
+    for (var c = lane; c < p.D; c += $LANESu) {
       let value = x[start + c];
       sum += vec2f(value * value, value * SMALL * (value * SMALL));
     }
   }
   sums[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { sums[lane] += sums[lane + half]; }
     workgroupBarrier();
   }
@@ -50,21 +50,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     inverseSqrt(total.y / f32(p.D) + p.epsilon * SMALL * SMALL),
     scaled,
   );
-  for (var c = lane; c < p.D; c += 64u) {
+  for (var c = lane; c < p.D; c += $LANESu) {
     y[start + c] = x[start + c] * select(1.0, SMALL, scaled) * r * weight[c];
   }
-}`);
+}`, 'LANES');
 
 /** y = x r w with r = 1 / sqrt(mean(x²) + epsilon), for `rows` of width D. */
 export function rmsNorm(
   device: WgslDevice, x: Memory, weight: Memory, epsilon: number, rows: number, D: number,
 ): Memory {
   const y = device.allocate(rows * D);
-  device.run(NORM, { params: { rows, D, epsilon }, inputs: [x, weight], outputs: [y], groups: rowGroups(rows) });
+  device.run(NORM({ LANES: device.width }), {
+    params: { rows, D, epsilon }, inputs: [x, weight], outputs: [y], groups: rowGroups(rows),
+  });
   return y;
 }
 
-const BACKWARD = kernel('rms norm backward', `
+const BACKWARD = template('rms norm backward', `
 // dx[r] = r (dy w - x r mean(dy w x r)), and inverse[r] = r: a workgroup for each row. A row with numbers above LARGE is
 // kept as x SMALL and r / SMALL, and its inverse is negated to say so.
 struct Params { rows: u32, D: u32, epsilon: f32 }
@@ -77,22 +79,22 @@ struct Params { rows: u32, D: u32, epsilon: f32 }
 
 const LARGE = 1e15;
 const SMALL = 8.077935669463161e-28;
-var<workgroup> sums: array<vec2f, 64>;
+var<workgroup> sums: array<vec2f, $LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
   let start = row * p.D;
   var sum = vec2f();
   if (row < p.rows) {
-    for (var c = lane; c < p.D; c += 64u) {
+    for (var c = lane; c < p.D; c += $LANESu) {
       let value = x[start + c];
       sum += vec2f(value * value, value * SMALL * (value * SMALL));
     }
   }
   sums[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { sums[lane] += sums[lane + half]; }
     workgroupBarrier();
   }
@@ -107,21 +109,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   );
   var along = 0.0;
   if (row < p.rows) {
-    for (var c = lane; c < p.D; c += 64u) { along += dOut[start + c] * weight[c] * (x[start + c] * unit * r); }
+    for (var c = lane; c < p.D; c += $LANESu) { along += dOut[start + c] * weight[c] * (x[start + c] * unit * r); }
   }
   sums[lane] = vec2f(along, 0.0);
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
+  for (var half = $LANESu / 2u; half > 0u; half /= 2u) {
     if (lane < half) { sums[lane] += sums[lane + half]; }
     workgroupBarrier();
   }
   if (row >= p.rows) { return; }
   let mean = sums[0].x / f32(p.D);
-  for (var c = lane; c < p.D; c += 64u) {
+  for (var c = lane; c < p.D; c += $LANESu) {
     dx[start + c] = (dOut[start + c] * weight[c] - x[start + c] * unit * r * mean) * r * unit;
   }
   if (lane == 0u) { inverse[row] = select(r, -r, scaled); }
-}`);
+}`, 'LANES');
 
 const DWEIGHT = kernel('rms norm backward dweight', `
 // partial[part, c] = sum over the rows of a part of dy x r, a thread for each.
@@ -151,7 +153,7 @@ export function rmsNormBackward(
   device: WgslDevice, dOut: Memory, x: Memory, weight: Memory, epsilon: number, rows: number, D: number,
 ): [dx: Memory, dWeight: Memory] {
   const [dx, inverse] = [device.allocate(rows * D), device.allocate(rows)];
-  device.run(BACKWARD, {
+  device.run(BACKWARD({ LANES: device.width }), {
     params: { rows, D, epsilon }, inputs: [dOut, x, weight], outputs: [dx, inverse], groups: rowGroups(rows),
   });
   const size = Math.max(64, Math.ceil(rows / 256));

@@ -38,12 +38,15 @@ export function kernel(name: string, code: string): Kernel {
 export function template<C extends string>(name: string, text: string, ...names: readonly C[]): Template<C> {
   const made = new Map<string, Kernel>();
   return (constants) => {
-    const values = names.map((each) => constants[each]);
-    const key = values.join(' ');
+    const key = names.map((each) => constants[each]).join(' ');
     let filled = made.get(key);
     if (!filled) {
-      const code = text.replace(/\$([A-Z_0-9]+)/g, (_, word: C) => String(constants[word]));
-      made.set(key, filled = kernel(`${name} ${names.map((each, n) => `${each}=${values[n]}`).join(' ')}`, code));
+      // Constants that are WGSL may hold others, and would make long names.
+      const short = names.filter((each) => !/\s/.test(String(constants[each])));
+      const labels = short.map((each) => `${each}=${constants[each]}`).join(' ');
+      const fill = (part: string): string =>
+        part.replace(/\$([A-Z_0-9]+)/g, (_, word: C) => fill(String(constants[word])));
+      made.set(key, filled = kernel(`${name} ${labels}`, fill(text)));
     }
     return filled;
   };
