@@ -358,6 +358,13 @@ export const EQUATIONS: readonly Equation[] = [
     file: 'reference/mass.ts', function: 'massStep',
   },
   {
+    id: 'nats-rank', section: 11, title: 'Score of nats-rank: the learned score of GLOBAL over the others',
+    expressions: ['s[j] = x[j, GLOBAL] - log(exp(x[j, LOCAL]) + exp(x[j, WINDOW]))'],
+    symbols: { s: 'score of entry $j$', x: 'the scores of the types of section 6, $[N,3]$' },
+    excerpt: ['const [g, l, w] =', 'return g - max'],
+    file: 'reference/mass.ts', function: 'typeRank',
+  },
+  {
     id: 'mass-eviction', section: 11, title: 'Eviction under a budget',
     expressions: [
       'free[j] = (held[j] == 1 and sinks <= j <= i - recent)',

@@ -6,10 +6,13 @@ import { type MassRule, scoreWidth } from '../src/core/mass.ts';
 import { parsePolicy, type Policy, policyKinds } from '../src/policies/index.ts';
 import type { PolicyKind, Rule } from '../src/policies/policy.ts';
 
+/** Stands for the window of a model. */
+const WINDOW = 999;
+
 /** The rule of a policy that is written as the grammar says, with numbers for its letters. */
 function ruleOf(kind: PolicyKind<Policy>): Rule {
   const policy = parsePolicy(kind.grammar.replace(/\b[A-Z]\b/g, '64'));
-  return kind.rule(policy, { window: 64, chunk: 1 });
+  return kind.rule(policy, { window: WINDOW, chunk: 1 });
 }
 
 /** What decides what is kept. */
@@ -18,8 +21,9 @@ function decidedBy({ name, learned, type }: PolicyKind<Policy>, rule: Rule): str
   if (type && name === 'full') return 'nothing';
   if (type || !('mass' in rule)) return 'the position';
   const { score } = rule.mass;
-  if (score.by === 'age') return 'the position';
-  if (score.by === 'key-norm') return 'the key';
+  if (score.by !== 'attention') {
+    return { age: 'the position', 'key-norm': 'the key', types: 'scores that the model gives the types' }[score.by];
+  }
   const { queries, mean, heads } = score;
   const whose = queries === undefined ? 'all queries' : queries === 1 ? 'the newest query' : `the newest ${queries} queries`;
   return `attention of ${whose}${mean ? ', per query' : ''}${heads === 'layer' ? ', all heads' : ''}`;
@@ -28,7 +32,8 @@ function decidedBy({ name, learned, type }: PolicyKind<Policy>, rule: Rule): str
 /** Which entries are kept whatever their score. */
 function protectedBy({ recent: { share, most }, first = 0 }: MassRule): string {
   if (share === 0) return first > 0 ? 'the first S' : 'none';
-  return `the newest ${share === 0.5 ? 'half' : `${100 * share}%`}${most === undefined ? '' : `, at most ${most}`}`;
+  const sinks = first === 0 ? '' : first === 1 ? 'the first, and ' : `the first ${first}, and `;
+  return `${sinks}the newest ${share === 0.5 ? 'half' : `${100 * share}%`}${most === undefined ? '' : `, at most ${most === WINDOW ? 'W' : most}`}`;
 }
 
 /** One row per policy. */

@@ -78,7 +78,7 @@ function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
     dispose: () => cache.clear(),
   });
   const massCacheOf = (cache: EvictingMassCache): CacheKernels<HostArray> => ({
-    append: (k, v, _, sizes) => cache.append(real(k), real(v), sizes),
+    append: (k, v, scores, sizes) => cache.append(real(k), real(v), sizes, scores && real(scores)),
     attend: (q, scale, sizes) => result(cache.attend(real(q), scale, sizes)),
     evict: () => cache.evict(),
     clear: () => cache.clear(),

@@ -10,7 +10,7 @@ import { boundedEnd, FOREVER } from '../src/core/lifetime.ts';
 import { scoreWidth } from '../src/core/mass.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
-import { massStep } from './mass.ts';
+import { massStep, typeRank } from './mass.ts';
 import { dtypeOf } from './cache-entries.ts';
 import { MassEntries } from './mass-entries.ts';
 
@@ -37,8 +37,8 @@ export class EvictingMassCache {
     this.#visiblePairs = zeros(Float64Array, batch * kvHeads);
   }
 
-  /** Step 1: appends k and v [B,G,T,d]. */
-  append(k: NDArray, v: NDArray, { T, counts }: Pick<AppendSizes, 'T' | 'counts'>): void {
+  /** Step 1: appends k and v [B,G,T,d], with the scores of types [B,G,T,3] if the rule ranks by them. */
+  append(k: NDArray, v: NDArray, { T, counts }: Pick<AppendSizes, 'T' | 'counts'>, types?: NDArray): void {
     const { batch, kvHeads, headDim: d, bound } = this.options;
     const full = counts.findIndex((count, b) => this.#seen[b] + count >= FOREVER);
     if (full >= 0) throw new ValueError(`sequence ${full} would reach ${FOREVER} tokens: clear() the cache`);
@@ -51,7 +51,8 @@ export class EvictingMassCache {
       entries.resize(entries.count + counts[b]);
       for (let t = 0; t < counts[b]; t++) {
         const position = this.#seen[b] + t;
-        entries.push(k.data, v.data, (head * T + t) * d, position, boundedEnd(FOREVER, position, bound));
+        const slot = entries.push(k.data, v.data, (head * T + t) * d, position, boundedEnd(FOREVER, position, bound));
+        if (types) entries.scores[slot] = typeRank(types.data, (head * T + t) * 3);
       }
     }
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));

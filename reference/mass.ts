@@ -83,6 +83,13 @@ function sumOf(mass: readonly Float64Array[]): Float64Array {
   return mass[0].map((_, n) => mass.reduce((sum, each) => sum + each[n], 0));
 }
 
+/** How far the score of GLOBAL at `at` is above those of LOCAL and WINDOW: s_g - log(exp(s_l) + exp(s_w)). */
+export function typeRank(scores: FloatArray, at: number): number {
+  const [g, l, w] = [scores[at], scores[at + 1], scores[at + 2]];
+  const max = Math.max(l, w);
+  return g - max - log(exp(l - max) + exp(w - max));
+}
+
 /** Records the weight that query i gave to each entry. */
 function score({ score }: MassRule, { held, scores }: HeadUnderBudget, i: number, mass: Float64Array): void {
   if (score.by !== 'attention') return;
@@ -140,7 +147,9 @@ function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number |
  * out [B,H,N,d], lse [B,H,N], and last [B,G,N], the last query that sees each key.
  */
 export function massAttention(
-  { q, k, v, mass: rule, bound, scale }: MassOptions & { q: NDArray; k: NDArray; v: NDArray; scale: number },
+  { q, k, v, types, mass: rule, bound, scale }: MassOptions & {
+    q: NDArray; k: NDArray; v: NDArray; types?: NDArray | undefined; scale: number;
+  },
   { B, H, G, N, d }: AttentionSizes,
 ): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
   const group = H / G;
@@ -154,6 +163,7 @@ export function massAttention(
       const ends = last.subarray(at, at + N);
       ends.forEach((_, j) => (ends[j] = boundedEnd(FOREVER, j, bound)));
       const scores = zerosLike(k.data, N * scoreWidth(rule));
+      if (types) for (let j = 0; j < N; j++) scores[j] = typeRank(types.data, (at + j) * 3);
       return { held: [], position, last: ends, scores, k: k.data, v: v.data, start: at * d };
     });
     for (let i = 0; i < N; i++) {

@@ -76,6 +76,6 @@ export { attention, type AttentionArguments, attentionBackward, type AttentionBa
 export { KVCache, type StepInputs } from '../reference/public/cache.ts';
 export { lifetime } from '../reference/public/lifetime.ts';
 export { attentionMask, relaxedMask } from '../reference/public/mask.ts';
-export { massAttention, type MassArguments, MassCache } from '../reference/public/mass.ts';
+export { massAttention, type MassArguments, MassCache, type MassStepInputs } from '../reference/public/mass.ts';
 export { addMemoryPrice, keptShare } from '../reference/public/price.ts';
 export { selectTokenTypes, tokenTypesBackward } from '../reference/public/search.ts';

@@ -15,7 +15,7 @@ export {
 
 // Attention and its cache (§3, §4, §8, §11)
 export { attention, attentionBackward, KVCache, massAttention, MassCache, maskGradient } from './engines.ts';
-export type { AttentionArguments, AttentionBackwardArguments, MassArguments, StepInputs } from './engines.ts';
+export type { AttentionArguments, AttentionBackwardArguments, MassArguments, MassStepInputs, StepInputs } from './engines.ts';
 export type { AttentionScore, Budget, MassOptions, MassRule, MassScore } from './core/mass.ts';
 
 // Models: reading, decoding, measuring, training

@@ -2,18 +2,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
-import { massAttention } from '../reference/public/mass.ts';
+import { massAttention, MassCache } from '../reference/public/mass.ts';
+import { UnsupportedError, ValueError } from '../src/core/errors.ts';
 import type { MassOptions } from '../src/core/mass.ts';
-import type { FloatArray, NDArray, Tensor } from '../src/core/tensor.ts';
+import { type FloatArray, ndarray, type NDArray, type Tensor } from '../src/core/tensor.ts';
 import { Tape } from '../src/core/tape.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
 import { parseConfig } from '../src/model/config/config.ts';
 import { decode } from '../src/model/decoder.ts';
 import type { Model } from '../src/model/model.ts';
+import { typeScores } from '../src/model/scorer.ts';
 import { planMemory } from '../src/model/plan.ts';
 import { cacheRule } from '../src/model/policy.ts';
 import type { Session } from '../src/model/session/session.ts';
-import { formatPolicy, parsePolicy, type Policy } from '../src/policies/index.ts';
+import { formatPolicy, kindOf, parsePolicy, type Policy } from '../src/policies/index.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
 import { tinyModel } from './support/tiny-model.ts';
 import { expectSameBits } from './support/tolerance.ts';
@@ -22,7 +24,7 @@ const engine = referenceEngine('float64');
 const MISTRAL = { model_type: 'mistral', sliding_window: 6 };
 const KINDS: [policy: string, fields: object][] = [
   ['h2o:2+2', {}], ['h2o:1+0.25n', {}], ['h2o-mean:4', {}], ['tova:3', {}], ['snapkv:5', {}], ['keynorm:4', {}],
-  ['growing:1+1+0.25n', {}], ['h2o:6', MISTRAL], ['tova:4', MISTRAL],
+  ['growing:1+1+0.25n', {}], ['nats-rank:5', {}], ['nats-rank:2+0.25n', MISTRAL], ['h2o:6', MISTRAL], ['tova:4', MISTRAL],
 ];
 
 /** The logits [N,V] of the whole text at once, through massAttention(). */
@@ -32,9 +34,12 @@ async function wholeLogits({ config, weights }: Model, policy: Policy, ids: Int3
   const read = (x: Tensor): NDArray => (x as Tensor & { array: NDArray }).array;
   const tokens = engine.integers(ids, [1, ids.length]);
   const positions = ids.map((_, n) => n);
-  return engine.read(decode(new Tape(engine, false), config, weights, tokens, positions, (_, { q, k, v }) => {
+  const tape = new Tape(engine, false);
+  return engine.read(decode(tape, config, weights, tokens, positions, (layer, { q, k, v, hidden }) => {
+    const ranked = (): NDArray => read(typeScores(tape, hidden, weights, layer, config.kvHeads));
+    const ranks = kindOf(policy).ranks && { typeScores: ranked() };
     const inputs = { q: read(q), k: read(k), v: read(v), scale: 1 / Math.sqrt(config.headDim) };
-    const { out } = massAttention({ ...inputs, ...rule });
+    const { out } = massAttention({ ...inputs, ...ranks, ...rule });
     return engine.tensor(out.data, out.shape);
   }));
 }
@@ -57,7 +62,7 @@ async function feed(
 
 describe.each(KINDS)('a session under %s %j', (text, fields) => {
   const policy = parsePolicy(text);
-  const model = livelyModel(engine, livelyConfig('full', {}, fields));
+  const model = livelyModel(engine, livelyConfig(kindOf(policy).ranks ? 'nats' : 'full', {}, fields));
   const lengths = [17, 9, 1];
   const texts = lengths.map((length, n) => livelyIds(n, length));
 
@@ -115,6 +120,39 @@ describe('a budget', () => {
     expect(h2o.perplexity).not.toBe(window.perplexity);
     expect(h2o.fullBytes).toBe(full.fullBytes);
     expect(h2o.residentBytes).toBeGreaterThan(window.residentBytes); // a window keeps no scores
+  });
+
+  it('that ranks by learned scores needs scorers, and types of single tokens', () => {
+    const [policy, chunked] = [parsePolicy('nats-rank:4'), livelyModel(engine, livelyConfig('nats', { chunk: 3 }))];
+    const bare = livelyModel(engine, livelyConfig('full'));
+    expect(() => bare.session({ policy })).toThrow(/needs token-type scorers.* use full, growing:S\+K, .*h2o/);
+    expect(() => chunked.session({ policy })).toThrow(UnsupportedError);
+    expect(() => chunked.session({ policy })).toThrow(/ranks single tokens, but .* those of chunks of 3/);
+  });
+
+  it('that ranks by learned scores keeps the first token, the newest, and the most GLOBAL', () => {
+    const N = 9;
+    const x = ndarray(new Float64Array(N), [1, 1, N, 1]);
+    const ranks = [0, 5, 1, 7, 2, 3, 0, 0, 0];
+    const scores = ranks.flatMap((rank) => [rank, 0, 0]);
+    const typeScores = ndarray(Float64Array.from(scores), [1, 1, N, 3]);
+    const policy = parsePolicy('nats-rank:5');
+    const { mass } = kindOf(policy).rule(policy, { window: 32, chunk: 1 }) as MassOptions;
+    const { last } = massAttention({ q: x, k: x, v: x, typeScores, mass });
+    expect([...last.data].flatMap((n, j) => (n >= N ? [j] : []))).toEqual([0, 1, 3, 7, 8]);
+    const cache = new MassCache({ batch: 1, kvHeads: 1, headDim: 1, mass });
+    cache.step({ q: x, k: x, v: x, typeScores });
+    expect([...cache.positions(0, 0)]).toEqual([0, 1, 3, 7, 8]);
+    expect(() => cache.append({ k: x, v: x })).toThrow(/typeScores is undefined/);
+    const two = ndarray(new Float64Array(2), [1, 1, 1, 2]);
+    expect(() => cache.append({ k: x, v: x, typeScores: two })).toThrow(/typeScores is \[1,1,1,2\].*\[1,1,9,3\]/);
+    const h2o = { ...mass, score: { by: 'attention', heads: 'group' } } as const;
+    const given = { q: x, k: x, v: x, typeScores, mass: h2o };
+    expect(() => massAttention(given)).toThrow(/scores by attention: leave them out/);
+    const raw = engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 1, mass });
+    const [one, wrong] = [engine.zeros([1, 1, N, 1]), engine.zeros([1, 1, N, 2])];
+    expect(() => raw.append(one, one, undefined)).toThrow(ValueError);
+    expect(() => raw.append(one, one, wrong)).toThrow(/typeScores is \[1,1,9,2\] but must be \[1,1,9,3\]/);
   });
 
   it('is refused for training', () => {

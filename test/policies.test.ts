@@ -44,7 +44,8 @@ describe('every policy of the list', () => {
         const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 4, ...rule });
         const x = engine.zeros([1, 1, N, 1]);
         const types = Array.from({ length: N }, (_, n) => kind.type?.(policy, n) ?? 0);
-        cache.append(x, x, kind.type && engine.integers(types, [1, 1, N]));
+        const ranks = kind.ranks && engine.zeros([1, 1, N, 3]);
+        cache.append(x, x, kind.type ? engine.integers(types, [1, 1, N]) : ranks);
         cache.attend(x, 1);
         cache.evict();
         const { live } = await cache.stats();

@@ -11,8 +11,9 @@ import { checkCacheOptions } from '../../src/core/checks.ts';
 import { anything, CACHE_OPTIONS, expectFields, expectKnown } from '../../src/core/known-options.ts';
 import type { MassRule } from '../../src/core/mass.ts';
 import { AttendOnce, checkMassOptions, massOf } from '../../src/core/mass-checks.ts';
+import { ValueError } from '../../src/core/errors.ts';
 import { attentionSizes } from '../../src/core/shape.ts';
-import { checkStep, headIndex, keySizes, querySizes } from '../../src/core/sizes.ts';
+import { checkStep, expectTypeScores, headIndex, keySizes, querySizes } from '../../src/core/sizes.ts';
 import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
 import type { NDArray } from '../../src/core/tensor.ts';
 import * as reference from '../mass.ts';
@@ -24,6 +25,7 @@ export interface MassArguments {
   q: NDArray;
   k: NDArray;
   v: NDArray;
+  typeScores?: NDArray;
   mass: MassRule;
   bound?: number;
   scale?: number;
@@ -36,6 +38,7 @@ export interface MassArguments {
  * @param options.q Queries after rotary embedding, [B,H,N,d].
  * @param options.k Keys after rotary embedding, [B,G,N,d]; H is a multiple of G.
  * @param options.v Values, [B,G,N,d].
+ * @param options.typeScores The scores of types [B,G,N,3], for a rule that ranks by them, and only then.
  * @param options.mass The rule for what is kept.
  * @param options.bound Every token j is evicted after query j + bound. Default: no bound.
  * @param options.scale Multiplies q . k. Default: 1 / sqrt(d).
@@ -56,20 +59,42 @@ export interface MassArguments {
  */
 export function massAttention(options: MassArguments): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
   expectFields('massAttention()', 'options', options, {
-    q: finiteFloats, k: floats, v: floats, mass: anything, bound: anything, scale: optional(finite),
+    q: finiteFloats, k: floats, v: floats, typeScores: optional(finiteFloats), mass: anything, bound: anything,
+    scale: optional(finite),
   });
   checkMassOptions(options);
-  const { q, k, v } = options;
+  const { q, k, v, typeScores, mass } = options;
   const sizes = attentionSizes(q, k, v, { shape: k.shape.slice(0, 3) });
-  return reference.massAttention({ ...options, scale: options.scale ?? 1 / Math.sqrt(sizes.d) }, sizes);
+  const types = scoresFor(mass, typeScores, sizes.N, { batch: sizes.B, kvHeads: sizes.G });
+  return reference.massAttention({ ...options, types, scale: options.scale ?? 1 / Math.sqrt(sizes.d) }, sizes);
+}
+
+/** The scores of types if the rule ranks by them, and undefined if not. */
+function scoresFor(
+  { score }: MassRule, typeScores: NDArray | undefined, T: number, layout: Pick<MassCacheOptions, 'batch' | 'kvHeads'>,
+): NDArray | undefined {
+  if (score.by === 'types') {
+    finiteFloats('typeScores', typeScores);
+    expectTypeScores(typeScores!, T, layout);
+  } else if (typeScores !== undefined) {
+    throw new ValueError(`typeScores were given, but the rule scores by ${score.by}: leave them out`);
+  }
+  return typeScores;
+}
+
+/** The inputs of a step under a budget. */
+export interface MassStepInputs extends Omit<StepInputs, 'types'> {
+  /** The scores of types [B,G,T,3], for a rule that ranks by them, and only then. */
+  readonly typeScores?: NDArray;
 }
 
 /** The checks of keys and values, and of how many tokens each sequence takes of a step. */
-const step = (): Record<string, Expected> => ({ k: floats, v: floats, counts: optional(list(wholeFrom(0))) });
+const step = (): Record<string, Expected> =>
+  ({ k: floats, v: floats, counts: optional(list(wholeFrom(0))), typeScores: optional(finiteFloats) });
 
 /** The fields of a whole step may be given to each of its parts. */
 const known = (what: string, inputs: unknown): void => {
-  expectKnown(what, inputs, ['q', 'k', 'v', 'counts', 'scale'], 'input');
+  expectKnown(what, inputs, ['q', 'k', 'v', 'typeScores', 'counts', 'scale'], 'input');
 };
 
 /**
@@ -109,7 +134,7 @@ export class MassCache {
   }
 
   /** Appends, attends and evicts. Returns out [B,H,T,d], with rows beyond counts[b] 0. */
-  step(inputs: Omit<StepInputs, 'types'>): NDArray {
+  step(inputs: MassStepInputs): NDArray {
     known('step()', inputs);
     record({ ...step(), q: floats, scale: optional(finite) })('inputs', inputs);
     const { q, k, v, counts } = inputs;
@@ -123,14 +148,15 @@ export class MassCache {
   }
 
   /** Step 1: appends k and v [B,G,T,d]. Sequence b takes its first counts[b] <= T tokens. Default: all. */
-  append(inputs: Omit<StepInputs, 'q' | 'types'>): void {
+  append(inputs: Omit<MassStepInputs, 'q'>): void {
     known('append()', inputs);
     record(step())('inputs', inputs);
-    const { k, v, counts } = inputs;
+    const { k, v, counts, typeScores } = inputs;
     const sizes = keySizes(k, v, counts, this.options);
+    const types = scoresFor(this.options.mass, typeScores, sizes.T, this.options);
     this.#once.expectAttended('append()');
     this.#counts = sizes.counts;
-    this.#cache.append(k, v, sizes);
+    this.#cache.append(k, v, sizes, types);
     this.#once.appended();
   }
 

@@ -34,7 +34,7 @@ export interface CacheStep<T = Tensor> {
   readonly k: T;
   /** [B,G,T,d] */
   readonly v: T;
-  /** Integers [B,G,nc], as for append(). Undefined under a budget. */
+  /** As for append(): integers [B,G,nc], or under a budget undefined, or the scores of types [B,G,T,3]. */
   readonly types?: T | undefined;
   readonly scale: number;
 }
@@ -118,7 +118,8 @@ export interface Cache {
    * Step 1: appends k and v [B,G,T,d]. Sequence b takes only its first counts[b] tokens (default: T).
    * `types` [B,G,nc] holds one type per chunk touched: row r is chunk floor(seen_b / C) + r, so for
    * C = 1 it is one type per new token. The type of a chunk that is not full yet is ignored. A mass rule has no
-   * types. It decides what to keep by what was attended to, so exactly one attend() must follow each append().
+   * types; if it ranks entries by the scores of types, `types` holds these, reals [B,G,T,3]. It decides what to keep
+   * while the new queries attend, so exactly one attend() must follow each append().
    */
   append(k: Tensor, v: Tensor, types: Tensor | undefined, counts?: readonly number[]): void;
   /**

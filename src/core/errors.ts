@@ -43,7 +43,7 @@ export class DeviceError extends Error {
   override name = 'DeviceError';
 }
 
-/** An engine does not offer what was requested, such as training on an engine that only runs models. */
+/** An engine or a model does not offer what was requested, such as training on an engine that only runs models. */
 export class UnsupportedError extends Error {
   override name = 'UnsupportedError';
 }

@@ -94,7 +94,7 @@ export interface TrainingKernels<A extends Shaped> extends Kernels<A> {
 
 /** The cache of one layer. */
 export interface CacheKernels<A extends Shaped> {
-  /** `types` is undefined under a budget. */
+  /** Under a budget, `types` is undefined, or the scores [B,G,T,3] by which a rule ranks. */
   append(k: A, v: A, types: A | undefined, sizes: AppendSizes): void;
   attend(q: A, scale: number, sizes: { H: number; T: number }): A;
   evict(): void;

@@ -21,7 +21,7 @@ const odd: Expected = (name, value) => {
 /** Refuses an invalid rule. */
 export function checkMassOptions({ mass, bound }: MassOptions): void {
   record({
-    score: record({ by: oneOf('attention', 'key-norm', 'age') }),
+    score: record({ by: oneOf('attention', 'key-norm', 'age', 'types') }),
     budget: record({ base: finite, perToken: share }),
     recent: record({ share, most: (name, most) => most === Infinity || optional(wholeFrom(0))(name, most) }),
     first: optional(wholeFrom(0)),

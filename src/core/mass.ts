@@ -32,9 +32,10 @@ export interface AttentionScore {
 }
 
 /**
- * The score of an entry: by attention, minus the norm of its key, or the same for all, so that the oldest is evicted.
+ * The score of an entry: by attention; minus the norm of its key; the same for all, so that the oldest is evicted; or
+ * how far the learned score of GLOBAL is above those of the other types.
  */
-export type MassScore = AttentionScore | { readonly by: 'key-norm' } | { readonly by: 'age' };
+export type MassScore = AttentionScore | { readonly by: 'key-norm' | 'age' | 'types' };
 
 /** What is kept under a budget. Among entries with the same score, the oldest is evicted. */
 export interface MassRule {

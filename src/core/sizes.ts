@@ -185,6 +185,13 @@ export function appendSizes(
   return { ...step, rows };
 }
 
+/** Checks the scores [B,G,T,3] of the types of a step under a budget. */
+export function expectTypeScores(
+  scores: Shaped, T: number, { batch, kvHeads }: Pick<CacheLayout, 'batch' | 'kvHeads'>,
+): void {
+  expectShape('typeScores', scores, [batch, kvHeads, T, 3], 'the budget ranks by the scores of three types per token');
+}
+
 /** Checks k and v [B,G,T,d] of a step without types. */
 export function keySizes(
   k: Shaped, v: Shaped, counts: readonly number[] | undefined, { batch, kvHeads, headDim }: CacheLayout,

@@ -5,7 +5,7 @@
  */
 import type { CacheDtype } from '../core/cache.ts';
 import type { Engine } from '../core/engine.ts';
-import { ValueError } from '../core/errors.ts';
+import { UnsupportedError, ValueError } from '../core/errors.ts';
 import type { LifetimeOptions } from '../core/lifetime.ts';
 import type { MassOptions } from '../core/mass.ts';
 import { formatPolicy, givesTypes, grammars, kindOf, type Policy } from '../policies/index.ts';
@@ -29,13 +29,16 @@ export function lifetimeOptions(policy: Policy, config: ModelConfig): LifetimeOp
   throw new ValueError(`the policy ${formatPolicy(policy)} gives tokens no types: use ${grammars(givesTypes)}`);
 }
 
-/** Refuses a learned policy for a model that has no token-type scorer. */
+/** Refuses a policy by learned scores for a model without token-type scorers, or if it ranks tokens, with chunks. */
 export function checkPolicy(policy: Policy, config: ModelConfig, weights: { has(name: string): boolean }): void {
-  const { learned, name } = kindOf(policy);
-  if (learned && !weights.has(scorerName(0))) {
+  const { learned, ranks, name } = kindOf(policy);
+  if ((learned || ranks) && !weights.has(scorerName(0))) {
     throw new ValueError(
-      `the policy ${name} needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use ${grammars((kind) => !kind.learned)}`,
+      `the policy ${name} needs token-type scorers, but the model was made with '${config.nats.policy}' and has none: use ${grammars((kind) => !kind.learned && !kind.ranks)}`,
     );
+  }
+  if (ranks && config.nats.chunk > 1) {
+    throw new UnsupportedError(`the policy ${name} ranks single tokens, but the model's types are those of chunks of ${config.nats.chunk}: use nats, or a model with chunk 1`);
   }
 }
 

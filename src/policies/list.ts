@@ -8,6 +8,7 @@ export { h2o } from './h2o.ts';
 export { h2oMean } from './h2o-mean.ts';
 export { keynorm } from './keynorm.ts';
 export { nats } from './nats.ts';
+export { natsRank } from './nats-rank.ts';
 export { snapkv } from './snapkv.ts';
 export { streaming } from './streaming.ts';
 export { tova } from './tova.ts';

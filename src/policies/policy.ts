@@ -28,6 +28,8 @@ export interface PolicyKind<P extends { readonly kind: string }> {
   readonly help: string;
   /** Set if a model's own scorers choose what is kept. How much that is depends on the text, and has to be measured. */
   readonly learned?: true;
+  /** Set if the model's scorers rank what is kept, without giving it types. */
+  readonly ranks?: true;
   /** Reads a policy of this kind. Undefined if the text is not one. */
   parse(text: string): P | undefined;
   /** The inverse of parse(). */

@@ -152,7 +152,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
     call: (options: never) => new library.MassCache(options).stats(),
   },
   'MassCache.step': { given: [{ q, k, v: k, counts: [2], scale: 1 }], call: onEach(massCache, 'step') },
-  'MassCache.append': { given: [{ k, v: k, counts: [2] }], call: onEach(massCache, 'append') },
+  'MassCache.append': { given: [{ k, v: k, counts: [2], typeScores: undefined }], call: onEach(massCache, 'append') },
   'MassCache.attend': { given: [{ q, scale: 1 }], call: onEach(massFilled, 'attend') },
   'MassCache.positions': { given: [0, 0], call: onEach(massFilled, 'positions') },
   'MassCache.restore': { given: [massCache().snapshot()], call: onEach(massCache, 'restore') },

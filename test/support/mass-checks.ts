@@ -28,13 +28,14 @@ const budgetOf = ({ budget: { base, perToken: rate } }: MassRule, i: number): nu
 const recentOf = (rule: MassRule, cap: number): number =>
   evaluateEquation('recent', { most: rule.recent.most ?? Infinity, share: rule.recent.share, cap })['recent'] as number;
 
-/** What an equation of a score may use in addition to masses. */
+/** What an equation of a score may use in addition to masses. `x` holds the scores of types. */
 interface Known {
   readonly N: number;
   readonly G: number;
   readonly i: number;
   readonly held: readonly number[];
   readonly k: readonly number[][];
+  readonly x: readonly number[][];
 }
 
 /**
@@ -54,10 +55,13 @@ function follow(
   const [k, q] = [draw.reals(G * N * d), draw.reals(G * group * N * d)];
   const equal = ties && draw.whole(0, 2) === 0;
   if (equal) q.fill(0);
+  const typeScores = draw.reals(G * N * 3);
   const { last, out } = massAttention({
     q: ndarray(q, [1, G * group, N, d]), k: ndarray(k, [1, G, N, d]), v: ndarray(k, [1, G, N, d]), mass: rule, scale,
+    ...(score.by === 'types' && { typeScores: ndarray(typeScores, [1, G, N, 3]) }),
   });
   const [keys, queries] = [rowsOf(rowsOf([...k], d), N), rowsOf(rowsOf([...q], d), N)];
+  const learned = rowsOf(rowsOf([...typeScores], 3), N);
   const held = keys.map(() => Array<number>(N).fill(0));
   const ends = keys.map(() => Array<number>(N).fill(Infinity));
   const a = keys.map((): number[][] => []);
@@ -76,7 +80,7 @@ function follow(
     const cap = budgetOf(rule, i);
     for (let g = 0; g < G; g++) {
       while (held[g].filter(Boolean).length > cap) {
-        const s = scores(a, g, { N, G, i, held: held[g], k: keys[g] });
+        const s = scores(a, g, { N, G, i, held: held[g], k: keys[g], x: learned[g] });
         const known = { N, i, s, held: held[g], sinks: rule.first ?? 0, recent: recentOf(rule, cap) };
         const { free, out: evicted, heldNew } = evaluateEquation('mass-eviction', known) as Record<string, number[]> & { out: number };
         if (evicted === Infinity) break;
@@ -118,6 +122,8 @@ export const massChecks: Readonly<Record<string, (draw: Draw) => void>> = {
   },
   keynorm: (draw) => follow(draw, { by: 'key-norm' }, false, (_, __, known) =>
     evaluateEquation('keynorm', { ...known })['s'] as number[]),
+  'nats-rank': (draw) => follow(draw, { by: 'types' }, false, (_, __, known) =>
+    evaluateEquation('nats-rank', { ...known })['s'] as number[]),
   /** With scores that are all the same, so that the oldest goes. */
   'mass-eviction': (draw) => {
     const rule = drawRule(draw, { by: 'age' });

@@ -8,7 +8,7 @@ import { DisposedError, ValueError } from '../errors.ts';
 import type { CacheKernels } from '../kernels.ts';
 import { AttendOnce } from '../mass-checks.ts';
 import { checkTypeValues } from '../shape.ts';
-import { type AppendSizes, appendSizes, checkStep, headIndex, keySizes, querySizes } from '../sizes.ts';
+import { type AppendSizes, appendSizes, checkStep, expectTypeScores, headIndex, keySizes, querySizes } from '../sizes.ts';
 import { checkCacheSnapshot } from '../snapshots.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
@@ -82,7 +82,10 @@ export class CheckedCache<A extends Shaped> implements Cache {
     if ('mass' in this.options) {
       expectCounts('counts', counts);
       this.#once?.expectAttended('append()');
-      return { keys, values, kinds: undefined, sizes: keySizes(keys, values, counts, this.options) };
+      const sizes = keySizes(keys, values, counts, this.options);
+      const scores = this.options.mass.score.by === 'types' ? this.#on.float('types', types) : undefined;
+      if (scores) expectTypeScores(scores, sizes.T, this.options);
+      return { keys, values, kinds: scores, sizes };
     }
     const kinds = this.#on.integer('types', types);
     expectCounts('counts', counts);

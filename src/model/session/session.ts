@@ -16,6 +16,7 @@ import { cacheRule, checkPolicy } from '../policy.ts';
 import { type Pass, readLogits, readNextTokens } from './results.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
 import type { SessionModel, SessionOptions, StepOptions } from './session-options.ts';
+import { typeScores } from '../scorer.ts';
 import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
 import { Watch } from './watch.ts';
 
@@ -154,7 +155,8 @@ export class Session {
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
     const { counts, onTypes } = options;
     this.#assertSound();
-    if (kindOf(this.policy).learned) await expectScorers(this.engine, this.#weights, this.#config.layers);
+    const { learned, ranks } = kindOf(this.policy);
+    if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
     const T = ids.length / this.batch;
     if (!Number.isInteger(T) || T < 1) {
       throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
@@ -173,7 +175,7 @@ export class Session {
         reached.layers = true;
         watch.see(layer, inputs);
         const types = this.#types(tape, layer, inputs, T, taken);
-        if (types) chosen.push(types);
+        if (types && !ranks) chosen.push(types);
         const cache = this.#caches[layer];
         const asked = { q: inputs.q, k: inputs.k, v: inputs.v, types, scale: 1 / Math.sqrt(this.#config.headDim) };
         const out = tape.own(fresh ? cache.prefill(asked, taken) : cache.step(asked, taken));
@@ -197,11 +199,15 @@ export class Session {
     }
   }
 
-  /** The types of the chunks that this step touches, [B,G,nc]. Undefined under a budget. */
+  /**
+   * The types of the chunks that this step touches, [B,G,nc]. Under a budget undefined, or the scores of types
+   * [B,G,T,3] if they rank entries.
+   */
   #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor | undefined {
     const { policy } = this;
     const step = { config: this.#config, seen: this.#seen, T };
-    const { learned, type } = kindOf(policy);
+    const { learned, ranks, type } = kindOf(policy);
+    if (ranks) return typeScores(tape, hidden, this.#weights, layer, this.#config.kvHeads);
     if (!learned) return type && fixedTypes(tape, policy, step);
     const pool = this.#pools[layer];
     const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
