@@ -14,7 +14,7 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
   });
   afterAll(() => model.dispose());
 
-  it('knows pass keys in a text that was not trained on with a tenth of the cache; fixed patterns of these bytes do not', async () => {
+  it('knows pass keys in a text that was not trained on with a tenth of the cache; others of these bytes do not', async () => {
     const filler = readFileSync(path('examples/moby-dick.txt'), 'utf8');
     const documents = recallDocuments({ kind: 'passkey', documents: cases(1, 3), length: 1200, filler, seed: 11 });
     expect(Math.min(...documents.map(({ distance }) => distance))).toBeGreaterThan(400);
@@ -22,9 +22,11 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
     expect(nats.accuracy).toBe(1);
     expect(nats.residentShare).toBeLessThan(0.15);
     const { lengths, meanLiveShare, residentShare: endShare } = nats;
-    const patterns = matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'streaming']);
-    for (const { policy } of patterns.filter(({ by }) => by === 'end')) {
-      expect((await measureRecall(model, documents, { policy: policy! })).accuracy).toBe(0);
+    const matched = matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'streaming', 'h2o', 'nats-rank']);
+    for (const { kind, policy } of matched.filter(({ by }) => by === 'end')) {
+      // The same scores under a budget know them too.
+      const known = kind === 'nats-rank' ? 1 : 0;
+      expect((await measureRecall(model, documents, { policy: policy! })).accuracy, kind).toBe(known);
     }
   }, 120_000);
 
