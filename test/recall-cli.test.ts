@@ -65,6 +65,13 @@ describe('natsearch recall', () => {
     }
   });
 
+  it('cuts filler from texts', async () => {
+    writeFileSync(join(root, 'filler.txt'), 'Call me Ishmael. '.repeat(40));
+    const { code, stderr } = await write('filled', '--filler', 'filler.txt');
+    expect([code, stderr]).toEqual([0, '']);
+    for (const { prompt } of questionsOf('filled')) expect(prompt).toMatch(/Call me Ishmael\. /);
+  });
+
   it('tests an adapter, and patterns that keep as much; --json prints what measureRecall() returns', async () => {
     await write('asked');
     const args = ['test', '--model', 'base', '--adapter', 'adapter', '--questions', 'asked/questions.jsonl', '--match', 'window', 'streaming', 'h2o', '--cache', 'f16'];

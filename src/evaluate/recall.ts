@@ -77,6 +77,11 @@ const WORDS = [
   'water', 'house', 'night', 'day', 'road', 'stone', 'light', 'slow', 'far', 'home', 'again', 'we', 'they', 'he', 'she',
 ] as const;
 
+/** A string, or a text that is read like one. */
+const expectFiller: Expected = (name, value) => {
+  if (typeof value !== 'string') record({ length: wholeFrom(0), slice: of('function') })(name, value);
+};
+
 /**
  * Makes documents of filler with facts in it, which end with a question about one of the facts.
  *
@@ -92,7 +97,7 @@ const WORDS = [
  */
 export function recallDocuments(options: RecallOptions): RecallDocument[] {
   record({
-    kind: oneOf('passkey', 'pairs'), length: finite, seed: optional(wholeFrom(0)), filler: optional(of('string')),
+    kind: oneOf('passkey', 'pairs'), length: finite, seed: optional(wholeFrom(0)), filler: optional(expectFiller),
   })('options', options);
   expectKnown('recallDocuments()', options, ['kind', 'documents', 'length', 'pairs', 'seed', 'filler']);
   const { kind, documents, length, pairs = 4, seed = 0, filler } = options;
@@ -157,7 +162,9 @@ function sentences(random: Generator, room: number): string {
 
 function piece(random: Generator, filler: Filler, room: number): string {
   const begin = random.below(Math.max(1, filler.length - room));
-  return filler.slice(begin, begin + room).replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
+  const cut = filler.slice(begin, begin + room);
+  of('string')('what the filler\'s slice() returned', cut);
+  return cut.replace(/\s+/g, ' ').replaceAll(/[\uD800-\uDBFF]$|^[\uDC00-\uDFFF]/g, '');
 }
 
 const DOCUMENTS: Expected = (name, value) => {
