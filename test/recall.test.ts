@@ -70,8 +70,9 @@ describe('recallDocuments()', () => {
     const make = (changes: object) => () => recallDocuments({ kind: 'pairs', documents: 1, length: 400, ...changes });
     const paged = { length: filler.length, slice: (start: number, end: number) => filler.slice(start, end) };
     expect(recallDocuments({ kind: 'passkey', documents: 1, length: 300, filler: paged })).toEqual([first]);
-    expect(make({ filler: { length: 900, slice: () => 3 } as never })).toThrow(/slice\(\) returned is 3: it must be a string/);
-    expect(make({ filler: { length: 900 } as never })).toThrow(/slice is undefined/);
+    const wrong = { length: 900, slice: () => 3 };
+    expect(make({ filler: wrong })).toThrow(/slice\(\) returned is 3: it must be a string/);
+    expect(make({ filler: { length: 900 } })).toThrow(/slice is undefined/);
     expect(make({ filler: 'short' })).toThrow(/the filler has 5 characters: documents of 400/);
     expect(make({ length: 100 })).toThrow(/no room for 4 facts: make it 300 or more/);
     expect(make({ pairs: 99 })).toThrow(ValueError);
