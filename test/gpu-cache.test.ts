@@ -133,6 +133,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     const session = model.session({ policy: parsePolicy(policy) });
     let token = model.tokenizer.bos;
     const at = new Map<number, typeof counts & typeof device.live>();
+    const known = engine.integers([0], [1]);
     // Before the first step, a model reads its scorers once, to check that they are finite.
     const scorers = policy === 'nats' ? model.config.layers : 0;
     for (let step = 1; step <= 250; step++) {
@@ -140,6 +141,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
       token = logits.indexOf(Math.max(...logits));
       expect(counts.maps).toBe(scorers + step);
       expect(device.reads).toBe(scorers + step);
+      await engine.readIntegers(known); // waits for the queue, in which the step has left what it frees
       at.set(step, { ...counts, ...device.live });
     }
     const [before, after] = [at.get(50)!, at.get(250)!];
@@ -149,6 +151,7 @@ describeWebGPU('decoding the shipped model on gpu.js webgpu', () => {
     expect(device.strays).toBe(0);
     session.dispose();
     model.dispose();
+    known.dispose();
     await engine.read(engine.zeros([1]));
     expect(device.live.memories).toBe(1);
     engine.dispose();

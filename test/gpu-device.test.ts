@@ -39,6 +39,20 @@ describe('the pool of buffers', () => {
     expect(pool.takeForWriting(1000, 8)).toBe(buffer);
   });
 
+  it('gives the oldest free buffer, in whatever order they were freed, so that equal steps use equal buffers', () => {
+    const pool = new BufferPool(stubDevice().device, healthy, false);
+    const buffers = [0, 1, 2, 3].map(() => pool.take(1000, 8));
+    for (const order of [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]]) {
+      for (const [n, at] of order.entries()) {
+        pool.give(buffers[at], n !== 1); // one of them may be written to by the host
+      }
+      expect([0, 1, 2, 3].map(() => buffers.indexOf(pool.take(1000, 8)))).toEqual([0, 1, 2, 3]);
+    }
+    for (const at of [2, 0, 3]) pool.give(buffers[at], true);
+    pool.settle();
+    expect([0, 2, 3].map(() => buffers.indexOf(pool.takeForWriting(1000, 8)))).toEqual([0, 2, 3]);
+  });
+
   it('keeps a buffer that is too large to keep until commands that may use it were submitted', () => {
     const { device, destroyed } = stubDevice();
     const pool = new BufferPool(device, healthy, false);
@@ -96,6 +110,28 @@ describeWebGPU('gpu.js webgpu', () => {
     const fresh = device.upload(Float32Array.of(50, 60));
     const sum = await device.run(ADD, [2], [doubled, fresh], [], []);
     expect([...await device.read(sum, 2)]).toEqual([52, 64]);
+    device.dispose();
+  });
+
+  it('makes a bind group once for a kernel and its buffers, even if these were freed in another order meanwhile', async () => {
+    const gpu = await requestGpuDevice();
+    const device = new WebGPUDevice(await loadLibrary(), gpu, null, { owned: true, poison: false, tuning: TUNING });
+    let made = 0;
+    const create = gpu.createBindGroup.bind(gpu);
+    gpu.createBindGroup = (descriptor) => {
+      made++;
+      return create(descriptor);
+    };
+    const [x, y] = [device.upload(Float32Array.of(1, 2)), device.upload(Float32Array.of(3, 4))];
+    const counts: number[] = [];
+    for (const order of [[0, 1, 2], [2, 0, 1], [1, 2, 0]]) {
+      const sums = [await device.run(ADD, [2], [x, y], [], []), await device.run(ADD, [2], [y, x], [], [])];
+      sums.push(await device.run(ADD, [2], sums, [], []));
+      expect([...await device.read(sums[2], 2)]).toEqual([8, 12]);
+      for (const n of order) device.free(sums[n]);
+      counts.push(made);
+    }
+    expect(counts).toEqual([3, 3, 3]);
     device.dispose();
   });
 

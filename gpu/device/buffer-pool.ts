@@ -12,11 +12,12 @@ const POOL_BYTES = 2 ** 28;
 /** The size of the smallest buffers. */
 const LEAST_BYTES = 256;
 
-/** Free buffers by size. */
+/** Free buffers by size, the oldest last. */
 type Shelf = Map<number, GPUBuffer[]>;
 
 /**
- * Storage buffers of one device.
+ * Storage buffers of one device. Of the free ones, the oldest is taken: which one that is depends on which are free and
+ * not on the order in which they were freed, so equal steps use equal buffers, for which bind groups exist already.
  *
  * Commands are recorded first and submitted later, but the host writes to a buffer at once. So a freed buffer may serve
  * further commands right away, while the host must not write to it before the commands that may use it have been
@@ -35,7 +36,9 @@ export class BufferPool {
   #freeBytes = 0;
   /** Buffers to destroy once the recorded commands have been submitted. */
   #doomed: GPUBuffer[] = [];
-  readonly #buffers = new Set<GPUBuffer>();
+  /** All buffers, and their numbers in the order in which they were made. */
+  readonly #buffers = new Map<GPUBuffer, number>();
+  #made = 0;
   #usedBytes = 0;
   #destroyed = false;
 
@@ -58,10 +61,19 @@ export class BufferPool {
    */
   take(bytes: number, parts: 2 | 8): GPUBuffer {
     const size = this.#sizeOf(bytes, parts);
-    if (!this.#poison) return this.#use(size, this.#recorded.get(size)?.pop() ?? this.#free.get(size)?.pop());
+    if (!this.#poison) return this.#use(size, this.#oldest(size));
     const buffer = this.takeForWriting(bytes, parts);
     this.#device.queue.writeBuffer(buffer, 0, new Float32Array(buffer.size / 4).fill(NaN));
     return buffer;
+  }
+
+  #oldest(size: number): GPUBuffer | undefined {
+    const [recorded, free] = [this.#recorded.get(size), this.#free.get(size)];
+    return (this.#numberOf(recorded?.at(-1)) < this.#numberOf(free?.at(-1)) ? recorded : free)?.pop();
+  }
+
+  #numberOf(buffer: GPUBuffer | undefined): number {
+    return buffer ? this.#buffers.get(buffer)! : Infinity;
   }
 
   /** The same for the host to write to. */
@@ -81,14 +93,14 @@ export class BufferPool {
       else buffer.destroy();
       return;
     }
-    put(recorded ? this.#recorded : this.#free, buffer);
+    this.#put(recorded ? this.#recorded : this.#free, buffer);
     this.#freeBytes += size;
   }
 
   /** To be called when all recorded commands have been submitted. */
   settle(): void {
     for (const buffers of this.#recorded.values()) {
-      for (const buffer of buffers) put(this.#free, buffer);
+      for (const buffer of buffers) this.#put(this.#free, buffer);
       buffers.length = 0;
     }
     for (const buffer of this.#doomed) buffer.destroy();
@@ -98,7 +110,7 @@ export class BufferPool {
   /** Destroys all buffers, those in use included. */
   destroy(): void {
     this.#destroyed = true;
-    for (const buffer of [...this.#buffers, ...this.#doomed]) buffer.destroy();
+    for (const buffer of [...this.#buffers.keys(), ...this.#doomed]) buffer.destroy();
     this.#buffers.clear();
     this.#doomed = [];
     this.#free.clear();
@@ -121,15 +133,21 @@ export class BufferPool {
       return free;
     }
     const made = this.#device.createBuffer({ size, usage: STORAGE });
-    this.#buffers.add(made);
+    this.#buffers.set(made, this.#made++);
     return made;
   }
-}
 
-function put(shelf: Shelf, buffer: GPUBuffer): void {
-  const list = shelf.get(buffer.size);
-  if (list) list.push(buffer);
-  else shelf.set(buffer.size, [buffer]);
+  /** Puts a buffer in its place among those of its size. */
+  #put(shelf: Shelf, buffer: GPUBuffer): void {
+    const list = shelf.get(buffer.size);
+    if (!list) {
+      shelf.set(buffer.size, [buffer]);
+      return;
+    }
+    let at = list.length;
+    while (at > 0 && this.#numberOf(list[at - 1]) < this.#numberOf(buffer)) at--;
+    list.splice(at, 0, buffer);
+  }
 }
 
 function sizeClass(bytes: number, parts: 2 | 8): number {
