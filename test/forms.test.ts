@@ -5,7 +5,9 @@ import { referenceEngine } from '../reference/index.ts';
 import { composedForms, formsOn } from '../src/core/composed-forms.ts';
 import type { Engine, Tensor } from '../src/core/engine.ts';
 import type { Forms, Norm, Projection } from '../src/core/forms.ts';
+import { toFloat16 } from '../src/core/float16.ts';
 import { Tape } from '../src/core/tape.ts';
+import type { WeightDtype } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { seeds } from './support/arbitraries.ts';
 import * as bounded from './support/bounded-forms.ts';
@@ -14,11 +16,25 @@ import { describeEngines } from './support/engines.ts';
 import { type Bounded, expectWithin, Rounding } from './support/tolerance.ts';
 
 const sizes = fc.record({
-  B: fc.integer({ min: 1, max: 2 }), N: fc.constantFrom(1, 1, 2, 3), D: fc.integer({ min: 1, max: 5 }),
+  B: fc.integer({ min: 1, max: 2 }), N: fc.constantFrom(1, 1, 2, 3), D: fc.constantFrom(1, 2, 3, 4, 5, 8, 24),
   G: fc.integer({ min: 1, max: 2 }), share: fc.integer({ min: 1, max: 2 }), half: fc.integer({ min: 1, max: 3 }),
-  F: fc.integer({ min: 1, max: 6 }), bias: fc.boolean(), headNorm: fc.boolean(), seed: seeds,
+  F: fc.constantFrom(1, 2, 3, 4, 6, 16), dtype: fc.constantFrom('f32', 'f16', 'bf16'), bias: fc.boolean(), headNorm: fc.boolean(), seed: seeds,
 });
 const EPSILON = 2 ** -10;
+
+/** Numbers of seven bits and no tiny exponent, which float32, float16 and bfloat16 hold exactly. */
+const coarse = (values: Float64Array): Float64Array => values.map((x) => {
+  const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 6);
+  return Math.abs(x) < 2 ** -7 ? 0 : Math.round(x / step) * step;
+});
+/** A weight of such numbers, stored in `dtype` if the engine stores that. */
+function weightOn(engine: Engine, values: Float64Array, shape: readonly number[], dtype: WeightDtype): Tensor {
+  if (!engine.stores.weights.includes(dtype)) return engine.tensor(values, shape);
+  const bits = new Uint32Array(Float32Array.from(values).buffer);
+  const bytes = dtype === 'f32' ? bits : dtype === 'bf16' ? Uint16Array.from(bits, (each) => each >>> 16)
+    : Uint16Array.from(values, toFloat16);
+  return engine.weight(new Uint8Array(bytes.buffer), dtype, shape);
+}
 
 /** The forms of an engine, as inference uses them and as single operations. */
 async function each(engine: Engine, check: (forms: Forms) => Promise<void>): Promise<void> {
@@ -39,7 +55,7 @@ describeEngines('forms', ({ precision, holds }) => {
   };
 
   it('project() norms, projects with or without bias and norms of heads, and rotates queries and keys', () =>
-    holds(sizes, async ({ B, N, D, G, share, half, bias, headNorm, seed }, engine) => {
+    holds(sizes, async ({ B, N, D, G, share, half, bias, headNorm, dtype, seed }, engine) => {
       const numbers = draw(seed, precision);
       const [H, d] = [G * share, 2 * half];
       const real = (...shape: number[]) => numbers.real(shape.reduce((a, b) => a * b, 1));
@@ -47,7 +63,7 @@ describeEngines('forms', ({ precision, holds }) => {
       const hidden = bounded.rmsNorm(R, bounded.rows(x, D), bounded.rows(w, D)[0], EPSILON);
       /** The truth of a projection as rows (b, head, n), and its tensors. */
       const make = (heads: number, turned: boolean): [bounded.Rows, Projection] => {
-        const [weight, b, own] = [real(heads * d, D), real(heads * d), real(d)];
+        const [weight, b, own] = [coarse(real(heads * d, D)), real(heads * d), real(d)];
         const added = bias ? bounded.rows(b, heads * d)[0] : undefined;
         const flat = bounded.linear(R, hidden, bounded.rows(weight, D), added);
         const truth: (readonly Bounded[])[] = [];
@@ -60,7 +76,7 @@ describeEngines('forms', ({ precision, holds }) => {
         }
         const norm = { weight: engine.tensor(own, [d]), epsilon: EPSILON };
         return [truth, {
-          heads, weight: engine.tensor(weight, [heads * d, D]),
+          heads, weight: weightOn(engine, weight, [heads * d, D], dtype),
           ...(bias && { bias: engine.tensor(b, [heads * d]) }), ...(turned && headNorm && { norm }),
         }];
       };
@@ -95,19 +111,21 @@ describeEngines('forms', ({ precision, holds }) => {
     }, 40));
 
   it('feedForward() adds down(silu(gate) up) of the normed input, logits() applies the head to it, and nextToken() finds the largest', () =>
-    holds(sizes, async ({ B, N, D, F, seed }, engine) => {
+    holds(sizes, async ({ B, N, D, F, dtype, seed }, engine) => {
       const numbers = draw(seed, precision);
       const x = numbers.real(B * N * D);
-      const [w, gate, up, down] = [D, F * D, F * D, D * F].map((count) => numbers.real(count));
+      const w = numbers.real(D);
+      const [gate, up, down] = [F * D, F * D, D * F].map((count) => coarse(numbers.real(count)));
       const normed = bounded.rmsNorm(R, bounded.rows(x, D), bounded.rows(w, D)[0], EPSILON);
       const [g, u] = [gate, up].map((each) => bounded.linear(R, normed, bounded.rows(each, D)));
       const gated = bounded.swiglu(R, g, u);
       const truth = bounded.add(R, bounded.rows(x, D), bounded.linear(R, gated, bounded.rows(down, F)));
       await each(engine, async (forms) => {
         const norm: Norm = { weight: engine.tensor(w, [D]), epsilon: EPSILON };
-        const [input, head] = [engine.tensor(x, [B, N, D]), engine.tensor(gate, [F, D])];
+        const [input, head] = [engine.tensor(x, [B, N, D]), weightOn(engine, gate, [F, D], dtype)];
         const made = forms.feedForward({
-          x: input, norm, gate: head, up: engine.tensor(up, [F, D]), down: engine.tensor(down, [D, F]),
+          x: input, norm, gate: head, up: weightOn(engine, up, [F, D], dtype),
+          down: weightOn(engine, down, [D, F], dtype),
         });
         await within(engine, made, [B, N, D], truth, 'feedForward');
         await within(engine, forms.logits(input, norm, head), [B, N, F], g, 'logits');

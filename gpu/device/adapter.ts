@@ -29,6 +29,11 @@ export async function openGpuDevice(gpuDevice: object | undefined, dawn: readonl
   return { device: await requestDevice(adapter), adapter, owned: true };
 }
 
+/** What is asked of an adapter that has it. */
+const FEATURES = [
+  'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix',
+] as readonly GPUFeatureName[];
+
 /** An instance of Dawn must outlive its devices. */
 let dawnInstance: GPU | undefined;
 
@@ -43,9 +48,18 @@ async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> 
 }
 
 async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
-  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  const {
+    maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX,
+  } = adapter.limits;
   try {
-    return await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
+    return await adapter.requestDevice({
+      requiredFeatures: FEATURES.filter((name) => adapter.features.has(name)),
+      requiredLimits: {
+        maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize,
+        maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX,
+      },
+    });
   } catch (error) {
     throw new DeviceError(`the GPU adapter gave no device (${firstLine(error)}): update the driver, or leave --gpu out to run on the CPU`);
   }

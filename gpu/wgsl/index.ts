@@ -21,6 +21,7 @@ import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import { accumulate, add } from './elementwise.ts';
 import { embedding, embeddingBackward, embeddingBackwardUnknown } from './embedding.ts';
+import { formsOf } from './forms.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { keptShare, lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
@@ -57,6 +58,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     stores: { weights: ['f32', 'f16', 'bf16'], cache: ['f32'] },
     limits: { tensorBytes: device.maxBytes, name: device.limitName },
     prefillStep: GPU_PREFILL_STEP,
+    forms: formsOf(device),
 
     // ---- data -----------------------------------------------------------------------------------
     tensor(data, shape) {

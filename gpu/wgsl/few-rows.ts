@@ -1,0 +1,248 @@
+/**
+ * Parts of a layer for a few rows, as in decoding, where reading the weights once is nearly all the work: a product and
+ * what surrounds it in one kernel.
+ *
+ * | kind | computes |
+ * |---|---|
+ * | `rotate` | q, k and v of normed rows; q and k rotated |
+ * | `gate` | silu(W x) * (V x) of normed rows |
+ * | `add` | W x + y |
+ * | `plain` | W x of normed rows |
+ * @module
+ */
+import { ELEMENT, type StoredDtype } from './stored.ts';
+import { type Kernel, kernel } from './template.ts';
+
+export interface FewRows {
+  readonly kind: 'rotate' | 'gate' | 'add' | 'plain';
+  /** The dtype of all weights. */
+  readonly stored: StoredDtype;
+  /** Rows are read in pieces of 16 bytes of a weight, not number by number; see `widthOf`. */
+  readonly wide: boolean;
+  /** The pieces of a row are a multiple of `STRIDE`. */
+  readonly whole: boolean;
+  /** Rows of x. */
+  readonly rows: number;
+  /** For `rotate`: adds biases to q, k and v. */
+  readonly bias: boolean;
+  /** Sums over the lanes of subgroups, whose size must always be 32; otherwise through workgroup memory. */
+  readonly subgroups: boolean;
+}
+
+/** Threads of a workgroup. Some drivers take seconds to compile more without subgroups. */
+const threadsOf = (subgroups: boolean): number => (subgroups ? 256 : 64);
+/** Threads that share an output, or a pair of them. */
+const LANES = 32;
+/** Outputs, or pairs of them, that a workgroup makes. */
+export const unitsOf = (subgroups: boolean): number => threadsOf(subgroups) / LANES;
+/** Bytes of workgroup memory that normed rows may take. */
+export const ROW_BYTES: number = 12 * 1024;
+
+const each = (count: number, piece: (n: number) => string, between = ' '): string =>
+  Array.from({ length: count }, (_, n) => piece(n)).join(between);
+
+/** Numbers of a piece. */
+export const widthOf = (stored: StoredDtype, K: number): number =>
+  stored === 'f32' ? (K % 4 === 0 ? 4 : 1) : K % 8 === 0 ? 8 : 1;
+/** Pieces that the lanes of a unit read in one turn of their loop. */
+export const STRIDE: number = 8 * LANES;
+
+/** How weights and rows are read: types, functions, and the product of a piece. */
+function readers({ stored, wide }: FewRows) {
+  const width = !wide ? 1 : stored === 'f32' ? 4 : 8;
+  if (width === 1) {
+    // The one function reads element n of any array of weights.
+    return {
+      width, x: 'f32', table: 'u32',
+      piece: (w: string, n: string) => `element_of_${w}(${n})`,
+      define: (w: string) => ELEMENT[stored].replaceAll('table', w).replace('fn element', `fn element_of_${w}`),
+      product: (raw: string, at: (n: string) => string, i: string) => `${raw} * ${at(i)}`,
+    };
+  }
+  const halves = stored === 'f16'
+    ? ['vec4f(unpack2x16float(W.x), unpack2x16float(W.y))', 'vec4f(unpack2x16float(W.z), unpack2x16float(W.w))']
+    : ['bitcast<vec4f>(vec4u(W.x << 16u, W.x & 0xffff0000u, W.y << 16u, W.y & 0xffff0000u))',
+      'bitcast<vec4f>(vec4u(W.z << 16u, W.z & 0xffff0000u, W.w << 16u, W.w & 0xffff0000u))'];
+  return {
+    width, x: 'vec4f', table: width === 4 ? 'vec4f' : 'vec4u',
+    piece: (w: string, n: string) => `${w}[${n}]`,
+    define: () => '',
+    product: (raw: string, at: (n: string) => string, i: string) => width === 4 ? `dot(${raw}, ${at(i)})`
+      : halves.map((half, n) => `dot(${half.replaceAll('W', raw)}, ${at(`2u * (${i}) + ${n}u`)})`).join(' + '),
+  };
+}
+
+/** The sums of a unit over one or two rows of the weights, read with `unroll` pieces of each in flight. */
+function loop(options: FewRows, names: readonly [string, string?], rows: readonly string[]): string {
+  const { piece, product } = readers(options);
+  const { whole, subgroups } = options;
+  // Without subgroups the kernel is for any device, and short, since some drivers compile slowly.
+  const unroll = (subgroups ? 8 : 2) / names.length;
+  const at = (r: number) => (n: string): string => `row_of(${r}u, ${n})`;
+  const step = (u: number): string => `i + ${u * LANES}u`;
+  const load = names.map((w, n) => each(unroll, (u) =>
+    `let ${'ab'[n]}${u} = ${piece(w!, `(${rows[n]}) * p.pieces + ${whole ? step(u) : `min(${step(u)}, p.pieces - 1u)`}`)};`));
+  const add = each(unroll, (u) => {
+    const sums = each(options.rows, (r) => names.map((_, n) => `${'st'[n]}${r} += ${product(`${'ab'[n]}${u}`, at(r), step(u))};`).join(' '));
+    return whole ? sums : `if (${step(u)} < p.pieces) { ${sums} }`;
+  }, '\n    ');
+  return `for (var i = lane; i < p.pieces; i += ${LANES * unroll}u) {
+    ${load.join('\n    ')}
+    ${add}
+  }`;
+}
+
+const made = new Map<string, Kernel>();
+
+/** The kernel of `options`. The same options give the same object. */
+export function fewRows(options: FewRows): Kernel {
+  const key = JSON.stringify(options);
+  let known = made.get(key);
+  if (!known) made.set(key, known = build(options));
+  return known;
+}
+
+function build(options: FewRows): Kernel {
+  const { kind, rows: R, stored, wide, whole, bias, subgroups } = options;
+  const normed = kind !== 'add';
+  const [THREADS, UNITS] = [threadsOf(subgroups), unitsOf(subgroups)];
+  const two = kind === 'rotate' || kind === 'gate';
+  const { x, table, define } = readers(options);
+  const weights = kind === 'rotate' ? ['wq', 'wk', 'wv'] : kind === 'gate' ? ['wg', 'wu'] : ['w'];
+  const inputs: (readonly [string, string])[] = [
+    ['x', x], ...(normed ? [['gain', x] as const] : []), ...weights.map((name) => [name, table] as const),
+    ...(kind === 'rotate' ? [['cosine', 'f32'], ['sine', 'f32']] as const : []),
+    ...(bias ? [['bq', 'f32'], ['bk', 'f32'], ['bv', 'f32']] as const : []),
+    ...(kind === 'add' ? [['y', 'f32'] as const] : []),
+  ];
+  const outputs = kind === 'rotate' ? [['hidden', x], ['q', 'f32'], ['k', 'f32'], ['v', 'f32']] : [['out', 'f32']];
+  const bindings = [...inputs.map(([name, type]) => [name, type, 'read'] as const),
+    ...outputs.map(([name, type]) => [name, type, 'read_write'] as const)];
+  const sums = two ? 2 : 1;
+  const all = R * sums;
+  const letters = two ? ['s', 't'] : ['s'];
+  const reduced = subgroups
+    ? each(R, (r) => letters.map((s) => `${s}${r} = subgroupAdd(${s}${r});`).join(' '))
+    : `${each(R, (r) => letters.map((s, n) => `partial[(team * ${all}u + ${r * sums + n}u) * ${LANES + 1}u + lane] = ${s}${r};`).join(' '))}
+  workgroupBarrier();
+  if (lane < ${all}u) {
+    var total = 0.0;
+    for (var n = 0u; n < ${LANES}u; n++) { total += partial[(team * ${all}u + lane) * ${LANES + 1}u + n]; }
+    totals[team * ${all}u + lane] = total;
+  }
+  workgroupBarrier();
+  ${each(R, (r) => letters.map((s, n) => `${s}${r} = totals[team * ${all}u + ${r * sums + n}u];`).join(' '))}`;
+  return kernel(`few rows, ${kind}, ${stored} rows=${R}${wide ? ' wide' : ''}${whole ? ' whole' : ''}${bias ? ' bias' : ''}${subgroups ? ' subgroups' : ''}`, `
+${HEADERS[kind]}
+// ${LANES} lanes share ${two ? 'a pair of outputs' : 'an output'}, for all ${R} rows of x [${R},K]; a workgroup has ${UNITS} of these units. Weights are ${stored}.
+${subgroups ? 'enable subgroups;\ndiagnostic(off, subgroup_uniformity);' : ''}
+struct Params { units: u32, M: u32, pieces: u32, vectors: u32, heads: u32, groups: u32, half: u32, N: u32, epsilon: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+${bindings.map(([name, type, access], n) => `@group(0) @binding(${n + 1}) var<storage, ${access}> ${name}: array<${type}>;`).join('\n')}
+${weights.map(define).join('\n')}
+${normed ? `${subgroups ? `var<workgroup> normed: array<${x}, ${ROW_BYTES / (x === 'f32' ? 4 : 16)}>;` : `var<workgroup> factors: array<vec2f, ${R}>;`}
+var<workgroup> squares: array<vec2f, ${R * THREADS}>;
+var<workgroup> sixteenths: array<vec2f, ${16 * R}>;
+const LARGE = 1e15;                  // as in the kernel 'rms norm'
+const SMALL = 8.077935669463161e-28;
+fn row_of(r: u32, n: u32) -> ${x} {
+  return ${subgroups ? 'normed[r * p.vectors + n]' : 'x[r * p.vectors + n] * factors[r].x * factors[r].y * gain[n]'};
+}` : `fn row_of(r: u32, n: u32) -> ${x} { return x[r * p.vectors + n]; }`}
+${subgroups ? '' : `var<workgroup> partial: array<f32, ${UNITS * all * (LANES + 1)}>;\nvar<workgroup> totals: array<f32, ${UNITS * all}>;`}
+
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32${subgroups ? ', @builtin(subgroup_id) team: u32, @builtin(subgroup_invocation_id) lane: u32' : ''}) {
+  ${subgroups ? '' : `let team = thread / ${LANES}u;\n  let lane = thread % ${LANES}u;`}
+  let block = group.y * groups.x + group.x;
+  let unit = block * ${UNITS}u + team;
+  ${normed ? norm(R, x, kind === 'rotate', subgroups, THREADS) : ''}
+  ${each(R, (r) => letters.map((s) => `var ${s}${r} = 0.0;`).join(' '))}
+  ${BODIES[kind](options)}
+  ${reduced}
+  if (unit < p.units) {
+    ${each(R, (r) => `if (lane == ${r}u) { ${STORES[kind](r, bias)} }`, '\n    ')}
+  }
+}`);
+}
+
+/** Norms all rows into workgroup memory. No barrier is in a loop, as some drivers compile these slowly. */
+function norm(R: number, x: string, keeps: boolean, keepsRows: boolean, THREADS: number): string {
+  const square = x === 'f32' ? 'vec2f(value * value, small * small)' : 'vec2f(dot(value, value), dot(small, small))';
+  return `for (var r = 0u; r < ${R}u; r++) {
+    var sum = vec2f();                 // of the squares, and of the squares of x SMALL
+    for (var n = thread; n < p.vectors; n += ${THREADS}u) {
+      let value = x[r * p.vectors + n];
+      let small = value * SMALL;
+      sum += ${square};
+    }
+    squares[r * ${THREADS}u + thread] = sum;
+  }
+  workgroupBarrier();
+  if (thread < ${16 * R}u) {
+    var sum = vec2f();
+    for (var n = 0u; n < ${THREADS / 16}u; n++) { sum += squares[thread * ${THREADS / 16}u + n]; }
+    sixteenths[thread] = sum;
+  }
+  workgroupBarrier();
+  for (var r = 0u; r < ${R}u; r++) {
+    var total = vec2f();
+    for (var n = 0u; n < 16u; n++) { total += sixteenths[r * 16u + n]; }
+    total /= f32(p.vectors * ${x === 'f32' ? 1 : 4}u);
+    let scaled = total.y > LARGE * SMALL * (LARGE * SMALL);
+    let inverse = select(inverseSqrt(total.x + p.epsilon), inverseSqrt(total.y + p.epsilon * SMALL * SMALL), scaled);
+    ${keepsRows ? '' : 'if (thread == 0u) { factors[r] = vec2f(select(1.0, SMALL, scaled), inverse); }'}
+    ${keepsRows || keeps ? `for (var n = thread; n < p.vectors; n += ${THREADS}u) {
+      let value = x[r * p.vectors + n] * select(1.0, SMALL, scaled) * inverse * gain[n];
+      ${keepsRows ? 'normed[r * p.vectors + n] = value;' : ''}${keeps ? `\n      if (block == 0u) { hidden[r * p.vectors + n] = value; }` : ''}
+    }` : ''}
+  }
+  workgroupBarrier();`;
+}
+
+const HEADERS = {
+  rotate: `// q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ for n = rms norm of x, which is hidden. The halves (a, c) of a head of q and k become
+// (a cos - c sin, c cos + a sin), with cos and sin [rows,d/2]. A unit is a pair (a, c): heads of q, then of k, then of v.`,
+  gate: '// out[r, m] = silu(n[r] . Wg[m]) * (n[r] . Wu[m]) for n = rms norm of x.',
+  add: '// out[r, m] = y[r, m] + x[r] . W[m].',
+  plain: '// out[r, m] = n[r] . W[m] for n = rms norm of x.',
+} as const;
+
+const BODIES: Readonly<Record<FewRows['kind'], (options: FewRows) => string>> = {
+  rotate: (options) => {
+    const part = (w: string): string => loop(options, [w, w], ['first', 'first + p.half']).replaceAll('\n', '\n  ');
+    return `let own = min(unit, p.units - 1u);
+  let ofQ = p.heads * p.half;
+  let ofK = p.groups * p.half;
+  let kind = u32(own >= ofQ) + u32(own >= ofQ + ofK);
+  let pair = own - select(select(0u, ofQ, kind == 1u), ofQ + ofK, kind == 2u);
+  let column = pair % p.half;
+  let head = pair / p.half;
+  let first = head * 2u * p.half + column;
+  if (kind == 0u) {
+    ${part('wq')}
+  } else if (kind == 1u) {
+    ${part('wk')}
+  } else {
+    ${part('wv')}
+  }`;
+  },
+  gate: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['wg', 'wu'], ['m', 'm'])}`,
+  add: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['w'], ['m'])}`,
+  plain: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['w'], ['m'])}`,
+};
+
+const STORES: Readonly<Record<FewRows['kind'], (r: number, bias: boolean) => string>> = {
+  rotate: (r, bias) => {
+    const store = (name: string, heads: string, rotates: boolean): string => {
+      const at = `(((${r}u / p.N) * ${heads} + head) * p.N + ${r}u % p.N) * 2u * p.half + column`;
+      const added = bias ? `let a = s${r} + b${name}[first]; let c = t${r} + b${name}[first + p.half];` : `let a = s${r}; let c = t${r};`;
+      return `{ ${added} let at = ${at}; ${rotates
+        ? `${name}[at] = a * cosine[${r}u * p.half + column] - c * sine[${r}u * p.half + column]; ${name}[at + p.half] = c * cosine[${r}u * p.half + column] + a * sine[${r}u * p.half + column];`
+        : `${name}[at] = a; ${name}[at + p.half] = c;`} }`;
+    };
+    return `if (kind == 0u) ${store('q', 'p.heads', true)} else if (kind == 1u) ${store('k', 'p.groups', true)} else ${store('v', 'p.groups', false)}`;
+  },
+  gate: (r) => `out[${r}u * p.M + m] = s${r} / (1.0 + exp(-s${r})) * t${r};`,
+  add: (r) => `out[${r}u * p.M + m] = y[${r}u * p.M + m] + s${r};`,
+  plain: (r) => `out[${r}u * p.M + m] = s${r};`,
+};
