@@ -4,6 +4,7 @@
  */
 import type { Forms, Norm, Projected, Projection } from '../../src/core/forms.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
+import { argmax } from './argmax.ts';
 import { real, WgslArray } from './array.ts';
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { add } from './elementwise.ts';
@@ -131,21 +132,33 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
       return y;
     },
 
-    logits(x, norm, head): WgslArray {
-      const [rows, K] = rowsOf(x);
-      const V = head.shape[0];
-      const shape = [...x.shape.slice(0, -1), V];
-      if (few(rows, K, [head], true)) {
-        const out = device.allocate(rows * V);
-        run({ kind: 'plain', K, rows }, head, V, { epsilon: norm.epsilon }, [f32(x), f32(norm.weight), head.memory], [out]);
-        return made(out, shape);
-      }
-      const normed = normOf(x, norm);
-      const y = product(normed, rows, K, head);
-      free(normed);
-      return made(y, shape);
+    logits,
+
+    nextToken(x, norm, head): WgslArray {
+      const y = logits(x, norm, head);
+      const [rows] = rowsOf(x);
+      const best = argmax(device, y.memory, rows, head.shape[0]);
+      free(y.memory);
+      const ids = new WgslArray(x.shape.slice(0, -1), best, 'i32');
+      ids.least = -1;
+      return ids;
     },
   };
+
+  function logits(x: WgslArray, norm: Norm<WgslArray>, head: WgslArray): WgslArray {
+    const [rows, K] = rowsOf(x);
+    const V = head.shape[0];
+    const shape = [...x.shape.slice(0, -1), V];
+    if (few(rows, K, [head], true)) {
+      const out = device.allocate(rows * V);
+      run({ kind: 'plain', K, rows }, head, V, { epsilon: norm.epsilon }, [f32(x), f32(norm.weight), head.memory], [out]);
+      return made(out, shape);
+    }
+    const normed = normOf(x, norm);
+    const y = product(normed, rows, K, head);
+    free(normed);
+    return made(y, shape);
+  }
 
   /** x + W a for rows of a. */
   function residual(x: WgslArray, a: Memory, rows: number, K: number, weight: WgslArray): WgslArray {
