@@ -65,7 +65,8 @@ const settings: Settings = {
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
-const cases = llama !== undefined ? [LLAMA_CASE] : gpu === undefined ? CASES : gpu === 'webasm' || gpu === 'cpu' ? HOST_CASES : GPU_CASES;
+const ofEngine = gpu === undefined ? CASES : /(cpu|webasm)$/.test(String(gpu)) ? HOST_CASES : GPU_CASES;
+const cases = llama !== undefined ? [LLAMA_CASE] : ofEngine;
 const chosen = cases.filter(({ name }) => only === undefined || name === only);
 if (chosen.length === 0) {
   const names = cases.map(({ name }) => name).join(', ');

@@ -13,13 +13,13 @@ type GpuJsBackend = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
 /**
  * A GPU engine: 'wgsl' is hand-written WGSL over WebGPU, 'gpujs' is gpu.js on the best GPU present, and 'gpujs:' with a
- * backend, or the backend alone, forces that. `true` takes the best of all.
+ * backend, or the backend alone, forces that. `true` takes WGSL or, in browsers without WebGPU, gpu.js on WebGL2.
  */
 export type GpuChoice = true | 'wgsl' | 'gpujs' | `gpujs:${GpuJsBackend}` | GpuJsBackend;
 
 /** Options of createEngine() for an engine on a GPU. */
 export interface GpuEngineOptions {
-  /** `true` takes the best GPU present: WebGPU or, in browsers without it, WebGL2. A name forces an engine. */
+  /** `true` takes 'wgsl' or, in browsers without WebGPU, 'gpujs' on WebGL2. A name forces an engine. */
   readonly gpu: GpuChoice;
   /** A GPUDevice of the application to use instead of a new one. dispose() does not destroy it. */
   readonly gpuDevice?: object;
@@ -59,9 +59,14 @@ export function createEngine(
 
 async function createGpuEngine({ gpu, ...options }: GpuEngineOptions): Promise<TrainingEngine> {
   if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as GPUs compute only in float32');
-  if (gpu === 'wgsl') {
+  if (gpu === 'wgsl' || gpu === true) {
     const { openWgslEngine } = await import('../gpu/wgsl/open.ts');
-    return openWgslEngine(options);
+    try {
+      return await openWgslEngine(options);
+    } catch (error) {
+      // In a browser, the best GPU present may be one that only gpu.js reaches, by WebGL2.
+      if (gpu === 'wgsl' || typeof WebGL2RenderingContext === 'undefined') throw error;
+    }
   }
   const { openEngine } = await import('../gpu/gpujs/open.ts');
   return openEngine({ ...options, gpu: typeof gpu === 'string' ? backendOf(gpu) : gpu });

@@ -95,8 +95,8 @@ describe('a process that never disposes of its engine', () => {
   });
 });
 
-describeWebGPU('a process on gpu.js webgpu', () => {
-  it('lets a process that never disposes of its engine end by itself', async () => {
-    expect(await evaluate(program(library, '{ gpu: \'webgpu\' }'))).toMatchObject({ code: 0, stdout: '3\n' });
+describeWebGPU('a process on WebGPU', () => {
+  it.each(['webgpu', 'wgsl'])('that never disposes of its engine ends by itself on %s', async (gpu) => {
+    expect(await evaluate(program(library, `{ gpu: '${gpu}' }`))).toMatchObject({ code: 0, stdout: '3\n' });
   });
 });

@@ -39,6 +39,7 @@ export class BufferPool {
   /** All buffers, and their numbers in the order in which they were made. */
   readonly #buffers = new Map<GPUBuffer, number>();
   #made = 0;
+  #doomedBytes = 0;
   #usedBytes = 0;
   #destroyed = false;
 
@@ -89,12 +90,21 @@ export class BufferPool {
     this.#usedBytes -= size;
     if (this.#freeBytes + size > POOL_BYTES + this.#usedBytes) {
       this.#buffers.delete(buffer);
-      if (recorded) this.#doomed.push(buffer);
-      else buffer.destroy();
+      if (recorded) {
+        this.#doomed.push(buffer);
+        this.#doomedBytes += size;
+      } else {
+        buffer.destroy();
+      }
       return;
     }
     this.#put(recorded ? this.#recorded : this.#free, buffer);
     this.#freeBytes += size;
+  }
+
+  /** Whether buffers that wait for recorded commands to be submitted hold much memory. */
+  get overfull(): boolean {
+    return this.#doomedBytes > POOL_BYTES;
   }
 
   /** To be called when all recorded commands have been submitted. */
@@ -105,6 +115,7 @@ export class BufferPool {
     }
     for (const buffer of this.#doomed) buffer.destroy();
     this.#doomed = [];
+    this.#doomedBytes = 0;
   }
 
   /** Destroys all buffers, those in use included. */

@@ -2,7 +2,7 @@
  * §8: the evicting cache of one layer, whose book is on the device: no step waits for the host.
  *
  * Which entries a query sees follows from their (position, last), so entries that are dead may stay for a while. They
- * are dropped every DROP_EVERY tokens, and whenever someone asks what the cache holds. How many entries a head has is
+ * are dropped from time to time, and whenever someone asks what the cache holds. How many entries a head has is
  * known on the device; the host keeps an upper bound, which it corrects when a read for something else brings the
  * counts along.
  * @module
@@ -19,8 +19,8 @@ import { type Book, CacheStore } from './cache-store.ts';
 import { decode } from './decode.ts';
 import { flat, type WgslDevice } from './device.ts';
 
-/** Tokens after which dead entries are dropped. */
-const DROP_EVERY = 64;
+/** Tokens after which dead entries are dropped: at least so many, and so large a share of all that were seen. */
+const [DROP_EVERY, DROP_SHARE] = [64, 1 / 64];
 
 export class WgslCache implements CacheKernels<WgslArray> {
   readonly #device: WgslDevice;
@@ -48,7 +48,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
     });
     if (T === 0) return;
     const most = Math.max(...counts);
-    if (this.#since >= DROP_EVERY) this.#drop();
+    if (this.#since >= Math.max(DROP_EVERY, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
     this.#since += most;
     this.#store.reserve(counts);
     const { keys, values, entries, states, heads, parity } = this.#store.slots;

@@ -126,7 +126,9 @@ export class WgslDevice {
   }
 
   free(memory: Memory): void {
-    if (--memory.holds.count === 0) this.#pool.give(memory.buffer, this.#recorder.pending);
+    if (--memory.holds.count > 0) return;
+    this.#pool.give(memory.buffer, this.#recorder.pending);
+    if (this.#pool.overfull) this.#recorder.flush();
   }
 
   run(kernel: Kernel, { params, inputs, outputs, groups: [x, y = 1, z = 1], work }: Call): void {

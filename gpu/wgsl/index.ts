@@ -95,7 +95,10 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
 
     // ---- layers ---------------------------------------------------------------------------------
     add: (a, b, { n }) => made(add(device, f32(a), f32(b), n), a.shape),
-    accumulate: (sum, x, { n }) => accumulate(device, own(sum, f32(x)), f32(x), n),
+    accumulate(sum, x, { n }) {
+      const from = f32(x); // sum and x may be the same array
+      accumulate(device, own(sum, from), from, n);
+    },
     embedding: (weight, ids, { count, D }) =>
       made(embedding(device, weight.memory, stored(weight), ids.memory, count, D), [...ids.shape, D]),
     embeddingBackward: (dOut, ids, { count, V, D }) => made(

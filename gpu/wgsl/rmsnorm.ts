@@ -1,13 +1,19 @@
 /**
  * Root-mean-square normalisation and its gradients.
  *
- * Squares of numbers above 1.8e19 overflow float32. A row with a number above LARGE is therefore multiplied by SMALL
- * first, and its r = 1 / sqrt(mean(x²) + epsilon) is kept as -r / SMALL: neither overflows, and their product is x r.
+ * Squares of numbers above 1.8e19 overflow float32. A row with a number above LARGE is therefore multiplied by small
+ * first, and its r = 1 / sqrt(mean(x²) + epsilon) is kept as -r / small: neither overflows, and their product is x r.
  * @module
  */
 import type { Memory, WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
 import { kernel, template } from './template.ts';
+
+/**
+ * Multiplied by it, numbers above LARGE have squares far from float32's limits. It is a parameter, since drivers
+ * multiply constants beforehand, and its own square is 0.
+ */
+const SMALL = 2 ** -90;
 
 /** Workgroups for rows, of which a long list is folded. */
 const rowGroups = (rows: number): readonly [x: number, y: number] =>
@@ -15,25 +21,24 @@ const rowGroups = (rows: number): readonly [x: number, y: number] =>
 
 const NORM = template('rms norm', `
 // y[r, c] = x[r, c] w[c] / sqrt(mean(x[r]²) + epsilon): a workgroup for each row, whose lanes take every LANES-th column.
-struct Params { rows: u32, D: u32, epsilon: f32 }
+struct Params { rows: u32, D: u32, epsilon: f32, small: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 const LARGE = 1e15;                 // squares of numbers up to this do not overflow, however long the row
-const SMALL = 8.077935669463161e-28; // 2^-90: multiplied by it, larger ones have squares far from the limits
 var<workgroup> sums: array<vec2f, $LANES>;
 
 @compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.y * groups.x + group.x;
   let start = row * p.D;
-  var sum = vec2f();                // of the squares, and of the squares of x SMALL
+  var sum = vec2f();                // of the squares, and of the squares of x small
   if (row < p.rows) {
     for (var c = lane; c < p.D; c += $LANESu) {
-      let value = x[start + c];
-      sum += vec2f(value * value, value * SMALL * (value * SMALL));
+      let value = vec2f(x[start + c], x[start + c] * p.small);
+      sum += value * value;
     }
   }
   sums[lane] = sum;
@@ -44,14 +49,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (row >= p.rows) { return; }
   let total = sums[0];
-  let scaled = total.y > LARGE * SMALL * (LARGE * SMALL);
+  let limit = LARGE * p.small;
+  let scaled = total.y > limit * limit;
   let r = select(
     inverseSqrt(total.x / f32(p.D) + p.epsilon),
-    inverseSqrt(total.y / f32(p.D) + p.epsilon * SMALL * SMALL),
+    inverseSqrt(total.y / f32(p.D) + p.epsilon * p.small * p.small),
     scaled,
   );
   for (var c = lane; c < p.D; c += $LANESu) {
-    y[start + c] = x[start + c] * select(1.0, SMALL, scaled) * r * weight[c];
+    y[start + c] = x[start + c] * select(1.0, p.small, scaled) * r * weight[c];
   }
 }`, 'LANES');
 
@@ -61,15 +67,15 @@ export function rmsNorm(
 ): Memory {
   const y = device.allocate(rows * D);
   device.run(NORM({ LANES: device.width }), {
-    params: { rows, D, epsilon }, inputs: [x, weight], outputs: [y], groups: rowGroups(rows),
+    params: { rows, D, epsilon, small: SMALL }, inputs: [x, weight], outputs: [y], groups: rowGroups(rows),
   });
   return y;
 }
 
 const BACKWARD = template('rms norm backward', `
 // dx[r] = r (dy w - x r mean(dy w x r)), and inverse[r] = r: a workgroup for each row. A row with numbers above LARGE is
-// kept as x SMALL and r / SMALL, and its inverse is negated to say so.
-struct Params { rows: u32, D: u32, epsilon: f32 }
+// kept as x small and r / small, and its inverse is negated to say so.
+struct Params { rows: u32, D: u32, epsilon: f32, small: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dOut: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
@@ -78,7 +84,6 @@ struct Params { rows: u32, D: u32, epsilon: f32 }
 @group(0) @binding(5) var<storage, read_write> inverse: array<f32>;
 
 const LARGE = 1e15;
-const SMALL = 8.077935669463161e-28;
 var<workgroup> sums: array<vec2f, $LANES>;
 
 @compute @workgroup_size($LANES)
@@ -88,8 +93,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var sum = vec2f();
   if (row < p.rows) {
     for (var c = lane; c < p.D; c += $LANESu) {
-      let value = x[start + c];
-      sum += vec2f(value * value, value * SMALL * (value * SMALL));
+      let value = vec2f(x[start + c], x[start + c] * p.small);
+      sum += value * value;
     }
   }
   sums[lane] = sum;
@@ -100,11 +105,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   let total = sums[0];
   workgroupBarrier();
-  let scaled = total.y > LARGE * SMALL * (LARGE * SMALL);
-  let unit = select(1.0, SMALL, scaled);
+  let limit = LARGE * p.small;
+  let scaled = total.y > limit * limit;
+  let unit = select(1.0, p.small, scaled);
   let r = select(
     inverseSqrt(total.x / f32(p.D) + p.epsilon),
-    inverseSqrt(total.y / f32(p.D) + p.epsilon * SMALL * SMALL),
+    inverseSqrt(total.y / f32(p.D) + p.epsilon * p.small * p.small),
     scaled,
   );
   var along = 0.0;
@@ -127,14 +133,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 const DWEIGHT = kernel('rms norm backward dweight', `
 // partial[part, c] = sum over the rows of a part of dy x r, a thread for each.
-struct Params { rows: u32, D: u32, size: u32 }
+struct Params { rows: u32, D: u32, size: u32, small: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dOut: array<f32>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> inverse: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 
-const SMALL = 8.077935669463161e-28;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -143,7 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var sum = 0.0;
   for (var row = group.y * p.size; row < min((group.y + 1u) * p.size, p.rows); row++) {
     let r = inverse[row];
-    sum += dOut[row * p.D + c] * (x[row * p.D + c] * select(1.0, SMALL, r < 0.0) * abs(r));
+    sum += dOut[row * p.D + c] * (x[row * p.D + c] * select(1.0, p.small, r < 0.0) * abs(r));
   }
   partial[group.y * p.D + c] = sum;
 }`);
@@ -154,13 +159,15 @@ export function rmsNormBackward(
 ): [dx: Memory, dWeight: Memory] {
   const [dx, inverse] = [device.allocate(rows * D), device.allocate(rows)];
   device.run(BACKWARD({ LANES: device.width }), {
-    params: { rows, D, epsilon }, inputs: [dOut, x, weight], outputs: [dx, inverse], groups: rowGroups(rows),
+    params: { rows, D, epsilon, small: SMALL }, inputs: [dOut, x, weight], outputs: [dx, inverse],
+    groups: rowGroups(rows),
   });
   const size = Math.max(64, Math.ceil(rows / 256));
   const parts = Math.max(1, Math.ceil(rows / size));
   const partial = device.allocate(parts * D);
   device.run(DWEIGHT, {
-    params: { rows, D, size }, inputs: [dOut, x, inverse], outputs: [partial], groups: [Math.ceil(D / 64), parts],
+    params: { rows, D, size, small: SMALL }, inputs: [dOut, x, inverse], outputs: [partial],
+    groups: [Math.ceil(D / 64), parts],
     work: rows * D * 4,
   });
   device.free(inverse);
