@@ -2,7 +2,7 @@
  * Chooses the cache policies that `eval` and `recall test` compare.
  * @module
  */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CacheDtype } from '../core/cache.ts';
 import { UnsupportedError, ValueError } from '../core/errors.ts';
 import { type KeptOf, type MatchedBy, matchedPolicies, matchingKinds } from '../evaluate/match.ts';
@@ -31,8 +31,8 @@ export function addPolicyOptions(command: Command): void {
   command
     .option('--policy <p...>', 'what the cache keeps, of those below (default: nats and full, and a window and streaming ' +
       'with the model\'s W; with --match, nats and full)', policies)
-    .option('--match [kind...]', 'also compare policies that keep as much as nats: in the mean, at the end, and both ' +
-      `(default: ${matchingKinds().join(', ')})`, matchedKind, false)
+    .addOption(new Option('--match [kind...]', 'also compare policies that keep as much as nats, in the mean, at the ' +
+      `end, and both; of these kinds, or of all: ${matchingKinds().join(', ')}`).argParser(matchedKind).default(false, 'none'))
     .addOption(cacheOption())
     .addHelpText('after', policyHelp());
 }
