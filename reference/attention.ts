@@ -6,8 +6,9 @@
 import { exp, log } from '../src/core/elementary.ts';
 import type { LifetimeOptions } from '../src/core/lifetime.ts';
 import type { AttentionSizes } from '../src/core/sizes.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
 import type { MaskGradientRule } from '../src/core/training-engine.ts';
+import { logSumExp } from './log-sum-exp.ts';
 import { addTypeGradientRow, planTypeGradient } from './mask.ts';
 import { axpy, dot, matmulNT } from './matmul.ts';
 
@@ -178,15 +179,6 @@ function forEachMaskGradientRow(
 
 /** How many rows of dM are in memory at once. */
 const QUERY_BLOCK = 32;
-
-/** The log of the sum of exp(scale * S) over `length` keys, visible or not. */
-function logSumExp(S: FloatArray, start: number, length: number, scale: number): number {
-  let max = -Infinity;
-  for (let j = 0; j < length; j++) max = Math.max(max, scale * S[start + j]);
-  let sum = 0;
-  for (let j = 0; j < length; j++) sum += exp(scale * S[start + j] - max);
-  return max + log(sum);
-}
 
 /** The keys that query i can see, updated as i grows, as in a small version of the cache (§8). */
 class LiveKeys {

@@ -2,8 +2,9 @@
  * The cross-entropy of the next token, in nats.
  * @module
  */
-import { exp, log } from '../src/core/elementary.ts';
-import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
+import { exp } from '../src/core/elementary.ts';
+import { type NDArray, zerosLike } from '../src/core/tensor.ts';
+import { logSumExp } from './log-sum-exp.ts';
 
 /** loss_n = log sum_v exp(z_nv) - z_n,target: logits [...,V], targets [...] (-1: no loss) -> [...]. */
 export function crossEntropy(logits: NDArray, targets: NDArray<Int32Array>, { V }: { V: number }): NDArray {
@@ -26,12 +27,4 @@ export function crossEntropyBackward(
     dLogits[n * V + target] = dLogits[n * V + target] - weight;
   });
   return { data: dLogits, shape: logits.shape };
-}
-
-function logSumExp(z: FloatArray, start: number, length: number): number {
-  let max = -Infinity;
-  for (let v = 0; v < length; v++) max = Math.max(max, z[start + v]);
-  let sum = 0;
-  for (let v = 0; v < length; v++) sum += exp(z[start + v] - max);
-  return max + log(sum);
 }

@@ -7,7 +7,9 @@ import { readNpy, writeNpy } from '../src/formats/npy.ts';
 import { readNpz, writeNpz } from '../src/formats/npz.ts';
 import { roundArray } from '../src/formats/rounding.ts';
 import { readSafetensors, writeSafetensors } from '../src/formats/safetensors.ts';
-import { crc32, listZip, writeZip } from '../src/formats/zip.ts';
+import { crc32 } from '../src/formats/crc32.ts';
+import { listZip } from '../src/formats/zip.ts';
+import { writeZip } from '../src/formats/zip-write.ts';
 import { cases, THOROUGH } from './support/thorough.ts';
 
 /**

@@ -7,7 +7,7 @@
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/engine.ts';
 import { ValueError } from '../../src/core/errors.ts';
-import { chunkEnd, chunkOf, FOREVER, TokenType, windowEnd } from '../../src/core/lifetime.ts';
+import { chunkEnd, chunkOf, FOREVER, TokenType, touchedChunks, windowEnd } from '../../src/core/lifetime.ts';
 import type { BlockPool } from './block-pool.ts';
 import { HeadBook, type Move } from './head-book.ts';
 
@@ -78,7 +78,7 @@ export class CacheBook {
     this.#counts = counts;
     counts.forEach((count, b) => (this.seen[b] = before[b] + count));
     const none = counts.every((count, b) => chunkOf(before[b] + count, chunk) === chunkOf(before[b], chunk));
-    const filled = { rows: Math.floor((T + chunk - 2) / chunk) + 1, before, counts };
+    const filled = { rows: touchedChunks(T, chunk), before, counts };
     return { moves, rows, filled: none ? undefined : filled };
   }
 

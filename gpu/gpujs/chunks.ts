@@ -2,6 +2,7 @@
  * §2 with C > 1: the hidden states of a chunk are pooled into one before they are scored.
  * @module
  */
+import { touchedChunks } from '../../src/core/lifetime.ts';
 import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 
@@ -95,7 +96,7 @@ export async function pushChunks(
 ): Promise<[rows: Memory, state: Memory]> {
   const { B, T, D, C, largest, used, counts } = step;
   const meta = scope.upload(counts.flatMap((count, b) => [used[b], count]));
-  const rows = Math.floor((T + C - 2) / C) + 1;
+  const rows = touchedChunks(T, C);
   return [
     await scope.run(PUSH, [D, rows, B], [x, state, meta], [T, D, C, largest ? 1 : 0, 1]),
     await scope.run(PUSH, [D, 1, B], [x, state, meta], [T, D, C, largest ? 1 : 0, -1]),

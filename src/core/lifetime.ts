@@ -41,6 +41,11 @@ export function chunkCount(length: number, chunk: number): number {
   return Math.ceil(length / chunk);
 }
 
+/** The most chunks of C that T tokens in a row can touch: floor((T + C - 2) / C) + 1, wherever the first one is. */
+export function touchedChunks(tokens: number, chunk: number): number {
+  return Math.floor((tokens + chunk - 2) / chunk) + 1;
+}
+
 /** last(j) of a WINDOW token of chunk `c`: the chunk's last token + W, at most FOREVER. */
 export function windowEnd(c: number, chunk: number, window: number): number {
   return Math.min(chunkEnd(c, chunk) + window, FOREVER);

@@ -8,6 +8,7 @@
 import type { CacheLayout, CacheOptions } from './cache.ts';
 import { described } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
+import { touchedChunks } from './lifetime.ts';
 import { type AttentionSizes, checkCounts, checkGroups, expectRank, expectShape } from './shape.ts';
 import { type Shaped, sizeOf } from './tensor.ts';
 
@@ -162,15 +163,12 @@ export function checkForward(out: Shaped, lse: Shaped, dOut: Shaped, { B, H, N, 
   expectShape('dOut', dOut, [B, H, N, d], 'it is the cotangent of out, shaped like q');
 }
 
-/** The most chunks of C that T tokens can touch, wherever in its chunk the first token is. */
-const touched = (T: number, C: number): number => Math.floor((T + C - 2) / C) + 1;
-
 /** x [B,T,D] of a step of a pool. */
 export function pushSizes(x: Shaped, counts: readonly number[] | undefined, { B, D, C }: PoolSizes): AppendSizes {
   expectRank('x', x, 'B,T,D');
   const T = x.shape[1];
   expectShape('x', x, [B, T, D], 'the pool was made with this batch and width');
-  return { T, rows: touched(T, C), counts: checkCounts(counts, B, T) };
+  return { T, rows: touchedChunks(T, C), counts: checkCounts(counts, B, T) };
 }
 
 /** k, v [B,G,T,d] and types [B,G,rows] of a step of a cache. */
@@ -180,7 +178,7 @@ export function appendSizes(
   const { batch, kvHeads, chunk } = options;
   const step = keySizes(k, v, counts, options);
   const { T } = step;
-  const rows = touched(T, chunk);
+  const rows = touchedChunks(T, chunk);
   expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
   return { ...step, rows };
 }

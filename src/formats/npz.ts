@@ -6,7 +6,9 @@ import { FileFormatError, ValueError } from '../core/errors.ts';
 import { byName, inFile, type NamedTensor } from './named-tensor.ts';
 import { NPY_HEADER_END, type NpyHeader, readNpyElements, readNpyHeader, writeNpy } from './npy.ts';
 import { shown } from './safetensors-header.ts';
-import { listZip, unpackMember, writeZip, type ZipMember } from './zip.ts';
+import { listZip, type ZipMember } from './zip.ts';
+import { unpackMember } from './zip-unpack.ts';
+import { writeZip } from './zip-write.ts';
 
 /** Options of readNpz(). */
 export interface NpzOptions {

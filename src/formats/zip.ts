@@ -1,11 +1,12 @@
 /**
- * ZIP archives as NumPy writes them, with members stored or deflated and sizes in 32 or 64 bits
+ * Lists ZIP archives as NumPy writes them, with members stored or deflated and sizes in 32 or 64 bits
  * (APPNOTE.TXT 6.3.10, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). Before any member is unpacked, the
  * directory at the end is checked as a whole: against itself, against each member's own header, and against a limit.
  * @module
  */
-import { FileFormatError, ValueError } from '../core/errors.ts';
+import { FileFormatError } from '../core/errors.ts';
 import { shown } from './safetensors-header.ts';
+import { CENTRAL, END, END64, LOCAL, LOCATOR64, MORE, MORE16, UTF8 } from './zip-records.ts';
 
 /** A member that has passed every check that is possible without unpacking it. */
 export interface ZipMember {
@@ -19,22 +20,12 @@ export interface ZipMember {
   readonly packed: Uint8Array;
 }
 
-const LOCAL = 0x04034b50;
-const CENTRAL = 0x02014b50;
-const END = 0x06054b50;
-const END64 = 0x06064b50;
-const LOCATOR64 = 0x07064b50;
-/** What a field of 32 bits, and one of 16, holds if the value is in a zip64 field instead. */
-const MORE = 0xffffffff;
-const MORE16 = 0xffff;
 /** The flags that are supported: levels of deflate, sizes after the data, and names in UTF-8. */
-const [AFTER, UTF8] = [1 << 3, 1 << 11];
+const AFTER = 1 << 3;
 const FLAGS = (1 << 1) | (1 << 2) | AFTER | UTF8;
 const DEFLATE = 8;
 /** The highest ratio of deflate, which spends at least two bits on 258 bytes. */
 const MOST_RATIO = 1032;
-/** How many deflated bytes are passed on at once, so that even runtimes that unpack them all stop within 4 MiB. */
-const PIECE = 4096;
 
 function fail(what: string): never {
   throw new FileFormatError(what);
@@ -192,159 +183,4 @@ function checkLocal(view: DataView, entry: Entry, directory: number): number {
   // With the flag AFTER, CRC and sizes follow the data; the directory has them in any case.
   if (!same || !(entry.flags & AFTER || agree())) fail(`${what} has a header that differs from the directory: it is damaged, or made to mislead`);
   return from;
-}
-
-/**
- * Unpacks a member, never holding more than 4 MiB and three times what it has yielded so far.
- *
- * @param member One of {@link listZip}.
- * @param start How many bytes `check` needs; it gets fewer if the member has fewer.
- * @param check Throws if the first bytes of the member show that the rest is not worth unpacking.
- * @returns Its bytes, which are a view of the archive if the member is stored.
- * @throws {FileFormatError} If it yields more or fewer bytes than it declares, or their CRC-32 is wrong.
- */
-export async function unpackMember(
-  { deflated, size, crc, packed }: ZipMember, start: number, check: (start: Uint8Array) => void,
-): Promise<Uint8Array> {
-  if (!deflated) check(packed.subarray(0, start));
-  const bytes = deflated ? await inflate(packed, size, start, check) : packed;
-  const found = crc32(bytes);
-  if (found !== crc) fail(`its bytes have the CRC-32 ${found.toString(16)}, not ${crc.toString(16)}: it is damaged, copy it again`);
-  return bytes;
-}
-
-async function inflate(
-  packed: Uint8Array, size: number, start: number, check: (start: Uint8Array) => void,
-): Promise<Uint8Array> {
-  let at = 0;
-  const pieces = new ReadableStream<Uint8Array<ArrayBuffer>>({
-    pull(controller) {
-      if (at < packed.length) controller.enqueue(packed.slice(at, at += PIECE));
-      else controller.close();
-    },
-  }, { highWaterMark: 0 });
-  const reader = pieces.pipeThrough(new DecompressionStream('deflate-raw')).getReader();
-  const first = Math.min(size, start);
-  let bytes = new Uint8Array(Math.max(first, Math.min(size, 4 * PIECE)));
-  let length = 0;
-  let checked = false;
-  try {
-    for (; ;) {
-      const { done, value } = await reader.read().catch((error: unknown) => {
-        return fail(`its deflated bytes are damaged (${String(error).replace(/\s+/g, ' ')}): copy it again`);
-      });
-      if (done) break;
-      const end = length + value.length;
-      if (end > size) fail(`it unpacks to more than the ${size} bytes that it declares: it is damaged, or made to mislead`);
-      if (!checked && end >= first) { // before there is room for the rest of this value
-        bytes.set(value.subarray(0, first - length), length);
-        check(bytes.subarray(0, first));
-        checked = true;
-      }
-      if (end > bytes.length) bytes = widened(bytes, Math.min(size, Math.max(end, 2 * bytes.length)));
-      bytes.set(value, length);
-      length = end;
-    }
-  } finally {
-    await reader.cancel().catch(() => undefined); // releases the stream, whatever its state
-  }
-  if (length !== size) fail(`it unpacks to ${length} bytes but declares ${size}: it is damaged, copy it again`);
-  if (!checked) check(bytes); // the member is empty
-  return bytes;
-}
-
-function widened(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
-  try {
-    const wider = new Uint8Array(length);
-    wider.set(bytes);
-    return wider;
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return fail(`it unpacks to ${length} bytes or more, which is more than there is memory for: split it`);
-  }
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
-  return n;
-});
-
-/** The CRC-32 that ZIP uses (ISO 3309). */
-export function crc32(bytes: Uint8Array): number {
-  let crc = -1;
-  for (let n = 0; n < bytes.length; n++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[n]) & 0xff];
-  return ~crc >>> 0;
-}
-
-/** A record of little-endian fields, each given by its width in bytes and its value. */
-function record(...fields: readonly (readonly [bytes: 2 | 4 | 8, value: number])[]): Uint8Array {
-  const bytes = new Uint8Array(fields.reduce((sum, [width]) => sum + width, 0));
-  const view = new DataView(bytes.buffer);
-  let at = 0;
-  for (const [width, value] of fields) {
-    if (width === 2) view.setUint16(at, value, true);
-    else if (width === 4) view.setUint32(at, value, true);
-    else view.setBigUint64(at, BigInt(value), true);
-    at += width;
-  }
-  return bytes;
-}
-
-/** 1 January 1980, the first day that ZIP can express, so that bytes do not depend on when they are written. */
-const DAY = (1 << 5) | 1;
-
-/**
- * Writes an archive of stored members in the order given. The same members give the same bytes.
- *
- * @param members Name and bytes of each.
- * @param zip64From The least size or offset that is written in 64 bits. Only tests lower it.
- * @returns The archive's bytes.
- * @throws {ValueError} If a name takes more than 65,535 bytes.
- */
-export function writeZip(members: readonly (readonly [string, Uint8Array])[], zip64From: number = MORE): Uint8Array {
-  const parts: Uint8Array[] = [];
-  const directory: Uint8Array[] = [];
-  let at = 0;
-  const put = (part: Uint8Array): void => {
-    parts.push(part);
-    at += part.length;
-  };
-  const narrow = (value: number): number => value >= zip64From ? MORE : value;
-  const zip64 = (values: readonly number[]): Uint8Array => values.length === 0
-    ? record()
-    : record([2, 1], [2, 8 * values.length], ...values.map((value) => [8, value] as const));
-  for (const [name, data] of members) {
-    const text = new TextEncoder().encode(name);
-    if (text.length > MORE16) throw new ValueError(`a name of ${text.length} bytes is too long for ZIP: shorten '${shown(name)}'`);
-    const [size, offset] = [data.length, at];
-    const sizes = size >= zip64From ? [size, size] : []; // unpacked and packed
-    const places = offset >= zip64From ? [offset] : [];
-    const common = (extra: Uint8Array) => [
-      [2, extra.length > 0 ? 45 : 20], // the version that can read it
-      [2, text.length === name.length ? 0 : UTF8], [2, 0], [2, 0], [2, DAY],
-      [4, crc32(data)], [4, narrow(size)], [4, narrow(size)], [2, text.length], [2, extra.length],
-    ] as const;
-    const [local, central] = [zip64(sizes), zip64([...sizes, ...places])];
-    for (const part of [record([4, LOCAL], ...common(local)), text, local, data]) put(part);
-    directory.push(
-      record([4, CENTRAL], [2, 45], ...common(central), [2, 0], [2, 0], [2, 0], [4, 0], [4, narrow(offset)]),
-      text, central,
-    );
-  }
-  const [count, begin] = [members.length, at];
-  directory.forEach(put);
-  const [end, size] = [at, at - begin];
-  if (count >= MORE16 || size >= zip64From || begin >= zip64From) {
-    put(record([4, END64], [8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, count], [8, count], [8, size], [8, begin]));
-    put(record([4, LOCATOR64], [4, 0], [8, end], [4, 1]));
-  }
-  const short = Math.min(count, MORE16);
-  put(record([4, END], [2, 0], [2, 0], [2, short], [2, short], [4, narrow(size)], [4, narrow(begin)], [2, 0]));
-  const bytes = new Uint8Array(at);
-  let to = 0;
-  for (const part of parts) {
-    bytes.set(part, to);
-    to += part.length;
-  }
-  return bytes;
 }
