@@ -1,22 +1,11 @@
-/** The oracle's cases: the suite covers what it must, and its truths are confirmed by other means. */
+/** The oracle's cases: the suite covers what it must, and cases can be made and checked. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createEngine, FileFormatError, ShapeError, StorageError, ValueError } from '../src/index.ts';
-import { roundTo, ulp } from '../src/formats/rounding.ts';
-import { exp, log } from '../src/core/elementary.ts';
+import { ShapeError, ValueError } from '../src/index.ts';
+import { roundTo } from '../src/formats/rounding.ts';
 import { inputShapes, outputShapes } from '../src/oracle/cases/shapes.ts';
 import { OUTPUT_ORDER } from '../src/oracle/types.ts';
-import {
-  caseOf, formatManifest, makeCase, type Manifest, openVectors, type OracleCase, packCase, readManifest, type Recipe,
-  smallSuite, SUITES,
-} from '../src/vectors.ts';
-import { boundedAttention } from './support/bounded.ts';
-import { denseLifetime, denseMask } from './support/dense.ts';
-import { widened } from './support/differences.ts';
-import {
-  closers, gradients, problemOf, R, replay, scoreGradient, slopesOfRelaxedMask, tensorsOf, third, typesOf,
-} from './support/oracle-truths.ts';
-import { SMALL_SUITE_HASH, suiteHash } from './support/suite-hash.ts';
-import { type Bounded, expectSameBits, expectWithin } from './support/tolerance.ts';
+import { caseOf, makeCase, type OracleCase, type Recipe, smallSuite, SUITES } from '../src/vectors.ts';
+import { closers, problemOf, tensorsOf, typesOf } from './support/oracle-truths.ts';
 
 const cases = new Map<string, OracleCase>();
 beforeAll(async () => {
@@ -24,16 +13,6 @@ beforeAll(async () => {
 });
 const named = (name: string): OracleCase => cases.get(name)!;
 const names = SUITES.small.map(({ name }) => name);
-const filter = (keep: (recipe: Recipe) => boolean): string[] => SUITES.small.filter(keep).map(({ name }) => name);
-
-/** Fails unless the elements that are compared are within their bounds. */
-function expectTrue(each: OracleCase, name: string, truth: readonly Bounded[], got?: ArrayLike<number>): void {
-  const skip = new Set(each.notCompared[name]);
-  const kept = (_: unknown, n: number): boolean => !skip.has(n);
-  const values = Array.from(got ?? each.expected[name].data).filter(kept);
-  expect(values.length).toBeGreaterThan(0);
-  expectWithin(values, truth.filter(kept), `${each.name}: ${name}`);
-}
 
 describe('the small suite', () => {
   /** The types of each KV head, as strings of letters. */
@@ -153,112 +132,6 @@ describe('the small suite', () => {
   });
 });
 
-describe('the truths of the small suite', () => {
-  it.each(names)('%s: types, last, mask, out and lse follow from the definitions', (name) => {
-    const each = named(name);
-    const p = problemOf(each);
-    if (each.inputs.scores) expectSameBits(each.expected.types.data, typesOf(each), 'types');
-    expectSameBits(each.expected.last.data, denseLifetime(p.types, p), 'last');
-    expectSameBits(each.expected.mask.data, denseMask(p.last, p), 'mask');
-    const { out, lse } = boundedAttention(p, R);
-    expectTrue(each, 'out', out);
-    expectTrue(each, 'lse', lse);
-  });
-
-  it.each(filter(({ tokens, poison, backward }) => tokens <= 70 && !poison && backward !== false))(
-    '%s: gradients follow from the definitions, summed over all pairs', (name) => {
-      const each = named(name);
-      const { dTypes, ...rest } = gradients(each);
-      for (const [key, truth] of Object.entries(rest)) expectTrue(each, key, truth);
-      (['dg', 'dl', 'dw'] as const).forEach((key, n) => expectTrue(each, key, third(dTypes, n as 0 | 1 | 2)));
-      expect('dscores' in each.expected).toBe('scores' in each.inputs);
-      if (each.inputs.scores) expectTrue(each, 'dscores', scoreGradient(each, dTypes));
-    },
-  );
-
-  it.each(['odd-3', 'window-scored', 'window-mixed', 'chunk-2', 'global-last', 'global-adjacent', 'temperature-half'])(
-    '%s: dg, dl and dw are the slopes of the relaxed mask', (name) => {
-      const each = named(name);
-      expect(each.parameters.rule === 'exact' || name === 'odd-3').toBe(true);
-      const exact: OracleCase = { ...each, parameters: { ...each.parameters, rule: 'exact' } };
-      const truth = widened(slopesOfRelaxedMask(exact), gradients(exact).dTypes);
-      if (each.parameters.rule !== 'exact') return expectWithin(gradients(exact).dTypes.map(({ value }) => value), truth, name);
-      (['dg', 'dl', 'dw'] as const).forEach((key, n) => expectTrue(each, key, third(truth, n as 0 | 1 | 2)));
-    },
-  );
-
-  it.each(filter(({ steps }) => steps !== undefined))('%s: the trace is that of a cache that takes these steps', async (name) => {
-    const each = named(name);
-    const { expected, parameters: { batch: B, kvHeads: G, tokens: N, headDim, steps } } = each;
-    const engine = createEngine();
-    const { live, out } = await replay(engine, each);
-    engine.dispose();
-    expectSameBits(expected.cache_live.data, live, 'cache_live');
-    expectSameBits(expected.cache_closed_by.data, closers(each), 'cache_closed_by');
-    const evicted = Array.from({ length: B * G * N }, (_, at) => {
-      let seen = 0;
-      return steps.findIndex((T, r) => (seen += T) > at % N && live[r * B * G * N + at] === 0);
-    });
-    expectSameBits(expected.cache_evicted_at.data, evicted, 'cache_evicted_at');
-    const held = Array.from({ length: steps.length * B * G }, (_, n) =>
-      live.subarray(n * N, (n + 1) * N).reduce((sum, x) => sum + x, 0));
-    expectSameBits(expected.cache_bytes.data, held.map((n) => n * headDim * 8), 'cache_bytes');
-    const bounds = boundedAttention(problemOf(each), R).out;
-    expectTrue(each, 'cache_out', bounds);
-    expectTrue(each, 'cache_out', bounds, out);
-  });
-
-  it.each(['hidden-nan', 'hidden-infinity'])('%s: only rows that see NaN or infinities are left out', (name) => {
-    const each = named(name);
-    const { B, H, G, N, d, last } = problemOf(each);
-    const k = each.inputs.k.data;
-    const rows = Array.from({ length: B * H * N }, (_, row) => row).filter((row) => {
-      const base = (Math.floor(row / (H * N)) * G + Math.floor((Math.floor(row / N) % H) / (H / G))) * N;
-      return Array.from({ length: (row % N) + 1 }, (_, j) => j)
-        .some((j) => !Number.isFinite(k[(base + j) * d]) && (row % N) <= last[base + j]);
-    });
-    expect(rows.length).toBeGreaterThan(0);
-    expect(rows.every((row) => row < 2 * N), 'of batch 0, KV head 0').toBe(true);
-    expect(rows.length).toBeLessThan(N);
-    expect(each.notCompared.lse).toEqual(rows);
-    expect(each.notCompared.out).toEqual(rows.flatMap((row) => Array.from({ length: d }, (_, c) => row * d + c)));
-    expect(each.notCompared.cache_out).toEqual(each.notCompared.out);
-    const nan = new Uint8Array(Float64Array.of(NaN).buffer); // the canonical one, whatever NaN the processor computes
-    for (const n of each.notCompared.out) {
-      expect(new Uint8Array(each.expected.out.data.slice(n, n + 1).buffer)).toEqual(nan);
-    }
-    expect(Object.keys(each.expected).filter((key) => key.startsWith('d'))).toEqual([]);
-  });
-
-  it('of the two rules differ only in dM', () => {
-    const [exact, bounded] = [named('rule-exact'), named('rule-bounded')];
-    for (const [key, tensor] of tensorsOf(exact)) {
-      const other = { ...bounded.inputs, ...bounded.expected }[key];
-      const same = tensor.data.every((x, n) => Object.is(x, other.data[n]));
-      expect({ key, same }).toEqual({ key, same: !['dm_rows', 'dg', 'dl', 'dw'].includes(key) });
-    }
-  });
-});
-
-describe('exp and log of the truths', () => {
-  it('are within 2 and 4 ulp of the platform\'s, whose own error is below 1', () => {
-    const far = (got: number, want: number): number => Math.abs(got - want) / ulp(want, 'F64');
-    const xs = Array.from({ length: 20_001 }, (_, n) => (n - 10_000) * 0.0707);
-    expect(Math.max(...xs.map((x) => far(exp(x), Math.exp(x))))).toBeLessThanOrEqual(2);
-    const small = xs.map((x) => x / 2 ** 20);
-    expect(Math.max(...small.map((x) => far(exp(x), Math.exp(x))))).toBeLessThanOrEqual(2);
-    const ones = [...small.map((x) => 1 + Math.abs(x)), ...xs.map((x) => 1 + x * x)];
-    expect(Math.max(...ones.map((x) => far(log(x), Math.log(x))))).toBeLessThanOrEqual(4);
-  });
-
-  it('are right at the ends of the range', () => {
-    expect([0, -Infinity, -800, 709.8, Infinity, NaN].map(exp)).toEqual([1, 0, 0, Infinity, Infinity, NaN]);
-    expect(exp(709.78)).toBeGreaterThan(1.7e308);
-    expect(exp(-745)).toBe(2 ** -1074);
-    expect([1, 2 ** 31].map(log)).toEqual([0, 31 * Math.LN2]);
-  });
-});
-
 describe('makeCase and caseOf', () => {
   const recipe: Recipe = {
     name: 'mine', why: 'a test', queryHeads: 2, kvHeads: 1, tokens: 5, headDim: 2, window: 1, types: { pattern: ['GLW'] },
@@ -309,126 +182,5 @@ describe('makeCase and caseOf', () => {
     await expect(give(noTypes)).rejects.toThrow(/types and scores are both given or both missing/);
     const real = { dtype: 'F64', shape: [1, 1, 5], data: new Float64Array(5) } as const;
     await expect(give({ ...inputs, types: real })).rejects.toThrow(/types is F64: it must hold integers/);
-  });
-});
-
-describe('vectors as files', () => {
-  const heading = { suite: 'mine', seed: 0, fileFormat: 'safetensors', dtype: 'f64' } as const;
-  const manifestOf = (entries: Manifest['cases'], changes: object = {}): string => formatManifest({
-    format: 'natsearch-vectors', version: 1, ...heading, complete: true, cases: entries, ...changes,
-  });
-
-  it.each([
-    ['safetensors', 'f64'], ['safetensors', 'bf16'], ['npz', 'f64'], ['npz', 'f32'], ['npz', 'f16'], ['npz', 'bf16'],
-  ] as const)('come back from %s of %s', async (fileFormat, dtype) => {
-    const wanted = { f64: 'F64', f32: 'F32', f16: 'F16', bf16: 'BF16' } as const;
-    for (const name of ['price-chunks', 'hidden-nan', 'near-tied', 'global-last']) {
-      const each = named(name);
-      const { entry, bytes } = await packCase(each, { fileFormat, dtype });
-      const files: Record<string, Uint8Array> = {
-        'manifest.json': new TextEncoder().encode(manifestOf([entry], { fileFormat, dtype })), [entry.file]: bytes,
-      };
-      const { manifest, read } = await openVectors(async (file) => files[file]);
-      const back = await read(manifest.cases[0]);
-      expect({ ...back, inputs: 0, expected: 0 }).toEqual({ ...each, inputs: 0, expected: 0 });
-      for (const [key, { dtype: kind, shape, data }] of tensorsOf(each)) {
-        const got = { ...back.inputs, ...back.expected }[key];
-        if (kind !== 'F64') expect(got).toEqual({ dtype: kind, shape, data });
-        else {
-          expect(got.shape).toEqual(shape);
-          expectSameBits(got.data, Array.from(data, (x) => roundTo(x, wanted[dtype])), key);
-          expect(got.dtype).toBe(fileFormat === 'npz' && dtype === 'bf16' ? 'F32' : wanted[dtype]);
-        }
-        if (key in each.inputs) expectSameBits(got.data, data, key);
-      }
-    }
-  });
-
-  it('have a manifest that says what was written', async () => {
-    const { entry } = await packCase(named('batch'), heading);
-    const text = manifestOf([entry, { ...entry, name: 'other' }], { packageVersion: '1.2.3' });
-    expect(readManifest(text)).toEqual({
-      format: 'natsearch-vectors', version: 1, ...heading, packageVersion: '1.2.3', complete: true,
-      cases: [entry, { ...entry, name: 'other' }],
-    });
-    expect(text.split('\n').filter((line) => line.startsWith('    {"name"'))).toHaveLength(2);
-    expect(readManifest(manifestOf([])).cases).toEqual([]);
-  });
-
-  describe('are refused', () => {
-    let entry: Manifest['cases'][number];
-    let bytes: Uint8Array;
-    beforeAll(async () => ({ entry, bytes } = await packCase(named('hidden-nan'), heading)));
-    type Changed = (entry: Manifest['cases'][number]) => object;
-
-    it('if the manifest is truncated anywhere', () => {
-      const text = manifestOf([entry]).trimEnd();
-      for (let length = 0; length < text.length; length += 7) {
-        expect(() => readManifest(text.slice(0, length))).toThrow(FileFormatError);
-        expect(() => readManifest(text.slice(0, length))).toThrow(/truncated or damaged/);
-      }
-    });
-
-    it.each<[string, string, RegExp]>([
-      ['another document', '{"cases": []}', /is not a manifest of vectors/],
-      ['null', 'null', /is not a manifest of vectors/],
-      ['a list', '[]', /is not a manifest of vectors/],
-      ['a later version', manifestOf([], { version: 2 }), /has version 2 but this package reads version 1/],
-      ['no seed', manifestOf([], { seed: null }), /lacks suite, seed/],
-      ['an unknown file format', manifestOf([], { fileFormat: 'hdf5' }), /lacks suite, seed, fileFormat/],
-      ['an unknown dtype', manifestOf([], { dtype: 'toString' }), /lacks suite, seed, fileFormat, dtype/],
-    ])('if it is %s', (_, text, message) => {
-      expect(() => readManifest(text)).toThrow(FileFormatError);
-      expect(() => readManifest(text)).toThrow(message);
-    });
-
-    it.each<[string, Changed, RegExp]>([
-      ['no case', () => [], /case 0 has no parameters/],
-      ['a file elsewhere', () => ({ file: '../x.npz' }), /lacks a name .* a file/],
-      ['no hash', () => ({ sha256: 'abc' }), /its sha256/],
-      ['a shape against the parameters', ({ inputs }) => ({ inputs: { ...inputs, q: { dtype: 'F64', shape: [2, 4, 70, 3] } } }),
-        /case 0 \(hidden-nan\): q is F64 \[2,4,70,3\], but by the parameters its shape is \[2,4,70,4\]/],
-      ['parameters against the shapes', ({ parameters }) => ({ parameters: { ...parameters, tokens: 69 } }), /the steps take in 70 tokens but there are 69/],
-      ['no window', ({ parameters }) => ({ parameters: { ...parameters, window: undefined } }), /window is undefined/],
-      ['no steps', ({ parameters }) => ({ parameters: { ...parameters, steps: 70 } }), /has no steps/],
-      ['an unknown tensor', ({ expected }) => ({ expected: { ...expected, dz: { dtype: 'F64', shape: [1] } } }), /has a tensor dz/],
-      ['an unknown dtype', ({ expected }) => ({ expected: { ...expected, out: { dtype: 'F8', shape: [2, 4, 70, 4] } } }), /out is F8/],
-      ['positions that are not there', () => ({ notCompared: { lse: [560] } }), /notCompared names elements of lse/],
-    ])('if a case has %s', (_, change, message) => {
-      const changed = change(entry);
-      const text = manifestOf([(Array.isArray(changed) ? changed : { ...entry, ...changed }) as never]);
-      expect(() => readManifest(text)).toThrow(FileFormatError);
-      expect(() => readManifest(text)).toThrow(message);
-    });
-
-    it('if two cases have one name', () => {
-      expect(() => readManifest(manifestOf([entry, entry]))).toThrow(/two cases are named hidden-nan/);
-    });
-
-    it('if the folder is incomplete, or a file is missing, changed, or not what the manifest says', async () => {
-      const open = async (text: string, file?: Uint8Array): Promise<OracleCase> => {
-        const files: Record<string, Uint8Array | undefined> = {
-          'manifest.json': new TextEncoder().encode(text), 'hidden-nan.safetensors': file,
-        };
-        const { manifest, read } = await openVectors((name) =>
-          files[name] ? Promise.resolve(files[name]) : Promise.reject(new TypeError('404')));
-        return read(manifest.cases[0]);
-      };
-      const good = manifestOf([entry]);
-      expect((await open(good, bytes)).name).toBe('hidden-nan');
-      const cut = manifestOf([entry], { complete: false });
-      await expect(open(cut, bytes)).rejects.toThrow(/has 1 cases and is incomplete/);
-      await expect(open(good)).rejects.toThrow(StorageError);
-      await expect(open(good)).rejects.toThrow(/cannot read hidden-nan\.safetensors/);
-      await expect(open(good, bytes.slice(0, -1))).rejects.toThrow(/is not the file that the manifest was written/);
-      const renamed = manifestOf([{ ...entry, inputs: { ...entry.inputs, dout: entry.inputs.q } }]);
-      await expect(open(renamed, bytes)).rejects.toThrow(/has no tensor dout, which the manifest lists/);
-      const retyped = manifestOf([{ ...entry, inputs: { ...entry.inputs, q: { ...entry.inputs.q, dtype: 'F32' } } }]);
-      await expect(open(retyped, bytes)).rejects.toThrow(/q is F64 .*, the manifest says F32/);
-    });
-  });
-
-  it('of the small suite, seed 0, are these bytes on every platform', async () => {
-    expect(await suiteHash([...cases.values()])).toBe(SMALL_SUITE_HASH);
   });
 });

@@ -1,0 +1,164 @@
+/**
+ * Files that NumPy wrote, what they hold, and .npy files with any header.
+ * @module
+ */
+import fc from 'fast-check';
+import type { NamedTensor } from '../../src/formats/named-tensor.ts';
+
+type Fixture = 'compressed' | 'stored' | 'streamed' | 'zip64' | 'version2' | 'version3' | 'objects';
+
+/**
+ * Made by NumPy 2.4.6 on Python 3.11.7, as base64. With np.array(...) of the values that ARRAYS gives:
+ * `compressed` by np.savez_compressed of all, `stored` by np.savez of some; `streamed` by np.savez_compressed to a
+ * file that cannot seek, so that sizes follow the data; `zip64` by np.savez with zipfile.ZIP64_LIMIT = 0, which
+ * writes the directory as for sizes above 2 GiB; `version2` and `version3` by numpy.lib.format.write_array of
+ * [[1.5, 2]]; `objects` by np.save of np.array([1, None], dtype=object).
+ */
+const FIXTURES: Readonly<Record<Fixture, readonly string[]>> = {
+  compressed: [
+    'UEsDBC0AAAAIAAAAIQDcine3//////////8GABQAZjIubnB5AQAQAIwAAAAAAAAAUAAAAAAAAACb7BfqGxDJyFDGUK2eklqcXKRupaBuk2ak',
+    'rqOgnpZfVFKUmBefX5SSChJ3S8wpTgWKF2ckFqQC+RpmOpo6CrUKFAAuBhuGhv/VjAwMdQw1AFBLAwQtAAAACAAAACEAeCMTi///////////',
+    'BgAUAGY0Lm5weQEAEACQAAAAAAAAAFQAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNmoq6joJ6WX1RSlJgXn1+UkgoSd0vMKU4Fihdn',
+    'JBakAvkaRjoKRpo6CrUKZAMuBoYD9gxA4tnGxHpGIAMAUEsDBC0AAAAIAAAAIQDfEJmL//////////8GABQAZjgubnB5AQAQAJAAAAAAAAAA',
+    'UgAAAAAAAACb7BfqGxDJyFDGUK2eklqcXKRupaBuk2ahrqOgnpZfVFKUmBefX5SSChJ3S8wpTgWKF2ckFqQC+RpGOpo6CrUKFACuWTNBYKf9',
+    'nFKGDpsn5v8AUEsDBC0AAAAIAAAAIQDRE1mT//////////8HABQAYmlnLm5weQEAEACwAAAAAAAAAFkAAAAAAAAAm+wX6hsQychQxlCtnpJa',
+    'nFykbqWgbpdmoa6joJ6WX1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkaRjoKxpo6CrUKZAMu+w8MYODAAKU5oLQAlBaB0hIQGgBQSwMELQAA',
+    'AAgAAAAhABbyi9H//////////wgAFABiaWdoLm5weQEAEACEAAAAAAAAAEgAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpdppK6joJ6W',
+    'X1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkaRjqaOgq1ChQArv//GZkAUEsDBC0AAAAIAAAAIQBFgdSq//////////8GABQAaTEubnB5AQAQ',
+    'AIIAAAAAAAAARgAAAAAAAACb7BfqGxDJyFDGUK2eklqcXKRupaBek2morqOgnpZfVFKUmBefX5SSChJ3S8wpTgWKF2ckFqQC+RpGOpo6CrUK',
+    'FACuhnoAUEsDBC0AAAAIAAAAIQBPIuzJ//////////8GABQAaTQubnB5AQAQAIgAAAAAAAAATQAAAAAAAACb7BfqGxDJyFDGUK2eklqcXKRu',
+    'paBuk2mirqOgnpZfVFKUmBefX5SSChJ3S8wpTgWKF2ckFqQC+RpGOpo6CrUKFAAuBgaGhv///9cDAFBLAwQtAAAACAAAACEAoa6pfP//////',
+    '////BgAUAGk4Lm5weQEAEACQAAAAAAAAAE0AAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNpoa6joJ6WX1RSlJgXn1+UkgoSd0vMKU4F',
+    'ihdnJBakAvkaRjoKhpo6CrUKZAOu3//hoJ4BCABQSwMELQAAAAgAAAAhAIK9coX//////////wYAFAB1MS5ucHkBABAAggAAAAAAAABGAAAA',
+    'AAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loF5Taqiuo6Cell9UUpSYF59flJIKEndLzClOBYoXZyQWpAL5GkY6mjoKtQoUAC6G/wBQSwMELQAA',
+    'AAgAAAAhAFVskUn//////////wYAFAB1Mi5ucHkBABAAggAAAAAAAABGAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG5TaqSuo6Cell9U',
+    'UpSYF59flJIKEndLzClOBYoXZyQWpAL5GoY6mjoKtQoUAK7//wFQSwMELQAAAAgAAAAhAGPIz5r//////////wYAFAB1NC5ucHkBABAAiAAA',
+    'AAAAAABNAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG5TaqKuo6Cell9UUpSYF59flJIKEndLzClOBYoXZyQWpAL5GkY6mjoKtQoUAC52',
+    'BgaG////1wMAUEsDBC0AAAAIAAAAIQAQGToZ//////////8GABQAYjEubnB5AQAQAIIAAAAAAAAASAAAAAAAAACb7BfqGxDJyFDGUK2eklqc',
+    'XKRupaBek2SorqOgnpZfVFKUmBefX5SSChJ3S8wpTgWKF2ckFqQC+RqGOgpGmjoKtQpkAy5GBgBQSwMELQAAAAgAAAAhAKNvUyP/////////',
+    '/wsAFABmb3J0cmFuLm5weQEAEADgAAAAAAAAAIcAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNmoq6joJ6WX1RSlJgXn1+UkgoSDykq',
+    'TQUKF2ckFqQCuRpGOgrGOgommjoKtQpkAi4GMHBwZGBocABiIM0AxAtAfHsGhgAQGyjeAaQFgHgFSB7ITwDSB4D0BCCtAMQbgNgByC8A0g+A',
+    '9AwgbQDEOxwBUEsDBC0AAAAIAAAAIQA9PuNb//////////8KABQAc2NhbGFyLm5weQEAEACIAAAAAAAAAEcAAAAAAAAAm+wX6hsQychQxlCt',
+    'npJanFykbqWgbpNmoa6joJ6WX1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkamjoKtQoUAS4GMOBxAABQSwMELQAAAAgAAAAhAFW1bsz/////',
+    '/////wkAFABlbXB0eS5ucHkBABAAgAAAAAAAAABGAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG6TaaKuo6Cell9UUpSYF59flJIKEndL',
+    'zClOBYoXZyQWpAL5GgY6CsaaOgq1CmQDLgBQSwMELQAACAgAAAAhAKEYEk///////////w4AFABncsO2w59lL8+ALm5weQEAEACEAAAAAAAA',
+    'AEgAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNpoq6joJ6WX1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkahjqaOgq1ChQALkYGBgYA',
+    'UEsBAi0DLQAAAAgAAAAhANyKd7dQAAAAjAAAAAYAAAAAAAAAAAAAAIABAAAAAGYyLm5weVBLAQItAy0AAAAIAAAAIQB4IxOLVAAAAJAAAAAG',
+    'AAAAAAAAAAAAAACAAYgAAABmNC5ucHlQSwECLQMtAAAACAAAACEA3xCZi1IAAACQAAAABgAAAAAAAAAAAAAAgAEUAQAAZjgubnB5UEsBAi0D',
+    'LQAAAAgAAAAhANETWZNZAAAAsAAAAAcAAAAAAAAAAAAAAIABngEAAGJpZy5ucHlQSwECLQMtAAAACAAAACEAFvKL0UgAAACEAAAACAAAAAAA',
+    'AAAAAAAAgAEwAgAAYmlnaC5ucHlQSwECLQMtAAAACAAAACEARYHUqkYAAACCAAAABgAAAAAAAAAAAAAAgAGyAgAAaTEubnB5UEsBAi0DLQAA',
+    'AAgAAAAhAE8i7MlNAAAAiAAAAAYAAAAAAAAAAAAAAIABMAMAAGk0Lm5weVBLAQItAy0AAAAIAAAAIQChrql8TQAAAJAAAAAGAAAAAAAAAAAA',
+    'AACAAbUDAABpOC5ucHlQSwECLQMtAAAACAAAACEAgr1yhUYAAACCAAAABgAAAAAAAAAAAAAAgAE6BAAAdTEubnB5UEsBAi0DLQAAAAgAAAAh',
+    'AFVskUlGAAAAggAAAAYAAAAAAAAAAAAAAIABuAQAAHUyLm5weVBLAQItAy0AAAAIAAAAIQBjyM+aTQAAAIgAAAAGAAAAAAAAAAAAAACAATYF',
+    'AAB1NC5ucHlQSwECLQMtAAAACAAAACEAEBk6GUgAAACCAAAABgAAAAAAAAAAAAAAgAG7BQAAYjEubnB5UEsBAi0DLQAAAAgAAAAhAKNvUyOH',
+    'AAAA4AAAAAsAAAAAAAAAAAAAAIABOwYAAGZvcnRyYW4ubnB5UEsBAi0DLQAAAAgAAAAhAD0+41tHAAAAiAAAAAoAAAAAAAAAAAAAAIAB/wYA',
+    'AHNjYWxhci5ucHlQSwECLQMtAAAACAAAACEAVbVuzEYAAACAAAAACQAAAAAAAAAAAAAAgAGCBwAAZW1wdHkubnB5UEsBAi0DLQAACAgAAAAh',
+    'AKEYEk9IAAAAhAAAAA4AAAAAAAAAAAAAAIABAwgAAGdyw7bDn2Uvz4AubnB5UEsFBgAAAAAQABAAVwMAAIsIAAAAAA==',
+  ],
+  stored: [
+    'UEsDBC0AAAAAAAAAIQB4IxOL//////////8GABQAZjQubnB5AQAQAJAAAAAAAAAAkAAAAAAAAACTTlVNUFkBAHYAeydkZXNjcic6ICc8ZjQn',
+    'LCAnZm9ydHJhbl9vcmRlcic6IEZhbHNlLCAnc2hhcGUnOiAoMiwgMiksIH0gICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgCgAAwD8AAADA5rFhfwEAAABQSwMELQAAAAAAAAAhAN8QmYv//////////wYAFABmOC5ucHkBABAAkAAA',
+    'AAAAAACQAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxmOCcsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgyLCksIH0g',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKmpmZmZmZuT+cdQCIPOQ3/lBLAwQt',
+    'AAAAAAAAACEA0RNZk///////////BwAUAGJpZy5ucHkBABAAsAAAAAAAAACwAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJz5mOCcsICdm',
+    'b3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgyLCAzKSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAKP/AAAAAAAABAAAAAAAAAAEAIAAAAAAAAQBAAAAAAAABAFAAAAAAAAEAYAAAAAAAAUEsDBC0AAAAAAAAAIQCj',
+    'b1Mj//////////8LABQAZm9ydHJhbi5ucHkBABAA4AAAAAAAAADgAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxmNCcsICdmb3J0cmFu',
+    'X29yZGVyJzogVHJ1ZSwgJ3NoYXBlJzogKDIsIDMsIDQpLCB9ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAKAAAAAAAAQEEAAIBAAACAQQAAAEEAAKBBAACAPwAAUEEAAKBAAACIQQAAEEEAAKhBAAAAQAAAYEEAAMBAAACQQQAAIEEA',
+    'ALBBAABAQAAAcEEAAOBAAACYQQAAMEEAALhBUEsDBC0AAAAAAAAAIQA9PuNb//////////8KABQAc2NhbGFyLm5weQEAEACIAAAAAAAAAIgA',
+    'AAAAAAAAk05VTVBZAQB2AHsnZGVzY3InOiAnPGY4JywgJ2ZvcnRyYW5fb3JkZXInOiBGYWxzZSwgJ3NoYXBlJzogKCksIH0gICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAoAAAAAAAAMQFBLAwQtAAAAAAAAACEAVbVuzP//',
+    '////////CQAUAGVtcHR5Lm5weQEAEACAAAAAAAAAAIAAAAAAAAAAk05VTVBZAQB2AHsnZGVzY3InOiAnPGk0JywgJ2ZvcnRyYW5fb3JkZXIn',
+    'OiBGYWxzZSwgJ3NoYXBlJzogKDAsIDMpLCB9ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgIApQSwMELQAAAAAAAAAhABAZOhn//////////wYAFABiMS5ucHkBABAAggAAAAAAAACCAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzog',
+    'J3xiMScsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgxLCAyKSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAKAQBQSwECLQMtAAAAAAAAACEAeCMTi5AAAACQAAAABgAAAAAAAAAAAAAAgAEAAAAAZjQubnB5',
+    'UEsBAi0DLQAAAAAAAAAhAN8QmYuQAAAAkAAAAAYAAAAAAAAAAAAAAIAByAAAAGY4Lm5weVBLAQItAy0AAAAAAAAAIQDRE1mTsAAAALAAAAAH',
+    'AAAAAAAAAAAAAACAAZABAABiaWcubnB5UEsBAi0DLQAAAAAAAAAhAKNvUyPgAAAA4AAAAAsAAAAAAAAAAAAAAIABeQIAAGZvcnRyYW4ubnB5',
+    'UEsBAi0DLQAAAAAAAAAhAD0+41uIAAAAiAAAAAoAAAAAAAAAAAAAAIABlgMAAHNjYWxhci5ucHlQSwECLQMtAAAAAAAAACEAVbVuzIAAAACA',
+    'AAAACQAAAAAAAAAAAAAAgAFaBAAAZW1wdHkubnB5UEsBAi0DLQAAAAAAAAAhABAZOhmCAAAAggAAAAYAAAAAAAAAAAAAAIABFQUAAGIxLm5w',
+    'eVBLBQYAAAAABwAHAHkBAADPBQAAAAA=',
+  ],
+  streamed: [
+    'UEsDBC0ACAAIAAAAIQAAAAAA//////////8FABQAYS5ucHkBABAAAAAAAAAAAAAAAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG6TaaKu',
+    'o6Cell9UUpSYF59flJIKEndLzClOBYoXZyQWpAL5GsY6mjoKtQoUAC4GIGAEYiYgBgBQSwcIAuy9qUwAAAAAAAAAjAAAAAAAAABQSwECLQMt',
+    'AAgACAAAACEAAuy9qUwAAACMAAAABQAAAAAAAAAAAAAAgAEAAAAAYS5ucHlQSwUGAAAAAAEAAQAzAAAAmwAAAAAA',
+  ],
+  zip64: [
+    'UEsDBC0AAAAAAAAAIQAC7L2p//////////8FABQAYS5ucHkBABAAjAAAAAAAAACMAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxpNCcs',
+    'ICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgzLCksIH0gICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAKAAAAAAEAAAACAAAAUEsDBC0AAAAAAAAAIQB2DhOJ//////////8FABQAYi5ucHkBABAAgQAAAAAAAACB',
+    'AAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJ3x1MScsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgpLCB9ICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKB1BLAQItAy0AAAAAAAAAIQAC7L2p////////',
+    '//8FABQAAAAAAAAAAACAAQAAAABhLm5weQEAEACMAAAAAAAAAIwAAAAAAAAAUEsBAi0DLQAAAAAAAAAhAHYOE4n//////////wUAHAAAAAAA',
+    'AAAAAIAB/////2IubnB5AQAYAIEAAAAAAAAAgQAAAAAAAADDAAAAAAAAAFBLBgYsAAAAAAAAAC0ALQAAAAAAAAAAAAIAAAAAAAAAAgAAAAAA',
+    'AACWAAAAAAAAAHsBAAAAAAAAUEsGBwAAAAARAgAAAAAAAAEAAABQSwUGAAAAAAIAAgCWAAAAewEAAAAA',
+  ],
+  version2: [
+    'k05VTVBZAgB0AAAAeydkZXNjcic6ICc8ZjgnLCAnZm9ydHJhbl9vcmRlcic6IEZhbHNlLCAnc2hhcGUnOiAoMSwgMiksIH0gICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAoAAAAAAAD4PwAAAAAAAABA',
+  ],
+  version3: [
+    'k05VTVBZAwB0AAAAeydkZXNjcic6ICc8ZjgnLCAnZm9ydHJhbl9vcmRlcic6IEZhbHNlLCAnc2hhcGUnOiAoMSwgMiksIH0gICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAoAAAAAAAD4PwAAAAAAAABA',
+  ],
+  objects: [
+    'k05VTVBZAQB2AHsnZGVzY3InOiAnfE8nLCAnZm9ydHJhbl9vcmRlcic6IEZhbHNlLCAnc2hhcGUnOiAoMiwpLCB9ICAgICAgICAgICAgICAg',
+    'ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAqABJWNAAAAAAAAAIwWbnVtcHkuX2NvcmUubXVsdGlhcnJh',
+    'eZSMDF9yZWNvbnN0cnVjdJSTlIwFbnVtcHmUjAduZGFycmF5lJOUSwCFlEMBYpSHlFKUKEsBSwKFlGgDjAVkdHlwZZSTlIwCTziUiYiHlFKU',
+    'KEsDjAF8lE5OTkr/////Sv////9LP3SUYoldlChLAU5ldJRiLg==',
+  ],
+};
+
+export function fixture(name: Fixture): Uint8Array {
+  return Uint8Array.from(atob(FIXTURES[name].join('')), (character) => character.charCodeAt(0));
+}
+
+export const reals = (dtype: 'F64' | 'F32' | 'F16' | 'BF16', shape: number[], ...data: number[]): NamedTensor => {
+  return { dtype, shape, data: Float64Array.from(data) };
+};
+export const wholes = (dtype: 'I64' | 'I32' | 'U8' | 'BOOL', shape: number[], ...data: number[]): NamedTensor => {
+  return { dtype, shape, data: Int32Array.from(data) };
+};
+
+/** What the fixtures hold. Comments give NumPy's dtype if it differs from that of the tensor. */
+export const ARRAYS: Readonly<Record<string, NamedTensor>> = {
+  f2: reals('F16', [6], 1, -0, 65504, 2 ** -24, NaN, Infinity),
+  f4: reals('F32', [2, 2], 1.5, -2, Math.fround(3e38), 2 ** -149),
+  f8: reals('F64', [2], 0.1, -1e300),
+  big: reals('F64', [2, 3], 1, 2, 3, 4, 5, 6), // '>f8'
+  bigh: wholes('I32', [2], -1, 258), // '>i2'
+  i1: wholes('I32', [2], -128, 127),
+  i4: wholes('I32', [2], -(2 ** 31), 2 ** 31 - 1),
+  i8: wholes('I64', [2, 1], -5, 2 ** 31 - 1),
+  u1: wholes('U8', [2], 0, 255),
+  u2: wholes('I32', [1], 65535),
+  u4: wholes('I64', [2], 7, 2 ** 31 - 1),
+  b1: wholes('BOOL', [1, 2], 1, 0),
+  fortran: reals('F32', [2, 3, 4], ...Array(24).keys()), // np.asfortranarray
+  scalar: reals('F64', [], 3.5),
+  empty: wholes('I32', [0, 3]),
+  'größe/π': wholes('I32', [1], 1),
+};
+
+/** A .npy file of version 1.0 with the given text as its header. */
+export function npy(header: string, data: Uint8Array = new Uint8Array(0)): Uint8Array<ArrayBuffer> {
+  const text = new TextEncoder().encode(header);
+  const magic = Uint8Array.of(0x93, ...new TextEncoder().encode('NUMPY'), 1, 0, text.length & 255, text.length >> 8);
+  return joined(magic, text, data);
+}
+
+export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
+  return bytes;
+}
+
+export const dictionary = (descr: string, shape: string, order = 'False'): string => {
+  return `{'descr': ${descr}, 'fortran_order': ${order}, 'shape': ${shape}, }\n`;
+};
+
+/** Shapes of up to four axes, with sizes of 0 too. */
+export const shapes: fc.Arbitrary<number[]> = fc.array(fc.nat(3), { maxLength: 4 });
