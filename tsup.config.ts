@@ -55,6 +55,7 @@ const programs = entries({
   'cli/vectors-worker': 'src/cli/vectors-worker.ts',
   'bench/bench': 'bench/bench.ts',
   'bench/stacks': 'bench/stacks.ts',
+  'bench/kernels': 'bench/wgsl/main.ts',
 });
 
 export default function config(options: Options): Options[] {

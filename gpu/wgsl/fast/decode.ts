@@ -1,0 +1,212 @@
+/**
+ * Attention of one new query per sequence to the entries of a cache, first pass: the entries of all heads are cut into
+ * parts of one size, whatever each head holds. The second pass is decode-merge.ts.
+ * @module
+ */
+import { FOUR, four, ONE, one } from './stored.ts';
+import { each, fastKernel, type FastKernel, type KernelText, wgsl } from './template.ts';
+
+export interface DecodeOptions {
+  /** Heads of the cache, B*G. */
+  readonly heads: number;
+  /** Query heads per KV head, H/G. */
+  readonly group: number;
+  readonly d: number;
+  readonly stored: 'f32' | 'f16';
+  /** Entries per block of the cache. */
+  readonly block: number;
+  /** Some entries may be dead: last[place] is before the query. Otherwise every entry counts, and `last` is absent. */
+  readonly masked: boolean;
+}
+
+/** Sizes of a call: how many parts there may be, of all heads together. */
+export interface DecodeSizes {
+  readonly parts: number;
+}
+
+export const THREADS = 256;
+
+/** The lowest float32: what a maximum starts from. */
+export const LOWEST = '-3.4028234e38f';
+
+/** Query heads that one workgroup serves: a divisor of the group, so that registers and workgroup memory suffice. */
+export function headsAtOnce({ group, d }: DecodeOptions): number {
+  let share = 1;
+  for (let n = 2; n <= Math.min(group, 8); n++) if (group % n === 0 && n * d <= 512) share = n;
+  return share;
+}
+
+/** A good number of parts: some for each head, and enough to fill a large GPU if there are `entries` in all. */
+export function decodeParts(heads: number, entries: number): number {
+  return heads + (entries < 32768 ? 128 : 256);
+}
+
+/**
+ * Entries per part, a multiple of `step`, so that the parts of all heads are at most P.parts > HEADS. The loops over
+ * heads are unrolled if there are few, so that their reads do not wait for one another.
+ */
+export function partition(heads: number, step: number): string {
+  const total = heads <= 32 ? `return ${each(heads, (n) => `held[${n}].x`).join(' + ')};`
+    : `var sum = 0u; for (var n = 0u; n < ${heads}; n++) { sum += held[n].x; } return sum;`;
+  return wgsl`
+fn entries() -> u32 { ${total} }
+fn part_size() -> u32 {
+  let room = P.parts - ${heads};
+  return max(1, ((entries() + room - 1) / room + ${step - 1}) / ${step}) * ${step};
+}`.trim();
+}
+
+/** Parts are numbered through, head after head: finds the head, and the entries begin..end-1 of the part. */
+export function findPart(heads: number): string {
+  return wgsl`
+let size = part_size();
+var part = group.x;
+var head = 0u;
+${heads <= 32 ? [
+    ...each(heads, (n) => `let parts${n} = (held[${n}].x + size - 1) / size;`),
+    ...each(heads, (n) => `if (head == ${n} && part >= parts${n}) { part -= parts${n}; head = ${n + 1}; }`),
+  ] : wgsl`
+for (; head < ${heads}; head++) {
+  let parts = (held[head].x + size - 1) / size;
+  if (part < parts) { break; }
+  part -= parts;
+}`.trim()}
+if (head >= ${heads}) { return; }
+let begin = part * size;
+let end = min(begin + size, held[head].x);`.trim();
+}
+
+/** The array of lifetimes, if entries may be dead. */
+export const MASK = (masked: boolean): Readonly<Record<string, 'u32'>> => (masked ? { last: 'u32' } : {});
+
+/** What both first passes read and write. */
+export function decodeArrays(
+  { stored, masked, d }: DecodeOptions,
+): Pick<KernelText<DecodeSizes>, 'params' | 'inputs' | 'outputs'> {
+  const kind = d % 4 === 0 ? FOUR[stored] : ONE[stored];
+  return {
+    params: { parts: 'u32', width: 'u32', scale: 'f32' },
+    inputs: {
+      q: d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, table: 'u32', held: 'vec2u', ...MASK(masked),
+    },
+    outputs: { sums: 'vec4f', stats: 'vec2f' },
+  };
+}
+
+/** The equation and the layout, as both first passes have it. */
+export function decodeHeader({ heads, group, d, stored, block, masked }: DecodeOptions, split: string): string {
+  return `
+    s[h,e] = scale q[h] . k[e], m[h] = max_e s[h,e], l[h] = sum_e exp(s[h,e] - m[h]), o[h] = sum_e exp(s[h,e] - m[h]) v[e]
+    for each part of the entries e of a KV head and each of its ${group} query heads h; logarithms are binary inside.
+    q is [${heads * group},${d}] f32. k and v are pools of entries of ${d} ${stored}; entry n of a head is at place
+    table[head,n / ${block}] * ${block} + n % ${block}, for n below held[head].x; table is [${heads},width].
+    ${masked ? 'An entry counts if last[place] >= held[head].y, the position of the query; others are never multiplied.' : 'Every entry counts.'}
+    sums is [parts,${group},${4 * Math.ceil(d / 4)}] (o) and stats [parts,${group}] (m, l).
+    ${split}`;
+}
+
+/** A first pass in core WGSL, for heads of any size. */
+export function decodeAttention(options: DecodeOptions): FastKernel<DecodeSizes> {
+  const { heads, group, d, stored, block, masked } = options;
+  const share = headsAtOnce(options);
+  const across = Math.ceil(d / 4);
+  const rows = Math.floor(THREADS / across);
+  if (rows < 1) throw new RangeError(`heads of size ${d} exceed ${4 * THREADS}`);
+  const aligned = d % 4 === 0;
+  const read = (name: 'q' | 'k' | 'v', kind: 'f32' | 'f16'): string => aligned
+    ? wgsl`fn four_of_${name}(at: u32, c: u32) -> vec4f { let raw = ${name}[at * ${across} + c]; return ${four(kind, 'raw')}; }`
+    : wgsl`
+fn four_of_${name}(at: u32, c: u32) -> vec4f {
+  var x = vec4f();
+  for (var i = 0u; i < 4; i++) { let n = at * ${d} + 4 * c + i; if (4 * c + i < ${d}) { x[i] = ${one(kind, name, 'n')}; } }
+  return x;
+}`.trim();
+  return fastKernel({
+    name: `decode attention ${stored}, d = ${d}${masked ? ', masked' : ''}`,
+    header: decodeHeader(options, `${THREADS} entries at a time: first each invocation computes the scores of one entry with ${share} query heads,
+    then ${rows} rows of invocations sum the values, 4 elements of o each, with a running maximum per row.`),
+    ...decodeArrays(options),
+    locals: {
+      query: ['vec4f', share * across], scores: ['f32', share * THREADS], places: ['u32', THREADS],
+      row_sums: ['vec4f', THREADS], row_stats: ['vec2f', THREADS],
+    },
+    threads: THREADS,
+    body: wgsl`
+const LOWEST = ${LOWEST};
+${partition(heads, 64)}
+${read('q', 'f32')}
+${read('k', stored)}
+${read('v', stored)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
+  ${findPart(heads)}
+  let first = head * ${group} + group.y * ${share};
+  let column = t % ${across};
+  let row = t / ${across};
+  for (var i = t; i < ${share * across}; i += ${THREADS}) {
+    query[i] = four_of_q(first + i / ${across}, i % ${across}) * (P.scale * 1.4426950408889634);
+  }
+var m: array<f32, ${share}>;
+  var l: array<f32, ${share}>;
+  var o: array<vec4f, ${share}>;
+  for (var h = 0u; h < ${share}; h++) { m[h] = LOWEST; }
+  for (var start = begin; start < end; start += ${THREADS}) {
+    workgroupBarrier();
+    if (start + t < end) {
+      let n = start + t;
+      var place = table[head * P.width + n / ${block}] * ${block} + n % ${block};
+      if (${masked ? 'last[place] >= held[head].y' : 'true'}) {
+        var s = array<f32, ${share}>(); // a declaration alone is not zeroed again in each turn by every compiler
+        for (var c = 0u; c < ${across}; c++) {
+          let key = four_of_k(place, c);
+          for (var h = 0u; h < ${share}; h++) { s[h] += dot(key, query[h * ${across} + c]); }
+        }
+        for (var h = 0u; h < ${share}; h++) { scores[h * ${THREADS} + t] = s[h]; }
+      } else {
+        place = 0xffffffff;
+      }
+      places[t] = place;
+    }
+    workgroupBarrier();
+    if (row < ${rows}) {
+      for (var i = row; i < min(end - start, ${THREADS}); i += ${rows}) {
+        let place = places[i];
+        if (place == 0xffffffff) { continue; }
+        let value = four_of_v(place, column);
+        for (var h = 0u; h < ${share}; h++) {
+          let s = scores[h * ${THREADS} + i];
+          let top = max(m[h], s);
+          let keep = exp2(m[h] - top);
+          let weight = exp2(s - top);
+          m[h] = top;
+          l[h] = l[h] * keep + weight;
+          o[h] = o[h] * keep + value * weight;
+        }
+      }
+    }
+  }
+  for (var h = 0u; h < ${share}; h++) {
+    workgroupBarrier();
+    row_sums[t] = o[h];
+    row_stats[t] = vec2f(m[h], l[h]);
+    workgroupBarrier();
+    if (t < ${across}) {
+      var top = LOWEST;
+      for (var r = 0u; r < ${rows}; r++) { top = max(top, row_stats[r * ${across} + t].x); }
+      var sum = vec4f();
+      var weights = 0f;
+      for (var r = 0u; r < ${rows}; r++) {
+        let at = r * ${across} + t;
+        let keep = exp2(row_stats[at].x - top);
+        sum += row_sums[at] * keep;
+        weights += row_stats[at].y * keep;
+      }
+      let to = group.x * ${group} + group.y * ${share} + h;
+      sums[to * ${across} + t] = sum;
+      if (t == 0) { stats[to] = vec2f(top, weights); }
+    }
+  }
+}`,
+    workgroups: ({ parts }) => [parts, group / share, 1],
+  });
+}

@@ -1,0 +1,18 @@
+/**
+ * Kernels for the work that takes most of the time: products with weights, and attention.
+ *
+ * Each function takes what the code depends on and returns WGSL with its bindings and workgroups. Sizes that change
+ * from call to call are parameters, so a model needs few kernels.
+ * @module
+ */
+export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes } from './decode.ts';
+export { decodeMerge } from './decode-merge.ts';
+export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
+export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
+export { type MatrixFactor, matrixMatmul, type MatrixMatmulOptions } from './matmul-matrix.ts';
+export { type PortablePrefillOptions, portableTile, prefillAttention } from './prefill.ts';
+export { BLOCK as LIST_BLOCK, immortalKeys, type PrefillSizes, tileKeys } from './prefill-lists.ts';
+export { hasPrefillMatrix, prefillMatrix, type PrefillOptions, prefillTile } from './prefill-matrix.ts';
+export type { Stored } from './stored.ts';
+export type { FastKernel, Feature, Workgroups } from './template.ts';
+export { vectorProduct, type VectorOptions } from './vector.ts';

@@ -1,0 +1,37 @@
+/** Every variant of the fast kernels, checked by Dawn without a GPU: its backend `null` compiles and runs nothing. */
+import { expect, it } from 'vitest';
+import { create } from 'webgpu';
+import { fastVariants } from './support/fast-variants.ts';
+import { some } from './support/thorough.ts';
+
+/** Kept here because an instance must outlive its devices. */
+const instance: GPU = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+
+it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays that every device has', async () => {
+  const adapter = await instance.requestAdapter();
+  const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
+  const device = await adapter!.requestDevice({ requiredFeatures: features });
+  const variants = some(120, fastVariants());
+  const faults = await Promise.all(variants.map(async ({ name, code }) => {
+    const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+    return messages.map(({ lineNum, message }) => `${name}, line ${lineNum}: ${message}`);
+  }));
+  device.destroy();
+  expect(faults.flat()).toEqual([]);
+  expect(variants.length).toBeGreaterThanOrEqual(120);
+  for (const { name, inputs, outputs, arrays, code } of variants) {
+    expect(inputs + outputs, name).toBeLessThanOrEqual(8);
+    expect(arrays.length, name).toBe(inputs + outputs);
+    expect(code.split('\n', 1)[0], name).toMatch(/^\/\/ .+ = /); // the equation comes first
+    expect(code.split('var<storage').length - 1, name).toBe(inputs + outputs);
+  }
+});
+
+it('kernels that exceed 16 KiB of workgroup memory or 256 invocations say so', () => {
+  for (const { name, code, workgroupBytes, threads } of fastVariants()) {
+    const declared = [...code.matchAll(/var<workgroup> \w+: (?:array<)?array<([\w<>]+), (\d+)>(?:, (\d+)>)?;/g)]
+      .reduce((sum, [, type, length, count = '1']) => sum + Number(length) * Number(count) * 4 * Number(/^vec(\d)/.exec(type)?.[1] ?? 1), 0);
+    expect(workgroupBytes, name).toBe(declared);
+    expect(code, name).toContain(`@workgroup_size(${threads})`);
+  }
+});
