@@ -136,7 +136,7 @@ function build(options: FewRows): Kernel {
 ${HEADERS[kind]}
 // ${LANES} lanes share ${two ? 'a pair of outputs' : 'an output'}, for all ${R} rows of x [${R},K]; a workgroup has ${UNITS} of these units. Weights are ${stored}.
 ${subgroups ? 'enable subgroups;\ndiagnostic(off, subgroup_uniformity);' : ''}
-struct Params { units: u32, M: u32, pieces: u32, vectors: u32, heads: u32, groups: u32, half: u32, N: u32, epsilon: f32 }
+struct Params { units: u32, M: u32, pieces: u32, vectors: u32, heads: u32, groups: u32, half: u32, N: u32, epsilon: f32, small: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 ${bindings.map(([name, type, access], n) => `@group(0) @binding(${n + 1}) var<storage, ${access}> ${name}: array<${type}>;`).join('\n')}
 ${weights.map(define).join('\n')}
@@ -144,7 +144,6 @@ ${normed ? `${subgroups ? `var<workgroup> normed: array<${x}, ${ROW_BYTES / (x =
 var<workgroup> squares: array<vec2f, ${R * THREADS}>;
 var<workgroup> sixteenths: array<vec2f, ${16 * R}>;
 const LARGE = 1e15;                  // as in the kernel 'rms norm'
-const SMALL = 8.077935669463161e-28;
 fn row_of(r: u32, n: u32) -> ${x} {
   return ${subgroups ? 'normed[r * p.vectors + n]' : 'x[r * p.vectors + n] * factors[r].x * factors[r].y * gain[n]'};
 }` : `fn row_of(r: u32, n: u32) -> ${x} { return x[r * p.vectors + n]; }`}
@@ -169,10 +168,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 function norm(R: number, x: string, keeps: boolean, keepsRows: boolean, THREADS: number): string {
   const square = x === 'f32' ? 'vec2f(value * value, small * small)' : 'vec2f(dot(value, value), dot(small, small))';
   return `for (var r = 0u; r < ${R}u; r++) {
-    var sum = vec2f();                 // of the squares, and of the squares of x SMALL
+    var sum = vec2f();                 // of the squares, and of the squares of x small
     for (var n = thread; n < p.vectors; n += ${THREADS}u) {
       let value = x[r * p.vectors + n];
-      let small = value * SMALL;
+      let small = value * p.small;
       sum += ${square};
     }
     squares[r * ${THREADS}u + thread] = sum;
@@ -188,11 +187,12 @@ function norm(R: number, x: string, keeps: boolean, keepsRows: boolean, THREADS:
     var total = vec2f();
     for (var n = 0u; n < 16u; n++) { total += sixteenths[r * 16u + n]; }
     total /= f32(p.vectors * ${x === 'f32' ? 1 : 4}u);
-    let scaled = total.y > LARGE * SMALL * (LARGE * SMALL);
-    let inverse = select(inverseSqrt(total.x + p.epsilon), inverseSqrt(total.y + p.epsilon * SMALL * SMALL), scaled);
-    ${keepsRows ? '' : 'if (thread == 0u) { factors[r] = vec2f(select(1.0, SMALL, scaled), inverse); }'}
+    let limit = LARGE * p.small;
+    let scaled = total.y > limit * limit;
+    let inverse = select(inverseSqrt(total.x + p.epsilon), inverseSqrt(total.y + p.epsilon * p.small * p.small), scaled);
+    ${keepsRows ? '' : 'if (thread == 0u) { factors[r] = vec2f(select(1.0, p.small, scaled), inverse); }'}
     ${keepsRows || keeps ? `for (var n = thread; n < p.vectors; n += ${THREADS}u) {
-      let value = x[r * p.vectors + n] * select(1.0, SMALL, scaled) * inverse * gain[n];
+      let value = x[r * p.vectors + n] * select(1.0, p.small, scaled) * inverse * gain[n];
       ${keepsRows ? 'normed[r * p.vectors + n] = value;' : ''}${keeps ? `\n      if (block == 0u) { hidden[r * p.vectors + n] = value; }` : ''}
     }` : ''}
   }

@@ -11,7 +11,7 @@ import { add } from './elementwise.ts';
 import { fewRows, type FewRows, ROW_BYTES, STRIDE, unitsOf, widthOf } from './few-rows.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { linear } from './linear.ts';
-import { rmsNorm } from './rmsnorm.ts';
+import { rmsNorm, SMALL } from './rmsnorm.ts';
 import { rope } from './rope.ts';
 import type { StoredDtype } from './stored.ts';
 import { swiglu } from './swiglu.ts';
@@ -42,7 +42,8 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
     const made = fewRows({ kind, rows, stored, wide, whole: pieces % STRIDE === 0, bias, subgroups: device.subgroups });
     device.run(made, {
       params: {
-        units, M: units, pieces, vectors: wide ? K / 4 : K, heads: 0, groups: 0, half: 0, N: 1, epsilon: 0, ...params,
+        units, M: units, pieces, vectors: wide ? K / 4 : K, heads: 0, groups: 0, half: 0, N: 1, epsilon: 0,
+        small: SMALL, ...params,
       },
       inputs, outputs,
       groups: [Math.ceil(all / folds), folds], work: rows * units * K * 4,

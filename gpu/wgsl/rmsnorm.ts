@@ -13,7 +13,7 @@ import { kernel, template } from './template.ts';
  * Multiplied by it, numbers above LARGE have squares far from float32's limits. It is a parameter, since drivers
  * multiply constants beforehand, and its own square is 0.
  */
-const SMALL = 2 ** -90;
+export const SMALL: number = 2 ** -90;
 
 /** Workgroups for rows, of which a long list is folded. */
 const rowGroups = (rows: number): readonly [x: number, y: number] =>
