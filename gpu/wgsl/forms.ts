@@ -26,8 +26,8 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
   const made = (memory: Memory, shape: readonly number[]): WgslArray => new WgslArray(shape, memory);
   const free = (...memories: readonly Memory[]): void => memories.forEach((memory) => device.free(memory));
   /**
-   * Whether the kernels for few rows can do it, and are worth it: their limits, one dtype for all weights, and no device
-   * that is fast with narrow workgroups only.
+   * Whether the kernels for few rows can do it, and are worth it: their limits, one dtype for all weights, and no
+   * device that is fast with narrow workgroups only.
    */
   const few = (rows: number, K: number, weights: readonly WgslArray[], normed: boolean): boolean =>
     device.width > 4 && rows > 0 && rows <= FEW && K > 0 && (!normed || rows * K * 4 <= ROW_BYTES) &&
