@@ -1,31 +1,18 @@
 /** Bad input and failures on the gpu.js engine: named errors of one line, nothing leaked, nothing left running. */
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { adapterName } from '../gpu/device/adapter.ts';
-import { type Device, type DeviceMode, TEST_TUNING, TUNING } from '../gpu/gpujs/device.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type Device, TEST_TUNING, TUNING } from '../gpu/gpujs/device.ts';
 import { HostDevice } from '../gpu/gpujs/host.ts';
-import { rendererName, WebGL2Device } from '../gpu/gpujs/webgl2.ts';
 import { WebGPUDevice } from '../gpu/gpujs/webgpu.ts';
 import { gpuEngine } from '../gpu/gpujs/index.ts';
-import { type Library, loadLibrary, type Shortcut } from '../gpu/gpujs/library.ts';
+import { loadLibrary, type Shortcut } from '../gpu/gpujs/library.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';
 import type { Cache, Tensor } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine, type GpuEngineOptions } from '../src/engines.ts';
-import { DeviceError, DisposedError, ValueError } from '../src/core/errors.ts';
+import { DeviceError, ValueError } from '../src/core/errors.ts';
 import { CountingDevice } from './support/counting-device.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
-
-type ErrorClass = new (message: string) => Error;
-
-/** Fails unless `work` ends with an error of that class and that message, on one line. */
-async function expectError(work: () => unknown, type: ErrorClass, message: string | RegExp): Promise<void> {
-  const error: unknown = await (async () => work())().then(() => undefined, (reason: unknown) => reason);
-  expect(error).toBeInstanceOf(type);
-  const text = (error as Error).message;
-  if (typeof message === 'string') expect(text).toBe(message);
-  else expect(text).toMatch(message);
-  expect(text).not.toContain('\n');
-}
+import { type ErrorClass, expectError } from './support/expect-error.ts';
 
 describe('options that contradict each other or name nothing', () => {
   it.each<[string, object, ErrorClass, string | RegExp]>([
@@ -45,86 +32,6 @@ describe('options that contradict each other or name nothing', () => {
     expect(long.name).toBe(short.name);
     short.dispose();
     long.dispose();
-  });
-});
-
-describe('in a browser', () => {
-  afterEach(() => void vi.unstubAllGlobals());
-
-  /** Simulates a page with this WebGPU adapter and this WebGL2 context. */
-  function stubPage(adapter: object | null, context: object | null): void {
-    vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => adapter } });
-    vi.stubGlobal('WebGL2RenderingContext', class {});
-    vi.stubGlobal('OffscreenCanvas', class {
-      getContext(): object | null {
-        return context;
-      }
-    });
-  }
-
-  it('without any GPU, gpu: true says that neither WebGPU nor WebGL2 was found', async () => {
-    stubPage(null, null);
-    await expectError(() => openEngine({ gpu: true }), DeviceError, 'no GPU was found, neither by WebGPU (no GPU adapter was found) nor by WebGL2 (this browser gives no WebGL2 context): turn hardware acceleration on or update the driver, or leave gpu out to run on the CPU');
-    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^no GPU adapter was found: /);
-    await expectError(() => openEngine({ gpu: 'webgl2' }), DeviceError, /^this browser gives no WebGL2 context: /);
-  });
-
-  it('if an adapter gives no device, the error says why', async () => {
-    const refuse = (): Promise<never> => Promise.reject(new Error('out of memory\n    at Dawn'));
-    stubPage({ limits: {}, requestDevice: refuse }, null);
-    await expectError(() => openEngine({ gpu: 'webgpu' }), DeviceError, /^the GPU adapter gave no device \(out of memory\): update the driver, or leave --gpu out /);
-    await expectError(() => openEngine({ gpu: true }), DeviceError,
-      /^no GPU was found, neither by WebGPU \(the GPU adapter gave no device \(out of memory\)\) nor by WebGL2 /);
-  });
-
-  it('if WebGL2 refuses a shader, the error is one line with the name of the kernel', async () => {
-    const context = new Proxy({}, {
-      get: (_, name) => (name === 'getParameter' ? () => 4096 : name === 'isContextLost' ? () => false :
-        name === 'getError' ? () => 0 : name === 'NO_ERROR' ? 0 : () => ({})),
-    });
-    stubPage(null, context);
-    const real = await loadLibrary();
-    const failing = {
-      ...real,
-      GPU: class {
-        createKernel(): object {
-          const refuse = (): never => {
-            throw new Error('Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error\nERROR: 1 error\n\0');
-          };
-          return Object.assign(refuse, { kernel: { setOutput: () => {} } });
-        }
-      },
-      Texture: class {},
-    } as unknown as Library;
-    const engine = gpuEngine(new WebGL2Device(failing, { poison: false, tuning: TUNING }));
-    const x = engine.tensor([1], [1]);
-    await expectError(() => engine.read(engine.add(x, x)), DeviceError, 'kernel \'add\' was refused by WebGL2 (Error compiling fragment shader: ERROR: 0:7: \'x\' : syntax error ERROR: 1 error): update the graphics driver, or leave gpu out to run on the CPU');
-  });
-});
-
-describe('the name of a GPU', () => {
-  it.each([
-    [{ vendor: 'google', architecture: 'swiftshader', device: '', description: '' }, 'google, swiftshader'],
-    [{ vendor: 'nvidia', architecture: 'ampere', device: 'NVIDIA A100', description: '' }, 'ampere, NVIDIA A100'],
-    [{ vendor: 'apple', architecture: 'metal-3' }, 'apple, metal-3'],
-    [{ vendor: 'intel', architecture: 'intel' }, 'intel'],
-    [{ vendor: '65541', architecture: '', device: '0', description: 'llvmpipe (LLVM 15.0.6, 256 bits)' }, 'llvmpipe (LLVM 15.0.6, 256 bits)'],
-    [{}, 'unnamed adapter'],
-    [undefined, 'unnamed adapter'],
-  ])('of WebGPU %#', (info, name) => void expect(adapterName(info as GPUAdapterInfo)).toBe(name));
-
-  it.each([
-    ['ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device (Subzero) (0x0000C0DE)), SwiftShader driver)', 'SwiftShader Device (Subzero)'],
-    ['ANGLE (NVIDIA, NVIDIA GeForce RTX 3080 (0x00002206) Direct3D11 vs_5_0 ps_5_0, D3D11)', 'NVIDIA GeForce RTX 3080 Direct3D11'],
-    ['ANGLE (Apple, ANGLE Metal Renderer: Apple M1 Pro, Unspecified Version)', 'Apple M1 Pro'],
-    ['ANGLE (AMD, AMD Radeon Graphics (renoir, LLVM 15.0.7), OpenGL 4.6)', 'AMD Radeon Graphics (renoir, LLVM 15.0.7)'],
-    ['ANGLE (NVIDIA GeForce GTX 980 Direct3D11 vs_5_0 ps_5_0)', 'NVIDIA GeForce GTX 980 Direct3D11'],
-    ['Adreno (TM) 640', 'Adreno (TM) 640'],
-    ['', 'unnamed renderer'],
-    [`ANGLE (A, ${'b'.repeat(70)}, C)`, `${'b'.repeat(58)}…`],
-  ])('of WebGL2 in %j', (renderer, name) => {
-    expect(rendererName(renderer)).toBe(name);
-    expect(name.length).toBeLessThan(60);
   });
 });
 
@@ -287,62 +194,6 @@ describe('a kernel that fails', () => {
     engine.dispose();
   }, 60_000);
 });
-
-function useAfterDispose(open: () => Promise<TrainingEngine>): void {
-  const cacheOptions = { batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4 };
-
-  it('for a tensor or a cache is reported with its name, and the engine still works', async () => {
-    const engine = await open();
-    const [x, y] = [engine.tensor([1, 2], [1, 2]), engine.tensor([3, 4], [1, 2])];
-    x.dispose();
-    x.dispose();
-    const gone = 'a tensor [1,2] was used after dispose(): keep it alive until its last use';
-    await expectError(() => engine.read(x), DisposedError, gone);
-    await expectError(() => void engine.add(x, y), DisposedError, gone);
-    await expectError(() => void engine.accumulate(y, x), DisposedError, gone);
-    const cache = engine.createCache(cacheOptions);
-    const [row, types] = [engine.tensor([1, 2], [1, 1, 1, 2]), engine.integers([0], [1, 1, 1])];
-    cache.append(row, row, types);
-    cache.dispose();
-    cache.dispose();
-    const done = 'a cache was used after dispose(): create a new one';
-    await expectError(() => void cache.append(row, row, types), DisposedError, done);
-    await expectError(() => void cache.attend(row, 1), DisposedError, done);
-    await expectError(() => void cache.evict(), DisposedError, done);
-    await expectError(() => void cache.clear(), DisposedError, done);
-    await expectError(() => cache.stats(), DisposedError, done);
-    await expectError(() => cache.positions(0, 0), DisposedError, done);
-    expect([...await engine.read(y)]).toEqual([3, 4]);
-    engine.dispose();
-  });
-
-  it('of the engine itself is reported for everything made by it', async () => {
-    const engine = await open();
-    const [x, cache] = [engine.tensor([1], [1]), engine.createCache(cacheOptions)];
-    const promised = engine.read(engine.add(x, x));
-    const asked = cache.stats();
-    engine.dispose();
-    engine.dispose();
-    const gone = /^the engine 'gpu\.js [^\n]+' was used after dispose\(\): create a new one$/;
-    await expectError(() => void engine.tensor([1], [1]), DisposedError, gone);
-    await expectError(() => void engine.zeros([1]), DisposedError, gone);
-    await expectError(() => void engine.createCache(cacheOptions), DisposedError, gone);
-    await expectError(() => void engine.add(x, x), DisposedError, gone);
-    await expectError(() => engine.read(x), DisposedError, gone);
-    await expectError(() => cache.stats(), DisposedError, gone);
-    await expectError(() => void cache.evict(), DisposedError, gone);
-    // Earlier reads still succeed.
-    expect([...await promised]).toEqual([2]);
-    expect([...(await asked).seen]).toEqual([0]);
-    x.dispose();
-    cache.dispose();
-  });
-}
-
-const opened = (gpu: DeviceMode) => (): Promise<TrainingEngine> => openEngine({ gpu, testing: true });
-
-describe.each(['cpu', 'webasm'] as const)('use after dispose() on gpu.js %s', (gpu) => useAfterDispose(opened(gpu)));
-describeWebGPU('use after dispose() on gpu.js webgpu', () => useAfterDispose(opened('webgpu')));
 
 describeWebGPU('gpu.js webgpu', () => {
   it('refuses what is above a limit of the device, with its name, the size requested, and how many tokens fit', async () => {
