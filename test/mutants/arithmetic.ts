@@ -3,7 +3,8 @@
  * @module
  */
 import { roundTo } from '../../src/formats/rounding.ts';
-import { type Hooks, online, type RowOf, type Weights } from './kernel.ts';
+import type { Hooks, RowOf, Weights } from './hooks.ts';
+import { online } from './right.ts';
 import { type Mutant, mutant } from './mutant.ts';
 
 const f = Math.fround;

@@ -5,166 +5,15 @@
  * @module
  */
 import type { NamedTensor } from '../../src/formats/named-tensor.ts';
-import type { CaseParameters, OracleCase, Tensors } from '../../src/oracle/types.ts';
+import type { OracleCase, Tensors } from '../../src/oracle/types.ts';
+import {
+  type Entry, EVER, GLOBAL, type Head, type Hooks, LOCAL, type RowOf, type Sums, type Weights, WINDOW,
+} from './hooks.ts';
+import {
+  chunkEnd, chunkOf, closing, online, rightDg, rightDl, rightDw, rightLast, rightScores, softmax,
+} from './right.ts';
 
 const f = Math.fround;
-export const GLOBAL = 0;
-export const LOCAL = 1;
-export const WINDOW = 2;
-/** last(j) of tokens that are never hidden. */
-export const EVER = 0x7fffffff;
-
-/** One KV head: its types by chunk, with an unfinished one as GLOBAL, and the numbers of the case. */
-export interface Head {
-  readonly p: CaseParameters;
-  readonly own: Int32Array;
-  /** b G + g. */
-  readonly head: number;
-}
-
-/** The softmax over S of one row: the weight of each key before division, the sum, and lse. */
-export interface Weights {
-  readonly o: Float32Array;
-  readonly lse: number;
-  readonly m: number;
-  readonly Z: number;
-}
-
-/** A row to attend: the scores and values of its keys, and their positions. */
-export interface RowOf {
-  readonly i: number;
-  readonly S: readonly number[];
-  readonly keys: readonly number[];
-  /** Component n of the value of the key at position keys[n]. */
-  readonly value: (n: number, c: number) => number;
-  readonly d: number;
-}
-
-/** An entry of the cache. */
-export interface Entry {
-  readonly j: number;
-  /** The position that the cache assumes for it. */
-  position: number;
-  last: number;
-  closedBy: number;
-}
-
-/** The places where a mutant may be wrong. Everything absent is right. */
-export interface Hooks {
-  type?(z: { scores: number[]; noise: number[]; tau: number; forced: boolean }): number;
-  types?(types: Int32Array, p: CaseParameters): Int32Array;
-  last?(head: Head, j: number): number;
-  lastOfHead?(lasts: Int32Array, p: CaseParameters): Int32Array;
-  visible?(i: number, j: number, last: number, head: Head): boolean;
-  /** The KV head, of B G, that query head h of batch b reads. */
-  kv?(b: number, h: number, p: CaseParameters): number;
-  scale?(p: CaseParameters): number;
-  dot?(x: Float64Array, at: number, y: Float64Array, from: number, d: number): number;
-  /** Attends to all keys of a row, with hidden ones at -infinity, in a kernel that does not leave them out. */
-  attend?(row: RowOf, visible: (j: number) => boolean): Weights;
-  lse?(weights: Weights): number;
-  out?(o: Float32Array, weights: Weights): Float32Array;
-  // The backward
-  backVisible?(i: number, j: number, last: number, head: Head): boolean;
-  weight?(S: number, lse: number, m: number): number;
-  D?(right: number, weights: Weights, own: number): number;
-  dS?(A: number, P: number, D: number): number;
-  dqFactor?(scale: number): number;
-  dkFactor?(scale: number): number;
-  storeA?(A: number): number;
-  /** Whether query head r of R counts for dk and dv. */
-  counts?(r: number, R: number): boolean;
-  groupFactor?(R: number): number;
-  dq?(dq: Float32Array): Float32Array;
-  // The gradient of types
-  norm?(lse: number, causal: number, rule: string): number;
-  dM?(dM: number, seen: boolean, extra: { S: number; P: number; D: number; scale: number; weight: number }): number;
-  dw?(sums: Sums): number;
-  dl?(sums: Sums): number;
-  dg?(sums: Sums): number;
-  dscores?(z: ScoreGradient): number[];
-  // The cache
-  cache?: CacheHooks;
-  /** Called last, where results are written. */
-  write?(name: string, data: Float32Array, shape: readonly number[]): Float32Array;
-}
-
-export interface CacheHooks {
-  before?(entries: Entry[], begin: number, next: number, head: Head): Entry[];
-  close?(open: Entry[], end: number, begin: number, ends: readonly number[]): void;
-  dies?(entry: Entry, next: number): boolean;
-  after?(entries: Entry[]): Entry[];
-  visible?(i: number, entry: Entry, begin: number, head: Head): boolean;
-  bytes?(live: number, seen: number, most: number, d: number, N: number): number;
-  position?(j: number, held: number): number;
-}
-
-/** §5's sums over dM of one head, for chunk c. */
-export interface Sums {
-  readonly head: Head;
-  readonly c: number;
-  /** Sum over the tokens j of chunk `c` of rows from..to. */
-  readonly column: (c: number, from: number, to: number) => number;
-  readonly cell: (i: number, j: number) => number;
-  /** What a kernel reads at rows N + n of a query head: rows of the next head, with this head's keys. */
-  readonly beyond: (n: number, j: number) => number;
-}
-
-export interface ScoreGradient {
-  readonly y: number[];
-  readonly dt: number[];
-  readonly price: number[];
-  readonly tau: number;
-  readonly forced: boolean;
-  readonly type: number;
-  readonly scores: number[];
-  readonly noise: number[];
-}
-
-export const softmax = (z: readonly number[]): number[] => {
-  const e = z.map((x) => f(Math.exp(f(x - Math.max(...z)))));
-  const Z = e.reduce((a, b) => f(a + b), 0);
-  return e.map((x) => f(x / Z));
-};
-
-export const chunkEnd = (c: number, p: CaseParameters): number => (c + 1) * p.chunk - 1;
-export const chunkOf = (j: number, p: CaseParameters): number => Math.floor(j / p.chunk);
-
-/** The end of the first GLOBAL chunk after c, or EVER. */
-export function closer({ own, p }: Head, c: number, closes = (type: number): boolean => type === GLOBAL): number {
-  for (let n = c + 1; n < own.length; n++) if (closes(own[n])) return chunkEnd(n, p);
-  return EVER;
-}
-
-/** §5's e(c), which is within the sequence. */
-export const closing = (head: Head, c: number): number => Math.min(closer(head, c), head.p.tokens - 1);
-
-export function rightLast(head: Head, j: number): number {
-  const { p, own } = head;
-  const c = chunkOf(j, p);
-  return own[c] === GLOBAL ? EVER : own[c] === LOCAL ? closer(head, c) : chunkEnd(c, p) + p.window;
-}
-
-/** Tiles of keys with a running maximum. */
-export function online({ S, keys, value, d }: RowOf, tile = 16): Weights {
-  let [m, Z] = [-Infinity, 0];
-  const o = new Float32Array(d);
-  for (let at = 0; at < keys.length;) {
-    let end = at;
-    while (end < keys.length && Math.floor(keys[end] / tile) === Math.floor(keys[at] / tile)) end++;
-    const top = Math.max(m, ...S.slice(at, end));
-    const alpha = f(Math.exp(f(m - top)));
-    Z = f(Z * alpha);
-    for (let c = 0; c < d; c++) o[c] = f(o[c] * alpha);
-    for (let n = at; n < end; n++) {
-      const e = f(Math.exp(f(S[n] - top)));
-      Z = f(Z + e);
-      for (let c = 0; c < d; c++) o[c] = f(o[c] + f(e * value(n, c)));
-    }
-    [m, at] = [top, end];
-  }
-  return { o, m, Z, lse: f(m + f(Math.log(Z))) };
-}
 
 /** Computes every output of a case. */
 export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = {}): Tensors {
@@ -424,23 +273,4 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     else if (whole[name]) tensors[name] = { dtype: 'I32', shape, data: whole[name] };
   }
   return tensors;
-}
-
-export const rightDw = ({ head, c, column }: Sums): number => column(c, 0, chunkEnd(c, head.p) + head.p.window);
-export const rightDl = ({ head, c, column }: Sums): number => column(c, 0, closing(head, c));
-/** The cost of ending the LOCAL chunks before c. */
-export const ending = ({ head, c, column }: Sums, to: number = closing(head, c)): number => {
-  let sum = 0;
-  for (let n = c - 1; n >= 0 && head.own[n] !== GLOBAL; n--) {
-    if (head.own[n] === LOCAL) sum = f(sum + column(n, (c + 1) * head.p.chunk, to));
-  }
-  return sum;
-};
-export const allRows = ({ c, head, column }: Sums): number => column(c, 0, head.p.tokens - 1);
-export const rightDg = (sums: Sums): number => f(allRows(sums) - ending(sums));
-export function rightScores({ y, dt, price, tau, forced }: ScoreGradient): number[] {
-  if (forced) return [0, 0, 0];
-  const all = dt.map((x, n) => f(x + price[n]));
-  const mean = y.reduce((sum, x, n) => f(sum + f(x * all[n])), 0);
-  return y.map((x, n) => f(f(x * f(all[n] - mean)) / tau));
 }

@@ -2,9 +2,8 @@
  * Wrong types, lifetimes and masks.
  * @module
  */
-import {
-  chunkEnd, chunkOf, closer, EVER, GLOBAL, type Head, LOCAL, rightLast, softmax, WINDOW,
-} from './kernel.ts';
+import { EVER, GLOBAL, type Head, LOCAL, WINDOW } from './hooks.ts';
+import { chunkEnd, chunkOf, closer, rightLast, softmax } from './right.ts';
 import { type Mutant, mutant } from './mutant.ts';
 
 const f = Math.fround;

@@ -4,7 +4,8 @@
  */
 import type { DiagnosisName } from '../../src/oracle/diagnose/diagnoses.ts';
 import type { ClaimedDtype, OracleCase, Tensors } from '../../src/oracle/types.ts';
-import { type Hooks, run } from './kernel.ts';
+import type { Hooks } from './hooks.ts';
+import { run } from './kernel.ts';
 
 /** A kernel with one mistake in it. */
 export interface Mutant {

@@ -2,11 +2,8 @@
  * Wrong gradients of types and scores, and wrong caches.
  * @module
  */
-import {
-  allRows, chunkEnd, chunkOf, closing, ending, type Entry, EVER, GLOBAL, LOCAL, rightDg, rightScores,
-  type ScoreGradient,
-  softmax, type Sums, WINDOW,
-} from './kernel.ts';
+import { type Entry, EVER, GLOBAL, LOCAL, type ScoreGradient, type Sums, WINDOW } from './hooks.ts';
+import { allRows, chunkEnd, chunkOf, closing, ending, rightDg, rightScores, softmax } from './right.ts';
 import { type Mutant, mutant } from './mutant.ts';
 
 const f = Math.fround;

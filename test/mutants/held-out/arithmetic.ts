@@ -3,9 +3,9 @@
  * @module
  */
 import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
-import {
-  chunkEnd, chunkOf, ending, GLOBAL, LOCAL, rightDg, rightLast, rightScores, run, softmax, type Sums, WINDOW,
-} from '../kernel.ts';
+import { GLOBAL, LOCAL, type Sums, WINDOW } from '../hooks.ts';
+import { run } from '../kernel.ts';
+import { chunkEnd, chunkOf, ending, rightDg, rightLast, rightScores, softmax } from '../right.ts';
 import type { Mutant } from '../mutant.ts';
 import { ascending, claiming, dots, f, hooked, made, mixed, part, permuted, plain, soft, tiled } from './parts.ts';
 

@@ -3,9 +3,9 @@
  * @module
  */
 import type { OracleCase, Tensors } from '../../../src/oracle/types.ts';
-import {
-  chunkEnd, chunkOf, closer, EVER, GLOBAL, type Head, type Hooks, LOCAL, rightLast, run, softmax, WINDOW,
-} from '../kernel.ts';
+import { EVER, GLOBAL, type Head, type Hooks, LOCAL, WINDOW } from '../hooks.ts';
+import { run } from '../kernel.ts';
+import { chunkEnd, chunkOf, closer, rightLast, softmax } from '../right.ts';
 import type { Mutant } from '../mutant.ts';
 import { f, hooked, made, mixed } from './parts.ts';
 

@@ -5,7 +5,8 @@
 import type { NamedTensor } from '../../../src/formats/named-tensor.ts';
 import { roundArray, roundTo } from '../../../src/formats/rounding.ts';
 import type { OracleCase, Tensors } from '../../../src/oracle/types.ts';
-import { type Hooks, type RowOf, run, type Weights } from '../kernel.ts';
+import type { Hooks, RowOf, Weights } from '../hooks.ts';
+import { run } from '../kernel.ts';
 import type { Mutant } from '../mutant.ts';
 
 export const f = (x: number): number => Math.fround(x);

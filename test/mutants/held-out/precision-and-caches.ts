@@ -2,7 +2,8 @@
  * Too little precision, and wrong caches, written differently or in other places than those of the first set.
  * @module
  */
-import { chunkEnd, chunkOf, EVER, type Head, LOCAL, WINDOW } from '../kernel.ts';
+import { EVER, type Head, LOCAL, WINDOW } from '../hooks.ts';
+import { chunkEnd, chunkOf } from '../right.ts';
 import type { Mutant } from '../mutant.ts';
 import {
   ascending, brain, claiming, descending, dots, f, half, hooked, part, plain, soft,
