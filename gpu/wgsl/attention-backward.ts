@@ -5,10 +5,10 @@
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import { DKV } from './attention-dkv.ts';
 import { DQ } from './attention-dq.ts';
-import { tileOf } from './attention-tile.ts';
+import { blocks, tileOf } from './attention-tile.ts';
 import { typeGradient, type TypeGradientOptions } from './attention-types.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
-import { kernel } from './template.ts';
+import { type Kernel, kernel } from './template.ts';
 
 /** The tensors of a call. */
 export interface BackwardInputs {
@@ -51,13 +51,15 @@ export function attentionBackward(
     work: B * H * N * d * 2,
   });
   const tile = tileOf(device, d, 2);
-  const params = { N, group: H / G, d, scale };
-  const work = B * H * N * N * d * 4;
   const inputs = [q, k, v, last, rows, dOut];
-  const dq = device.allocate(B * H * N * d);
-  device.run(DQ(tile), { params, inputs, outputs: [dq], groups: [Math.ceil(N / tile.ROWS), B * H], work });
-  const [dk, dv] = [device.allocate(B * G * N * d), device.allocate(B * G * N * d)];
-  device.run(DKV(tile), { params, inputs, outputs: [dk, dv], groups: [Math.ceil(N / tile.ROWS), B * G], work });
+  const [dq, dk, dv] = [H, G, G].map((heads) => device.allocate(B * heads * N * d));
+  const backward = (of: Kernel, heads: number, outputs: readonly Memory[]): void => {
+    for (const { skipped, groups, work } of blocks(device, Math.ceil(N / tile.ROWS), heads, B * H * N * N * d * 4)) {
+      device.run(of, { params: { N, group: H / G, d, scale, skipped }, inputs, outputs, groups, work });
+    }
+  };
+  backward(DQ(tile), B * H, [dq]);
+  backward(DKV(tile), B * G, [dk, dv]);
   const dTypes = typed && typeGradient(device, { q, k, v, dOut, rows }, sizes, scale, typed, lse);
   device.free(rows);
   return [dq, dk, dv, dTypes];

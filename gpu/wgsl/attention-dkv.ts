@@ -11,7 +11,7 @@ export const DKV: Template<TileConstant> = template('attention dk, dv', `
 //
 // A workgroup takes ROWS keys of one KV head. Queries come by tiles of QUERIES, from the first key up to the last query that
 // sees any of the keys. LANES threads share a key and its columns, as the forward's do a query.
-struct Params { N: u32, group: u32, d: u32, scale: f32 }
+struct Params { N: u32, group: u32, d: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
 @group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
@@ -40,9 +40,10 @@ $LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let block = group.x + p.skipped;
   let row = thread / LANES;
   let lane = thread % LANES;
-  let j = group.x * ROWS + row;
+  let j = block * ROWS + row;
   let present = j < p.N;
   let at = group.y * p.N + min(j, p.N - 1u);
   let until = select(-1, last[at], present);
@@ -62,7 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   }
   for (var h = 0u; h < p.group; h++) {
     let head = (group.y * p.group + h) * p.N;
-    for (var start = i32(group.x * ROWS); start < queries; start += i32(QUERIES)) {
+    for (var start = i32(block * ROWS); start < queries; start += i32(QUERIES)) {
       let length = u32(min(i32(QUERIES), queries - start));
       for (var n = thread; n < length * VECTORS; n += THREADS) {
         let i = head + u32(start) + n / VECTORS;

@@ -12,7 +12,7 @@ export const DQ: Template<TileConstant> = template('attention dq', `
 // Work is split as in the forward: a workgroup takes ROWS queries of one head, queues the keys that any of them sees, and
 // goes through the queue by tiles of KEYS. LANES threads share a query and its columns. The parts of q . k and do . v go through
 // workgroup memory.
-struct Params { N: u32, group: u32, d: u32, scale: f32 }
+struct Params { N: u32, group: u32, d: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
 @group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
@@ -40,14 +40,15 @@ $LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let block = group.x + p.skipped;
   let row = thread / LANES;
   let lane = thread % LANES;
   let keys = group.y / p.group * p.N;           // the first row of the KV head
-  let i = group.x * ROWS + row;
+  let i = block * ROWS + row;
   let present = i < p.N;
   let at = group.y * p.N + min(i, p.N - 1u);
-  let oldest = i32(group.x * ROWS);
-  let count = min(p.N, (group.x + 1u) * ROWS);
+  let oldest = i32(block * ROWS);
+  let count = min(p.N, (block + 1u) * ROWS);
   var query: array<vec4f, OWN>;
   var cotangent: array<vec4f, OWN>;
   var sums: array<vec4f, OWN>;

@@ -53,3 +53,19 @@ const single = (name: string, array: string): string => `fn fourOf${name}(row: u
   for (var n = 0u; n < 4u; n++) { if (column + n < p.d) { x[n] = ${array}[row * p.d + column + n]; } }
   return x;
 }`;
+
+/** One of the dispatches of a call: the blocks of rows before it, its workgroups, and its share of the work. */
+export interface Blocks {
+  readonly skipped: number;
+  readonly groups: readonly [x: number, y: number];
+  readonly work: number;
+}
+
+/** Cuts a call of `count` blocks of rows for each of `heads` heads so that no dispatch takes very long. */
+export function blocks(device: WgslDevice, count: number, heads: number, work: number): readonly Blocks[] {
+  const step = Math.max(1, Math.floor((count * device.dispatchWork) / Math.max(work, 1)));
+  return Array.from({ length: Math.ceil(count / step) }, (_, n) => {
+    const x = Math.min(step, count - n * step);
+    return { skipped: n * step, groups: [x, heads], work: (work * x) / count };
+  });
+}

@@ -3,7 +3,7 @@
  * @module
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { TILE, type TileConstant, tileOf } from './attention-tile.ts';
+import { blocks, TILE, type TileConstant, tileOf } from './attention-tile.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import { type Template, template } from './template.ts';
 
@@ -21,7 +21,7 @@ export const ATTEND: Template<TileConstant> = template('attention', `
 // Without a cache, key j of KV head g is row g N + j of k and v, and entries[g N + j] is the last query that sees it. In a
 // cache, head g has slots from heads[12 g] on, heads[12 g + 2 + parity] of them; entries holds (position, last) of each, and
 // queries 0 .. heads[12 g + 9] - 1 follow position heads[12 g + 8] - 1. Then stats[g N + i] counts the keys that query i sees.
-struct Params { N: u32, group: u32, d: u32, cached: u32, parity: u32, scale: f32 }
+struct Params { N: u32, group: u32, d: u32, cached: u32, parity: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
 @group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
@@ -55,12 +55,13 @@ $LOADS
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let block = group.x + p.skipped;
   let row = thread / LANES;
   let lane = thread % LANES;
   let head = group.y / p.group;
-  let t = group.x * ROWS + row;                 // the row of this thread, and its query
+  let t = block * ROWS + row;                 // the row of this thread, and its query
   var slots = head * p.N;
-  var count = min(p.N, (group.x + 1u) * ROWS);
+  var count = min(p.N, (block + 1u) * ROWS);
   var first = 0;
   var queries = p.N;
   if (p.cached == 1u) {
@@ -71,8 +72,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   }
   let present = t < queries;
   let i = select(-1, first + i32(t), present);
-  let oldest = first + i32(group.x * ROWS);     // of the workgroup's queries
-  let newest = first + i32(min((group.x + 1u) * ROWS, queries)) - 1;
+  let oldest = first + i32(block * ROWS);     // of the workgroup's queries
+  let newest = first + i32(min((block + 1u) * ROWS, queries)) - 1;
   var own: array<vec4f, OWN>;
   var sums: array<vec4f, OWN>;
   for (var n = 0u; n < OWN; n++) {
@@ -177,8 +178,8 @@ export interface Keys {
   readonly v: Memory;
   /** last [B,G,N], or (position, last) of every slot of a cache. */
   readonly entries: Memory;
-  /** The heads of a cache, and which of their two counts holds. */
-  readonly cache?: { readonly heads: Memory; readonly parity: 0 | 1 };
+  /** The heads of a cache, which of their two counts holds, and at least the slots of every head. */
+  readonly cache?: { readonly heads: Memory; readonly parity: 0 | 1; readonly most: number };
 }
 
 /**
@@ -191,10 +192,12 @@ export function attend(
   const { k, v, entries, cache } = keys;
   const [out, stats] = [device.allocate(B * H * N * d), device.allocate(B * (cache ? G : H) * N)];
   const tile = tileOf(device, d, 1);
-  device.run(ATTEND(tile), {
-    params: { N, group: H / G, d, cached: cache ? 1 : 0, parity: cache?.parity ?? 0, scale },
-    inputs: [q, k, v, entries, cache?.heads ?? entries], outputs: [out, stats],
-    groups: [Math.ceil(N / tile.ROWS), B * H], work: B * H * N * N * d * 2,
-  });
+  const pairs = B * H * N * (cache ? cache.most : N);
+  for (const { skipped, groups, work } of blocks(device, Math.ceil(N / tile.ROWS), B * H, pairs * d * 4)) {
+    device.run(ATTEND(tile), {
+      params: { N, group: H / G, d, cached: cache ? 1 : 0, parity: cache?.parity ?? 0, scale, skipped },
+      inputs: [q, k, v, entries, cache?.heads ?? entries], outputs: [out, stats], groups, work,
+    });
+  }
   return [out, stats];
 }

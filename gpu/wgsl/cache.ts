@@ -84,7 +84,8 @@ export class WgslCache implements CacheKernels<WgslArray> {
     }
     const { keys: k, values: v, entries, heads, parity } = this.#store.slots;
     const [out, seen] = attend(
-      device, real(device, q), { k, v, entries, cache: { heads, parity } }, sizes, scale,
+      device, real(device, q), { k, v, entries, cache: { heads, parity, most: this.#store.most } }, sizes,
+      scale,
     );
     device.run(TALLY, {
       params: { heads: B * G, T }, inputs: [seen], outputs: [heads], groups: [Math.ceil(B * G / 64)],

@@ -77,6 +77,8 @@ export class WgslDevice {
   readonly subgroups: boolean;
   /** The most elements of a result that is made and used in tiles. */
   readonly tileElements: number;
+  /** The most work of a dispatch that can be cut, since browsers end what takes seconds. */
+  readonly dispatchWork: number;
   readonly #owned: boolean;
   readonly #health: DeviceHealth;
   readonly #pool: BufferPool;
@@ -92,6 +94,7 @@ export class WgslDevice {
     this.#health = new DeviceHealth(device, owned);
     this.#pool = new BufferPool(device, this.#health, testing);
     this.tileElements = testing ? 2 ** 9 : 2 ** 24;
+    this.dispatchWork = testing ? 2 ** 10 : 2 ** 36;
     this.#recorder = new Recorder(device, this.#health, this.#pool, SUBMIT);
     this.#reads = new Reads(device, this.#health, this.#recorder);
     this.pipelines = new Pipelines(device, this.#health);
