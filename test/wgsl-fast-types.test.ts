@@ -1,6 +1,7 @@
 /** Every variant of the fast kernels, checked by Dawn without a GPU: its backend `null` compiles and runs nothing. */
 import { expect, it } from 'vitest';
 import { create } from 'webgpu';
+import { matrixTile, prefillMatrix, runsOn } from '../gpu/wgsl/fast/index.ts';
 import { fastVariants } from './support/fast-variants.ts';
 import { some } from './support/thorough.ts';
 
@@ -34,4 +35,24 @@ it('kernels that exceed 16 KiB of workgroup memory or 256 invocations say so', (
     expect(workgroupBytes, name).toBe(declared);
     expect(code, name).toContain(`@workgroup_size(${threads})`);
   }
+});
+
+it('a kernel runs only where its features, limits, subgroups and matrix products are', () => {
+  const kernel = prefillMatrix({ group: 4, d: 128, queries: 'f16' });
+  const limits = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: kernel.workgroupBytes };
+  const product = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
+  const device = { features: new Set(kernel.features), limits } as unknown as GPUDevice;
+  const info = { subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrixConfigs: [product] };
+  expect(runsOn(device, info, kernel)).toBe(true);
+  expect(runsOn(device, { ...info, subgroupMatrixConfigs: [{ ...product, resultComponentType: 'f16' }] }, kernel)).toBe(false);
+  expect(runsOn(device, { subgroupMinSize: 32, subgroupMaxSize: 32 }, kernel)).toBe(false);
+  expect(runsOn(device, { ...info, subgroupMinSize: 16 }, kernel)).toBe(false);
+  const small = { ...limits, maxComputeWorkgroupStorageSize: kernel.workgroupBytes - 1 };
+  expect(runsOn({ ...device, limits: small } as unknown as GPUDevice, info, kernel)).toBe(false);
+  expect(runsOn({ features: new Set(), limits } as unknown as GPUDevice, info, kernel)).toBe(false);
+});
+
+it('the tile of a product fills the GPU', () => {
+  expect(matrixTile({ R: 4096, M: 4096 })).toEqual([128, 128]);
+  expect(matrixTile({ R: 32, M: 2048 })).toEqual([64, 64]);
 });

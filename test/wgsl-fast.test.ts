@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import {
   decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, decodeStep, hasDecodeSubgroups, matmul,
-  matrixMatmul, type Stored, vectorProduct,
+  matrixMatmul, runsOn, type Stored, vectorProduct,
 } from '../gpu/wgsl/fast/index.ts';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../src/core/float16.ts';
 import { draw } from './support/draw.ts';
@@ -63,7 +63,7 @@ describeWebGPU('fast products with weights', () => {
           w: { stored: kind, layout: ofW, aligned: (ofW === 'rows' ? K : M) % 4 === 0 },
           bias: !accumulate, accumulate, tile,
         });
-        if (kernel.workgroupBytes > run.device.limits.maxComputeWorkgroupStorageSize) continue;
+        if (!runsOn(run.device, run.info, kernel)) continue;
         const y = run.buffer(accumulate ? Float32Array.from(before) : R * M);
         await run.run(kernel, { R, M, K }, { R, M, K }, {
           x: run.buffer(x.words), w: run.buffer(w.words), bias: run.buffer(Float32Array.from(bias)), y,
@@ -81,8 +81,8 @@ describeWebGPU('fast products with weights', () => {
     const needed = matrixMatmul({
       x: { stored: 'f32', layout: 'rows' }, w: { stored: 'f16', layout: 'rows' }, bias: true, accumulate: false, tile: [64, 64], whole: false,
     });
-    const missing = needed.features.filter((name) => !run.device.features.has(name as GPUFeatureName));
-    const sizes = missing.length === 0 ? [[8, 8, 8], [72, 136, 72], [128, 64, 64], [200, 264, 24]] as const : [];
+    const all = [[8, 8, 8], [72, 136, 72], [128, 64, 64], [200, 264, 24]] as const;
+    const sizes = runsOn(run.device, run.info, needed) ? all : [];
     const layouts = [['rows', 'rows'], ['rows', 'columns'], ['columns', 'columns'], ['columns', 'rows']] as const;
     for (const [seed, size] of sizes.entries()) {
       const [R, M, K] = size;
@@ -120,7 +120,6 @@ describeWebGPU('fast products with weights', () => {
 
   it('one to eight rows give x w^T, whatever the length of the rows', PATIENCE, async () => {
     const run = new FastRun(await requestFastDevice());
-    const subgroups = run.device.features.has('subgroups') && run.device.adapterInfo.subgroupMinSize === 32;
     const sizes = [[1, 1, 1], [3, 9, 40], [8, 21, 2088], [2, 17, 301], [1, 70, 264]] as const;
     for (const [seed, size] of some(2, [...sizes.entries()])) {
       const [R, M, K] = size;
@@ -130,9 +129,10 @@ describeWebGPU('fast products with weights', () => {
         const w = stored(real(M * K), kind);
         const more = real(R * M);
         const aligned = K % (kind === 'f32' ? 4 : 8) === 0;
-        for (const lanes of subgroups ? [true, false] : [false]) {
+        for (const lanes of [true, false]) {
           const adds = { bias: false, accumulate: true };
           const kernel = vectorProduct({ stored: kind, rows: R, aligned, subgroups: lanes, ...adds });
+          if (!runsOn(run.device, run.info, kernel)) continue;
           const y = run.buffer(Float32Array.from(more));
           await run.run(kernel, { R, M, K }, { M, K }, { x: run.buffer(x.words), w: run.buffer(w.words), y });
           expectWithin(await run.read(y, R * M), product(size,
@@ -172,7 +172,6 @@ describeWebGPU('fast attention of one query to a cache', () => {
 
   it('sums over ragged heads in scattered blocks, and never meets the NaN of dead or free places', PATIENCE, async () => {
     const run = new FastRun(await requestFastDevice());
-    const subgroups = run.device.features.has('subgroups') && run.device.adapterInfo.subgroupMinSize === 32;
     const shapes = [
       { counts: [600], group: 7, d: 8, block: 64 },
       { counts: [33, 200], group: 1, d: 20, block: 5 },
@@ -188,10 +187,10 @@ describeWebGPU('fast attention of one query to a cache', () => {
           const q = cache.real(heads * group * d);
           const options = { heads, group, d, stored: kind, block, masked };
           const firsts = [{ kernel: decodeAttention(options), step: 64 }];
-          if (subgroups && hasDecodeSubgroups(d)) {
+          if (hasDecodeSubgroups(d)) {
             firsts.push({ kernel: decodeAttentionSubgroups(options), step: decodeStep(options) });
           }
-          for (const { kernel, step } of firsts) {
+          for (const { kernel, step } of firsts.filter((first) => runsOn(run.device, run.info, first.kernel))) {
             const parts = seed % 2 === 0 ? heads + 2 : decodeParts(heads, 0);
             const held = run.buffer(Uint32Array.from(counts.flatMap((count) => [count, 5])));
             const sums = run.buffer(parts * group * 4 * Math.ceil(d / 4));

@@ -4,7 +4,7 @@
  */
 import {
   decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, decodeStep, type FastKernel, immortalKeys,
-  LIST_BLOCK, portableTile, prefillAttention, prefillMatrix, type PrefillSizes, prefillTile, tileKeys,
+  LIST_BLOCK, portableTile, prefillAttention, prefillMatrix, type PrefillSizes, prefillTile, runsOn, tileKeys,
 } from '../../gpu/wgsl/fast/index.ts';
 import { type Bench, type Call, relativeError } from './device.ts';
 import type { Report } from './main.ts';
@@ -45,7 +45,7 @@ async function decodeCase(
   const options = { heads: HEADS, group: GROUP, d: D, stored, block, masked };
   const first = subgroups ? decodeAttentionSubgroups(options) : decodeAttention(options);
   const merge = decodeMerge(options, subgroups ? decodeStep(options) : 64);
-  if (!bench.runs(first)) return;
+  if (!runsOn(bench.device, bench.adapter.info, first)) return;
   const most = decodeParts(HEADS, total);
   const arrays = {
     q: await bench.random(HEADS * GROUP * D, 'f32'), k: await bench.random(blocks * block * D, stored),
@@ -117,7 +117,7 @@ async function prefillCase(
   stored: 'f16' | 'f32', ofQ: 'f16' | 'f32',
   { N, mixed, range }: { N: number; mixed: boolean; range?: number },
 ): Promise<void> {
-  if (!bench.runs(kernel)) return;
+  if (!runsOn(bench.device, bench.adapter.info, kernel)) return;
   const all = Math.ceil(N / tile);
   const tiles = range ?? all;
   const room = mixed ? 1024 : 2 * tile;

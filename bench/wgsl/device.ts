@@ -84,14 +84,6 @@ export class Bench {
     return new Bench(adapter, device, warmUp);
   }
 
-  /** Whether a kernel can run here. */
-  runs(kernel: FastKernel<never>): boolean {
-    const { subgroupMinSize, subgroupMaxSize } = this.adapter.info;
-    if (kernel.features.includes('subgroups') && (subgroupMinSize !== 32 || subgroupMaxSize !== 32)) return false;
-    return kernel.features.every((name) => this.device.features.has(name as GPUFeatureName)) &&
-      kernel.workgroupBytes <= this.device.limits.maxComputeWorkgroupStorageSize;
-  }
-
   empty(words: number): GPUBuffer {
     const buffer = this.device.createBuffer({ size: Math.ceil(words / 4) * 16, usage: STORAGE | COPY_SRC | COPY_DST });
     this.#buffers.push(buffer);

@@ -3,7 +3,7 @@
  * @module
  */
 import {
-  type FastKernel, matmul, matrixMatmul, type ProductSizes, type Stored, vectorProduct,
+  type FastKernel, matmul, matrixMatmul, type ProductSizes, runsOn, type Stored, vectorProduct,
 } from '../../gpu/wgsl/fast/index.ts';
 import { type Bench, relativeError } from './device.ts';
 import type { Report } from './main.ts';
@@ -14,7 +14,7 @@ async function product(
   ofX: 'f32' | 'f16', ofW: Stored, cold: boolean,
 ): Promise<void> {
   const { R, M, K } = sizes;
-  if (!bench.runs(kernel)) return;
+  if (!runsOn(bench.device, bench.adapter.info, kernel)) return;
   const bytes = M * K * (ofW === 'f32' ? 4 : 2);
   const copies = cold ? Math.min(40, Math.ceil(2.5e8 / bytes)) : 1;
   const x = await bench.random(R * K, ofX);

@@ -3,7 +3,7 @@
  * they must write.
  * @module
  */
-import type { FastKernel } from '../../gpu/wgsl/fast/template.ts';
+import type { AdapterInfo, FastKernel } from '../../gpu/wgsl/fast/index.ts';
 
 /** Words of NaN after each array: as two halves they are NaN too. */
 const MARGIN = 64;
@@ -23,9 +23,11 @@ function withMargin(data: Words | number): Uint32Array<ArrayBuffer> {
 /** Kernels on one device, with the buffers that pass from one to the next. */
 export class FastRun {
   readonly device: GPUDevice;
+  readonly info: AdapterInfo;
 
-  constructor(device: GPUDevice) {
+  constructor({ device, info }: { device: GPUDevice; info: AdapterInfo }) {
     this.device = device;
+    this.info = info;
   }
 
   /** A buffer with these words, or with `data` words of NaN. */

@@ -21,7 +21,7 @@ export async function requestGpuDevice(): Promise<GPUDevice> {
 let fastInstance: GPU | undefined;
 
 /** Requests a device with every feature and limit of its adapter that fast kernels may use, experimental ones too. */
-export async function requestFastDevice(): Promise<GPUDevice> {
+export async function requestFastDevice(): Promise<{ device: GPUDevice; info: GPUAdapterInfo }> {
   fastInstance ??= (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu ??
     ((await import('webgpu')) as { create(options: string[]): GPU }).create([
       'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model',
@@ -30,10 +30,11 @@ export async function requestFastDevice(): Promise<GPUDevice> {
   if (!adapter) throw new Error('WebGPU has no adapter here');
   const wanted = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
   const { maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  return adapter.requestDevice({
+  const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
     requiredLimits: { maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize, maxBufferSize },
   });
+  return { device, info: adapter.info };
 }
 
 const asked = (process.env['NATS_STACKS'] ?? 'webgpu').split(',').includes('webgpu');

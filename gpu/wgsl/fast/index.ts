@@ -9,10 +9,10 @@ export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes } fr
 export { decodeMerge } from './decode-merge.ts';
 export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
 export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
-export { type MatrixFactor, matrixMatmul, type MatrixMatmulOptions } from './matmul-matrix.ts';
+export { type MatrixFactor, matrixMatmul, type MatrixMatmulOptions, matrixTile } from './matmul-matrix.ts';
 export { type PortablePrefillOptions, portableTile, prefillAttention } from './prefill.ts';
 export { BLOCK as LIST_BLOCK, immortalKeys, type PrefillSizes, tileKeys } from './prefill-lists.ts';
 export { hasPrefillMatrix, prefillMatrix, type PrefillOptions, prefillTile } from './prefill-matrix.ts';
 export type { Stored } from './stored.ts';
-export type { FastKernel, Feature, Workgroups } from './template.ts';
+export { type AdapterInfo, type FastKernel, type Feature, runsOn, type Workgroups } from './template.ts';
 export { vectorProduct, type VectorOptions } from './vector.ts';

@@ -27,6 +27,11 @@ export interface MatrixMatmulOptions {
 }
 
 const THREADS = 256;
+/** The tile for a product, measured on an H100: large ones if there are enough of them to fill it. */
+export function matrixTile({ R, M }: Pick<ProductSizes, 'R' | 'M'>): readonly [rows: number, columns: number] {
+  return Math.ceil(R / 128) * Math.ceil(M / 128) >= 128 ? [128, 128] : [64, 64];
+}
+
 /** Subgroups of 32, by rows and by columns of the tile. */
 const [DOWN, ACROSS] = [4, 2];
 

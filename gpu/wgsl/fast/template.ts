@@ -120,6 +120,39 @@ export function fastKernel<S>(text: KernelText<S>): FastKernel<S> {
   return kernel;
 }
 
+/** A 16x16x16 product as the kernels here use it: f16 factors, f32 sums. */
+interface MatrixConfig {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly componentType: string;
+  readonly resultComponentType: string;
+}
+
+/** What an adapter says of itself (adapter.info); that of a device lacks the products of its matrix units. */
+export type AdapterInfo = Pick<GPUAdapterInfo, 'subgroupMinSize' | 'subgroupMaxSize'> & {
+  readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
+};
+
+/**
+ * Whether a device can run a kernel: it has the features and the workgroup memory; subgroups, if they are used, always
+ * have 32 lanes; and matrix units, if they are used, multiply 16x16x16 f16 to f32.
+ */
+export function runsOn(
+  device: Pick<GPUDevice, 'features' | 'limits'>, info: AdapterInfo,
+  kernel: Pick<FastKernel<never>, 'features' | 'threads' | 'workgroupBytes'>,
+): boolean {
+  const { features, limits } = device;
+  const lacks = (name: Feature, has: boolean): boolean => kernel.features.includes(name) && !has;
+  const product = ({ M, N, K, componentType, resultComponentType }: MatrixConfig): boolean =>
+    M === 16 && N === 16 && K === 16 && componentType === 'f16' && resultComponentType === 'f32';
+  return kernel.features.every((name) => features.has(name as GPUFeatureName)) &&
+    kernel.threads <= limits.maxComputeInvocationsPerWorkgroup &&
+    kernel.workgroupBytes <= limits.maxComputeWorkgroupStorageSize &&
+    !lacks('subgroups', info.subgroupMinSize === 32 && info.subgroupMaxSize === 32) &&
+    !lacks('chromium-experimental-subgroup-matrix', [...info.subgroupMatrixConfigs ?? []].some(product));
+}
+
 /** Workgroups in a row, folded so that no dimension exceeds the limit; `flat` in the kernel unfolds them. */
 export function folded(count: number): Workgroups {
   const x = Math.max(1, Math.min(count, 65535));
