@@ -2,9 +2,11 @@
  * What `natsearch verify` says about broken kernels, and the table for the pages about it.
  * @module
  */
+import { diagnose } from '../../src/oracle/diagnose/diagnose.ts';
 import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/judge/budget.ts';
+import { verifyCase } from '../../src/oracle/judge/verify.ts';
 import {
-  type CaseReport, type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, verdictsOf, verifyCase,
+  type CaseReport, type ClaimedDtype, DIAGNOSES, type OracleCase, smallSuite, verdictsOf,
 } from '../../src/vectors.ts';
 import type { Mutant } from '../mutants/mutant.ts';
 
@@ -34,7 +36,9 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
     return made;
   };
   return mutants.map(({ id, what, named, dtype, run }) => {
-    const reports = suite.map((each) => verifyCase(each, run(each), { dtype, budgets: budgetsOf(each, dtype) }));
+    const reports = suite.map((each) => {
+      return verifyCase(each, run(each), { dtype, diagnose, budgets: budgetsOf(each, dtype) });
+    });
     const failing = reports.filter(({ pass }) => !pass);
     const [verdict] = verdictsOf(failing);
     const wanted = typeof named === 'string' ? [named] : named;
