@@ -245,6 +245,18 @@ describe('evaluate()', () => {
     }
   });
 
+  it('says which policies a model with chunks cannot take, and never holds more than a model\'s own window', async () => {
+    const fields = { vocab_size: 258, bos_token_id: 256, eos_token_id: 257, model_type: 'mistral', sliding_window: 7 };
+    const on = livelyModel(engine, livelyConfig('nats', { chunk: 3 }, fields));
+    const { results, matched } = await withMatched([parsePolicy('nats')], ['h2o', 'nats-rank'], (policy) =>
+      evaluate(on, text, { policy, context: 20 }), kept);
+    for (const { contexts } of results) for (const { live } of contexts) expect(live).toBeLessThanOrEqual(6);
+    expect(matched.filter(({ kind, result }) => kind === 'h2o' && result).length).toBeGreaterThan(0);
+    const ranked = matched.filter(({ kind }) => kind === 'nats-rank').map(({ absent }) => absent);
+    expect(ranked).toEqual([0, 1, 2].map(() => expect.stringMatching(/ranks single tokens, but|^no growing budget/)));
+    expect(ranked[0]).toMatch(/those of chunks of 3/);
+  });
+
   it('compares only with patterns on an engine without budgets, and says why', async () => {
     const createCache: Engine['createCache'] = (options) => {
       if ('mass' in options) throw new UnsupportedError('the engine has no caches under a budget');
