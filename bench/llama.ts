@@ -9,21 +9,14 @@ import { median, type Measurement, type Settings } from './measure.ts';
 /** Tokens that any vocabulary has. */
 const prompt = (length: number): number[] => Array.from({ length }, (_, n) => 3 + ((n * 7919) % 251));
 
-/** The greedy token. */
-const best = (logits: Float32Array | Float64Array): number => {
-  let at = 0;
-  for (let n = 1; n < logits.length; n++) if (logits[n] > logits[at]) at = n;
-  return at;
-};
-
 /** Reads `ids` in the steps that the engine prefers, and returns the greedy token after them. */
 async function read(session: Session, ids: readonly number[]): Promise<number> {
   const step = session.engine.prefillStep ?? 64;
   for (let n = 0; n < ids.length; n += step) {
     const part = ids.slice(n, n + step);
     const isLast = n + step >= ids.length;
-    const logits = await session.step(part, { logits: isLast ? 'last' : 'none' });
-    if (isLast) return best(logits);
+    if (isLast) return (await session.next(part))[0];
+    await session.step(part, { logits: 'none' });
   }
   throw new Error('no tokens were given');
 }
@@ -31,7 +24,7 @@ async function read(session: Session, ids: readonly number[]): Promise<number> {
 async function decode(session: Session, first: number, count: number): Promise<number[]> {
   const found: number[] = [];
   for (let token = first; found.length < count;) {
-    token = best(await session.step([token], { logits: 'last' }));
+    [token] = await session.next([token]);
     found.push(token);
   }
   return found;
