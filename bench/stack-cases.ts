@@ -103,6 +103,18 @@ const linear: StackCase = async (engine, draw, size) => {
   });
 };
 
+/** Products so large that an engine may have kernels of their own for them, of odd sizes and of multiples of four. */
+const largeProducts: StackCase = async (engine, draw, size) => {
+  if (size === 0) return [];
+  const [rows, K, M] = [[515, 519, 517], [516, 520, 524]][size - 1];
+  const [x, dOut, weight] = [[rows, K], [rows, M], [M, K]].map((shape) => random(engine, draw, shape));
+  return read(engine, {
+    'linear, large': engine.linear(x, weight),
+    'linearBackward dx, large': engine.linearBackwardInput(dOut, weight),
+    'linearBackward dWeight, large': engine.linearBackwardWeight(dOut, x),
+  });
+};
+
 const rmsNorm: StackCase = async (engine, draw, size) => {
   const shape = [...ROWS[size], WIDTHS[size]];
   const [x, dOut] = [random(engine, draw, shape), random(engine, draw, shape)];
@@ -255,6 +267,7 @@ const cache: StackCase = async (engine, draw, size) => {
 };
 
 export const STACK_CASES: readonly StackCase[] = [
-  elementwise, embedding, linear, rmsNorm, swiglu, heads, crossEntropy, adamW, chunks, search, lifetime, attention,
+  elementwise, embedding, linear, largeProducts,
+  rmsNorm, swiglu, heads, crossEntropy, adamW, chunks, search, lifetime, attention,
   cache,
 ];

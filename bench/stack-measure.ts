@@ -54,7 +54,7 @@ export async function measureStacks(
   const reports: StackReport[] = [];
   let expected: Generation | undefined;
   for (const name of stacks) {
-    const stack = name === 'reference' ? 'reference float32' : `gpu.js ${name}`;
+    const stack = name === 'reference' ? 'reference float32' : name === 'wgsl' ? name : `gpu.js ${name}`;
     onStack?.(stack);
     let engine: TrainingEngine;
     try {

@@ -10,7 +10,7 @@ import { measureElsewhere, readStacks } from './stack-elsewhere.ts';
 import { measureStacks, type StackName, type StackReport } from './stack-measure.ts';
 import { type StacksDocument, stacksPage, stacksTable } from './stack-table.ts';
 
-const NAMES: readonly StackName[] = ['reference', 'cpu', 'webasm', 'webgpu', 'webgl2'];
+const NAMES: readonly StackName[] = ['reference', 'cpu', 'webasm', 'webgpu', 'wgsl', 'webgl2'];
 const MODEL = 'models/nats';
 const { devDependencies: { 'gpu.js': gpuJs } } = JSON.parse(readFileSync('package.json', 'utf8')) as {
   devDependencies: { 'gpu.js': string };
@@ -72,7 +72,7 @@ function failed(message: string): void {
 }
 
 async function measure({ stacks, merge = [] }: Options): Promise<StacksDocument> {
-  const here = await measureHere(stacks ?? ['reference', 'cpu', 'webasm', 'webgpu']);
+  const here = await measureHere(stacks ?? ['reference', 'cpu', 'webasm', 'webgpu', 'wgsl']);
   const elsewhere = stacks || process.versions.deno ? [] : measureElsewhere(gpuJs, failed);
   return { gpuJs, stacks: [...here, ...elsewhere, ...merge] };
 }

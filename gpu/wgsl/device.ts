@@ -71,6 +71,8 @@ export class WgslDevice {
    * wide as a vector register. Tests take more there, so that there is something to wait for.
    */
   readonly width: 4 | 16 | 64;
+  /** Bytes of workgroup memory. */
+  readonly workgroupBytes: number;
   /** The most arrays that a kernel can have. */
   readonly storageBuffers: number;
   /** Whether kernels may sum over subgroups, all of which have 32 lanes. */
@@ -98,6 +100,7 @@ export class WgslDevice {
     this.#recorder = new Recorder(device, this.#health, this.#pool, SUBMIT);
     this.#reads = new Reads(device, this.#health, this.#recorder);
     this.pipelines = new Pipelines(device, this.#health);
+    this.workgroupBytes = device.limits.maxComputeWorkgroupStorageSize;
     this.storageBuffers = device.limits.maxStorageBuffersPerShaderStage;
     const { subgroupMinSize, subgroupMaxSize } = adapter?.info ?? device.adapterInfo ?? {};
     this.subgroups = device.features.has('subgroups') && subgroupMinSize === 32 && subgroupMaxSize === 32;

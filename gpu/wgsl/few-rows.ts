@@ -96,7 +96,8 @@ const made = new Map<string, Kernel>();
 
 /** The kernel of `options`. The same options give the same object. */
 export function fewRows(options: FewRows): Kernel {
-  const key = JSON.stringify(options);
+  const { kind, stored, rows, wide, whole, bias, subgroups } = options;
+  const key = `${kind} ${stored} ${rows} ${+wide}${+whole}${+bias}${+subgroups}`;
   let known = made.get(key);
   if (!known) made.set(key, known = build(options));
   return known;

@@ -4,6 +4,7 @@
  */
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
+import { matmul as tiledMatmul } from './fast/index.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { template } from './template.ts';
 
@@ -104,10 +105,37 @@ export interface Product {
   readonly form: keyof typeof FORMS;
 }
 
+/** Large tiles from which a product keeps a GPU busy without being split along k. */
+const MANY_TILES = 64;
+/** Bytes of workgroup memory that tiles of 128 x 128 take. */
+const LARGE_BYTES = 17 * 1024;
+
+/** Whether the kernel for large products serves better. Processors without a GPU compile it for minutes. */
+const isLarge = ({ width }: WgslDevice, { I, J }: Product): boolean =>
+  width === 64 && Math.ceil(I / 64) * Math.ceil(J / 64) >= MANY_TILES;
+
+function largeMatmul(device: WgslDevice, { a, b, I, J, K, dtype, form }: Product): Memory {
+  const [byRows, bByRows] = [FORMS[form].aByK === 1, FORMS[form].bByK === 1];
+  const large = Math.ceil(I / 128) * Math.ceil(J / 128) >= 2 * MANY_TILES && device.workgroupBytes >= LARGE_BYTES;
+  const tiles = tiledMatmul({
+    x: { stored: 'f32', layout: byRows ? 'rows' : 'columns', aligned: (byRows ? K : I) % 4 === 0 },
+    w: { stored: dtype, layout: bByRows ? 'rows' : 'columns', aligned: (bByRows ? K : J) % 4 === 0 },
+    bias: false, accumulate: false, tile: large ? 128 : 64,
+  });
+  const c = device.allocate(I * J);
+  device.run(tiles, {
+    params: { R: I, M: J, K }, inputs: [a, b], outputs: [c], groups: tiles.workgroups({ R: I, M: J, K }),
+    work: I * J * K * 2,
+  });
+  return c;
+}
+
 /** Workgroups that keep a device busy: fewer tiles than these are split along k. */
 const BUSY = 256;
 
-export function matmul(device: WgslDevice, { a, b, I, J, K, dtype, form }: Product): Memory {
+export function matmul(device: WgslDevice, product: Product): Memory {
+  const { a, b, I, J, K, dtype, form } = product;
+  if (isLarge(device, product)) return largeMatmul(device, product);
   const { A, B, aByK, bByK } = FORMS[form];
   const SIDE = Math.sqrt(device.width);
   const [x, y] = [Math.ceil(J / (4 * SIDE)), Math.ceil(I / (4 * SIDE))];

@@ -203,7 +203,6 @@ export class CheckedEngine<A extends Shaped> implements Engine {
 
   // ---- attention and cache ----------------------------------------------------------------------
   attention(inputs: AttentionInputs): { out: Tensor; lse: Tensor } {
-    expectKnown('attention()', inputs, ['q', 'k', 'v', 'last', 'scale'], 'input');
     const given = this.attended(inputs);
     const sized = attentionSizes(given.q, given.k, given.v, given.last);
     const { out, lse } = this.on.run('attention', () => this.#kernels.attention(given, sized));

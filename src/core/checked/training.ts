@@ -142,7 +142,6 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   attentionBackward(
     inputs: AttentionBackwardInputs,
   ): { dq: Tensor; dk: Tensor; dv: Tensor; dTypes?: Tensor } {
-    expectKnown('attentionBackward()', inputs, ['q', 'k', 'v', 'last', 'scale', 'out', 'lse', 'dOut', 'types'], 'input');
     const given = this.attended(inputs);
     const sized = attentionSizes(given.q, given.k, given.v, given.last);
     const { types } = inputs;
