@@ -29,7 +29,7 @@ interface BackwardInputs extends Inputs {
 /** How dM weighs pairs, and the age beyond which pairs do not count. */
 interface Weighing {
   readonly rule: MaskGradientRule;
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 /** The types from which `last` was computed, and the options of that. */
@@ -146,7 +146,7 @@ export function maskGradient(options: BackwardInputs, how: Weighing, sizes: Atte
  */
 function forEachMaskGradientRow(
   { q, k, v, lse, out, dOut, scale }: BackwardInputs,
-  { rule, bound = Infinity }: Weighing,
+  { rule, reach = Infinity }: Weighing,
   sizes: AttentionSizes,
   head: number,
   visit: (i: number, row: Float64Array) => void,
@@ -165,7 +165,7 @@ function forEachMaskGradientRow(
       for (let r = 0; r < rows; r++) {
         const D = dot(dOut.data, (at + r) * d, out.data, (at + r) * d, d);
         const i = first + r;
-        const oldest = Math.max(0, i - bound);
+        const oldest = Math.max(0, i - reach);
         const n = rule === 'exact' ? lse.data[at + r] : logSumExp(S, r * keys + oldest, i + 1 - oldest, scale);
         for (let j = oldest; j <= i; j++) {
           const pair = r * keys + j;

@@ -9,7 +9,7 @@ import {
 import { exp } from '../src/core/elementary.ts';
 import { ValueError } from '../src/core/errors.ts';
 import {
-  boundedEnd, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd,
+  endWithin, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd,
 } from '../src/core/lifetime.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
@@ -121,7 +121,7 @@ export class EvictingCache {
         let visible = 0;
         for (let h = 0; h < H / G; h++) {
           const row = (b * H + (head % G) * (H / G) + h) * T + t;
-          visible = attendRow(q.data, row * d, this.#heads[head], i, scale, out, d, this.options.bound);
+          visible = attendRow(q.data, row * d, this.#heads[head], i, scale, out, d, this.options.reach);
         }
         this.#visiblePairs[head] = this.#visiblePairs[head] + visible;
         this.#peakLive[head] = Math.max(this.#peakLive[head], visible);
@@ -134,7 +134,7 @@ export class EvictingCache {
   evict(): void {
     this.#heads.forEach((entries, head) => {
       const next = this.#seen[Math.floor(head / this.options.kvHeads)];
-      entries.keepIf((last, position) => !isEvictable(boundedEnd(last, position, this.options.bound), next));
+      entries.keepIf((last, position) => !isEvictable(endWithin(last, position, this.options.reach), next));
     });
   }
 
@@ -157,7 +157,7 @@ export class EvictingCache {
 
   /** The contents as plain arrays; see CacheSnapshot. */
   snapshot(): CacheSnapshot {
-    const { headDim: d, bound } = this.options;
+    const { headDim: d, reach } = this.options;
     const { seen, live, peakLive, visiblePairs } = this.stats();
     const E = live.reduce((sum, n) => sum + n, 0);
     const numbers = this.#dtype === 'f64' ? Float64Array : Float32Array;
@@ -169,7 +169,7 @@ export class EvictingCache {
       values.set(stored(block.v).subarray(0, block.used * d), at * d);
       for (let slot = 0; slot < block.used; slot++, at++) {
         positions[at] = block.position[slot];
-        last[at] = boundedEnd(block.last[slot], block.position[slot], bound);
+        last[at] = endWithin(block.last[slot], block.position[slot], reach);
         open[at] = block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER ? 1 : 0;
       }
     }
@@ -222,10 +222,10 @@ export class EvictingCache {
 /** One row of §3 over the entries that query i can see. Returns how many they are. */
 function attendRow(
   q: FloatArray, qStart: number, entries: HeadEntries, i: number, scale: number, out: FloatArray, d: number,
-  bound?: number,
+  reach?: number,
 ): number {
   const scores = new Float64Array(entries.count); // of the visible entries, in order
-  const sees = (position: number, last: number) => isVisible(i, position, boundedEnd(last, position, bound));
+  const sees = (position: number, last: number) => isVisible(i, position, endWithin(last, position, reach));
   let visible = 0;
   let max = -Infinity;
   for (const { used, position, last, k } of entries.blocks) {

@@ -6,7 +6,7 @@ import {
   type CacheDtype, type CacheSnapshot, type CacheStats, type MassCacheOptions, massEntryBytes,
 } from '../src/core/cache.ts';
 import { ValueError } from '../src/core/errors.ts';
-import { boundedEnd, FOREVER } from '../src/core/lifetime.ts';
+import { endWithin, FOREVER } from '../src/core/lifetime.ts';
 import { scoreWidth } from '../src/core/mass.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
@@ -39,7 +39,7 @@ export class EvictingMassCache {
 
   /** Step 1: appends k and v [B,G,T,d], with the scores of types [B,G,T,3] if the rule ranks by them. */
   append(k: NDArray, v: NDArray, { T, counts }: Pick<AppendSizes, 'T' | 'counts'>, types?: NDArray): void {
-    const { batch, kvHeads, headDim: d, bound } = this.options;
+    const { batch, kvHeads, headDim: d, reach } = this.options;
     const full = counts.findIndex((count, b) => this.#seen[b] + count >= FOREVER);
     if (full >= 0) throw new ValueError(`sequence ${full} would reach ${FOREVER} tokens: clear() the cache`);
     this.#counts = counts;
@@ -51,7 +51,7 @@ export class EvictingMassCache {
       entries.resize(entries.count + counts[b]);
       for (let t = 0; t < counts[b]; t++) {
         const position = this.#seen[b] + t;
-        const slot = entries.push(k.data, v.data, (head * T + t) * d, position, boundedEnd(FOREVER, position, bound));
+        const slot = entries.push(k.data, v.data, (head * T + t) * d, position, endWithin(FOREVER, position, reach));
         if (types) entries.scores[slot] = typeRank(types.data, (head * T + t) * 3);
       }
     }
@@ -60,7 +60,7 @@ export class EvictingMassCache {
 
   /** Step 2: each of the newest queries q [B,H,T,d] attends to the entries held and its own. Called once per append. */
   attend(q: NDArray, scale: number, { H, T }: { H: number; T: number }): NDArray {
-    const { batch, kvHeads: G, headDim: d, mass, bound } = this.options;
+    const { batch, kvHeads: G, headDim: d, mass, reach } = this.options;
     const out = zerosLike(q.data, q.data.length);
     for (let b = 0; b < batch; b++) {
       const heads = this.#heads.slice(b * G, (b + 1) * G);
@@ -69,7 +69,7 @@ export class EvictingMassCache {
         const row = (g: number, h: number): number => (b * H + g * (H / G) + h) * T + t;
         heads.forEach(({ held }, g) => this.#count(b * G + g, held.length + 1));
         massStep(mass, heads, this.#seen[b] - count + t, (head) => (head as MassEntries).count - count + t,
-          { q: q.data, out, d, scale, row, group: H / G }, bound);
+          { q: q.data, out, d, scale, row, group: H / G }, reach);
       }
     }
     return { data: out, shape: q.shape };

@@ -4,7 +4,7 @@
  * @module
  */
 import { exp, log } from '../src/core/elementary.ts';
-import { boundedEnd, FOREVER } from '../src/core/lifetime.ts';
+import { endWithin, FOREVER } from '../src/core/lifetime.ts';
 import { budgetAfter, type MassOptions, type MassRule, recentAfter, scoreWidth } from '../src/core/mass.ts';
 import type { AttentionSizes } from '../src/core/shape.ts';
 import { type FloatArray, ndarray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
@@ -15,7 +15,7 @@ export interface HeadUnderBudget {
   /** The slots of the entries held, in the order of their positions. */
   held: number[];
   readonly position: Int32Array;
-  /** The last query that may see an entry. Until it is evicted, this is FOREVER, or the end that the bound sets. */
+  /** The last query that may see an entry. Until it is evicted, this is FOREVER, or the end that the reach sets. */
   readonly last: Int32Array;
   /** scoreWidth(rule) numbers per slot: the sum of all weights, or the weights of the newest queries in turn. */
   readonly scores: FloatArray;
@@ -41,14 +41,14 @@ export interface QueryRows {
 /** Step i of one sequence, for all KV heads of a layer: append the token as `slot`, attend, score, evict. */
 export function massStep(
   rule: MassRule, heads: readonly HeadUnderBudget[], i: number, slot: (head: HeadUnderBudget) => number,
-  queries: QueryRows, bound?: number,
+  queries: QueryRows, reach?: number,
 ): void {
   for (const head of heads) append(rule, head, slot(head), queries.d);
   let mass = heads.map((head, g) => attend(head, g, queries));
   if (rule.score.by === 'attention' && rule.score.heads === 'layer') mass = heads.map(() => sumOf(mass));
   heads.forEach((head, g) => {
     score(rule, head, i, mass[g]);
-    evict(rule, head, i, bound);
+    evict(rule, head, i, reach);
   });
 }
 
@@ -122,11 +122,11 @@ function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: n
 }
 
 /**
- * Evicts entries that the bound ends, then those with the lowest score, the oldest among equals, until k(i) are held.
+ * Evicts entries that the reach ends, then those with the lowest score, the oldest among equals, until k(i) are held.
  */
-function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number | undefined): void {
+function evict(rule: MassRule, head: HeadUnderBudget, i: number, reach: number | undefined): void {
   const { position, last } = head;
-  head.held = head.held.filter((slot) => boundedEnd(FOREVER, position[slot], bound) > i);
+  head.held = head.held.filter((slot) => endWithin(FOREVER, position[slot], reach) > i);
   const { first = 0 } = rule;
   const newest = i - recentAfter(rule, i); // the newest position that is not protected
   while (head.held.length > budgetAfter(rule, i)) {
@@ -147,7 +147,7 @@ function evict(rule: MassRule, head: HeadUnderBudget, i: number, bound: number |
  * out [B,H,N,d], lse [B,H,N], and last [B,G,N], the last query that sees each key.
  */
 export function massAttention(
-  { q, k, v, types, mass: rule, bound, scale }: MassOptions & {
+  { q, k, v, types, mass: rule, reach, scale }: MassOptions & {
     q: NDArray; k: NDArray; v: NDArray; types?: NDArray | undefined; scale: number;
   },
   { B, H, G, N, d }: AttentionSizes,
@@ -161,14 +161,14 @@ export function massAttention(
     const heads = Array.from({ length: G }, (_, g): HeadUnderBudget => {
       const at = (b * G + g) * N;
       const ends = last.subarray(at, at + N);
-      ends.forEach((_, j) => (ends[j] = boundedEnd(FOREVER, j, bound)));
+      ends.forEach((_, j) => (ends[j] = endWithin(FOREVER, j, reach)));
       const scores = zerosLike(k.data, N * scoreWidth(rule));
       if (types) for (let j = 0; j < N; j++) scores[j] = typeRank(types.data, (at + j) * 3);
       return { held: [], position, last: ends, scores, k: k.data, v: v.data, start: at * d };
     });
     for (let i = 0; i < N; i++) {
       const row = (g: number, h: number): number => (b * H + g * group + h) * N + i;
-      massStep(rule, heads, i, () => i, { q: q.data, out, lse, d, scale, row, group }, bound);
+      massStep(rule, heads, i, () => i, { q: q.data, out, lse, d, scale, row, group }, reach);
     }
   }
   return { out: ndarray(out, [B, H, N, d]), lse: ndarray(lse, [B, H, N]), last: ndarray(last, [B, G, N]) };

@@ -3,7 +3,7 @@
  * @module
  */
 import type { CacheOptions, CacheStep } from '../src/core/cache.ts';
-import { boundedEnd, chunkCount, FOREVER, isEvictable, type TokenType } from '../src/core/lifetime.ts';
+import { endWithin, chunkCount, FOREVER, isEvictable, type TokenType } from '../src/core/lifetime.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zerosLike } from '../src/core/tensor.ts';
 import { attention } from './attention.ts';
@@ -30,7 +30,7 @@ export function prefillHead(
   { q, k, v, types, scale }: Prompt, head: number, count: number, { T, rows, H }: AppendSizes & { H: number },
   options: CacheOptions, asStored: (x: FloatArray) => FloatArray, out: FloatArray,
 ): HeadResult {
-  const { kvHeads, headDim: d, chunk, bound } = options;
+  const { kvHeads, headDim: d, chunk, reach } = options;
   const share = H / kvHeads;
   const ofHead = (x: FloatArray) => asStored(x.subarray(head * T * d, (head * T + count) * d));
   const shape = [1, 1, count, d];
@@ -41,7 +41,7 @@ export function prefillHead(
   const sizes = { B: 1, G: 1, N: full, chunks: chunkCount(full, chunk) };
   const last = new Int32Array(count).fill(FOREVER);
   last.set(lifetime(kinds, { window: options.window, chunk }, sizes).data);
-  const seenUntil = last.map((end, j) => boundedEnd(end, j, bound));
+  const seenUntil = last.map((end, j) => endWithin(end, j, reach));
 
   const group = zerosLike(q.data, share * count * d);
   for (let h = 0; h < share; h++) {

@@ -2,7 +2,7 @@
  * §7: what keeping a token costs.
  * @module
  */
-import { boundedEnd, type LifetimeOptions, TokenType } from '../src/core/lifetime.ts';
+import { endWithin, type LifetimeOptions, TokenType } from '../src/core/lifetime.ts';
 import type { TypeSizes } from '../src/core/sizes.ts';
 import type { NDArray } from '../src/core/tensor.ts';
 import { planTypeGradient } from './mask.ts';
@@ -25,13 +25,13 @@ export function keptShare(
 
 /**
  * Adds the cotangent of the price to (dg, dl, dw) (§7). With weight K, token j adds
- * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound. A chunk adds the sum over its tokens.
+ * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K reach. A chunk adds the sum over its tokens.
  */
 export function addMemoryPrice(
   dTypes: NDArray, types: NDArray<Int32Array>, options: LifetimeOptions & { weight: number },
   { B, G, N, chunks }: TypeSizes & { N: number },
 ): NDArray {
-  const { window, chunk, bound, weight } = options;
+  const { window, chunk, reach, weight } = options;
   const data = dTypes.data.slice();
   for (let head = 0; head < B * G; head++) {
     const { closing } = planTypeGradient(types.data, head * chunks, N, { window, chunk });
@@ -39,7 +39,7 @@ export function addMemoryPrice(
       const at = (head * chunks + c) * 3;
       const end = Math.min((c + 1) * chunk, N);
       for (let j = c * chunk; j < end; j++) {
-        const price = (last: number): number => weight * (boundedEnd(last, j, bound) - j);
+        const price = (last: number): number => weight * (endWithin(last, j, reach) - j);
         data[at + TokenType.GLOBAL] = data[at + TokenType.GLOBAL] + price(N - 1);
         data[at + TokenType.LOCAL] = data[at + TokenType.LOCAL] + price(closing[c]);
         data[at + TokenType.WINDOW] = data[at + TokenType.WINDOW] +

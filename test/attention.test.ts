@@ -42,7 +42,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
 
   it('has a budget so small that one extra or missing pair is noticed', () =>
     holds(sizes({ N: 9, B: 1, G: 1 }).filter(({ N, tied }) => N > 1 && !tied), async (size, engine) => {
-      const p = attentionProblem({ ...size, only: 0, bound: size.N }, precision);
+      const p = attentionProblem({ ...size, only: 0, reach: size.N }, precision);
       const last = Int32Array.from(p.last);
       last[0] = 0; // key 0 is hidden from query 1 on
       const { lse } = engine.attention(upload(engine, { ...p, last }));
@@ -53,7 +53,7 @@ describeEngines('attention()', ({ precision, holds, engine }) => {
 
   it('is plain causal attention when every token is GLOBAL', () =>
     holds(sizes({ N: 9 }), async (size, engine) => {
-      const p = attentionProblem({ ...size, only: 0, bound: size.N }, precision);
+      const p = attentionProblem({ ...size, only: 0, reach: size.N }, precision);
       expect(denseMask(p.last, p).every((m, n) => m === (n % p.N <= Math.floor(n / p.N) % p.N ? 1 : 0))).toBe(true);
       const { out } = engine.attention(upload(engine, p));
       expectWithin(await engine.read(out), causal(p, R), 'out');

@@ -66,7 +66,7 @@ describeEngines('the cache', ({ precision, engine }) => {
   it('gives the rows of full masked attention, holds exactly the live entries and frees the rest, for every split', () =>
     scoped(engine(), (inner) => followsTheModel(precision, (sizes) => engineSystem(inner, sizes))), 30_000);
 
-  it('does so if a bound ends tokens before their chunk is full', () =>
+  it('does so if a reach ends tokens before their chunk is full', () =>
     scoped(engine(), (inner) =>
       followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths)), 30_000);
 
@@ -191,8 +191,8 @@ describeEngines('the cache', ({ precision, engine }) => {
   it.each<[string, Partial<CacheOptions>]>([
     ['a negative window', { window: -1 }], ['a fractional window', { window: 1.5 }], ['a chunk of 0', { chunk: 0 }],
     ['a block size of 0', { blockSize: 0 }], ['no sequence', { batch: 0 }],
-    ['a fractional head size', { headDim: 1.5 }], ['a negative bound', { bound: -1 }],
-    ['a fractional bound', { bound: 0.5 }],
+    ['a fractional head size', { headDim: 1.5 }], ['a negative reach', { reach: -1 }],
+    ['a fractional reach', { reach: 0.5 }],
   ])('refuses %s with a ValueError', (_, wrong) => {
     expect(() => engine().createCache({ ...cacheOptions(plain), ...wrong })).toThrow(ValueError);
   });

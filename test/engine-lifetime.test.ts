@@ -43,7 +43,7 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       expectSameBits(last, denseLifetime(types, size), 'last');
     }));
 
-  it('counts exactly over thousands of tokens, and up to FOREVER with a window or a bound that reaches it', async () => {
+  it('counts exactly over thousands of tokens, and up to FOREVER with a window or a reach that reaches it', async () => {
     const N = 5000;
     const types = draw(3, 'float64').whole(N, 3);
     for (const window of [0, 256, 100_000, FOREVER]) {
@@ -51,11 +51,11 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       const truth = lifetime(ndarray(types, [1, 1, N]), { window });
       expectSameBits(await engine().readIntegers(last), truth.data, `last with W = ${window}`);
     }
-    for (const bound of [0, 4095, 100_000, FOREVER]) {
-      const options = { window: 256, chunk: 1, bound };
+    for (const reach of [0, 4095, 100_000, FOREVER]) {
+      const options = { window: 256, chunk: 1, reach };
       const last = engine().lifetime(engine().integers(types, [1, 1, N]), N, options);
       const truth = lifetime(ndarray(types, [1, 1, N]), options);
-      expectSameBits(await engine().readIntegers(last), truth.data, `last with a bound of ${bound}`);
+      expectSameBits(await engine().readIntegers(last), truth.data, `last with a reach of ${reach}`);
     }
   });
 
@@ -66,8 +66,8 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
     await expect(use(engine(), [0, 1], 3)).rejects.toThrow(ShapeError);
   });
 
-  it.each([-1, 0.5, NaN])('refuses a bound of %d with a ValueError', (bound) => {
+  it.each([-1, 0.5, NaN])('refuses a reach of %d with a ValueError', (reach) => {
     const types = engine().integers([0], [1, 1, 1]);
-    expect(() => engine().lifetime(types, 1, { window: 0, chunk: 1, bound })).toThrow(ValueError);
+    expect(() => engine().lifetime(types, 1, { window: 0, chunk: 1, reach })).toThrow(ValueError);
   });
 });

@@ -122,7 +122,7 @@ describe('the gradient of the scorers', () => {
     let largest = 0;
     for (let layer = 0; layer < layers; layer++) {
       const differences = centralDifferences((soft) => loss(layer, soft), hard[layer], 1e-13);
-      const life = { window, chunk, bound: (sliding ?? Infinity) - 1 };
+      const life = { window, chunk, reach: (sliding ?? Infinity) - 1 };
       const price = priceOf(hard[layer], { G, N, chunks, ...life }, lambda / layers);
       const dt = differences.map((d, n) => ({ value: d.value + price[n], error: d.error }));
       const scorer = await engine.read(got.gradients.get(`model.layers.${layer}.self_attn.proj_layer.weight`)!);
@@ -170,7 +170,7 @@ describe('the gradient of the scorers', () => {
 /** §7 per type of one layer: `lambda` is the layer's own share of the price. */
 function priceOf(
   types: Float64Array,
-  { G, N, chunks, window, chunk, bound }: Record<'G' | 'N' | 'chunks' | 'window' | 'chunk' | 'bound', number>,
+  { G, N, chunks, window, chunk, reach }: Record<'G' | 'N' | 'chunks' | 'window' | 'chunk' | 'reach', number>,
   lambda: number,
 ): Float64Array {
   const price = new Float64Array(types.length);
@@ -181,7 +181,7 @@ function priceOf(
           const at = (g * chunks + n) * 3;
           return n === c ? type : types.subarray(at, at + 3).indexOf(1);
         });
-        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk, bound });
+        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk, reach });
         for (let j = c * chunk; j < Math.min(N, (c + 1) * chunk); j++) {
           price[(g * chunks + c) * 3 + type] += (lambda * 2 * (Math.min(last[j], N - 1) - j)) / (G * N * N);
         }

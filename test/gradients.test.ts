@@ -42,7 +42,7 @@ async function typeGradient(
   const types = engine.integers(p.types, [p.B, p.G, chunks]);
   const { dTypes } = engine.attentionBackward({
     ...inputs, out, lse, dOut: engine.tensor(p.dOut, out.shape),
-    types: { types, rule, window: p.window, chunk: p.chunk, bound: p.bound },
+    types: { types, rule, window: p.window, chunk: p.chunk, reach: p.reach },
   });
   expect(dTypes!.shape).toEqual([p.B, p.G, chunks, 3]);
   return engine.read(dTypes!);
@@ -140,16 +140,16 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
     expect(backward.dTypes).toBeUndefined();
   });
 
-  it('refuses types of the wrong length, a negative or fractional window, a chunk below 1, and a negative bound', () => {
+  it('refuses types of the wrong length, a negative or fractional window, a chunk below 1, and a negative reach', () => {
     const p = attentionProblem({
       B: 1, G: 1, group: 1, H: 1, N: 4, d: 2, window: 1, chunk: 1, seed: 1, only: null, tied: false,
     }, precision);
     const inputs = upload(engine(), p);
     const { out, lse } = engine().attention(inputs);
-    const run = (length: number, window: number, chunk: number, bound?: number) => () =>
+    const run = (length: number, window: number, chunk: number, reach?: number) => () =>
       engine().attentionBackward({
         ...inputs, out, lse, dOut: engine().tensor(p.dOut, out.shape),
-        types: { types: engine().integers(new Int32Array(length), [1, 1, length]), rule: 'exact', window, chunk, bound },
+        types: { types: engine().integers(new Int32Array(length), [1, 1, length]), rule: 'exact', window, chunk, reach },
       });
     expect(run(3, 1, 1)).toThrow(ShapeError);
     expect(run(4, 1, 2)).toThrow(ShapeError);
@@ -162,7 +162,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
   // dM is not part of the contract, because no engine has to hold N x N numbers. The reference offers it anyway.
   it('has a dM in the reference that equals central differences of a real-valued mask, hidden pairs included', () =>
     holds(small, async (size) => {
-      const p = attentionProblem({ ...size, bound: size.N }, precision);
+      const p = attentionProblem({ ...size, reach: size.N }, precision);
       const { budget, dM } = referenceMaskGradient(p, precision, 'exact');
       const M = denseMask(p.last, p);
       const differences = centralDifferences((moved) => denseLoss(p, moved), M, noiseOf(p), maskStep(p));
@@ -184,6 +184,6 @@ function referenceMaskGradient(p: AttentionProblem, precision: Engine['precision
     q: real(p.q, H), k: real(p.k, G), v: real(p.v, G), last: ndarray(p.last, [B, G, N]), scale: p.scale,
   };
   const { out, lse } = attention(inputs);
-  const { data: dM } = maskGradient({ ...inputs, out, lse, dOut: real(p.dOut, H), rule, bound: p.bound });
+  const { data: dM } = maskGradient({ ...inputs, out, lse, dOut: real(p.dOut, H), rule, reach: p.reach });
   return { dM, budget: boundedBackward(p, new Rounding(precision)).dM[rule] };
 }

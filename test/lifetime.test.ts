@@ -10,7 +10,7 @@ import { ends } from './support/arbitraries.ts';
 import { oneHotMaskByMathjs, rowsOf, type Sequence as Unbounded } from './support/mathjs.ts';
 
 interface Sequence extends Unbounded {
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 const typesOf = (letters: string): number[] => [...letters].map((letter) => 'GLW'.indexOf(letter));
@@ -32,13 +32,13 @@ const sequences: fc.Arbitrary<{ types: number[] } & Sequence> = fc.record({
   window: fc.constantFrom(0, 1, 2, 3, 14),
   only: fc.constantFrom(null, null, null, 0, 1, 2),
   end: ends(13),
-}).chain(({ length, chunk, window, only, end: { bound } }) => {
+}).chain(({ length, chunk, window, only, end: { reach } }) => {
   const chunks = Math.ceil(length / chunk);
   const type = only === null ? fc.integer({ min: 0, max: 2 }) : fc.constant(only);
   return fc.record({
     types: fc.array(type, { minLength: chunks, maxLength: chunks }),
     length: fc.constant(length), chunk: fc.constant(chunk), window: fc.constant(window),
-    bound: fc.constant(bound),
+    reach: fc.constant(reach),
   });
 });
 
@@ -48,12 +48,12 @@ describe('lifetime()', () => {
       .toEqual([Infinity, 4, 4, 5, Infinity, Infinity, 8, 9]);
   });
 
-  it('follows the table: GLOBAL for ever, LOCAL to the first GLOBAL after it, WINDOW to j + W, none beyond the bound', () => {
+  it('follows the table: GLOBAL for ever, LOCAL to the first GLOBAL after it, WINDOW to j + W, none beyond the reach', () => {
     fc.assert(fc.property(sequences.filter((s) => s.chunk === 1), ({ types, ...sequence }) => {
       lastOf(types, sequence).forEach((last, j) => {
         const next = types.findIndex((type, n) => n > j && type === 0);
         const expected = [Infinity, next < 0 ? Infinity : next, j + sequence.window][types[j]];
-        expect(last).toBe(Math.min(expected, j + (sequence.bound ?? Infinity)));
+        expect(last).toBe(Math.min(expected, j + (sequence.reach ?? Infinity)));
       });
     }));
   });
@@ -105,11 +105,11 @@ describe('lifetime()', () => {
 });
 
 describe('attentionMask()', () => {
-  it('equals the relaxed formula of section 5 at one-hot types, evaluated by mathjs, up to the bound', () => {
+  it('equals the relaxed formula of section 5 at one-hot types, evaluated by mathjs, up to the reach', () => {
     fc.assert(fc.property(sequences, ({ types, ...sequence }) => {
-      const { bound = Infinity } = sequence;
+      const { reach = Infinity } = sequence;
       const free = oneHotMaskByMathjs(types, sequence);
-      const bounded = free.map((row, i) => row.map((m, j) => (i - j <= bound ? m : 0)));
+      const bounded = free.map((row, i) => row.map((m, j) => (i - j <= reach ? m : 0)));
       expect(maskOf(types, sequence)).toEqual(bounded);
     }));
   });
@@ -158,7 +158,7 @@ describe('lifetime() refuses, with the numbers and a named error,', () => {
     ['a negative window', ValueError, '-1', () => lifetime(oneHead([0]), { window: -1 })],
     ['a fractional window', ValueError, '1.5', () => lifetime(oneHead([0]), { window: 1.5 })],
     ['a window that is NaN', ValueError, 'NaN', () => lifetime(oneHead([0]), { window: NaN })],
-    ['a negative bound', ValueError, '-1', () => lifetime(oneHead([0]), { window: 1, bound: -1 })],
+    ['a negative reach', ValueError, '-1', () => lifetime(oneHead([0]), { window: 1, reach: -1 })],
     ['a chunk of 0', ValueError, '0', () => lifetime(oneHead([0]), { window: 1, chunk: 0, length: 1 })],
     ['a fractional chunk', ValueError, '2.5', () => lifetime(oneHead([0]), { window: 1, chunk: 2.5, length: 2 })],
     ['a type of 3', ValueError, '3', () => lifetime(oneHead([0, 3]), { window: 1 })],

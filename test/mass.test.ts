@@ -32,8 +32,8 @@ describe('massAttention()', () => {
     const [lengths, regimes] = [fc.integer({ min: 0, max: 16 }), fc.constantFrom('real', 'winner', 'equal')];
     fc.assert(fc.property(layers, ruled, lengths, regimes, (layer, { method, mass }, N, regime) => {
       const truth = truthOf(layer, N, layer.seed, regime, 'float64', method);
-      const { bound } = method;
-      const { out, last } = massAttention({ ...inputsOf(truth), mass, ...(bound !== undefined && { bound }) });
+      const { reach } = method;
+      const { out, last } = massAttention({ ...inputsOf(truth), mass, ...(reach !== undefined && { reach }) });
       expect([...last.data]).toEqual(truth.heads.flatMap((head) => [...head.last]));
       expectWithin(out.data, truth.out, 'out');
       truth.heads.forEach(({ mask }, g) => mask.forEach((row, i) => row.forEach((sees, j) => {

@@ -35,12 +35,12 @@ describe('every policy of the list', () => {
   });
 
   it.each(policyKinds().filter((kind) => !kind.learned).map((kind) => [kind.grammar, kind] as const))(
-    '%s says what a cache holds after any text, with and without a bound', async (grammar, kind) => {
+    '%s says what a cache holds after any text, with and without a reach', async (grammar, kind) => {
       const engine = referenceEngine();
       const bounds = fc.option(fc.integer({ min: 0, max: 50 }), { nil: undefined });
-      await fc.assert(fc.asyncProperty(numbers, fc.integer({ min: 1, max: 40 }), bounds, async (drawn, N, bound) => {
+      await fc.assert(fc.asyncProperty(numbers, fc.integer({ min: 1, max: 40 }), bounds, async (drawn, N, reach) => {
         const policy = parsePolicy(written(grammar, drawn));
-        const rule = { ...kind.rule(policy, { window: 7, chunk: 5 }), ...(bound !== undefined && { bound }) };
+        const rule = { ...kind.rule(policy, { window: 7, chunk: 5 }), ...(reach !== undefined && { reach }) };
         const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 4, ...rule });
         const x = engine.zeros([1, 1, N, 1]);
         const types = Array.from({ length: N }, (_, n) => kind.type?.(policy, n) ?? 0);
@@ -49,9 +49,9 @@ describe('every policy of the list', () => {
         cache.attend(x, 1);
         cache.evict();
         const { live } = await cache.stats();
-        const most = entriesUnder(policy, N, bound ?? Infinity);
-        // How much of a budget a bound ends early depends on which entries had high scores.
-        if ('mass' in rule && bound !== undefined) expect(live[0]).toBeLessThanOrEqual(most);
+        const most = entriesUnder(policy, N, reach ?? Infinity);
+        // How much of a budget a reach ends early depends on which entries had high scores.
+        if ('mass' in rule && reach !== undefined) expect(live[0]).toBeLessThanOrEqual(most);
         else expect(live[0]).toBe(most);
       }));
     });

@@ -50,7 +50,7 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
 
   it('is lambda times 1 - 1/N when every token is GLOBAL', () =>
     holds(sizes({ N: 40 }), async (size, engine) => {
-      const p = problem({ ...size, only: 0, bound: size.N }, precision);
+      const p = problem({ ...size, only: 0, reach: size.N }, precision);
       const truth = heads(p).map(() => R.divide(exact(p.N - 1), exact(p.N)));
       expectWithin(await keptShare(engine, p, p.types), truth, 'keptShare');
     }));

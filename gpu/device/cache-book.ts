@@ -45,8 +45,8 @@ export class CacheBook {
 
   constructor(options: CacheOptions, blocks: BlockPool) {
     this.options = options;
-    const { batch, kvHeads, blockSize, bound } = options;
-    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(blocks, blockSize, bound));
+    const { batch, kvHeads, blockSize, reach } = options;
+    this.#heads = Array.from({ length: batch * kvHeads }, () => new HeadBook(blocks, blockSize, reach));
     this.seen = new Int32Array(batch);
     this.#peakLive = new Int32Array(batch * kvHeads);
     this.#visiblePairs = new Float64Array(batch * kvHeads);

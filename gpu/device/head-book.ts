@@ -3,7 +3,7 @@
  * It holds whole numbers only: keys and values are on the device.
  * @module
  */
-import { boundedEnd, FOREVER, TokenType } from '../../src/core/lifetime.ts';
+import { endWithin, FOREVER, TokenType } from '../../src/core/lifetime.ts';
 import type { BlockPool } from './block-pool.ts';
 
 /** An entry that moves from one place of the pool to another. */
@@ -29,12 +29,12 @@ export class HeadBook {
   #safe: number = FOREVER;
   readonly #pool: BlockPool;
   readonly #blockSize: number;
-  readonly #bound: number | undefined;
+  readonly #reach: number | undefined;
 
-  constructor(pool: BlockPool, blockSize: number, bound?: number) {
+  constructor(pool: BlockPool, blockSize: number, reach?: number) {
     this.#pool = pool;
     this.#blockSize = blockSize;
-    this.#bound = bound;
+    this.#reach = reach;
   }
 
   /** The place of a slot in the pool, counted in entries. */
@@ -58,9 +58,9 @@ export class HeadBook {
     this.#untyped.push(slot);
   }
 
-  /** The entry lives until `last`, or as long as the bound lets it. */
+  /** The entry lives until `last`, or as long as the reach lets it. */
   #endAt(slot: number, last: number): void {
-    this.last[slot] = boundedEnd(last, this.position[slot], this.#bound);
+    this.last[slot] = endWithin(last, this.position[slot], this.#reach);
     this.#safe = Math.min(this.#safe, this.last[slot]);
   }
 
@@ -136,7 +136,7 @@ export class HeadBook {
     return { places, moves };
   }
 
-  /** Tokens may reach their bound before their chunk is full. */
+  /** Tokens may come to the end of their reach before their chunk is full. */
   #forgetUntyped(next: number): void {
     const alive = this.#untyped.slice(this.#typed).filter((slot) => this.last[slot] >= next);
     this.#untyped.length = this.#typed = 0;
@@ -177,7 +177,7 @@ export class HeadBook {
 
   /** The same entries in the same slots, in the blocks of a copy of the pool. */
   copy(pool: BlockPool): HeadBook {
-    const copy = new HeadBook(pool, this.#blockSize, this.#bound);
+    const copy = new HeadBook(pool, this.#blockSize, this.#reach);
     copy.count = this.count;
     copy.blocks = [...this.blocks];
     copy.position = this.position.slice();

@@ -15,12 +15,12 @@ export interface TypeGradientOptions {
   readonly bounded: boolean;
   readonly window: number;
   readonly chunk: number;
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
-/** Scores of all pairs j <= i <= j + bound, visible or not. */
-const CAUSAL = kernel('causal scores', 'q k | n d group first bound | scale', `
-  if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
+/** Scores of all pairs j <= i <= j + reach, visible or not. */
+const CAUSAL = kernel('causal scores', 'q k | n d group first reach | scale', `
+  if (this.thread.y > first + this.thread.x || this.thread.y + reach < first + this.thread.x) {
     return ${HIDDEN};
   }
   const head = Math.floor((this.thread.z + 0.5) / group);
@@ -30,23 +30,23 @@ const CAUSAL = kernel('causal scores', 'q k | n d group first bound | scale', `
   }
   return sum * scale;`);
 
-const CAUSAL_LSE = kernel('causal log-sum-exp', 'scores | keys rows first bound', `
+const CAUSAL_LSE = kernel('causal log-sum-exp', 'scores | keys rows first reach', `
   let max = ${HIDDEN};
   for (let j = 0; j < keys; j++) {
     max = Math.max(max, scores[(this.thread.y * keys + j) * rows + this.thread.x]);
   }
   let sum = 0;
   for (let i = 0; i < keys; i++) {
-    if (i <= first + this.thread.x && i + bound >= first + this.thread.x) {
+    if (i <= first + this.thread.x && i + reach >= first + this.thread.x) {
       sum += Math.exp(scores[(this.thread.y * keys + i) * rows + this.thread.x] - max);
     }
   }
   return max + Math.log(sum);`);
 
-/** dM of §4, summed over the query heads of a group: exp(S - n) (do . v - D) for j <= i <= j + bound. */
+/** dM of §4, summed over the query heads of a group: exp(S - n) (do . v - D) for j <= i <= j + reach. */
 const MASK_GRADIENT = kernel(
-  'mask gradient', 'scores shift dOut v delta | n d group keys rows first stride offset bound', `
-  if (this.thread.y > first + this.thread.x || this.thread.y + bound < first + this.thread.x) {
+  'mask gradient', 'scores shift dOut v delta | n d group keys rows first stride offset reach', `
+  if (this.thread.y > first + this.thread.x || this.thread.y + reach < first + this.thread.x) {
     return 0;
   }
   let total = 0;
@@ -67,7 +67,7 @@ export async function typeGradient(
 ): Promise<Memory> {
   const { B, H, G, N, d, scale } = sizes;
   const { q, k, v, lse, dOut } = inputs;
-  const bound = Math.min(typed.bound ?? N, N); // no key is N queries old
+  const reach = Math.min(typed.reach ?? N, N); // no key is N queries old
   const group = H / G;
   const plan = await planTypes(scope, typed.types, B * G, N, typed);
   let dTypes = await fill(scope, 0, B * G * plan.chunks * 3);
@@ -75,13 +75,13 @@ export async function typeGradient(
   for (let first = 0; first < N; first += step) {
     const rows = Math.min(step, N - first);
     const keys = first + rows;
-    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, group, first, bound], [scale]);
+    const scores = await scope.run(CAUSAL, [rows, keys, B * H], [q, k], [N, d, group, first, reach], [scale]);
     const shift = typed.bounded
-      ? await scope.run(CAUSAL_LSE, [rows, B * H], [scores], [keys, rows, first, bound])
+      ? await scope.run(CAUSAL_LSE, [rows, B * H], [scores], [keys, rows, first, reach])
       : lse;
     const dM = await scope.run(
       MASK_GRADIENT, [rows, keys, B * G], [scores, shift, dOut, v, delta],
-      [N, d, group, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first, bound],
+      [N, d, group, keys, rows, first, typed.bounded ? rows : N, typed.bounded ? 0 : first, reach],
     );
     dTypes = await addTypeGradient(scope, plan, dTypes, dM, first, rows);
     scope.free(scores, dM);

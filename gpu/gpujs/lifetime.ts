@@ -11,9 +11,9 @@ export const ENDLESS: number = Math.fround(FOREVER);
 
 /**
  * One thread per token looks ahead to the first GLOBAL chunk after its own; a chunk that does not end inside
- * the sequence counts as GLOBAL. No token j lives beyond j + bound. An unknown type (a NaN score) makes last -1.
+ * the sequence counts as GLOBAL. No token j lives beyond j + reach. An unknown type (a NaN score) makes last -1.
  */
-const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless bound', `
+const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless reach', `
   const c = Math.floor((this.thread.x + 0.5) / C);
   const end = c * C + C - 1;
   const type = types[at(this.thread.y, chunks, c)];
@@ -43,7 +43,7 @@ const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless bound',
       last = -1;
     }
   }
-  const most = bound + this.thread.x;
+  const most = reach + this.thread.x;
   if (last > most) {
     last = most;
   }
@@ -52,9 +52,9 @@ const LIFETIME = kernel('lifetime', 'types | n chunks C | window endless bound',
 /** last [BG,N] of types [BG,Nc]. */
 export function lifetime(
   scope: Scope, types: Memory, BG: number, N: number,
-  { window, chunk, bound = ENDLESS }: { window: number; chunk: number; bound?: number },
+  { window, chunk, reach = ENDLESS }: { window: number; chunk: number; reach?: number },
 ): Promise<Memory> {
-  return scope.run(LIFETIME, [N, BG], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS, bound]);
+  return scope.run(LIFETIME, [N, BG], [types], [N, Math.ceil(N / chunk), chunk], [window, ENDLESS, reach]);
 }
 
 const KEPT = kernel('kept share', 'last | n', `

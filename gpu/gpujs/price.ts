@@ -6,7 +6,7 @@ import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 import { planTypes } from './mask.ts';
 
-const PRICE = kernel('memory price', 'dTypes closing | n chunks C bound | window weight', `
+const PRICE = kernel('memory price', 'dTypes closing | n chunks C reach | window weight', `
   let end = n - 1;
   if (this.thread.x === 1) {
     end = closing[this.thread.z * chunks + this.thread.y];
@@ -18,8 +18,8 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C bound | window
   for (let t = 0; t < C; t++) {
     if (this.thread.y * C + t < n) {
       let kept = end - (this.thread.y * C + t);
-      if (kept > bound) {
-        kept = bound;
+      if (kept > reach) {
+        kept = reach;
       }
       queries += kept;
     }
@@ -29,11 +29,11 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C bound | window
 /** dTypes + K times the queries that each token would be kept for, per type: [BG,Nc,3]. */
 export async function addMemoryPrice(
   scope: Scope, dTypes: Memory, types: Memory, BG: number, N: number,
-  options: { window: number; chunk: number; bound?: number; weight: number },
+  options: { window: number; chunk: number; reach?: number; weight: number },
 ): Promise<Memory> {
   const { closing, chunks, chunk, window } = await planTypes(scope, types, BG, N, options);
-  const bound = Math.min(options.bound ?? N, N); // no token is N queries old
+  const reach = Math.min(options.reach ?? N, N); // no token is N queries old
   return scope.run(
-    PRICE, [3, chunks, BG], [dTypes, closing], [N, chunks, chunk, bound], [window, options.weight],
+    PRICE, [3, chunks, BG], [dTypes, closing], [N, chunks, chunk, reach], [window, options.weight],
   );
 }

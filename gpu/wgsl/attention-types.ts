@@ -17,28 +17,28 @@ export interface TypeGradientOptions {
   readonly bounded: boolean;
   readonly window: number;
   readonly chunk: number;
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 const CAUSAL_ENDS = kernel('causal ends', `
-// last[head, j] = j + bound: what the last query would be if no type ended a lifetime. A thread for each.
-struct Params { length: u32, N: u32, bound: i32 }
+// last[head, j] = j + reach: what the last query would be if no type ended a lifetime. A thread for each.
+struct Params { length: u32, N: u32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> last: array<i32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = (group.y * groups.x + group.x) * 64u + lane;
-  if (n < p.length) { last[n] = i32(n % p.N) + p.bound; }
+  if (n < p.length) { last[n] = i32(n % p.N) + p.reach; }
 }`);
 
 const MASK_GRADIENT = template('mask gradient', `
 // dM[j, r] = sum over the heads of a group of exp(scale q[i] . k[j] - shift[i]) (do[i] . v[j] - D[i]) with i = first + r, for
-// j <= i <= j + bound, else 0  (§4).
+// j <= i <= j + reach, else 0  (§4).
 //
 // A workgroup takes ROWS queries and KEYS keys of one KV head, and goes through the heads of the group. LANES threads share a
 // query and its columns, and each keeps the sums of every LANES-th key.
-struct Params { N: u32, group: u32, d: u32, first: u32, rows: u32, keys: u32, bound: u32, scale: f32 }
+struct Params { N: u32, group: u32, d: u32, first: u32, rows: u32, keys: u32, reach: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
 @group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var s = 0u; s < SUMS; s++) {
       let key = lane + LANES * s;
       let j = firstKey + key;
-      if (key < length && j <= i && i - j <= p.bound) {
+      if (key < length && j <= i && i - j <= p.reach) {
         var both = vec2f();
         for (var n = 0u; n < LANES; n++) { both += parts[(row * KEYS + key) * LANES + n]; }
         sums[s] += exp(p.scale * both.x - shift[at]) * (both.y - rows[at].y);
@@ -192,12 +192,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 /** The gradient [B,G,Nc,3]. rows holds (lse, D) of every query of all heads. */
 export function typeGradient(
   device: WgslDevice, inputs: { q: Memory; k: Memory; v: Memory; dOut: Memory; rows: Memory }, sizes: AttentionSizes,
-  scale: number, { types, bounded, window, chunk: C, bound = FOREVER }: TypeGradientOptions, lse: Memory,
+  scale: number, { types, bounded, window, chunk: C, reach = FOREVER }: TypeGradientOptions, lse: Memory,
 ): Memory {
   const { B, H, G, N, d } = sizes;
   const { q, k, v, dOut, rows: perRow } = inputs;
   const BG = B * G;
-  const within = Math.min(bound, N); // no key is N queries old
+  const within = Math.min(reach, N); // no key is N queries old
   const shift = bounded ? causalLse(device, inputs, sizes, scale, within) : device.share(lse);
   const { plan, chunks } = planTypes(device, types, BG, N, C);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
@@ -210,7 +210,7 @@ export function typeGradient(
     const seen = Math.ceil(keys / C);
     const dM = device.allocate(BG * keys * rows);
     device.run(MASK_GRADIENT(tile), {
-      params: { N, group: H / G, d, first, rows, keys, bound: within, scale },
+      params: { N, group: H / G, d, first, rows, keys, reach: within, scale },
       inputs: [q, k, v, dOut, perRow, shift], outputs: [dM],
       groups: [Math.ceil(keys / tile.KEYS), Math.ceil(rows / tile.ROWS), BG], work: B * H * rows * keys * d * 4,
     });
@@ -238,15 +238,15 @@ export function typeGradient(
   return dTypes;
 }
 
-/** The log-sum-exp of every query over all keys j <= i <= j + bound, visible or not: [B,H,N]. */
+/** The log-sum-exp of every query over all keys j <= i <= j + reach, visible or not: [B,H,N]. */
 function causalLse(
   device: WgslDevice, { q, k, v }: { q: Memory; k: Memory; v: Memory }, sizes: AttentionSizes, scale: number,
-  bound: number,
+  reach: number,
 ): Memory {
   const { B, G, N } = sizes;
   const length = B * G * N;
   const last = device.allocate(length);
-  device.run(CAUSAL_ENDS, { params: { length, N, bound }, inputs: [], outputs: [last], groups: flat(length) });
+  device.run(CAUSAL_ENDS, { params: { length, N, reach }, inputs: [], outputs: [last], groups: flat(length) });
   const [out, lse] = attend(device, q, { k, v, entries: last }, sizes, scale);
   device.free(out);
   device.free(last);

@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 export const SETTLE: Kernel = kernel('cache settle', `
 // Entries of the new tokens, and lifetimes by the types [heads,rows] of the chunks that the step filled (§2): a thread for
 // each slot. Row r is the type of chunk floor(first / C) + r. GLOBAL chunk c closes the LOCAL ones before it at its end.
-struct Params { rows: u32, C: u32, parity: u32, window: i32, bound: i32 }
+struct Params { rows: u32, C: u32, parity: u32, window: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> types: array<i32>;
 @group(0) @binding(2) var<storage, read_write> entries: array<vec2i>;
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       break;
     }
   }
-  entry.y = min(entry.y, after(entry.x, p.bound));
+  entry.y = min(entry.y, after(entry.x, p.reach));
   entries[slot] = entry;
   states[slot] = state;
 }`);

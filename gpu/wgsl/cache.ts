@@ -42,7 +42,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
   }
 
   append(k: WgslArray, v: WgslArray, types: WgslArray, { T, rows, counts }: AppendSizes): void {
-    const { batch: B, kvHeads: G, headDim: d, chunk, window, bound = FOREVER } = this.#options;
+    const { batch: B, kvHeads: G, headDim: d, chunk, window, reach = FOREVER } = this.#options;
     counts.forEach((count, b) => {
       if (this.#seen[b] + count >= FOREVER) throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + count} tokens, but positions are counted to ${FOREVER - 1} only: clear() the cache`);
     });
@@ -66,7 +66,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
     if (steps) device.free(steps);
     this.#store.took(counts);
     device.run(SETTLE, {
-      params: { rows, C: chunk, parity, window: Math.min(window, FOREVER), bound: Math.min(bound, FOREVER) },
+      params: { rows, C: chunk, parity, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) },
       inputs: [types.memory], outputs: [entries, states, heads], groups: [Math.ceil(this.#store.most / 64), B * G],
     });
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));

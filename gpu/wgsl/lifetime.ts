@@ -9,9 +9,9 @@ import { kernel, template } from './template.ts';
 
 const LIFETIME = kernel('lifetime', `
 // last[head, j] from types [heads,Nc], a thread for each token, which looks ahead to the first GLOBAL chunk after its own. A
-// chunk that does not end inside the sequence counts as GLOBAL. No token j lives beyond j + bound. An unknown type (a NaN
+// chunk that does not end inside the sequence counts as GLOBAL. No token j lives beyond j + reach. An unknown type (a NaN
 // score) makes last -1.
-struct Params { length: u32, N: u32, chunks: u32, C: u32, window: i32, bound: i32 }
+struct Params { length: u32, N: u32, chunks: u32, C: u32, window: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> types: array<i32>;
 @group(0) @binding(2) var<storage, read_write> last: array<i32>;
@@ -42,18 +42,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (kind == 2) { end = after((c + 1u) * p.C - 1u, p.window); }
     if (kind < 0 || kind > 2) { end = -1; }
   }
-  last[n] = min(end, after(j, p.bound));
+  last[n] = min(end, after(j, p.reach));
 }`);
 
 /** last [B,G,N] of types [B,G,Nc]. */
 export function lifetime(
-  device: WgslDevice, types: Memory, { window, chunk, bound = FOREVER }: LifetimeOptions,
+  device: WgslDevice, types: Memory, { window, chunk, reach = FOREVER }: LifetimeOptions,
   { B, G, N, chunks }: TypeSizes & { N: number },
 ): Memory {
   const length = B * G * N;
   const last = device.allocate(length);
   device.run(LIFETIME, {
-    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), bound: Math.min(bound, FOREVER) },
+    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) },
     inputs: [types], outputs: [last], groups: flat(length),
   });
   return last;

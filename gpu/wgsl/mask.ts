@@ -50,8 +50,8 @@ export function planTypes(
 
 const PRICE = kernel('memory price', `
 // priced[c, type] = dTypes[c, type] + weight times the queries that the tokens of chunk c would be kept for with that type (§7),
-// each for at most bound. A thread for each.
-struct Params { length: u32, N: u32, chunks: u32, C: u32, window: u32, bound: i32, weight: f32 }
+// each for at most reach. A thread for each.
+struct Params { length: u32, N: u32, chunks: u32, C: u32, window: u32, reach: i32, weight: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dTypes: array<f32>;
 @group(0) @binding(2) var<storage, read> plan: array<vec3i>;
@@ -66,21 +66,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (n % 3u == 1u) { end = plan[n / 3u].y; }
   if (n % 3u == 2u && p.window < p.N) { end = min(end, i32((c + 1u) * p.C + p.window) - 1); }
   var queries = 0.0;
-  for (var j = c * p.C; j < min((c + 1u) * p.C, p.N); j++) { queries += f32(min(end - i32(j), p.bound)); }
+  for (var j = c * p.C; j < min((c + 1u) * p.C, p.N); j++) { queries += f32(min(end - i32(j), p.reach)); }
   priced[n] = dTypes[n] + p.weight * queries;
 }`);
 
 /** dTypes + K times the queries that each token would be kept for, per type: [BG,Nc,3]. */
 export function addMemoryPrice(
   device: WgslDevice, dTypes: Memory, types: Memory, BG: number, N: number,
-  options: { window: number; chunk: number; bound?: number; weight: number },
+  options: { window: number; chunk: number; reach?: number; weight: number },
 ): Memory {
-  const { window, chunk, bound = FOREVER, weight } = options;
+  const { window, chunk, reach = FOREVER, weight } = options;
   const { plan, chunks } = planTypes(device, types, BG, N, chunk);
   const length = BG * chunks * 3;
   const priced = device.allocate(length);
   device.run(PRICE, {
-    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), bound: Math.min(bound, FOREVER), weight },
+    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER), weight },
     inputs: [dTypes, plan], outputs: [priced], groups: flat(length),
   });
   device.free(plan);

@@ -57,7 +57,7 @@ export function attention(options: AttentionArguments): { out: NDArray; lse: NDA
 
 const backward = (): Record<string, Expected> => ({
   ...inputs(), out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
-  window: optional(finite), chunk: optional(finite), bound: optional(finite), rule: optional(oneOf('bounded', 'exact')),
+  window: optional(finite), chunk: optional(finite), reach: optional(finite), rule: optional(oneOf('bounded', 'exact')),
 });
 
 /** What the backward needs in addition to the inputs of the forward. */
@@ -68,7 +68,7 @@ export interface AttentionBackwardArguments extends AttentionArguments {
   types?: NDArray<Int32Array>;
   window?: number;
   chunk?: number;
-  bound?: number;
+  reach?: number;
   rule?: MaskGradientRule;
 }
 
@@ -79,8 +79,8 @@ export interface AttentionBackwardArguments extends AttentionArguments {
  *     dq_i = scale * sum_j dS[i,j] k_j    dk_j = scale * sum_i dS[i,j] q_i    dv_j = sum_i A[i,j] do_i
  *     dM[i,j] = exp(S[i,j] - n_i) * (P'[i,j] - D_i) for all j <= i, visible or not
  *
- * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). With a `bound`, pairs with
- * i > j + bound do not count, as no type makes them visible. Gradients of types are computed only if `types` is given;
+ * with n_i = lse_i (`exact`) or the log-sum-exp over all j <= i (`bounded`, the default). With a `reach`, pairs with
+ * i > j + reach do not count, as no type makes them visible. Gradients of types are computed only if `types` is given;
  * they read hidden keys and values, which must then be finite.
  *
  * @param options.out The result of the forward, [B,H,N,d].
@@ -109,10 +109,10 @@ export function attentionBackward(options: AttentionBackwardArguments): {
   dTypes?: NDArray;
 } {
   const sizes = backwardSizes('attentionBackward()', options);
-  const { types, window, chunk = 1, bound, rule = 'bounded' } = options;
+  const { types, window, chunk = 1, reach, rule = 'bounded' } = options;
   if (types === undefined) return reference.attentionBackward({ ...scaled(options), types: undefined }, sizes);
   if (window === undefined) throw new ValueError('types was given without a window: pass the W with which `last` was computed');
-  const how = { window, chunk, ...(bound !== undefined && { bound }) };
+  const how = { window, chunk, ...(reach !== undefined && { reach }) };
   typesSizes(types, sizes.N, how);
   checkTypeValues(types.data);
   return reference.attentionBackward({ ...scaled(options), types: { types, rule, ...how } }, sizes);
@@ -138,8 +138,8 @@ export function attentionBackward(options: AttentionBackwardArguments): {
  */
 export function maskGradient(options: AttentionBackwardArguments): NDArray {
   const sizes = backwardSizes('maskGradient()', options);
-  const { rule = 'bounded', bound } = options;
-  return reference.maskGradient(scaled(options), { rule, ...(bound !== undefined && { bound }) }, sizes);
+  const { rule = 'bounded', reach } = options;
+  return reference.maskGradient(scaled(options), { rule, ...(reach !== undefined && { reach }) }, sizes);
 }
 
 /** Fills in the default scale. */

@@ -22,7 +22,7 @@ import * as reference from '../lifetime.ts';
  * @param types Types [B,G,Nc], one per chunk: 0 GLOBAL, 1 LOCAL, 2 WINDOW.
  * @param options.window W in tokens, a whole number >= 0.
  * @param options.chunk C in tokens, a whole number >= 1. Default: 1.
- * @param options.bound Ends the lifetime of every token j at j + bound. Default: no bound.
+ * @param options.reach Ends the lifetime of every token j at j + reach. Default: no reach.
  * @param options.length N in tokens, with Nc = ceil(N / C). Default: Nc * C.
  * @returns last(j), [B,G,N]; FOREVER is the largest 32-bit integer.
  * @throws {ShapeError} If types is not [B,G,ceil(N / C)].
@@ -37,10 +37,10 @@ import * as reference from '../lifetime.ts';
  */
 export function lifetime(
   types: NDArray<Int32Array>,
-  options: { window: number; chunk?: number; bound?: number; length?: number },
+  options: { window: number; chunk?: number; reach?: number; length?: number },
 ): NDArray<Int32Array> {
   integers('types', types);
-  expectFields('lifetime()', 'options', options, { window: anything, chunk: anything, bound: anything, length: anything });
+  expectFields('lifetime()', 'options', options, { window: anything, chunk: anything, reach: anything, length: anything });
   const { chunk = 1, length = (types.shape[2] ?? 0) * chunk, ...rest } = options;
   const how = { ...rest, chunk };
   const sizes = typesSizes(types, length, how);

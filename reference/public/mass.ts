@@ -27,7 +27,7 @@ export interface MassArguments {
   v: NDArray;
   typeScores?: NDArray;
   mass: MassRule;
-  bound?: number;
+  reach?: number;
   scale?: number;
 }
 
@@ -40,7 +40,7 @@ export interface MassArguments {
  * @param options.v Values, [B,G,N,d].
  * @param options.typeScores The scores of types [B,G,N,3], for a rule that ranks by them, and only then.
  * @param options.mass The rule for what is kept.
- * @param options.bound Every token j is evicted after query j + bound. Default: no bound.
+ * @param options.reach Every token j is evicted after query j + reach. Default: no reach.
  * @param options.scale Multiplies q . k. Default: 1 / sqrt(d).
  * @returns out [B,H,N,d] and lse [B,H,N] (nats), in q's precision, and last [B,G,N]: query i saw key j if
  *   j <= i <= last(j), so attention() with these lifetimes gives the same.
@@ -59,7 +59,7 @@ export interface MassArguments {
  */
 export function massAttention(options: MassArguments): { out: NDArray; lse: NDArray; last: NDArray<Int32Array> } {
   expectFields('massAttention()', 'options', options, {
-    q: finiteFloats, k: floats, v: floats, typeScores: optional(finiteFloats), mass: anything, bound: anything,
+    q: finiteFloats, k: floats, v: floats, typeScores: optional(finiteFloats), mass: anything, reach: anything,
     scale: optional(finite),
   });
   checkMassOptions(options);

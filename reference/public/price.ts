@@ -30,7 +30,7 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
 
 /**
  * Adds the cotangent of the price to (dg, dl, dw) (§7). With weight K, token j adds
- * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K bound. A chunk adds the sum over its tokens.
+ * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K reach. A chunk adds the sum over its tokens.
  *
  * @param options.dTypes [B,G,Nc,3]. It is not changed.
  * @param options.types [B,G,Nc].
@@ -54,12 +54,12 @@ export function addMemoryPrice(options: {
   length: number;
   window: number;
   chunk?: number;
-  bound?: number;
+  reach?: number;
   weight: number;
 }): NDArray {
   expectFields('addMemoryPrice()', 'options', options, {
     dTypes: floats, types: integers, weight: finite, length: anything, window: anything, chunk: anything,
-    bound: anything,
+    reach: anything,
   });
   const { dTypes, types, length, chunk = 1, ...rest } = options;
   const how = { ...rest, chunk };

@@ -88,7 +88,8 @@ export interface CacheSnapshot {
   /** Position of each entry, [E]. */
   readonly positions: Int32Array;
   /**
-   * The last query that may see each entry, [E]. If its type does not determine that yet: FOREVER, or the bound's end.
+   * The last query that may see each entry, [E]. If its type does not determine that yet: FOREVER, or the end of its
+   * reach.
    */
   readonly last: Int32Array;
   /** 1 for a LOCAL entry that no GLOBAL has closed, [E]. */

@@ -16,7 +16,7 @@ export function expectFields(
 }
 
 /** The options of every cache. */
-export const CACHE_OPTIONS = ['batch', 'kvHeads', 'headDim', 'blockSize', 'storage', 'bound'] as const;
+export const CACHE_OPTIONS = ['batch', 'kvHeads', 'headDim', 'blockSize', 'storage', 'reach'] as const;
 
 /** A field that is checked elsewhere. */
 export const anything: Expected = () => undefined;

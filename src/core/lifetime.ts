@@ -20,10 +20,10 @@ export interface LifetimeOptions {
   readonly window: number;
   readonly chunk: number;
   /**
-   * Ends the lifetime of every token j at j + bound, whatever its type (tokens, >= 0; default: no bound). For models
+   * Ends the lifetime of every token j at j + reach, whatever its type (tokens, >= 0; default: no reach). For models
    * whose attention has a sliding window.
    */
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 /** The chunk of token `j`: c = floor(j / C). */
@@ -51,9 +51,9 @@ export function windowEnd(c: number, chunk: number, window: number): number {
   return Math.min(chunkEnd(c, chunk) + window, FOREVER);
 }
 
-/** The last query that may see token `j` if the model's own window ends every lifetime at j + bound. */
-export function boundedEnd(last: number, j: number, bound: number | undefined): number {
-  return bound === undefined ? last : Math.min(last, j + bound);
+/** The last query that may see token `j` if the model's own window ends every lifetime at j + reach. */
+export function endWithin(last: number, j: number, reach: number | undefined): number {
+  return reach === undefined ? last : Math.min(last, j + reach);
 }
 
 /** M[i,j] of §2: whether query `i` may see key `j`, whose lifetime ends with query `last`. */

@@ -6,7 +6,7 @@ import { type Expected, finite, numbers, oneOf, optional, record, wholeFrom } fr
 import type { CacheLayout, CacheSnapshot } from './cache.ts';
 import { fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
-import { boundedEnd, FOREVER } from './lifetime.ts';
+import { endWithin, FOREVER } from './lifetime.ts';
 import { type MassOptions, type MassRule, scoreWidth } from './mass.ts';
 
 const share: Expected = (name, value) => {
@@ -19,7 +19,7 @@ const odd: Expected = (name, value) => {
 };
 
 /** Refuses an invalid rule. */
-export function checkMassOptions({ mass, bound }: MassOptions): void {
+export function checkMassOptions({ mass, reach }: MassOptions): void {
   record({
     score: record({ by: oneOf('attention', 'key-norm', 'age', 'types') }),
     budget: record({ base: finite, perToken: share }),
@@ -29,7 +29,7 @@ export function checkMassOptions({ mass, bound }: MassOptions): void {
   if (mass.score.by === 'attention') {
     record({ queries: optional(wholeFrom(1, 65536)), pool: optional(odd), heads: oneOf('group', 'layer') })('score', mass.score);
   }
-  optional(wholeFrom(0))('bound', bound);
+  optional(wholeFrom(0))('reach', reach);
 }
 
 /** A copy of a rule that was checked, so that it cannot change if the caller's does. */
@@ -39,7 +39,7 @@ export function massOf({ score, budget, recent, ...rest }: MassRule): MassRule {
 
 /** Checks what a snapshot under a mass rule holds in addition to what every snapshot holds. */
 export function checkMassSnapshot(snapshot: CacheSnapshot, options: CacheLayout & MassOptions): void {
-  const { batch: B, kvHeads: G, mass, bound } = options;
+  const { batch: B, kvHeads: G, mass, reach } = options;
   const { seen, live, positions, last, open, scores } = snapshot;
   optional(numbers())('the snapshot\'s scores', scores);
   const wanted = positions.length * scoreWidth(mass);
@@ -50,7 +50,7 @@ export function checkMassSnapshot(snapshot: CacheSnapshot, options: CacheLayout 
   for (let head = 0, at = 0; head < B * G; at += live[head++]) {
     const tokens = seen[Math.floor(head / G)];
     for (let n = at; n < at + live[head]; n++) {
-      const [j, most] = [positions[n], boundedEnd(FOREVER, positions[n], bound)];
+      const [j, most] = [positions[n], endWithin(FOREVER, positions[n], reach)];
       if (!(j >= 0 && j < tokens)) throw new ValueError(`entry ${n} of the snapshot has position ${j} but its sequence has seen ${tokens} tokens: it is damaged`);
       if (open[n] !== 0 || !(last[n] === most || (last[n] >= j && last[n] < Math.min(tokens, most)))) {
         throw new ValueError(`entry ${n} of the snapshot, at position ${j}, lives until ${last[n]} and is marked ${open[n]}: under a budget it must be ${most}, or an earlier query, and 0`);

@@ -50,8 +50,8 @@ export interface MassRule {
 /** A mass rule, and the window of a model that has one. */
 export interface MassOptions {
   readonly mass: MassRule;
-  /** Every token j is evicted after query j + bound, whatever its score (in tokens, >= 0). Default: no bound. */
-  readonly bound?: number;
+  /** Every token j is evicted after query j + reach, whatever its score (in tokens, >= 0). Default: no reach. */
+  readonly reach?: number;
 }
 
 /** k(i), the most entries that are held after step i. */

@@ -33,11 +33,11 @@ export function expectPositive(name: string, value: number): void {
   if (!Number.isFinite(value) || !(value > 0)) fail(name, value, 'a finite number above 0');
 }
 
-/** Checks W and C of §2, and the bound if there is one. */
-export function checkLifetimeOptions(options: { window: number; chunk: number; bound?: number }): void {
+/** Checks W and C of §2, and the reach if there is one. */
+export function checkLifetimeOptions(options: { window: number; chunk: number; reach?: number }): void {
   expectWhole('window', options.window, 0);
   expectWhole('chunk', options.chunk, 1);
-  if (options.bound !== undefined) expectWhole('bound', options.bound, 0);
+  if (options.reach !== undefined) expectWhole('reach', options.reach, 0);
 }
 
 /** The sizes of the inputs of attention: q [B,H,N,d], k and v [B,G,N,d], last [B,G,N]. */
@@ -71,7 +71,7 @@ export function checkGroups(q: Shaped, k: Shaped, H: number, G: number): void {
 
 /** Checks types [B,G,Nc] against the `length` tokens that they describe. */
 export function typesSizes(
-  types: Shaped, length: number, options: { window: number; chunk: number; bound?: number },
+  types: Shaped, length: number, options: { window: number; chunk: number; reach?: number },
 ): { B: number; G: number; N: number; chunks: number } {
   checkLifetimeOptions(options);
   expectWhole('length', length, 0);

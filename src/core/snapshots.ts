@@ -5,7 +5,7 @@
 import { expectObject, typed } from './arguments.ts';
 import type { CacheOptions, CacheSnapshot, ChunkPoolSnapshot, MassCacheOptions } from './cache.ts';
 import { ShapeError, ValueError } from './errors.ts';
-import { boundedEnd, chunkOf, FOREVER } from './lifetime.ts';
+import { endWithin, chunkOf, FOREVER } from './lifetime.ts';
 import { checkMassSnapshot } from './mass-checks.ts';
 
 /** Refuses an array of another length. */
@@ -53,7 +53,7 @@ function checkEntry({ positions, last, open }: CacheSnapshot, n: number, tokens:
   const [j, end] = [positions[n], last[n]];
   const what = `entry ${n} of the snapshot`;
   if (!(j >= 0 && j < tokens)) throw new ValueError(`${what} has position ${j} but its sequence has seen ${tokens} tokens: it is damaged`);
-  const most = boundedEnd(FOREVER, j, options.bound);
+  const most = endWithin(FOREVER, j, options.reach);
   if (!(end >= j && end <= most)) throw new ValueError(`${what}, at position ${j}, lives until ${end}: it must be ${j} to ${most}`);
   const untyped = chunkOf(j, options.chunk) === chunkOf(tokens, options.chunk);
   const isOpen = open[n] === 1;

@@ -12,14 +12,14 @@ import { formatPolicy, givesTypes, grammars, kindOf, type Policy } from '../poli
 import type { ModelConfig } from './config/config.ts';
 import { scorerName } from './config/names.ts';
 
-/** What a cache must keep under a policy, including the model's bound. */
+/** What a cache must keep under a policy, including the model's reach. */
 export function cacheRule(policy: Policy, { slidingWindow, nats }: ModelConfig): LifetimeOptions | MassOptions {
   const own = kindOf(policy).rule(policy, { window: nats.window, chunk: nats.chunk });
-  return slidingWindow === undefined ? own : { ...own, bound: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
+  return slidingWindow === undefined ? own : { ...own, reach: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
 }
 
 /**
- * W, C and the model's bound under a policy whose tokens have types.
+ * W, C and the model's reach under a policy whose tokens have types.
  *
  * @throws {ValueError} If the policy gives tokens no types.
  */

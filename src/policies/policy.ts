@@ -8,7 +8,7 @@ import type { Entries } from './budget.ts';
 
 /** W and C of token types. */
 export type Lifetimes = Pick<LifetimeOptions, 'window' | 'chunk'>;
-/** What an engine must keep, by types or by a budget. The bound of a model with a window of its own is added to it. */
+/** What an engine must keep, by types or by a budget. The reach of a model with a window of its own is added to it. */
 export type Rule = Lifetimes | Pick<MassOptions, 'mass'>;
 
 /** How a kind of policy takes part in comparisons at equal memory. */

@@ -17,7 +17,7 @@ export interface Sizes {
   readonly d: number;
   readonly window: number;
   readonly chunk: number;
-  readonly bound?: number;
+  readonly reach?: number;
   /** Query heads per KV head. */
   readonly group: number;
   readonly seed: number;
@@ -62,10 +62,10 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
   }).map(({ ends, ...drawn }) => ({ ...drawn, ...ends, H: drawn.G * drawn.group }));
 }
 
-/** No bound, or a bound of any kind: 0, small, or too large to affect N tokens. */
-export function ends(N: number): fc.Arbitrary<{ bound?: number }> {
-  const [none, ...bounds] = [{}, { bound: 0 }, { bound: 1 }, { bound: 4 }, { bound: N + 5 }];
-  return fc.constantFrom<{ bound?: number }>(none, none, none, none, ...bounds);
+/** No reach, or a reach of any kind: 0, small, or too large to affect N tokens. */
+export function ends(N: number): fc.Arbitrary<{ reach?: number }> {
+  const [none, ...bounds] = [{}, { reach: 0 }, { reach: 1 }, { reach: 4 }, { reach: N + 5 }];
+  return fc.constantFrom<{ reach?: number }>(none, none, none, none, ...bounds);
 }
 
 /** Problems long enough to span several of the tiles and blocks into which engines cut sequences. */

@@ -75,11 +75,11 @@ export function boundedAttention(p: Problem, R: Rounding, first = 0): { out: Bou
   return { out, lse };
 }
 
-/** §4: dq [B,H,N,d], dk and dv [B,G,N,d], and dM [B,G,N,N] by both rules, 0 where i - j > bound. */
+/** §4: dq [B,H,N,d], dk and dv [B,G,N,d], and dM [B,G,N,N] by both rules, 0 where i - j > reach. */
 export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding): {
   dq: Bounded[]; dk: Bounded[]; dv: Bounded[]; dM: Record<MaskGradientRule, Bounded[]>;
 } {
-  const { d, N, bound = Infinity } = p;
+  const { d, N, reach = Infinity } = p;
   const { out, lse } = boundedAttention(p, R);
   const scale = R.constant(p.scale);
   const piles = (length: number): Bounded[][] => Array.from({ length }, () => []);
@@ -89,7 +89,7 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
   const exactM = piles(p.B * p.G * N * N);
   const boundedM = piles(p.B * p.G * N * N);
   for (const { query, base, i, visible } of rows(p)) {
-    const oldest = Math.max(0, i - bound);
+    const oldest = Math.max(0, i - reach);
     const causal = Array.from({ length: i + 1 - oldest }, (_, n) =>
       dot(R, p.q, query, p.k, base + oldest + n, d, scale));
     const n = logSumExp(R, causal);

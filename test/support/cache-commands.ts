@@ -16,12 +16,12 @@ export const cacheSizes: fc.Arbitrary<CacheSizes> = fc.tuple(fc.record({
   batch: fc.integer({ min: 1, max: 2 }), kvHeads: fc.integer({ min: 1, max: 2 }), group: fc.constantFrom(1, 2, 3),
   headDim: fc.constantFrom(1, 2, 4), window: fc.constantFrom(0, 1, 2, 5, 100), chunk: fc.constantFrom(1, 1, 2, 3, 7),
   blockSize: fc.constantFrom(1, 3, 16),
-}), ends(20)).map(([sizes, bound]) => ({ ...sizes, ...bound }));
+}), ends(20)).map(([sizes, reach]) => ({ ...sizes, ...reach }));
 
-/** Caches whose bound ends the lifetime of tokens before their chunk is full and has a type. */
+/** Caches whose reach ends the lifetime of tokens before their chunk is full and has a type. */
 export const untypedDeaths: fc.Arbitrary<CacheSizes> = fc
   .tuple(cacheSizes, fc.constantFrom(4, 7), fc.constantFrom(1, 2))
-  .map(([sizes, chunk, bound]) => ({ ...sizes, chunk, bound, window: sizes.window % 2 }));
+  .map(([sizes, chunk, reach]) => ({ ...sizes, chunk, reach, window: sizes.window % 2 }));
 
 type Command = fc.AsyncCommand<CacheModel, Twins>;
 

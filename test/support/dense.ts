@@ -12,15 +12,15 @@ export interface TypeSizes {
   readonly N: number;
   readonly window: number;
   readonly chunk: number;
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 /** last(j) of a token that every later query sees. */
 export const FOREVER: number = 2 ** 31 - 1;
 
-/** §2, by search: last(j) [B,G,N], at most j + bound. A chunk that is not full counts as GLOBAL. */
+/** §2, by search: last(j) [B,G,N], at most j + reach. A chunk that is not full counts as GLOBAL. */
 export function denseLifetime(
-  types: ArrayLike<number>, { B, G, N, window, chunk, bound = Infinity }: TypeSizes,
+  types: ArrayLike<number>, { B, G, N, window, chunk, reach = Infinity }: TypeSizes,
 ): Int32Array {
   const chunks = Math.ceil(N / chunk);
   const last = new Int32Array(B * G * N);
@@ -36,7 +36,7 @@ export function denseLifetime(
         while (e < chunks && typeOf(e) !== 0) e++;
         if (e < chunks) value = end(e);
       }
-      last[head * N + j] = Math.min(value, j + bound);
+      last[head * N + j] = Math.min(value, j + reach);
     }
   }
   return last;
@@ -56,17 +56,17 @@ export function denseMask(last: ArrayLike<number>, { B, G, N }: Pick<TypeSizes, 
 
 /**
  * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]. The product is over the chunks strictly between the two. M is
- * 0 where i - j > bound, whatever the types.
+ * 0 where i - j > reach, whatever the types.
  */
 export function relaxedMask(
-  soft: ArrayLike<number>, { B, G, N, window, chunk, bound = Infinity }: TypeSizes,
+  soft: ArrayLike<number>, { B, G, N, window, chunk, reach = Infinity }: TypeSizes,
 ): Float64Array {
   const chunks = Math.ceil(N / chunk);
   const M = new Float64Array(B * G * N * N);
   for (let head = 0; head < B * G; head++) {
     const type = (c: number, t: number): number => soft[(head * chunks + c) * 3 + t];
     for (let i = 0; i < N; i++) {
-      for (let j = Math.max(0, i - bound); j <= i; j++) {
+      for (let j = Math.max(0, i - reach); j <= i; j++) {
         const c = Math.floor(j / chunk);
         let open = 1;
         for (let n = c + 1; n < Math.floor(i / chunk); n++) open *= 1 - type(n, 0);

@@ -18,7 +18,7 @@ export interface Method {
   readonly pooled?: number;
   /** How many of the first positions must not be evicted. */
   readonly sinks?: number;
-  readonly bound?: number;
+  readonly reach?: number;
 }
 
 /** One sequence: rows of d numbers, q [H,N,d], k [G,N,d]. */
@@ -38,17 +38,17 @@ export interface Simulated {
   readonly mask: boolean[][];
   /** Positions held after each step, ascending. */
   readonly held: number[][];
-  /** The last query that sees each key. For keys still held, FOREVER or the end that the bound sets. */
+  /** The last query that sees each key. For keys still held, FOREVER or the end that the reach sets. */
   readonly last: Int32Array;
 }
 
 export function simulate(s: Sequence, method: Method): Simulated[] {
   const { G, group, N } = s;
-  const bound = method.bound ?? Infinity;
+  const reach = method.reach ?? Infinity;
   const held = Array.from({ length: G }, () => new Set<number>());
   const weights = Array.from({ length: G }, () => [] as number[][]); // [G][i][j], summed over the group
   const found = Array.from({ length: G }, (): Simulated =>
-    ({ mask: [], held: [], last: Int32Array.from({ length: N }, (_, j) => Math.min(FOREVER, j + bound)) }));
+    ({ mask: [], held: [], last: Int32Array.from({ length: N }, (_, j) => Math.min(FOREVER, j + reach)) }));
   for (let i = 0; i < N; i++) {
     for (let g = 0; g < G; g++) {
       held[g].add(i);
@@ -59,7 +59,7 @@ export function simulate(s: Sequence, method: Method): Simulated[] {
       weights[g].push(row);
     }
     for (let g = 0; g < G; g++) {
-      for (const j of held[g]) if (j + bound <= i) held[g].delete(j);
+      for (const j of held[g]) if (j + reach <= i) held[g].delete(j);
       const k = Math.max(0, method.budget(i));
       for (;;) {
         if (held[g].size <= k) break;

@@ -24,13 +24,13 @@ const numbers = fc.record({
   base: fc.oneof(fc.integer({ min: 0, max: 12 }), fc.double({ min: -3, max: 12, noNaN: true })),
   perToken: fc.constantFrom(0, 0, 0.25, 0.5, 1), recent: fc.option(fc.nat(6), { nil: undefined }),
   observed: fc.constantFrom(1, 2, 3, 32), pooled: fc.constantFrom(1, 3, 5), sinks: fc.nat(3),
-  bound: fc.option(fc.nat(10), { nil: undefined }),
+  reach: fc.option(fc.nat(10), { nil: undefined }),
 });
 
 /** Policies with every kind of score, budget and protection. */
 export const ruled: fc.Arbitrary<Ruled> = fc.tuple(
   fc.constantFrom<Method['name']>('h2o', 'h2o-mean', 'tova', 'snapkv', 'keynorm', 'growing'), numbers,
-).map(([name, { base, perToken, recent, observed, pooled, sinks, bound }]) => {
+).map(([name, { base, perToken, recent, observed, pooled, sinks, reach }]) => {
   const half = (k: number): number => Math.floor(k / 2);
   const scores: Readonly<Record<Method['name'], MassRule['score']>> = {
     h2o: { by: 'attention', heads: 'group' }, 'h2o-mean': { by: 'attention', mean: true, heads: 'group' },
@@ -44,7 +44,7 @@ export const ruled: fc.Arbitrary<Ruled> = fc.tuple(
   return {
     method: {
       name, budget: (i) => Math.round(base + perToken * (i + 1)), newest, observed, pooled, sinks,
-      ...(bound !== undefined && { bound }),
+      ...(reach !== undefined && { reach }),
     },
     mass: {
       score: scores[name], budget: { base, perToken }, first: sinks,

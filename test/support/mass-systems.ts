@@ -10,8 +10,8 @@ import type { Layer, Ruled } from './mass-scenes.ts';
 
 /** The options of a layer's cache under a rule. */
 export function optionsOf({ batch, kvHeads, headDim, blockSize }: Layer, { mass, method }: Ruled): MassCacheOptions {
-  const { bound } = method;
-  return { batch, kvHeads, headDim, blockSize, mass, ...(bound !== undefined && { bound }) };
+  const { reach } = method;
+  return { batch, kvHeads, headDim, blockSize, mass, ...(reach !== undefined && { reach }) };
 }
 
 /** A cache of an engine. */

@@ -28,9 +28,9 @@ import { CheckedPool } from './pool.ts';
 /** Expects a size that is not part of a shape, such as a number of heads or a vocabulary. */
 export const expectSize: Expected = (name, value) => wholeFrom(1, 2 ** 31 - 1)(name, value);
 
-/** Expects W, C and the bound to be numbers. Their ranges are checked later. */
+/** Expects W, C and the reach to be numbers. Their ranges are checked later. */
 export const expectLifetimes: Expected = (name, value) =>
-  record({ window: finite, chunk: finite, bound: optional(finite) })(name, value);
+  record({ window: finite, chunk: finite, reach: optional(finite) })(name, value);
 
 /** Checked inference. */
 export class CheckedEngine<A extends Shaped> implements Engine {

@@ -15,12 +15,12 @@ const draw = (...shape: number[]): NDArray =>
   ndarray(Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()), shape);
 
 describe.each([
-  { chunk: 1, bound: 4 }, { chunk: 1, bound: 0 }, { chunk: 3, bound: 5 }, { chunk: 3, bound: 40 },
-])('a bound of $bound tokens with chunks of $chunk', ({ chunk, bound }) => {
+  { chunk: 1, reach: 4 }, { chunk: 1, reach: 0 }, { chunk: 3, reach: 5 }, { chunk: 3, reach: 40 },
+])('a reach of $reach tokens with chunks of $chunk', ({ chunk, reach }) => {
   const chunks = Math.ceil(N / chunk);
   const types = ndarray(Int32Array.from({ length: 2 * chunks }, () => random.below(3)), [1, 2, chunks]);
   const options = { window: 3, chunk, length: N };
-  const [free, last] = [lifetime(types, options), lifetime(types, { ...options, bound })];
+  const [free, last] = [lifetime(types, options), lifetime(types, { ...options, reach })];
   /** Both heads' types of `count` chunks. */
   const typesOf = (count: number, chunkOf: (row: number) => number): NDArray<Int32Array> => ndarray(
     Int32Array.from({ length: 2 * count }, (_, n) => types.data[Math.floor(n / count) * chunks + chunkOf(n % count)]),
@@ -28,14 +28,14 @@ describe.each([
   );
   const [q, k, v, dOut] = [draw(1, 4, N, d), draw(1, 2, N, d), draw(1, 2, N, d), draw(1, 4, N, d)];
   const { out, lse } = attention({ q, k, v, last });
-  const backward = { q, k, v, last, out, lse, dOut, types, window: 3, chunk, bound };
+  const backward = { q, k, v, last, out, lse, dOut, types, window: 3, chunk, reach };
 
   it('ends each lifetime at the earlier of the two', () => {
-    expect([...last.data]).toEqual([...free.data].map((end, n) => Math.min(end, (n % N) + bound)));
+    expect([...last.data]).toEqual([...free.data].map((end, n) => Math.min(end, (n % N) + reach)));
   });
 
   it.each([[[N]], [[1]], [[4, 1]]])('is obeyed by the cache in steps of %j: the same outputs, and nothing held beyond it', (sizes) => {
-    const cache = new KVCache({ batch: 1, kvHeads: 2, headDim: d, window: 3, chunk, bound, blockSize: 2 });
+    const cache = new KVCache({ batch: 1, kvHeads: 2, headDim: d, window: 3, chunk, reach, blockSize: 2 });
     for (let at = 0, step = 0; at < N; step++) {
       const T = Math.min(sizes[step % sizes.length], N - at);
       const part = (x: NDArray, heads: number): NDArray => {
@@ -48,7 +48,7 @@ describe.each([
       const got = cache.step({ q: part(q, 4), k: part(k, 2), v: part(v, 2), types: kinds });
       // With chunks, later tokens affect earlier lifetimes, so only the rule for what has arrived applies.
       const next = at + T;
-      const arrived = lifetime(typesOf(Math.ceil(next / chunk), (c) => c), { window: 3, chunk, bound, length: next });
+      const arrived = lifetime(typesOf(Math.ceil(next / chunk), (c) => c), { window: 3, chunk, reach, length: next });
       for (const g of [0, 1]) {
         const ends = [...arrived.data.subarray(g * next, (g + 1) * next)];
         expect([...cache.positions(0, g)]).toEqual(ends.flatMap((end, j) => (end >= next ? [j] : [])));
@@ -73,7 +73,7 @@ describe.each([
         let sum = 0;
         for (const [pair, m] of mask.entries()) {
           const [i, j] = [Math.floor(pair / N) % N, pair % N];
-          if (i - j <= bound && j <= i) sum += m * dM[pair];
+          if (i - j <= reach && j <= i) sum += m * dM[pair];
         }
         return sum;
       };
@@ -90,7 +90,7 @@ describe.each([
 
   it('has the price of the bounded lifetimes', () => {
     const zero = ndarray(new Float64Array(2 * chunks * 3), [1, 2, chunks, 3]);
-    const { data } = addMemoryPrice({ dTypes: zero, types, window: 3, chunk, bound, length: N, weight: 2 / (N * N) });
+    const { data } = addMemoryPrice({ dTypes: zero, types, window: 3, chunk, reach, length: N, weight: 2 / (N * N) });
     const share = [0, 1].map((g) => {
       let sum = 0;
       for (let c = 0; c < chunks; c++) {
@@ -104,10 +104,10 @@ describe.each([
   });
 });
 
-it('refuses a bound that is not a whole number', () => {
+it('refuses a reach that is not a whole number', () => {
   const types = ndarray(Int32Array.of(0), [1, 1, 1]);
-  for (const bound of [-1, 0.5, NaN]) {
-    expect(() => lifetime(types, { window: 0, bound })).toThrow(ValueError);
-    expect(() => new KVCache({ batch: 1, kvHeads: 1, headDim: 2, window: 0, bound })).toThrow(ValueError);
+  for (const reach of [-1, 0.5, NaN]) {
+    expect(() => lifetime(types, { window: 0, reach })).toThrow(ValueError);
+    expect(() => new KVCache({ batch: 1, kvHeads: 1, headDim: 2, window: 0, reach })).toThrow(ValueError);
   }
 });
