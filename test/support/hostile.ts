@@ -14,6 +14,10 @@ export interface Call {
 /** For functions without arguments, which cannot be called wrongly. */
 export const NONE: Call = { given: [], call: () => undefined };
 
+/** Calls a method of what `make` gives. */
+export const onEach = <T extends object>(make: () => T, name: keyof T): Call['call'] => (...given: never[]): unknown =>
+  (make()[name] as (...given: never[]) => unknown)(...given);
+
 /** Ignores the error of a run that was stopped on purpose. */
 export function unlessStopped(error: unknown): void {
   if (!(error instanceof StoppedError)) throw error;
