@@ -185,7 +185,7 @@ describeWebGPU('fast attention of one query to a cache', () => {
           const heads = counts.length;
           const cache = cacheOf(counts, d, block, kind, masked ? 3 : 0, seed);
           const q = cache.real(heads * group * d);
-          const options = { heads, group, d, stored: kind, block, masked };
+          const options = { heads, group, d, stored: kind, layout: { block, masked } };
           const firsts = [{ kernel: decodeAttention(options), step: 64 }];
           if (hasDecodeSubgroups(d)) {
             firsts.push({ kernel: decodeAttentionSubgroups(options), step: decodeStep(options) });

@@ -42,7 +42,7 @@ async function decodeCase(
     [order[n], order[other]] = [order[other], order[n]];
   }
   const total = counts.reduce((a, b) => a + b, 0);
-  const options = { heads: HEADS, group: GROUP, d: D, stored, block, masked };
+  const options = { heads: HEADS, group: GROUP, d: D, stored, layout: { block, masked } };
   const first = subgroups ? decodeAttentionSubgroups(options) : decodeAttention(options);
   const merge = decodeMerge(options, subgroups ? decodeStep(options) : 64);
   if (!runsOn(bench.device, bench.adapter.info, first)) return;

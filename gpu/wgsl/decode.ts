@@ -5,8 +5,13 @@
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import type { Slots } from './cache-store.ts';
+import {
+  decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, decodeStep, hasDecodeSubgroups,
+} from './fast/index.ts';
 import { template } from './template.ts';
 
+/** The most KV heads of a cache whose number is a constant of a kernel. */
+const MOST_HEADS = 64;
 /** The most parts of a head. */
 const MOST_PARTS = 128;
 
@@ -138,14 +143,41 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   heads[head + 5u] = low;
 }`, 'THREADS');
 
+/** The same by kernels whose workgroups serve all query heads of a KV head. Processors compile these slowly. */
+function decodeOnGpu(
+  device: WgslDevice, q: Memory, { keys, values, entries, heads, parity }: Slots, most: number,
+  { B, H, G, d }: AttentionSizes, scale: number,
+): Memory {
+  const options = { heads: B * G, group: H / G, d, stored: 'f32', layout: { slots: true } } as const;
+  const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
+  const first = bySubgroups ? decodeAttentionSubgroups(options) : decodeAttention(options);
+  const merge = decodeMerge(options, bySubgroups ? decodeStep(options) : 64);
+  const parts = decodeParts(B * G, B * G * most);
+  const rows = parts * options.group;
+  const [sums, stats, counts] = [rows * 4 * Math.ceil(d / 4), rows * 2, parts].map((length) => device.allocate(length));
+  const out = device.allocate(B * H * d);
+  device.run(first, {
+    params: { parts, parity, scale }, inputs: [q, keys, values, heads, entries], outputs: [sums, stats, counts],
+    groups: first.workgroups({ parts }), work: B * H * most * d * 4,
+  });
+  device.run(merge, {
+    params: { parts, parity }, inputs: [counts, sums, stats], outputs: [out, heads],
+    groups: merge.workgroups({ parts }), work: B * H * parts * d * 8,
+  });
+  for (const memory of [sums, stats, counts]) device.free(memory);
+  return out;
+}
+
 /**
  * Attention of one query per sequence, q [B,H,1,d], over the slots of a cache, of which no head uses more than `most`:
  * out [B,H,1,d]. It also counts what the queries see.
  */
 export function decode(
-  device: WgslDevice, q: Memory, { keys, values, entries, heads, parity }: Slots, most: number,
-  { B, H, G, d }: AttentionSizes, scale: number,
+  device: WgslDevice, q: Memory, slots: Slots, most: number, sizes: AttentionSizes, scale: number,
 ): Memory {
+  const { keys, values, entries, heads, parity } = slots;
+  const { B, H, G, d } = sizes;
+  if (device.width === 64 && B * G <= MOST_HEADS) return decodeOnGpu(device, q, slots, most, sizes, scale);
   const THREADS = device.width;
   const parts = Math.max(1, Math.min(MOST_PARTS, Math.ceil(most / THREADS)));
   const partial = device.allocate(B * H * parts * (d + 3));

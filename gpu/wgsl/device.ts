@@ -56,6 +56,8 @@ export interface DeviceOptions {
   readonly owned: boolean;
   /** For tests: fills memory with NaN before it is used, and makes tiles small, so that short sequences have some. */
   readonly testing: boolean;
+  /** For tests: the kernels for GPUs, on a device that is none. */
+  readonly width?: 64;
 }
 
 export class WgslDevice {
@@ -88,10 +90,10 @@ export class WgslDevice {
   readonly #reads: Reads;
   #disposed = false;
 
-  constructor({ device, adapter, owned, testing }: DeviceOptions) {
+  constructor({ device, adapter, owned, testing, width }: DeviceOptions) {
     this.gpuDevice = device;
     this.#owned = owned;
-    this.width = !runsOnCores(adapter?.info ?? device.adapterInfo) ? 64 : testing ? 16 : 4;
+    this.width = width === 64 || !runsOnCores(adapter?.info ?? device.adapterInfo) ? 64 : testing ? 16 : 4;
     this.description = `wgsl (${adapterName(adapter?.info ?? device.adapterInfo)})`;
     this.#health = new DeviceHealth(device, owned);
     this.#pool = new BufferPool(device, this.#health, testing);

@@ -46,8 +46,8 @@ function* decoding(): Generator<FastKernel<never>> {
   for (const stored of ['f32', 'f16'] as const) {
     for (const d of [7, 8, 64, 96, 128, 256]) {
       for (const [heads, group] of [[8, 4], [6, 1], [1, 7], [2, 16]]) {
-        for (const masked of BOTH) {
-          const options = { heads, group, d, stored, block: 64, masked };
+        for (const layout of [...BOTH.map((masked) => ({ block: 64, masked })), { slots: true } as const]) {
+          const options = { heads, group, d, stored, layout };
           yield decodeAttention(options);
           yield decodeMerge(options, 64);
           if (!hasDecodeSubgroups(d)) continue;

@@ -6,15 +6,26 @@
 import { type DecodeOptions, type DecodeSizes, LOWEST, partition, THREADS } from './decode.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';
 
+/** The first query of a KV head adds the entries that it saw to the book: words 4 to 6 of the head. */
+const TALLY = `if (query == 0 && t == 0 && parts > 0) {
+  var seen = 0u;
+  for (var s = 0u; s < parts; s++) { seen += counts[first + s]; }
+  heads[12 * head + 4] = max(heads[12 * head + 4], seen);
+  let low = heads[12 * head + 5] + seen;
+  heads[12 * head + 6] += u32(low < seen);
+  heads[12 * head + 5] = low;
+}`;
+
 /** Parts that an invocation has in flight. */
 const UNROLL = 4;
 
 /** Merges what a first pass wrote, whose parts are whole multiples of `step` entries. */
 export function decodeMerge(
-  { heads, group, d }: Pick<DecodeOptions, 'heads' | 'group' | 'd'>, step: number,
+  { heads, group, d, layout }: Pick<DecodeOptions, 'heads' | 'group' | 'd' | 'layout'>, step: number,
 ): FastKernel<DecodeSizes> {
   const across = Math.ceil(d / 4);
   const rows = Math.floor(THREADS / across);
+  const slots = 'slots' in layout;
   const at = (u: number): string => `min(s + ${u * rows}, parts - 1)`;
   return fastKernel({
     name: `merge of parts, d = ${d}`,
@@ -23,23 +34,23 @@ export function decodeMerge(
       over the parts p of the entries of h's KV head. sums is [parts,${group},${4 * across}] (o), stats [parts,${group}] (m, l),
       held [${heads}] as in the first pass, from which the parts follow; out is [${heads * group},${d}] f32.
       A workgroup merges one query head, in ${rows} rows of invocations that take every ${rows}th part, 4 elements each.`,
-    params: { parts: 'u32' },
-    inputs: { held: 'vec2u', sums: 'vec4f', stats: 'vec2f' },
-    outputs: { out: 'f32' },
+    params: { parts: 'u32', ...(slots && { parity: 'u32' }) },
+    inputs: { ...(slots ? { counts: 'u32' } : { held: 'vec2u' }), sums: 'vec4f', stats: 'vec2f' },
+    outputs: { out: 'f32', ...(slots && { heads: 'u32' }) },
     locals: { row_sums: ['vec4f', THREADS], row_stats: ['vec2f', THREADS] },
     threads: THREADS,
     body: wgsl`
 const LOWEST = ${LOWEST};
-${partition(heads, step)}
+${partition({ heads, layout }, step)}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let size = part_size();
   let head = group.x / ${group};
   let query = group.x % ${group};
   var first = 0u;
-  ${heads <= 32 ? each(heads - 1, (n) => `first += select(0, (held[${n}].x + size - 1) / size, head > ${n});`)
-    : 'for (var n = 0u; n < head; n++) { first += (held[n].x + size - 1) / size; }'}
-  let parts = (held[head].x + size - 1) / size;
+  ${heads <= 32 ? each(heads - 1, (n) => `first += select(0, (count(${n}) + size - 1) / size, head > ${n});`)
+    : 'for (var n = 0u; n < head; n++) { first += (count(n) + size - 1) / size; }'}
+  let parts = ${slots ? 'select(0, (count(head) + size - 1) / size, heads[12 * head + 9] > 0)' : '(count(head) + size - 1) / size'};
   let column = t % ${across};
   let row = t / ${across};
   var top = LOWEST;
@@ -54,6 +65,7 @@ let higher = max(top, ${each(UNROLL, (u) => `a${u}.x`).reduce((a, b) => `max(${a
       ${each(UNROLL, (u) => `{ let weight = select(0, exp2(a${u}.x - higher), s + ${u * rows} < parts); l += a${u}.y * weight; sum += b${u} * weight; }`)}
     }
   }
+  ${slots ? TALLY : ''}
   row_sums[t] = sum;
   row_stats[t] = vec2f(top, l);
   workgroupBarrier();

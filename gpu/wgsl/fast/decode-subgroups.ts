@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, LOWEST, MASK, partition,
-  THREADS,
+  counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isMasked, LOWEST,
+  partition, placing, THREADS,
 } from './decode.ts';
 import { four } from './stored.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';
@@ -30,7 +30,10 @@ function keysAtOnce(stored: 'f32' | 'f16'): number {
 
 /** A first pass in which `d / 8` lanes share an entry, and every read serves all query heads of the KV head. */
 export function decodeAttentionSubgroups(options: DecodeOptions): FastKernel<DecodeSizes> {
-  const { heads, group, d, stored, block, masked } = options;
+  const { heads, group, d, stored } = options;
+  const masked = isMasked(options);
+  const { place, counts } = placing(options);
+  const count = counting(options);
   const share = headsAtOnce(options);
   const lanes = d / WIDTH;
   const keys = keysAtOnce(stored);
@@ -51,7 +54,7 @@ export function decodeAttentionSubgroups(options: DecodeOptions): FastKernel<Dec
   const clean = (e: number): string => half
     ? `raw_v${e} = select(vec4u(), raw_v${e}, ok${e});`
     : `raw_v${e} = select(vec4f(), raw_v${e}, ok${e}); raw_v${e}_ = select(vec4f(), raw_v${e}_, ok${e});`;
-  const slot = (e: number): string => `place(head, min(k0 + ${e * apart} + mine, end - 1))`;
+  const slot = (e: number): string => `place_of(head, min(k0 + ${e * apart} + mine, end - 1))`;
   const shuffles = each(Math.log2(lanes), (n) =>
     each2(keys, share, (e, h) => `s${e}_${h} += subgroupShuffleXor(s${e}_${h}, ${2 ** n});`).join('\n'));
   const joins = Array.from({ length: Math.log2(32 / lanes) }, (_, n) => lanes * 2 ** n);
@@ -60,16 +63,14 @@ export function decodeAttentionSubgroups(options: DecodeOptions): FastKernel<Dec
     header: decodeHeader(options, `${lanes} lanes share an entry, ${WIDTH} elements each, and ${keys} entries are in flight per lane: ${step} entries a step.
     Each read of k and v serves ${share} query heads. Places are looked up one step ahead.`),
     features: ['subgroups'],
-    ...decodeArrays(options),
-    inputs: {
-      q: 'vec4f', k: half ? 'vec4u' : 'vec4f', v: half ? 'vec4u' : 'vec4f', table: 'u32', held: 'vec2u', ...MASK(masked),
-    },
+    ...decodeArrays(options, half ? 'vec4u' : 'vec4f'),
     locals: { joined: ['vec4f', SUBGROUPS * share * (d / 4)], joined_stats: ['vec2f', SUBGROUPS * share] },
     threads: THREADS,
     body: wgsl`
 const LOWEST = ${LOWEST};
-${partition(heads, step)}
-fn place(head: u32, n: u32) -> u32 { return table[head * P.width + n / ${block}] * ${block} + n % ${block}; }
+${partition(options, step)}
+${place}
+${count.local}
 @compute @workgroup_size(${THREADS})
 fn main(
   @builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32,
@@ -82,10 +83,12 @@ fn main(
   ${each(share, (h) => `let q${h} = q[(first + ${h}) * ${d / 4} + ${a}] * (P.scale * 1.4426950408889634); let q${h}_ = q[(first + ${h}) * ${d / 4} + ${b}] * (P.scale * 1.4426950408889634);`)}
   ${each(share, (h) => `var o${h} = vec4f(); var o${h}_ = vec4f(); var m${h} = LOWEST; var l${h} = 0f;`)}
   var k0 = begin;
+  ${count.add && 'var seen = 0u;'}
   ${each(keys, (e) => `var p${e} = ${slot(e)};`)}
   while (k0 < end) {
     ${each(keys, (e) => `${read('k', e)} ${read('v', e)}`)}
-    ${each(keys, (e) => `let ok${e} = k0 + ${e * apart} + mine < end${masked ? ` && last[p${e}] >= held[head].y` : ''};`)}
+    ${each(keys, (e) => `let ok${e} = k0 + ${e * apart} + mine < end${masked ? ` && ${counts(`p${e}`)}` : ''};`)}
+    ${count.add && `if (j == 0) { ${each(keys, (e) => `seen += u32(ok${e});`).join(' ')} }`}
     k0 += ${step};
     ${each(keys, (e) => `p${e} = ${slot(e)};`)}
     ${each(keys, (e) => {
@@ -120,7 +123,9 @@ fn main(
     ${each(share, (h) => `joined[(sg * ${share} + ${h}) * ${d / 4} + ${a}] = o${h}; joined[(sg * ${share} + ${h}) * ${d / 4} + ${b}] = o${h}_;`)}
     if (lane == 0) { ${each(share, (h) => `joined_stats[sg * ${share} + ${h}] = vec2f(m${h}, l${h});`).join(' ')} }
   }
+  ${count.add}
   workgroupBarrier();
+  ${count.store}
   for (var i = t; i < ${share * (d / 4)}; i += ${THREADS}) {
     let h = i / ${d / 4};
     var top = LOWEST;

@@ -4,7 +4,7 @@
  * @module
  */
 import { FOUR, four, ONE, one } from './stored.ts';
-import { each, fastKernel, type FastKernel, type KernelText, wgsl } from './template.ts';
+import { each, type Element, fastKernel, type FastKernel, type KernelText, wgsl } from './template.ts';
 
 export interface DecodeOptions {
   /** Heads of the cache, B*G. */
@@ -13,10 +13,21 @@ export interface DecodeOptions {
   readonly group: number;
   readonly d: number;
   readonly stored: 'f32' | 'f16';
+  /** Where the entries of a head lie. */
+  readonly layout: Paged | Slots;
+}
+
+/** In blocks, by a page table. */
+export interface Paged {
   /** Entries per block of the cache. */
   readonly block: number;
   /** Some entries may be dead: last[place] is before the query. Otherwise every entry counts, and `last` is absent. */
   readonly masked: boolean;
+}
+
+/** One after the other, in a cache whose book is on the device (cache-kernels.ts). Its dead entries do not count. */
+export interface Slots {
+  readonly slots: true;
 }
 
 /** Sizes of a call: how many parts there may be, of all heads together. */
@@ -45,14 +56,15 @@ export function decodeParts(heads: number, entries: number): number {
  * Entries per part, a multiple of `step`, so that the parts of all heads are at most P.parts > HEADS. The loops over
  * heads are unrolled if there are few, so that their reads do not wait for one another.
  */
-export function partition(heads: number, step: number): string {
-  const total = heads <= 32 ? `return ${each(heads, (n) => `held[${n}].x`).join(' + ')};`
-    : `var sum = 0u; for (var n = 0u; n < ${heads}; n++) { sum += held[n].x; } return sum;`;
+export function partition({ heads, layout }: Pick<DecodeOptions, 'heads' | 'layout'>, step: number): string {
+  const total = heads <= 32 ? `return ${each(heads, (n) => `count(${n})`).join(' + ')};`
+    : `var sum = 0u; for (var n = 0u; n < ${heads}; n++) { sum += count(n); } return sum;`;
   return wgsl`
-fn entries() -> u32 { ${total} }
+fn count(head: u32) -> u32 { return ${'slots' in layout ? 'heads[12 * head + 2 + P.parity]' : 'held[head].x'}; }
+fn all_entries() -> u32 { ${total} }
 fn part_size() -> u32 {
   let room = P.parts - ${heads};
-  return max(1, ((entries() + room - 1) / room + ${step - 1}) / ${step}) * ${step};
+  return max(1, ((all_entries() + room - 1) / room + ${step - 1}) / ${step}) * ${step};
 }`.trim();
 }
 
@@ -63,51 +75,84 @@ let size = part_size();
 var part = group.x;
 var head = 0u;
 ${heads <= 32 ? [
-    ...each(heads, (n) => `let parts${n} = (held[${n}].x + size - 1) / size;`),
+    ...each(heads, (n) => `let parts${n} = (count(${n}) + size - 1) / size;`),
     ...each(heads, (n) => `if (head == ${n} && part >= parts${n}) { part -= parts${n}; head = ${n + 1}; }`),
   ] : wgsl`
 for (; head < ${heads}; head++) {
-  let parts = (held[head].x + size - 1) / size;
+  let parts = (count(head) + size - 1) / size;
   if (part < parts) { break; }
   part -= parts;
 }`.trim()}
 if (head >= ${heads}) { return; }
 let begin = part * size;
-let end = min(begin + size, held[head].x);`.trim();
+let end = min(begin + size, count(head));`.trim();
 }
 
-/** The array of lifetimes, if entries may be dead. */
-export const MASK = (masked: boolean): Readonly<Record<string, 'u32'>> => (masked ? { last: 'u32' } : {});
+/** The function that finds entry n of a head, and what says whether the entry at place `p` counts. */
+export function placing({ layout }: DecodeOptions): { readonly place: string; readonly counts: (p: string) => string } {
+  if ('slots' in layout) {
+    return {
+      place: 'fn place_of(head: u32, n: u32) -> u32 { return heads[12 * head] + n; }',
+      counts: (p) => `entries[${p}].y >= i32(heads[12 * head + 8])`,
+    };
+  }
+  const { block, masked } = layout;
+  return {
+    place: `fn place_of(head: u32, n: u32) -> u32 { return table[head * P.width + n / ${block}] * ${block} + n % ${block}; }`,
+    counts: (p) => (masked ? `last[${p}] >= held[head].y` : 'true'),
+  };
+}
+
+/** Whether some entries may not count. */
+export const isMasked = ({ layout }: DecodeOptions): boolean => 'slots' in layout || layout.masked;
+
+/** The arrays of a layout. */
+function arraysOf({ layout }: DecodeOptions): Readonly<Record<string, Element>> {
+  if ('slots' in layout) return { heads: 'u32', entries: 'vec2i' };
+  return { table: 'u32', held: 'vec2u', ...(layout.masked ? { last: 'u32' } : {}) };
+}
+
+/** Notes how many of its entries count in a part, which a cache with a book wants to know. */
+export const counting = ({ layout }: DecodeOptions): Readonly<Record<'local' | 'add' | 'store', string>> =>
+  !('slots' in layout) ? { local: '', add: '', store: '' } : {
+    local: 'var<workgroup> counted: atomic<u32>;',
+    add: 'atomicAdd(&counted, seen);',
+    store: 'if (t == 0 && group.y == 0) { counts[group.x] = atomicLoad(&counted); }',
+  };
 
 /** What both first passes read and write. */
 export function decodeArrays(
-  { stored, masked, d }: DecodeOptions,
+  options: DecodeOptions, kind: Element = options.d % 4 === 0 ? FOUR[options.stored] : ONE[options.stored],
 ): Pick<KernelText<DecodeSizes>, 'params' | 'inputs' | 'outputs'> {
-  const kind = d % 4 === 0 ? FOUR[stored] : ONE[stored];
+  const slots = 'slots' in options.layout;
   return {
-    params: { parts: 'u32', width: 'u32', scale: 'f32' },
-    inputs: {
-      q: d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, table: 'u32', held: 'vec2u', ...MASK(masked),
-    },
-    outputs: { sums: 'vec4f', stats: 'vec2f' },
+    params: { parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), scale: 'f32' },
+    inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, ...arraysOf(options) },
+    outputs: { sums: 'vec4f', stats: 'vec2f', ...(slots && { counts: 'u32' }) },
   };
 }
 
 /** The equation and the layout, as both first passes have it. */
-export function decodeHeader({ heads, group, d, stored, block, masked }: DecodeOptions, split: string): string {
+export function decodeHeader({ heads, group, d, stored, layout }: DecodeOptions, split: string): string {
+  const where = 'slots' in layout
+    ? `entry n of a head is at place heads[12 head] + n, for n below heads[12 head + 2 + parity]. An entry counts if
+    entries[place].y >= heads[12 head + 8], the position of the query; others are never multiplied. counts is [parts].`
+    : `entry n of a head is at place
+    table[head,n / ${layout.block}] * ${layout.block} + n % ${layout.block}, for n below held[head].x; table is [${heads},width].
+    ${layout.masked ? 'An entry counts if last[place] >= held[head].y, the position of the query; others are never multiplied.' : 'Every entry counts.'}`;
   return `
     s[h,e] = scale q[h] . k[e], m[h] = max_e s[h,e], l[h] = sum_e exp(s[h,e] - m[h]), o[h] = sum_e exp(s[h,e] - m[h]) v[e]
     for each part of the entries e of a KV head and each of its ${group} query heads h; logarithms are binary inside.
-    q is [${heads * group},${d}] f32. k and v are pools of entries of ${d} ${stored}; entry n of a head is at place
-    table[head,n / ${block}] * ${block} + n % ${block}, for n below held[head].x; table is [${heads},width].
-    ${masked ? 'An entry counts if last[place] >= held[head].y, the position of the query; others are never multiplied.' : 'Every entry counts.'}
+    q is [${heads * group},${d}] f32. k and v are pools of entries of ${d} ${stored}; ${where}
     sums is [parts,${group},${4 * Math.ceil(d / 4)}] (o) and stats [parts,${group}] (m, l).
     ${split}`;
 }
 
 /** A first pass in core WGSL, for heads of any size. */
 export function decodeAttention(options: DecodeOptions): FastKernel<DecodeSizes> {
-  const { heads, group, d, stored, block, masked } = options;
+  const { heads, group, d, stored } = options;
+  const { place, counts } = placing(options);
+  const count = counting(options);
   const share = headsAtOnce(options);
   const across = Math.ceil(d / 4);
   const rows = Math.floor(THREADS / across);
@@ -122,7 +167,7 @@ fn four_of_${name}(at: u32, c: u32) -> vec4f {
   return x;
 }`.trim();
   return fastKernel({
-    name: `decode attention ${stored}, d = ${d}${masked ? ', masked' : ''}`,
+    name: `decode attention ${stored}, d = ${d}${isMasked(options) ? ', masked' : ''}`,
     header: decodeHeader(options, `${THREADS} entries at a time: first each invocation computes the scores of one entry with ${share} query heads,
     then ${rows} rows of invocations sum the values, 4 elements of o each, with a running maximum per row.`),
     ...decodeArrays(options),
@@ -133,7 +178,9 @@ fn four_of_${name}(at: u32, c: u32) -> vec4f {
     threads: THREADS,
     body: wgsl`
 const LOWEST = ${LOWEST};
-${partition(heads, 64)}
+${partition(options, 64)}
+${place}
+${count.local}
 ${read('q', 'f32')}
 ${read('k', stored)}
 ${read('v', stored)}
@@ -150,12 +197,14 @@ var m: array<f32, ${share}>;
   var l: array<f32, ${share}>;
   var o: array<vec4f, ${share}>;
   for (var h = 0u; h < ${share}; h++) { m[h] = LOWEST; }
+  ${count.add && 'var seen = 0u;'}
   for (var start = begin; start < end; start += ${THREADS}) {
     workgroupBarrier();
     if (start + t < end) {
       let n = start + t;
-      var place = table[head * P.width + n / ${block}] * ${block} + n % ${block};
-      if (${masked ? 'last[place] >= held[head].y' : 'true'}) {
+      var place = place_of(head, n);
+      if (${counts('place')}) {
+        ${count.add && 'seen++;'}
         var s = array<f32, ${share}>(); // a declaration alone is not zeroed again in each turn by every compiler
         for (var c = 0u; c < ${across}; c++) {
           let key = four_of_k(place, c);
@@ -185,6 +234,7 @@ var m: array<f32, ${share}>;
       }
     }
   }
+  ${count.add}
   for (var h = 0u; h < ${share}; h++) {
     workgroupBarrier();
     row_sums[t] = o[h];
@@ -206,6 +256,7 @@ var m: array<f32, ${share}>;
       if (t == 0) { stats[to] = vec2f(top, weights); }
     }
   }
+  ${count.store}
 }`,
     workgroups: ({ parts }) => [parts, group / share, 1],
   });

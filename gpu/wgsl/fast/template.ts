@@ -24,7 +24,7 @@ export function each(count: number, piece: (n: number) => string): string[] {
 }
 
 /** Types of which arrays are made, and their bytes. */
-const BYTES = { f32: 4, u32: 4, i32: 4, vec2u: 8, vec2f: 8, vec4u: 16, vec4f: 16, 'atomic<u32>': 4 } as const;
+const BYTES = { f32: 4, u32: 4, i32: 4, vec2u: 8, vec2i: 8, vec2f: 8, vec4u: 16, vec4f: 16, 'atomic<u32>': 4 } as const;
 export type Element = keyof typeof BYTES;
 
 /** An array in workgroup memory, or `count` of them in an array. */

@@ -211,7 +211,8 @@ export async function parseAdapter(
   const parsed = jsonOf(json, files.config);
   if (!isRecord(parsed)) return fail('is not a JSON object');
   expectJson(files.config, parsed);
-  const fields = JSON.parse(JSON.stringify(parsed)) as Record<string, unknown>; // what is no JSON counts as missing
+  const fields: unknown = JSON.parse(JSON.stringify(parsed)); // what is no JSON counts as missing, and a Date is text
+  if (!isRecord(fields)) return fail('is not a JSON object');
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
   if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, but this package reads version ${VERSION}`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
