@@ -9,7 +9,7 @@ import { expectKnown } from './core/known-options.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
 
 /** The backends of gpu.js. */
-type GpuJsBackend = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
+export type GpuJsBackend = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
 /**
  * A GPU engine: 'wgsl' is hand-written WGSL over WebGPU, 'gpujs' is gpu.js on the best GPU present, and 'gpujs:' with a
