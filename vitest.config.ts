@@ -1,11 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig, type ViteUserConfigFnObject } from 'vitest/config';
 
+/** Files in which every test needs WebGPU. A run of other stacks leaves them out, as they would be empty. */
+const ONLY_WEBGPU = ['device', 'fast', 'fast-prefill', 'gpu'].map((name) => `test/wgsl-${name}.test.ts`);
+
 /**
  * `npm test` touches everything once. `npm run test:all`, which is this with --mode all, runs the long suites too, and
  * more random cases of the others (test/support/thorough.ts).
  */
 const config: ViteUserConfigFnObject = defineConfig(({ mode }) => {
+  const stacks = (process.env['NATS_STACKS'] ?? 'webgpu').split(',');
   const all = mode === 'all' || process.env['NATS_TESTS'] === 'all';
   return {
     resolve: {
@@ -19,10 +23,13 @@ const config: ViteUserConfigFnObject = defineConfig(({ mode }) => {
       environment: 'node',
       env: all ? { NATS_TESTS: 'all' } : {},
       include: ['test/**/*.test.ts'],
-      exclude: [...configDefaults.exclude, 'test/deno/**', ...(all ? [] : ['test/**/*.long.test.ts'])],
+      exclude: [
+        ...configDefaults.exclude, 'test/deno/**', ...(stacks.includes('webgpu') ? [] : ONLY_WEBGPU),
+        ...(all ? [] : ['test/**/*.long.test.ts']),
+      ],
       globalSetup: ['test/global-setup.ts'],
       maxWorkers: '100%', // by default all cores but one, which of two is half
-    testTimeout: 30_000,
+      testTimeout: 30_000,
       hookTimeout: 30_000,
     },
   };

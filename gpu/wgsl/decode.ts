@@ -6,7 +6,8 @@ import type { AttentionSizes } from '../../src/core/sizes.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import type { Slots } from './cache-store.ts';
 import {
-  decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, decodeStep, hasDecodeSubgroups,
+  decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, type DecodeSizes, decodeStep, type FastKernel,
+  hasDecodeSubgroups,
 } from './fast/index.ts';
 import { template } from './template.ts';
 
@@ -143,17 +144,32 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   heads[head + 5u] = low;
 }`, 'THREADS');
 
+type Passes = Readonly<Record<'first' | 'merge', FastKernel<DecodeSizes>>>;
+/** Kernels by what their text depends on: to write it takes longer than to run it. */
+const written = new Map<string, Passes>();
+
+function passes(heads: number, group: number, d: number, bySubgroups: boolean): Passes {
+  const key = `${heads} ${group} ${d} ${bySubgroups}`;
+  let both = written.get(key);
+  if (!both) {
+    const options = { heads, group, d, stored: 'f32', layout: { slots: true } } as const;
+    both = {
+      first: bySubgroups ? decodeAttentionSubgroups(options) : decodeAttention(options),
+      merge: decodeMerge(options, bySubgroups ? decodeStep(options) : 64),
+    };
+    written.set(key, both);
+  }
+  return both;
+}
+
 /** The same by kernels whose workgroups serve all query heads of a KV head. Processors compile these slowly. */
 function decodeOnGpu(
   device: WgslDevice, q: Memory, { keys, values, entries, heads, parity }: Slots, most: number,
   { B, H, G, d }: AttentionSizes, scale: number,
 ): Memory {
-  const options = { heads: B * G, group: H / G, d, stored: 'f32', layout: { slots: true } } as const;
-  const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
-  const first = bySubgroups ? decodeAttentionSubgroups(options) : decodeAttention(options);
-  const merge = decodeMerge(options, bySubgroups ? decodeStep(options) : 64);
+  const { first, merge } = passes(B * G, H / G, d, device.subgroups && hasDecodeSubgroups(d));
   const parts = decodeParts(B * G, B * G * most);
-  const rows = parts * options.group;
+  const rows = parts * (H / G);
   const [sums, stats, counts] = [rows * 4 * Math.ceil(d / 4), rows * 2, parts].map((length) => device.allocate(length));
   const out = device.allocate(B * H * d);
   device.run(first, {

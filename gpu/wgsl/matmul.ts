@@ -4,7 +4,7 @@
  */
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
-import { matmul as tiledMatmul } from './fast/index.ts';
+import { type FastKernel, matmul as tiledMatmul, type ProductSizes } from './fast/index.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { template } from './template.ts';
 
@@ -114,14 +114,23 @@ const LARGE_BYTES = 17 * 1024;
 const isLarge = ({ width }: WgslDevice, { I, J }: Product): boolean =>
   width === 64 && Math.ceil(I / 64) * Math.ceil(J / 64) >= MANY_TILES;
 
+/** Kernels by what their text depends on: to write it takes longer than to run it. */
+const written = new Map<string, FastKernel<ProductSizes>>();
+
 function largeMatmul(device: WgslDevice, { a, b, I, J, K, dtype, form }: Product): Memory {
   const [byRows, bByRows] = [FORMS[form].aByK === 1, FORMS[form].bByK === 1];
   const large = Math.ceil(I / 128) * Math.ceil(J / 128) >= 2 * MANY_TILES && device.workgroupBytes >= LARGE_BYTES;
-  const tiles = tiledMatmul({
-    x: { stored: 'f32', layout: byRows ? 'rows' : 'columns', aligned: (byRows ? K : I) % 4 === 0 },
-    w: { stored: dtype, layout: bByRows ? 'rows' : 'columns', aligned: (bByRows ? K : J) % 4 === 0 },
-    bias: false, accumulate: false, tile: large ? 128 : 64,
-  });
+  const [aligned, bAligned] = [(byRows ? K : I) % 4 === 0, (bByRows ? K : J) % 4 === 0];
+  const key = `${form} ${dtype} ${aligned} ${bAligned} ${large}`;
+  let tiles = written.get(key);
+  if (!tiles) {
+    tiles = tiledMatmul({
+      x: { stored: 'f32', layout: byRows ? 'rows' : 'columns', aligned },
+      w: { stored: dtype, layout: bByRows ? 'rows' : 'columns', aligned: bAligned },
+      bias: false, accumulate: false, tile: large ? 128 : 64,
+    });
+    written.set(key, tiles);
+  }
   const c = device.allocate(I * J);
   device.run(tiles, {
     params: { R: I, M: J, K }, inputs: [a, b], outputs: [c], groups: tiles.workgroups({ R: I, M: J, K }),
