@@ -2,7 +2,7 @@
  * Builds the page with Vite, drives it in headless Chromium on every backend, and compares what it shows with the
  * reference engine in Node.
  *
- *   node examples/browser/check.mjs [folder for screenshots] [--gpu=webgpu,webgl2,webasm] [--tokens=64]
+ *   node examples/browser/check.mjs [folder for screenshots] [--gpu=wgsl,webgpu,webgl2,webasm] [--tokens=64]
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -19,7 +19,7 @@ const PROMPT = 'Fellow-citizens of the Senate: The condition of the country — 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { gpu: { type: 'string', default: 'webgpu,webgl2,webasm' }, tokens: { type: 'string', default: '64' } },
+  options: { gpu: { type: 'string', default: 'wgsl,webgpu,webgl2,webasm' }, tokens: { type: 'string', default: '64' } },
 });
 const backends = values.gpu.split(',');
 const count = Number(values.tokens);
@@ -77,7 +77,7 @@ async function generates(page, gpu, { tokens, window }) {
   if (shots) await page.screenshot({ path: join(shots, `browser-${gpu}.png`), fullPage: true });
   assert.equal(await page.locator('#error').textContent(), '', 'the page shows no error');
   const said = await page.evaluate(shown);
-  assert.match(said.status, new RegExp(`^Done: ${count} new tokens .* on gpu\\.js ${gpu} `), 'the backend asked for');
+  assert.match(said.status, new RegExp(`^Done: ${count} new tokens .* on ${gpu === 'wgsl' ? '' : 'gpu\\.js '}${gpu} `), 'the backend asked for');
   assert.deepEqual(said.tokens, tokens, 'the tokens are those of the reference');
   const text = Buffer.from(tokens.filter((token) => token < 256)).toString();
   assert.equal(said.text, `bos${text}`, 'the text is that of the tokens');
@@ -133,7 +133,7 @@ async function saysWhatIsMissing(page, what) {
 
 async function picksTheBest(page) {
   const said = await page.locator('#status').textContent();
-  assert.match(said, /^Ready: [\d,]+ weights on gpu\.js webgpu /);
+  assert.match(said, /^Ready: [\d,]+ weights on wgsl /);
   return said;
 }
 

@@ -11,7 +11,7 @@ const WEIGHTS = new URL('../../models/nats/model.safetensors', import.meta.url).
 /**
  * Opens an engine on gpu.js and loads the shipped model on it.
  *
- * @param gpu `true` for the best GPU present, or 'webgpu', 'webgl2', 'webasm', 'cpu'.
+ * @param gpu `true` for the best GPU present, or 'wgsl', 'webgpu', 'webgl2', 'webasm', 'cpu'.
  * @param onProgress Called with the number of bytes loaded and, if the server tells it, the total.
  */
 export async function open(gpu, onProgress) {
