@@ -19,6 +19,7 @@ import { drawFrom } from './support/equation-draw.ts';
 import { layerChecks } from './support/layer-checks.ts';
 import { massChecks } from './support/mass-checks.ts';
 import { evaluateEquation, rowsOf } from './support/mathjs.ts';
+import { cases } from './support/thorough.ts';
 
 const all = { ...checks, ...layerChecks, ...massChecks };
 
@@ -31,7 +32,7 @@ describe('every equation of the chapter', () => {
   });
 
   it.each(EQUATIONS.map((e) => [e.id]))('%s: mathjs and the function it names agree on random inputs', (id) => {
-    fc.assert(fc.property(fc.gen(), (gen) => all[id](drawFrom(gen))), { numRuns: 40 });
+    fc.assert(fc.property(fc.gen(), (gen) => all[id](drawFrom(gen))), { numRuns: cases(10, 40) });
   });
 
   it.each(EQUATIONS.map((e) => [e.id, e]))('%s names a file and a function that it exports', async (_, e: Equation) => {
@@ -69,7 +70,7 @@ describe('evaluation in 64 decimal digits', () => {
       expect(o[0][0].precision(true)).toBeGreaterThan(0); // a real BigNumber, not the value of a float64
       expectClose(out.data, o.flat().map(Number), Math.max(...v.map(Math.abs), 1) * d * 16);
       expectClose(lse.data, (masked['lse'] as BigNumber[]).map(Number), d * 16);
-    }), { numRuns: 15 });
+    }), { numRuns: cases(5, 15) });
   });
 
   it('agrees with crossEntropy() to float64 rounding', () => {
@@ -80,7 +81,7 @@ describe('evaluation in 64 decimal digits', () => {
       const loss = crossEntropy(ndarray(x, [1, V]), ndarray(Int32Array.of(target), [1]), { V });
       const scope = evaluateEquation('cross-entropy', { V, target, x: big([[...x]])[0] }, digits);
       expectClose(loss.data, [Number(scope['loss'])], 16);
-    }), { numRuns: 30 });
+    }), { numRuns: cases(10, 30) });
   });
 
   it('is needed, since mathjs in float64 differs from it in the last digits', () => {
