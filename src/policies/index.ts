@@ -14,9 +14,11 @@ import type { PolicyKind, PolicyOf } from './policy.ts';
  */
 export type Policy = PolicyOf<(typeof list)[keyof typeof list]>;
 
-/** All kinds, in the order of their names. */
+let kinds: readonly PolicyKind<Policy>[] | undefined;
+
+/** All kinds, in the order of their names. Every decoded token asks, so they are read from the module once. */
 export function policyKinds(): readonly PolicyKind<Policy>[] {
-  return Object.values(list) as readonly PolicyKind<Policy>[];
+  return kinds ??= Object.values(list) as readonly PolicyKind<Policy>[];
 }
 
 /** The kind of a policy, from the list. */
