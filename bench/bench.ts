@@ -59,6 +59,9 @@ const { json, quick, only, repeats, gpu, llama } = command.opts<{
   json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice; llama?: string;
 }>();
 
+if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
+  command.error(`error: --llama ${llama} has no config.json: write a folder with node bench/peers/random-llama.mjs --out ${llama}`);
+}
 const openEngine = gpu && (() => createEngine({ gpu }));
 const settings: Settings = {
   quick, llama, createEngine: () => createEngine(), openEngine,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { DeviceHealth } from '../device/health.ts';
-import { compile, compileNow, type Program, type ProgramSource } from '../device/program.ts';
+import { compileNow, type Program, type ProgramSource } from '../device/program.ts';
 import { type Kernel, paramBytes } from './template.ts';
 
 /** Kernels, compiled once each. */
@@ -17,22 +17,13 @@ export class Pipelines {
     this.#health = health;
   }
 
-  /** The program of a kernel, compiled now if warm() has not done so. */
+  /** The program of a kernel, compiled when it is first asked for. */
   of(kernel: Kernel): Program {
     const known = this.#programs.get(kernel);
     if (known) return known;
     const program = compileNow(this.#device, this.#health, sourceOf(kernel));
     this.#programs.set(kernel, program);
     return program;
-  }
-
-  /** Compiles kernels side by side, before they are needed. */
-  async warm(kernels: readonly Kernel[]): Promise<void> {
-    await Promise.all(kernels.map(async (kernel) => {
-      if (this.#programs.has(kernel)) return;
-      const program = await compile(this.#device, this.#health, sourceOf(kernel));
-      if (!this.#programs.has(kernel)) this.#programs.set(kernel, program);
-    }));
   }
 
   /** Forgets all. */
