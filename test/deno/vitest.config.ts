@@ -10,14 +10,25 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Tests that start Node, or a program that does. */
+/** What starts Node, or a program that does. */
 const STARTS_NODE = /child_process|process\.execPath|support\/(packed|python|chromium)/;
+/** Modules of test/support that a file imports. */
+const SUPPORT = /from '\.\/(?:support\/)?([\w-]+\.ts)'/g;
 /** The test of the examples' types, which needs Node's tsc. */
 const OTHERS = ['examples.test.ts'];
 
+/** Whether a file of the tests, or a module of test/support behind it, starts Node. */
+function startsNode(path: string, seen = new Set<string>()): boolean {
+  if (seen.has(path)) return false;
+  seen.add(path);
+  const text = readFileSync(path, 'utf8');
+  return STARTS_NODE.test(text)
+    || [...text.matchAll(SUPPORT)].some(([, name]) => startsNode(`${root}test/support/${name}`, seen));
+}
+
 const suite = readdirSync(`${root}test`).filter((file) => {
   if (!file.endsWith('.test.ts') || file.endsWith('.long.test.ts') || OTHERS.includes(file)) return false;
-  return !STARTS_NODE.test(readFileSync(`${root}test/${file}`, 'utf8'));
+  return !startsNode(`${root}test/${file}`);
 });
 
 const config: ViteUserConfig = defineConfig({
