@@ -34,12 +34,14 @@ export function transpose<T extends FloatArray>(x: T, rows: number, columns: num
 /**
  * C = A Bᵀ: A [M,K], B [N,K] -> [M,N]. Both operands are read along their rows, sixteen sums at a time, in panels of B
  * that fit the first-level cache. Each sum runs over K in order, so the result does not depend on M, N or the tiling.
- * If B has another precision than A, it is converted panel by panel, so that the loops see only one kind of array.
+ * If B has another precision than A, many rows of A read it from a panel converted once, and few rows read it directly:
+ * both are the same numbers.
  */
 export function matmulNT<T extends FloatArray>(A: T, B: FloatArray, M: number, N: number, K: number): T {
   const C = zerosLike(A, M * N);
   const panel = Math.max(4, Math.floor(2048 / Math.max(K, 1)) * 4);
-  const copy = A.constructor === B.constructor ? undefined : zerosLike(A, Math.min(panel, N) * K);
+  const direct = M < 4 || A.constructor === B.constructor;
+  const copy = direct ? undefined : zerosLike(A, Math.min(panel, N) * K);
   for (let n0 = 0; n0 < N; n0 += panel) {
     const n1 = Math.min(N, n0 + panel);
     copy?.set(B.subarray(n0 * K, n1 * K));
