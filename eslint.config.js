@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 const builtins = builtinModules.filter((name) => !name.startsWith('_'));
 
 export default tseslint.config(
-  { ignores: ['**/dist/', 'coverage/', 'api/', 'runs/', 'models/', 'node_modules/', '**/.*/'] },
+  { ignores: ['**/dist/', 'coverage/', 'api/', 'runs/', 'models/', 'node_modules/', '**/.*/', 'wasm/kernels/'] },
   ...tseslint.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
@@ -25,7 +25,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts', 'reference/**/*.ts'],
+    files: ['src/**/*.ts', 'reference/**/*.ts', 'wasm/**/*.ts'],
     ignores: ['src/cli/**', 'src/files/builtin.ts'], // which names types of theirs only
     rules: {
       'no-restricted-imports': ['error', {

@@ -38,6 +38,7 @@ const PLACES: Readonly<Record<string, Place>> = {
     column: 1, row: 4, span: 3, look: 'library', lines: ['safetensors · npz · npy · zip · float16 · hashes', 'knows no model'],
   },
   reference: { column: 4, row: 4, look: 'engine', lines: ['the ruler: readable,', 'float64'] },
+  wasm: { column: 4, row: 3, look: 'engine', lines: ['WebAssembly with SIMD,', 'for CPUs'] },
   'gpu/device': { column: 5, row: 4, span: 2, look: 'engine', lines: ['what every WebGPU', 'engine needs'] },
   'src/core': {
     column: 0, row: 5, span: 7, look: 'ground',

@@ -19,6 +19,7 @@ export const ROLES: Readonly<Record<string, string>> = {
   'src/evaluate': 'perplexity, recall, policies of equal bytes',
   'src/oracle': 'cases with their truths, the judge, the diagnosis',
   reference: 'every operation in float64, written to be read',
+  wasm: 'the operations as WebAssembly with SIMD, for CPUs',
   'gpu/device': 'what every WebGPU engine needs',
   'gpu/gpujs': 'the operations as kernels of gpu.js',
   'gpu/wgsl': 'the operations as hand-written WGSL',

@@ -19,7 +19,7 @@ const { generate, TOPS } = await import(pathToFileURL(bundle).href);
 const sources = [];
 for (const top of TOPS) {
   for (const name of await readdir(root + top, { recursive: true })) {
-    if (name.endsWith('.ts')) sources.push(`${top}/${name.replaceAll('\\', '/')}`);
+    if (name.endsWith('.ts') && !name.startsWith('kernels')) sources.push(`${top}/${name.replaceAll('\\', '/')}`);
   }
 }
 const files = await generate((path) => readFile(root + path, 'utf8'), sources);

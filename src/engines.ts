@@ -17,6 +17,23 @@ export type GpuJsBackend = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
  */
 export type GpuChoice = true | 'wgsl' | 'gpujs' | `gpujs:${GpuJsBackend}` | GpuJsBackend;
 
+/** An engine on the CPU: the readable `reference`, or `wasm`, which is WebAssembly with SIMD. */
+export type CpuChoice = 'reference' | 'wasm';
+
+/** Options of createEngine() for the engine of WebAssembly. */
+export interface WasmEngineOptions {
+  readonly engine: 'wasm';
+  /** `float32` (default), or `float64`, in which results have the reference's bits. */
+  readonly precision?: 'float64' | 'float32';
+}
+
+/** Options of createEngine() for the reference. */
+export interface ReferenceEngineOptions {
+  readonly engine?: 'reference';
+  /** `float64` (default), or `float32`, to which every result is then rounded. */
+  readonly precision?: 'float64' | 'float32';
+}
+
 /** Options of createEngine() for an engine on a GPU. */
 export interface GpuEngineOptions {
   /** `true` takes 'wgsl' or, in browsers without WebGPU, 'gpujs' on WebGL2. A name forces an engine. */
@@ -28,14 +45,17 @@ export interface GpuEngineOptions {
 }
 
 /**
- * Creates an engine: either the reference, or one on a GPU, whose code is loaded when first needed.
+ * Creates an engine: the reference, one of WebAssembly, or one on a GPU. The code of the latter two is loaded when
+ * first needed.
  *
- * @param options `precision` is that of the reference: `float64` (default) or `float32`, to which every result is then
- *   rounded. `gpu` requests a float32 engine, as a promise: 'wgsl' for hand-written WGSL over WebGPU, 'gpujs' for
- *   gpu.js, 'gpujs:webgpu', 'gpujs:webgl2', 'gpujs:webasm' or 'gpujs:cpu' for one of its backends, which may also be
- *   named alone, or `true` for the best GPU present. There is no fallback: it throws if that is not available.
+ * @param options Without options, the reference in float64, at once. `engine: 'wasm'` requests the fast engine for
+ *   CPUs, as a promise. `precision` is that of either. `gpu` requests a float32 engine, as a promise: 'wgsl' for
+ *   hand-written WGSL over WebGPU, 'gpujs' for gpu.js, 'gpujs:webgpu', 'gpujs:webgl2', 'gpujs:webasm' or 'gpujs:cpu'
+ *   for one of its backends, which may also be named alone, or `true` for the best GPU present. There is no fallback:
+ *   it throws if that is not available.
  * @returns The engine. Call its `dispose()` when done.
- * @throws {DeviceError} If there is no such GPU or driver; the message says what to install.
+ * @throws {DeviceError} If there is no such GPU or driver; the message says what to install. Or if there is no
+ *   WebAssembly with SIMD.
  * @throws {ValueError} If options contradict each other.
  * @example
  * ```ts
@@ -46,19 +66,28 @@ export interface GpuEngineOptions {
  * engine.dispose();
  * ```
  */
-export function createEngine(options?: { precision?: 'float64' | 'float32' }): TrainingEngine;
-export function createEngine(options: GpuEngineOptions): Promise<TrainingEngine>;
+export function createEngine(options?: ReferenceEngineOptions): TrainingEngine;
+export function createEngine(options: WasmEngineOptions | GpuEngineOptions): Promise<TrainingEngine>;
 export function createEngine(
-  options: { precision?: 'float64' | 'float32' } | GpuEngineOptions = {},
+  options: ReferenceEngineOptions | WasmEngineOptions | GpuEngineOptions = {},
 ): TrainingEngine | Promise<TrainingEngine> {
-  record({ precision: optional(oneOf('float64', 'float32')) })('options', options);
-  expectKnown('createEngine()', options, ['precision', 'gpu', 'gpuDevice', 'dawn']);
+  record({
+    precision: optional(oneOf('float64', 'float32')), engine: optional(oneOf('reference', 'wasm')),
+  })('options', options);
+  expectKnown('createEngine()', options, ['precision', 'engine', 'gpu', 'gpuDevice', 'dawn']);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
-  return referenceEngine((options as { precision?: 'float64' | 'float32' }).precision);
+  const { engine, precision } = options as ReferenceEngineOptions | WasmEngineOptions;
+  return engine === 'wasm' ? createWasmEngine(precision) : referenceEngine(precision);
+}
+
+async function createWasmEngine(precision: 'float64' | 'float32' = 'float32'): Promise<TrainingEngine> {
+  const { wasmEngine } = await import('../wasm/index.ts');
+  return wasmEngine({ precision });
 }
 
 async function createGpuEngine({ gpu, ...options }: GpuEngineOptions): Promise<TrainingEngine> {
   if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as GPUs compute only in float32');
+  if ('engine' in options) throw new ValueError('engine was given with gpu: it names an engine on the CPU, so leave one of them out');
   if (gpu === 'wgsl' || gpu === true) {
     const { openWgslEngine } = await import('../gpu/wgsl/open.ts');
     try {

@@ -4,7 +4,10 @@
  * Typed arrays go in and out as {@linkcode NDArray}. Everything runs in Node, Deno and browsers.
  * @module neural-attention-search
  */
-export { createEngine, type GpuChoice, type GpuEngineOptions, type GpuJsBackend } from './engines.ts';
+export {
+  type CpuChoice, createEngine, type GpuChoice, type GpuEngineOptions, type GpuJsBackend, type ReferenceEngineOptions,
+  type WasmEngineOptions,
+} from './engines.ts';
 export { loadModel, type LoadOptions, type ModelBytes } from './load.ts';
 
 // Token types and what follows from them (§2, §5, §6, §7)

@@ -10,6 +10,7 @@ import { DisposedError, ShapeError, UnsupportedError, ValueError } from '../src/
 import type { MassRule } from '../src/core/mass.ts';
 import { type FloatArray, ndarray, type NDArray } from '../src/core/tensor.ts';
 import { kindOf, parsePolicy } from '../src/policies/index.ts';
+import { wasmEngine } from '../wasm/index.ts';
 import { describeEngines } from './support/engines.ts';
 import type { Method } from './support/mass-model.ts';
 import { followsTheSimulation, type Layer, layers, ruled, type Ruled, type Truth, truthOf } from './support/mass-scenes.ts';
@@ -181,17 +182,22 @@ describe('MassCache', () => {
   });
 });
 
-describe.each(['float64', 'float32'] as const)('a budget on the reference in %s', (precision) => {
+const ON_CPU = (['float64', 'float32'] as const).flatMap((precision) => [
+  { name: `the reference in ${precision}`, precision, create: referenceEngine },
+  { name: `wasm in ${precision}`, precision, create: (of: typeof precision) => wasmEngine({ precision: of, testing: true }) },
+]);
+
+describe.each(ON_CPU)('a budget on $name', ({ precision, create }) => {
   // In float32 the sums of arbitrary numbers could be rounded to another order, so there weights are exact.
   const regimes = precision === 'float64' ? ['real', 'winner', 'equal'] as const : ['winner'] as const;
   it('gives, holds, counts and frees the same as the simulation, for every split, in forks and from snapshots', () => {
-    const engine = referenceEngine(precision);
+    const engine = create(precision);
     return followsTheSimulation(precision, regimes, (layer, each, scale) => engineSystem(engine, layer, each, scale));
   }, 60_000);
 
   it('continues from a snapshot of the other precision', async () => {
-    const from = referenceEngine(precision);
-    const to = referenceEngine(precision === 'float64' ? 'float32' : 'float64');
+    const from = create(precision);
+    const to = create(precision === 'float64' ? 'float32' : 'float64');
     const layer: Layer = { batch: 1, kvHeads: 1, group: 1, headDim: 1, blockSize: 3, seed: 1 };
     const each: Ruled = { method: { name: 'h2o', budget: () => 2, newest: () => 1 }, mass: rule };
     const [one, two] = [from, to].map((engine) => engine.createCache(optionsOf(layer, each)));
@@ -208,7 +214,7 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
   });
 
   it.each(['f32', 'f16'] as const)('stores keys and values as %s, with the same results as for numbers that were rounded before', async (storage) => {
-    const engine = referenceEngine(precision);
+    const engine = create(precision);
     const layer: Layer = { batch: 1, kvHeads: 2, group: 2, headDim: 4, blockSize: 3, seed: 3 };
     const mass = { ...rule, budget: { base: 4, perToken: 0 } };
     const each: Ruled = { method: { name: 'h2o', budget: () => 4, newest: () => 2 }, mass };
@@ -227,7 +233,7 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
   });
 
   it('throws a DisposedError if used after dispose()', () => {
-    const engine = referenceEngine(precision);
+    const engine = create(precision);
     const cache = engine.createCache({ ...layout, mass: rule });
     cache.dispose();
     expect(() => cache.evict()).toThrow(DisposedError);
@@ -237,7 +243,7 @@ describe.each(['float64', 'float32'] as const)('a budget on the reference in %s'
 describeEngines('a budget', ({ engine }) => {
   it('is supported, or refused by a named error that names the engine', () => {
     const make = (): Cache => engine().createCache({ ...layout, mass: rule });
-    if (engine().name.startsWith('reference')) return expect(make().options).toMatchObject({ ...layout, mass: rule });
+    if (/^(reference|wasm)/.test(engine().name)) return expect(make().options).toMatchObject({ ...layout, mass: rule });
     expect(make).toThrow(UnsupportedError);
     expect(make).toThrow(`the engine '${engine().name}' has no caches under a budget`);
   });

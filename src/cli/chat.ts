@@ -4,13 +4,13 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { ConfigError } from '../core/errors.ts';
 import { Conversation, type Turn } from './conversation.ts';
 import { UsageError } from './errors.ts';
 import { ChatInput } from './chat-input.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, gpuOption } from './options.ts';
+import { bosOption, engineOption, gpuOption } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
 import { colours, formatBytes, formatCount, formatDuration, formatShare, printable } from './terminal.ts';
@@ -21,6 +21,7 @@ interface Flags extends SamplingFlags {
   system?: string;
   chatTemplate?: string;
   bos: boolean;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -42,6 +43,7 @@ export function registerChat(program: Command): void {
     .option('--chat-template <file>', 'a Jinja template instead of the model\'s own');
   addSamplingOptions(command)
     .addOption(bosOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print every answer as one line of JSON', false)
     .addHelpText('after', `\nIn the conversation:\n${HELP}`)
@@ -52,7 +54,7 @@ async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
   if (flags.system === '') throw new UsageError('--system is empty: give it at least one character, or leave it out');
   const template = flags.chatTemplate === undefined ? undefined : await readTemplate(flags.chatTemplate);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine, flags.adapter, flags.bos, ({ chatTemplate }) => {
     if (chatTemplate || template !== undefined) return;
     throw new ConfigError(`${flags.model} has no chat template, in tokenizer_config.json or chat_template.jinja: take a model that was made for conversations, give --chat-template, or continue text with natsearch generate`);

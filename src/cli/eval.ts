@@ -3,13 +3,13 @@
  * @module
  */
 import type { Command } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { type Difference, perplexityDifference } from '../evaluate/difference.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, gpuOption, whole } from './options.ts';
+import { bosOption, engineOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import {
   absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
@@ -27,6 +27,7 @@ interface Flags extends PolicyFlags {
   context?: number;
   maxTokens?: number;
   step: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -42,6 +43,7 @@ export function registerEval(program: Command): void {
     .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 1)
     .addOption(bosOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -51,7 +53,7 @@ export function registerEval(program: Command): void {
 async function run(flags: Flags): Promise<void> {
   checkPolicyFlags(flags);
   checkModelFolder(flags.model);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {

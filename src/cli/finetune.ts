@@ -60,7 +60,7 @@ async function run(flags: FinetuneFlags): Promise<void> {
 async function runIn(flags: FinetuneFlags): Promise<void> {
   const plan = await planFinetune(flags);
   if (plan.note !== undefined) process.stderr.write(`natsearch: note: ${plan.note}\n`);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const threads = flags.gpu ? 1 : Math.min(flags.threads, flags.batch);
   let pool: Pool | undefined;
   let model: Model | undefined;
@@ -76,7 +76,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
       const { config, options } = plan.record;
       const scorers = new Set(scorerNames(config));
       const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
-      pool = new WorkerPool({ task: 'finetune', options, trained, frozen: base.frozen }, threads);
+      pool = new WorkerPool({ engine: flags.engine ?? 'reference', task: 'finetune', options, trained, frozen: base.frozen }, threads);
     }
     const record = { ...plan.record, baseWeights: base.hash };
     const source = pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne;

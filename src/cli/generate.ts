@@ -3,7 +3,7 @@
  * @module
  */
 import type { Command } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { formatPolicy } from '../policies/index.ts';
 import type { GeneratedToken, GenerateOptions } from '../model/generate/generate-options.ts';
 import type { Model } from '../model/model.ts';
@@ -11,7 +11,7 @@ import type { FinishReason } from '../model/generate/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { bosOption, gpuOption, whole } from './options.ts';
+import { bosOption, engineOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { patientProgress, type PromptTokens, readPrompt, tokensOf } from './prompt.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
@@ -24,6 +24,7 @@ interface Flags extends SamplingFlags {
   prompt?: string;
   promptFile?: string;
   logprobs?: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -39,6 +40,7 @@ export function registerGenerate(program: Command): void {
   addSamplingOptions(command)
     .option('--logprobs <n>', 'with --json: log-probabilities of every token and of the n most likely ones', whole(0))
     .addOption(bosOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -50,7 +52,7 @@ async function run(flags: Flags): Promise<void> {
   if (logprobs !== undefined && logprobs > 100) throw new UsageError(`--logprobs is ${logprobs}: it must be at most 100`);
   checkModelFolder(flags.model);
   const prompt = await readPrompt(flags);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {

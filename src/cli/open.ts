@@ -2,7 +2,7 @@
  * Opens engines and models for the commands.
  * @module
  */
-import { createEngine, type GpuChoice } from '../engines.ts';
+import { createEngine } from '../engines.ts';
 import type { CacheStats, Engine, Tensor } from '../core/engine.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
 import { readStored, readTensors } from '../files/safetensors-file.ts';
@@ -16,12 +16,13 @@ import { fullEntryBytes } from '../model/policy.ts';
 import type { Session } from '../model/session/session.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { NDArray } from '../core/tensor.ts';
+import type { EngineFlags } from './options.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
-/** The engine that --gpu requests, whose name goes to stderr; without --gpu, the reference. */
-export async function openEngine(gpu: GpuChoice | undefined): Promise<Engine> {
-  if (gpu === undefined) return createEngine();
+/** The engine that --gpu requests, whose name goes to stderr; without --gpu, the one on the CPU that --engine names. */
+export async function openEngine({ gpu, engine: name }: EngineFlags): Promise<Engine> {
+  if (gpu === undefined) return name === 'wasm' ? createEngine({ engine: 'wasm' }) : createEngine();
   const engine = await createEngine({ gpu });
   process.stderr.write(`engine: ${engine.name}\n`);
   return engine;

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { CACHE_DTYPES } from '../core/cache.ts';
 import { isNamedError } from '../core/errors.ts';
 import { BUDGET_HELP } from '../policies/budget.ts';
@@ -56,6 +56,18 @@ export function gpuOption(): Option {
     if (!engine) throw new InvalidArgumentError(`It must be wgsl, gpujs, gpujs: with ${BACKENDS.join(', ')}, or left out.`);
     return engine;
   });
+}
+
+/** What --engine and --gpu say. */
+export interface EngineFlags {
+  readonly engine?: CpuChoice;
+  readonly gpu?: GpuChoice;
+}
+
+/** --engine with the name of an engine on the CPU. */
+export function engineOption(): Option {
+  return new Option('--engine <name>', 'compute on the CPU by the readable reference, or by WebAssembly with SIMD')
+    .choices(['reference', 'wasm']).conflicts('gpu');
 }
 
 /** --cache with a dtype. */

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import type { CacheDtype } from '../core/cache.ts';
 import type { Engine, Stores } from '../core/engine.ts';
-import { createEngine, type GpuChoice } from '../engines.ts';
+import { type CpuChoice, createEngine, type GpuChoice } from '../engines.ts';
 import { StorageError } from '../core/errors.ts';
 import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model/folder/adapter.ts';
 import { fileExists } from '../files/files.ts';
@@ -17,7 +17,7 @@ import { kindOf, type Policy } from '../policies/index.ts';
 import { type ModelConfig, parseConfig } from '../model/config/config.ts';
 import { planMemory, usualPolicies } from '../model/plan.ts';
 import { thisMachine } from './machine.ts';
-import { cacheOption, gpuOption, policies, policyHelp, share, whole } from './options.ts';
+import { cacheOption, type EngineFlags, engineOption, gpuOption, policies, policyHelp, share, whole } from './options.ts';
 import { checkAdapterFolder, find } from './paths.ts';
 import { describePlan, type Report } from './plan-text.ts';
 
@@ -34,6 +34,7 @@ interface Flags {
   context?: number;
   policy?: readonly Policy[];
   keep?: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   cache?: CacheDtype;
   json: boolean;
@@ -49,6 +50,7 @@ export function registerPlan(program: Command): void {
     .option('--policy <p...>', 'what the cache keeps, of those below (default: full, a window, and learned types)', policies)
     .option('--keep <share>', 'what learned types keep (default: as measured for the adapter, or 0.25)', share)
     .addOption(cacheOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .addHelpText('after', policyHelp())
@@ -82,7 +84,7 @@ async function plan(
   flags: Flags, config: ModelConfig, dtype: string | undefined, adapter: Adapter | undefined,
 ): Promise<Report> {
   const machine = thisMachine();
-  const { stores, gpu } = await engineOf(flags.gpu);
+  const { stores, gpu } = await engineOf(flags);
   const kept = flags.keep ?? adapter?.keptByLayer.map((each) => Math.min(each, 1)) ?? ASSUMED_KEPT;
   const usual = usualPolicies(config);
   const compared = flags.policy ?? (usual.some((each) => kindOf(each).learned) ? usual : [...usual, { kind: 'nats' } as const]);
@@ -106,9 +108,10 @@ async function plan(
   };
 }
 
-/** The dtypes in which the engine that --gpu requests stores numbers, and the limits of one on a GPU. */
-async function engineOf(gpu: GpuChoice | undefined): Promise<{ stores: Stores; gpu: Report['gpu'] }> {
-  const engine: Engine = gpu === undefined ? createEngine() : await createEngine({ gpu });
+/** The dtypes in which the engine that --gpu or --engine requests stores numbers, and the limits of one on a GPU. */
+async function engineOf({ gpu, engine: cpu }: EngineFlags): Promise<{ stores: Stores; gpu: Report['gpu'] }> {
+  const onCpu = () => (cpu === 'wasm' ? createEngine({ engine: cpu }) : createEngine());
+  const engine: Engine = gpu === undefined ? await onCpu() : await createEngine({ gpu });
   const { name, limits, stores } = engine;
   engine.dispose();
   if (gpu === undefined) return { stores, gpu: null };

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Engine } from '../core/engine.ts';
+import type { CpuChoice } from '../engines.ts';
 import { errorAgain } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import type { Weights } from '../model/decoder.ts';
@@ -14,6 +15,8 @@ import type { TrainOptions } from '../train/options.ts';
 
 /** What the workers of a pool compute. */
 export interface PoolWork {
+  /** The engine of every worker. */
+  readonly engine: CpuChoice;
   /** Whether computeGradients() or finetuneGradients() computes the gradients. */
   readonly task: 'train' | 'finetune';
   readonly options: TrainOptions;

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import {
   measureRecall, type Recall, recallDocuments, type RecallKind, recallText,
 } from '../evaluate/recall.ts';
@@ -13,7 +13,7 @@ import { formatPolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, gpuOption, whole } from './options.ts';
+import { bosOption, engineOption, gpuOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
 import {
@@ -45,6 +45,7 @@ interface TestFlags extends PolicyFlags {
   questions: string;
   maxDocuments?: number;
   step: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -73,6 +74,7 @@ export function registerRecall(program: Command): void {
     .option('--max-documents <n>', 'ask only the first n questions', whole(1))
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 64)
     .addOption(bosOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action(test);
@@ -103,7 +105,7 @@ async function test(flags: TestFlags): Promise<void> {
   checkPolicyFlags(flags);
   checkModelFolder(flags.model);
   const documents = (await readQuestions(flags.questions)).slice(0, flags.maxDocuments);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
   const interrupt = interruptSignal();
   try {

@@ -6,11 +6,11 @@ import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { fileExists } from '../files/files.ts';
 import type { TrainOptions } from '../train/options.ts';
 import { unsealedNote } from '../train/state-file.ts';
-import { bosOption, gpuOption, notNegative, positive, whole } from './options.ts';
+import { bosOption, engineOption, gpuOption, notNegative, positive, whole } from './options.ts';
 import { forceOption } from './out.ts';
 import { EXTENDING } from './pace.ts';
 import { TEXT_HELP } from './text-files.ts';
@@ -33,6 +33,7 @@ export interface RunFlags extends ValidationFlags {
   maskGradient: MaskGradientRule;
   seed: number;
   threads: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -64,6 +65,7 @@ export function addRunOptions(
     .option('--save-every <steps>', 'steps between checkpoints', whole(1), 50)
     .option('--threads <n>', threads, whole(1), availableParallelism())
     .addOption(bosOption())
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print the result as JSON', false)
     .addHelpText('after', EXTENDING);

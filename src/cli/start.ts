@@ -3,7 +3,7 @@
  * @module
  */
 import type { Command } from 'commander';
-import type { GpuChoice } from '../engines.ts';
+import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
@@ -13,7 +13,7 @@ import type { Model } from '../model/model.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { continueText, summary } from './generate.ts';
 import { openEngine, openModel } from './open.ts';
-import { gpuOption, whole } from './options.ts';
+import { engineOption, gpuOption, whole } from './options.ts';
 import { formatLegend, formatPassage, TypeRecord, typedCharacters, typeShares } from './passage.ts';
 import { checkModelFolder, shipped } from './paths.ts';
 import {
@@ -35,6 +35,7 @@ interface Flags {
   context?: number;
   maxNewTokens: number;
   seed: number;
+  engine?: CpuChoice;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -56,6 +57,7 @@ export function registerStart(program: Command): void {
     .option('--context <n>', 'tokens after which a new cache begins (default: as trained)', whole(1))
     .option('--max-new-tokens <n>', 'length of the continuation', whole(1), 300)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
+    .addOption(engineOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action((flags: Flags) => run(flags, command.getOptionValueSource('dense') === 'default'));
@@ -63,7 +65,7 @@ export function registerStart(program: Command): void {
 
 async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
   checkModelFolder(flags.model);
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine);
   const dense = denseIsOptional && !existsSync(flags.dense) ? undefined : await openModel(flags.dense, engine);
   const interrupt = interruptSignal();

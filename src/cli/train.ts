@@ -69,9 +69,11 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   const log = from ? await readLog(flags.out, from.step) : [];
   const runLog = await RunLog.open(flags.out, log, !from && await fileExists(`${flags.out}/${STATE_FILE}`));
 
-  const engine = await openEngine(flags.gpu);
+  const engine = await openEngine(flags);
   const pool = !flags.gpu && flags.threads > 1 && options.batch > 1
-    ? new WorkerPool<Gradients>({ task: 'train', options, trained: expectedWeights(config) }, flags.threads) : undefined;
+    ? new WorkerPool<Gradients>(
+      { engine: flags.engine ?? 'reference', task: 'train', options, trained: expectedWeights(config) }, flags.threads,
+    ) : undefined;
   const threaded: GradientSource | undefined = pool && {
     compute: async (on, weights, windows, step) =>
       sumParts(on, await pool.parts(on, config, weights, windows, step)),

@@ -9,9 +9,9 @@ import { finetuneGradients } from '../train/finetune-gradients.ts';
 import { computeGradients } from '../train/gradients.ts';
 import type { PoolReply, PoolRequest, PoolSetup } from './pool.ts';
 
-const { task, options, frozen, layout, weights: shared, slots } = workerData as PoolSetup;
+const { engine: name, task, options, frozen, layout, weights: shared, slots } = workerData as PoolSetup;
 const differentiate = task === 'train' ? computeGradients : finetuneGradients;
-const engine = createEngine();
+const engine = name === 'wasm' ? await createEngine({ engine: 'wasm' }) : createEngine();
 const base = uploadWeights(engine, frozen);
 const port = parentPort!;
 

@@ -11,6 +11,7 @@ import { openWgslEngine } from '../../gpu/wgsl/open.ts';
 import { referenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
+import { wasmEngine } from '../../wasm/index.ts';
 import { cases } from './thorough.ts';
 import { skipping } from './unfinished-engine.ts';
 
@@ -57,6 +58,8 @@ const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => 
 const LINES: readonly (Omit<EngineCase, 'create'> & { create(): Promise<Engine> })[] = [
   { name: 'reference float64', precision: 'float64', create: async () => referenceEngine('float64') },
   { name: 'reference float32', precision: 'float32', create: async () => referenceEngine('float32') },
+  { name: 'wasm float64', precision: 'float64', create: async () => wasmEngine({ precision: 'float64', testing: true }) },
+  { name: 'wasm float32', precision: 'float32', create: async () => wasmEngine({ testing: true }) },
   ...stacks,
 ];
 export const ENGINES: readonly EngineCase[] = LINES.map((line) => {

@@ -59,6 +59,7 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
 /** What each engine may import. No other folder imports an engine, and only src/engines.ts knows which there are. */
 const ENGINES: Readonly<Record<string, readonly string[]>> = {
   reference: ['src/core'],
+  wasm: ['src/core'],
   'gpu/gpujs': ['src/core', 'gpu/device'],
   'gpu/wgsl': ['src/core', 'gpu/device'],
 };

@@ -1,0 +1,26 @@
+/**
+ * AdamW with clipping by global norm (kernels/training.ts).
+ * @module
+ */
+import { sizeOf } from '../src/core/tensor.ts';
+import type { AdamWOptions } from '../src/core/training-engine.ts';
+import type { Machine, WasmArray } from './machine.ts';
+
+/** The sum of squares over all tensors, [1]. Sums are float64 until the end. */
+export function sumOfSquares(on: Machine, tensors: readonly WasmArray[]): WasmArray {
+  let sum = 0;
+  for (const x of tensors) sum += on.run('squares', on.real(x), sizeOf(x.shape));
+  return on.upload([sum], [1]);
+}
+
+/** One step, in place. */
+export function adamW(
+  on: Machine, parameter: WasmArray, gradient: WasmArray, m: WasmArray, v: WasmArray,
+  { learningRate, beta1, beta2, epsilon, weightDecay, step, clip }: AdamWOptions<WasmArray>,
+): void {
+  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(on.view(clip.squaredNorm)[0])) : 1;
+  on.run(
+    'adamW', on.real(parameter), on.real(gradient), on.real(m), on.real(v), sizeOf(parameter.shape), factor,
+    learningRate, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, weightDecay, 1 - beta1 ** step, 1 - beta2 ** step,
+  );
+}

@@ -1,0 +1,196 @@
+/**
+ * The engine of WebAssembly: kernels over the files of this folder, which have the names of those in reference/. Float
+ * arrays are in the memory of a module; integers, and what is decided by them, stay in TypeScript.
+ * @module
+ */
+import type { CacheOptions } from '../src/core/cache.ts';
+import { checked } from '../src/core/checked/index.ts';
+import type { TrainingKernels } from '../src/core/kernels.ts';
+import { widen } from '../src/core/stored.ts';
+import { type FloatArray, sizeOf } from '../src/core/tensor.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
+import { adamW, sumOfSquares } from './adamw.ts';
+import { attention, attentionBackward } from './attention.ts';
+import { WasmCache } from './cache.ts';
+import { poolChunks, RunningPool } from './chunks.ts';
+import { embedding, embeddingBackward } from './embedding.ts';
+import { lifetime } from './lifetime.ts';
+import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
+import { Machine, WasmArray } from './machine.ts';
+import { addMemoryPrice, keptShare } from './mask.ts';
+import { WasmMassCache } from './mass-cache.ts';
+import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
+import { tokenTypes, tokenTypesBackward } from './search.ts';
+
+/** Options of wasmEngine(). */
+export interface WasmOptions {
+  /** `float32` (default), or `float64` with the reference's order of sums. */
+  readonly precision?: 'float64' | 'float32';
+  /** Memory starts as NaN, so that tests notice what is read before it is written. */
+  readonly testing?: boolean;
+}
+
+/** Runs every operation at once. @throws {DeviceError} If WebAssembly or its SIMD is missing. */
+export function wasmEngine({ precision = 'float32', testing = false }: WasmOptions = {}): TrainingEngine {
+  return checked(kernels(new Machine(precision, testing)));
+}
+
+/** An exponent of all ones, which is infinity or NaN, among float16 numbers. */
+function hasInfinite(bytes: Uint8Array): boolean {
+  for (let n = 1; n < bytes.length; n += 2) if ((bytes[n] & 0x7c) === 0x7c) return true;
+  return false;
+}
+
+function kernels(on: Machine): TrainingKernels<WasmArray> {
+  const whole = (data: Int32Array, shape: readonly number[]): WasmArray => new WasmArray(shape, 0, on.dtype, data);
+  /** Allocates the result of the shape first, since addresses are only valid until something is allocated. */
+  const ofInputs = (
+    name: string, shape: readonly number[], inputs: readonly WasmArray[], ...rest: number[]
+  ): WasmArray => {
+    const made = on.make(shape);
+    on.run(name, ...inputs.map((x) => on.real(x)), made.at, ...rest);
+    return made;
+  };
+  const pause = new Pause();
+
+  return {
+    name: `wasm ${on.precision}`,
+    precision: on.precision,
+    stores: on.size === 8
+      ? { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] }
+      : { weights: ['f32', 'f16', 'bf16'], cache: ['f32', 'f16'] },
+
+    // ---- data -----------------------------------------------------------------------------------
+    /** On a float64 engine, float32 numbers stay so until something other than a product with weights reads them. */
+    tensor: (data, shape) => on.upload(data, shape, data instanceof Float32Array ? 'f32' : on.dtype),
+    weight(bytes, dtype, shape) {
+      const kept = on.size === 4 && (dtype === 'bf16' || (dtype === 'f16' && !hasInfinite(bytes)));
+      if (!kept) return on.upload(widen(bytes, dtype), shape, dtype === 'f64' ? on.dtype : 'f32');
+      const made = on.make(shape, dtype);
+      on.bytes(made.at, bytes.length).set(bytes);
+      return made;
+    },
+    dtypeOf: ({ dtype }) => dtype,
+    integers: (data, shape) => whole(data, shape),
+    zeros: (shape) => on.zeros(shape),
+    read: (x) => pause.after(readable(on, x)),
+    readIntegers: (x) => pause.after(x.integers!.slice()),
+    known: (x) => x.integers,
+    free: (x) => {
+      if (!x.integers) on.free(x.at);
+    },
+    dispose: () => undefined,
+
+    // ---- layers ---------------------------------------------------------------------------------
+    add: (a, b, { n }) => {
+      const made = on.make(a.shape);
+      on.run('add', on.real(a), on.real(b), made.at, n);
+      return made;
+    },
+    accumulate: (sum, x, { n }) => {
+      const [to, from] = [on.real(sum), on.real(x)];
+      on.run('add', to, from, to, n);
+    },
+    embedding: (weight, ids, { D }) => embedding(on, weight, ids.integers!, [...ids.shape, D]),
+    embeddingBackward: (dOut, ids, sizes) => embeddingBackward(on, dOut, ids.integers!, sizes),
+    pickRows: (x, rows, { D }) => embedding(on, x, rows.integers!, [...rows.shape, D]),
+    linear: (x, weight, bias, sizes) => linear(on, x, weight, bias, sizes),
+    linearBackwardInput: (dOut, weight, sizes) => linearBackwardInput(on, dOut, weight, sizes),
+    linearBackwardWeight: (dOut, x, sizes) => linearBackwardWeight(on, dOut, x, sizes),
+    linearBackwardBias: (dOut, sizes) => linearBackwardBias(on, dOut, sizes),
+    rmsNorm: (x, weight, epsilon, sizes) => rmsNorm(on, x, weight, epsilon, sizes),
+    rmsNormBackward: (dOut, x, weight, epsilon, sizes) => rmsNormBackward(on, dOut, x, weight, epsilon, sizes),
+    swiglu: (gate, up, { n }) => ofInputs('swiglu', gate.shape, [gate, up], n),
+    swigluBackward(dOut, gate, up, { n }) {
+      const [dGate, dUp] = [on.make(gate.shape), on.make(gate.shape)];
+      on.run('swigluBackward', on.real(dOut), on.real(gate), on.real(up), dGate.at, dUp.at, n);
+      return { dGate, dUp };
+    },
+    splitHeads(x, { B, heads, N, d }) {
+      const made = on.make([B, heads, N, d]);
+      on.call('swapAxes', on.real(x), made.at, B, N, heads, d * on.size);
+      return made;
+    },
+    mergeHeads(x, { B, heads, N, d }) {
+      const made = on.make([B, N, heads * d]);
+      on.call('swapAxes', on.real(x), made.at, B, heads, N, d * on.size);
+      return made;
+    },
+    rope: (x, cos, sin, inverse, { B, heads, N, d }) =>
+      ofInputs('rope', x.shape, [x, cos, sin], B, heads, N, d, inverse ? -1 : 1),
+    argmax(x, { rows, D }) {
+      const from = on.real(x);
+      return on.within(rows * 4, (best) => {
+        on.run('argmax', from, best, rows, D);
+        return whole(on.whole(best, rows).slice(), x.shape.slice(0, -1));
+      });
+    },
+    crossEntropy: (logits, targets, { rows, V }) => on.withIntegers(targets.integers!, (list) => {
+      const loss = on.make(targets.shape);
+      on.run('crossEntropy', on.real(logits), list, loss.at, rows, V);
+      return loss;
+    }),
+    crossEntropyBackward: (logits, targets, weight, { rows, V }) => on.withIntegers(targets.integers!, (list) => {
+      const dLogits = on.make(logits.shape);
+      on.run('crossEntropyBackward', on.real(logits), list, dLogits.at, rows, V, weight);
+      return dLogits;
+    }),
+
+    // ---- optimiser ------------------------------------------------------------------------------
+    sumOfSquares: (tensors) => sumOfSquares(on, tensors),
+    adamW: (parameter, gradient, m, v, options) => adamW(on, parameter, gradient, m, v, options),
+
+    // ---- token types and lifetime ---------------------------------------------------------------
+    poolChunks: (x, pooling, sizes) => poolChunks(on, x, pooling, sizes),
+    createChunkPool: (pooling, sizes) => new RunningPool(on, pooling, sizes),
+    tokenTypes(scores, { noise, temperature, forceGlobal }, sizes) {
+      if (noise) on.real(noise);
+      on.real(scores); // before the views, which the next allocation invalidates
+      const { types, probabilities } = tokenTypes(on.view(scores), {
+        temperature, noise: noise && on.view(noise), forceGlobal: forceGlobal?.integers,
+      }, sizes);
+      return {
+        types: whole(types, [sizes.B, sizes.G, sizes.chunks]), probabilities: on.upload(probabilities, scores.shape),
+      };
+    },
+    tokenTypesBackward(dTypes, probabilities, { temperature, forceGlobal }, sizes) {
+      on.real(dTypes);
+      on.real(probabilities);
+      const how = { temperature, forceGlobal: forceGlobal?.integers };
+      return on.upload(tokenTypesBackward(on.view(dTypes), on.view(probabilities), how, sizes), probabilities.shape);
+    },
+    lifetime: (types, options, sizes) => whole(lifetime(types.integers!, options, sizes), [sizes.B, sizes.G, sizes.N]),
+    keptShare: (last, sizes) => keptShare(on, last.integers!, sizes),
+    addMemoryPrice: (dTypes, types, options, sizes) => addMemoryPrice(on, dTypes, types.integers!, options, sizes),
+
+    // ---- attention and cache --------------------------------------------------------------------
+    attention: (inputs, sizes) => attention(on, inputs, sizes),
+    attentionBackward: (inputs, sizes) => attentionBackward(on, inputs, sizes),
+    createCache: (options: CacheOptions) => new WasmCache(on, options),
+    createMassCache: (options) => new WasmMassCache(on, options),
+  };
+}
+
+/** The numbers of an array in the engine's precision, without changing how it is stored. */
+function readable(on: Machine, x: WasmArray): FloatArray {
+  const length = sizeOf(x.shape);
+  if (!x.packed && x.dtype === on.dtype) return on.floats(x.at, length).slice();
+  const ids = Int32Array.from({ length: length / (x.shape[x.shape.length - 1] || 1) }, (_, n) => n);
+  const copy = embedding(on, x, ids, x.shape);
+  const numbers = on.view(copy).slice();
+  on.free(copy.at);
+  return numbers;
+}
+
+/** Returns to the event loop from time to time, so that signals, timers and streams get their turn. */
+class Pause {
+  #last: number = performance.now();
+
+  async after<T>(value: T): Promise<T> {
+    if (performance.now() - this.#last >= 20) {
+      await new Promise((resolve) => setTimeout(resolve));
+      this.#last = performance.now();
+    }
+    return value;
+  }
+}

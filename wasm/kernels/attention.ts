@@ -1,0 +1,272 @@
+/**
+ * §3 for the queries of one KV head over its keys, which are in the order of their positions: position `pos` (or their
+ * index, if that is 0), and `last`, the last query that sees each. `share` query heads read the head; query t of each
+ * is at position i0 + t. Hidden keys and values are never read.
+ */
+import { axpy, dot, exp4, exp64, log64, sum4 } from './math';
+
+@inline
+function positionOf(pos: usize, j: i32): i32 {
+  return pos ? load<i32>(pos + (<usize>j << 2)) : j;
+}
+@inline
+function at32(list: usize, n: i32): i32 {
+  return load<i32>(list + (<usize>n << 2));
+}
+@inline
+function put32(list: usize, n: i32, value: i32): void {
+  store<i32>(list + (<usize>n << 2), value);
+}
+
+/** The queries that are computed together, over the keys that all of them see. */
+const TILE: i32 = 16;
+
+/** Bytes of `room` for attend32 and attend64. */
+export function attendRoom(n: i32, d: i32, share: i32): usize {
+  const wide = <usize>((d + 7) & ~7);
+  return 64 + (<usize>(n + 16) * <usize>max(4, share) << 3) + (<usize>n * 12 + 64) + (wide << 7) + ((<usize>n + 8) * (<usize>d + wide) << 2);
+}
+
+/** The largest number of visible keys of a query of the latest call. */
+let peak: i32 = 0;
+export function peakOf(): i32 { return peak; }
+
+/** Four rows of A times eight columns of B, over K. */
+@inline
+function tile4(a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize, K: i32): void {
+  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  const end = <usize>K << 2;
+  for (let k: usize = 0; k < end; k += 4) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a + k);
+    s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
+    x = v128.load_splat<f32>(a1 + k);
+    s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
+    x = v128.load_splat<f32>(a2 + k);
+    s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
+    x = v128.load_splat<f32>(a3 + k);
+    s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
+    b += ldb;
+  }
+  v128.store(c, s00); v128.store(c, s01, 16); c += ldc;
+  v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
+  v128.store(c, s20); v128.store(c, s21, 16); c += ldc;
+  v128.store(c, s30); v128.store(c, s31, 16);
+}
+
+/** The largest of m scores, which are filled up to a multiple of four by -Infinity. */
+@inline
+function largest(s: usize, m: i32): f32 {
+  for (let j = m; j < ((m + 3) & ~3); j++) store<f32>(s + (<usize>j << 2), -Infinity);
+  let top = f32x4.splat(-Infinity);
+  for (let p = s; p < s + (<usize>m << 2); p += 16) top = f32x4.max(top, v128.load(p));
+  return max<f32>(max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)));
+}
+/** Replaces m scores by exp(score - top), and returns their sum. */
+@inline
+function exponentials(s: usize, m: i32, top: f32): f32 {
+  let z = f32x4.splat(0);
+  const most = f32x4.splat(top);
+  for (let p = s; p < s + (<usize>m << 2); p += 16) {
+    const e = exp4(f32x4.sub(v128.load(p), most));
+    v128.store(p, e);
+    z = f32x4.add(z, e);
+  }
+  return sum4(z);
+}
+@inline
+function scaled(from: usize, to: usize, n: i32, by: f32): void {
+  const f = f32x4.splat(by);
+  let k = 0;
+  for (; k + 4 <= n; k += 4) v128.store(to + (<usize>k << 2), f32x4.mul(v128.load(from + (<usize>k << 2)), f));
+  for (; k < n; k++) store<f32>(to + (<usize>k << 2), load<f32>(from + (<usize>k << 2)) * by);
+}
+
+/** float32. Returns the number of visible pairs. Rows of heads are `head` bytes apart in q and out, those of lse in lse. */
+export function attend32(
+  q: usize, head: usize, k: usize, v: usize, pos: usize, last: usize, n: i32, i0: i32, T: i32, share: i32, d: i32,
+  scale: f32, out: usize, lse: usize, lseHead: usize, room: usize,
+): f64 {
+  const ld = <usize>d << 2;
+  const dp = (d + 7) & ~7;
+  const ldv = <usize>dp << 2;
+  const lds = <usize>((n + 16) & ~3) << 2;
+  const S = (room + 15) & ~15;
+  const os = S + 4 * lds;
+  const qs = os + 4 * ldv;
+  const kp = qs + 4 * ldv;
+  const vg = kp + (<usize>(n + 8) * ld);
+  const live = vg + <usize>n * ldv;
+  const shared = live + (<usize>n << 2);
+  const partial = shared + (<usize>n << 2);
+  let count = 0; // of the keys that are alive
+  let next = 0; // the next key to be born
+  let before = 0; // how many shared keys the latest tile gathered
+  let pairs: f64 = 0;
+  peak = 0;
+  for (let t0 = 0; t0 < T; t0 += TILE) {
+    const R = min(TILE, T - t0);
+    const first = i0 + t0;
+    const end = first + R - 1;
+    let kept = 0;
+    for (let m = 0; m < count; m++) {
+      const j = at32(live, m);
+      if (at32(last, j) >= first) put32(live, kept++, j);
+    }
+    while (next < n && positionOf(pos, next) <= end) {
+      if (at32(last, next) >= first) put32(live, kept++, next);
+      next++;
+    }
+    count = kept;
+    let ns = 0;
+    let np = 0;
+    let same = 0; // how many shared keys are gathered already
+    for (let m = 0; m < count; m++) {
+      const j = at32(live, m);
+      if (positionOf(pos, j) <= first && at32(last, j) >= end) {
+        if (same == ns && ns < before && at32(shared, ns) == j) same++;
+        put32(shared, ns++, j);
+      } else put32(partial, np++, j);
+    }
+    before = ns;
+    for (let m = same; m < ns; m++) {
+      const j = at32(shared, m);
+      const from = k + <usize>j * ld;
+      let to = kp + <usize>(m & ~7) * ld + (<usize>(m & 7) << 2);
+      for (let c: usize = 0; c < ld; c += 4) {
+        store<f32>(to, load<f32>(from + c));
+        to += 32;
+      }
+      memory.copy(vg + <usize>m * ldv, v + <usize>j * ld, ld);
+    }
+    const rows = R * share;
+    for (let r0 = 0; r0 < rows; r0 += 4) {
+      const group = min(4, rows - r0);
+      for (let r = 0; r < 4; r++) {
+        const row = r0 + min(r, group - 1);
+        memory.copy(qs + <usize>r * ld, q + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, ld);
+      }
+      for (let m = 0; m < ns; m += 8) tile4(qs, ld, kp + <usize>m * ld, 32, S + (<usize>m << 2), lds, d);
+      for (let r = 0; r < group; r++) {
+        const s = S + <usize>r * lds;
+        const i = first + (r0 + r) / share;
+        scaled(s, s, ns, scale);
+        let visible = ns;
+        for (let m = 0; m < np; m++) {
+          const j = at32(partial, m);
+          const sees = positionOf(pos, j) <= i && at32(last, j) >= i;
+          store<f32>(s + (<usize>(ns + m) << 2), sees ? scale * dot<f32>(qs + <usize>r * ld, k + <usize>j * ld, d) : -Infinity);
+          visible += i32(sees);
+        }
+        if ((r0 + r) % share == 0) {
+          pairs += <f64>visible;
+          peak = max(peak, visible);
+        }
+        const top = largest(s, ns + np);
+        const z = exponentials(s, ns + np, visible > 0 ? top : 0);
+        store<f32>(qs + <usize>r * ld, visible > 0 ? 1 / z : 0); // the query is not needed any more
+        if (lse) {
+          const sum = visible > 0 ? <f32>(<f64>top + log64(<f64>z)) : -<f32>Infinity;
+          store<f32>(lse + <usize>((r0 + r) % share) * lseHead + (<usize>(t0 + (r0 + r) / share) << 2), sum);
+        }
+      }
+      for (let c = 0; c < dp; c += 8) tile4(S, lds, vg + (<usize>c << 2), ldv, os + (<usize>c << 2), ldv, ns);
+      for (let r = 0; r < group; r++) {
+        const to = os + <usize>r * ldv;
+        for (let m = 0; m < np; m++) {
+          const weight = load<f32>(S + <usize>r * lds + (<usize>(ns + m) << 2));
+          if (weight != 0) axpy<f32>(weight, v + <usize>at32(partial, m) * ld, to, d);
+        }
+        const row = r0 + r;
+        scaled(to, out + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, d, load<f32>(qs + <usize>r * ld));
+      }
+    }
+  }
+  return pairs;
+}
+
+/** One query of each head over n keys, all of which it sees: decoding. */
+export function decode32(
+  q: usize, head: usize, k: usize, v: usize, n: i32, share: i32, d: i32, scale: f32, out: usize, room: usize,
+): void {
+  const ld = <usize>d << 2;
+  const lds = <usize>((n + 16) & ~3) << 2;
+  const S = (room + 15) & ~15;
+  for (let j = 0; j < n; j++) {
+    const key = k + <usize>j * ld;
+    for (let h = 0; h < share; h++) {
+      store<f32>(S + <usize>h * lds + (<usize>j << 2), scale * dot<f32>(q + <usize>h * head, key, d));
+    }
+  }
+  for (let h = 0; h < share; h++) {
+    const s = S + <usize>h * lds;
+    const to = out + <usize>h * head;
+    const z = exponentials(s, n, largest(s, n));
+    let c: usize = 0;
+    for (; c + 64 <= ld; c += 64) {
+      let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+      let p = v + c;
+      for (let j = 0; j < n; j++) {
+        const x = v128.load_splat<f32>(s + (<usize>j << 2));
+        a0 = f32x4.add(f32x4.mul(x, v128.load(p)), a0); a1 = f32x4.add(f32x4.mul(x, v128.load(p, 16)), a1);
+        a2 = f32x4.add(f32x4.mul(x, v128.load(p, 32)), a2); a3 = f32x4.add(f32x4.mul(x, v128.load(p, 48)), a3);
+        p += ld;
+      }
+      v128.store(to + c, a0); v128.store(to + c, a1, 16); v128.store(to + c, a2, 32); v128.store(to + c, a3, 48);
+    }
+    if (c < ld) {
+      memory.fill(to + c, 0, ld - c);
+      for (let j = 0; j < n; j++) axpy<f32>(load<f32>(s + (<usize>j << 2)), v + <usize>j * ld + c, to + c, <i32>((ld - c) >> 2));
+    }
+    scaled(to, to, d, 1 / z);
+  }
+}
+
+/** float64, in the reference's order of sums. */
+export function attend64(
+  q: usize, head: usize, k: usize, v: usize, pos: usize, last: usize, n: i32, i0: i32, T: i32, share: i32, d: i32,
+  scale: f64, out: usize, lse: usize, lseHead: usize, room: usize,
+): f64 {
+  const ld = <usize>d << 3;
+  const s = (room + 15) & ~15;
+  const live = s + (<usize>n << 3);
+  let count = 0;
+  let next = 0;
+  let pairs: f64 = 0;
+  peak = 0;
+  for (let t = 0; t < T; t++) {
+    const i = i0 + t;
+    let kept = 0;
+    for (let m = 0; m < count; m++) {
+      const j = at32(live, m);
+      if (at32(last, j) >= i) put32(live, kept++, j);
+    }
+    while (next < n && positionOf(pos, next) <= i) {
+      if (at32(last, next) >= i) put32(live, kept++, next);
+      next++;
+    }
+    count = kept;
+    pairs += <f64>count;
+    peak = max(peak, count);
+    for (let h = 0; h < share; h++) {
+      const row = <usize>h * head + <usize>t * ld;
+      let top = -<f64>Infinity;
+      for (let m = 0; m < count; m++) {
+        const score = scale * dot<f64>(q + row, k + <usize>at32(live, m) * ld, d);
+        store<f64>(s + (<usize>m << 3), score);
+        if (score > top) top = score;
+      }
+      let z: f64 = 0;
+      for (let m = 0; m < count; m++) {
+        const e = exp64(load<f64>(s + (<usize>m << 3)) - top);
+        store<f64>(s + (<usize>m << 3), e);
+        z += e;
+      }
+      memory.fill(out + row, 0, ld);
+      for (let m = 0; m < count; m++) axpy<f64>(load<f64>(s + (<usize>m << 3)) / z, v + <usize>at32(live, m) * ld, out + row, d);
+      if (lse) store<f64>(lse + <usize>h * lseHead + (<usize>t << 3), top + log64(z));
+    }
+  }
+  return pairs;
+}

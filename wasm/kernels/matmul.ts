@@ -1,0 +1,330 @@
+/**
+ * C = A Bᵀ. A [M,K] is read as it is; B [N,K] is packed into panels of `width` columns, [N/width][K][width], the last
+ * one filled up with zeros. Every sum runs over K in order, so a result depends neither on M and N nor on tiles, and in
+ * float64 it has the reference's bits. Panels are 8 columns of float32, float16 or bfloat16 in a float32 engine, and 4
+ * columns of float32 or float64 in a float64 engine.
+ */
+
+/** The bytes of a panel's row, by what it holds. */
+export const F32: i32 = 0;
+export const F16: i32 = 1;
+export const BF16: i32 = 2;
+
+/** B [N,K] -> panels of W columns of elements E. */
+@inline
+function pack<E>(B: usize, N: i32, K: i32, out: usize, W: i32): void {
+  const size = sizeof<E>();
+  for (let n = 0; n < N; n += W) {
+    for (let c = 0; c < W; c++) {
+      let to = out + <usize>n * K * size + <usize>c * size;
+      const step = <usize>W * size;
+      if (n + c < N) {
+        const from = B + <usize>(n + c) * K * size;
+        for (let k: usize = 0; k < <usize>K * size; k += size) { store<E>(to, load<E>(from + k)); to += step; }
+      } else for (let k = 0; k < K; k++) { store<E>(to, 0); to += step; }
+    }
+  }
+}
+export function pack16x8(B: usize, N: i32, K: i32, out: usize): void { pack<u16>(B, N, K, out, 8); }
+export function pack32x8(B: usize, N: i32, K: i32, out: usize): void { pack<u32>(B, N, K, out, 8); }
+export function pack32x4(B: usize, N: i32, K: i32, out: usize): void { pack<u32>(B, N, K, out, 4); }
+export function pack64x4(B: usize, N: i32, K: i32, out: usize): void { pack<u64>(B, N, K, out, 4); }
+
+/** B given as its transpose [K,N] -> panels of 32 bytes a row: 8 columns of float32, or 4 of float64. */
+export function packTransposed(B: usize, N: i32, K: i32, out: usize, size: i32): void {
+  const row = <usize>N * size;
+  for (let at: usize = 0; at < row; at += 32) {
+    const room = min<usize>(32, row - at);
+    let from = B + at;
+    for (let k = 0; k < K; k++) {
+      if (room == 32) {
+        v128.store(out, v128.load(from));
+        v128.store(out, v128.load(from, 16), 16);
+      } else {
+        memory.fill(out, 0, 32);
+        memory.copy(out, from, room);
+      }
+      from += row;
+      out += 32;
+    }
+  }
+}
+
+/** Row `n` of B from its panels, as float32 elements of E (u16 or u32 or u64), for embeddings that are also heads. */
+@inline
+function unpackRow<E>(panels: usize, n: i32, K: i32, out: usize, W: i32): void {
+  const size = sizeof<E>();
+  let from = panels + <usize>(n / W * W) * K * size + <usize>(n % W) * size;
+  for (let k = 0; k < K; k++) { store<E>(out, load<E>(from)); from += <usize>W * size; out += size; }
+}
+export function unpackRow16x8(p: usize, n: i32, K: i32, out: usize): void { unpackRow<u16>(p, n, K, out, 8); }
+export function unpackRow32x8(p: usize, n: i32, K: i32, out: usize): void { unpackRow<u32>(p, n, K, out, 8); }
+export function unpackRow32x4(p: usize, n: i32, K: i32, out: usize): void { unpackRow<u32>(p, n, K, out, 4); }
+export function unpackRow64x4(p: usize, n: i32, K: i32, out: usize): void { unpackRow<u64>(p, n, K, out, 4); }
+
+/** x [rows,columns] -> [columns,rows]. */
+export function transpose32(x: usize, rows: i32, columns: i32, out: usize): void {
+  for (let r0 = 0; r0 < rows; r0 += 16) for (let c = 0; c < columns; c++) for (let r = r0; r < min(r0 + 16, rows); r++)
+    store<u32>(out + (<usize>(c * rows + r) << 2), load<u32>(x + (<usize>(r * columns + c) << 2)));
+}
+export function transpose64(x: usize, rows: i32, columns: i32, out: usize): void {
+  for (let r0 = 0; r0 < rows; r0 += 16) for (let c = 0; c < columns; c++) for (let r = r0; r < min(r0 + 16, rows); r++)
+    store<u64>(out + (<usize>(c * rows + r) << 3), load<u64>(x + (<usize>(r * columns + c) << 3)));
+}
+
+/** Four float16 numbers, given as 32-bit integers. The engine stores no infinite ones as float16. */
+@inline
+function halves(h: v128): v128 {
+  const magnitude = f32x4.mul(i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13), f32x4.splat(5.192296858534828e33));
+  return v128.or(magnitude, i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16));
+}
+@inline
+function widened(h: v128, dtype: i32): v128 { return dtype == F16 ? halves(h) : i32x4.shl(h, 16); }
+
+/** n float16 (dtype 1) or bfloat16 (dtype 2) numbers as float32. */
+export function widen(from: usize, to: usize, n: i32, dtype: i32): void {
+  let k = 0;
+  for (; k + 4 <= n; k += 4) {
+    v128.store(to, widened(v128.load16x4_u(from), dtype));
+    from += 8;
+    to += 16;
+  }
+  for (; k < n; k++) {
+    store<f32>(to, f32x4.extract_lane(widened(i32x4.splat(load<u16>(from)), dtype), 0));
+    from += 2;
+    to += 4;
+  }
+}
+
+/** float32 numbers to float16, rounded to nearest, ties to even. */
+export function narrow(from: usize, to: usize, n: i32): void {
+  for (let k = 0; k < n; k++) {
+    const bits = load<u32>(from + (<usize>k << 2));
+    const sign = (bits >> 16) & 0x8000;
+    const value = reinterpret<f32>(bits & 0x7fffffff);
+    let half: u32;
+    if (value !== value) half = 0x7e00;
+    else if (value >= 65520) half = 0x7c00;
+    else if (value < 6.103515625e-5) half = <u32>nearest<f32>(value * 16777216); // below the normal numbers
+    else {
+      const magnitude = bits & 0x7fffffff;
+      half = (magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000) >> 13;
+    }
+    store<u16>(to + (<usize>k << 1), <u16>(sign | half));
+  }
+}
+
+@inline
+function storeColumns(c: usize, first: v128, second: v128, columns: i32): void {
+  if (columns >= 8) {
+    v128.store(c, first);
+    v128.store(c, second, 16);
+    return;
+  }
+  if (columns >= 4) v128.store(c, first);
+  const rest = columns >= 4 ? second : first;
+  const at = columns >= 4 ? c + 16 : c;
+  const left = columns & 3;
+  if (left > 0) store<f32>(at, f32x4.extract_lane(rest, 0));
+  if (left > 1) store<f32>(at, f32x4.extract_lane(rest, 1), 4);
+  if (left > 2) store<f32>(at, f32x4.extract_lane(rest, 2), 8);
+}
+
+/** Six rows of A times a panel of 8 columns. */
+@inline
+function tile6(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32, columns: i32): void {
+  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00, s40 = s00, s41 = s00, s50 = s00, s51 = s00;
+  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda, a4 = a3 + lda, a5 = a4 + lda;
+  const end = <usize>K << 2;
+  for (let k: usize = 0; k < end; k += 4) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a + k);
+    s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
+    x = v128.load_splat<f32>(a1 + k);
+    s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
+    x = v128.load_splat<f32>(a2 + k);
+    s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
+    x = v128.load_splat<f32>(a3 + k);
+    s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
+    x = v128.load_splat<f32>(a4 + k);
+    s40 = f32x4.add(f32x4.mul(x, b0), s40); s41 = f32x4.add(f32x4.mul(x, b1), s41);
+    x = v128.load_splat<f32>(a5 + k);
+    s50 = f32x4.add(f32x4.mul(x, b0), s50); s51 = f32x4.add(f32x4.mul(x, b1), s51);
+    b += 32;
+  }
+  storeColumns(c, s00, s01, columns); c += ldc;
+  storeColumns(c, s10, s11, columns); c += ldc;
+  storeColumns(c, s20, s21, columns); c += ldc;
+  storeColumns(c, s30, s31, columns); c += ldc;
+  storeColumns(c, s40, s41, columns); c += ldc;
+  storeColumns(c, s50, s51, columns);
+}
+
+/** Two rows of A times a panel of 8 columns; the second may be the first again. */
+@inline
+function tile2(a: usize, a1: usize, b: usize, c: usize, c1: usize, K: i32, columns: i32): void {
+  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00;
+  const end = <usize>K << 2;
+  for (let k: usize = 0; k < end; k += 4) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a + k);
+    s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
+    x = v128.load_splat<f32>(a1 + k);
+    s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
+    b += 32;
+  }
+  storeColumns(c, s00, s01, columns);
+  storeColumns(c1, s10, s11, columns);
+}
+
+/** Rows of A that are multiplied by all panels in turn: few enough to stay in the second-level cache. */
+const ROWS: i32 = 96;
+
+/** C [M,N] = A [M,K] times float32 panels; ldc is the number of columns between rows of C. */
+export function gemm32(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, ldc: i32): void {
+  const lda = <usize>K << 2;
+  const row = <usize>ldc << 2;
+  for (let m0 = 0; m0 < M; m0 += ROWS) {
+    const m1 = min(M, m0 + ROWS);
+    for (let n = 0; n < N; n += 8) {
+      const b = panels + (<usize>n * K << 2);
+      let m = m0;
+      for (; m + 6 <= m1; m += 6) tile6(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
+      for (; m < m1; m += 2) {
+        const next = min(m + 1, m1 - 1);
+        tile2(A + <usize>m * lda, A + <usize>next * lda, b, C + <usize>m * row + (<usize>n << 2), C + <usize>next * row + (<usize>n << 2), K, N - n);
+      }
+    }
+  }
+}
+
+/** The same over panels of float16 or bfloat16, each of which is widened into `room` first. */
+export function gemm16(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, dtype: i32, room: usize): void {
+  const row = <usize>N << 2;
+  for (let n = 0; n < N; n += 8) {
+    widen(panels + (<usize>n * K << 1), room, 8 * K, dtype);
+    gemm32(A, room, C + (<usize>n << 2), M, min(8, N - n), K, N);
+  }
+}
+
+/** One row of A times all panels, four panels at a time. */
+export function gemv32(A: usize, panels: usize, C: usize, N: i32, K: i32): void {
+  const P = <usize>K << 5;
+  let n = 0;
+  for (; n + 32 <= N; n += 32) {
+    let b = panels + (<usize>n * K << 2);
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    const b1 = P, b2 = P * 2, b3 = P * 3;
+    for (let k = 0; k < K; k++) {
+      const x = v128.load_splat<f32>(A + (<usize>k << 2));
+      s0 = f32x4.add(f32x4.mul(x, v128.load(b)), s0); s1 = f32x4.add(f32x4.mul(x, v128.load(b, 16)), s1);
+      s2 = f32x4.add(f32x4.mul(x, v128.load(b + b1)), s2); s3 = f32x4.add(f32x4.mul(x, v128.load(b + b1, 16)), s3);
+      s4 = f32x4.add(f32x4.mul(x, v128.load(b + b2)), s4); s5 = f32x4.add(f32x4.mul(x, v128.load(b + b2, 16)), s5);
+      s6 = f32x4.add(f32x4.mul(x, v128.load(b + b3)), s6); s7 = f32x4.add(f32x4.mul(x, v128.load(b + b3, 16)), s7);
+      b += 32;
+    }
+    const c = C + (<usize>n << 2);
+    v128.store(c, s0); v128.store(c, s1, 16); v128.store(c, s2, 32); v128.store(c, s3, 48);
+    v128.store(c, s4, 64); v128.store(c, s5, 80); v128.store(c, s6, 96); v128.store(c, s7, 112);
+  }
+  for (; n < N; n += 8) {
+    const c = C + (<usize>n << 2);
+    tile2(A, A, panels + (<usize>n * K << 2), c, c, K, N - n);
+  }
+}
+
+/** The same over panels of float16 or bfloat16. */
+@inline
+function gemvHalf(A: usize, panels: usize, C: usize, N: i32, K: i32, dtype: i32): void {
+  const P = <usize>K << 4;
+  for (let n = 0; n < N; n += 16) {
+    let b = panels + (<usize>n * K << 1);
+    const next = n + 8 < N ? P : 0; // the last panel may be alone
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (let k = 0; k < K; k++) {
+      const x = v128.load_splat<f32>(A + (<usize>k << 2));
+      s0 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b), dtype)), s0);
+      s1 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b, 8), dtype)), s1);
+      s2 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b + next), dtype)), s2);
+      s3 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b + next, 8), dtype)), s3);
+      b += 16;
+    }
+    const c = C + (<usize>n << 2);
+    storeColumns(c, s0, s1, N - n);
+    if (next) storeColumns(c + 32, s2, s3, N - n - 8);
+  }
+}
+export function gemvF16(A: usize, panels: usize, C: usize, N: i32, K: i32): void { gemvHalf(A, panels, C, N, K, F16); }
+export function gemvBF16(A: usize, panels: usize, C: usize, N: i32, K: i32): void { gemvHalf(A, panels, C, N, K, BF16); }
+
+@inline
+function pair<E>(b: usize, second: bool): v128 {
+  if (sizeof<E>() == 8) return second ? v128.load(b, 16) : v128.load(b);
+  return f64x2.promote_low_f32x4(second ? v128.load64_zero(b, 8) : v128.load64_zero(b));
+}
+@inline
+function storePairs(c: usize, first: v128, second: v128, columns: i32): void {
+  if (columns >= 2) v128.store(c, first); else store<f64>(c, f64x2.extract_lane(first, 0));
+  if (columns >= 4) v128.store(c, second, 16); else if (columns == 3) store<f64>(c, f64x2.extract_lane(second, 0), 16);
+}
+
+/** C [M,N] = A [M,K] float64 times panels of 4 columns of E, float32 or float64. */
+@inline
+function gemmWide<E>(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, ldc: i32): void {
+  const lda = <usize>K << 3;
+  const row = <usize>ldc << 3;
+  const step = sizeof<E>() * 4;
+  for (let m0 = 0; m0 < M; m0 += ROWS) {
+    const m1 = min(M, m0 + ROWS);
+    for (let n = 0; n < N; n += 4) {
+      const start = panels + <usize>n * K * sizeof<E>();
+      for (let m = m0; m < m1; m += 4) {
+        // The last rows may come twice, which computes them twice.
+        const a0 = A + <usize>m * lda, a1 = A + <usize>min(m + 1, m1 - 1) * lda, a2 = A + <usize>min(m + 2, m1 - 1) * lda, a3 = A + <usize>min(m + 3, m1 - 1) * lda;
+        let s00 = f64x2.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+        let b = start;
+        for (let k: usize = 0; k < lda; k += 8) {
+          const p = pair<E>(b, false), q = pair<E>(b, true);
+          b += step;
+          let x = v128.load64_splat(a0 + k);
+          s00 = f64x2.add(s00, f64x2.mul(x, p)); s01 = f64x2.add(s01, f64x2.mul(x, q));
+          x = v128.load64_splat(a1 + k);
+          s10 = f64x2.add(s10, f64x2.mul(x, p)); s11 = f64x2.add(s11, f64x2.mul(x, q));
+          x = v128.load64_splat(a2 + k);
+          s20 = f64x2.add(s20, f64x2.mul(x, p)); s21 = f64x2.add(s21, f64x2.mul(x, q));
+          x = v128.load64_splat(a3 + k);
+          s30 = f64x2.add(s30, f64x2.mul(x, p)); s31 = f64x2.add(s31, f64x2.mul(x, q));
+        }
+        const c = C + (<usize>n << 3);
+        storePairs(c + <usize>m * row, s00, s01, N - n);
+        storePairs(c + <usize>min(m + 1, m1 - 1) * row, s10, s11, N - n);
+        storePairs(c + <usize>min(m + 2, m1 - 1) * row, s20, s21, N - n);
+        storePairs(c + <usize>min(m + 3, m1 - 1) * row, s30, s31, N - n);
+      }
+    }
+  }
+}
+export function gemm64x32(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, ldc: i32): void { gemmWide<f32>(A, panels, C, M, N, K, ldc); }
+export function gemm64x64(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, ldc: i32): void { gemmWide<f64>(A, panels, C, M, N, K, ldc); }
+
+/** One row times panels of float32, 16 columns at a time. */
+export function gemv64x32(A: usize, panels: usize, C: usize, N: i32, K: i32): void {
+  const P = <usize>K << 4;
+  let n = 0;
+  for (; n + 16 <= N; n += 16) {
+    let b = panels + (<usize>n * K << 2);
+    let s0 = f64x2.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    for (let k = 0; k < K; k++) {
+      const x = v128.load64_splat(A + (<usize>k << 3));
+      s0 = f64x2.add(s0, f64x2.mul(x, pair<f32>(b, false))); s1 = f64x2.add(s1, f64x2.mul(x, pair<f32>(b, true)));
+      s2 = f64x2.add(s2, f64x2.mul(x, pair<f32>(b + P, false))); s3 = f64x2.add(s3, f64x2.mul(x, pair<f32>(b + P, true)));
+      s4 = f64x2.add(s4, f64x2.mul(x, pair<f32>(b + 2 * P, false))); s5 = f64x2.add(s5, f64x2.mul(x, pair<f32>(b + 2 * P, true)));
+      s6 = f64x2.add(s6, f64x2.mul(x, pair<f32>(b + 3 * P, false))); s7 = f64x2.add(s7, f64x2.mul(x, pair<f32>(b + 3 * P, true)));
+      b += 16;
+    }
+    const c = C + (<usize>n << 3);
+    v128.store(c, s0); v128.store(c, s1, 16); v128.store(c, s2, 32); v128.store(c, s3, 48);
+    v128.store(c, s4, 64); v128.store(c, s5, 80); v128.store(c, s6, 96); v128.store(c, s7, 112);
+  }
+  if (n < N) gemmWide<f32>(A, panels + (<usize>n * K << 2), C + (<usize>n << 3), 1, N - n, K, N);
+}

@@ -1,0 +1,78 @@
+/**
+ * Linear layers: products with panels (kernels/matmul.ts). A weight is packed when it is first used in a product, in
+ * the dtype in which it came, and stays so.
+ * @module
+ */
+import type { LinearSizes } from '../src/core/sizes.ts';
+import type { Machine, WasmArray } from './machine.ts';
+
+/** C [M,N] = A [M,K] times panels, in the engine's precision. A, panels and C are addresses. */
+export function product(
+  on: Machine, A: number, panels: number, C: number, M: number, N: number, K: number, ldc: number = N,
+): void {
+  on.call(on.size === 4 ? 'gemm32' : 'gemm64x64', A, panels, C, M, N, K, ldc);
+}
+
+/** y = x Wᵀ, plus the bias. */
+export function linear(
+  on: Machine, x: WasmArray, weight: WasmArray, bias: WasmArray | undefined, { rows, M, K }: LinearSizes,
+): WasmArray {
+  const y = on.make([...x.shape.slice(0, -1), M]);
+  const A = on.real(x);
+  const W = on.panels(weight);
+  const { dtype } = weight;
+  if (on.size === 8) {
+    if (dtype === 'f64') product(on, A, W, y.at, rows, M, K);
+    else if (rows === 1) on.call('gemv64x32', A, W, y.at, M, K);
+    else on.call('gemm64x32', A, W, y.at, rows, M, K, M);
+  } else if (dtype === 'f32') {
+    if (rows === 1) on.call('gemv32', A, W, y.at, M, K);
+    else product(on, A, W, y.at, rows, M, K);
+  } else if (rows === 1) on.call(dtype === 'f16' ? 'gemvF16' : 'gemvBF16', A, W, y.at, M, K);
+  else on.within(32 * K, (room) => on.call('gemm16', A, W, y.at, rows, M, K, dtype === 'f16' ? 1 : 2, room));
+  if (bias) {
+    const b = on.real(bias);
+    for (let r = 0; r < rows; r++) on.run('add', y.at + r * M * on.size, b, y.at + r * M * on.size, M);
+  }
+  return y;
+}
+
+/** The bytes of panels of N columns and K rows. Their rows have 32 bytes. */
+export const panelBytes = (on: Machine, N: number, K: number): number => Math.ceil(N * on.size / 32) * 32 * K;
+
+/** dx = dy W. */
+export function linearBackwardInput(
+  on: Machine, dOut: WasmArray, weight: WasmArray, { rows, M, K }: LinearSizes,
+): WasmArray {
+  const dx = on.make([...dOut.shape.slice(0, -1), K]);
+  const [A, W] = [on.real(dOut), on.real(weight)];
+  on.within(panelBytes(on, K, M), (panels) => {
+    on.call('packTransposed', W, K, M, panels, on.size);
+    product(on, A, panels, dx.at, rows, K, M);
+  });
+  return dx;
+}
+
+/** dW = dyᵀ x. */
+export function linearBackwardWeight(
+  on: Machine, dOut: WasmArray, x: WasmArray, { rows, M, K }: LinearSizes,
+): WasmArray {
+  const dW = on.make([M, K]);
+  const [dy, X] = [on.real(dOut), on.real(x)];
+  on.within(rows * M * on.size, (turned) => {
+    on.run('transpose', dy, rows, M, turned);
+    on.within(panelBytes(on, K, rows), (panels) => {
+      on.call('packTransposed', X, K, rows, panels, on.size);
+      product(on, turned, panels, dW.at, M, K, rows);
+    });
+  });
+  return dW;
+}
+
+/** db = sum of dy over its rows. */
+export function linearBackwardBias(on: Machine, dOut: WasmArray, { rows, M }: { rows: number; M: number }): WasmArray {
+  const db = on.zeros([M]);
+  const dy = on.real(dOut);
+  for (let r = 0; r < rows; r++) on.run('add', db.at, dy + r * M * on.size, db.at, M);
+  return db;
+}

@@ -1,0 +1,211 @@
+/**
+ * The memory of an engine, the kernels on it, and the arrays in it.
+ * @module
+ */
+import { DeviceError } from '../src/core/errors.ts';
+import { type FloatArray, type Shaped, sizeOf } from '../src/core/tensor.ts';
+import { Allocator } from './allocator.ts';
+import { instantiate, type Program } from './program.ts';
+
+/** What an array holds. */
+export type Stored = 'f64' | 'f32' | 'f16' | 'bf16';
+export const BYTES: Readonly<Record<Stored, number>> = { f64: 8, f32: 4, f16: 2, bf16: 2 };
+
+const PAGE = 65536;
+/** A memory of 32-bit addresses ends here. */
+const LARGEST = 65536 * PAGE;
+
+/** An array: floats in the memory of the module, or integers, which the host keeps. */
+export class WasmArray implements Shaped {
+  readonly shape: readonly number[];
+  dtype: Stored;
+  /** Where it begins. */
+  at: number;
+  /** Whether it is packed into the panels of kernels/matmul.ts. */
+  packed = false;
+  readonly integers: Int32Array | undefined;
+
+  constructor(shape: readonly number[], at: number, dtype: Stored, integers?: Int32Array) {
+    this.shape = shape;
+    this.at = at;
+    this.dtype = dtype;
+    this.integers = integers;
+  }
+}
+
+export class Machine {
+  readonly precision: 'float64' | 'float32';
+  /** The dtype in which it computes, and the bytes of a number. */
+  readonly dtype: 'f64' | 'f32';
+  readonly size: 4 | 8;
+  readonly #memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  readonly #program: Program;
+  readonly #named = new Map<string, (...args: number[]) => number>();
+  readonly #allocator: Allocator;
+  readonly #poison: boolean;
+
+  /** @param poison Whether memory starts as NaN, for tests. */
+  constructor(precision: 'float64' | 'float32', poison = false) {
+    this.precision = precision;
+    this.dtype = precision === 'float64' ? 'f64' : 'f32';
+    this.size = precision === 'float64' ? 8 : 4;
+    this.#program = instantiate(this.#memory);
+    this.#poison = poison;
+    // The kernels have no data of their own, but address 0 stands for "none".
+    this.#allocator = new Allocator(1024, (end) => this.#growTo(end));
+  }
+
+  /** Bytes in use, and bytes of the memory. */
+  get use(): { readonly used: number; readonly held: number } {
+    return { used: this.#allocator.bytes, held: this.#memory.buffer.byteLength };
+  }
+
+  #growTo(end: number): void {
+    const now = this.#memory.buffer.byteLength;
+    if (end <= now) return;
+    // By an eighth at least, so that a memory that grows steadily is not copied all the time.
+    for (const wanted of [Math.min(LARGEST, Math.max(end, now + now / 8)), end]) {
+      try {
+        if (wanted > LARGEST) break;
+        this.#memory.grow(Math.ceil((wanted - now) / PAGE));
+        return;
+      } catch {
+        // Try without room to spare.
+      }
+    }
+    throw new DeviceError(`the memory of a WebAssembly module would have ${end} bytes, of which there are at most ${LARGEST}: use a smaller model or batch, or a narrower dtype`);
+  }
+
+  /** The kernel of this name for the engine's precision, such as add32 or add64. */
+  run(name: string, ...args: number[]): number {
+    let kernel = this.#named.get(name);
+    if (!kernel) {
+      kernel = this.#program[`${name}${8 * this.size}`];
+      this.#named.set(name, kernel);
+    }
+    return kernel(...args);
+  }
+
+  /** The kernel of exactly this name. */
+  call(name: string, ...args: number[]): number {
+    return this.#program[name](...args);
+  }
+
+  take(bytes: number): number {
+    const at = this.#allocator.take(bytes);
+    if (this.#poison) this.bytes(at, bytes).fill(0xff); // NaN in every precision
+    return at;
+  }
+
+  free(at: number): void {
+    this.#allocator.free(at);
+  }
+
+  /** A part with another size and the same beginning of its content, which may be elsewhere. */
+  resized(at: number, before: number, bytes: number): number {
+    if (this.#allocator.resize(at, bytes)) return at;
+    const moved = this.take(bytes);
+    this.bytes(moved, Math.min(before, bytes)).set(this.bytes(at, Math.min(before, bytes)));
+    this.free(at);
+    return moved;
+  }
+
+  /** Calls `work` with `bytes` bytes that are freed afterwards. */
+  within<T>(bytes: number, work: (at: number) => T): T {
+    const at = this.take(bytes);
+    try {
+      return work(at);
+    } finally {
+      this.free(at);
+    }
+  }
+
+  /** Views of the memory, which are valid until the next take(). */
+  bytes(at: number, length: number): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, at, length);
+  }
+  floats(at: number, length: number, dtype: 'f64' | 'f32' = this.dtype): FloatArray {
+    return dtype === 'f64' ? new Float64Array(this.#memory.buffer, at, length) : new Float32Array(this.#memory.buffer, at, length);
+  }
+  whole(at: number, length: number): Int32Array {
+    return new Int32Array(this.#memory.buffer, at, length);
+  }
+
+  /** A new array in the engine's precision, whose content is still to be written. */
+  make(shape: readonly number[], dtype: Stored = this.dtype): WasmArray {
+    return new WasmArray(shape, this.take(sizeOf(shape) * BYTES[dtype]), dtype);
+  }
+
+  zeros(shape: readonly number[]): WasmArray {
+    const made = this.make(shape);
+    this.bytes(made.at, sizeOf(shape) * this.size).fill(0);
+    return made;
+  }
+
+  /** A new array with these numbers. */
+  upload(data: ArrayLike<number>, shape: readonly number[], dtype: 'f64' | 'f32' = this.dtype): WasmArray {
+    const made = this.make(shape, dtype);
+    this.floats(made.at, data.length, dtype).set(data);
+    return made;
+  }
+
+  /** Calls `work` with the address of integers that are in the memory meanwhile. */
+  withIntegers<T>(data: ArrayLike<number>, work: (at: number) => T): T {
+    return this.within(data.length * 4, (at) => {
+      this.whole(at, data.length).set(data);
+      return work(at);
+    });
+  }
+
+  /** The address of an array's numbers, in the engine's precision and in order, to which it is converted for good. */
+  real(x: WasmArray): number {
+    if (x.packed) this.unpack(x);
+    if (x.dtype === this.dtype) return x.at;
+    const length = sizeOf(x.shape);
+    const at = this.take(length * this.size);
+    if (x.dtype === 'f16' || x.dtype === 'bf16') this.call('widen', x.at, at, length, x.dtype === 'f16' ? 1 : 2);
+    else this.floats(at, length).set(this.floats(x.at, length, x.dtype));
+    this.free(x.at);
+    [x.at, x.dtype] = [at, this.dtype];
+    return at;
+  }
+
+  /** The numbers of an array, as a view. */
+  view(x: WasmArray): FloatArray {
+    const at = this.real(x);
+    return this.floats(at, sizeOf(x.shape));
+  }
+
+  /** The suffix of the kernels that pack elements of x, such as 32x8: bits of an element and columns of a panel. */
+  #panels({ dtype }: WasmArray): { suffix: string; columns: number } {
+    const columns = this.size === 4 ? 8 : 4;
+    return { suffix: `${8 * BYTES[dtype]}x${columns}`, columns };
+  }
+
+  /** Packs x [N,K] into the panels of kernels/matmul.ts, and returns their address. */
+  panels(x: WasmArray): number {
+    if (x.packed) return x.at;
+    const [N, K] = x.shape;
+    const { suffix, columns } = this.#panels(x);
+    const at = this.take(Math.ceil(N / columns) * columns * K * BYTES[x.dtype]);
+    this.call(`pack${suffix}`, x.at, N, K, at);
+    this.free(x.at);
+    [x.at, x.packed] = [at, true];
+    return at;
+  }
+
+  /** Row n of x [N,K], in its own dtype, whether x is packed or not. */
+  copyRow(x: WasmArray, n: number, to: number): void {
+    const K = x.shape[x.shape.length - 1];
+    if (x.packed) this.call(`unpackRow${this.#panels(x).suffix}`, x.at, n, K, to);
+    else this.bytes(to, K * BYTES[x.dtype]).set(this.bytes(x.at + n * K * BYTES[x.dtype], K * BYTES[x.dtype]));
+  }
+
+  unpack(x: WasmArray): void {
+    const [N, K] = x.shape;
+    const at = this.take(N * K * BYTES[x.dtype]);
+    for (let n = 0; n < N; n++) this.copyRow(x, n, at + n * K * BYTES[x.dtype]);
+    this.free(x.at);
+    [x.at, x.packed] = [at, false];
+  }
+}
