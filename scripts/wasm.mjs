@@ -5,8 +5,10 @@
  */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import asc from 'assemblyscript/asc';
 
+const { default: asc } = await import('assemblyscript/asc').catch((error) => {
+  throw new Error('the compiler of wasm/kernels/ is not installed: run npm ci', { cause: error });
+});
 const root = fileURLToPath(new URL('..', import.meta.url));
 const target = `${root}wasm/module.ts`;
 const binary = await compile();
