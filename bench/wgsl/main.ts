@@ -1,12 +1,13 @@
 /**
  * Checks the fast kernels against float64 and times them, on the GPU that Dawn finds:
- * `npm run bench:kernels [-- products vectors decode prefill]`, and with --quick in small, which shows that it works.
+ * `npm run bench:kernels [-- products vectors decode prefill training]`, and with --quick in small, which shows that it works.
  * peers.py measures PyTorch on the same machine.
  * @module
  */
 import { decoding, prefilling } from './attention.ts';
 import { Bench } from './device.ts';
 import { tiledProducts, vectorProducts } from './products.ts';
+import { trainingSteps } from './step.ts';
 
 /** One line of the table. */
 export interface Line {
@@ -18,7 +19,7 @@ export interface Line {
 }
 export type Report = (line: Line) => void;
 
-const CASES = { products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling };
+const CASES = { products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, training: trainingSteps };
 
 const bench = await Bench.open(process.argv.includes('--quick') ? 1 : 400);
 const { vendor, architecture, device, description } = bench.adapter.info;

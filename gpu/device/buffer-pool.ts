@@ -7,8 +7,10 @@ import type { DeviceHealth } from './health.ts';
 
 /** GPUBufferUsage as numbers, since its global is missing in Node. */
 const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
-/** Bytes of free buffers that are kept, in addition to as many as are in use. */
+/** Bytes of free buffers that are kept, in addition to as many as are in use, or were in use a short while ago. */
 const POOL_BYTES = 2 ** 28;
+/** What is left of the memory of a peak after each submit: a step of training needs it again a few submits later. */
+const FADING = 0.998;
 /** The size of the smallest buffers. */
 const LEAST_BYTES = 256;
 
@@ -41,6 +43,8 @@ export class BufferPool {
   #made = 0;
   #doomedBytes = 0;
   #usedBytes = 0;
+  /** The most bytes in use, fading with every submit. */
+  #peakBytes = 0;
   #destroyed = false;
 
   /** `poison` fills buffers with NaN before they are used, for tests. */
@@ -88,7 +92,7 @@ export class BufferPool {
     if (this.#destroyed) return;
     const { size } = buffer;
     this.#usedBytes -= size;
-    if (this.#freeBytes + size > POOL_BYTES + this.#usedBytes) {
+    if (this.#freeBytes + size > this.#most) {
       this.#buffers.delete(buffer);
       if (recorded) {
         this.#doomed.push(buffer);
@@ -102,6 +106,11 @@ export class BufferPool {
     this.#freeBytes += size;
   }
 
+  /** The most bytes of free buffers. */
+  get #most(): number {
+    return POOL_BYTES + Math.max(this.#usedBytes, this.#peakBytes - this.#usedBytes);
+  }
+
   /** Whether buffers that wait for recorded commands to be submitted hold much memory. */
   get overfull(): boolean {
     return this.#doomedBytes > POOL_BYTES;
@@ -109,6 +118,7 @@ export class BufferPool {
 
   /** To be called when all recorded commands have been submitted. */
   settle(): void {
+    this.#peakBytes *= FADING;
     for (const buffers of this.#recorded.values()) {
       for (const buffer of buffers) this.#put(this.#free, buffer);
       buffers.length = 0;
@@ -116,6 +126,21 @@ export class BufferPool {
     for (const buffer of this.#doomed) buffer.destroy();
     this.#doomed = [];
     this.#doomedBytes = 0;
+    this.#trim();
+  }
+
+  /** Destroys free buffers that are too many by now, the largest ones, since small ones are needed again soonest. */
+  #trim(): void {
+    if (this.#freeBytes <= this.#most) return;
+    for (const size of [...this.#free.keys()].sort((a, b) => b - a)) {
+      const list = this.#free.get(size)!;
+      while (list.length > 0 && this.#freeBytes > this.#most) {
+        const buffer = list.shift()!;
+        this.#buffers.delete(buffer);
+        buffer.destroy();
+        this.#freeBytes -= size;
+      }
+    }
   }
 
   /** Destroys all buffers, those in use included. */
@@ -139,6 +164,7 @@ export class BufferPool {
 
   #use(size: number, free: GPUBuffer | undefined): GPUBuffer {
     this.#usedBytes += size;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#usedBytes);
     if (free) {
       this.#freeBytes -= size;
       return free;

@@ -63,7 +63,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     // ---- data -----------------------------------------------------------------------------------
     tensor(data, shape) {
       expectRoom(device, shape, 4);
-      return made(device.upload(Float32Array.from(data)), shape);
+      return made(device.upload(new Float32Array(data)), shape);
     },
     dtypeOf: (x) => (x.dtype === 'i32' ? 'f32' : x.dtype),
     weight(bytes, dtype, shape) {

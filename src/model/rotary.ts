@@ -56,7 +56,14 @@ export function rotaryTables(
   const half = frequencies.length;
   const cos = new Float64Array(B * N * half);
   const sin = new Float64Array(B * N * half);
+  const rows = new Map<number, number>(); // sequences of a batch mostly have the same positions
   for (let t = 0; t < B * N; t++) {
+    const like = rows.get(positions[t]);
+    if (like !== undefined) {
+      for (const table of [cos, sin]) table.copyWithin(t * half, like * half, (like + 1) * half);
+      continue;
+    }
+    rows.set(positions[t], t);
     for (let n = 0; n < half; n++) {
       const [c, s] = cosSin(positions[t] * frequencies[n]);
       cos[t * half + n] = sharpness * c;

@@ -52,9 +52,13 @@ export async function computeGradients(
   const tape = new Tape(engine);
   const watch = new Watch(engine, weights);
   try {
-    const ids = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(0, N)]), [B, N]));
-    const targets = tape.own(engine.integers(windows.flatMap((w) => [...w.subarray(1)]), [B, N]));
-    const positions = Array.from({ length: B * N }, (_, n) => n % N);
+    const [read, wanted] = [new Int32Array(B * N), new Int32Array(B * N)];
+    windows.forEach((window, b) => {
+      read.set(window.subarray(0, N), b * N);
+      wanted.set(window.subarray(1), b * N);
+    });
+    const [ids, targets] = [read, wanted].map((list) => tape.own(engine.integers(list, [B, N]))) as [Tensor, Tensor];
+    const positions = Int32Array.from({ length: B * N }, (_, n) => n % N);
     const search = new Search(tape, config, options, weights, B, N, draw, watch);
     const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
     const losses = crossEntropy(tape, logits, targets, 1 / (options.batch * N));
@@ -89,6 +93,8 @@ export class Search {
   readonly #draw: Draw | undefined;
   readonly #watch: Watch | undefined;
   readonly #lifetimes: LifetimeOptions;
+  /** The types of every layer, if they are not searched. */
+  #fixed: Int32Array | undefined;
   readonly #chosen: { types: Tensor; kept: Tensor; noiselessKept?: Tensor }[] = [];
 
   /**
@@ -153,17 +159,15 @@ export class Search {
     const policy = parsePolicy(this.#config.nats.policy);
     const kind = kindOf(policy);
     if (!kind.learned) {
-      const fixed = Int32Array.from({ length: B * G * N }, (_, n) => kind.type!(policy, n % N));
-      return { types: tape.own(engine.integers(fixed, [B, G, N])) };
+      this.#fixed ??= repeated(Int32Array.from({ length: N }, (_, n) => kind.type!(policy, n)), B * G);
+      return { types: tape.own(engine.integers(this.#fixed, [B, G, N])) };
     }
     const { lambda, temperature, pooling } = this.#config.nats;
     const pooled = chunk === 1 ? hidden : tape.own(engine.poolChunks(hidden, chunk, pooling));
     const scores = typeScores(tape, pooled, this.#weights, layer, G);
     // The first chunk is the attention sink, and the last closes what is open (§2).
-    const forced = Int32Array.from({ length: B * chunks }, (_, n) => {
-      return n % chunks === 0 || n % chunks === chunks - 1 ? 1 : 0;
-    });
-    const forceGlobal = tape.own(engine.integers(forced, [B, chunks]));
+    const ends = Int32Array.from({ length: chunks }, (_, n) => (n === 0 || n === chunks - 1 ? 1 : 0));
+    const forceGlobal = tape.own(engine.integers(repeated(ends, B), [B, chunks]));
     const choose = (noise?: Tensor) => {
       const chosen = engine.tokenTypes(scores, { ...(noise && { noise }), temperature, forceGlobal });
       return { types: tape.own(chosen.types), probabilities: tape.own(chosen.probabilities) };
@@ -194,11 +198,13 @@ export class Search {
   async summary(): Promise<{ kept: number; typeCounts: number[] }> {
     const { engine } = this.#tape;
     const typeCounts = [0, 0, 0];
-    let kept = 0;
-    for (const layer of this.#chosen) {
-      for (const type of await engine.readIntegers(layer.types)) typeCounts[type]++;
-      kept += sum(await engine.read(layer.kept));
-    }
+    // All are asked for before the first one is there: a GPU answers them together.
+    const [types, shares] = await Promise.all([
+      Promise.all(this.#chosen.map((layer) => engine.readIntegers(layer.types))),
+      Promise.all(this.#chosen.map((layer) => engine.read(layer.kept))),
+    ]);
+    for (const layer of types) for (const type of layer) typeCounts[type]++;
+    const kept = shares.reduce((all, layer) => all + sum(layer), 0);
     return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };
   }
 
@@ -210,6 +216,12 @@ export class Search {
     }
     return shares;
   }
+}
+
+function repeated(list: Int32Array, times: number): Int32Array {
+  const all = new Int32Array(list.length * times);
+  for (let n = 0; n < times; n++) all.set(list, n * list.length);
+  return all;
 }
 
 function sum(values: Iterable<number>): number {
