@@ -50,7 +50,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 }`, 'LANES');
 
 /** Numbers that a workgroup sums, at least, and the most workgroups for a vector. */
-const [LEAST, MOST] = [4096, 256];
+const [LEAST, MOST] = [2048, 1024];
+/** Threads that sum: a GPU has so many numbers under way at a time. */
+const lanesOf = ({ width }: WgslDevice): number => (width === 64 ? 256 : width);
 
 /** Sum of squares over vectors of the given lengths: [1]. */
 export function sumOfSquares(device: WgslDevice, vectors: readonly Memory[], lengths: readonly number[]): Memory {
@@ -60,13 +62,13 @@ export function sumOfSquares(device: WgslDevice, vectors: readonly Memory[], len
   const [sums, total] = [device.allocate(count), device.allocate(1)];
   let at = 0;
   vectors.forEach((x, n) => {
-    device.run(SQUARES({ LANES: device.width }), {
+    device.run(SQUARES({ LANES: lanesOf(device) }), {
       params: { length: lengths[n], size: sizes[n], at }, inputs: [x], outputs: [sums], groups: [parts[n]],
       work: lengths[n] * 2,
     });
     at += parts[n];
   });
-  device.run(TOTAL({ LANES: device.width }), {
+  device.run(TOTAL({ LANES: lanesOf(device) }), {
     params: { length: count }, inputs: [sums], outputs: [total], groups: [1],
   });
   device.free(sums);

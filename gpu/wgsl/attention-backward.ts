@@ -3,9 +3,10 @@
  * @module
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { DKV } from './attention-dkv.ts';
-import { DQ } from './attention-dq.ts';
-import { blocks, tileOf } from './attention-tile.ts';
+import { KEY_ORDER, keyGradients, LONG } from './attention-dkv.ts';
+import { queryGradients } from './attention-dq.ts';
+import { ownRows, pairTile } from './attention-pairs.ts';
+import { blocks } from './attention-tile.ts';
 import { typeGradient, type TypeGradientOptions } from './attention-types.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 import { type Kernel, kernel } from './template.ts';
@@ -50,16 +51,20 @@ export function attentionBackward(
     params: { length: B * H * N, d }, inputs: [dOut, out, lse], outputs: [rows], groups: flat(B * H * N),
     work: B * H * N * d * 2,
   });
-  const tile = tileOf(device, d, 2);
-  const inputs = [q, k, v, last, rows, dOut];
-  const [dq, dk, dv] = [H, G, G].map((heads) => device.allocate(B * heads * N * d));
-  const backward = (of: Kernel, heads: number, outputs: readonly Memory[]): void => {
-    for (const { skipped, groups, work } of blocks(device, Math.ceil(N / tile.ROWS), heads, B * H * N * N * d * 4)) {
-      device.run(of, { params: { N, group: H / G, d, scale, skipped }, inputs, outputs, groups, work });
+  const tile = pairTile(device, d);
+  const [dq, dk, dv, order] = [B * H * N * d, B * G * N * d, B * G * N * d, B * G * N].map((length) => device.allocate(length));
+  const backward = (of: Kernel, heads: number, share: number, inputs: readonly Memory[], outputs: readonly Memory[]): void => {
+    for (const { skipped, groups, work } of blocks(device, Math.ceil(N / ownRows(tile)), heads, B * H * N * N * d * share)) {
+      device.run(of, { params: { N, group: H / G, scale, skipped }, inputs, outputs, groups, work });
     }
   };
-  backward(DQ(tile), B * H, [dq]);
-  backward(DKV(tile), B * G, [dk, dv]);
+  const inputs = [q, k, v, last, rows, dOut];
+  backward(queryGradients(tile), B * H, 3, inputs, [dq]);
+  device.run(KEY_ORDER({ LANES: device.width }), {
+    params: { N, long: LONG }, inputs: [last], outputs: [order], groups: [B * G], work: B * G * N * 8,
+  });
+  backward(keyGradients(tile), B * G, 4, [...inputs, order], [dk, dv]);
+  device.free(order);
   const dTypes = typed && typeGradient(device, { q, k, v, dOut, rows }, sizes, scale, typed, lse);
   device.free(rows);
   return [dq, dk, dv, dTypes];

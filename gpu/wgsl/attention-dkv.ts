@@ -1,111 +1,138 @@
 /**
- * §4: the kernel that makes the gradients of the keys and values.
+ * §4: the kernels that make the gradients of the keys and values.
  * @module
  */
-import { TILE, type TileConstant } from './attention-tile.ts';
+import {
+  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products, reader, storeSums,
+  threads, writer,
+} from './attention-pairs.ts';
+import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 import { type Template, template } from './template.ts';
 
-/** Its constants are those of tileOf(). */
-export const DKV: Template<TileConstant> = template('attention dk, dv', `
-// dk[j] = sum_i dS[i,j] q[i] and dv[j] = sum_i A[i,j] do[i], over the queries i of all heads of the group that see key j  (§4).
-//
-// A workgroup takes ROWS keys of one KV head. Queries come by tiles of QUERIES, from the first key up to the last query that
-// sees any of the keys. LANES threads share a key and its columns, as the forward's do a query.
-struct Params { N: u32, group: u32, d: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
+/** Keys that live for more queries than this come first: so tiles of the others have few queries. */
+export const LONG = 128;
+
+/** order [heads,N]: the keys of each head, those that live long first, else by their places. */
+export const KEY_ORDER: Template<'LANES'> = template('key order', `
+// order[head, n] = the n-th key of a head: first those with last[head, j] - j > long, then the others, each by j.
+// A workgroup for each head, which counts the former and then goes through the keys again, LANES at a time.
+struct Params { N: u32, long: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
-@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
-@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
-@group(0) @binding(4) var<storage, read> last: array<i32>;
-@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> dOut: array<$ELEMENT>;
-@group(0) @binding(7) var<storage, read_write> dk: array<f32>;
-@group(0) @binding(8) var<storage, read_write> dv: array<f32>;
+@group(0) @binding(1) var<storage, read> last: array<i32>;
+@group(0) @binding(2) var<storage, read_write> order: array<u32>;
 
-const ROWS = $ROWSu;
 const LANES = $LANESu;
-const THREADS = ROWS * LANES;
-const QUERIES = $KEYSu;
-const VECTORS = $VECTORSu;
-const OWN = VECTORS / LANES;
+const WORDS = (LANES + 31u) / 32u;
+var<workgroup> count: atomic<u32>;
+var<workgroup> marks: array<atomic<u32>, WORDS>;
 
-var<workgroup> queryTile: array<vec4f, QUERIES * VECTORS>;
-var<workgroup> cotangentTile: array<vec4f, QUERIES * VECTORS>;
-var<workgroup> parts: array<vec2f, ROWS * QUERIES * LANES>;
-var<workgroup> rowTile: array<vec2f, QUERIES>;
-var<workgroup> ends: atomic<i32>;
-var<workgroup> end: i32;
-
-$LOADS
-
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let block = group.x + p.skipped;
-  let row = thread / LANES;
-  let lane = thread % LANES;
-  let j = block * ROWS + row;
-  let present = j < p.N;
-  let at = group.y * p.N + min(j, p.N - 1u);
-  let until = select(-1, last[at], present);
-  if (lane == 0u) { atomicMax(&ends, min(until, i32(p.N) - 1)); }
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let base = group.x * p.N;
+  for (var j = lane; j < p.N; j += LANES) {
+    if (last[base + j] - i32(j) > p.long) { atomicAdd(&count, 1u); }
+  }
   workgroupBarrier();
-  if (thread == 0u) { end = atomicLoad(&ends); }
-  let queries = workgroupUniformLoad(&end) + 1;
-  var key: array<vec4f, OWN>;
-  var value: array<vec4f, OWN>;
-  var keySums: array<vec4f, OWN>;
-  var valueSums: array<vec4f, OWN>;
-  for (var n = 0u; n < OWN; n++) {
-    key[n] = fourOfKey(at, 4u * (lane + LANES * n));
-    value[n] = fourOfValue(at, 4u * (lane + LANES * n));
-    keySums[n] = vec4f();
-    valueSums[n] = vec4f();
+  var long = 0u;                        // keys so far
+  var short = atomicLoad(&count);
+  for (var start = 0u; start < p.N; start += LANES) {
+    let j = start + lane;
+    let isLong = j < p.N && last[base + min(j, p.N - 1u)] - i32(j) > p.long;
+    if (lane < WORDS) { atomicStore(&marks[lane], 0u); }
+    workgroupBarrier();
+    if (isLong) { atomicOr(&marks[lane / 32u], 1u << (lane % 32u)); }
+    workgroupBarrier();
+    var before = 0u;
+    var all = 0u;
+    for (var word = 0u; word < WORDS; word++) {
+      let marked = atomicLoad(&marks[word]);
+      all += countOneBits(marked);
+      if (word < lane / 32u) { before += countOneBits(marked); }
+      if (word == lane / 32u) { before += countOneBits(marked & ((1u << (lane % 32u)) - 1u)); }
+    }
+    if (j < p.N) { order[base + select(short + lane - before, long + before, isLong)] = j; }
+    long += all;
+    short += min(LANES, p.N - start) - all;
+    workgroupBarrier();
   }
-  for (var h = 0u; h < p.group; h++) {
-    let head = (group.y * p.group + h) * p.N;
-    for (var start = i32(block * ROWS); start < queries; start += i32(QUERIES)) {
-      let length = u32(min(i32(QUERIES), queries - start));
-      for (var n = thread; n < length * VECTORS; n += THREADS) {
-        let i = head + u32(start) + n / VECTORS;
-        queryTile[n] = fourOfQuery(i, 4u * (n % VECTORS));
-        cotangentTile[n] = fourOfCotangent(i, 4u * (n % VECTORS));
-      }
-      for (var t = thread; t < length; t += THREADS) { rowTile[t] = rows[head + u32(start) + t]; }
+}`, 'LANES');
+
+/** dk and dv. */
+export const keyGradients: (tile: PairTile) => FastKernel<unknown> = oncePerTile((tile) => {
+  const [OWN, OTHERS, THREADS] = [ownRows(tile), otherRows(tile), threads(tile)];
+  const element = elementOf(tile.d);
+  return fastKernel({
+    name: `attention dk, dv, d = ${tile.d}, ${OWN} keys by ${OTHERS} queries`,
+    header: `
+      dk[j] = sum_i dS[i,j] q[i] and dv[j] = sum_i A[i,j] do[i], over the queries i of all heads of the group that see key j, with
+      A = exp(scale q . k - lse) and dS = scale A (do . v - D)  (§4). rows holds (lse, D) of every query.
+      q, dOut are [heads*group,N,${tile.d}]; k, v, dk, dv [heads,N,${tile.d}]; last, order [heads,N]; rows [heads*group,N].
+      A workgroup takes ${OWN} keys of one head, in the order of \`order\`; queries come ${OTHERS} at a time, from the first key up to the last
+      query that sees any of the keys. attention-pairs.ts says how threads share the pairs.`,
+    params: { N: 'u32', group: 'u32', scale: 'f32', skipped: 'u32' },
+    inputs: { q: element, k: element, v: element, last: 'u32', rows: 'vec2f', dOut: element, order: 'u32' },
+    outputs: { dk: element, dv: element },
+    locals: {
+      ...pairLocals(tile, 2, 2), keys: ['vec2i', OWN], stats: ['vec2f', OTHERS], range: ['atomic<u32>', 4], bounds: ['u32', 4],
+    },
+    threads: THREADS,
+    body: wgsl`
+${reader('q', tile)}
+${reader('k', tile)}
+${reader('v', tile)}
+${reader('dOut', tile)}
+${writer('dk', tile)}
+${writer('dv', tile)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
+  ${places(tile)}
+  let base = group.y * P.N;
+  let begin = (group.x + P.skipped) * ${OWN};
+  // Of the keys: N - the first one, the last one, 1 + the last query of any, and N - 1 - the last query of all.
+  for (var n = t; n < ${OWN}; n += ${THREADS}) {
+    let j = order[base + min(begin + n, P.N - 1)];
+    let until = min(bitcast<i32>(last[base + j]), i32(P.N) - 1);
+    keys[n] = vec2i(i32(j), until);
+    if (begin + n < P.N) {
+      atomicMax(&range[0], P.N - j);
+      atomicMax(&range[1], j);
+      if (until >= i32(j)) { atomicMax(&range[2], u32(until + 1)); }
+      atomicMax(&range[3], u32(i32(P.N) - 1 - until));
+    }
+  }
+  workgroupBarrier();
+  if (t < 4) { bounds[t] = atomicLoad(&range[t]); }
+  let end = workgroupUniformLoad(&bounds[2]);
+  let first = P.N - workgroupUniformLoad(&bounds[0]);
+  let newest = workgroupUniformLoad(&bounds[1]);
+  let soonest = i32(P.N) - 1 - i32(workgroupUniformLoad(&bounds[3]));
+  ${bring(tile, 'own', 'base + u32(keys[r].x)', { a: 'k', b: 'v' })}
+  ${each(4, (j) => `let key${j} = keys[mine + ${tile.own * j}];`)}
+  ${declareSums(tile, ['dk', 'dv'])}
+  for (var h = 0u; h < P.group; h++) {
+    let head = (group.y * P.group + h) * P.N;
+    for (var start = first; start < end; start += ${OTHERS}) {
+      ${bring(tile, 'others', 'head + min(start + r, P.N - 1)', { x: 'q', y: 'dOut' })}
+      for (var n = t; n < ${OTHERS}; n += ${THREADS}) { stats[n] = rows[head + min(start + n, P.N - 1)]; }
       workgroupBarrier();
-      for (var t = 0u; t < length; t++) {
-        var part = vec2f();
-        for (var n = 0u; n < OWN; n++) {
-          let place = t * VECTORS + lane + LANES * n;
-          part += vec2f(dot(key[n], queryTile[place]), dot(value[n], cotangentTile[place]));
-        }
-        parts[(row * QUERIES + t) * LANES + lane] = part;
-      }
+      ${products(tile, 2)}
+      ${each(tile.each, (i) => wgsl`
+{
+  let o = theirs + ${tile.others * i};
+  let i = i32(start + o);
+  let seen = vec4<bool>(${each(4, (j) => `i >= key${j}.x && i <= key${j}.y`).join(', ')});
+  let weight = select(vec4f(), exp(P.scale * s${i} - stats[o].x), seen);
+  w[o * ${tile.own} + mine] = weight;
+  u[o * ${tile.own} + mine] = select(vec4f(), P.scale * weight * (p${i} - stats[o].y), seen);
+}`.trim())}
+      let mixed = newest > start || soonest < i32(start + ${OTHERS - 1});
       workgroupBarrier();
-      for (var t = 0u; t < length; t++) {
-        let i = start + i32(t);
-        if (i >= i32(j) && i <= until) {
-          var both = vec2f();
-          for (var n = 0u; n < LANES; n++) { both += parts[(row * QUERIES + t) * LANES + n]; }
-          let weight = exp(p.scale * both.x - rowTile[t].x);
-          let change = p.scale * weight * (both.y - rowTile[t].y);
-          for (var n = 0u; n < OWN; n++) {
-            let place = t * VECTORS + lane + LANES * n;
-            keySums[n] += change * queryTile[place];
-            valueSums[n] += weight * cotangentTile[place];
-          }
-        }
-      }
+      ${addSums(tile, [['dk', 'u', 'x'], ['dv', 'w', 'y']])}
       workgroupBarrier();
     }
   }
-  if (!present) { return; }
-  for (var n = 0u; n < OWN; n++) {
-    for (var c = 0u; c < 4u; c++) {
-      let column = 4u * (lane + LANES * n) + c;
-      if (column < p.d) {
-        dk[at * p.d + column] = keySums[n][c];
-        dv[at * p.d + column] = valueSums[n][c];
-      }
-    }
-  }
-}`, ...TILE);
+  ${storeSums(tile, [['dk', 'dk'], ['dv', 'dv']], (j) => `begin + row + ${tile.own * j} < P.N`, (j) => `base + u32(keys[row + ${tile.own * j}].x)`)}
+}`,
+    workgroups: () => [1, 1, 1],
+  });
+});

@@ -2,122 +2,106 @@
  * §4: the kernel that makes the gradient of the queries.
  * @module
  */
-import { TILE, type TileConstant } from './attention-tile.ts';
-import { type Template, template } from './template.ts';
+import {
+  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products, reader, storeSums,
+  threads, writer,
+} from './attention-pairs.ts';
+import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 
-/** Its constants are those of tileOf(). */
-export const DQ: Template<TileConstant> = template('attention dq', `
-// dq[i] = sum_j dS[i,j] k[j] with dS = scale A (do . v - D) and A = exp(scale q . k - lse), over the keys that query i sees  (§4).
-//
-// Work is split as in the forward: a workgroup takes ROWS queries of one head, queues the keys that any of them sees, and
-// goes through the queue by tiles of KEYS. LANES threads share a query and its columns. The parts of q . k and do . v go through
-// workgroup memory.
-struct Params { N: u32, group: u32, d: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
-@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
-@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
-@group(0) @binding(4) var<storage, read> last: array<i32>;
-@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> dOut: array<$ELEMENT>;
-@group(0) @binding(7) var<storage, read_write> dq: array<f32>;
-
-const ROWS = $ROWSu;
-const LANES = $LANESu;
-const THREADS = ROWS * LANES;
-const KEYS = $KEYSu;
-const VECTORS = $VECTORSu;
-const OWN = VECTORS / LANES;
-
-var<workgroup> keyTile: array<vec4f, KEYS * VECTORS>;
-var<workgroup> valueTile: array<vec4f, KEYS * VECTORS>;
-var<workgroup> parts: array<vec2f, ROWS * KEYS * LANES>;
-var<workgroup> queue: array<u32, KEYS + THREADS>;
-var<workgroup> marks: array<atomic<u32>, (THREADS + 31u) / 32u>;
-var<workgroup> found: u32;
-
-$LOADS
-
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let block = group.x + p.skipped;
-  let row = thread / LANES;
-  let lane = thread % LANES;
-  let keys = group.y / p.group * p.N;           // the first row of the KV head
-  let i = block * ROWS + row;
-  let present = i < p.N;
-  let at = group.y * p.N + min(i, p.N - 1u);
-  let oldest = i32(block * ROWS);
-  let count = min(p.N, (block + 1u) * ROWS);
-  var query: array<vec4f, OWN>;
-  var cotangent: array<vec4f, OWN>;
-  var sums: array<vec4f, OWN>;
-  for (var n = 0u; n < OWN; n++) {
-    query[n] = fourOfQuery(at, 4u * (lane + LANES * n));
-    cotangent[n] = fourOfCotangent(at, 4u * (lane + LANES * n));
-    sums[n] = vec4f();
-  }
-  let own = rows[at];
+/** dq. */
+export const queryGradients: (tile: PairTile) => FastKernel<unknown> = oncePerTile((tile) => {
+  const [OWN, OTHERS, THREADS] = [ownRows(tile), otherRows(tile), threads(tile)];
+  const WORDS = Math.ceil(THREADS / 32);
+  const element = elementOf(tile.d);
+  return fastKernel({
+    name: `attention dq, d = ${tile.d}, ${OWN} queries by ${OTHERS} keys`,
+    header: `
+      dq[i] = sum_j dS[i,j] k[j] with dS = scale A (do . v - D) and A = exp(scale q . k - lse), over the keys that query i sees  (§4).
+      q, dOut, dq are [heads*group,N,${tile.d}]; k, v [heads,N,${tile.d}]; last [heads,N]; rows [heads*group,N] holds (lse, D).
+      A workgroup takes ${OWN} queries of one head. It looks through the keys, ${THREADS} at a time, and queues those that any of its queries
+      sees; ${OTHERS} queued keys make a tile. attention-pairs.ts says how threads share the pairs.`,
+    params: { N: 'u32', group: 'u32', scale: 'f32', skipped: 'u32' },
+    inputs: { q: element, k: element, v: element, last: 'u32', rows: 'vec2f', dOut: element },
+    outputs: { dq: element },
+    locals: {
+      ...pairLocals(tile, 2, 1), queue: ['u32', OTHERS + THREADS], spans: ['vec2i', OTHERS], marks: ['atomic<u32>', WORDS],
+      hidden: ['atomic<u32>', 1], found: ['u32', 1],
+    },
+    threads: THREADS,
+    body: wgsl`
+${reader('q', tile)}
+${reader('k', tile)}
+${reader('v', tile)}
+${reader('dOut', tile)}
+${writer('dq', tile)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
+  ${places(tile)}
+  let base = group.y / P.group * P.N;
+  let head = group.y * P.N;
+  let begin = (group.x + P.skipped) * ${OWN};
+  let count = min(P.N, begin + ${OWN});
+  let newest = i32(count) - 1;
+  ${bring(tile, 'own', 'head + min(begin + r, P.N - 1)', { a: 'q', b: 'dOut' })}
+  ${each(4, (j) => `let own${j} = rows[head + min(begin + mine + ${tile.own * j}, P.N - 1)];`)}
+  let lse = vec4f(own0.x, own1.x, own2.x, own3.x);
+  let D = vec4f(own0.y, own1.y, own2.y, own3.y);
+  let i = vec4i(i32(begin + mine)) + vec4i(0, ${each(3, (j) => String(tile.own * (j + 1))).join(', ')});
+  ${declareSums(tile, ['dq'])}
   var queued = 0u;
-  for (var start = 0u; start < count; start += THREADS) {
-    let j = start + thread;
+  for (var start = 0u; start < count; start += ${THREADS}) {
+    let candidate = start + t;
     var live = false;
-    if (j < count) { live = last[keys + j] >= max(oldest, i32(j)); }
-    if (thread < (THREADS + 31u) / 32u) { atomicStore(&marks[thread], 0u); }
+    if (candidate < count) { live = bitcast<i32>(last[base + candidate]) >= max(i32(begin), i32(candidate)); }
+    if (t < ${WORDS}) { atomicStore(&marks[t], 0); }
     workgroupBarrier();
-    if (live) { atomicOr(&marks[thread / 32u], 1u << (thread % 32u)); }
+    if (live) { atomicOr(&marks[t / 32], 1u << (t % 32)); }
     workgroupBarrier();
     var before = 0u;
     var all = 0u;
-    for (var word = 0u; word < (THREADS + 31u) / 32u; word++) {
+    for (var word = 0u; word < ${WORDS}; word++) {
       let marked = atomicLoad(&marks[word]);
       all += countOneBits(marked);
-      if (word < thread / 32u) { before += countOneBits(marked); }
-      if (word == thread / 32u) { before += countOneBits(marked & ((1u << (thread % 32u)) - 1u)); }
+      if (word < t / 32) { before += countOneBits(marked); }
+      if (word == t / 32) { before += countOneBits(marked & ((1u << (t % 32)) - 1)); }
     }
-    if (live) { queue[queued + before] = j; }
-    if (thread == 0u) { found = queued + all; }
-    queued = workgroupUniformLoad(&found);
-    let ending = start + THREADS >= count;
+    if (live) { queue[queued + before] = candidate; }
+    if (t == 0) { found[0] = queued + all; }
+    queued = workgroupUniformLoad(&found[0]);
+    let ending = start + ${THREADS} >= count;
     var taken = 0u;
-    while (queued - taken >= KEYS || (ending && taken < queued)) {
-      let length = min(KEYS, queued - taken);
-      for (var n = thread; n < length * VECTORS; n += THREADS) {
-        let key = keys + queue[taken + n / VECTORS];
-        keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
-        valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
+    while (queued - taken >= ${OTHERS} || (ending && taken < queued)) {
+      let length = min(${OTHERS}, queued - taken);
+      ${bring(tile, 'others', 'base + queue[taken + min(r, length - 1)]', { x: 'k', y: 'v' })}
+      if (t == 0) { atomicStore(&hidden[0], 0); }
+      workgroupBarrier();
+      for (var n = t; n < ${OTHERS}; n += ${THREADS}) {
+        let key = queue[taken + min(n, length - 1)];
+        // What is beyond the last key of the queue, nobody sees.
+        let until = select(-1, bitcast<i32>(last[base + key]), n < length);
+        spans[n] = vec2i(i32(key), until);
+        if (key > begin || until < newest) { atomicStore(&hidden[0], 1); }
       }
       workgroupBarrier();
-      for (var key = 0u; key < length; key++) {
-        var part = vec2f();
-        for (var n = 0u; n < OWN; n++) {
-          let place = key * VECTORS + lane + LANES * n;
-          part += vec2f(dot(query[n], keyTile[place]), dot(cotangent[n], valueTile[place]));
-        }
-        parts[(row * KEYS + key) * LANES + lane] = part;
-      }
+      ${products(tile, 2)}
+      ${each(tile.each, (i) => wgsl`
+{
+  let o = theirs + ${tile.others * i};
+  let seen = (i >= vec4i(spans[o].x)) & (i <= vec4i(spans[o].y));
+  w[o * ${tile.own} + mine] = select(vec4f(), P.scale * exp(P.scale * s${i} - lse) * (p${i} - D), seen);
+}`.trim())}
+      let mixed = atomicLoad(&hidden[0]) > 0;
       workgroupBarrier();
-      for (var key = 0u; key < length; key++) {
-        let j = queue[taken + key];
-        if (present && j <= i && last[keys + j] >= i32(i)) {
-          var both = vec2f();
-          for (var n = 0u; n < LANES; n++) { both += parts[(row * KEYS + key) * LANES + n]; }
-          let change = p.scale * exp(p.scale * both.x - own.x) * (both.y - own.y);
-          for (var n = 0u; n < OWN; n++) { sums[n] += change * keyTile[key * VECTORS + lane + LANES * n]; }
-        }
-      }
+      ${addSums(tile, [['dq', 'w', 'x']])}
       taken += length;
       workgroupBarrier();
     }
     let left = queued - taken;
-    if (thread == 0u) { for (var n = 0u; n < left; n++) { queue[n] = queue[taken + n]; } }
+    if (t == 0) { for (var n = 0u; n < left; n++) { queue[n] = queue[taken + n]; } }
     queued = left;
   }
-  if (!present) { return; }
-  for (var n = 0u; n < OWN; n++) {
-    for (var c = 0u; c < 4u; c++) {
-      let column = 4u * (lane + LANES * n) + c;
-      if (column < p.d) { dq[at * p.d + column] = sums[n][c]; }
-    }
-  }
-}`, ...TILE);
+  ${storeSums(tile, [['dq', 'dq']], (j) => `begin + row + ${tile.own * j} < P.N`, (j) => `head + begin + row + ${tile.own * j}`)}
+}`,
+    workgroups: () => [1, 1, 1],
+  });
+});

@@ -5,8 +5,12 @@
  */
 import { FOREVER } from '../../src/core/lifetime.ts';
 import type { AttentionSizes } from '../../src/core/sizes.ts';
-import { attend } from './attention.ts';
-import { TILE, tileOf } from './attention-tile.ts';
+import { causalSums } from './attention-causal.ts';
+import {
+  bring, elementOf, oncePerTile, otherRows, ownRows, pairLocals, pairTile, places, products, reader, threads,
+} from './attention-pairs.ts';
+import { blocks } from './attention-tile.ts';
+import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 import { planTypes } from './mask.ts';
 import { kernel, template } from './template.ts';
@@ -20,92 +24,63 @@ export interface TypeGradientOptions {
   readonly reach?: number;
 }
 
-const CAUSAL_ENDS = kernel('causal ends', `
-// last[head, j] = j + reach: what the last query would be if no type ended a lifetime. A thread for each.
-struct Params { length: u32, N: u32, reach: i32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> last: array<i32>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let n = (group.y * groups.x + group.x) * 64u + lane;
-  if (n < p.length) { last[n] = i32(n % p.N) + p.reach; }
-}`);
-
-const MASK_GRADIENT = template('mask gradient', `
-// dM[j, r] = sum over the heads of a group of exp(scale q[i] . k[j] - shift[i]) (do[i] . v[j] - D[i]) with i = first + r, for
-// j <= i <= j + reach, else 0  (§4).
-//
-// A workgroup takes ROWS queries and KEYS keys of one KV head, and goes through the heads of the group. LANES threads share a
-// query and its columns, and each keeps the sums of every LANES-th key.
-struct Params { N: u32, group: u32, d: u32, first: u32, rows: u32, keys: u32, reach: u32, scale: f32 }
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
-@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
-@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
-@group(0) @binding(4) var<storage, read> dOut: array<$ELEMENT>;
-@group(0) @binding(5) var<storage, read> rows: array<vec2f>;
-@group(0) @binding(6) var<storage, read> shift: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dM: array<f32>;
-
-const ROWS = $ROWSu;
-const LANES = $LANESu;
-const THREADS = ROWS * LANES;
-const KEYS = $KEYSu;
-const VECTORS = $VECTORSu;
-const OWN = VECTORS / LANES;
-const SUMS = (KEYS + LANES - 1u) / LANES;
-
-var<workgroup> keyTile: array<vec4f, KEYS * VECTORS>;
-var<workgroup> valueTile: array<vec4f, KEYS * VECTORS>;
-var<workgroup> parts: array<vec2f, ROWS * KEYS * LANES>;
-
-$LOADS
-
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = thread / LANES;
-  let lane = thread % LANES;
-  let r = group.y * ROWS + row;
-  let i = p.first + r;
-  let firstKey = group.x * KEYS;
-  let length = min(KEYS, p.keys - firstKey);
-  for (var n = thread; n < length * VECTORS; n += THREADS) {
-    let key = group.z * p.N + firstKey + n / VECTORS;
-    keyTile[n] = fourOfKey(key, 4u * (n % VECTORS));
-    valueTile[n] = fourOfValue(key, 4u * (n % VECTORS));
-  }
-  workgroupBarrier();
-  var sums: array<f32, SUMS>;
-  for (var h = 0u; h < p.group; h++) {
-    let at = (group.z * p.group + h) * p.N + min(i, p.N - 1u);
-    for (var key = 0u; key < length; key++) {
-      var part = vec2f();
-      for (var n = 0u; n < OWN; n++) {
-        let place = key * VECTORS + lane + LANES * n;
-        let column = 4u * (lane + LANES * n);
-        part += vec2f(dot(fourOfQuery(at, column), keyTile[place]), dot(fourOfCotangent(at, column), valueTile[place]));
-      }
-      parts[(row * KEYS + key) * LANES + lane] = part;
+const maskGradient = oncePerTile((tile): FastKernel<unknown> => {
+  const [OWN, OTHERS, THREADS] = [ownRows(tile), otherRows(tile), threads(tile)];
+  const element = elementOf(tile.d);
+  return fastKernel({
+    name: `mask gradient, d = ${tile.d}, ${OWN} queries by ${OTHERS} keys`,
+    header: `
+      dM[j,r] = sum over the heads of a group of exp(scale q[i] . k[j] - shift[i]) (do[i] . v[j] - D[i]) with i = first + r, for
+      j <= i <= j + reach, else 0  (§4). rows holds (lse, D) of every query.
+      q, dOut are [heads*group,N,${tile.d}]; k, v [heads,N,${tile.d}]; rows, shift [heads*group,N]; dM [heads,keys,count].
+      A workgroup takes ${OWN} queries and ${OTHERS} keys of one head, and goes through the query heads of the group.`,
+    params: { N: 'u32', group: 'u32', first: 'u32', count: 'u32', keys: 'u32', reach: 'u32', scale: 'f32' },
+    inputs: { q: element, k: element, v: element, dOut: element, rows: 'vec2f', shift: 'f32' },
+    outputs: { dM: 'f32' },
+    locals: pairLocals(tile, 2, 0),
+    threads: THREADS,
+    body: wgsl`
+${reader('q', tile)}
+${reader('k', tile)}
+${reader('v', tile)}
+${reader('dOut', tile)}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
+  ${places(tile)}
+  let begin = P.first + group.x * ${OWN};
+  let start = group.y * ${OTHERS};
+  let base = group.z * P.N;
+  let i = vec4u(begin + mine) + vec4u(0, ${each(3, (j) => String(tile.own * (j + 1))).join(', ')});
+  ${each(tile.each, (i) => `var sum${i} = vec4f();`)}
+  // Tiles whose keys all come after their queries, or too long before them, are 0.
+  if (start < begin + ${OWN} && begin <= start + ${OTHERS - 1} + P.reach) {
+    ${bring(tile, 'others', 'base + min(start + r, P.N - 1)', { x: 'k', y: 'v' })}
+    for (var h = 0u; h < P.group; h++) {
+      let head = (group.z * P.group + h) * P.N;
+      ${bring(tile, 'own', 'head + min(begin + r, P.N - 1)', { a: 'q', b: 'dOut' })}
+      let at = head + min(i, vec4u(P.N - 1));
+      let D = vec4f(${each(4, (j) => `rows[at[${j}]].y`).join(', ')});
+      let by = vec4f(${each(4, (j) => `shift[at[${j}]]`).join(', ')});
+      workgroupBarrier();
+      ${products(tile, 2)}
+      ${each(tile.each, (i) => wgsl`
+let j${i} = start + theirs + ${tile.others * i};
+sum${i} += select(vec4f(), exp(P.scale * s${i} - by) * (p${i} - D), (vec4u(j${i}) <= i) & (i <= vec4u(j${i} + P.reach)));`.trim())}
+      workgroupBarrier();
     }
-    workgroupBarrier();
-    for (var s = 0u; s < SUMS; s++) {
-      let key = lane + LANES * s;
-      let j = firstKey + key;
-      if (key < length && j <= i && i - j <= p.reach) {
-        var both = vec2f();
-        for (var n = 0u; n < LANES; n++) { both += parts[(row * KEYS + key) * LANES + n]; }
-        sums[s] += exp(p.scale * both.x - shift[at]) * (both.y - rows[at].y);
-      }
-    }
-    workgroupBarrier();
   }
-  if (r >= p.rows) { return; }
-  for (var s = 0u; s < SUMS; s++) {
-    let key = lane + LANES * s;
-    if (key < length) { dM[(group.z * p.keys + firstKey + key) * p.rows + r] = sums[s]; }
+  ${each(tile.each, (i) => wgsl`
+{
+  let j = start + theirs + ${tile.others * i};
+  let r = group.x * ${OWN} + mine;
+  if (j < P.keys) {
+    ${each(4, (n) => `if (r + ${tile.own * n} < P.count) { dM[(group.z * P.keys + j) * P.count + r + ${tile.own * n}] = sum${i}[${n}]; }`)}
   }
-}`, ...TILE);
+}`.trim())}
+}`,
+    workgroups: () => [1, 1, 1],
+  });
+});
 
 const CHUNK_SUMS = kernel('chunk sums', `
 // x[head, c, r] = the sum of dM[head, j, r] over the tokens j of chunk c, a thread for each.
@@ -201,7 +176,7 @@ export function typeGradient(
   const shift = bounded ? causalLse(device, inputs, sizes, scale, within) : device.share(lse);
   const { plan, chunks } = planTypes(device, types, BG, N, C);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
-  const tile = tileOf(device, d, 2);
+  const tile = pairTile(device, d);
   const fits = Math.min(device.tileElements, device.maxBytes / 4) / (BG * N);
   const most = Math.max(16, Math.floor(fits / 16) * 16);
   for (let first = 0; first < N; first += most) {
@@ -209,10 +184,10 @@ export function typeGradient(
     const keys = first + rows;
     const seen = Math.ceil(keys / C);
     const dM = device.allocate(BG * keys * rows);
-    device.run(MASK_GRADIENT(tile), {
-      params: { N, group: H / G, d, first, rows, keys, reach: within, scale },
+    device.run(maskGradient(tile), {
+      params: { N, group: H / G, first, count: rows, keys, reach: within, scale },
       inputs: [q, k, v, dOut, perRow, shift], outputs: [dM],
-      groups: [Math.ceil(keys / tile.KEYS), Math.ceil(rows / tile.ROWS), BG], work: B * H * rows * keys * d * 4,
+      groups: [Math.ceil(rows / ownRows(tile)), Math.ceil(keys / otherRows(tile)), BG], work: B * H * rows * keys * d * 4,
     });
     const length = BG * seen * rows;
     const x = C === 1 ? device.share(dM) : device.allocate(length);
@@ -240,15 +215,14 @@ export function typeGradient(
 
 /** The log-sum-exp of every query over all keys j <= i <= j + reach, visible or not: [B,H,N]. */
 function causalLse(
-  device: WgslDevice, { q, k, v }: { q: Memory; k: Memory; v: Memory }, sizes: AttentionSizes, scale: number,
-  reach: number,
+  device: WgslDevice, { q, k }: { q: Memory; k: Memory }, { B, H, G, N, d }: AttentionSizes, scale: number, reach: number,
 ): Memory {
-  const { B, G, N } = sizes;
-  const length = B * G * N;
-  const last = device.allocate(length);
-  device.run(CAUSAL_ENDS, { params: { length, N, reach }, inputs: [], outputs: [last], groups: flat(length) });
-  const [out, lse] = attend(device, q, { k, v, entries: last }, sizes, scale);
-  device.free(out);
-  device.free(last);
+  const lse = device.allocate(B * H * N);
+  const tile = pairTile(device, d);
+  for (const { skipped, groups, work } of blocks(device, Math.ceil(N / ownRows(tile)), B * H, B * H * N * N * d)) {
+    device.run(causalSums(tile), {
+      params: { N, group: H / G, reach, scale, skipped }, inputs: [q, k], outputs: [lse], groups, work,
+    });
+  }
   return lse;
 }

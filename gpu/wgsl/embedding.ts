@@ -34,24 +34,42 @@ export function embedding(
   return out;
 }
 
-const BACKWARD = kernel('embedding backward', `
-// dWeight[v, c] = sum of dOut[n, c] over the n with ids[n] = v, a thread for each (v, c).
-// The rows of id v are order[starts[v]] to order[starts[v + 1] - 1].
-struct Params { vocabulary: u32, width: u32 }
+/** Rows of one id that a thread sums: the blank of a text is one of six of its bytes, and would keep a GPU waiting. */
+const RUN = 32;
+
+const RUNS = kernel('embedding backward, runs', `
+// partial[run, c] = sum of dOut[order[t], c] over the t of a run, bounds[run] <= t < bounds[run + 1], a thread for each (run, c).
+struct Params { runs: u32, width: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dOut: array<f32>;
-@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(2) var<storage, read> bounds: array<u32>;
 @group(0) @binding(3) var<storage, read> order: array<u32>;
-@group(0) @binding(4) var<storage, read_write> dWeight: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partial: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let n = (group.y * groups.x + group.x) * 64u + lane;
+  if (n >= p.runs * p.width) { return; }
+  let run = n / p.width;
+  var sum = 0.0;
+  for (var t = bounds[run]; t < bounds[run + 1u]; t++) { sum += dOut[order[t] * p.width + n % p.width]; }
+  partial[n] = sum;
+}`);
+
+const BACKWARD = kernel('embedding backward', `
+// dWeight[v, c] = sum of partial[run, c] over the runs of id v, which are starts[v] to starts[v + 1] - 1. A thread for each (v, c).
+struct Params { vocabulary: u32, width: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> partial: array<f32>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dWeight: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = (group.y * groups.x + group.x) * 64u + lane;
   if (n >= p.vocabulary * p.width) { return; }
-  let v = n / p.width;
-  let c = n % p.width;
   var sum = 0.0;
-  for (var t = starts[v]; t < starts[v + 1u]; t++) { sum += dOut[order[t] * p.width + c]; }
+  for (var run = starts[n / p.width]; run < starts[n / p.width + 1u]; run++) { sum += partial[run * p.width + n % p.width]; }
   dWeight[n] = sum;
 }`);
 
@@ -59,26 +77,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 export function embeddingBackward(
   device: WgslDevice, dOut: Memory, ids: Int32Array, vocabulary: number, width: number,
 ): Memory {
-  const starts = new Uint32Array(vocabulary + 1);
-  for (const id of ids) starts[id + 1] = starts[id + 1] + 1;
-  for (let id = 0; id < vocabulary; id++) starts[id + 1] = starts[id + 1] + starts[id];
-  const next = starts.slice();
+  const ends = new Uint32Array(vocabulary + 1); // of the rows of each id, in the end
+  for (const id of ids) ends[id + 1]++;
+  for (let id = 0; id < vocabulary; id++) ends[id + 1] += ends[id];
   const order = new Uint32Array(Math.max(ids.length, 1));
   ids.forEach((id, n) => {
-    order[next[id]] = n;
-    next[id] = next[id] + 1;
+    order[ends[id]++] = n;
   });
-  const lists = [device.upload(starts), device.upload(order)];
-  const dWeight = device.allocate(vocabulary * width);
+  const starts = new Uint32Array(vocabulary + 1);
+  const bounds: number[] = [0];
+  for (let id = 0, first = 0; id < vocabulary; first = ends[id], id++) {
+    for (let at = first; at < ends[id]; at += RUN) bounds.push(Math.min(at + RUN, ends[id]));
+    starts[id + 1] = bounds.length - 1;
+  }
+  const runs = bounds.length - 1;
+  const lists = [Uint32Array.from(bounds), order, starts].map((list) => device.upload(list));
+  const [partial, dWeight] = [device.allocate(Math.max(1, runs) * width), device.allocate(vocabulary * width)];
+  device.run(RUNS, {
+    params: { runs, width }, inputs: [dOut, lists[0], lists[1]], outputs: [partial], groups: flat(runs * width),
+  });
   device.run(BACKWARD, {
-    params: { vocabulary, width }, inputs: [dOut, ...lists], outputs: [dWeight], groups: flat(vocabulary * width),
+    params: { vocabulary, width }, inputs: [partial, lists[2]], outputs: [dWeight], groups: flat(vocabulary * width),
   });
-  for (const list of lists) device.free(list);
+  for (const memory of [...lists, partial]) device.free(memory);
   return dWeight;
 }
 
 const BACKWARD_UNKNOWN = kernel('embedding backward, unknown ids', `
-// The same where only the device knows the ids: every thread looks through all of them.
+// dWeight[v, c] = sum of dOut[n, c] over the n with ids[n] = v, where only the device knows the ids: every thread looks through all of them.
 struct Params { vocabulary: u32, width: u32, count: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dOut: array<f32>;

@@ -10,6 +10,7 @@ import { sumParts } from './elementwise.ts';
 import { matmul } from './matmul.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { kernel, template } from './template.ts';
+import { weightGradient } from './weight-gradient.ts';
 
 /** The WGSL of `four(n)`, which reads elements 4 n to 4 n + 3 of `table` as they are stored. */
 const FOUR: Readonly<Record<StoredDtype, { readonly TABLE: string; readonly FOUR: string }>> = {
@@ -146,7 +147,8 @@ export const linearBackwardInput = (
 /** dW[m,k] = sum_r dy[r,m] x[r,k]: [M,K]. */
 export const linearBackwardWeight = (
   device: WgslDevice, dOut: Memory, x: Memory, { rows, M, K }: LinearSizes,
-): Memory => matmul(device, { a: dOut, b: x, I: M, J: K, K: rows, dtype: 'f32', form: 'TN' });
+): Memory => device.width === 64 ? weightGradient(device, dOut, x, M, K, rows)
+  : matmul(device, { a: dOut, b: x, I: M, J: K, K: rows, dtype: 'f32', form: 'TN' });
 
 const SUM_ROWS = kernel('sum of rows', `
 // partial[part, m] = sum over the rows of a part of x[r, m], a thread for each.
