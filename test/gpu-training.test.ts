@@ -1,5 +1,5 @@
 /**
- * Fifty steps of training on gpu.js follow the reference as closely as float32 allows: losses, types, final weights.
+ * Fifty steps of training on a GPU follow the reference as closely as float32 allows: losses, types, final weights.
  *
  * The budget. The truth is the reference in float64. How much rounding matters to this training is measured by the
  * same training of the reference in float32, which stores every result rounded: one rounding of u = 2^-24 per result.
@@ -19,6 +19,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DeviceMode } from '../gpu/gpujs/device.ts';
 import { openEngine } from '../gpu/gpujs/open.ts';
+import { openWgslEngine } from '../gpu/wgsl/open.ts';
 import type { Engine } from '../src/core/engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
@@ -27,7 +28,7 @@ import { tokenizeDocuments } from '../src/train/data.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../src/train/options.ts';
 import { batchGradients, Trainer } from '../src/train/trainer.ts';
 import { describeWebGPU } from './support/webgpu.ts';
-import { some } from './support/thorough.ts';
+import { some, THOROUGH } from './support/thorough.ts';
 
 const VOCABULARY = 258;
 const WORST_OPERATION = Math.max(6 + 4 * Math.log(VOCABULARY), Math.sqrt(VOCABULARY)); // 28.2
@@ -128,10 +129,10 @@ describe('the training to compare', () => {
   });
 });
 
-function follows(gpu: DeviceMode): void {
+function follows(open: () => Promise<Engine>): void {
   it('draws the same types, and keeps losses and weights within the rounding of float32', async () => {
     const { truth, rounded } = await references();
-    const run = await trained(await openEngine({ gpu, testing: true }));
+    const run = await trained(await open());
     expect(run.types).toEqual(truth.types);
     expect(run.losses).toHaveLength(options.steps);
     expect(lossDistance(run, truth)).toBeLessThanOrEqual(WORST_OPERATION * lossDistance(rounded, truth) + LOSS_BIAS);
@@ -139,5 +140,7 @@ function follows(gpu: DeviceMode): void {
   }, 120_000);
 }
 
-describe('training on gpu.js webasm', () => follows('webasm'));
-describeWebGPU('training on gpu.js webgpu', () => follows('webgpu'));
+const gpuJs = (gpu: DeviceMode) => (): Promise<Engine> => openEngine({ gpu, testing: true });
+describe('training on gpu.js webasm', () => follows(gpuJs('webasm')));
+describeWebGPU('training on gpu.js webgpu', () => follows(gpuJs('webgpu')));
+if (THOROUGH) describeWebGPU('training on WGSL', () => follows(() => openWgslEngine({ testing: true })));

@@ -13,7 +13,9 @@ import { forwardAndBackward, upload } from './support/upload.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 
 const R = new Rounding('float32');
-const SHAPE: Sizes = { B: 1, G: 1, H: 2, group: 2, N: 150, d: 6, window: 9, chunk: 1, seed: 3, only: null, tied: false };
+const SHAPE: Sizes = {
+  B: 1, G: 1, H: 2, group: 2, N: 150, d: 6, window: 9, chunk: 1, seed: 3, only: null, tied: false,
+};
 
 describeWebGPU('the gradients of attention by tiles for GPUs', () => {
   // Two of three keys live shortly, so keys that live long are gathered; 150 is no multiple of a tile.
@@ -32,7 +34,8 @@ describeWebGPU('the gradients of attention by tiles for GPUs', () => {
       for (const rule of ['exact', 'bounded'] as const) {
         const types = inner.integers(p.types, [p.B, p.G, Math.ceil(p.N / p.chunk)]);
         const { dTypes } = inner.attentionBackward({
-          ...inputs, out, lse, dOut: inner.tensor(p.dOut, out.shape), types: { types, rule, window: p.window, chunk: p.chunk, reach: p.reach },
+          ...inputs, out, lse, dOut: inner.tensor(p.dOut, out.shape),
+          types: { types, rule, window: p.window, chunk: p.chunk, reach: p.reach },
         });
         expectWithin(await inner.read(dTypes!), boundedTypeGradient(truth.dM[rule], p, R), `(dg, dl, dw) by ${rule}`);
       }

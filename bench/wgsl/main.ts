@@ -1,7 +1,7 @@
 /**
  * Checks the fast kernels against float64 and times them, on the GPU that Dawn finds:
- * `npm run bench:kernels [-- products vectors decode prefill training]`, and with --quick in small, which shows that it works.
- * peers.py measures PyTorch on the same machine.
+ * `npm run bench:kernels [-- products vectors decode prefill training]`, and with --quick in small, which shows that it
+ * works. peers.py measures PyTorch on the same machine.
  * @module
  */
 import { decoding, prefilling } from './attention.ts';
@@ -19,7 +19,9 @@ export interface Line {
 }
 export type Report = (line: Line) => void;
 
-const CASES = { products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, training: trainingSteps };
+const CASES = {
+  products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, training: trainingSteps,
+};
 
 const bench = await Bench.open(process.argv.includes('--quick') ? 1 : 400);
 const { vendor, architecture, device, description } = bench.adapter.info;

@@ -8,7 +8,7 @@ import { batchGradients } from '../../src/train/trainer.ts';
 import { median } from '../measure.ts';
 import { shippedConfig } from '../models.ts';
 import type { Bench } from './device.ts';
-import { Profiler } from './profile.ts';
+import { Profiler } from './stamps.ts';
 
 /** Prints, for full attention and for joint search: time of a step, and of each kernel in it. */
 export async function trainingSteps(bench: Bench, quick: boolean): Promise<void> {

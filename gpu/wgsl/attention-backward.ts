@@ -52,18 +52,21 @@ export function attentionBackward(
     work: B * H * N * d * 2,
   });
   const tile = pairTile(device, d);
-  const [dq, dk, dv, order] = [B * H * N * d, B * G * N * d, B * G * N * d, B * G * N].map((length) => device.allocate(length));
-  const backward = (of: Kernel, heads: number, share: number, inputs: readonly Memory[], outputs: readonly Memory[]): void => {
-    for (const { skipped, groups, work } of blocks(device, Math.ceil(N / ownRows(tile)), heads, B * H * N * N * d * share)) {
+  const [dq, dk, dv, order] = [B * H * N * d, B * G * N * d, B * G * N * d, 2 * B * G * N]
+    .map((length) => device.allocate(length));
+  const tiles = Math.ceil(N / ownRows(tile));
+  const backward = (
+    of: Kernel, heads: number, share: number, inputs: readonly Memory[], outputs: readonly Memory[],
+  ): void => {
+    for (const { skipped, groups, work } of blocks(device, tiles, heads, B * H * N * N * d * share)) {
       device.run(of, { params: { N, group: H / G, scale, skipped }, inputs, outputs, groups, work });
     }
   };
-  const inputs = [q, k, v, last, rows, dOut];
-  backward(queryGradients(tile), B * H, 3, inputs, [dq]);
+  backward(queryGradients(tile), B * H, 3, [q, k, v, last, rows, dOut], [dq]);
   device.run(KEY_ORDER({ LANES: device.width }), {
     params: { N, long: LONG }, inputs: [last], outputs: [order], groups: [B * G], work: B * G * N * 8,
   });
-  backward(keyGradients(tile), B * G, 4, [...inputs, order], [dk, dv]);
+  backward(keyGradients(tile), B * G, 4, [q, k, v, rows, dOut, order], [dk, dv]);
   device.free(order);
   const dTypes = typed && typeGradient(device, { q, k, v, dOut, rows }, sizes, scale, typed, lse);
   device.free(rows);

@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products, reader, storeSums,
-  threads, writer,
+  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products,
+  reader, storeSums, threads, writer,
 } from './attention-pairs.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 import { type Template, template } from './template.ts';
@@ -12,14 +12,14 @@ import { type Template, template } from './template.ts';
 /** Keys that live for more queries than this come first: so tiles of the others have few queries. */
 export const LONG = 128;
 
-/** order [heads,N]: the keys of each head, those that live long first, else by their places. */
+/** order [heads,N]: the keys of each head with their lifetimes, those that live long first, else by their places. */
 export const KEY_ORDER: Template<'LANES'> = template('key order', `
-// order[head, n] = the n-th key of a head: first those with last[head, j] - j > long, then the others, each by j.
+// order[head, n] = (j, last[head, j]) of the n-th key of a head: first those with last[head, j] - j > long, then the others, each by j.
 // A workgroup for each head, which counts the former and then goes through the keys again, LANES at a time.
 struct Params { N: u32, long: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> last: array<i32>;
-@group(0) @binding(2) var<storage, read_write> order: array<u32>;
+@group(0) @binding(2) var<storage, read_write> order: array<vec2i>;
 
 const LANES = $LANESu;
 const WORDS = (LANES + 31u) / 32u;
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       if (word < lane / 32u) { before += countOneBits(marked); }
       if (word == lane / 32u) { before += countOneBits(marked & ((1u << (lane % 32u)) - 1u)); }
     }
-    if (j < p.N) { order[base + select(short + lane - before, long + before, isLong)] = j; }
+    if (j < p.N) { order[base + select(short + lane - before, long + before, isLong)] = vec2i(i32(j), last[base + j]); }
     long += all;
     short += min(LANES, p.N - start) - all;
     workgroupBarrier();
@@ -66,11 +66,11 @@ export const keyGradients: (tile: PairTile) => FastKernel<unknown> = oncePerTile
     header: `
       dk[j] = sum_i dS[i,j] q[i] and dv[j] = sum_i A[i,j] do[i], over the queries i of all heads of the group that see key j, with
       A = exp(scale q . k - lse) and dS = scale A (do . v - D)  (§4). rows holds (lse, D) of every query.
-      q, dOut are [heads*group,N,${tile.d}]; k, v, dk, dv [heads,N,${tile.d}]; last, order [heads,N]; rows [heads*group,N].
+      q, dOut are [heads*group,N,${tile.d}]; k, v, dk, dv [heads,N,${tile.d}]; order [heads,N] holds (key, last query); rows [heads*group,N].
       A workgroup takes ${OWN} keys of one head, in the order of \`order\`; queries come ${OTHERS} at a time, from the first key up to the last
       query that sees any of the keys. attention-pairs.ts says how threads share the pairs.`,
     params: { N: 'u32', group: 'u32', scale: 'f32', skipped: 'u32' },
-    inputs: { q: element, k: element, v: element, last: 'u32', rows: 'vec2f', dOut: element, order: 'u32' },
+    inputs: { q: element, k: element, v: element, rows: 'vec2f', dOut: element, order: 'vec2i' },
     outputs: { dk: element, dv: element },
     locals: {
       ...pairLocals(tile, 2, 2), keys: ['vec2i', OWN], stats: ['vec2f', OTHERS], range: ['atomic<u32>', 4], bounds: ['u32', 4],
@@ -90,13 +90,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let begin = (group.x + P.skipped) * ${OWN};
   // Of the keys: N - the first one, the last one, 1 + the last query of any, and N - 1 - the last query of all.
   for (var n = t; n < ${OWN}; n += ${THREADS}) {
-    let j = order[base + min(begin + n, P.N - 1)];
-    let until = min(bitcast<i32>(last[base + j]), i32(P.N) - 1);
-    keys[n] = vec2i(i32(j), until);
+    let key = order[base + min(begin + n, P.N - 1)];
+    let j = u32(key.x);
+    let until = min(key.y, i32(P.N) - 1);
+    keys[n] = vec2i(key.x, until);
     if (begin + n < P.N) {
       atomicMax(&range[0], P.N - j);
       atomicMax(&range[1], j);
-      if (until >= i32(j)) { atomicMax(&range[2], u32(until + 1)); }
+      if (until >= key.x) { atomicMax(&range[2], u32(until + 1)); }
       atomicMax(&range[3], u32(i32(P.N) - 1 - until));
     }
   }

@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products, reader, storeSums,
-  threads, writer,
+  addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products,
+  reader, storeSums, threads, writer,
 } from './attention-pairs.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 

@@ -60,7 +60,7 @@ export const ownRows = ({ own }: PairTile): number => 4 * own;
 export const otherRows = ({ others, each }: PairTile): number => others * each;
 export const threads = ({ own, others }: PairTile): number => own * others;
 
-/** Vectors of a row, and their distance in workgroup memory: odd, so that equal columns of rows lie in different banks. */
+/** Vectors of a row, and how far apart rows lie: oddly, so that equal columns of them are in different banks. */
 const vectors = ({ d }: PairTile): number => Math.ceil(d / 4);
 const stride = (tile: PairTile): number => vectors(tile) | 1;
 
@@ -159,10 +159,12 @@ export function declareSums(tile: PairTile, names: readonly string[]): string[] 
 }
 
 /**
- * Adds weight times other row to the sums: for (name, weights, rows) name[j] += sum over the others o of weights[o][j] rows[o].
- * Where `mixed`, some pairs are hidden; what has weight 0 is then left out, since it may be NaN.
+ * Adds to the sums, for (name, weights, rows): name[j] += sum over the others o of weights[o][j] rows[o]. Where
+ * `mixed`, some pairs are hidden; what has weight 0 is then left out, since it may be NaN.
  */
-export function addSums(tile: PairTile, of: readonly (readonly [name: string, weights: string, rows: string])[]): string {
+export function addSums(
+  tile: PairTile, of: readonly (readonly [name: string, weights: string, rows: string])[],
+): string {
   const { count, parts, at } = columns(tile);
   const V = vectors(tile);
   const body = (hidden: boolean): string[] => of.flatMap(([name, weights, rows]) => [

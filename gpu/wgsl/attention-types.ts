@@ -187,7 +187,8 @@ export function typeGradient(
     device.run(maskGradient(tile), {
       params: { N, group: H / G, first, count: rows, keys, reach: within, scale },
       inputs: [q, k, v, dOut, perRow, shift], outputs: [dM],
-      groups: [Math.ceil(rows / ownRows(tile)), Math.ceil(keys / otherRows(tile)), BG], work: B * H * rows * keys * d * 4,
+      groups: [Math.ceil(rows / ownRows(tile)), Math.ceil(keys / otherRows(tile)), BG],
+      work: B * H * rows * keys * d * 4,
     });
     const length = BG * seen * rows;
     const x = C === 1 ? device.share(dM) : device.allocate(length);
@@ -215,7 +216,8 @@ export function typeGradient(
 
 /** The log-sum-exp of every query over all keys j <= i <= j + reach, visible or not: [B,H,N]. */
 function causalLse(
-  device: WgslDevice, { q, k }: { q: Memory; k: Memory }, { B, H, G, N, d }: AttentionSizes, scale: number, reach: number,
+  device: WgslDevice, { q, k }: { q: Memory; k: Memory }, { B, H, G, N, d }: AttentionSizes, scale: number,
+  reach: number,
 ): Memory {
   const lse = device.allocate(B * H * N);
   const tile = pairTile(device, d);

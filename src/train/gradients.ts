@@ -12,9 +12,9 @@ import { crossEntropy } from '../core/layers.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
-import { gumbelNoise, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
+import { Noise } from './noise.ts';
 import type { TrainOptions } from './options.ts';
 
 /** The result of computeGradients(), summed over its sequences. */
@@ -33,6 +33,8 @@ export interface Gradients {
 export interface Draw {
   readonly step: number;
   readonly sequences: readonly number[];
+  /** Draws the noise, and that of the next step while the engine computes this one. */
+  readonly noise?: Noise;
 }
 
 /**
@@ -63,9 +65,12 @@ export async function computeGradients(
     const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
     const losses = crossEntropy(tape, logits, targets, 1 / (options.batch * N));
     tape.backward();
-    const loss = sum(await engine.read(losses));
+    const [reading, counting] = [engine.read(losses), search.summary()];
+    counting.catch(() => {}); // a loss that is NaN is reported first
+    if (draw.step < options.steps) draw.noise?.ahead(draw.step + 1);
+    const loss = sum(await reading);
     if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
-    const summary = await search.summary();
+    const summary = await counting;
     const gradients = new Map<string, Tensor>();
     for (const [name, weight] of weights) gradients.set(name, tape.takeGradient(weight) ?? engine.zeros(weight.shape));
     return { gradients, loss, ...summary };
@@ -185,13 +190,12 @@ export class Search {
   }
 
   /** Gumbel noise that depends only on the seed, the step, the sequence and the layer. */
-  #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
+  #noise(layer: number, { step, sequences, noise }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
-    const noise = new Float64Array(this.#B * each);
-    sequences.forEach((sequence, b) => {
-      noise.set(gumbelNoise(this.#options.seed, [Stream.NOISE, step, sequence, layer], each), b * each);
-    });
-    return this.#tape.own(this.#tape.engine.tensor(noise, shape));
+    const all = new Float64Array(this.#B * each);
+    noise ??= new Noise(this.#options.seed);
+    for (const [b, sequence] of sequences.entries()) all.set(noise.of(step, sequence, layer, each), b * each);
+    return this.#tape.own(this.#tape.engine.tensor(all, shape));
   }
 
   /** The kept share and the counts of types of the pass. */

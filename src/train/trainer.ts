@@ -15,6 +15,7 @@ import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './d
 import { inStep } from './diverged.ts';
 import { sumParts } from './gradient-sum.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
+import { Noise } from './noise.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
 import { Optimiser } from './optimiser.ts';
 import { checkState } from './state.ts';
@@ -58,9 +59,10 @@ export function localGradients(config: ModelConfig, options: TrainOptions): Grad
 
 /** Computes the whole batch at once, which suits a GPU. The engine sums over the sequences. */
 export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
+  const noise = new Noise(options.seed);
   return {
     compute: (engine, weights, windows, step) =>
-      computeGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()] }),
+      computeGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()], noise }),
   };
 }
 

@@ -88,8 +88,9 @@ export class Profiler {
       await read.mapAsync(1);
       const times = new BigUint64Array(read.getMappedRange());
       labels.forEach((label, n) => {
-        const before = this.#found.get(label) ?? { us: 0, count: 0 };
-        this.#found.set(label, { us: before.us + Number(times[2 * n + 1] - times[2 * n]) / 1000, count: before.count + 1 });
+        const { us, count } = this.#found.get(label) ?? { us: 0, count: 0 };
+        const took = Number(times[2 * n + 1] - times[2 * n]) / 1000;
+        this.#found.set(label, { us: us + took, count: count + 1 });
       });
       read.destroy();
       resolved.destroy();
