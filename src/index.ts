@@ -44,10 +44,12 @@ export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, wit
 export { type Difference, perplexityDifference } from './evaluate/difference.ts';
 export { type ContextEvaluation, evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
 export { type KeptOf, type MatchedBy, matchedPolicies, type MatchedPolicy } from './evaluate/match.ts';
+export { recallDifference, type RecallDifference } from './evaluate/recall/difference.ts';
 export {
-  type Filler, measureRecall, type Recall, type RecallDocument, recallDocuments, type RecallKind, type RecallOptions,
-  recallText,
-} from './evaluate/recall.ts';
+  type Filler, type RecallDocument, recallDocuments, type RecallOptions, recallText,
+} from './evaluate/recall/documents.ts';
+export { measureRecall, type Recall } from './evaluate/recall/measure.ts';
+export type { RecallKind } from './evaluate/recall/tasks/index.ts';
 export { tokenizeDocuments } from './train/data.ts';
 export type { TokenSource } from './train/token-store.ts';
 export { type DocumentPieces, type TokenizeOptions, tokenizeStream } from './train/token-stream.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
 import { NumericError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
-import { measureRecall } from '../src/evaluate/recall.ts';
+import { measureRecall } from '../src/evaluate/recall/measure.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';

@@ -93,7 +93,7 @@ describe('natsearch recall', () => {
       if (by !== 'mean') near(result.residentShare, results[0].residentShare);
     }
     expect(match.map(({ by }) => by)).toEqual(['mean', 'end', 'both'].flatMap((by) => [by, by, by]));
-    const rows = /^base: 2 questions\n\npolicy +same +right +tokens right +at \d+ .*\n-[- ]+\nnats +\d+\.\d% /;
+    const rows = /^base: 2 questions\n\npolicy +same +nats vs\. +s\.e\. +right +tokens right +at \d+ .*\n-[- ]+\nnats +\d+\.\d% /;
     expect(text.stdout).toMatch(rows);
     expect([json.code, text.code]).toEqual([0, 0]);
   });

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
-import { measureRecall } from '../src/evaluate/recall.ts';
+import { measureRecall } from '../src/evaluate/recall/measure.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { loadModel } from '../src/load.ts';
 import { parseConfig } from '../src/model/config/config.ts';

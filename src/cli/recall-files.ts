@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path';
 import { FileFormatError, isNamedError } from '../core/errors.ts';
-import type { RecallDocument } from '../evaluate/recall.ts';
+import type { RecallDocument } from '../evaluate/recall/documents.ts';
+import { TASKS } from '../evaluate/recall/tasks/index.ts';
 import { readText } from '../files/files.ts';
 import type { OutFolder } from './out.ts';
 import { find } from './paths.ts';
@@ -25,11 +26,10 @@ export const RECALL_FOLDER: OutFolder = {
   },
 };
 
-/** How every document of recallText() ends. */
-const ENDING = /The (pass key|key of [a-z]+) is \d+\.$/;
-
+/** Whether every line ends as the documents of one task do. */
 async function isRecallText(path: string): Promise<boolean> {
-  return (await readText(path)).trimEnd().split('\n').every((line) => ENDING.test(line));
+  const lines = (await readText(path)).trimEnd().split('\n');
+  return Object.values(TASKS).some(({ ending }) => lines.every((line) => ending.test(line)));
 }
 
 function areQuestions(path: string): Promise<boolean> {

@@ -5,11 +5,12 @@
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { CpuChoice, GpuChoice } from '../engines.ts';
-import {
-  measureRecall, type Recall, recallDocuments, type RecallKind, recallText,
-} from '../evaluate/recall.ts';
+import { recallDifference } from '../evaluate/recall/difference.ts';
+import { recallDocuments, recallText } from '../evaluate/recall/documents.ts';
+import { measureRecall, type Recall } from '../evaluate/recall/measure.ts';
+import { type RecallKind, recallKinds, TASKS } from '../evaluate/recall/tasks/index.ts';
 import { writeFilesAtomic } from '../files/files.ts';
-import { formatPolicy } from '../policies/index.ts';
+import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
@@ -32,6 +33,8 @@ interface WriteFlags {
   tests: number;
   length: number;
   pairs: number;
+  hops: number;
+  templates?: number[];
   seed: number;
   filler?: string[];
   force: boolean;
@@ -56,15 +59,18 @@ export function registerRecall(program: Command): void {
   recall.command('write')
     .description('write train.txt to train on, and questions.jsonl about other documents')
     .requiredOption('--out <dir>', 'folder')
-    .addOption(new Option('--kind <name>', 'one pass key, or names with keys').choices(['passkey', 'pairs']).default('passkey'))
+    .addOption(new Option('--kind <name>', 'what is hidden, see below').choices(recallKinds).default('passkey'))
     .option('--documents <n>', 'documents to train on', whole(1), 10_000)
     .option('--tests <n>', 'questions', whole(1), 200)
     .option('--length <n>', 'characters of a document', whole(120), 480)
-    .option('--pairs <n>', 'names in a document of pairs', whole(1), 4)
+    .option('--pairs <n>', 'names in a document of pairs, multikey or common', whole(1), 4)
+    .option('--hops <n>', 'times that a number of hops is passed on', whole(1), 2)
+    .option('--templates <n...>', 'wordings of needle and multikey, 0 to 9 (default: all)', wholes)
     .option('--seed <n>', 'the same seed writes the same files', whole(0), 0)
     .option('--filler <path...>', `${TEXT_HELP}: filler is cut from them (default: sentences of random words)`)
     .addOption(forceOption())
     .option('--json', 'print one JSON document instead', false)
+    .addHelpText('after', `\nKinds:\n${recallKinds.map((kind) => `  ${kind.padEnd(9)}${TASKS[kind].help}`).join('\n')}`)
     .action(write);
   const asking = recall.command('test')
     .description('ask the questions, through the cache of each policy')
@@ -80,6 +86,9 @@ export function registerRecall(program: Command): void {
     .action(test);
   addPolicyOptions(asking);
 }
+
+/** Adds one number to those that commander has parsed before. */
+const wholes = (text: string, previous: readonly number[] = []): number[] => [...previous, whole(0)(text)];
 
 async function write({ out, filler: paths, tests, force, json, ...options }: WriteFlags): Promise<void> {
   const filler = paths && await readPaged(paths);
@@ -135,16 +144,26 @@ async function test(flags: TestFlags): Promise<void> {
   }
 }
 
-/** One row per policy. */
+/** One row per policy. After --match, each is compared with learned types. */
 function recallTable(results: readonly Recall[], matched: readonly Matched<Recall>[]): string {
+  const learned = matched.length === 0 ? undefined : results.find(({ policy }) => kindOf(parsePolicy(policy)).learned);
   const same = (policy: string): string =>
     matched.filter((one) => one.policy === policy && one.result).map(({ by }) => SAME[by]).join('; ');
   const far = results[0].byDistance.map(({ distance }) => `at ${Math.round(distance)}`);
-  const before = (text: string): string[] => (matched.length > 0 ? [text] : []);
-  const headers = ['policy', ...before('same'), 'right', 'tokens right', ...far, 'live, mean', 'kept at the end'];
-  return table(headers, results.map((result) => [
-    result.policy, ...before(same(result.policy)), formatShare(result.accuracy), formatShare(result.tokenAccuracy),
+  const compared = (result: Recall): string[] => {
+    if (!learned) return [];
+    if (result === learned) return ['', '', ''];
+    const { points, standardError } = recallDifference(learned.right, result.right);
+    const error = standardError === null ? '' : standardError.toFixed(1);
+    return [same(result.policy), `${points < 0 ? '-' : '+'}${Math.abs(points).toFixed(1)}`, error];
+  };
+  const headers = ['policy', ...(learned ? ['same', `${learned.policy} vs.`, 's.e.'] : []), 'right', 'tokens right'];
+  const rows = table([...headers, ...far, 'live, mean', 'kept at the end'], results.map((result) => [
+    result.policy, ...compared(result), formatShare(result.accuracy), formatShare(result.tokenAccuracy),
     ...result.byDistance.map(({ accuracy }) => formatShare(accuracy)),
     formatShare(result.meanLiveShare), formatShare(result.residentShare),
   ]));
+  if (!learned) return rows;
+  return `${rows}\n\n${learned.policy} vs.: how many percentage points ${learned.policy} knows more than the row; ` +
+    's.e.: the standard error of that, paired over questions\n';
 }

@@ -141,6 +141,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   perplexityDifference: {
     given: [[{ loss: 1, scored: 2 }], [{ loss: 2, scored: 2 }]], call: library.perplexityDifference,
   },
+  recallDifference: { given: [[true, false], [false, false]], call: library.recallDifference },
   measureRecall: {
     given: [model, documents, {
       policy: { kind: 'window', window: 3 }, cache: 'f16', step: 2, signal: undefined, onProgress: () => undefined,

@@ -1,0 +1,16 @@
+import { shuffledNames, type Task } from './task.ts';
+import { TEMPLATE_ENDING, TEMPLATES, valueFor } from './templates.ts';
+
+/** One fact, told in one of several wordings and asked for in other words. */
+export const needle: Task = {
+  help: 'one fact, a number or a word, in one of several wordings and asked for in other words',
+  facts: () => 1,
+  most: {},
+  make(random, { templates }) {
+    const template = TEMPLATES[templates[random.below(templates.length)]];
+    const [name] = shuffledNames(random);
+    const { said, answer } = valueFor(template, random);
+    return { facts: [template.tell(name, said)], needed: [0], question: template.ask(name), answer };
+  },
+  ending: TEMPLATE_ENDING,
+};
