@@ -68,6 +68,9 @@ export interface Hooks {
   dqFactor?(scale: number): number;
   dkFactor?(scale: number): number;
   storeA?(A: number): number;
+  /** Rounds the running sums of dq, and of dk and dv. */
+  sumQ?(x: number): number;
+  sumKv?(x: number): number;
   /** Whether query head r of R counts for dk and dv. */
   counts?(r: number, R: number): boolean;
   groupFactor?(R: number): number;

@@ -88,6 +88,7 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
     const dMs = Array.from({ length: B * G }, () => new Float32Array(N * N));
     const [norms, Ds] = [new Float32Array(B * H * N), new Float32Array(B * H * N)];
     const backVisible = h.backVisible ?? visible;
+    const [sumQ, sumKv] = [h.sumQ ?? f, h.sumKv ?? f];
     const weight = h.weight ?? ((s, l) => f(Math.exp(f(s - l))));
     for (let row = 0; row < B * H * N; row++) {
       const [b, head, i] = [Math.floor(row / (H * N)), Math.floor(row / N) % H, row % N];
@@ -104,10 +105,10 @@ export function run({ parameters: p, inputs, expected }: OracleCase, h: Hooks = 
         const dS = h.dS?.(A, P(j), D) ?? f(A * f(P(j) - D));
         const stored = h.storeA?.(A) ?? A;
         for (let c = 0; c < d; c++) {
-          dq[row * d + c] = f(dq[row * d + c] + f(dS * k[key + c]));
+          dq[row * d + c] = sumQ(dq[row * d + c] + f(dS * k[key + c]));
           if (!counts) continue;
-          dk[key + c] = f(dk[key + c] + f(dS * q[row * d + c]));
-          dv[key + c] = f(dv[key + c] + f(stored * dO[row * d + c]));
+          dk[key + c] = sumKv(dk[key + c] + f(dS * q[row * d + c]));
+          dv[key + c] = sumKv(dv[key + c] + f(stored * dO[row * d + c]));
         }
       }
       const causal = Array.from({ length: i + 1 }, (_, j) => S(row, from * N + j));

@@ -14,6 +14,8 @@ export interface Mutant {
   readonly what: string;
   /** The name, or names, of a right diagnosis. */
   readonly named: DiagnosisName | readonly DiagnosisName[];
+  /** What a right report says about where it fails, if that counts as an answer. */
+  readonly where?: RegExp;
   readonly dtype: ClaimedDtype;
   run(oracleCase: OracleCase): Tensors;
 }

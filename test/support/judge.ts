@@ -21,6 +21,8 @@ export interface Judged {
   /** How many failing cases the name explains. */
   readonly explains: number;
   readonly right: boolean;
+  /** Whether most failing cases, or the summary of all, say where it fails, for a mutant that says what to say. */
+  readonly located: boolean;
 }
 
 /** Runs each over the small suite. The verdict is the name that explains most of its failing cases. */
@@ -35,7 +37,7 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
     known.set(key, made);
     return made;
   };
-  return mutants.map(({ id, what, named, dtype, run }) => {
+  return mutants.map(({ id, what, named, where, dtype, run }) => {
     const reports = suite.map((each) => {
       return verifyCase(each, run(each), { dtype, diagnose, budgets: budgetsOf(each, dtype) });
     });
@@ -45,9 +47,14 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
     const name = verdict?.name ?? 'none';
     return {
       id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0,
-      right: wanted.includes(name as never),
+      right: wanted.includes(name as never), located: where !== undefined && failing.length > 0 && says(where, reports),
     };
   });
+}
+
+function says(where: RegExp, reports: readonly CaseReport[]): boolean {
+  const failing = reports.filter(({ pass }) => !pass);
+  return failing.filter(({ diagnosis }) => where.test(diagnosis!.words)).length * 2 > failing.length;
 }
 
 /** A Markdown table with a row for each. */
