@@ -5,6 +5,7 @@
 import { architecturePage, edgesOf } from './architecture.ts';
 import { architectureFigure } from './architecture-figure.ts';
 import { chapter } from './chapter.ts';
+import { vectorsPage } from './coverage.ts';
 import { EQUATIONS } from './equations.ts';
 import { maskFigure } from './mask-figure.ts';
 import { policiesPage } from './policies.ts';
@@ -31,5 +32,6 @@ export async function generate(
     'docs/architecture.md': architecturePage(await read('docs/architecture.md')),
     'docs/architecture.svg': architectureFigure(edges),
     'docs/policies.md': policiesPage(await read('docs/policies.md')),
+    'docs/vectors.md': vectorsPage(await read('docs/vectors.md')),
   };
 }

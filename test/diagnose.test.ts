@@ -61,7 +61,8 @@ describe('diagnose()', () => {
     expect(judge(mixed(each, await otherWindow(each, 3), ['last', 'mask'])).diagnosis!.cause).toBe('mask');
     expect(judge(real('lse', (x) => x * Math.LOG2E)).diagnosis).toMatchObject({ cause: 'arithmetic', name: 'lse-base-2' });
     const noise = generator(1, [2]);
-    expect(judge(real('out', (x) => x * (1 + 2 ** -10 * noise.uniform()))).diagnosis!.cause).toBe('rounding');
+    const off = judge(real('out', (x) => x * (1 + 2 ** -10 * noise.uniform())));
+    expect(off.diagnosis).toMatchObject({ cause: 'arithmetic', name: 'unknown' }); // no rounding has errors like these
     expect(judge({ out: { ...right.out, data: roundArray(right.out.data, 'F16') } as FloatTensor }).diagnosis)
       .toMatchObject({ cause: 'rounding', name: 'stored-f16' });
     expect(judge(real('dq', () => NaN)).diagnosis!.cause).toBe('nan');

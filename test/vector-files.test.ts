@@ -6,7 +6,7 @@ import {
   formatManifest, type Manifest, openVectors, type OracleCase, packCase, readManifest, smallSuite,
 } from '../src/vectors.ts';
 import { tensorsOf } from './support/oracle-truths.ts';
-import { SMALL_SUITE_HASH, suiteHash } from './support/suite-hash.ts';
+import { FIRST_SUITE_HASH, SMALL_SUITE_HASH, suiteHash } from './support/suite-hash.ts';
 import { expectSameBits } from './support/tolerance.ts';
 
 const cases = new Map<string, OracleCase>();
@@ -133,5 +133,12 @@ describe('vectors as files', () => {
 
   it('of the small suite, seed 0, are these bytes on every platform', async () => {
     expect(await suiteHash([...cases.values()])).toBe(SMALL_SUITE_HASH);
+  });
+
+  it('of the cases that version 1 of the suite had are the same bytes as then', async () => {
+    const added = /^(pair-\d+|one-sign-\w+|window-(34|70))$/;
+    const before = [...cases.values()].filter(({ name }) => !added.test(name));
+    expect(before).toHaveLength(61);
+    expect(await suiteHash(before)).toBe(FIRST_SUITE_HASH);
   });
 });

@@ -35,7 +35,8 @@ describe('the truths of the small suite', () => {
     const p = problemOf(each);
     if (each.inputs.scores) expectSameBits(each.expected.types.data, typesOf(each), 'types');
     expectSameBits(each.expected.last.data, denseLifetime(p.types, p), 'last');
-    expectSameBits(each.expected.mask.data, denseMask(p.last, p), 'mask');
+    expect(each.expected.mask !== undefined).toBe(each.parameters.tokens <= 300);
+    if (each.expected.mask) expectSameBits(each.expected.mask.data, denseMask(p.last, p), 'mask');
     const { out, lse } = boundedAttention(p, R);
     expectTrue(each, 'out', out);
     expectTrue(each, 'lse', lse);

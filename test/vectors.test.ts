@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ShapeError, ValueError } from '../src/index.ts';
 import { roundTo } from '../src/formats/rounding.ts';
+import { apart, FACTORS, pairsOf } from '../src/oracle/cases/coverage.ts';
 import { inputShapes, outputShapes } from '../src/oracle/cases/shapes.ts';
 import { OUTPUT_ORDER } from '../src/oracle/types.ts';
 import { caseOf, makeCase, type OracleCase, type Recipe, smallSuite, SUITES } from '../src/vectors.ts';
@@ -129,6 +130,41 @@ describe('the small suite', () => {
         return expected[key]?.data.some((x, n) => !skip.has(n) && !(Math.abs(x) < 60000));
       }).map((key) => `${name}: ${key}`));
     expect(large).toEqual([]);
+  });
+});
+
+describe('the coverage of the suites', () => {
+  const missing = (recipes: readonly Recipe[], where: 'small' | 'tiles'): string[] => pairsOf(recipes)
+    .filter(({ one, other, recipes: found }) => found.length === 0 && (apart(one, other) ?? 'small') === where)
+    .map(({ one, other }) => `${one.text} and ${other.text}`);
+
+  it('has a case with gradients for each two interesting values of two parameters', () => {
+    expect(missing(SUITES.small, 'small')).toEqual([]);
+    expect(missing([...SUITES.small, ...SUITES.tiles], 'tiles')).toEqual([]);
+  });
+
+  it('gives every recipe at most one value of each parameter', () => {
+    for (const recipe of [...SUITES.full, ...SUITES.tiles]) {
+      for (const { name, levels } of FACTORS) {
+        const having = levels.filter(({ has }) => has(recipe)).map(({ text }) => text);
+        expect([recipe.name, name, having]).toEqual([recipe.name, name, having.slice(0, 1)]);
+      }
+    }
+  });
+
+  it('finds what a suite lacks', () => {
+    const without = SUITES.small.filter(({ window, tokens }) => !(window > 32 && window < tokens - 1));
+    expect(missing(without, 'small')).toContain('G > 1, H > G and W > 32, ends inside');
+  });
+
+  it('has sums of one sign in which sixteen bits stop growing: they fail clearly', () => {
+    for (const name of ['one-sign-keys', 'one-sign-queries']) {
+      const { expected: { out, dv, dk, dq }, parameters: { tokens } } = named(name);
+      const sums = name === 'one-sign-keys' ? [dv, dk] : [dq];
+      expect(tokens).toBeGreaterThan(256);
+      expect(out.data.every(Number.isFinite)).toBe(true);
+      for (const { data } of sums) expect(data.some((x) => Math.abs(x) > 1)).toBe(true);
+    }
   });
 });
 

@@ -5,12 +5,11 @@
 import { Worker } from 'node:worker_threads';
 import { errorAgain, StoppedError } from '../core/errors.ts';
 import type { CaseEntry, Heading } from '../oracle/cases/manifest.ts';
-import type { SuiteName } from '../oracle/cases/suites.ts';
+import type { Recipe } from '../oracle/cases/recipes.ts';
 
 /** The case to make. */
 export interface MakeRequest {
-  readonly suite: SuiteName;
-  readonly index: number;
+  readonly recipe: Recipe;
   readonly heading: Heading;
 }
 

@@ -5,15 +5,14 @@
 import { parentPort } from 'node:worker_threads';
 import { createEngine } from '../engines.ts';
 import { makeCase } from '../oracle/cases/make-case.ts';
-import { SUITES } from '../oracle/cases/suites.ts';
 import { packCase } from '../oracle/cases/vector-files.ts';
 import type { MakeReply, MakeRequest } from './vectors-maker.ts';
 
 const port = parentPort!;
 const engine = createEngine();
 
-port.on('message', ({ suite, index, heading }: MakeRequest) => {
-  makeCase(engine, SUITES[suite][index], heading.seed).then((made) => packCase(made, heading)).then(
+port.on('message', ({ recipe, heading }: MakeRequest) => {
+  makeCase(engine, recipe, heading.seed).then((made) => packCase(made, heading)).then(
     ({ entry, bytes }) => port.postMessage({ entry, bytes } satisfies MakeReply),
     (error: Error) => {
       const { name, message, stack = '' } = error;

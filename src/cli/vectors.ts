@@ -10,13 +10,17 @@ import { readFileBytes, readText, writeFilesAtomic } from '../files/files.ts';
 import { sha256 } from '../formats/sha256.ts';
 import {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
-  readManifest,
+  readManifest, SUITE_VERSION,
 } from '../oracle/cases/manifest.ts';
+import { expectRecipe } from '../oracle/cases/expected.ts';
+import { checkRecipe } from '../oracle/cases/make-case.ts';
+import type { Recipe } from '../oracle/cases/recipes.ts';
 import { type SuiteName, SUITES } from '../oracle/cases/suites.ts';
 import type { ClaimedDtype } from '../oracle/types.ts';
 import { whole } from './options.ts';
 import { forceOption, openOut, type OutFolder } from './out.ts';
 import { packageRoot } from './paths.ts';
+import { matching } from './patterns.ts';
 import { createProgress, formatBytes, formatDuration, interruptSignal } from './terminal.ts';
 import { CaseMaker } from './vectors-maker.ts';
 
@@ -28,6 +32,8 @@ interface Flags {
   dtype: ClaimedDtype;
   force: boolean;
   json: boolean;
+  only?: string;
+  recipes?: string;
 }
 
 /** Adds the command. */
@@ -37,7 +43,9 @@ export function registerVectors(program: Command): void {
   program.command('vectors')
     .description('write test vectors for kernels written elsewhere: inputs, and true outputs in float64')
     .requiredOption('--out <dir>', 'a new folder, or one to complete')
-    .addOption(choice('--suite <name>', 'small takes a second and 3 MB; full adds long cases and takes a minute and 171 MB', ['small', 'full']))
+    .addOption(choice('--suite <name>', 'small takes a second and 5 MB, tiles a few and 60 MB; full adds long cases to small, and takes a minute and 173 MB', ['small', 'tiles', 'full']))
+    .option('--only <patterns>', 'cases of the suite to write, such as tile-*,head-64')
+    .option('--recipes <file>', 'a JSON list of recipes of your own, instead of a suite')
     .option('--seed <n>', 'the same seed gives the same files', whole(0), 0)
     .addOption(choice('--format <name>', 'format of the files of tensors', ['safetensors', 'npz']))
     .addOption(choice('--dtype <name>', 'what floats are rounded to', ['f64', 'f32', 'f16', 'bf16']))
@@ -46,11 +54,14 @@ export function registerVectors(program: Command): void {
     .action(run);
 }
 
-async function run({ out, suite, seed, format: fileFormat, dtype, force, json }: Flags): Promise<void> {
+async function run(flags: Flags): Promise<void> {
+  const { out, seed, format: fileFormat, dtype, force, json } = flags;
   const begin = performance.now();
   const { version } = JSON.parse(await readText(join(packageRoot(), 'package.json'))) as { version: string };
-  const heading: Heading = { suite, seed, fileFormat, dtype, packageVersion: version };
-  const recipes = SUITES[suite];
+  const { suite, recipes } = await chosen(flags);
+  const heading: Heading = {
+    suite, seed, fileFormat, dtype, packageVersion: version, suiteVersion: SUITE_VERSION,
+  };
   const interrupt = interruptSignal();
   const progress = createProgress({ label: 'vectors', total: recipes.length });
   const maker = new CaseMaker();
@@ -66,7 +77,7 @@ async function run({ out, suite, seed, format: fileFormat, dtype, force, json }:
       const before = kept.get(recipe.name);
       if (before) cases.push(before);
       else {
-        const { entry, bytes: content } = await maker.make({ suite, index, heading }, interrupt.signal);
+        const { entry, bytes: content } = await maker.make({ recipe, heading }, interrupt.signal);
         if (!force && !kept.known.has(entry.file)) await refuseOther(join(out, entry.file), content);
         cases.push(entry);
         made++;
@@ -96,6 +107,40 @@ async function run({ out, suite, seed, format: fileFormat, dtype, force, json }:
   process.stdout.write(`${cases.length} cases${there}, ${formatBytes(bytes)}, in ${out} after ${formatDuration(seconds)}\n`);
 }
 
+/** The recipes to make, and what the manifest calls them: folders of the same name hold the same cases. */
+async function chosen({ suite, only, recipes: file }: Flags): Promise<{ suite: string; recipes: readonly Recipe[] }> {
+  let [name, recipes]: [string, readonly Recipe[]] = [suite, SUITES[suite]];
+  if (file !== undefined) {
+    const text = await readText(file);
+    recipes = readRecipes(text, file);
+    name = `recipes ${(await sha256(new TextEncoder().encode(text))).slice(0, 12)}`;
+  }
+  if (only === undefined) return { suite: name, recipes };
+  const matches = matching(only, recipes.map((recipe) => recipe.name));
+  return { suite: `${name} ${only}`, recipes: recipes.filter((recipe) => matches(recipe.name)) };
+}
+
+/** @throws {ValueError} If a recipe contradicts itself, or two have one name. */
+function readRecipes(text: string, file: string): readonly Recipe[] {
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch (error) {
+    throw new FileFormatError(`${file} is not JSON (${(error as Error).message}): write a list of recipes`);
+  }
+  if (!Array.isArray(list) || list.length === 0) throw new ValueError(`${file} holds no list of recipes: write [{ "name": ..., "queryHeads": ... }]`);
+  const recipes = list.map((given: Recipe, n) => {
+    const recipe = { ...given, why: given.why ?? 'a case of your own' };
+    expectRecipe(`recipe ${n} of ${file}`, recipe);
+    checkRecipe(recipe);
+    return recipe;
+  });
+  const names = recipes.map(({ name }) => name);
+  const twice = names.find((name, n) => names.indexOf(name) < n);
+  if (twice !== undefined) throw new ValueError(`${file} has two recipes named ${twice}: each names a file`);
+  return recipes;
+}
+
 function outFolder(recipes: readonly { readonly name: string }[], format: FileFormat): OutFolder {
   return {
     what: 'vectors',
@@ -118,7 +163,7 @@ class Kept extends Map<string, CaseEntry> {
 async function keptEntries(out: string, heading: Heading, force: boolean): Promise<Kept> {
   const kept = new Kept();
   const manifest = await readEarlier(join(out, MANIFEST_FILE), force);
-  for (const key of ['suite', 'seed', 'fileFormat', 'dtype', 'packageVersion'] as const) {
+  for (const key of ['suite', 'seed', 'fileFormat', 'dtype', 'packageVersion', 'suiteVersion'] as const) {
     if (!manifest || manifest[key] === heading[key]) continue;
     if (force) return kept;
     throw new ValueError(`${out} has vectors of ${key} ${manifest[key]}, not ${heading[key]}: request the same, choose another folder, or pass --force to overwrite them`);

@@ -5,13 +5,15 @@
 import { roundoffs } from '../oracle/judge/budget.ts';
 import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnose/diagnoses.ts';
 import { type CaseReport, type Divergence, OUTPUT_ORDER, type TensorReport } from '../oracle/types.ts';
+import { type ErrorMap, mapText } from '../oracle/judge/error-map.ts';
+import { commonWords, type Judged } from '../oracle/judge/common.ts';
 import type { Verdict } from '../oracle/judge/verdict.ts';
 import { colours, table } from './terminal.ts';
 
 const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
 
 /** One case: its verdict, one row per tensor, and where it first goes wrong. */
-export function printCase(report: CaseReport, why: string): string {
+export function printCase(report: CaseReport, why: string, map?: ErrorMap): string {
   const { case: name, pass, dtype, tensors, divergence, diagnosis } = report;
   const { green, red, bold, dim } = colours(process.stdout);
   const verdict = (status: TensorReport['status']): string =>
@@ -29,6 +31,9 @@ export function printCase(report: CaseReport, why: string): string {
   if (skipped.length > 0) lines.push(dim(`not asked for: ${skipped.join(', ')}`));
   if (divergence) lines.push(`first divergence: ${place(divergence)}`);
   if (diagnosis) lines.push(`${diagnosis.cause}: ${diagnosis.words}`);
+  if (diagnosis?.where?.length) lines.push(`${divergence?.tensor ?? 'it'} fails ${diagnosis.where.join(', ')}`);
+  // Of one row and one column there is nothing to see.
+  if (map && map.cells.length * map.cells[0].length > 1) lines.push(dim(mapText(map)));
   return `${lines.join('\n')}\n\n`;
 }
 
@@ -65,6 +70,12 @@ export function printPassing(reports: readonly CaseReport[]): string {
   const claims = [...new Set(reports.map(({ dtype }) => dtype))].join(', ');
   const headers = [`passing as ${claims}`, 'cases', 'worst error/budget', 'in case'];
   return `${table(headers, rows, { align: ['left', 'right', 'right', 'left'] })}\n`;
+}
+
+/** Where all failing cases fail, and which parameters they share. */
+export function printCommon(judged: readonly Judged[]): string {
+  const lines = judged.filter(({ report }) => !report.pass).length < 2 ? [] : commonWords(judged);
+  return lines.length === 0 ? '' : `In common:\n${lines.map((line) => `  ${line}`).join('\n')}\n`;
 }
 
 /** What most failing cases have in common. A mistake shows in many cases, a coincidence in few. */

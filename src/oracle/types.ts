@@ -112,6 +112,10 @@ export interface Diagnosis {
   readonly candidates: readonly string[];
   /** One line for people: "batch 0, KV head 1, query 517 still sees key 260: ... Looks like: ...". */
   readonly words: string;
+  /** Where the first failing output fails, if not everywhere: "only in odd query heads", "only in rows from 64". */
+  readonly where?: readonly string[];
+  /** Everything that holds of all that fails and not of the rest, for comparison between cases. */
+  readonly facts?: readonly string[];
 }
 
 /** The verdict on one case. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { diagnose } from '../../src/oracle/diagnose/diagnose.ts';
+import { commonWords } from '../../src/oracle/judge/common.ts';
 import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/judge/budget.ts';
 import { verifyCase } from '../../src/oracle/judge/verify.ts';
 import {
@@ -18,6 +19,8 @@ export interface Judged {
   readonly failing: readonly CaseReport[];
   readonly cases: number;
   readonly name: string;
+  /** What the failing cases have in common. */
+  readonly common: readonly string[];
   /** How many failing cases the name explains. */
   readonly explains: number;
   readonly right: boolean;
@@ -47,14 +50,38 @@ export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
     const name = verdict?.name ?? 'none';
     return {
       id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0,
-      right: wanted.includes(name as never), located: where !== undefined && failing.length > 0 && says(where, reports),
+      common: common(suite, reports),
+      right: wanted.includes(name as never),
+      located: where !== undefined && failing.length > 0 && says(where, suite, reports),
     };
   });
 }
 
-function says(where: RegExp, reports: readonly CaseReport[]): boolean {
+function common(suite: readonly OracleCase[], reports: readonly CaseReport[]): readonly string[] {
+  return commonWords(reports.map((report, n) => ({ report, parameters: suite[n].parameters })));
+}
+
+
+/** Whether most failing cases, or the summary of all, say it. */
+function says(where: RegExp, suite: readonly OracleCase[], reports: readonly CaseReport[]): boolean {
   const failing = reports.filter(({ pass }) => !pass);
-  return failing.filter(({ diagnosis }) => where.test(diagnosis!.words)).length * 2 > failing.length;
+  const words = ({ diagnosis }: CaseReport): string => [diagnosis!.words, ...diagnosis!.where ?? []].join('; ');
+  return where.test(common(suite, reports).join('; ')) || failing.filter((report) => where.test(words(report))).length * 2 > failing.length;
+}
+
+/** The same with what the failing cases have in common, for mutants of which a place may be the right answer. */
+export function placesOf(judged: readonly Judged[]): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const said = (name: string): string => (name in DIAGNOSES ? DIAGNOSES[name as keyof typeof DIAGNOSES] : name);
+  return [
+    `| mistake | cases that fail, of ${judged[0].cases} | looks like | explains | in common | right |`,
+    '|---|---|---|---|---|---|',
+    ...judged.map(({ what, failing, name, explains, common, right, located }) => {
+      const verdict = right ? 'named' : located ? 'located' : '**no**';
+      const where = common.slice(0, 2).map((line) => line.replace(/ \(.*/, '')).join('; ');
+      return `| ${cell(what)} | ${failing.length} | ${cell(said(name))} | ${explains} | ${cell(where)} | ${verdict} |`;
+    }), '',
+  ].join('\n');
 }
 
 /** A Markdown table with a row for each. */

@@ -30,6 +30,7 @@ export function drawInputs(recipe: Recipe, seed: number): Tensors {
   shapeLogits(recipe.logits ?? 'normal', parameters, inputs as Record<'q' | 'k', FloatTensor>, stream('sign'));
   if (recipe.poison) poison(recipe.poison, parameters, [inputs.k as FloatTensor, inputs.v as FloatTensor]);
   if (recipe.backward ?? !recipe.poison) inputs.dout = normal('dout', H);
+  if (recipe.logits === 'equal-keys' || recipe.logits === 'equal-queries') equal(recipe.logits, inputs as Record<string, FloatTensor>, d);
   const chunks = chunkCount(N, chunk);
   if ('pattern' in recipe.types) {
     const types = typesOf(recipe.types, parameters);
@@ -80,6 +81,26 @@ function shapeLogits(
         else x.data[n] = c > 1 ? 0 : x === q ? 2 ** -5 : (below(256) - 128) * 2 ** -5;
       }
     }
+  }
+}
+
+/**
+ * Equal scores, and sums whose terms have one sign: dv and dk for equal keys, as the values are large or small alike in
+ * every component; dq for equal queries, as each key has the sign of its value.
+ */
+function equal(hint: 'equal-keys' | 'equal-queries', inputs: Record<string, FloatTensor>, d: number): void {
+  const { q, k, v, dout } = inputs;
+  const positive = (x: FloatTensor | undefined): void => {
+    x?.data.forEach((value, n) => (x.data[n] = Math.abs(value) + 2 ** -5));
+  };
+  const signs = v.data.map((_, n) => Math.sign(v.data[n - n % d]) || 1);
+  [q, k, v, dout].forEach(positive);
+  if (hint === 'equal-keys') {
+    k.data.fill(0);
+    v.data.forEach((x, n) => (v.data[n] = x / (signs[n] > 0 ? 1 : 8)));
+  } else {
+    q.data.fill(0);
+    for (const x of [k, v]) x.data.forEach((value, n) => (x.data[n] = value * signs[n]));
   }
 }
 

@@ -28,7 +28,7 @@ export const expectRecipe: Expected = record({
   name: text, why: text, draws: optional(text), batch: optional(size), queryHeads: size, kvHeads: size, tokens: size,
   headDim: size, window: wholeFrom(0, 2 ** 31 - 1), chunk: optional(size), scale: optional(finite), types,
   rule: optional(rule), temperature: optional(finite), price: optional(finite), backward: optional(of('boolean')),
-  logits: optional(oneOf('normal', 'flat', 'sharp', 'rising', 'falling', 'large', 'close')),
+  logits: optional(oneOf('normal', 'flat', 'sharp', 'rising', 'falling', 'large', 'close', 'equal-keys', 'equal-queries')),
   poison: optional(record({ with: oneOf('nan', 'infinity'), positions: list(wholeFrom(0)) })),
   steps: optional(steps),
 });

@@ -22,14 +22,20 @@ import type { CaseParameters, NotCompared, OracleCase, Tensors } from '../types.
  * @throws {ValueError} If the recipe contradicts itself or a number is out of range.
  */
 export async function makeCase(engine: TrainingEngine, recipe: Recipe, seed = 0): Promise<OracleCase> {
-  const { name, why, poison } = recipe;
+  checkRecipe(recipe);
+  const { name, why } = recipe;
+  return caseOf(engine, { name, why, parameters: parametersOf(recipe), inputs: drawInputs(recipe, seed) });
+}
+
+/** @throws {ValueError} If the recipe contradicts itself or a number is out of range. */
+export function checkRecipe(recipe: Recipe): void {
+  const { name, poison } = recipe;
   if (!/^[a-z0-9-]+$/.test(name)) throw new ValueError(`a case is named '${name}': use only a-z, 0-9 and -, as the name becomes that of a file`);
   const parameters = parametersOf(recipe);
   checkParameters(parameters);
   if (poison && poison.positions.some((j) => !(j >= 0 && j < parameters.tokens))) {
     throw new ValueError(`poison at [${poison.positions}] of ${parameters.tokens} tokens: name positions that exist`);
   }
-  return caseOf(engine, { name, why, parameters, inputs: drawInputs(recipe, seed) });
 }
 
 /**

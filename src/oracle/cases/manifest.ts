@@ -13,6 +13,11 @@ import type { CaseParameters, ClaimedDtype, NotCompared } from '../types.ts';
 export const MANIFEST_FILE = 'manifest.json';
 /** The version of the manifest's format. It changes whenever readers of the old format could misread the new one. */
 export const MANIFEST_VERSION = 1;
+/**
+ * The version of the lists of cases. It changes when suites gain cases, or when the bytes of a case change. 2:
+ * `small` has 26 cases more, and `tiles` is new; the bytes of the cases of version 1 are the same.
+ */
+export const SUITE_VERSION = 2;
 /** Prefix of the names of truths in a file. */
 export const EXPECTED = 'expected.';
 
@@ -42,6 +47,9 @@ export interface CaseEntry {
 
 /** What was asked for. One version of the package writes equal bytes for equal headings. */
 export interface Heading {
+  /**
+   * The name of a suite, and the patterns of --only behind it; or `recipes` and the first digits of the list's SHA-256.
+   */
   readonly suite: string;
   readonly seed: number;
   readonly fileFormat: FileFormat;
@@ -49,6 +57,8 @@ export interface Heading {
   readonly dtype: ClaimedDtype;
   /** The version of the package that wrote it. */
   readonly packageVersion?: string;
+  /** The version of the lists of cases; see {@link SUITE_VERSION}. */
+  readonly suiteVersion?: number;
 }
 
 /** The contents of manifest.json. */

@@ -26,9 +26,11 @@ export interface GivenTypes {
 /**
  * How q and k are drawn. `normal`: S is a few units. `flat`: S = 0. `sharp`: S is some tens. `rising`, `falling`: S
  * climbs or falls by 128 scale along the keys. `large`: S is about 1e4. `close`: S is 1e4 or -1e4, and differs between
- * keys by 1e-3.
+ * keys by 1e-3. `equal-keys`, `equal-queries`: S = 0, as k or q is 0, and all terms of the sums in out, dv and dk, or
+ * in dq, have one sign, so that sums in a narrow dtype stop growing.
  */
-export type Logits = 'normal' | 'flat' | 'sharp' | 'rising' | 'falling' | 'large' | 'close';
+export type Logits =
+  'normal' | 'flat' | 'sharp' | 'rising' | 'falling' | 'large' | 'close' | 'equal-keys' | 'equal-queries';
 
 /** NaN or infinities written over keys and values of batch 0, KV head 0. Such a case has no gradients. */
 export interface Poison {

@@ -2,10 +2,14 @@
  * The cases of `natsearch vectors`, each meant to catch mistakes that kernels make.
  * @module
  */
+import { PAIRWISE } from './pairwise.ts';
 import type { Recipe, ScoredTypes } from './recipes.ts';
 
-/** `small` runs in seconds and ships with the package; `full` adds sizes that span many tiles. */
-export type SuiteName = 'small' | 'full';
+/**
+ * `small` runs in seconds and ships with the package; `tiles` has the sizes that kernels for GPUs take; `full` adds to
+ * `small` sizes that span many tiles.
+ */
+export type SuiteName = 'small' | 'tiles' | 'full';
 
 const TRAINING: ScoredTypes = { scores: 'spread', noise: true, forced: 'ends' };
 const INFERENCE: ScoredTypes = { scores: 'spread', noise: false, forced: 'first' };
@@ -61,6 +65,12 @@ const WINDOWS: readonly Recipe[] = [
     tokens: 33, window: 7, ...given('GWLWWLW', 'WWLGWWW'), kvHeads: 2, rule: 'exact', steps: decode(20, 33),
   }),
   recipe('window-beyond', 'W > N: nothing leaves, and j + W lies past the end', { window: 50, ...given('WWL'), steps: decode(9, 21) }),
+  recipe('window-34', 'a window above 32 that ends inside: one cut to the size of a tile', {
+    queryHeads: 4, kvHeads: 2, tokens: 70, window: 34, ...given('GWWLWWWW', 'WWLGWWW'), steps: every(16, 70),
+  }),
+  recipe('window-70', 'a window above 64 that ends inside, and is no multiple of a tile', {
+    queryHeads: 2, kvHeads: 2, tokens: 150, window: 70, ...given('GWWWW', 'WWLW'), rule: 'exact', steps: every(64, 150),
+  }),
   recipe('window-scored', 'dw sums j..j+W and no further, for every type of token', { tokens: 29, window: 3, rule: 'exact' }),
 ];
 
@@ -108,6 +118,12 @@ const TYPES: readonly Recipe[] = [
 
 const LOGITS: readonly Recipe[] = [
   recipe('flat', 'every visible key weighs the same: lse = log(count), out = mean', { tokens: 33, logits: 'flat', steps: decode(20, 33) }),
+  recipe('one-sign-keys', 'sums of 320 terms of one sign: out, dv and dk summed in 16 bits stop growing', {
+    tokens: 320, headDim: 2, logits: 'equal-keys', scale: 1, ...given('G'),
+  }),
+  recipe('one-sign-queries', 'sums of 320 terms of one sign: dq summed in 16 bits stops growing', {
+    tokens: 320, headDim: 2, logits: 'equal-queries', scale: 1, ...given('G'),
+  }),
   recipe('sharp', 'few keys carry a row: rescaling in the online softmax', { tokens: 70, logits: 'sharp', steps: every(32, 70) }),
   recipe('rising', 'each tile has a new maximum: one that is stale overflows', { tokens: 70, scale: 1, logits: 'rising', steps: every(32, 70) }),
   recipe('falling', 'hidden keys lie 128 above the visible: a maximum over all causal keys underflows the row', {
@@ -160,7 +176,9 @@ const CACHES: readonly Recipe[] = [
   }),
 ];
 
-const small: readonly Recipe[] = [...SIZES, ...HEADS, ...WINDOWS, ...CHUNKS, ...TYPES, ...LOGITS, ...CACHES];
+const small: readonly Recipe[] = [
+  ...SIZES, ...HEADS, ...WINDOWS, ...CHUNKS, ...TYPES, ...LOGITS, ...CACHES, ...PAIRWISE,
+];
 
 const LARGE = { queryHeads: 4, kvHeads: 2, headDim: 32, window: 32 };
 const large: readonly Recipe[] = [
@@ -188,5 +206,35 @@ const large: readonly Recipe[] = [
   recipe('long', 'the size of a real layer', { queryHeads: 8, kvHeads: 2, tokens: 4096, headDim: 64, window: 256, steps: every(512, 4096) }),
 ];
 
+/** Head sizes and lengths that GPU kernels are built for, and one token less and more. */
+const sizedFor = (tokens: number, changes: Changes): Recipe[] => [-1, 0, 1].map((off) => recipe(
+  `tiles-${tokens + off}-d${changes.headDim}`,
+  off === 0 ? 'whole tiles alone: the sizes that a kernel is built for' : 'one token less or more than whole tiles: their bounds',
+  { queryHeads: 4, kvHeads: 2, ...changes, tokens: tokens + off, rule: off === 0 ? 'exact' : 'bounded' },
+));
+const CHUNKED: Changes = { chunk: 32, types: { scores: 'spread', noise: true, forced: 'first' } };
+const tiles: readonly Recipe[] = [
+  ...sizedFor(128, { headDim: 32, window: 64 }),
+  ...sizedFor(256, { headDim: 64, window: 64, ...CHUNKED }),
+  ...sizedFor(192, { headDim: 128, window: 64, queryHeads: 2, kvHeads: 1 }),
+  ...sizedFor(384, { headDim: 128, window: 256, queryHeads: 2, kvHeads: 1, ...CHUNKED }),
+  ...sizedFor(512, { headDim: 64, window: 256, queryHeads: 2, kvHeads: 2 }),
+  recipe('tiles-batch', 'a batch at size: strides of batch, head and token', {
+    batch: 3, queryHeads: 8, kvHeads: 2, tokens: 192, headDim: 64, window: 64,
+  }),
+  recipe('tiles-causal', 'plain causal attention, which other kernels can be compared with', {
+    queryHeads: 4, kvHeads: 2, tokens: 320, headDim: 64, window: 64, ...given('G'),
+  }),
+  recipe('tiles-window', 'plain sliding-window attention', {
+    queryHeads: 4, kvHeads: 2, tokens: 320, headDim: 64, window: 64, ...given('W'),
+  }),
+  recipe('tiles-falling', 'hidden keys above the visible ones, at size', {
+    queryHeads: 4, kvHeads: 2, tokens: 320, headDim: 64, window: 64, scale: 1, logits: 'falling', ...given('W'),
+  }),
+  recipe('tiles-decode', 'a cache at size, whose pages fill, empty and are used again', {
+    queryHeads: 8, kvHeads: 2, tokens: 320, headDim: 64, window: 64, backward: false, steps: decode(256, 320),
+  }),
+];
+
 /** The recipes of a suite, in the order in which they are made. */
-export const SUITES: Readonly<Record<SuiteName, readonly Recipe[]>> = { small, full: [...small, ...large] };
+export const SUITES: Readonly<Record<SuiteName, readonly Recipe[]>> = { small, tiles, full: [...small, ...large] };

@@ -2,9 +2,9 @@
  * Wrong gradients of attention (§4): dv, dq, dk, and the row sums of dM.
  * @module
  */
-import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { backwardRoundings } from './rounding-hypotheses.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { MOST_KEPT, type RowOptions, type Scene, type Sees } from './scene.ts';
 
@@ -24,6 +24,10 @@ export interface Change {
   /** The KV head that is read. */
   readonly from?: (head: number, query: number) => number;
   readonly scale?: number;
+  /** Whether the contributions of other groups are summed, computed with their own keys. */
+  readonly foreign?: boolean;
+  /** Rounds each running sum, and each term before it is added. */
+  readonly round?: (x: number) => number;
 }
 
 function* changes(scene: Scene): Generator<Change> {
@@ -36,6 +40,7 @@ function* changes(scene: Scene): Generator<Change> {
     yield { name: 'group-last', counts: (r) => r === R - 1 };
     yield { name: 'group-mean', factor: 1 / R };
     yield { name: 'gqa-modulo', modulo: true };
+    if (G > 1) yield { name: 'group-modulo', modulo: true, foreign: true };
   }
   yield { name: 'gradient-unscaled', factor: 1 / scale };
   yield { name: 'gradient-scale-twice', factor: scale };
@@ -70,9 +75,9 @@ function* changes(scene: Scene): Generator<Change> {
     const own = ownForward(scene, { scale: other });
     for (const factor of [other / scale, 1]) yield { name, scale: other, factor, ...own };
   }
-  for (const [dtype, name] of [['F16', 'probabilities-f16'], ['BF16', 'probabilities-bf16']] as const) {
-    yield { name, weight: (query, S) => roundTo(Math.exp(S - scene.lse(query)), dtype) };
-  }
+  yield { name: 'exp2-weights', weight: (query, S) => 2 ** (S - scene.lse(query)) };
+  yield { name: 'query-lost', sees: (head, i, j) => i < scene.N - 1 && scene.sees(head, i, j) };
+  yield* backwardRoundings(scene);
 }
 
 /** The weights and P' - D of a forward pass that makes the same mistake. */
@@ -111,7 +116,7 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
         for (let j = 0; j < N; j++) {
           if (!sees(head, query % N, j)) continue;
           const key = from * N + j;
-          axpy(factor * scale * slope(scene, made, query, key), k, key, out, d);
+          axpy(factor * scale * slope(scene, made, query, key), k, key, out, d, made.round);
         }
         return out;
       } };
@@ -119,15 +124,17 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
     }
     const changesS = (made.change !== undefined && !made.weight) || name.startsWith('gradient') || name === 'ds-without-a';
     if (output === 'dv' && changesS) continue;
-    yield { name, ...seen, predict: (key) => {
-      const [head, j] = [Math.floor(key / N), key % N];
+    yield { name, ...seen, predict: (at) => {
+      const [head, j] = [Math.floor(at / N), at % N];
       const out = new Float64Array(d);
       for (const first of groupOf(scene, made, head)) {
+        const own = made.foreign ? Math.floor(first / scene.R) : head;
+        const key = own * N + j;
         for (let i = 0; i < N; i++) {
-          if (!sees(head, i, j)) continue;
+          if (!sees(own, i, j)) continue;
           const query = first * N + i;
-          if (output === 'dv') axpy(factor * weightOf(scene, made, query, key), dout, query, out, d);
-          else axpy(factor * scale * slope(scene, made, query, key), q, query, out, d);
+          if (output === 'dv') axpy(factor * weightOf(scene, made, query, key), dout, query, out, d, made.round);
+          else axpy(factor * scale * slope(scene, made, query, key), q, query, out, d, made.round);
         }
       }
       return out;
@@ -156,8 +163,11 @@ function slope(scene: Scene, made: Change, query: number, key: number): number {
   return weightOf(scene, made, query, key) * change;
 }
 
-function axpy(a: number, x: Float64Array, row: number, y: Float64Array, d: number): void {
-  for (let c = 0; c < d; c++) y[c] = y[c] + a * x[row * d + c];
+function axpy(
+  a: number, x: Float64Array, row: number, y: Float64Array, d: number, round?: (x: number) => number,
+): void {
+  if (round) for (let c = 0; c < d; c++) y[c] = round(y[c] + a * x[row * d + c]);
+  else for (let c = 0; c < d; c++) y[c] = y[c] + a * x[row * d + c];
 }
 
 /** A wrong dM. */
@@ -202,6 +212,7 @@ export function* wrongPairs(scene: Scene): Generator<WrongPair> {
   yield { name: 'dm-without-d', at: pairs(scene, weight, (query, key) => scene.gain(query, key)) };
   yield { name: 'dm-scaled', at: (head, i, j) => scale * right(head, i, j) };
   yield { name: 'sign', at: (head, i, j) => -right(head, i, j) };
+  yield { name: 'dm-clamped', at: pairs(scene, (query, S) => Math.min(1, weight(query, S))) };
   yield { name: 'ds-without-a', at: pairs(scene, () => 1) };
   yield { name: 'weights-unnormalised', at: pairs(scene, (query, S) => Math.exp(S - scene.shift(query))) };
   const unnormalised = (query: number): number => scene.D(query) * Math.exp(scene.lse(query) - scene.shift(query));
@@ -211,6 +222,55 @@ export function* wrongPairs(scene: Scene): Generator<WrongPair> {
     yield { name: 'group-last', at: pairs(scene, weight, undefined, (r) => r === R - 1) };
     yield { name: 'group-mean', at: (head, i, j) => right(head, i, j) / R };
   }
+  if (R > 1 && scene.parameters.kvHeads > 1) yield* modulo(scene);
+}
+
+/** dM summed over the query heads h mod G, with the keys of their own groups, or with the keys of KV head h mod G. */
+function* modulo(scene: Scene): Generator<WrongPair> {
+  const { kvHeads: G, queryHeads: H, rule, scale } = scene.parameters;
+  const { N, R } = scene;
+  const single = (query: number, key: number, lse: number, D: number): number =>
+    Math.exp(scale * scene.product(query, key) - lse) * (scene.gain(query, key) - D);
+  const norm = (query: number): number => (rule === 'exact' ? scene.lse(query) : scene.causalLse(query));
+  yield {
+    name: 'group-modulo',
+    at: (head, i, j) => {
+      const b = Math.floor(head / G);
+      let total = 0;
+      for (let h = head % G; h < H; h += G) {
+        const query = (b * H + h) * N + i;
+        total += single(query, (b * G + Math.floor(h / R)) * N + j, norm(query), scene.D(query));
+      }
+      return total;
+    },
+  };
+  if (N > MOST_KEPT) return;
+  const own = new Map<number, { lse: number; all: number; D: number }>();
+  const other = (query: number): number => {
+    const h = Math.floor(query / N) % H;
+    return Math.floor(query / (N * H)) * G + h % G;
+  };
+  const forward = (query: number): { lse: number; all: number; D: number } => {
+    let made = own.get(query);
+    if (made) return made;
+    const logSum = (S: readonly number[]): number => {
+      const m = Math.max(...S);
+      return m + Math.log(S.reduce((a, x) => a + Math.exp(x - m), 0));
+    };
+    const row = scene.row(query, { from: other(query) });
+    const lse = logSum(row.S);
+    const D = row.keys.reduce((a, j, n) => a + Math.exp(row.S[n] - lse) * scene.gain(query, row.from * N + j), 0);
+    const all = logSum(scene.row(query, { from: other(query), sees: (_, i, j) => j <= i }).S);
+    own.set(query, made = { lse, all, D });
+    return made;
+  };
+  yield {
+    name: 'gqa-modulo',
+    at: (head, i, j) => scene.queriesOf(head, i).reduce((total, query) => {
+      const { lse, all, D } = forward(query);
+      return total + single(query, other(query) * N + j, rule === 'exact' ? lse : all, D);
+    }, 0),
+  };
 }
 
 /** The row sums of dM. */

@@ -4,19 +4,23 @@
  *
  * A hypothesis is plausible if, over a sample of rows, it leaves less than a quarter of the deviation from the truth
  * unexplained (as the root of the sum of squares; for integers, nothing at all). Those believed are the plausible one
- * that leaves the least, and every other that leaves at most twice as much.
+ * that leaves the least, and every other that leaves at most twice as much. If none explains all rows, those in the
+ * heads that fail are looked at alone, then the rows that fail. A rounding whose order of summation is unknown is
+ * believed if its errors have the sizes of those found over many rows (Sample.likeness).
  * @module
  */
 import { backwardHypotheses, rowSumHypotheses } from './backward-hypotheses.ts';
 import { cacheHypotheses } from './cache-hypotheses.ts';
-import { isInteger } from '../judge/compare.ts';
+import { failingOf, isInteger } from '../judge/compare.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
-import { genericHypotheses, misplaced } from './generic-hypotheses.ts';
-import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
+import { factors, genericHypotheses, misplaced, unwritten } from './generic-hypotheses.ts';
+import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { locate } from './location.ts';
+import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { divergenceOf } from '../judge/outputs.ts';
-import { Scene } from './scene.ts';
+import { Scene, type Sees } from './scene.ts';
 import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses } from './type-hypotheses.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
@@ -24,9 +28,20 @@ import { wordsOf } from './wording.ts';
 
 /** The share of the deviation that a plausible hypothesis may leave unexplained. */
 const PLAUSIBLE = 0.25;
+/** The same for one that is held only against the heads, or the rows, in which something fails. */
+const PLAUSIBLE_IN_PART = 0.1;
+/** The outputs that are 0 only if nothing is written. */
+const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
+/** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
+const FEW = 8;
 
 const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N } = scene;
+  if (output === 'mask') {
+    const lost = scene.failing.findIndex((level) => level > 0) % N;
+    const sees: Sees = (head, i, j) => scene.sees(head, i, j) && (j !== lost || i === j);
+    yield { name: 'key-lost', sees, detail: `key ${lost}`, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
+  }
   for (const { name, sees, last } of wrongLifetimes(scene)) {
     if (output === 'mask') {
       yield { name, sees, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
@@ -42,128 +57,93 @@ const KNOWN: Readonly<Record<OutputName, Hypotheses>> = {
   cache_out: cacheHypotheses, cache_bytes: cacheHypotheses,
 };
 
-/** Names the most likely mistake behind the first failing output. */
+/** Names the most likely mistake behind the first failing output, and says where it fails. */
 export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const report = reports.find(({ status }) => status === 'fail');
   if (!report) return { diagnosis: unusable(reports) };
-  const scene = new Scene(oracleCase, outputs, dtype);
   const output = report.name as OutputName;
+  const failing = failingOf(report) ?? new Uint8Array(oracleCase.expected[output].data.length);
+  const scene = new Scene(oracleCase, outputs, dtype, failing);
   const divergence = divergenceOf(oracleCase.expected, outputs, reports)!;
-  const sample = new Sample(scene, output, report, oracleCase.notCompared[output] ?? []);
-  const pools = [[...KNOWN[output](scene, output), ...misplaced(scene, output)], genericHypotheses(scene, output)];
-  const believed = pools.map((known) => best(sample, known)).find(({ length }) => length > 0) ?? [];
-  const name = believed[0]?.name ?? sample.lastResort();
+  const skip = new Set(oracleCase.notCompared[output] ?? []);
+  const place = locate(scene, output, failing, skip);
+  const first = report.first!;
+  const { inHead, inRows } = place;
+  const samples = [new Sample(scene, output, { skip, first })];
+  const parts = [inHead, ...(inRows ? [(at: number) => inHead(at) && inRows(at)] : [])];
+  const sampleOf = (n: number): Sample =>
+    (samples[n] ??= new Sample(scene, output, { skip, first, within: parts[n - 1] }));
+  const known = (): Iterable<Hypothesis> => {
+    const nothing = [...unwritten(scene, output)];
+    const all = [...KNOWN[output](scene, output), ...misplaced(scene, output)];
+    // dM and dscores may vanish by a mistake.
+    return ATTENTION.includes(output) ? [...nothing, ...all] : [...all, ...nothing];
+  };
+  const believed = firstOf([known, () => genericHypotheses(scene, output)].flatMap((pool) =>
+    Array.from({ length: parts.length + 1 }, (_, n) => () => {
+      const sample = sampleOf(n);
+      return n > 0 && sample.size < FEW ? [] : best(sample, pool(), n === 0 ? PLAUSIBLE : PLAUSIBLE_IN_PART);
+    })));
+  if (believed.length > 0 && believed[0].name !== 'factor') {
+    believed.push(...best(sampleOf(parts.length > 0 ? 1 : 0), factors(scene, output), PLAUSIBLE_IN_PART));
+  }
+  if (believed.length === 0) believed.push(...alike(sampleOf(1), known()));
+  const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(1).hasNaN() ? 'nan' : 'unknown');
   const candidates = [...new Set([name, ...believed.map((each) => each.name)])];
   const { words, key } = wordsOf(scene, output, divergence, believed[0]?.sees);
-  const also = candidates.slice(1, 3).map((each) => DIAGNOSES[each]);
+  const said = (each: DiagnosisName): string => {
+    const detail = believed.find((hypothesis) => hypothesis.name === each)?.detail;
+    return `${DIAGNOSES[each]}${detail ? ` (${detail})` : ''}`;
+  };
+  const also = candidates.slice(1, 3).map(said);
   const like = name === 'unknown' ? 'Looks like nothing that the oracle knows'
-    : `Looks like: ${DIAGNOSES[name]}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
-  const cause = name === 'unknown' && output.startsWith('cache') && isInteger(scene.expected[output]) ? 'cache' : causeOf(name);
+    : `Looks like: ${said(name)}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
-  return { divergence: found, diagnosis: { cause, name, candidates, words: `${words}. ${like}` } };
+  const { where, facts } = place;
+  return { divergence: found, diagnosis: { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts } };
 };
+
+/** The kind of mistake. What is unknown is of the kind of the output that fails. */
+function causeAt(name: DiagnosisName, output: OutputName): Diagnosis['cause'] {
+  if (name !== 'unknown') return causeOf(name);
+  if (output === 'last' || output === 'mask') return 'mask';
+  if (output === 'types') return 'types';
+  return output.startsWith('cache') && output !== 'cache_out' ? 'cache' : 'arithmetic';
+}
+
+/** What the first that gives something gives. */
+function firstOf(makers: readonly (() => Hypothesis[])[]): Hypothesis[] {
+  for (const make of makers) {
+    const made = make();
+    if (made.length > 0) return made;
+  }
+  return [];
+}
+
+/** Roundings whose errors have the sizes of those found, row by row, though not their values: the most alike first. */
+function alike(sample: Sample, known: Iterable<Hypothesis>): Hypothesis[] {
+  const good: { hypothesis: Hypothesis; distance: number }[] = [];
+  for (const hypothesis of known) {
+    if (causeOf(hypothesis.name) !== 'rounding') continue;
+    const distance = sample.likeness(hypothesis);
+    if (distance !== undefined) good.push({ hypothesis: { ...hypothesis, detail: 'by the size of its errors in many rows' }, distance });
+  }
+  return good.sort((a, b) => a.distance - b.distance).map(({ hypothesis }) => hypothesis);
+}
 
 function unusable(reports: readonly TensorReport[]): Diagnosis {
   const bad = reports.find(({ status }) => status !== 'pass' && status !== 'skipped')!;
   const name = { 'missing': 'missing', 'wrong shape': 'wrong-shape', 'wrong dtype': 'wrong-dtype' }[bad.status as 'missing'];
-  return { cause: 'unusable', name, candidates: [name], words: `${bad.name}: ${bad.note}. ${DIAGNOSES[name as DiagnosisName]}` };
+  return { cause: 'unusable', name, candidates: [name], where: [], facts: [], words: `${bad.name}: ${bad.note}. ${DIAGNOSES[name as DiagnosisName]}` };
 }
 
 /** The hypotheses to believe, in the order in which they are known. */
-function best(sample: Sample, known: Iterable<Hypothesis>): Hypothesis[] {
+function best(sample: Sample, known: Iterable<Hypothesis>, plausible: number): Hypothesis[] {
   const good: { hypothesis: Hypothesis; left: number }[] = [];
   for (const hypothesis of known) {
-    const left = sample.unexplained(hypothesis);
-    if (left < PLAUSIBLE) good.push({ hypothesis, left });
+    const left = sample.unexplained(hypothesis, plausible);
+    if (left < plausible) good.push({ hypothesis, left });
   }
   const least = Math.min(...good.map(({ left }) => left));
   return good.filter(({ left }) => left <= 2 * least + 1e-9).map(({ hypothesis }) => hypothesis);
 }
-
-/** Rows of an output to look at: the first that fails, some of those furthest off, and some spread over all. */
-class Sample {
-  readonly #scene: Scene;
-  readonly #output: OutputName;
-  readonly #width: number;
-  readonly #rows: readonly number[];
-  readonly #skip: ReadonlySet<number>;
-  readonly #exact: boolean;
-  readonly #squares: number;
-
-  constructor(scene: Scene, output: OutputName, report: TensorReport, skip: readonly number[]) {
-    const truth = scene.expected[output];
-    this.#scene = scene;
-    this.#output = output;
-    this.#width = rowWidth(output, scene.d);
-    this.#skip = new Set(skip);
-    this.#exact = isInteger(truth) && output !== 'cache_bytes';
-    const count = truth.data.length / this.#width;
-    const all = Array.from({ length: count }, (_, row) => row);
-    if (this.#exact) this.#rows = all;
-    else {
-      const off = Float64Array.from(all, (row) => this.#deviation(row));
-      const worst = all.filter((row) => off[row] > 0).sort((a, b) => off[b] - off[a] || a - b);
-      const most = scene.N > 1000 ? 4 : 10;
-      const spread = Array.from({ length: 2 * most }, (_, n) => Math.floor((n + 0.5) * count / (2 * most)));
-      const furthest = Array.from({ length: most }, (_, n) => worst[Math.floor(n * worst.length / (2 * most))] ?? 0);
-      this.#rows = [...new Set([Math.floor(report.first! / this.#width), ...furthest, ...spread])];
-    }
-    this.#squares = this.#rows.reduce((sum, row) => sum + this.#deviation(row) ** 2, 0);
-  }
-
-  #numbers(row: number, use: (actual: number, truth: number, n: number) => boolean | void): boolean {
-    const [actual, truth] = [this.#scene.outputs[this.#output].data, this.#scene.truth(this.#output)];
-    for (let c = 0; c < this.#width; c++) {
-      const at = row * this.#width + c;
-      if (this.#skip.has(at)) continue;
-      if (use(actual[at], truth[at], c) === false) return false;
-    }
-    return true;
-  }
-
-  /** The distance to the truth. An output that is not finite counts as being as far off as the truth is from 0. */
-  #deviation(row: number): number {
-    let squares = 0;
-    this.#numbers(row, (actual, truth) => {
-      const off = Number.isFinite(actual) ? actual - truth : Math.abs(truth) + 1e-6;
-      squares += Number.isFinite(off) ? off * off : 0;
-    });
-    return Math.sqrt(squares);
-  }
-
-  /** The share of the deviation that a hypothesis leaves unexplained, or Infinity if it is not plausible. */
-  unexplained({ predict }: Hypothesis): number {
-    const most = PLAUSIBLE * PLAUSIBLE * this.#squares;
-    const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
-    let left = 0;
-    for (const row of this.#rows) {
-      const made = predict(row);
-      const fits = this.#numbers(row, (actual, _, n) => {
-        const [a, p] = [clip(actual), clip(made[n])];
-        if (Object.is(a, p) || a === p) return;
-        if (this.#exact || !Number.isFinite(a) || !Number.isFinite(p)) return false;
-        left += (a - p) ** 2;
-        return left <= most;
-      });
-      if (!fits) return Infinity;
-    }
-    return Math.sqrt(left / this.#squares);
-  }
-
-  /** The diagnosis if no known mistake explains the sample: NaN, too little precision, or unknown. */
-  lastResort(): DiagnosisName {
-    if (this.#exact) return 'unknown';
-    let [squares, of, nan] = [0, 0, false];
-    for (const row of this.#rows) {
-      this.#numbers(row, (actual, truth) => {
-        if (!Number.isFinite(actual)) nan = true;
-        else [squares, of] = [squares + (actual - truth) ** 2, of + truth * truth];
-      });
-    }
-    if (nan) return 'nan';
-    const relative = Math.sqrt(squares / of);
-    if (relative > 2 ** -5 || this.#scene.dtype === 'f64') return 'unknown';
-    return relative > 2 ** -8 ? 'accumulated-bf16' : relative > 2 ** -14 ? 'accumulated-f16' : 'precision';
-  }
-}
-

@@ -2,20 +2,14 @@
  * Wrong forward passes (§3): out, lse and cache_out.
  * @module
  */
-import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
+import { forwardRoundings, type Made } from './rounding-hypotheses.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
 
 /** Makes the hypothesis that computes each row by `make`. */
 type By = (name: DiagnosisName, make: (query: number) => Made) => Hypothesis;
-
-/** The results of a row. */
-interface Made {
-  readonly out: ArrayLike<number>;
-  readonly lse: number;
-}
 
 /** The results of a correct softmax of a row, with its intermediate values. */
 interface Parts extends Made {
@@ -63,8 +57,43 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
       return { out: Array.from(out, (x, c) => (c < dims ? x : 0)), lse };
     });
   }
-  yield* wrongNumbers(scene, by);
+  yield* outside(scene, by);
+  yield* forwardRoundings(scene, by);
 };
+
+/** Products that read beyond d, exp2 for exp, and an lse without its last tile. */
+function* outside(scene: Scene, by: By): Generator<Hypothesis> {
+  const { N, q, k } = scene;
+  const { headDim: d, scale } = scene.parameters;
+  for (const padded of new Set([2 ** Math.ceil(Math.log2(d)), ...[4, 8, 16].map((n) => Math.ceil(d / n) * n)])) {
+    if (padded === d) continue;
+    yield by('dim-padding', (query) => {
+      const row = scene.row(query);
+      const S = row.keys.map((j) => {
+        let total = 0;
+        for (let c = 0; c < padded; c++) total += (q[query * d + c] ?? 0) * (k[(row.from * N + j) * d + c] ?? 0);
+        return scale * total;
+      });
+      return attend(scene, { ...row, S });
+    });
+  }
+  for (const inLse of [false, true]) {
+    yield by('exp2-weights', (query) => {
+      const row = scene.row(query);
+      const { out, lse } = attend(scene, { ...row, S: row.S.map((x) => x * Math.LN2) });
+      const m = Math.max(...row.S);
+      return { out, lse: inLse ? lse / Math.LN2 : m + Math.log(sum(row.S.map((x) => 2 ** (x - m)))) };
+    });
+  }
+  for (const tile of TILES) {
+    yield by('lse-last-tile', (query) => {
+      const row = scene.row(query);
+      const S = row.S.filter((_, n) => row.keys[n] < row.i - row.i % tile);
+      const right = attend(scene, row);
+      return S.length === 0 ? right : { out: right.out, lse: attend(scene, { ...row, S }).lse };
+    });
+  }
+}
 
 function* wrongHeads(
   scene: Scene, changed: (name: DiagnosisName, options: (head: number, query: number) => RowOptions) => Hypothesis,
@@ -102,7 +131,7 @@ function* wrongLse(scene: Scene, by: By): Generator<Hypothesis> {
 
 function* wrongOnline(scene: Scene, by: By): Generator<Hypothesis> {
   for (const tile of [...TILES, 1, 4, 2]) {
-    for (const name of ['online-output', 'online-sum', 'online-stale'] as const) {
+    for (const name of ['online-output', 'online-sum', 'online-stale', 'exp2-rescaling'] as const) {
       for (const later of name === 'online-stale' ? [false, true] : [false]) {
         yield by(name, (query) => online(scene, scene.row(query), name, tile, later));
       }
@@ -116,7 +145,7 @@ function* wrongOnline(scene: Scene, by: By): Generator<Hypothesis> {
  * @param later Whether a stale maximum is made up for in later tiles.
  */
 function online(
-  scene: Scene, row: Row, name: 'online-output' | 'online-sum' | 'online-stale', tile: number, later: boolean,
+  scene: Scene, row: Row, name: 'online-output' | 'online-sum' | 'online-stale' | 'exp2-rescaling', tile: number, later: boolean,
 ): Made {
   let [m, Z] = [-Infinity, 0];
   const o = new Float64Array(scene.d);
@@ -126,7 +155,7 @@ function online(
     while (end < row.keys.length && Math.floor(row.keys[end] / tile) === t) end++;
     const part = { ...row, keys: row.keys.slice(at, end), S: row.S.slice(at, end) };
     const top = Math.max(m, ...part.S);
-    const alpha = m === -Infinity ? 0 : scene.exp(m - top);
+    const alpha = m === -Infinity ? 0 : name === 'exp2-rescaling' ? 2 ** (m - top) : scene.exp(m - top);
     const weigh = name === 'online-stale' && m !== -Infinity ? m : top;
     const E = part.S.map((x) => scene.exp(x - weigh));
     const kept = later && name === 'online-stale' ? 1 : alpha;
@@ -246,53 +275,4 @@ function blockSees(scene: Scene, { head, i }: Row, t: number, tile: number): boo
     for (let j = t * tile; j < Math.min((t + 1) * tile, scene.N); j++) if (scene.sees(head, other, j)) return true;
   }
   return false;
-}
-
-/** Too little precision, in the places where kernels round. */
-function* wrongNumbers(scene: Scene, by: By): Generator<Hypothesis> {
-  const names = [
-    ['F16', 'probabilities-f16', 'accumulated-f16'], ['BF16', 'probabilities-bf16', 'accumulated-bf16'],
-  ] as const;
-  for (const [dtype, probabilities, accumulated] of names) {
-    const round = (x: number): number => roundTo(x, dtype);
-    yield by(probabilities, (query) => {
-      const row = scene.row(query);
-      const { E, Z, lse } = attend(scene, row);
-      return { out: scene.weigh(row, E.map((x) => round(x) / Z)), lse };
-    });
-    yield by(probabilities, (query) => {
-      const row = scene.row(query);
-      const E = attend(scene, row).E.map(round);
-      const Z = sum(E);
-      return { out: scene.weigh(row, E.map((x) => x / Z)), lse: Math.max(...row.S) + Math.log(Z) };
-    });
-    yield by(probabilities, (query) => {
-      const row = scene.row(query);
-      const { E, Z, lse } = attend(scene, row);
-      return { out: scene.weigh(row, E.map((x) => round(x / Z))), lse };
-    });
-    for (const [ofS, ofOut] of [[true, false], [false, true], [true, true]] as const) {
-      yield by(accumulated, (query) => accumulate(scene, query, round, ofS, ofOut));
-    }
-  }
-}
-
-function accumulate(scene: Scene, query: number, round: (x: number) => number, ofS: boolean, ofOut: boolean): Made {
-  const { d, N, q, k, v } = scene;
-  let row = scene.row(query);
-  if (ofS) {
-    const S = row.keys.map((j) => {
-      let total = 0;
-      for (let c = 0; c < d; c++) total = round(total + round(q[query * d + c] * k[(row.from * N + j) * d + c]));
-      return scene.parameters.scale * total;
-    });
-    row = { ...row, S };
-  }
-  const { E, Z, out, lse } = attend(scene, row);
-  if (!ofOut) return { out, lse };
-  const total = new Float64Array(d);
-  row.keys.forEach((j, n) => {
-    for (let c = 0; c < d; c++) total[c] = round(total[c] + round(E[n] * v[(row.from * N + j) * d + c]));
-  });
-  return { out: total.map((x) => x / Z), lse };
 }

@@ -2,10 +2,11 @@
  * Mistakes that any output may have: written to the wrong place, not written, or off by a factor.
  * @module
  */
-import type { FloatDtype } from '../../formats/named-tensor.ts';
-import { roundTo } from '../../formats/rounding.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
+import { brain, e4m3, e5m2, half } from './narrow-floats.ts';
+import type { Scene } from './scene.ts';
+import type { OutputName } from '../types.ts';
 
 /** Right numbers in wrong places, or not written at all. */
 export const misplaced: Hypotheses = function* (scene, output): Generator<Hypothesis> {
@@ -16,6 +17,16 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
   const heads = scene.expected[output].shape[1];
   const by = (name: DiagnosisName, predict: (row: number) => ArrayLike<number>): Hypothesis => ({ name, predict });
+  const order = orderOf(scene, output);
+  if (order) {
+    const size = truth.length / order.length / width;
+    const own = output === 'dk' || output === 'dv' ? 'KV head' : 'query head';
+    const moved = order.flatMap((from, to) => (from === to ? [] : [`${own} ${to % heads} holds ${from % heads}`]));
+    yield {
+      ...by('heads-permuted', (row) => rowOf(order[Math.floor(row / size)] * size + row % size)),
+      detail: moved.slice(0, 3).join(', '),
+    };
+  }
   yield by('layout-heads', (row) => {
     const [b, rest] = [Math.floor(row / (heads * N)), row % (heads * N)];
     return rowOf((b * heads + rest % heads) * N + Math.floor(rest / heads));
@@ -37,57 +48,132 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   }
 };
 
+/**
+ * The head b H + h whose truth each head of the outputs holds, if they are those of the same heads in another order.
+ */
+function orderOf(scene: Scene, output: OutputName): number[] | undefined {
+  const { N, d } = scene;
+  const truth = scene.truth(output);
+  const actual = scene.outputs[output].data;
+  const [B, H] = scene.expected[output].shape;
+  if (H < 2) return undefined;
+  const width = rowWidth(output, d);
+  const rows = Array.from({ length: Math.min(N, 12) }, (_, n) => Math.floor((n + 0.5) * N / Math.min(N, 12)));
+  const distance = (to: number, from: number): { off: number; size: number } => {
+    let [off, size] = [0, 0];
+    for (const row of rows) {
+      for (let c = 0; c < width; c++) {
+        const [a, t] = [actual[(to * N + row) * width + c], truth[(from * N + row) * width + c]];
+        off += (a - t) ** 2;
+        size += t * t;
+      }
+    }
+    return { off, size };
+  };
+  const order = Array.from({ length: B * H }, (_, to) => {
+    const first = to - to % H;
+    return Array.from({ length: H }, (_, h) => first + h).find((from) => {
+      const { off, size } = distance(to, from);
+      return off < 1e-3 * size;
+    }) ?? -1;
+  });
+  const whole = !order.includes(-1) && new Set(order).size === order.length;
+  return whole && order.some((from, to) => from !== to) ? order : undefined;
+}
+
+/** Outputs that nothing was written to. */
+export const unwritten: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  if (scene.truth(output) instanceof Int32Array) return;
+  const nothing = new Float64Array(rowWidth(output, scene.d));
+  yield { name: 'zeros', predict: () => nothing };
+};
+
 /** Wrong storage, sign or factor; and single keys too many or too few. */
 export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { d } = scene;
   const truth = scene.truth(output);
-  const actual = scene.outputs[output].data;
   if (truth instanceof Int32Array) return;
   const width = rowWidth(output, d);
   const rowOf = (row: number): Float64Array => truth.slice(row * width, (row + 1) * width);
   const by = (name: DiagnosisName, predict: (row: number) => ArrayLike<number>): Hypothesis => ({ name, predict });
-  for (const [dtype, name] of [['F16', 'stored-f16'], ['BF16', 'stored-bf16']] as const satisfies readonly (readonly [FloatDtype, DiagnosisName])[]) {
-    yield by(name, (row) => rowOf(row).map((x) => roundTo(x, dtype)));
-  }
+  const storages = [
+    ['stored-f16', half], ['stored-bf16', brain], ['stored-e4m3', e4m3], ['stored-e5m2', e5m2],
+  ] as const;
+  for (const [name, round] of storages) yield by(name, (row) => rowOf(row).map(round));
   yield by('sign', (row) => rowOf(row).map((x) => -x));
+  yield* factors(scene, output);
+  if (output === 'out') yield* oneKey(scene);
+};
+
+/** The groups of `size` elements in which something fails. */
+function failingGroups({ failing }: Scene, size: number): number[] {
+  const groups = new Set<number>();
+  failing.forEach((level, n) => {
+    if (level > 0) groups.add(Math.floor(n / size));
+  });
+  return [...groups];
+}
+
+/** Every value that fails off by one factor. */
+export const factors: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const truth = scene.truth(output);
+  const actual = scene.outputs[output].data;
+  if (truth instanceof Int32Array) return;
+  const width = rowWidth(output, scene.d);
+  const size = truth.length / (scene.expected[output].shape[0] * (scene.expected[output].shape[1] ?? 1));
+  const bad = new Set(failingGroups(scene, size));
+  const counts = (n: number): boolean =>
+    bad.has(Math.floor(n / size)) && Number.isFinite(actual[n]) && Number.isFinite(truth[n]);
   let [both, own] = [0, 0];
   for (let n = 0; n < truth.length; n++) {
-    if (!Number.isFinite(actual[n]) || !Number.isFinite(truth[n])) continue;
+    if (!counts(n)) continue;
     both += actual[n] * truth[n];
     own += truth[n] * truth[n];
   }
   const factor = both / own;
   // The best factor always explains a little, so believe it only if it leaves next to nothing.
   let left = 0;
-  for (let n = 0; n < truth.length; n++) if (Number.isFinite(truth[n])) left += (actual[n] - factor * truth[n]) ** 2;
-  if (left < 1e-6 * own * (factor - 1) ** 2 && factor !== 0 && Math.abs(factor + 1) > 1e-4) {
-    yield by('factor', (row) => rowOf(row).map((x) => factor * x));
-  }
-  if (output === 'out') yield* oneKey(scene);
+  for (let n = 0; n < truth.length; n++) if (counts(n)) left += (actual[n] - factor * truth[n]) ** 2;
+  if (!(left < 1e-6 * own * (factor - 1) ** 2) || factor === 0 || Math.abs(factor + 1) <= 1e-4) return;
+  yield {
+    name: 'factor', detail: String(Number(factor.toPrecision(4))),
+    predict: (row) => truth.slice(row * width, (row + 1) * width).map((x) => factor * x),
+  };
 };
 
 /** Rows that see one key too many, or one too few. */
-function* oneKey(scene: Parameters<Hypotheses>[0]): Generator<Hypothesis> {
+function* oneKey(scene: Scene): Generator<Hypothesis> {
+  const { N, d } = scene;
+  const rows = failingGroups(scene, d);
+  const queries = new Set(rows.map((row) => `${scene.headOf(row)} ${row % N}`));
+  const some = rows.filter((_, n) => n % Math.ceil(rows.length / 8) === 0);
+  const keys = new Set(some.map((row) => nearest(scene, row).key));
+  const [key] = keys;
+  const lost = keys.size === 1 && key !== undefined && some.every((row) => scene.sees(scene.headOf(row), row % N, key));
+  yield {
+    name: queries.size <= 1 ? 'one-key' : lost ? 'key-lost' : 'keys-by-row', ...(lost && { detail: `key ${key}` }),
+    predict: (query) => nearest(scene, query).out,
+  };
+}
+
+/** The output of the row with one key more or less that is nearest to what is given, and that key. */
+function nearest(scene: Scene, query: number): { out: ArrayLike<number>; key?: number } {
   const { N, d } = scene;
   const actual = scene.outputs.out.data;
-  yield {
-    name: 'one-key',
-    predict: (query) => {
-      const given = Float64Array.from({ length: d }, (_, c) => actual[query * d + c]);
-      const truth = scene.truth('out').slice(query * d, (query + 1) * d) as Float64Array;
-      const [head, i] = [scene.headOf(query), query % N];
-      const off = (x: ArrayLike<number>): number => given.reduce((sum, y, c) => sum + (y - x[c]) ** 2, 0);
-      let [nearest, distance] = [truth, off(truth) / 16];
-      for (let j = 0; j < N; j++) {
-        const row = scene.row(query, { sees: (_, at, key) => (key === j) !== scene.sees(head, at, key) });
-        if (row.keys.length === 0 || j > i + 1) continue;
-        const m = Math.max(...row.S);
-        const E = row.S.map((x) => Math.exp(x - m));
-        const Z = E.reduce((a, b) => a + b, 0);
-        const out = scene.weigh(row, E.map((x) => x / Z));
-        if (off(out) < distance) [nearest, distance] = [out, off(out)];
-      }
-      return nearest;
-    },
-  };
+  const given = Float64Array.from({ length: d }, (_, c) => actual[query * d + c]);
+  const truth = scene.truth('out').slice(query * d, (query + 1) * d) as Float64Array;
+  const i = query % N;
+  const off = (x: ArrayLike<number>): number => given.reduce((sum, y, c) => sum + (y - x[c]) ** 2, 0);
+  let best: { out: ArrayLike<number>; key?: number } = { out: truth };
+  let distance = off(truth) / 16;
+  for (let j = 0; j <= Math.min(i + 1, N - 1); j++) {
+    const row = scene.row(query, { sees: (head, at, key) => (key === j) !== scene.sees(head, at, key) });
+    if (row.keys.length === 0) continue;
+    const m = Math.max(...row.S);
+    const E = row.S.map((x) => Math.exp(x - m));
+    const Z = E.reduce((a, b) => a + b, 0);
+    const out = scene.weigh(row, E.map((x) => x / Z));
+    if (off(out) < distance) [best, distance] = [{ out, key: j }, off(out)];
+  }
+  return best;
 }

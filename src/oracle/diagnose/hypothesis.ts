@@ -13,6 +13,8 @@ export interface Hypothesis {
   readonly predict: (row: number) => ArrayLike<number>;
   /** The mask, if that is what is wrong. */
   readonly sees?: Sees;
+  /** What to add to the name, such as the factor. */
+  readonly detail?: string;
 }
 
 /** Every way the oracle knows to get one output wrong, the most likely first. */

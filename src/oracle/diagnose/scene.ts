@@ -43,6 +43,8 @@ export class Scene {
   readonly expected: Tensors;
   readonly outputs: Tensors;
   readonly dtype: ClaimedDtype;
+  /** Where the output in question fails: not 0, by flat index. */
+  readonly failing: Uint8Array;
   readonly N: number;
   readonly d: number;
   /** Query heads per KV head. */
@@ -63,12 +65,15 @@ export class Scene {
   readonly #shifts = new Map<number, number>();
   readonly #D = new Map<number, number>();
 
-  constructor({ parameters, inputs, expected }: OracleCase, outputs: Tensors, dtype: ClaimedDtype) {
+  constructor(
+    { parameters, inputs, expected }: OracleCase, outputs: Tensors, dtype: ClaimedDtype, failing: Uint8Array,
+  ) {
     this.parameters = parameters;
     this.inputs = inputs;
     this.expected = expected;
     this.outputs = outputs;
     this.dtype = dtype;
+    this.failing = failing;
     this.N = parameters.tokens;
     this.d = parameters.headDim;
     this.R = parameters.queryHeads / parameters.kvHeads;

@@ -5,7 +5,7 @@
 import { chunkEnd, chunkOf, TokenType } from '../../core/lifetime.ts';
 import { rightPair, type WrongPair, wrongPairs } from './backward-hypotheses.ts';
 import type { DiagnosisName } from './diagnoses.ts';
-import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
@@ -148,6 +148,15 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     yield by('dl-short', (head, c) => column(dM, head, c, () => end(head, c) - 1));
     yield by('dl-short', (head, c) => column(dM, head, c, () => (end(head, c) < N - 1 ? end(head, c) - 1 : N - 1)));
     yield by('local-late', (head, c) => column(dM, head, c, () => end(head, c) + 1));
+    for (const block of TILES) {
+      yield by('dl-diagonal-block', (head, c) => {
+        let total = 0;
+        for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
+          for (let i = (Math.floor(j / block) + 1) * block; i <= end(head, c); i++) total += dM(head, i, j);
+        }
+        return total;
+      });
+    }
     yield by('local-by-local', (head, c) => column(dM, head, c, () => endBy(head, c, (type) => type !== WINDOW)));
     yield by('local-by-any', (head, c) => column(dM, head, c, () => endBy(head, c, (type) => type !== LOCAL)));
     if (C > 1) {
@@ -162,6 +171,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     yield by('dg-all-local', (head, c) => positive(head, c) - negative(head, c, { all: true }));
     yield by('dg-sign', (head, c) => positive(head, c) + negative(head, c));
   }
+  if (C > 1) yield by('chunk-mean', (head, c) => plain(dM, output)(head, c) / C);
   if (output === 'dw') yield by('triple-swapped', plain(dM, 'dl'));
   if (output === 'dl') yield by('triple-swapped', plain(dM, 'dw'));
   for (const { name, at } of wrongPairs(scene)) {

@@ -40,6 +40,9 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
 
   yield ofType(WINDOW, 'window-long', (head, j) => right(head, j) + 1);
   yield ofType(WINDOW, 'window-short', (head, j) => right(head, j) - 1);
+  for (const most of [16, 32, 64, 128]) {
+    if (W > most) yield ofType(WINDOW, 'window-clipped', (head, j) => right(head, j) - W + most);
+  }
   yield ofType(LOCAL, 'local-late', (head, j) => right(head, j) + 1);
   yield ofType(LOCAL, 'local-early', (head, j) => (right(head, j) === FOREVER ? FOREVER : right(head, j) - 1));
   yield ofType(LOCAL, 'local-never', () => FOREVER);
@@ -54,6 +57,10 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     const after = scene.plan(head).own.lastIndexOf(GLOBAL);
     return after > c ? chunkEnd(after, C) : FOREVER;
   });
+  for (const step of G > 1 ? [1, G - 1] : []) {
+    yield ofType(LOCAL, 'local-by-neighbour', (head, _, c) =>
+      closer(scene.plan(head - head % G + (head + step) % G), c, C, (type) => type === GLOBAL));
+  }
   if (C > 1) {
     yield ofType(WINDOW, 'window-from-token', (_, j) => j + W);
     yield ofType(WINDOW, 'window-from-chunk-start', (_, j, c) => Math.max(j, c * C + W));
@@ -97,6 +104,11 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1);
     yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1);
     yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j) && scene.sees(head, i, tileOf(j) * tile));
+    if (N % tile > 0) {
+      yield mask('tile-unmasked', (head, i, j) => j <= i && (tileOf(j) === partial || scene.sees(head, i, j)));
+      yield mask('tile-unmasked', (head, i, j) => (tileOf(i) === partial ? i <= right(head, j) : scene.sees(head, i, j)));
+      yield mask('tile-unmasked', (head, i, j) => (tileOf(j) === partial || scene.sees(head, i, j)));
+    }
     for (const row of [(i: number) => tileOf(i) * tile, (i: number) => Math.min(tileOf(i) * tile + tile, N) - 1]) {
       yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j)
         && (tileOf(j) === tileOf(i) || scene.sees(head, row(i), tileOf(j) * tile)));

@@ -24,6 +24,9 @@
  *     P'     d u |do||v|         D   |do| (sum_j A |v_j| (r + 2 s + (n + 6 + d) u) + tiny sum_j |v_j|), o stored
  *     dS     A ((1 + r) (P' + D) + |P' - D| (r + s + 4 u)) + tiny
  *     dv_j   sum_i max|do_i| (A (r + s + n u) + tiny)
+ *     groups in f16 and bf16, s sum_h max|dk_j of query head h| more for dk_j, and the same for dv_j: a kernel may
+ *     store them
+ *            by query head before it sums the group in f32
  *     dq_i   |scale| sum_j max|k_j| (dS's + |dS| (n + 4) u)        dk_j likewise over i, and max|q_i|
  *     dM     as dS without s, with weights from the lse over visible keys or (`bounded`) over all causal keys
  *     dm_rows, dg, dl, dw    sums of dM's and of |dM| n u, over the pairs of §5, subtracted ones included
@@ -35,6 +38,7 @@
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { forEachTile, type HeadPairs, pairsOf } from '../cases/pairs.ts';
 import { typeSums } from '../cases/type-sums.ts';
+import { RowLogSum } from './row-log-sum.ts';
 import type { ClaimedDtype, OracleCase } from '../types.ts';
 
 /** The roundoffs u, s and tiny of a claimed dtype. */
@@ -84,9 +88,6 @@ export function problemOf({ parameters, inputs, expected }: OracleCase, head: nu
   };
 }
 
-/** An upper bound of e^x - 1 that is cheap for small x. */
-const grown = (x: number): number => (x < 1 ? x + x * x : Math.expm1(x));
-
 /**
  * The budgets of one KV head, by one pass over all its pairs.
  *
@@ -112,6 +113,8 @@ export function headBudgets(
   const keys = new Int32Array(N);
   const [errors, sizes] = [new Float64Array(N), new Float64Array(N)];
   const tinyS = tiny * Math.max(1, scale);
+  const apart = (): Float64Array => new Float64Array(R * N * d);
+  const byHead = dout && R > 1 && s > u ? [apart(), apart()] as const : undefined;
 
   forEachTile(pairs, ({ h, first, rows, stride, S, P }) => {
     for (let r = 0; r < rows; r++) {
@@ -163,6 +166,14 @@ export function headBudgets(
         dkTiny[j] = dkTiny[j] + qMost;
         dv[j] = dv[j] + doMost * (a * (e + s) + tiny);
         dvSize[j] = dvSize[j] + doMost * a;
+        if (byHead) {
+          const to = (h * N + j) * d;
+          const [ofV, ofK] = [a, a * (P[start + j] - D)];
+          for (let c = 0; c < d; c++) {
+            byHead[0][to + c] = byHead[0][to + c] + ofV * dout![row * d + c];
+            byHead[1][to + c] = byHead[1][to + c] + ofK * q[row * d + c];
+          }
+        }
         seen[j] = seen[j] + 1;
       }
       dq[row] = scale * (dqError + dqSize * (n + 4) * u) + tinyS * dqTiny;
@@ -191,6 +202,13 @@ export function headBudgets(
     dv[j] = dv[j] + dvSize[j] * seen[j] * u;
     dk[j] = scale * (dk[j] + dkSize[j] * (seen[j] + 4) * u) + tinyS * dkTiny[j];
   }
+  if (byHead) {
+    const [ofV, ofK] = byHead.map((x) => norms(x, d).largest);
+    for (let row = 0; row < R * N; row++) {
+      dv[row % N] = dv[row % N] + s * ofV[row] + tiny;
+      dk[row % N] = dk[row % N] + s * scale * ofK[row] + tiny;
+    }
+  }
   const of = (which: number): Float64Array => Float64Array.from({ length: sums.count.length / 3 }, (_, c) => {
     const at = 3 * c + which;
     return sums.first[at] + sums.second[at] * sums.count[at] * u;
@@ -211,78 +229,4 @@ function norms(x: Float64Array, d: number): { readonly length: Float64Array; rea
     largest[row] = most;
   }
   return { length, largest };
-}
-
-/** The softmax of one row over some keys, and what rounding may do to it. */
-class RowLogSum {
-  /** A and its relative error r, in the order of the keys. */
-  readonly A: Float64Array;
-  readonly relative: Float64Array;
-  /** The error l of lse. */
-  error = 0;
-  #lse = 0;
-  #x: Float64Array;
-  #max = 0;
-  #rho = 0;
-  readonly #u: number;
-
-  constructor(N: number, u: number) {
-    [this.A, this.relative, this.#x] = [new Float64Array(N), new Float64Array(N), new Float64Array(N)];
-    this.#u = u;
-  }
-
-  /** Solves query i over keys[0..n-1]. S of key j is at start + j, and `unit` times kLength[j] bounds its error. */
-  solve(
-    S: Float64Array, start: number, keys: Int32Array, n: number, i: number, unit: number, kLength: Float64Array,
-  ): void {
-    const { A, relative } = this;
-    const x = this.#x;
-    const u = this.#u;
-    let [max, up] = [-Infinity, 0];
-    for (let at = 0; at < n; at++) {
-      const value = S[start + keys[at]];
-      x[at] = value;
-      if (value > max) {
-        max = value;
-        up++;
-      }
-    }
-    let [top, down] = [-Infinity, 0];
-    for (let at = n - 1; at >= 0 && top < max; at--) {
-      if (x[at] > top) {
-        top = x[at];
-        down++;
-      }
-    }
-    const rho = Math.max(up, down, Math.min(n, Math.ceil((i + 1) / 16)));
-    let Z = 0;
-    for (let at = 0; at < n; at++) {
-      x[at] = max - x[at];
-      Z += A[at] = Math.exp(-x[at]);
-    }
-    const base = u * (Math.abs(max) + 6 + 7 * rho);
-    let growth = 0;
-    for (let at = 0; at < n; at++) {
-      A[at] = A[at] / Z;
-      const lambda = base + unit * kLength[keys[at]] + 11 * u * x[at];
-      relative[at] = lambda;
-      growth += A[at] * grown(lambda);
-    }
-    const log = Math.log(Z);
-    const lse = max + log;
-    const error = Math.log1p(growth) + u * (n + 14 + 15 * log + 4 * Math.abs(max) + 2 * Math.abs(lse));
-    for (let at = 0; at < n; at++) relative[at] = grown(relative[at] + error);
-    [this.error, this.#lse, this.#max, this.#rho] = [error, lse, max, rho];
-  }
-
-  /** Weighs keys 0..n-1 of this row, already solved, by the lse of `visible` instead, as the rule `exact` does. */
-  weighBy(visible: RowLogSum, n: number, unit: number, kLength: Float64Array): void {
-    const u = this.#u;
-    const base = visible.error + u * (Math.abs(visible.#max) + 6 + 7 * visible.#rho);
-    for (let j = 0; j < n; j++) {
-      const S = this.#max - this.#x[j];
-      this.A[j] = Math.exp(S - visible.#lse);
-      this.relative[j] = grown(base + unit * kLength[j] + 11 * u * Math.abs(visible.#max - S));
-    }
-  }
 }

@@ -25,6 +25,22 @@ const SMALLEST: Readonly<Record<ClaimedDtype, number>> = {
   f64: 2 ** -1022, f32: 2 ** -126, f16: 2 ** -24, bf16: 2 ** -126,
 };
 
+const FAILING = new WeakMap<TensorReport, Uint8Array>();
+
+/**
+ * Where a tensor that was compared fails, by flat index: 0 where it passes, 10 for NaN and infinities, else how many
+ * powers of ten the error is above its budget, from 1 to 9. Reports do not hold it, as they are printed.
+ */
+export const failingOf = (report: TensorReport): Uint8Array | undefined => FAILING.get(report);
+
+/** The same report with more in it. */
+export function extended(report: TensorReport, more: Partial<TensorReport>): TensorReport {
+  const all = { ...report, ...more };
+  const failing = FAILING.get(report);
+  if (failing) FAILING.set(all, failing);
+  return all;
+}
+
 export const isInteger = (tensor: NamedTensor): tensor is IntegerTensor => tensor.data instanceof Int32Array;
 
 /** The report on an output that cannot be compared. */
@@ -86,6 +102,11 @@ function mismatch(name: string, truth: NamedTensor, actual: NamedTensor): Tensor
   return refused(name, 'wrong shape', `its shape is [${actual.shape}] and must be [${truth.shape}]`);
 }
 
+/** How many powers of ten, from 1 to 9; 10 for what is not finite. */
+function levelOf(ratio: number): number {
+  return Number.isNaN(ratio) ? 10 : Math.min(Math.max(1, Math.ceil(Math.log10(ratio))), 9);
+}
+
 /** @param dtype What floats are stored in; undefined for integers, which have no ULPs. */
 function compared(
   name: string, truth: ArrayLike<number>, actual: ArrayLike<number>, dtype: FloatDtype | undefined, range: Range,
@@ -93,6 +114,7 @@ function compared(
 ): TensorReport {
   const skipped = new Set(skip);
   let [count, failed, nan, maxAbsolute, maxRelative, maxUlps] = [0, 0, 0, 0, 0, 0];
+  let failing: Uint8Array | undefined;
   let first: number | undefined;
   let worst: { ratio: number; at: number; budget: number } | undefined;
   for (let n = 0; n < truth.length; n++) {
@@ -108,6 +130,7 @@ function compared(
     if (!pass) {
       failed++;
       first ??= n;
+      (failing ??= new Uint8Array(truth.length))[n] = levelOf(error / budget);
     }
     if (Number.isNaN(a)) {
       nan++;
@@ -121,8 +144,10 @@ function compared(
     const ulps = error === 0 || !dtype ? 0 : error / ulp(t, dtype);
     if (ulps > maxUlps) maxUlps = ulps;
   }
-  return {
+  const report: TensorReport = {
     name, status: failed > 0 ? 'fail' : 'pass', ...(note && { note }), compared: count, failed, nan,
     maxAbsolute, maxRelative, maxUlps, worst, first,
   };
+  if (failing) FAILING.set(report, failing);
+  return report;
 }

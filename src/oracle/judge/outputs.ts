@@ -41,11 +41,12 @@ export function claimOf(outputs: Tensors): ClaimedDtype {
   return dtype === 'F16' ? 'f16' : dtype === 'BF16' ? 'bf16' : 'f32';
 }
 
-type Axis = 'batch' | 'head' | 'kvHead' | 'query' | 'key' | 'step' | 'other';
+/** What an axis of an output counts. */
+export type Axis = 'batch' | 'head' | 'kvHead' | 'query' | 'key' | 'step' | 'other';
 const QUERIES = ['batch', 'head', 'query', 'other'] as const;
 const KEYS = ['batch', 'kvHead', 'key', 'other'] as const;
 /** What each axis of an output counts. */
-const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
+export const AXES: Readonly<Record<OutputName, readonly Axis[]>> = {
   types: KEYS, last: KEYS, mask: ['batch', 'kvHead', 'query', 'key'], out: QUERIES, lse: QUERIES,
   dv: KEYS, dq: QUERIES, dk: KEYS, dm_rows: ['batch', 'kvHead', 'query'], dw: KEYS, dl: KEYS, dg: KEYS, dscores: KEYS,
   cache_closed_by: KEYS, cache_evicted_at: KEYS, cache_live: ['step', 'batch', 'kvHead', 'key'], cache_out: QUERIES,

@@ -5,7 +5,7 @@
 import { ValueError } from '../../core/errors.ts';
 import type { IntegerTensor, NamedTensor } from '../../formats/named-tensor.ts';
 import { type HeadBudgets, headBudgets, problemOf } from './budget.ts';
-import { compareReals, compareWhole, compareWithin, isInteger, refused, type RowBudgets } from './compare.ts';
+import { compareReals, compareWhole, compareWithin, extended, isInteger, refused, type RowBudgets } from './compare.ts';
 import { claimOf, divergenceOf, outputNames } from './outputs.ts';
 import { scoreBudgets } from './score-budget.ts';
 import {
@@ -38,9 +38,9 @@ export const ORIGINS: Readonly<Record<OutputName, string>> = {
   types: 'exact', last: 'exact up to N - 1, beyond which it hides nothing', mask: 'exact',
   out: 'A max|v| over visible keys: error of S, exp and a sum of n terms, P stored',
   lse: 'error of S, exp, a sum of n terms and log',
-  dv: 'A max|do| over the queries that see it: error of A, P stored, a sum of n terms',
+  dv: 'A max|do| over the queries that see it: error of A, P stored, a sum of n terms; in 16 bits, each query head stored',
   dq: 'dS max|k| over visible keys: error of A, P\', D and dS stored, a sum of n terms',
-  dk: 'dS max|q| over the queries that see it: error of A, P\', D and dS stored, a sum of n terms',
+  dk: 'dS max|q| over the queries that see it: error of A, P\', D and dS stored, a sum of n terms; in 16 bits, each query head stored',
   dm_rows: 'dM over all j <= i and the group: error of exp(S - n), P\' and D, a sum of n terms',
   dw: 'dM over its pairs: error of exp(S - n), P\' and D, a sum of n terms',
   dl: 'dM over its pairs: error of exp(S - n), P\' and D, a sum of n terms',
@@ -71,7 +71,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
     const report = name === 'cache_bytes' ? compareBytes(oracleCase, truth, actual, dtype)
       : isInteger(truth) ? compareWhole(name, truth, actual, sameLast(name, oracleCase))
       : compareReals(name, truth, actual, dtype, { ...budgets[name]!, truths: options.truths }, notCompared[name]);
-    return { ...report, budget };
+    return extended(report, { budget });
   });
   const pass = tensors.every(({ status }) => status === 'pass' || status === 'skipped');
   if (pass) return { case: oracleCase.name, pass, dtype, tensors };

@@ -31,14 +31,14 @@ export const PRECISIONS: readonly Mutant[] = [
       return { o: plain(row, { weight: (e) => f(half(f(e / Z)) * Z) }).o, Z, m, lse };
     },
   }),
-  hooked('p-tf32', 'feeds P through a tensor core that cuts it to 11 bits', 'probabilities-f16', { attend: soft({ weight: tf32 }) }),
+  hooked('p-tf32', 'feeds P through a tensor core that cuts it to 11 bits', ['probabilities-f16', 'probabilities-tf32'], { attend: soft({ weight: tf32 }) }),
   hooked('p-bf16-backward', 'rounds P to bfloat16 for dv', 'probabilities-bf16', { storeA: brain }),
   hooked('gradients-f16', 'returns dq, dk and dv that were float16', 'stored-f16', { write: stored(['dq', 'dk', 'dv'], half) }),
   hooked('lse-bf16', 'keeps lse in bfloat16 on its way out', 'stored-bf16', { write: stored(['lse'], brain) }),
-  hooked('fast-exp', 'has an exp with a relative error of 2^-10', 'precision', {
+  hooked('fast-exp', 'has an exp with a relative error of 2^-10', 'unknown', {
     attend: soft({ exp: (x) => Math.exp(x) * (1 + 2 ** -10 * Math.sin(97 * x)) }),
   }),
-  hooked('sum-of-p-f16', 'sums the weights in float16', ['accumulated-f16', 'precision'], { attend: soft({ sumZ: half }) }),
+  hooked('sum-of-p-f16', 'sums the weights in float16', 'accumulated-f16', { attend: soft({ sumZ: half }) }),
   claiming('f16', 'pv-f16-claimed', 'claims float16 and accumulates P V in it', 'accumulated-f16', { attend: soft({ sum: half }) }),
   claiming('bf16', 'qk-bf16-claimed', 'claims bfloat16 and accumulates q . k in it', 'accumulated-bf16', { dot: dots(ascending, brain) }),
   claiming('f16', 'p-bf16-claimed', 'claims float16 and rounds P to bfloat16', 'probabilities-bf16', {

@@ -1,0 +1,33 @@
+/**
+ * Rounding to the floats of tensor cores that formats/ does not store: TF32 and the two fp8 formats.
+ * @module
+ */
+import { roundTo } from '../../formats/rounding.ts';
+
+/** Rounds to the nearest number of `bits` bits, ties to even, whose spacing is at least `least`. */
+function nearest(bits: number, least: number, most: number): (x: number) => number {
+  return (x) => {
+    if (x === 0 || !Number.isFinite(x)) return x;
+    const size = Math.abs(x);
+    const unit = Math.max(2 ** (Math.floor(Math.log2(size)) - bits + 1), least);
+    const n = size / unit;
+    const down = Math.floor(n);
+    const rounded = n - down === 0.5 ? down + down % 2 : Math.round(n);
+    return Math.sign(x) * Math.min(rounded * unit, most);
+  };
+}
+
+/** TF32 as an instruction that converts gives it. */
+export const tf32: (x: number) => number = nearest(11, 0, Infinity);
+/** TF32 as a tensor core takes it from a float32 that was not converted: cut, not rounded. */
+export function tf32Cut(x: number): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const unit = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);
+  return Math.trunc(x / unit) * unit;
+}
+/** fp8 e4m3, whose largest is 448 and whose subnormals are multiples of 2^-9, saturating. */
+export const e4m3: (x: number) => number = nearest(4, 2 ** -9, 448);
+/** fp8 e5m2, whose largest is 57344 and whose subnormals are multiples of 2^-16, saturating. */
+export const e5m2: (x: number) => number = nearest(3, 2 ** -16, 57_344);
+export const half = (x: number): number => roundTo(x, 'F16');
+export const brain = (x: number): number => roundTo(x, 'BF16');

@@ -1,0 +1,156 @@
+/**
+ * Too little precision, in the places where kernels round: of the forward (§3) and of dv, dq, dk (§4).
+ * @module
+ */
+import type { DiagnosisName } from './diagnoses.ts';
+import { brain, e4m3, e5m2, half, tf32, tf32Cut } from './narrow-floats.ts';
+import type { Row, Scene } from './scene.ts';
+
+/** The results of a row. */
+export interface Made {
+  readonly out: ArrayLike<number>;
+  readonly lse: number;
+}
+
+type Round = (x: number) => number;
+/** Makes the hypothesis that computes each row by `make`. */
+type By<T> = (name: DiagnosisName, make: (query: number) => Made) => T;
+
+const WEIGHTS: readonly (readonly [DiagnosisName, Round])[] = [
+  ['probabilities-f16', half], ['probabilities-bf16', brain], ['probabilities-tf32', tf32], ['probabilities-tf32', tf32Cut],
+  ['probabilities-e4m3', e4m3], ['probabilities-e5m2', e5m2],
+];
+const NARROW = [['f16', half], ['bf16', brain]] as const;
+const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
+
+interface Softmax {
+  readonly m: number;
+  readonly E: readonly number[];
+  readonly Z: number;
+  readonly lse: number;
+}
+function softmax(scene: Scene, S: readonly number[]): Softmax {
+  const m = Math.max(...S);
+  const E = S.map((x) => scene.exp(x - m));
+  const Z = sum(E);
+  return { m, E, Z, lse: m + Math.log(Z) };
+}
+
+/** Forward passes that round somewhere. */
+export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
+  const scored = (row: Row, S: readonly number[]): Made => {
+    const { E, Z, lse } = softmax(scene, S);
+    return { out: scene.weigh(row, E.map((x) => x / Z)), lse };
+  };
+  for (const [name, round] of WEIGHTS) {
+    yield by(name, (query) => {
+      const row = scene.row(query);
+      const { E, Z, lse } = softmax(scene, row.S);
+      return { out: scene.weigh(row, E.map((x) => round(x) / Z)), lse };
+    });
+    yield by(name, (query) => {
+      const row = scene.row(query);
+      const { E: exact, m } = softmax(scene, row.S);
+      const E = exact.map(round);
+      const Z = sum(E);
+      return { out: scene.weigh(row, E.map((x) => x / Z)), lse: m + Math.log(Z) };
+    });
+    yield by(name, (query) => {
+      const row = scene.row(query);
+      const { E, Z, lse } = softmax(scene, row.S);
+      return { out: scene.weigh(row, E.map((x) => round(x / Z))), lse };
+    });
+  }
+  const { scale } = scene.parameters;
+  for (const [dtype, round] of NARROW) {
+    for (const before of [1, Math.LOG2E, 1 / scale]) {
+      yield by(`scores-${dtype}`, (query) => {
+        const row = scene.row(query);
+        return scored(row, row.S.map((s) => round(s * before) / before));
+      });
+    }
+    for (const factor of [scale, scale * Math.LOG2E]) {
+      for (const which of ['k', 'q'] as const) {
+        yield by(`${which}-scaled-${dtype}`, (query) => {
+          const row = scene.row(query);
+          return scored(row, row.keys.map((j) => product(scene, query, row.from * scene.N + j, {
+            q: which === 'q' ? (x) => round(x * factor) : (x) => x, k: which === 'k' ? (x) => round(x * factor) : (x) => x,
+          }) * scale / factor));
+        });
+      }
+      if (round(factor) !== factor) {
+        yield by(`scale-${dtype}`, (query) => {
+          const row = scene.row(query);
+          return scored(row, row.S.map((s) => s * round(factor) / factor));
+        });
+      }
+    }
+    for (const [ofS, ofOut] of [[true, false], [false, true], [true, true]] as const) {
+      for (const how of [{}, { descending: true }, { exact: true }]) {
+        yield by(`accumulated-${dtype}`, (query) => accumulate(scene, query, round, { ofS, ofOut, ...how }));
+      }
+    }
+    yield by(`accumulated-${dtype}`, (query) => {
+      const row = scene.row(query);
+      const { E, m } = softmax(scene, row.S);
+      const Z = E.reduce((total, x) => round(total + x), 0);
+      return { out: scene.weigh(row, E.map((x) => x / Z)), lse: m + Math.log(Z) };
+    });
+  }
+}
+
+/** q . k of numbers that are rounded before. */
+function product({ q, k, d }: Scene, query: number, key: number, round: { q: Round; k: Round }): number {
+  let total = 0;
+  for (let c = 0; c < d; c++) total += round.q(q[query * d + c]) * round.k(k[key * d + c]);
+  return total;
+}
+
+/**
+ * Sums over d, over keys, or both, that are rounded after each term; `exact` rounds the sums alone, not the products.
+ */
+function accumulate(
+  scene: Scene, query: number, round: Round,
+  { ofS, ofOut, descending, exact }: { ofS: boolean; ofOut: boolean; descending?: boolean; exact?: boolean },
+): Made {
+  const term = exact ? (x: number): number => x : round;
+  const { d, N, q, k, v } = scene;
+  const row = scene.row(query);
+  let { S } = row;
+  if (ofS) {
+    S = row.keys.map((j) => {
+      let total = 0;
+      for (let n = 0; n < d; n++) {
+        const c = descending ? d - 1 - n : n;
+        total = round(total + term(q[query * d + c] * k[(row.from * N + j) * d + c]));
+      }
+      return scene.parameters.scale * total;
+    });
+  }
+  const { E, Z, lse } = softmax(scene, S);
+  if (!ofOut) return { out: scene.weigh(row, E.map((x) => x / Z)), lse };
+  const total = new Float64Array(d);
+  const order = [...row.keys.keys()];
+  for (const n of descending ? order.reverse() : order) {
+    const at = (row.from * N + row.keys[n]) * d;
+    for (let c = 0; c < d; c++) total[c] = round(total[c] + term(E[n] * v[at + c]));
+  }
+  return { out: total.map((x) => x / Z), lse };
+}
+
+/** A gradient that rounds somewhere; see Change in backward-hypotheses.ts. */
+export interface RoundedChange {
+  readonly name: DiagnosisName;
+  readonly weight?: (query: number, S: number) => number;
+  /** Rounds each running sum, and each term before it is added. */
+  readonly round?: Round;
+}
+
+/** Gradients that round somewhere. */
+export function* backwardRoundings(scene: Scene): Generator<RoundedChange> {
+  for (const [name, round] of WEIGHTS) yield { name, weight: (query, S) => round(Math.exp(S - scene.lse(query))) };
+  for (const [dtype, round] of NARROW) {
+    yield { name: `lse-${dtype}`, weight: (query, S) => Math.exp(S - round(scene.lse(query))) };
+    yield { name: `accumulated-${dtype}`, round };
+  }
+}

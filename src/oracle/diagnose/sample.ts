@@ -1,0 +1,166 @@
+/**
+ * The rows of an output that hypotheses are held against, and how well they explain them.
+ * @module
+ */
+import type { FloatDtype } from '../../formats/named-tensor.ts';
+import { roundTo } from '../../formats/rounding.ts';
+import { STORAGE } from '../judge/budget.ts';
+import { isInteger } from '../judge/compare.ts';
+import { type Hypothesis, rowWidth } from './hypothesis.ts';
+import type { Scene } from './scene.ts';
+import type { OutputName } from '../types.ts';
+
+/** Which rows to look at. */
+export interface SampleOptions {
+  /** Flat indices that are not compared. */
+  readonly skip: ReadonlySet<number>;
+  /** The first flat index that fails. */
+  readonly first: number;
+  /** Whether a flat index is looked at at all. Default: all. */
+  readonly within?: (at: number) => boolean;
+}
+
+/** How many rows must show an error before its distribution says anything. */
+const MANY_ROWS = 12;
+
+/** Rows of an output: the first that fails, some of those furthest off, and some spread over all. */
+export class Sample {
+  readonly #scene: Scene;
+  readonly #output: OutputName;
+  readonly #width: number;
+  readonly #rows: readonly number[];
+  readonly #spread: readonly number[];
+  readonly #skip: ReadonlySet<number>;
+  readonly #exact: boolean;
+  readonly #squares: number;
+  /** Rounds a prediction as the outputs are stored. */
+  readonly #stored: (x: number) => number;
+
+  constructor(scene: Scene, output: OutputName, { skip, first, within = () => true }: SampleOptions) {
+    const truth = scene.expected[output];
+    this.#scene = scene;
+    this.#output = output;
+    this.#width = rowWidth(output, scene.d);
+    this.#skip = skip;
+    this.#exact = isInteger(truth) && output !== 'cache_bytes';
+    const count = truth.data.length / this.#width;
+    const all = Array.from({ length: count }, (_, row) => row).filter((row) => within(row * this.#width));
+    this.#stored = this.#storage();
+    this.#spread = spread(all, 64);
+    if (this.#exact) this.#rows = all;
+    else {
+      const off = new Map(all.map((row) => [row, this.#deviation(row)] as const));
+      const worst = all.filter((row) => off.get(row)! > 0).sort((a, b) => off.get(b)! - off.get(a)! || a - b);
+      const most = scene.N > 1000 ? 4 : 10;
+      const furthest = Array.from({ length: most }, (_, n) =>
+        worst[Math.floor(n * worst.length / (2 * most))] ?? all[0]);
+      const own = Math.floor(first / this.#width);
+      this.#rows = [...new Set([...(within(first) ? [own] : []), ...furthest, ...spread(all, 2 * most)])];
+    }
+    this.#squares = this.#rows.reduce((sum, row) => sum + this.#deviation(row) ** 2, 0);
+  }
+
+  /** How many numbers the rows hold. */
+  get size(): number {
+    return this.#rows.length * this.#width;
+  }
+
+  #storage(): (x: number) => number {
+    const actual = this.#scene.outputs[this.#output];
+    const { dtype } = this.#scene;
+    const claimed: FloatDtype | undefined = dtype === 'f16' ? 'F16' : dtype === 'bf16' ? 'BF16' : undefined;
+    const stored = actual.dtype === 'F16' || actual.dtype === 'BF16' ? actual.dtype : claimed;
+    if (!stored || isInteger(actual)) return (x) => x;
+    return actual.data.every((x) => Number.isNaN(x) || roundTo(x, stored) === x) ? (x) => roundTo(x, stored) : (x) => x;
+  }
+
+  #numbers(row: number, use: (actual: number, truth: number, n: number) => boolean | void): boolean {
+    const [actual, truth] = [this.#scene.outputs[this.#output].data, this.#scene.truth(this.#output)];
+    for (let c = 0; c < this.#width; c++) {
+      const at = row * this.#width + c;
+      if (this.#skip.has(at)) continue;
+      if (use(actual[at], truth[at], c) === false) return false;
+    }
+    return true;
+  }
+
+  /** The distance to the truth. An output that is not finite counts as being as far off as the truth is from 0. */
+  #deviation(row: number): number {
+    let squares = 0;
+    this.#numbers(row, (actual, truth) => {
+      const off = Number.isFinite(actual) ? actual - truth : Math.abs(truth) + 1e-6;
+      squares += Number.isFinite(off) ? off * off : 0;
+    });
+    return Math.sqrt(squares);
+  }
+
+  /** The share of the deviation that a hypothesis leaves unexplained, or Infinity if it is more than `plausible`. */
+  unexplained({ predict }: Hypothesis, plausible: number): number {
+    const most = plausible * plausible * this.#squares;
+    const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
+    let left = 0;
+    for (const row of this.#rows) {
+      const made = predict(row);
+      const fits = this.#numbers(row, (actual, _, n) => {
+        const [a, p] = [clip(actual), this.#exact ? clip(made[n]) : this.#stored(made[n])];
+        if (Object.is(a, p) || a === p) return;
+        if (this.#exact || !Number.isFinite(a) || !Number.isFinite(p)) return false;
+        left += (a - p) ** 2;
+        return left <= most;
+      });
+      if (!fits) return Infinity;
+    }
+    return Math.sqrt(left / this.#squares);
+  }
+
+  /** Whether some number is not finite. */
+  hasNaN(): boolean {
+    return this.#rows.some((row) => !this.#numbers(row, (actual) => Number.isFinite(actual)));
+  }
+
+  /**
+   * How far the sizes of the errors of many rows are from those of a hypothesis whose errors depend on an order that is
+   * not known: 0 if they are the same, undefined if they are not alike. They are alike if the median of their ratios is
+   * within 2^0.8 of 1, the middle half of the ratios lies within a factor of 4 (8 where a row is one number), and
+   * errors lead away from 0 as often, but for a quarter of them. Rows where the hypothesis has no error beyond that
+   * of storage say nothing, unless the outputs have one there.
+   */
+  likeness({ predict }: Hypothesis): number | undefined {
+    if (this.#exact) return undefined;
+    const s = Math.max(STORAGE[this.#scene.dtype], STORAGE.f32);
+    const ratios: number[] = [];
+    let contradictions = 0;
+    let [grows, growth, elements] = [0, 0, 0];
+    for (const row of this.#spread) {
+      const made = predict(row);
+      let [ours, theirs, size, n] = [0, 0, 0, 0];
+      this.#numbers(row, (actual, truth, c) => {
+        theirs += (actual - truth) ** 2;
+        ours += (made[c] - truth) ** 2;
+        size += truth * truth;
+        n++;
+        if (actual === truth || made[c] === truth) return;
+        grows += Math.sign((actual - truth) * truth);
+        growth += Math.sign((made[c] - truth) * truth);
+        elements++;
+      });
+      const floor = s * Math.sqrt(size);
+      if (n === 0 || !Number.isFinite(theirs + ours)) continue;
+      if (Math.sqrt(ours) > floor && theirs > 0) {
+        ratios.push(Math.log2(Math.sqrt(theirs / (ours + (0.4 * s) ** 2 * size))));
+      } else if (Math.sqrt(theirs) > 4 * floor) contradictions++;
+    }
+    if (ratios.length < MANY_ROWS || contradictions * 8 > ratios.length) return undefined;
+    if (Math.abs(grows - growth) > 0.5 * elements) return undefined;
+    ratios.sort((a, b) => a - b);
+    const quantile = (part: number): number => ratios[Math.floor(part * (ratios.length - 1))];
+    const [median, width] = [quantile(0.5), quantile(0.75) - quantile(0.25)];
+    if (Math.abs(median) > 0.8 || width > (this.#width > 1 ? 2 : 3)) return undefined;
+    return Math.abs(median) + width / 2;
+  }
+}
+
+function spread(all: readonly number[], most: number): readonly number[] {
+  if (all.length <= most) return all;
+  return Array.from({ length: most }, (_, n) => all[Math.floor((n + 0.5) * all.length / most)]);
+}

@@ -1,0 +1,82 @@
+/**
+ * What failing cases have in common and passing ones do not: where in the tensors they fail, and which parameters they
+ * share.
+ * @module
+ */
+import type { CaseParameters, CaseReport } from '../types.ts';
+
+/** A report, and the parameters of its case. */
+export interface Judged {
+  readonly report: CaseReport;
+  readonly parameters: CaseParameters;
+}
+
+/** A property that failing cases share. */
+export interface Common {
+  /** "W > 32", or "in odd query heads". */
+  readonly text: string;
+  /** How many failing cases have it. */
+  readonly failing: number;
+  /** How many cases have it; for a place, how many fail. */
+  readonly of: number;
+}
+
+type Condition = readonly [text: string, holds: (p: CaseParameters) => boolean];
+const SIZES = [16, 32, 64, 128, 256];
+const powerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(x));
+
+const CONDITIONS: readonly Condition[] = [
+  ['B > 1', (p) => p.batch > 1],
+  ['G > 1', (p) => p.kvHeads > 1],
+  ['H > G', (p) => p.queryHeads > p.kvHeads],
+  ['G > 1 and H > G', (p) => p.kvHeads > 1 && p.queryHeads > p.kvHeads],
+  ['C > 1', (p) => p.chunk > 1],
+  ['N % C != 0', (p) => p.tokens % p.chunk > 0],
+  ...SIZES.map((n): Condition => [`N > ${n}`, (p) => p.tokens > n]),
+  ...SIZES.slice(0, 4).map((n): Condition => [`N % ${n} != 0`, (p) => p.tokens % n > 0]),
+  ...SIZES.map((n): Condition => [`W > ${n}`, (p) => p.window > n]),
+  ...SIZES.map((n): Condition => [`N > W > ${n}`, (p) => p.window > n && p.tokens > p.window]),
+  ['W < N', (p) => p.window < p.tokens],
+  ...[8, 16, 32, 64].map((n): Condition => [`d > ${n}`, (p) => p.headDim > n]),
+  ['d % 4 != 0', (p) => p.headDim % 4 > 0],
+  ['d is no power of two', (p) => !powerOfTwo(p.headDim)],
+  ['the scale is no power of two', (p) => !powerOfTwo(p.scale)],
+  ['the scale is not 1 / sqrt(d)', (p) => Math.abs(p.scale * Math.sqrt(p.headDim) - 1) > 1e-6],
+  ['tau != 1', (p) => p.temperature !== 1],
+  ['there is a price', (p) => p.price > 0],
+  ['the rule is exact', (p) => p.rule === 'exact'],
+  ['the rule is bounded', (p) => p.rule === 'bounded'],
+];
+
+/**
+ * The parameters that every failing case has and some passing case has not, those that fewest passing cases have first;
+ * and the places that nine of ten failing cases have in common.
+ */
+export function commonOf(
+  judged: readonly Judged[],
+): { readonly cases: readonly Common[]; readonly places: readonly Common[] } {
+  const failing = judged.filter(({ report }) => !report.pass && report.diagnosis?.cause !== 'unusable');
+  if (failing.length === 0) return { cases: [], places: [] };
+  const cases = CONDITIONS.flatMap(([text, holds]): Common[] => {
+    if (!failing.every(({ parameters }) => holds(parameters))) return [];
+    const having = judged.filter(({ parameters }) => holds(parameters));
+    if (having.length === judged.length || 2 * failing.length < having.length) return [];
+    return [{ text, failing: failing.length, of: having.length }];
+  }).sort((a, b) => a.of - b.of);
+  const counts = new Map<string, number>();
+  for (const { report } of failing) {
+    for (const fact of report.diagnosis?.facts ?? []) counts.set(fact, (counts.get(fact) ?? 0) + 1);
+  }
+  const places = [...counts].filter(([, n]) => n >= 0.9 * failing.length)
+    .map(([text, n]) => ({ text, failing: n, of: failing.length })).sort((a, b) => b.failing - a.failing);
+  return { cases: cases.slice(0, 3), places: places.slice(0, 3) };
+}
+
+/** The same, as lines of text. */
+export function commonWords(judged: readonly Judged[]): readonly string[] {
+  const { cases, places } = commonOf(judged);
+  return [
+    ...cases.map(({ text, failing, of }) => `fails only where ${text} (${failing === of ? 'in every such case' : `${failing} of ${of} such cases`})`),
+    ...places.map(({ text, failing, of }) => `fails only ${text} (${failing === of ? 'in every failing case' : `${failing} of ${of} failing cases`})`),
+  ];
+}
