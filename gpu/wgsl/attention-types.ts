@@ -101,32 +101,58 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   x[n] = sum;
 }`);
 
-const HIDDEN = kernel('hidden by a GLOBAL', `
+const HIDDEN = template('hidden by a GLOBAL', `
 // hidden[head, c, r]: what making chunk c GLOBAL would hide from row r, which is x summed over the LOCAL chunks since the last
 // GLOBAL before c, if c lies strictly before the chunk of query i = first + r and i <= closing[c]; else 0  (§5).
-// A thread for each row of every head, which goes through the chunks.
-struct Params { length: u32, rows: u32, seen: u32, chunks: u32, first: u32, C: u32 }
+// A workgroup takes ROWS rows of a head. PARTS threads share a row, each a part of its chunks: first they sum what is open at
+// the end of each part, and then each goes through its part with what the parts before it left open.
+struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> plan: array<vec3i>;
 @group(0) @binding(3) var<storage, read_write> hidden: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let n = (group.y * groups.x + group.x) * 64u + lane;
-  if (n >= p.length) { return; }
-  let r = n % p.rows;
-  let head = n / p.rows;
-  let i = p.first + r;
+const ROWS = $ROWSu;
+const PARTS = $PARTSu;
+var<workgroup> left: array<f32, ROWS * PARTS>;   // open at the end of a part, of what opened in it
+var<workgroup> closed: array<u32, PARTS>;        // whether a GLOBAL of the part closed what was open before it
+
+@compute @workgroup_size(ROWS * PARTS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let part = thread / ROWS;
+  let r = group.x * ROWS + thread % ROWS;
+  let present = r < p.rows;
+  let size = (p.seen + PARTS - 1u) / PARTS;
+  let begin = part * size;
+  let end = min(begin + size, p.seen);
+  let head = group.y;
   var open = 0.0;
-  for (var c = 0u; c < p.seen; c++) {
+  var reset = 0u;
+  for (var c = begin; c < end; c++) {
+    let kind = plan[head * p.chunks + c].x;
+    if (kind == 0) {
+      open = 0.0;
+      reset = 1u;
+    }
+    if (kind == 1 && present) { open += x[(head * p.seen + c) * p.rows + r]; }
+  }
+  left[thread] = open;
+  if (thread % ROWS == 0u) { closed[part] = reset; }
+  workgroupBarrier();
+  if (!present) { return; }
+  open = 0.0;
+  for (var before = 0u; before < part; before++) {
+    open = select(open, 0.0, closed[before] == 1u) + left[before * ROWS + thread % ROWS];
+  }
+  let i = p.first + r;
+  for (var c = begin; c < end; c++) {
     let chunk = plan[head * p.chunks + c];
     let at = (head * p.seen + c) * p.rows + r;
     hidden[at] = select(0.0, open, c < i / p.C && i32(i) <= chunk.y);
     if (chunk.x == 0) { open = 0.0; }
     if (chunk.x == 1) { open += x[at]; }
   }
-}`);
+}`, 'ROWS', 'PARTS');
 
 const GATHER = template('type gradient', `
 // Adds what the rows of a tile contribute to (dg, dl, dw) of chunk c: the sums of x - hidden over all rows, of x over those up to
@@ -176,6 +202,7 @@ export function typeGradient(
   const shift = bounded ? causalLse(device, inputs, sizes, scale, within) : device.share(lse);
   const { plan, chunks } = planTypes(device, types, BG, N, C);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
+  const shared = device.width === 64 ? { ROWS: 16, PARTS: 16 } : { ROWS: 4, PARTS: device.width / 4 };
   const tile = pairTile(device, d);
   const fits = Math.min(device.tileElements, device.maxBytes / 4) / (BG * N);
   const most = Math.max(16, Math.floor(fits / 16) * 16);
@@ -199,9 +226,9 @@ export function typeGradient(
       });
     }
     const hidden = device.allocate(length);
-    device.run(HIDDEN, {
-      params: { length: BG * rows, rows, seen, chunks, first, C }, inputs: [x, plan], outputs: [hidden],
-      groups: flat(BG * rows), work: length * 8,
+    device.run(HIDDEN(shared), {
+      params: { rows, seen, chunks, first, C }, inputs: [x, plan], outputs: [hidden],
+      groups: [Math.ceil(rows / shared.ROWS), BG], work: length * 8,
     });
     device.run(GATHER({ LANES: device.width }), {
       params: { rows, seen, chunks, first, C, window: Math.min(window, FOREVER) }, inputs: [x, hidden, plan],

@@ -11,7 +11,7 @@ import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 const DEPTH = 16;
 const THREADS = 256;
 /** Workgroups that keep a large GPU busy, and the fewest tokens for one of them. */
-const [BUSY, FEWEST] = [264, 64];
+const [BUSY, FEWEST] = [132, 64];
 
 const made = new Map<string, FastKernel<unknown>>();
 

@@ -63,8 +63,11 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
   for (let n = 0; n < length; n++) {
     let U = uniform();
     while (U === 0) U = uniform();
-    noise[n] = -log(-log(U));
+    noise[n] = U;
   }
+  // A logarithm is a long chain of operations: one loop over many has many of them under way.
+  for (let n = 0; n < length; n++) noise[n] = -log(noise[n]);
+  for (let n = 0; n < length; n++) noise[n] = -log(noise[n]);
   return noise;
 }
 

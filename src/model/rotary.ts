@@ -50,14 +50,32 @@ function clamp(x: number): number {
 export function rotaryTables(
   tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
 ): { cos: Tensor; sin: Tensor } {
+  let angles = latest.get(config);
+  if (!angles || !equal(angles.positions, positions)) latest.set(config, angles = anglesOf(config, positions));
+  const shape = [B, N, config.headDim / 2];
+  return {
+    cos: tape.own(tape.engine.tensor(angles.cos, shape)), sin: tape.own(tape.engine.tensor(angles.sin, shape)),
+  };
+}
+
+/** cos and sin of some positions. */
+interface Angles {
+  readonly positions: ArrayLike<number>;
+  readonly cos: Float64Array;
+  readonly sin: Float64Array;
+}
+
+/** The angles that a config was last asked for: every step of training has the same positions. */
+const latest = /* @__PURE__ */ new WeakMap<ModelConfig, Angles>();
+
+function anglesOf(config: ModelConfig, positions: ArrayLike<number>): Angles {
   const frequencies = rotaryFrequencies(config);
   const { ropeScaling: scaling } = config;
   const sharpness = scaling?.kind === 'yarn' ? scaling.attentionFactor : 1;
   const half = frequencies.length;
-  const cos = new Float64Array(B * N * half);
-  const sin = new Float64Array(B * N * half);
+  const [cos, sin] = [new Float64Array(positions.length * half), new Float64Array(positions.length * half)];
   const rows = new Map<number, number>(); // sequences of a batch mostly have the same positions
-  for (let t = 0; t < B * N; t++) {
+  for (let t = 0; t < positions.length; t++) {
     const like = rows.get(positions[t]);
     if (like !== undefined) {
       for (const table of [cos, sin]) table.copyWithin(t * half, like * half, (like + 1) * half);
@@ -70,6 +88,11 @@ export function rotaryTables(
       sin[t * half + n] = sharpness * s;
     }
   }
-  const shape = [B, N, half];
-  return { cos: tape.own(tape.engine.tensor(cos, shape)), sin: tape.own(tape.engine.tensor(sin, shape)) };
+  return { positions: Float64Array.from(positions), cos, sin };
+}
+
+function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
+  return true;
 }
