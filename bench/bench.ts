@@ -6,8 +6,8 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { gpuOption, whole } from '../src/cli/options.ts';
-import { createEngine, type GpuChoice } from '../src/engines.ts';
+import { engineOption, gpuOption, whole } from '../src/cli/options.ts';
+import { type CpuChoice, createEngine, type GpuChoice } from '../src/engines.ts';
 import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
 import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
@@ -16,7 +16,7 @@ import { llamaCase } from './llama.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { pickingCase } from './picking.ts';
-import { trainingCase } from './training.ts';
+import { hostTrainingCase, trainingCase } from './training.ts';
 
 const LLAMA_CASE: Case = { name: 'llama', run: llamaCase };
 
@@ -32,6 +32,9 @@ const HOST_CASES: readonly Case[] = [
   { name: 'prefill', run: hostPrefillCase },
   { name: 'decode', run: hostDecodeCase },
 ];
+
+/** For the engine of WebAssembly, beside the reference. */
+const WASM_CASES: readonly Case[] = [...HOST_CASES, { name: 'training', run: hostTrainingCase }];
 
 const CASES: readonly Case[] = [
   { name: 'attention', run: attentionCase },
@@ -52,28 +55,31 @@ const command = new Command('bench')
   .option('--quick', 'smaller sizes and fewer repeats, too rough for a measurement', false)
   .addOption(new Option('--only <name>', 'run only this case').choices([...NAMES]))
   .option('--llama <dir>', 'measure the Llama in this folder instead (bench/peers/random-llama.mjs writes one)')
+  .addOption(engineOption())
   .addOption(gpuOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
-const { json, quick, only, repeats, gpu, llama } = command.opts<{
-  json: boolean; quick: boolean; only?: string; repeats?: number; gpu?: GpuChoice; llama?: string;
+const { json, quick, only, repeats, engine: cpu, gpu, llama } = command.opts<{
+  json: boolean; quick: boolean; only?: string; repeats?: number; engine?: CpuChoice; gpu?: GpuChoice; llama?: string;
 }>();
 
 if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
   command.error(`error: --llama ${llama} has no config.json: write a folder with node bench/peers/random-llama.mjs --out ${llama}`);
 }
-const openEngine = gpu && (() => createEngine({ gpu }));
+const openWasm = cpu === 'wasm' ? () => createEngine({ engine: 'wasm' }) : undefined;
+const openEngine = gpu ? () => createEngine({ gpu }) : openWasm;
 const settings: Settings = {
   quick, llama, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };
-const ofEngine = gpu === undefined ? CASES : /(cpu|webasm)$/.test(String(gpu)) ? HOST_CASES : GPU_CASES;
+const ofGpu = /(cpu|webasm)$/.test(String(gpu)) ? HOST_CASES : GPU_CASES;
+const ofEngine = gpu ? ofGpu : openWasm ? WASM_CASES : CASES;
 const cases = llama !== undefined ? [LLAMA_CASE] : ofEngine;
 const chosen = cases.filter(({ name }) => only === undefined || name === only);
 if (chosen.length === 0) {
   const names = cases.map(({ name }) => name).join(', ');
-  command.error(`error: --only ${only} is not measured ${gpu ? `with --gpu=${gpu}` : 'without --gpu'}: use ${names}`);
+  command.error(`error: --only ${only} is not measured ${gpu ? `with --gpu=${gpu}` : openWasm ? 'with --engine wasm' : 'without --gpu'}: use ${names}`);
 }
 const rows: Row[] = [];
 for (const { name, run } of chosen) {

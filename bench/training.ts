@@ -7,6 +7,28 @@ import { ByteTokenizer, DEFAULT_TRAIN_OPTIONS, tokenizeDocuments, Trainer } from
 import { type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedConfig } from './models.ts';
 
+/** The engine of WebAssembly beside the reference, on one thread: the first steps of joint search, in turns. */
+export async function hostTrainingCase(
+  { quick, repeats, model, createEngine, openEngine }: Settings,
+): Promise<Measurement[]> {
+  const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);
+  const options = { ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 2 };
+  const engines = [createEngine(), await openEngine!()];
+  const found: Measurement[] = [];
+  for (const policy of ['full', 'nats']) {
+    const trainers = engines.map((engine) => new Trainer(engine, shippedConfig(model, policy), options, tokens));
+    const times = await timeInTurns(trainers.map((trainer) => () => trainer.next()), { rounds: repeats });
+    trainers.forEach((trainer) => trainer.dispose());
+    engines.forEach(({ name }, n) => found.push({
+      what: `training ${policy}, context ${options.context}: ${name}`, unit: 'tokens/s',
+      value: (options.batch * options.context * 1000) / times[n],
+    }));
+    found.push({ what: `training ${policy}: wasm / reference`, value: times[0] / times[1], unit: 'x as fast' });
+  }
+  engines.forEach((engine) => engine.dispose());
+  return found;
+}
+
 /** Times the first steps from fresh weights. The two trainings take turns. */
 export async function trainingCase({ quick, repeats, model, createEngine }: Settings): Promise<Measurement[]> {
   const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);

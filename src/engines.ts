@@ -4,7 +4,7 @@
  */
 import { referenceEngine } from '../reference/index.ts';
 import { oneOf, optional, record } from './core/arguments.ts';
-import { ValueError } from './core/errors.ts';
+import { DeviceError, ValueError } from './core/errors.ts';
 import { expectKnown } from './core/known-options.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
 
@@ -78,6 +78,20 @@ export function createEngine(
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
   const { engine, precision } = options as ReferenceEngineOptions | WasmEngineOptions;
   return engine === 'wasm' ? createWasmEngine(precision) : referenceEngine(precision);
+}
+
+/**
+ * The engine on the CPU of this name, or the default one: that of WebAssembly, or the reference where there is no
+ * WebAssembly with SIMD.
+ */
+export async function openCpuEngine(name?: CpuChoice): Promise<TrainingEngine> {
+  if (name === 'reference') return referenceEngine();
+  try {
+    return await createWasmEngine();
+  } catch (error) {
+    if (name === 'wasm' || !(error instanceof DeviceError)) throw error;
+    return referenceEngine();
+  }
 }
 
 async function createWasmEngine(precision: 'float64' | 'float32' = 'float32'): Promise<TrainingEngine> {

@@ -5,7 +5,7 @@
 import { of, optional, record } from './core/arguments.ts';
 import type { Engine, Tensor } from './core/engine.ts';
 import { expectEngine } from './core/expect-engine.ts';
-import { createEngine } from './engines.ts';
+import { openCpuEngine } from './engines.ts';
 import { ConfigError, FileFormatError, ValueError } from './core/errors.ts';
 import type { Adapter } from './model/folder/adapter.ts';
 import { type Bytes, bytesOf, jsonOf } from './formats/bytes.ts';
@@ -45,7 +45,10 @@ const SOURCE = [
 
 /** Options of loadModel(). */
 export interface LoadOptions {
-  /** Computes. You still have to dispose of it yourself. Default: `createEngine()`. */
+  /**
+   * Computes. You still have to dispose of it yourself. Default: `createEngine({ engine: 'wasm' })`, or the reference
+   * where there is no WebAssembly with SIMD.
+   */
   readonly engine?: Engine;
   /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or its contents. */
   readonly adapter?: string | URL | Adapter;
@@ -110,7 +113,7 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
     generation: generation === undefined ? undefined : parseGenerationConfig(generation, config.vocabSize),
     chatTemplate: chatTemplateOf(tokenizerConfig, source.chatTemplate),
   };
-  const engine = options.engine ?? createEngine();
+  const engine = options.engine ?? await openCpuEngine();
   return owning(async (weights) => {
     for (const [name, { bytes, dtype, shape }] of base) weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
     for (const [name, array] of adapter?.weights ?? []) weights.set(name, uploadWeight(engine, array));
@@ -133,7 +136,7 @@ async function owning(make: (weights: Map<string, Tensor>) => Promise<Model>): P
 async function loadFolder(
   path: string, options: LoadOptions, adapter?: Adapter, adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
-  const { engine = createEngine(), onProgress, bos } = options;
+  const { engine = await openCpuEngine(), onProgress, bos } = options;
   const { openModelFolder } = await import('./model/folder/model-folder.ts');
   const { readStored } = await import('./files/safetensors-file.ts');
   const more = adapter?.weights;

@@ -48,19 +48,20 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('natsearch plan', () => {
   it('needs only a config.json, given by its folder or its own name', async () => {
-    for (const model of [folder, path('config.json')]) {
-      const { code, stdout, stderr } = await plan('--model', model, '--json');
+    // 2 x 64 numbers of 8 or 4 bytes, and 9 bytes more, for each of 22 layers of 4 heads.
+    for (const [model, engine, each] of [[folder, 'reference', 1033], [path('config.json'), 'wasm', 521]] as const) {
+      const named = engine === 'reference' ? ['--engine', engine] : []; // wasm is the default
+      const { code, stdout, stderr } = await plan('--model', model, '--json', ...named);
       expect([code, stderr]).toEqual([0, '']);
       const report = JSON.parse(stdout) as Report;
       expect(report).toMatchObject({
-        architecture: 'LlamaForCausalLM', dtype: 'bfloat16', trainedWith: 2048, gpu: null,
+        architecture: 'LlamaForCausalLM', dtype: 'bfloat16', trainedWith: 2048, gpu: null, engine,
         kept: { share: 0.25, source: 'assumed' },
-        // 2 x 64 numbers of 8 bytes, and 9 bytes more, for each of 22 layers of 4 heads.
-        plan: { parameters: PARAMETERS, stored: 2 * PARAMETERS, entryBytes: 1033, tokenBytes: 88 * 1033 },
+        plan: { parameters: PARAMETERS, stored: 2 * PARAMETERS, entryBytes: each, tokenBytes: 88 * each },
       });
       expect(report.plan.policies.map(({ policy }) => policy)).toEqual(['full', 'window:256', 'nats']);
       const entries = 88 * 4096;
-      expect(report.plan.policies[0].caches[0]).toMatchObject({ tokens: 4096, entries, bytes: entries * 1033 });
+      expect(report.plan.policies[0].caches[0]).toMatchObject({ tokens: 4096, entries, bytes: entries * each });
     }
   });
 
@@ -95,7 +96,8 @@ describe('natsearch plan', () => {
   });
 
   it('prints whether it fits, which limit is reached first, and what is assumed', async () => {
-    const report = JSON.parse((await plan('--model', folder, '--context', '2048', '--json')).stdout) as Report;
+    const { stdout } = await plan('--model', folder, '--context', '2048', '--engine', 'reference', '--json');
+    const report = JSON.parse(stdout) as Report;
     const machine = { memory: 2 ** 33, free: 2 ** 32, contained: true, largestArray: 2 ** 32, process: 2 ** 27 };
     const text = (plan: Partial<Report['plan']>, more: Partial<Report> = {}): string =>
       describePlan({ ...report, machine, ...more, plan: { ...report.plan, exceeds: undefined, ...plan } });

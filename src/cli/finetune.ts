@@ -76,7 +76,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
       const { config, options } = plan.record;
       const scorers = new Set(scorerNames(config));
       const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
-      pool = new WorkerPool({ engine: flags.engine ?? 'reference', task: 'finetune', options, trained, frozen: base.frozen }, threads);
+      pool = new WorkerPool({ engine: flags.engine, task: 'finetune', options, trained, frozen: base.frozen }, threads);
     }
     const record = { ...plan.record, baseWeights: base.hash };
     const source = pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne;

@@ -14,7 +14,7 @@ import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import { createHfTokenizer } from '../model/tokenizer/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../core/tensor.ts';
-import { createEngine } from '../engines.ts';
+import { openCpuEngine } from '../engines.ts';
 import { cacheOption } from './options.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
@@ -47,7 +47,7 @@ async function run(flags: Flags): Promise<void> {
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
   const folder = await openModelFolder(flags.model);
   if (adapter) checkAdapter(adapter, folder.config);
-  const cache = flags.cache ?? createEngine().stores.cache[0];
+  const cache = flags.cache ?? (await openCpuEngine()).stores.cache[0];
   const report = await inspect(folder, adapter, cache);
   const about = { model: flags.model, ...(adapter && { adapter: flags.adapter }), ...report };
   process.stdout.write(`${flags.json ? JSON.stringify(about) : describe(about, cache)}\n`);

@@ -2,7 +2,7 @@
  * Opens engines and models for the commands.
  * @module
  */
-import { createEngine } from '../engines.ts';
+import { createEngine, openCpuEngine } from '../engines.ts';
 import type { CacheStats, Engine, Tensor } from '../core/engine.ts';
 import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
 import { readStored, readTensors } from '../files/safetensors-file.ts';
@@ -22,7 +22,7 @@ import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu requests, whose name goes to stderr; without --gpu, the one on the CPU that --engine names. */
 export async function openEngine({ gpu, engine: name }: EngineFlags): Promise<Engine> {
-  if (gpu === undefined) return name === 'wasm' ? createEngine({ engine: 'wasm' }) : createEngine();
+  if (gpu === undefined) return openCpuEngine(name);
   const engine = await createEngine({ gpu });
   process.stderr.write(`engine: ${engine.name}\n`);
   return engine;

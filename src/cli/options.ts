@@ -66,7 +66,7 @@ export interface EngineFlags {
 
 /** --engine with the name of an engine on the CPU. */
 export function engineOption(): Option {
-  return new Option('--engine <name>', 'compute on the CPU by the readable reference, or by WebAssembly with SIMD')
+  return new Option('--engine <name>', 'compute on the CPU by WebAssembly with SIMD (default: wasm) or the readable reference')
     .choices(['reference', 'wasm']).conflicts('gpu');
 }
 

@@ -3,7 +3,7 @@
  * @module
  */
 import type { KeptShares } from '../model/plan-cache.ts';
-import { type MemoryPlan, POSITIONS } from '../model/plan.ts';
+import { type MemoryPlan, type PlannedEngine, POSITIONS } from '../model/plan.ts';
 import type { Machine } from './machine.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
@@ -23,6 +23,7 @@ export interface Report {
     readonly context?: number;
   };
   readonly machine: Machine & { readonly process: number };
+  readonly engine: PlannedEngine;
   /** The engine of --gpu. `sharesMemory` says that it has no memory of its own. */
   readonly gpu: {
     readonly name: string;
@@ -33,11 +34,16 @@ export interface Report {
   readonly plan: MemoryPlan;
 }
 
+/** How engines hold weights. */
+const HELD: Readonly<Record<PlannedEngine, string>> = {
+  reference: 'float32, norms in float64', wasm: 'the dtype of the file', gpu: 'float32',
+};
+
 /** The plan as lines and a table. */
 export function describePlan(report: Report): string {
   const { machine, gpu, plan, kept } = report;
   const dtype = report.dtype ?? 'float32, since its config does not say';
-  const held = gpu ? 'float32' : 'float32, norms in float64';
+  const held = HELD[report.engine];
   const lines = [
     `${report.model}: ${report.architecture}, ${formatCount(plan.parameters)} parameters`,
     `  download   ${formatBytes(plan.stored)} in ${dtype}`,

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import type { CacheDtype } from '../core/cache.ts';
 import type { Engine, Stores } from '../core/engine.ts';
-import { type CpuChoice, createEngine, type GpuChoice } from '../engines.ts';
+import { type CpuChoice, createEngine, type GpuChoice, openCpuEngine } from '../engines.ts';
 import { StorageError } from '../core/errors.ts';
 import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model/folder/adapter.ts';
 import { fileExists } from '../files/files.ts';
@@ -90,8 +90,9 @@ async function plan(
   const compared = flags.policy ?? (usual.some((each) => kindOf(each).learned) ? usual : [...usual, { kind: 'nats' } as const]);
   const onHost = gpu === null || gpu.sharesMemory;
   const tensor = gpu ? { bytes: gpu.tensorBytes, name: gpu.limit } : { bytes: machine.largestArray, name: 'the largest array of Node' };
+  const planned = gpu ? 'gpu' : stores.cache[0] === 'f64' ? 'reference' : 'wasm';
   const memory = planMemory(config, {
-    policies: compared, kept, tensor, stores, engine: gpu ? 'gpu' : 'reference', storedBytes: STORED[dtype ?? 'float32'],
+    policies: compared, kept, tensor, stores, engine: planned, storedBytes: STORED[dtype ?? 'float32'],
     ...(flags.cache !== undefined && { cache: flags.cache }),
     ...(flags.context !== undefined && { contexts: [flags.context] }),
     ...(onHost && { memory: Math.max(0, machine.memory - PROCESS) }),
@@ -104,14 +105,13 @@ async function plan(
       source: flags.keep !== undefined ? 'given' : adapter ? 'measured' : 'assumed',
       ...(adapter && flags.keep === undefined && { context: adapter.context }),
     },
-    machine: { ...machine, process: PROCESS }, gpu, plan: memory,
+    machine: { ...machine, process: PROCESS }, engine: planned, gpu, plan: memory,
   };
 }
 
 /** The dtypes in which the engine that --gpu or --engine requests stores numbers, and the limits of one on a GPU. */
 async function engineOf({ gpu, engine: cpu }: EngineFlags): Promise<{ stores: Stores; gpu: Report['gpu'] }> {
-  const onCpu = () => (cpu === 'wasm' ? createEngine({ engine: cpu }) : createEngine());
-  const engine: Engine = gpu === undefined ? await onCpu() : await createEngine({ gpu });
+  const engine: Engine = gpu === undefined ? await openCpuEngine(cpu) : await createEngine({ gpu });
   const { name, limits, stores } = engine;
   engine.dispose();
   if (gpu === undefined) return { stores, gpu: null };

@@ -15,8 +15,8 @@ import type { TrainOptions } from '../train/options.ts';
 
 /** What the workers of a pool compute. */
 export interface PoolWork {
-  /** The engine of every worker. */
-  readonly engine: CpuChoice;
+  /** The engine of every worker, as for openCpuEngine(). */
+  readonly engine?: CpuChoice | undefined;
   /** Whether computeGradients() or finetuneGradients() computes the gradients. */
   readonly task: 'train' | 'finetune';
   readonly options: TrainOptions;
@@ -35,7 +35,7 @@ interface Slice {
 }
 
 /** What a worker gets when it starts. */
-export interface PoolSetup extends Required<Omit<PoolWork, 'trained'>> {
+export interface PoolSetup extends Required<Omit<PoolWork, 'trained' | 'engine'>>, Pick<PoolWork, 'engine'> {
   readonly layout: readonly Slice[];
   /** All trained weights, written by the main thread between steps. */
   readonly weights: Float64Array;

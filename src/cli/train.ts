@@ -72,7 +72,7 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   const engine = await openEngine(flags);
   const pool = !flags.gpu && flags.threads > 1 && options.batch > 1
     ? new WorkerPool<Gradients>(
-      { engine: flags.engine ?? 'reference', task: 'train', options, trained: expectedWeights(config) }, flags.threads,
+      { engine: flags.engine, task: 'train', options, trained: expectedWeights(config) }, flags.threads,
     ) : undefined;
   const threaded: GradientSource | undefined = pool && {
     compute: async (on, weights, windows, step) =>

@@ -3,7 +3,7 @@
  * @module
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createEngine } from '../engines.ts';
+import { openCpuEngine } from '../engines.ts';
 import { uploadWeights } from '../model/decoder.ts';
 import { finetuneGradients } from '../train/finetune-gradients.ts';
 import { computeGradients } from '../train/gradients.ts';
@@ -11,7 +11,7 @@ import type { PoolReply, PoolRequest, PoolSetup } from './pool.ts';
 
 const { engine: name, task, options, frozen, layout, weights: shared, slots } = workerData as PoolSetup;
 const differentiate = task === 'train' ? computeGradients : finetuneGradients;
-const engine = name === 'wasm' ? await createEngine({ engine: 'wasm' }) : createEngine();
+const engine = await openCpuEngine(name);
 const base = uploadWeights(engine, frozen);
 const port = parentPort!;
 

@@ -18,8 +18,8 @@ import { expectConfig } from './config/expect-config.ts';
 import { cacheEntries, type KeptShares, longestContext, mostEntries } from './plan-cache.ts';
 import { cacheRule } from './policy.ts';
 
-/** How an engine computes: the reference in float64, engines on a GPU in float32. */
-export type PlannedEngine = 'reference' | 'gpu';
+/** How an engine computes: the reference in float64, WebAssembly and engines on a GPU in float32. */
+export type PlannedEngine = 'reference' | 'wasm' | 'gpu';
 
 /** Options of planMemory(). */
 export interface PlanOptions {
@@ -30,13 +30,13 @@ export interface PlanOptions {
   /** Share of the cache that learned types keep, over all layers or of each; see PolicyPlan.assumed. */
   readonly kept?: KeptShares;
   readonly engine?: PlannedEngine;
-  /** In which dtypes the engine stores numbers, as it says itself. Default: those of the reference, or of gpu.js. */
+  /** In which dtypes the engine stores numbers, as it says itself. Default: those of this package's engine. */
   readonly stores?: Stores;
   /** The dtype of keys and values in the cache. Default: the first in `stores.cache`. */
   readonly cache?: CacheDtype;
   /** The number of sequences processed at once. Default: 1. */
   readonly batch?: number;
-  /** How many tokens of a prompt are fed at once. Default: 64 on the reference, 1,024 on a GPU. */
+  /** How many tokens of a prompt are fed at once. Default: 64 on a CPU, 1,024 on a GPU. */
   readonly prefillStep?: number;
   /** Entries per allocation block. Default: 16. */
   readonly blockSize?: number;
@@ -103,7 +103,7 @@ const GPU_TOKENS = 2 ** 24;
 const HOST_TOKENS = 2 ** 31 - 2;
 /** The limit on a text for which memory suffices. */
 export const POSITIONS: Readonly<Record<PlannedEngine, string>> = {
-  reference: 'positions of 32 bits', gpu: 'positions that float32 counts',
+  reference: 'positions of 32 bits', wasm: 'positions of 32 bits', gpu: 'positions that float32 counts',
 };
 
 /**
@@ -129,7 +129,7 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   expectKnown('planMemory()', options, OPTIONS);
   const size = wholeFrom(1);
   record({
-    engine: optional(oneOf('reference', 'gpu')), stores: optional(record({
+    engine: optional(oneOf('reference', 'wasm', 'gpu')), stores: optional(record({
       weights: list(oneOf(...Object.keys(WEIGHT_BYTES))), cache: list(expectCacheDtype),
     })),
     cache: optional(expectCacheDtype), contexts: optional(list(size)), policies: optional(list(expectPolicy)),
@@ -160,7 +160,8 @@ export function planMemory(config: ModelConfig, options: PlanOptions = {}): Memo
   };
   const step = stepNumbers(config, batch, prefillStep) * number;
   const limits = {
-    memory: options.memory ?? Infinity,
+    // A module of WebAssembly has addresses of 32 bits.
+    memory: Math.min(options.memory ?? Infinity, engine === 'wasm' ? 2 ** 32 : Infinity),
     // The keys of a layer are one tensor on a device; on the reference every block is one of its own.
     entries: engine === 'gpu' && options.tensor
       ? Math.floor(options.tensor.bytes / (CACHE_BYTES[cache] * config.headDim * blockSize)) * blockSize : Infinity,
@@ -211,7 +212,8 @@ export function usualPolicies(config: ModelConfig): Policy[] {
 
 /** What the engines of this package store. */
 const STORES: Readonly<Record<PlannedEngine, Stores>> = {
-  reference: { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] }, gpu: { weights: ['f32'], cache: ['f32'] },
+  reference: { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] },
+  wasm: { weights: ['f32', 'f16', 'bf16'], cache: ['f32', 'f16'] }, gpu: { weights: ['f32'], cache: ['f32'] },
 };
 
 /** The bytes of one number of a weight. The reference widens norms and biases for good. */

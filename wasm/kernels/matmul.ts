@@ -72,25 +72,29 @@ export function transpose64(x: usize, rows: i32, columns: i32, out: usize): void
     store<u64>(out + (<usize>(c * rows + r) << 3), load<u64>(x + (<usize>(r * columns + c) << 3)));
 }
 
-/** Four float16 numbers, given as 32-bit integers. The engine stores no infinite ones as float16. */
+/**
+ * Four float16 (dtype 1) or bfloat16 (dtype 2) numbers from memory. The exponent of float16 is moved into that of
+ * float32, and corrected by a product with 2^112, which is exact for numbers below the normal ones, too. The engine
+ * stores no infinite ones as float16.
+ */
 @inline
-function halves(h: v128): v128 {
-  const magnitude = f32x4.mul(i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13), f32x4.splat(5.192296858534828e33));
-  return v128.or(magnitude, i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16));
+function widened(from: usize, dtype: i32): v128 {
+  const h = v128.load16x4_s(from);
+  if (dtype != F16) return i32x4.shl(h, 16);
+  return f32x4.mul(v128.and(i32x4.shl(h, 13), i32x4.splat(<i32>0x8fffffff)), f32x4.splat(5.192296858534828e33));
 }
-@inline
-function widened(h: v128, dtype: i32): v128 { return dtype == F16 ? halves(h) : i32x4.shl(h, 16); }
 
 /** n float16 (dtype 1) or bfloat16 (dtype 2) numbers as float32. */
 export function widen(from: usize, to: usize, n: i32, dtype: i32): void {
   let k = 0;
   for (; k + 4 <= n; k += 4) {
-    v128.store(to, widened(v128.load16x4_u(from), dtype));
+    v128.store(to, widened(from, dtype));
     from += 8;
     to += 16;
   }
   for (; k < n; k++) {
-    store<f32>(to, f32x4.extract_lane(widened(i32x4.splat(load<u16>(from)), dtype), 0));
+    const h = <i32>load<i16>(from);
+    store<f32>(to, dtype == F16 ? reinterpret<f32>((h << 13) & 0x8fffffff) * 5.192296858534828e33 : reinterpret<f32>(h << 16));
     from += 2;
     to += 4;
   }
@@ -160,6 +164,30 @@ function tile6(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32, col
   storeColumns(c, s50, s51, columns);
 }
 
+/** Four rows of A times a panel of 8 columns. */
+@inline
+function tile4(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32, columns: i32): void {
+  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
+  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  const end = <usize>K << 2;
+  for (let k: usize = 0; k < end; k += 4) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a + k);
+    s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
+    x = v128.load_splat<f32>(a1 + k);
+    s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
+    x = v128.load_splat<f32>(a2 + k);
+    s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
+    x = v128.load_splat<f32>(a3 + k);
+    s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
+    b += 32;
+  }
+  storeColumns(c, s00, s01, columns); c += ldc;
+  storeColumns(c, s10, s11, columns); c += ldc;
+  storeColumns(c, s20, s21, columns); c += ldc;
+  storeColumns(c, s30, s31, columns);
+}
+
 /** Two rows of A times a panel of 8 columns; the second may be the first again. */
 @inline
 function tile2(a: usize, a1: usize, b: usize, c: usize, c1: usize, K: i32, columns: i32): void {
@@ -189,7 +217,9 @@ export function gemm32(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32
     for (let n = 0; n < N; n += 8) {
       const b = panels + (<usize>n * K << 2);
       let m = m0;
-      for (; m + 6 <= m1; m += 6) tile6(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
+      // Eight rows are twice four.
+      for (; m + 6 <= m1 && m + 8 != m1; m += 6) tile6(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
+      for (; m + 4 <= m1; m += 4) tile4(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
       for (; m < m1; m += 2) {
         const next = min(m + 1, m1 - 1);
         tile2(A + <usize>m * lda, A + <usize>next * lda, b, C + <usize>m * row + (<usize>n << 2), C + <usize>next * row + (<usize>n << 2), K, N - n);
@@ -243,10 +273,10 @@ function gemvHalf(A: usize, panels: usize, C: usize, N: i32, K: i32, dtype: i32)
     let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
     for (let k = 0; k < K; k++) {
       const x = v128.load_splat<f32>(A + (<usize>k << 2));
-      s0 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b), dtype)), s0);
-      s1 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b, 8), dtype)), s1);
-      s2 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b + next), dtype)), s2);
-      s3 = f32x4.add(f32x4.mul(x, widened(v128.load16x4_u(b + next, 8), dtype)), s3);
+      s0 = f32x4.add(f32x4.mul(x, widened(b, dtype)), s0);
+      s1 = f32x4.add(f32x4.mul(x, widened(b + 8, dtype)), s1);
+      s2 = f32x4.add(f32x4.mul(x, widened(b + next, dtype)), s2);
+      s3 = f32x4.add(f32x4.mul(x, widened(b + next + 8, dtype)), s3);
       b += 16;
     }
     const c = C + (<usize>n << 2);
