@@ -56,6 +56,7 @@ export { type DocumentPieces, type TokenizeOptions, tokenizeStream } from './tra
 export { Finetuner, type FinetuneReport, type FinetuneState } from './train/finetune.ts';
 export type { FinetuneGradients, FinetuneSource } from './train/finetune-gradients.ts';
 export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions, type Price } from './train/finetune-options.ts';
+export type { LossScale } from './train/loss-scale.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
 export type { Gradients, SearchOptions } from './train/gradients.ts';
 export type { Validation } from './train/validation.ts';
@@ -66,8 +67,8 @@ export type { Bytes } from './formats/bytes.ts';
 export { type FloatArray, ndarray, type NDArray, type TypedArray } from './core/tensor.ts';
 export { gumbelNoise } from './core/random.ts';
 export {
-  ConfigError, DeviceError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError, StoppedError,
-  StorageError, UnsupportedError, ValueError,
+  ConfigError, DeviceError, DeviceLostError, DisposedError, FileFormatError, isNamedError, NumericError, ShapeError,
+  StoppedError, StorageError, UnsupportedError, ValueError,
 } from './core/errors.ts';
 export type { CacheDtype, CacheStep } from './core/cache.ts';
 export type { Stores } from './core/engine.ts';

@@ -2,7 +2,7 @@
  * Whether a device still computes: it may be lost, or refuse a command long after the call that made it.
  * @module
  */
-import { DeviceError } from '../../src/core/errors.ts';
+import { DeviceError, DeviceLostError } from '../../src/core/errors.ts';
 import { oneLine } from './error-text.ts';
 
 /** Remembers the first reason why a device's results cannot be trusted, so that whoever asks next hears of it. */
@@ -14,7 +14,7 @@ export class DeviceHealth {
   constructor(device: GPUDevice, owned: boolean) {
     void device.lost.then(({ message, reason }) => {
       if (this.#closed) return;
-      this.#failure = new DeviceError(`the GPU device was lost (${reason}: ${oneLine(message)}): create a new engine and upload again`);
+      this.#failure = new DeviceLostError(`the GPU device was lost (${reason}: ${oneLine(message)}): create a new engine and upload again`);
     });
     if (!owned) return;
     device.onuncapturederror = ({ error }) => this.fail(`the GPU refused a command: ${oneLine(error.message)}`);

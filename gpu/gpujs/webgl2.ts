@@ -3,7 +3,7 @@
  * texel (R32F). Row copies are framebuffer blits, so that a cache is updated in place here, too.
  * @module
  */
-import { DeviceError } from '../../src/core/errors.ts';
+import { DeviceError, DeviceLostError } from '../../src/core/errors.ts';
 import type { LateRead } from '../device/reads.ts';
 import type { CopyRange, Device, Memory, Size, Tuning } from './device.ts';
 import type { Kernel } from './kernel.ts';
@@ -203,7 +203,7 @@ export class WebGL2Device implements Device {
 
   #check(): void {
     if (this.#gl.isContextLost()) {
-      throw new DeviceError('the WebGL2 context was lost: create a new engine and upload again');
+      throw new DeviceLostError('the WebGL2 context was lost: create a new engine and upload again');
     }
     const error = this.#gl.getError();
     if (error !== this.#gl.NO_ERROR) {

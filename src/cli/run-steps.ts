@@ -2,7 +2,7 @@
  * Runs the steps of `train` and `finetune`, with progress, log, checkpoints and validation, and saves interrupted runs.
  * @module
  */
-import { StoppedError } from '../core/errors.ts';
+import { DeviceLostError, StoppedError } from '../core/errors.ts';
 import type { TrainOptions } from '../train/options.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import type { Validation } from '../train/validation.ts';
@@ -83,6 +83,10 @@ export async function runSteps<Report extends { readonly step: number }, Saved>(
     process.stdout.write(`${JSON.stringify(all)}\n`);
   } catch (error) {
     progress.finish();
+    if (error instanceof DeviceLostError) {
+      const lost = error.message.replace(/: create a new engine.*/, '');
+      throw new DeviceLostError(`${lost}: the same command with --resume continues from the last checkpoint in ${flags.out}, if there is one yet`);
+    }
     if (!(error instanceof StoppedError)) throw error;
     await save();
     throw new StoppedError(`${error.message}; saved in ${flags.out}: continue with the same command and --resume`, { cause: error.cause });

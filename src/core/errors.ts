@@ -43,6 +43,14 @@ export class DeviceError extends Error {
   override name = 'DeviceError';
 }
 
+/**
+ * The GPU is gone: its driver was reset, it was unplugged, or the system took it. What the host holds continues on a new
+ * engine: a model from its folder or weights, a session from its snapshot, training from its state.
+ */
+export class DeviceLostError extends DeviceError {
+  override name = 'DeviceLostError';
+}
+
 /** An engine or a model does not offer what was requested, such as training on an engine that only runs models. */
 export class UnsupportedError extends Error {
   override name = 'UnsupportedError';
@@ -60,6 +68,7 @@ export function expectGoing(signal: AbortSignal | undefined, message: () => stri
 
 const NAMED = {
   ShapeError, ValueError, DisposedError, FileFormatError, ConfigError, StorageError, NumericError, DeviceError,
+  DeviceLostError,
   UnsupportedError, StoppedError,
 };
 

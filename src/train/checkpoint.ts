@@ -7,6 +7,7 @@ import { expectFinite } from '../core/finite.ts';
 import { fileExists, makeFolder, readText, writeFileAtomic } from '../files/files.ts';
 import { writeModelFolder } from '../model/folder/model-folder.ts';
 import { type ModelConfig, parseConfig, serializeConfig } from '../model/config/config.ts';
+import { parseScale } from './loss-scale.ts';
 import { learningRateAt, type TrainOptions } from './options.ts';
 import { encodeState, readState } from './state-file.ts';
 import type { TokenSource } from './token-store.ts';
@@ -42,6 +43,7 @@ export async function saveCheckpoint(folder: string, state: TrainingState, run: 
   const bytes = await encodeState(state, {
     config: serializeConfig(run.config), options: JSON.stringify(run.options), text_hash: run.textHash,
     ...(run.plans && { plans: JSON.stringify(run.plans) }),
+    ...(state.lossScale && { loss_scale: JSON.stringify(state.lossScale) }),
   });
   await makeFolder(folder);
   await writeFileAtomic(`${folder}/${STATE_FILE}`, bytes);
@@ -67,7 +69,8 @@ export async function loadCheckpoint(
       textHash: metadata['text_hash'] ?? '',
       ...(metadata['plans'] !== undefined && { plans: JSON.parse(metadata['plans']) as Plan[] }),
     };
-    return { state, run, sealed };
+    const scale = metadata['loss_scale'];
+    return { state: { ...state, ...(scale !== undefined && { lossScale: parseScale(scale) }) }, run, sealed };
   } catch (error) {
     throw new FileFormatError(`${path} has no readable options (${(error as Error).message}): start again without --resume`);
   }

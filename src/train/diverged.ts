@@ -17,18 +17,19 @@ export function inStep(step: number, options: TrainOptions): (error: unknown) =>
 }
 
 /**
- * The norm of the gradient.
+ * The norm of the gradient. With a scale above 1, gradients may overflow because of it: then the norm is Infinity.
  *
  * @param gradients By the name of the weight, in the order of the forward pass.
  * @throws {NumericError} If the norm or the loss is NaN or infinite. It names the first gradient of the backward pass
  *   that is not finite.
  */
 export async function checkedNorm(
-  engine: Engine, squaredNorm: Tensor, gradients: ReadonlyMap<string, Tensor>, loss: number,
+  engine: Engine, squaredNorm: Tensor, gradients: ReadonlyMap<string, Tensor>, loss: number, scale = 1,
 ): Promise<number> {
   if (!Number.isFinite(loss)) throw new NumericError(`the loss is ${loss}`);
   const norm = Math.sqrt((await engine.read(squaredNorm))[0]);
   if (Number.isFinite(norm)) return norm;
+  if (scale > 1) return Infinity;
   for (const [name, gradient] of [...gradients].reverse()) {
     const data = await engine.read(gradient);
     const at = firstNotFinite(data);

@@ -146,10 +146,10 @@ export class Finetuner {
       if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so errors cannot be measured relative to them: its weights are damaged`);
       const measured = { loss: loss / (batch * context), kept: mean(keptByLayer) / batch };
       let price = this.#price;
-      const gradientNorm = await this.#on.update(step, gradients, loss, options, () => {
+      const gradientNorm = await this.#on.update(step, gradients, loss, options, { before: () => {
         price = steer(this.#price, measured.kept, measured.loss, options.keep);
         checkPrice(price);
-      });
+      } });
       [this.#step, this.#price] = [step, price];
       const total = typeCounts.reduce((a, b) => a + b, 0);
       return {

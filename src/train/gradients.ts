@@ -33,6 +33,8 @@ export interface Gradients {
 export interface Draw {
   readonly step: number;
   readonly sequences: readonly number[];
+  /** The factor by which all gradients are larger than those of the loss (default: 1). */
+  readonly scale?: number;
   /** Draws the noise, and that of the next step while the engine computes this one. */
   readonly noise?: Noise;
 }
@@ -63,7 +65,7 @@ export async function computeGradients(
     const positions = Int32Array.from({ length: B * N }, (_, n) => n % N);
     const search = new Search(tape, config, options, weights, B, N, draw, watch);
     const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
-    const losses = crossEntropy(tape, logits, targets, 1 / (options.batch * N));
+    const losses = crossEntropy(tape, logits, targets, (draw.scale ?? 1) / (options.batch * N));
     tape.backward();
     const [reading, counting] = [engine.read(losses), search.summary()];
     counting.catch(() => {}); // a loss that is NaN is reported first
@@ -178,7 +180,8 @@ export class Search {
       return { types: tape.own(chosen.types), probabilities: tape.own(chosen.probabilities) };
     };
     const { types, probabilities } = choose(this.#draw && this.#noise(layer, this.#draw, [B, G, chunks, 3]));
-    const weight = (lambda * 2) / (this.#config.layers * G * this.#options.batch * N * N);
+    const scale = this.#draw?.scale ?? 1;
+    const weight = (scale * lambda * 2) / (this.#config.layers * G * this.#options.batch * N * N);
     return {
       types,
       ...(this.#options.noiseless && { noiseless: choose().types }),

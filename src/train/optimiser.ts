@@ -8,6 +8,7 @@ import { expectFinite } from '../core/finite.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { uploadWeights } from '../model/decoder.ts';
 import { checkedNorm, inStep } from './diverged.ts';
+import type { LossScale } from './loss-scale.ts';
 import { learningRateAt, type TrainOptions } from './options.ts';
 import { type Moments, tensorsOf } from './state.ts';
 
@@ -31,23 +32,32 @@ export class Optimiser {
    *
    * @param gradients By the name of the weight. The caller still owns them.
    * @param loss The loss of the same step, for the error message.
-   * @param before Called once the norm is known to be finite, before anything is written. If it throws, the step ends.
-   * @returns The norm before clipping.
+   * @param more.before Called once the norm is known to be finite, before anything is written. If it throws, the step
+   *   ends.
+   * @param more.scaling The factor by which gradients are larger than those of the loss. If they overflow, nothing is
+   *   changed.
+   * @returns The norm before clipping, without the scale; Infinity if they overflowed.
    * @throws {NumericError} If the loss or a gradient is NaN or infinite. Weights and moments are then as before the
    *   step.
    */
   async update(
-    step: number, gradients: ReadonlyMap<string, Tensor>, loss: number, options: TrainOptions, before?: () => void,
+    step: number, gradients: ReadonlyMap<string, Tensor>, loss: number, options: TrainOptions,
+    { before, scaling }: { before?: () => void; scaling?: LossScale | undefined } = {},
   ): Promise<number> {
-    const { beta1, beta2, weightDecay, clip: maxNorm } = options;
+    const { beta1, beta2, weightDecay } = options;
+    const { scale = 1, skipped = 0 } = scaling ?? {};
     const squaredNorm = this.#engine.sumOfSquares([...this.weights.keys()].map((name) => gradients.get(name)!));
     try {
-      const norm = await checkedNorm(this.#engine, squaredNorm, gradients, loss).catch(inStep(step, options));
+      const scaled = await checkedNorm(this.#engine, squaredNorm, gradients, loss, scale).catch(inStep(step, options));
+      if (scaled === Infinity) return Infinity;
+      const norm = scaled / scale;
       before?.();
+      // Clipping to what the norm is without the scale takes the scale away.
+      const maxNorm = scale === 1 || norm === 0 ? options.clip : Math.min(norm, options.clip);
       const learningRate = learningRateAt(step, options);
       for (const [name, weight] of this.weights) {
         this.#engine.adamW(weight, gradients.get(name)!, this.m.get(name)!, this.v.get(name)!, {
-          step, learningRate, beta1, beta2, epsilon: 1e-8,
+          step: step - skipped, learningRate, beta1, beta2, epsilon: 1e-8,
           weightDecay: weight.shape.length > 1 ? weightDecay : 0,
           clip: { squaredNorm, maxNorm },
         });

@@ -2,7 +2,7 @@
  * The options of a training run, and the checks on them.
  * @module
  */
-import { finite, oneOf, record } from '../core/arguments.ts';
+import { finite, oneOf, optional, record } from '../core/arguments.ts';
 import type { MaskGradientRule } from '../core/training-engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectKnown } from '../core/known-options.ts';
@@ -28,6 +28,12 @@ export interface TrainOptions {
   readonly clip: number;
   /** How hidden keys weigh in the mask's gradient (§4). */
   readonly rule: MaskGradientRule;
+  /**
+   * 'mixed' scales the loss, for engines whose products round factors to float16 (createEngine's `compute: 'f16'`). A
+   * step whose gradients overflow changes nothing but the scale. Weights, moments and sums stay as they are. Default:
+   * no scale.
+   */
+  readonly precision?: 'mixed';
 }
 
 /** The numbers of the paper (§9), with sizes for a small CPU. */
@@ -38,10 +44,12 @@ export const DEFAULT_TRAIN_OPTIONS: TrainOptions = {
 
 /**
  * @param what What takes the options.
- * @param more The options that it has besides.
+ * @param more The options that it has besides those of DEFAULT_TRAIN_OPTIONS.
  * @throws {ValueError} If no run can use the options, or if one of them is unknown.
  */
-export function checkTrainOptions(options: TrainOptions, what: string = 'Trainer', more: readonly string[] = []): void {
+export function checkTrainOptions(
+  options: TrainOptions, what: string = 'Trainer', more: readonly string[] = ['precision'],
+): void {
   record({ minLearningRate: finite, weightDecay: finite, beta1: finite, beta2: finite })('options', options);
   expectKnown(what, options, [...Object.keys(DEFAULT_TRAIN_OPTIONS), ...more]);
   expectWhole('seed', options.seed, 0);
@@ -58,6 +66,7 @@ export function checkTrainOptions(options: TrainOptions, what: string = 'Trainer
     if (!(options[name] >= 0 && options[name] < 1)) throw new ValueError(`${name} is ${options[name]}: it must be in [0, 1)`);
   }
   oneOf('bounded', 'exact')('rule', options.rule);
+  optional(oneOf('mixed'))('precision', options.precision);
 }
 
 /** The learning rate of `step`, counted from 1: linear warm-up, then a cosine down to the minimum. */

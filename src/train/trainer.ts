@@ -15,6 +15,7 @@ import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './d
 import { inStep } from './diverged.ts';
 import { sumParts } from './gradient-sum.ts';
 import { computeGradients, type Gradients } from './gradients.ts';
+import { FIRST_SCALE, type LossScale, nextScale } from './loss-scale.ts';
 import { Noise } from './noise.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
 import { Optimiser } from './optimiser.ts';
@@ -28,6 +29,8 @@ export interface TrainingState {
   readonly weights: Map<string, NDArray>;
   readonly m: Map<string, NDArray>;
   readonly v: Map<string, NDArray>;
+  /** The scale of the loss, with `precision: 'mixed'`. */
+  readonly lossScale?: LossScale;
 }
 
 /** What to log about one step. */
@@ -41,18 +44,27 @@ export interface StepReport {
   readonly typeShares: readonly number[];
   readonly learningRate: number;
   readonly gradientNorm: number;
+  /** The scale of the loss, with `precision: 'mixed'`. */
+  readonly lossScale?: number;
+  /** Whether gradients overflowed under this scale: then weights and moments are as before the step. */
+  readonly skipped?: true;
 }
 
-/** Computes the gradients of a batch, on one thread or several. Parts are summed in the order of the sequences. */
+/**
+ * Computes the gradients of a batch, on one thread or several. Parts are summed in the order of the sequences. With a
+ * scale, gradients are larger by this factor.
+ */
 export interface GradientSource {
-  compute(engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number): Promise<Gradients>;
+  compute(
+    engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number, scale?: number,
+  ): Promise<Gradients>;
 }
 
 /** Computes one sequence after another on the trainer's own engine. */
 export function localGradients(config: ModelConfig, options: TrainOptions): GradientSource {
   return {
-    compute: (engine, weights, windows, step) => sumParts(engine, windows.map((window, n) => {
-      return () => computeGradients(engine, config, options, weights, [window], { step, sequences: [n] });
+    compute: (engine, weights, windows, step, scale = 1) => sumParts(engine, windows.map((window, n) => {
+      return () => computeGradients(engine, config, options, weights, [window], { step, scale, sequences: [n] });
     })),
   };
 }
@@ -61,8 +73,9 @@ export function localGradients(config: ModelConfig, options: TrainOptions): Grad
 export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
   const noise = new Noise(options.seed);
   return {
-    compute: (engine, weights, windows, step) =>
-      computeGradients(engine, config, options, weights, windows, { step, sequences: [...windows.keys()], noise }),
+    compute: (engine, weights, windows, step, scale = 1) => computeGradients(
+      engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()], noise },
+    ),
   };
 }
 
@@ -93,6 +106,8 @@ export class Trainer {
   readonly #tokens: TokenSource;
   readonly #on: Optimiser;
   readonly #source: GradientSource;
+  /** Undefined without `precision: 'mixed'`. */
+  #lossScale: LossScale | undefined;
 
   /**
    * @param tokens The training stream of at least context + 1 tokens: an Int32Array, or what tokenizeStream() returns.
@@ -120,6 +135,7 @@ export class Trainer {
     this.#source = source;
     if (from) checkState(from, expectedWeights(config));
     this.#step = from?.step ?? 0;
+    this.#lossScale = options.precision === 'mixed' ? from?.lossScale ?? FIRST_SCALE : undefined;
     this.#on = new Optimiser(this.engine, from ?? { weights: initialWeights(config, options.seed) });
   }
 
@@ -139,14 +155,18 @@ export class Trainer {
     const { batch, context, seed } = options;
     const step = this.#step + 1;
     const windows = Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
-    const { gradients, loss, kept, typeCounts } = await this.#source.compute(engine, this.#on.weights, windows, step)
-      .catch(inStep(step, options));
+    const scaling = this.#lossScale;
+    const { gradients, loss, kept, typeCounts } = await this.#source
+      .compute(engine, this.#on.weights, windows, step, scaling?.scale).catch(inStep(step, options));
     try {
-      const gradientNorm = await this.#on.update(step, gradients, loss, options);
+      const gradientNorm = await this.#on.update(step, gradients, loss, options, { scaling });
       this.#step = step;
+      const skipped = gradientNorm === Infinity;
+      this.#lossScale = scaling && nextScale(scaling, skipped);
       const total = typeCounts.reduce((a, b) => a + b, 0);
       return {
         step, learningRate: learningRateAt(step, options), gradientNorm,
+        ...(scaling && { lossScale: scaling.scale }), ...(skipped && { skipped }),
         loss: loss / (batch * context),
         kept: kept / batch,
         typeShares: typeCounts.map((count) => count / total),
@@ -180,7 +200,9 @@ export class Trainer {
    * @throws {NumericError} If the last update overflowed.
    */
   async state(): Promise<TrainingState> {
-    return { step: this.#step, ...await this.#on.read(this.#step) };
+    return {
+      step: this.#step, ...await this.#on.read(this.#step), ...(this.#lossScale && { lossScale: this.#lossScale }),
+    };
   }
 
   /**
