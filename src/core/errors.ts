@@ -44,8 +44,8 @@ export class DeviceError extends Error {
 }
 
 /**
- * The GPU is gone: its driver was reset, it was unplugged, or the system took it. What the host holds continues on a new
- * engine: a model from its folder or weights, a session from its snapshot, training from its state.
+ * The GPU is gone: its driver was reset, it was unplugged, or the system took it. What the host holds continues on a
+ * new engine: a model from its folder or weights, a session from its snapshot, training from its state.
  */
 export class DeviceLostError extends DeviceError {
   override name = 'DeviceLostError';
