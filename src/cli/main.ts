@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, type Option } from 'commander';
 import { oneLine, report } from './errors.ts';
+import { registerArena } from './arena/command.ts';
 import { registerChat } from './chat.ts';
 import { registerEval } from './eval.ts';
 import { registerExport } from './export.ts';
@@ -56,7 +57,7 @@ endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerChat,
-  registerRecall, registerInspect, registerPlan, registerVectors, registerVerify,
+  registerRecall, registerArena, registerInspect, registerPlan, registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `
@@ -65,6 +66,7 @@ Examples:
   natsearch train --text books/ --out my-model
   natsearch finetune --model llama --text books/ --keep 0.25 --out my-adapter
   natsearch eval --model my-model --text book.txt
+  natsearch arena --model llama --adapter my-adapter --text book.txt --out arena
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
   natsearch chat --model qwen2.5-0.5b-instruct --system "Answer in one sentence."
   natsearch vectors --out vectors
