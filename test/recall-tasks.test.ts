@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { recallDifference, type RecallDocument, recallDocuments, recallText, ValueError } from '../src/index.ts';
 import { TASKS, TEMPLATES } from '../src/evaluate/recall/tasks/index.ts';
+import { ask, tell } from '../src/evaluate/recall/tasks/templates.ts';
 import { cases } from './support/thorough.ts';
 
 const settings = fc.record({
@@ -26,16 +27,16 @@ const before = ({ prompt }: RecallDocument, question: string): string =>
 /** The wording of a question, the name in it, and the facts in that wording. */
 function readNeedles(document: RecallDocument): { asked: string; question: string; facts: Map<string, string> } {
   const found = TEMPLATES.flatMap((template) => {
-    const [head, tail] = template.ask('\0').split('\0');
+    const [head, tail] = ask(template, '\0').split('\0');
     const start = document.prompt.lastIndexOf(head);
     const name = document.prompt.slice(start + head.length, document.prompt.length - tail.length);
     return start >= 0 && document.prompt.endsWith(tail) && /^[a-z]+$/.test(name) ? [{ template, name }] : [];
   });
   expect(found).toHaveLength(1);
   const [{ template, name }] = found;
-  const question = template.ask(name);
-  const pattern = template.tell('(\0)', '(\0)').replace(/[.?]/g, '\\$&').trim();
-  const [first] = template.tell('NAME', 'VALUE').match(/NAME|VALUE/)!;
+  const question = ask(template, name);
+  const pattern = tell(template, '(\0)', '(\0)').replace(/[.?]/g, '\\$&').trim();
+  const [first] = tell(template, 'NAME', 'VALUE').match(/NAME|VALUE/)!;
   const facts = new Map<string, string>();
   for (const [, a, b] of before(document, question).matchAll(new RegExp(pattern.replaceAll('\0', '[a-z0-9]+'), 'g'))) {
     facts.set(...(first === 'NAME' ? [a, b] : [b, a]) as [string, string]);
@@ -62,8 +63,8 @@ describe('recallDocuments()', () => {
   });
 
   it('uses only the wordings that are named, so that others can be held out', () => {
-    const wording = ({ prompt }: RecallDocument): number => TEMPLATES.findIndex(({ ask }) => {
-      const [head, tail] = ask('\0').split('\0');
+    const wording = ({ prompt }: RecallDocument): number => TEMPLATES.findIndex((template) => {
+      const [head, tail] = ask(template, '\0').split('\0');
       return prompt.includes(head) && prompt.endsWith(tail);
     });
     const questions = (templates?: number[]): Set<number> => new Set(
@@ -118,7 +119,7 @@ describe('recallDocuments()', () => {
   it('gives text whose every line shows which task it is of', () => {
     for (const kind of Object.keys(TASKS) as (keyof typeof TASKS)[]) {
       const lines = recallText(recallDocuments({ kind, documents: 40, length: 1200 })).trimEnd().split('\n');
-      for (const line of lines) expect(line).toMatch(TASKS[kind].ending);
+      for (const line of lines) expect(TASKS[kind].isLine(line)).toBe(true);
     }
   });
 });

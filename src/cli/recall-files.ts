@@ -29,7 +29,7 @@ export const RECALL_FOLDER: OutFolder = {
 /** Whether every line ends as the documents of one task do. */
 async function isRecallText(path: string): Promise<boolean> {
   const lines = (await readText(path)).trimEnd().split('\n');
-  return Object.values(TASKS).some(({ ending }) => lines.every((line) => ending.test(line)));
+  return Object.values(TASKS).some((task) => lines.every((line) => task.isLine(line)));
 }
 
 function areQuestions(path: string): Promise<boolean> {

@@ -48,6 +48,7 @@ const NODE_TYPES_ALLOWED = /^src\/files\/builtin\.ts$/;
 /** Which files may import which packages. */
 const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
+  [/^src\/cli\/arena\/page\.ts$/, /^(@observablehq\/plot|linkedom)$/],
   [/^src\/core\/random\.ts$/, /^pure-rand(\/|$)/],
   [/^src\/model\/tokenizer\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
   [/^src\/model\/generate\/chat-template\.ts$/, /^@huggingface\/jinja$/],

@@ -123,9 +123,9 @@ function plot(
     marks: [
       Plot.ruleY([full], { strokeDasharray: '4 3' }),
       Plot.line(data, { x: 'x', y: 'y', z: 'who', stroke: 'who', strokeWidth: 1.5 }),
-      Plot.ruleX(data, { x: 'x', y1: 'low', y2: 'high', z: 'who', stroke: 'who' }),
+      Plot.ruleX(data, { x: 'x', y1: 'low', y2: 'high', stroke: 'who' }),
       Plot.dot(data, {
-        x: 'x', y: 'y', z: 'who', fill: 'who', r: 3.5,
+        x: 'x', y: 'y', fill: 'who', r: 3.5,
         title: ({ who: name, share, y }: Point) => `${name}: ${y.toPrecision(4)} at ${share.toFixed(1)}%`,
       }),
     ],

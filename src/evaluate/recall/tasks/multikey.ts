@@ -1,5 +1,5 @@
 import { NAME_COUNT, shuffledNames, type Task } from './task.ts';
-import { TEMPLATE_ENDING, TEMPLATES, valueFor } from './templates.ts';
+import { ask, endsWithTemplate, tell, TEMPLATES, valueFor } from './templates.ts';
 
 /** Several facts of one wording about different names, one of which is asked for: the others distract. */
 export const multikey: Task = {
@@ -11,9 +11,9 @@ export const multikey: Task = {
     const all = shuffledNames(random).slice(0, pairs).map((name) => ({ name, ...valueFor(template, random) }));
     const asked = random.below(all.length);
     return {
-      facts: all.map(({ name, said }) => template.tell(name, said)), needed: [asked],
-      question: template.ask(all[asked].name), answer: all[asked].answer,
+      facts: all.map(({ name, said }) => tell(template, name, said)), needed: [asked],
+      question: ask(template, all[asked].name), answer: all[asked].answer,
     };
   },
-  ending: TEMPLATE_ENDING,
+  isLine: endsWithTemplate,
 };

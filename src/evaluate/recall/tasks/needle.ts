@@ -1,5 +1,5 @@
 import { shuffledNames, type Task } from './task.ts';
-import { TEMPLATE_ENDING, TEMPLATES, valueFor } from './templates.ts';
+import { ask, endsWithTemplate, tell, TEMPLATES, valueFor } from './templates.ts';
 
 /** One fact, told in one of several wordings and asked for in other words. */
 export const needle: Task = {
@@ -10,7 +10,7 @@ export const needle: Task = {
     const template = TEMPLATES[templates[random.below(templates.length)]];
     const [name] = shuffledNames(random);
     const { said, answer } = valueFor(template, random);
-    return { facts: [template.tell(name, said)], needed: [0], question: template.ask(name), answer };
+    return { facts: [tell(template, name, said)], needed: [0], question: ask(template, name), answer };
   },
-  ending: TEMPLATE_ENDING,
+  isLine: endsWithTemplate,
 };

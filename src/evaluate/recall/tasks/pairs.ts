@@ -14,5 +14,5 @@ export const pairs: Task = {
       question: `The key of ${name} is `, answer,
     };
   },
-  ending: /The key of [a-z]+ is \d+\.$/,
+  isLine: (line) => /The key of [a-z]+ is \d+\.$/.test(line),
 };

@@ -11,5 +11,5 @@ export const passkey: Task = {
     random.below(1);
     return { facts: [`The pass key is ${answer}. `], needed: [0], question: 'The pass key is ', answer };
   },
-  ending: /The pass key is \d+\.$/,
+  isLine: (line) => /The pass key is \d+\.$/.test(line),
 };

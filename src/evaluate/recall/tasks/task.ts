@@ -36,17 +36,17 @@ export interface Task {
   /** The most names or hops that there are words for. */
   readonly most: Partial<Record<'pairs' | 'hops', number>>;
   make(random: Generator, options: TaskOptions): Scene;
-  /** How a line of training text ends, by which its file is recognised. */
-  readonly ending: RegExp;
+  /** Whether a line of training text is of this task, by which its file is recognised. */
+  isLine(line: string): boolean;
 }
+
+/** How many different names there are. */
+export const NAME_COUNT = 25;
 
 const NAMES = [
   'amber', 'birch', 'cedar', 'delta', 'ember', 'fjord', 'grove', 'heron', 'ivory', 'jade', 'koala', 'lotus', 'maple',
   'nickel', 'olive', 'pearl', 'quartz', 'raven', 'slate', 'topaz', 'umber', 'violet', 'willow', 'yarrow', 'zinc',
-] as const;
-
-/** How many different names there are. */
-export const NAME_COUNT: number = NAMES.length;
+] as const satisfies { length: typeof NAME_COUNT };
 
 /** All names, shuffled. */
 export const shuffledNames = (random: Generator): string[] => shuffled(random, NAMES);
