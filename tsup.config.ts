@@ -51,6 +51,7 @@ const parts = entries({
 const programs = entries({
   'cli/main': 'src/cli/main.ts',
   'cli/worker': 'src/cli/worker.ts', // what worker threads start from
+  'cli/learn-worker': 'src/cli/learn/worker.ts',
   'cli/verify-worker': 'src/cli/verify-worker.ts',
   'cli/vectors-worker': 'src/cli/vectors-worker.ts',
   'bench/bench': 'bench/bench.ts',

@@ -14,6 +14,7 @@ import { registerExport } from './export.ts';
 import { registerFinetune } from './finetune.ts';
 import { registerGenerate } from './generate.ts';
 import { registerInspect } from './inspect.ts';
+import { registerLearn } from './learn/command.ts';
 import { registerPlan } from './plan.ts';
 import { refuseEmptyPaths } from './options.ts';
 import { packageRoot } from './paths.ts';
@@ -57,7 +58,7 @@ endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerChat,
-  registerRecall, registerArena, registerInspect, registerPlan, registerVectors, registerVerify,
+  registerRecall, registerArena, registerLearn, registerInspect, registerPlan, registerVectors, registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `

@@ -1,0 +1,54 @@
+import { attentionBackward, dot, weights } from '../algorithm.ts';
+import { attendedCases } from '../attended.ts';
+import { type Step, step } from '../step.ts';
+
+export const attentionBackwardStep: Step = step({
+  name: 'attention-backward',
+  title: 'Gradients of attention',
+  section: '4-gradients-of-attention',
+  task: 'Given q, k, v, the lifetimes and dOut, the gradient of a loss with respect to the output ([N][d] each), return the ' +
+    'gradients { dq, dk, dv }.',
+  parameters: { q: 'number[][]', k: 'number[][]', v: 'number[][]', last: 'number[]', dOut: 'number[][]' },
+  returns: '{ dq: number[][]; dk: number[][]; dv: number[][] }',
+  hints: [
+    'dv is the easiest: out is linear in v, so dv[j] = sum over i of A[i][j] dOut[i].',
+    'The gradient of a softmax: dS[i][j] = A[i][j] (dOut[i].v[j] - dOut[i].out[i]).',
+    'S = q.k / sqrt(d), so dq[i] = sum over j of dS[i][j] k[j] / sqrt(d), and dk[j] = sum over i of dS[i][j] q[i] / sqrt(d).',
+  ],
+  cases: () => attendedCases().map(({ q, k, v, last, dOut }) => ({ q, k, v, last, dOut })),
+  solve: (given) => attentionBackward(given),
+  mistakes: [
+    {
+      what: 'dq and dk without the factor 1 / sqrt(d)',
+      think: 'The scores have that factor, so their gradient reaches q and k with it.',
+      compute: (given) => {
+        const { dq, dk, dv } = attentionBackward(given);
+        const root = Math.sqrt(given.q[0].length);
+        const times = (x: number[][]) => x.map((row) => row.map((y) => root * y));
+        return { dq: times(dq), dk: times(dk), dv };
+      },
+    },
+    {
+      what: 'dS without the term dOut.out, as if the weights did not sum to 1',
+      think: 'A larger score takes weight away from all others: subtract dOut[i].out[i].',
+      compute: (given) => {
+        const { q, k, v, dOut } = given;
+        const scale = 1 / Math.sqrt(q[0].length);
+        const dS = weights(given).A.map((row, i) => row.map((a, j) => scale * a * dot(dOut[i], v[j])));
+        return {
+          dq: q.map((row, i) => row.map((_, c) => dS[i].reduce((sum, s, j) => sum + s * k[j][c], 0))),
+          dk: k.map((row, j) => row.map((_, c) => dS.reduce((sum, s, i) => sum + s[j] * q[i][c], 0))),
+          dv: attentionBackward(given).dv,
+        };
+      },
+    },
+    {
+      what: 'dq and dk exchanged',
+      think: 'dq sums over keys, dk over queries.',
+      compute: (given) => {
+        const { dq, dk, dv } = attentionBackward(given);
+        return { dq: dk, dk: dq, dv };
+      },
+    },
+  ],
+});

@@ -1,0 +1,50 @@
+import { maskGradient, typeGradient } from '../algorithm.ts';
+import { attendedCases } from '../attended.ts';
+import { L, type Step, step } from '../step.ts';
+
+export const typeGradientStep: Step = step({
+  name: 'type-gradient',
+  title: 'From the mask to the types',
+  section: '5-the-relaxed-mask-and-the-gradient-of-the-types',
+  task: 'Read one-hot types as numbers g, l and w: M[i][j] = g[j] + l[j] * (the product of 1 - g[n] for j < n < i) + w[j] * ' +
+    '[i - j <= window]. Given dM, the types and the window, return [dg, dl, dw] of every token.',
+  parameters: { dM: 'number[][]', types: 'number[]', window: 'number' },
+  returns: 'number[][]',
+  hints: [
+    'Differentiate M[i][j] by w[j], and sum over the queries: dw[j] is the sum of dM[i][j] for i from j to j + window.',
+    'The product is 1 up to and including the next GLOBAL token e(j), and 0 after it: dl[j] sums i from j to e(j). With no ' +
+      'GLOBAL token behind it, e(j) is the last token.',
+    'g[j] occurs twice: in M[i][j] for all i >= j, and in the products of the LOCAL tokens k before it. Those it takes from ' +
+      'the queries after j that would still have seen k: subtract the sum of dM[i][k] for i from j + 1 to e(j), for each ' +
+      'LOCAL k < j with no GLOBAL token between k and j.',
+  ],
+  cases: () => attendedCases().map(({ types, window, ...given }) => ({ dM: maskGradient(given), types, window })),
+  solve: (given) => typeGradient(given),
+  mistakes: [
+    {
+      what: 'dg without what a GLOBAL token takes from the LOCAL tokens before it',
+      think: 'A GLOBAL token ends LOCAL tokens: g is in their products too.',
+      compute: (given) => typeGradient({ ...given, types: given.types.map((type) => (type === L ? 2 : type)) })
+        .map(([dg], j) => [dg, ...typeGradient(given)[j].slice(1)]),
+    },
+    {
+      what: 'gradients only of the type that each token has',
+      think: 'The gradient of a type that a token does not have says whether it should have it: give all three.',
+      compute: (given) => typeGradient(given).map((row, j) => row.map((x, type) => (type === given.types[j] ? x : 0))),
+    },
+    {
+      what: 'dl up to the query before the next GLOBAL token',
+      think: 'The query at the next GLOBAL token still sees token j: the product runs over n < i.',
+      compute: (given) => typeGradient(given).map(([dg, dl, dw], j) => {
+        const next = given.types.findIndex((type, n) => n > j && type === 0);
+        return [dg, next < 0 ? dl : dl - given.dM[next][j], dw];
+      }),
+    },
+    {
+      what: 'dw up to the query at j + window - 1',
+      think: 'The query at j + window still sees token j.',
+      compute: (given) => typeGradient(given).map(([dg, dl, dw], j) =>
+        [dg, dl, j + given.window < given.types.length ? dw - given.dM[j + given.window][j] : dw]),
+    },
+  ],
+});
