@@ -93,8 +93,8 @@ describe('natsearch recall', () => {
       if (by !== 'mean') near(result.residentShare, results[0].residentShare);
     }
     expect(match.map(({ by }) => by)).toEqual(['mean', 'end', 'both'].flatMap((by) => [by, by, by]));
-    const rows = /^base: 2 questions\n\npolicy +same +nats vs\. +s\.e\. +right +tokens right +at \d+ .*\n-[- ]+\nnats +\d+\.\d% /;
-    expect(text.stdout).toMatch(rows);
+    expect(text.stdout).toMatch(/^base: 2 questions\n\npolicy +same +nats vs\. +s\.e\. +right +tokens right +at \d+ /);
+    expect(text.stdout).toMatch(/\n-[- ]+\nnats +\d+\.\d% /);
     expect([json.code, text.code]).toEqual([0, 0]);
   });
 

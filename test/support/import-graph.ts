@@ -55,6 +55,8 @@ const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^gpu\/gpujs\/library\.ts$/, /^gpu\.js$/],
   // The optional package `webgpu`, whose name is computed so that bundlers do not look for it.
   [/^gpu\/device\/adapter\.ts$/, /^\(computed\)$/],
+  // A student's file.
+  [/^src\/cli\/learn\/worker\.ts$/, /^\(computed\)$/],
 ];
 
 /** What each engine may import. No other folder imports an engine, and only src/engines.ts knows which there are. */
