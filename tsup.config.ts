@@ -57,6 +57,7 @@ const programs = entries({
   'bench/bench': 'bench/bench.ts',
   'bench/stacks': 'bench/stacks.ts',
   'bench/kernels': 'bench/wgsl/main.ts',
+  'bench/token': 'bench/wgsl/token.ts',
 });
 
 export default function config(options: Options): Options[] {

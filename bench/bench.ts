@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { engineOption, gpuOption, whole } from '../src/cli/options.ts';
+import { computeOption, engineOption, gpuOption, whole } from '../src/cli/options.ts';
 import { type CpuChoice, createEngine, type GpuChoice } from '../src/engines.ts';
 import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
@@ -57,17 +57,19 @@ const command = new Command('bench')
   .option('--llama <dir>', 'measure the Llama in this folder instead (bench/peers/random-llama.mjs writes one)')
   .addOption(engineOption())
   .addOption(gpuOption())
+  .addOption(computeOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
-const { json, quick, only, repeats, engine: cpu, gpu, llama } = command.opts<{
-  json: boolean; quick: boolean; only?: string; repeats?: number; engine?: CpuChoice; gpu?: GpuChoice; llama?: string;
+const { json, quick, only, repeats, engine: cpu, gpu, compute, llama } = command.opts<{
+  json: boolean; quick: boolean; only?: string; repeats?: number; engine?: CpuChoice; gpu?: GpuChoice;
+  compute?: 'f32' | 'f16'; llama?: string;
 }>();
 
 if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
   command.error(`error: --llama ${llama} has no config.json: write a folder with node bench/peers/random-llama.mjs --out ${llama}`);
 }
 const openWasm = cpu === 'wasm' ? () => createEngine({ engine: 'wasm' }) : undefined;
-const openEngine = gpu ? () => createEngine({ gpu }) : openWasm;
+const openEngine = gpu ? () => createEngine({ gpu, ...(compute && { compute }) }) : openWasm;
 const settings: Settings = {
   quick, llama, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),

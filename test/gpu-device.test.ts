@@ -79,6 +79,21 @@ describe('the pool of buffers', () => {
     for (let n = 0; n < 5000; n++) pool.settle();
     expect(destroyed).toHaveLength(3);
   });
+
+  it('lets go of what has not been asked for the longest, so that equal steps make nothing anew', () => {
+    const { device, destroyed } = stubDevice();
+    const pool = new BufferPool(device, healthy, false);
+    const small = pool.take(2 ** 20, 8);
+    pool.give(small, false);
+    for (let n = 0; n < 8; n++) {
+      const outgrown = pool.take((5 + n) * 2 ** 25, 8);
+      expect(pool.take(2 ** 20, 8)).toBe(small);
+      pool.give(outgrown, false);
+      pool.give(small, false);
+    }
+    expect(destroyed).not.toContain(small);
+    expect(destroyed.length).toBeGreaterThan(5);
+  });
 });
 
 const ADD = kernel('test add', 'a b', 'return a[this.thread.x] + b[this.thread.x];', { flat: true });

@@ -8,6 +8,11 @@ import { median } from '../measure.ts';
 
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE, RESOLVE] = [1, 4, 8, 64, 128, 512];
 
+/** Switches for Dawn without which it keeps float16 and matrix units back. */
+export const DAWN: readonly string[] = [
+  'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model',
+];
+
 /** What `Bench.call` makes: the kernel with its buffers bound, ready to be dispatched again and again. */
 export interface Call {
   readonly pipeline: GPUComputePipeline;
@@ -68,10 +73,7 @@ export class Bench {
   /** Opens Dawn as this project ships it, bounds checks on, but with a clock that is not rounded. */
   static async open(warmUp: number): Promise<Bench> {
     const { create } = (await import('webgpu')) as { create(options: string[]): GPU };
-    kept = create([
-      'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model',
-      'disable-dawn-features=timestamp_quantization',
-    ]);
+    kept = create([...DAWN, 'disable-dawn-features=timestamp_quantization']);
     const adapter = await kept.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) throw new Error('no GPU adapter');
     const features = ['timestamp-query', 'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];

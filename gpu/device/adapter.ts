@@ -34,12 +34,12 @@ const FEATURES = [
   'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix',
 ] as readonly GPUFeatureName[];
 
-/** An instance of Dawn must outlive its devices. */
-let dawnInstance: GPU | undefined;
+/** Instances of Dawn by their switches. They must outlive their devices. */
+const instances = new Map<string, GPU>();
 
 async function requestAdapter(switches: readonly string[]): Promise<GPUAdapter> {
   const builtIn = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
-  const gpu = builtIn ?? (dawnInstance ??= await loadDawn(switches));
+  const gpu = builtIn ?? await loadDawn(switches);
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     throw new DeviceError('no GPU adapter was found: install a Vulkan, Metal or Direct3D 12 driver, or leave --gpu out to run on the CPU');
@@ -66,6 +66,9 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
 }
 
 async function loadDawn(switches: readonly string[]): Promise<GPU> {
+  const key = switches.join();
+  const known = instances.get(key);
+  if (known) return known;
   if (typeof process === 'undefined' || !process.versions?.node) {
     throw new DeviceError('this browser has no WebGPU (navigator.gpu): use a newer one, or gpu: \'webgl2\', or leave gpu out to run on the CPU');
   }
@@ -74,7 +77,9 @@ async function loadDawn(switches: readonly string[]): Promise<GPU> {
   try {
     const dawn: unknown = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
     const { create } = dawn as { create(options: string[]): GPU };
-    return create([...switches]);
+    const made = create([...switches]);
+    instances.set(key, made);
+    return made;
   } catch (error) {
     throw new DeviceError(`WebGPU in Node needs the package 'webgpu' (Dawn), which did not load (${firstLine(error)}): npm install webgpu, or leave --gpu out to run on the CPU`);
   }

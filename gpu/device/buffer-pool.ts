@@ -38,14 +38,17 @@ export class BufferPool {
   #freeBytes = 0;
   /** Buffers to destroy once the recorded commands have been submitted. */
   #doomed: GPUBuffer[] = [];
-  /** All buffers, and their numbers in the order in which they were made. */
-  readonly #buffers = new Map<GPUBuffer, number>();
+  /** All buffers, their numbers in the order in which they were made, and their sizes, which take long to ask for. */
+  readonly #buffers = new Map<GPUBuffer, { readonly number: number; readonly size: number }>();
   #made = 0;
   #doomedBytes = 0;
   #usedBytes = 0;
   /** The most bytes in use, fading with every submit. */
   #peakBytes = 0;
   #destroyed = false;
+  /** When a buffer of each size was last asked for, by the number of requests. */
+  readonly #asked = new Map<number, number>();
+  #requests = 0;
 
   /** `poison` fills buffers with NaN before they are used, for tests. */
   constructor(device: GPUDevice, health: DeviceHealth, poison: boolean) {
@@ -74,11 +77,14 @@ export class BufferPool {
 
   #oldest(size: number): GPUBuffer | undefined {
     const [recorded, free] = [this.#recorded.get(size), this.#free.get(size)];
-    return (this.#numberOf(recorded?.at(-1)) < this.#numberOf(free?.at(-1)) ? recorded : free)?.pop();
+    if (!recorded || recorded.length === 0) return free?.pop();
+    if (!free || free.length === 0) return recorded.pop();
+    const earlier = this.#numberOf(recorded[recorded.length - 1]) < this.#numberOf(free[free.length - 1]);
+    return (earlier ? recorded : free).pop();
   }
 
-  #numberOf(buffer: GPUBuffer | undefined): number {
-    return buffer ? this.#buffers.get(buffer)! : Infinity;
+  #numberOf(buffer: GPUBuffer): number {
+    return this.#buffers.get(buffer)!.number;
   }
 
   /** The same for the host to write to. */
@@ -90,20 +96,40 @@ export class BufferPool {
   /** Takes a buffer back. `recorded` says whether some commands have not been submitted yet. */
   give(buffer: GPUBuffer, recorded: boolean): void {
     if (this.#destroyed) return;
-    const { size } = buffer;
+    const { size } = this.#buffers.get(buffer)!;
     this.#usedBytes -= size;
-    if (this.#freeBytes + size > this.#most) {
-      this.#buffers.delete(buffer);
-      if (recorded) {
-        this.#doomed.push(buffer);
-        this.#doomedBytes += size;
-      } else {
-        buffer.destroy();
+    this.#put(recorded ? this.#recorded : this.#free, buffer, size);
+    this.#freeBytes += size;
+    if (this.#freeBytes > this.#most) this.#shrink(this.#most);
+  }
+
+  /**
+   * Lets go of free buffers until they have at most so many bytes: those first whose size has not been asked for the
+   * longest, such as the outgrown ones of a cache. What every step asks for stays, or each one would make it anew.
+   */
+  #shrink(most: number): void {
+    const sizes = [...new Set([...this.#free.keys(), ...this.#recorded.keys()])]
+      .sort((a, b) => (this.#asked.get(a) ?? 0) - (this.#asked.get(b) ?? 0));
+    for (const size of sizes) {
+      for (const [shelf, doomed] of [[this.#free, false], [this.#recorded, true]] as const) {
+        const list = shelf.get(size) ?? [];
+        while (this.#freeBytes > most && list.length > 0) this.#drop(list.shift()!, doomed);
       }
+      if (this.#freeBytes <= most) return;
+    }
+  }
+
+  /** Destroys a free buffer, or lets it wait for the commands that may use it. */
+  #drop(buffer: GPUBuffer, doomed: boolean): void {
+    const { size } = this.#buffers.get(buffer)!;
+    this.#buffers.delete(buffer);
+    this.#freeBytes -= size;
+    if (!doomed) {
+      buffer.destroy();
       return;
     }
-    this.#put(recorded ? this.#recorded : this.#free, buffer);
-    this.#freeBytes += size;
+    this.#doomed.push(buffer);
+    this.#doomedBytes += size;
   }
 
   /** The most bytes of free buffers. */
@@ -119,28 +145,15 @@ export class BufferPool {
   /** To be called when all recorded commands have been submitted. */
   settle(): void {
     this.#peakBytes *= FADING;
-    for (const buffers of this.#recorded.values()) {
-      for (const buffer of buffers) this.#put(this.#free, buffer);
+    for (const [size, buffers] of this.#recorded) {
+      if (buffers.length === 0) continue;
+      for (const buffer of buffers) this.#put(this.#free, buffer, size);
       buffers.length = 0;
     }
     for (const buffer of this.#doomed) buffer.destroy();
     this.#doomed = [];
     this.#doomedBytes = 0;
-    this.#trim();
-  }
-
-  /** Destroys free buffers that are too many by now, the largest ones, since small ones are needed again soonest. */
-  #trim(): void {
-    if (this.#freeBytes <= this.#most) return;
-    for (const size of [...this.#free.keys()].sort((a, b) => b - a)) {
-      const list = this.#free.get(size)!;
-      while (list.length > 0 && this.#freeBytes > this.#most) {
-        const buffer = list.shift()!;
-        this.#buffers.delete(buffer);
-        buffer.destroy();
-        this.#freeBytes -= size;
-      }
-    }
+    if (this.#freeBytes > this.#most) this.#shrink(this.#most);
   }
 
   /** Destroys all buffers, those in use included. */
@@ -165,30 +178,34 @@ export class BufferPool {
   #use(size: number, free: GPUBuffer | undefined): GPUBuffer {
     this.#usedBytes += size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#usedBytes);
+    this.#asked.set(size, this.#requests++);
     if (free) {
       this.#freeBytes -= size;
       return free;
     }
     const made = this.#device.createBuffer({ size, usage: STORAGE });
-    this.#buffers.set(made, this.#made++);
+    this.#buffers.set(made, { number: this.#made++, size });
     return made;
   }
 
   /** Puts a buffer in its place among those of its size. */
-  #put(shelf: Shelf, buffer: GPUBuffer): void {
-    const list = shelf.get(buffer.size);
+  #put(shelf: Shelf, buffer: GPUBuffer, size: number): void {
+    const list = shelf.get(size);
     if (!list) {
-      shelf.set(buffer.size, [buffer]);
+      shelf.set(size, [buffer]);
       return;
     }
+    const number = this.#numberOf(buffer);
     let at = list.length;
-    while (at > 0 && this.#numberOf(list[at - 1]) < this.#numberOf(buffer)) at--;
-    list.splice(at, 0, buffer);
+    while (at > 0 && this.#numberOf(list[at - 1]) < number) at--;
+    if (at === list.length) list.push(buffer);
+    else list.splice(at, 0, buffer);
   }
 }
 
 function sizeClass(bytes: number, parts: 2 | 8): number {
   if (bytes <= LEAST_BYTES) return LEAST_BYTES;
-  const step = Math.max(LEAST_BYTES, 2 ** Math.floor(Math.log2(bytes)) / parts);
+  const power = bytes < 2 ** 31 ? 2 ** (31 - Math.clz32(bytes)) : 2 ** Math.floor(Math.log2(bytes));
+  const step = Math.max(LEAST_BYTES, power / parts);
   return Math.ceil(bytes / step) * step;
 }

@@ -15,6 +15,8 @@ const SLOT = 256;
 export interface SubmitLimits {
   /** The most dispatches, so that the GPU starts while later ones are being recorded. */
   readonly dispatches: number;
+  /** The same for the first submits after a read, while the GPU has nothing to do. Default: dispatches. */
+  readonly early?: number;
   /** Work after which a submit is sent, since some drivers abort one that takes seconds. */
   readonly work: number;
 }
@@ -23,11 +25,30 @@ export interface SubmitLimits {
 const THREADS: SubmitLimits = { dispatches: 64, work: 2 ** 20 };
 /** Bind groups that a program keeps. */
 const MOST_GROUPS = 256;
+/** Submits after a read that are sent early. */
+const EARLY_SUBMITS = 4;
+/** Places in the order of dispatches at which bind groups are remembered, and how many at each. */
+const [PLACES, AT_A_PLACE] = [1024, 2];
+
+/** A bind group, and what it binds. */
+interface Bound {
+  readonly program: Program;
+  readonly buffers: readonly GPUBuffer[];
+  readonly group: GPUBindGroup;
+}
+
+/** Where a dispatch writes its parameters: the same bytes as whole and as real numbers, from word `at` on. */
+export interface ParamWords {
+  readonly whole: Uint32Array;
+  readonly real: Float32Array;
+  readonly at: number;
+}
 
 /** A dispatch: its parameters, the buffers that it reads, and then those that it writes. */
 export interface Dispatch {
   readonly program: Program;
-  readonly params: ArrayBuffer;
+  /** The bytes of the parameters, or what writes them. */
+  readonly params: ArrayBuffer | ((to: ParamWords) => void);
   readonly buffers: readonly GPUBuffer[];
   readonly groups: readonly [x: number, y: number, z: number];
   /** How much it computes, in the unit of the recorder's limits. */
@@ -42,6 +63,13 @@ export class Recorder {
   readonly #params: GPUBuffer;
   /** What will be written to #params. */
   readonly #slots: Uint8Array<ArrayBuffer>;
+  readonly #words: { readonly whole: Uint32Array; readonly real: Float32Array; at: number };
+  /** The offset of each slot, as WebGPU wants it. */
+  readonly #offsets: readonly (readonly [number])[];
+  /** What was bound at the n-th dispatch since the last read: equal steps bind the same again. */
+  readonly #places: Bound[][] = [];
+  #place = 0;
+  #set: Program | undefined;
   readonly #limits: SubmitLimits;
   readonly #numbers = new WeakMap<GPUBuffer, number>();
   #nextNumber = 0;
@@ -56,6 +84,8 @@ export class Recorder {
     this.#pool = pool;
     this.#limits = limits;
     this.#slots = new Uint8Array(SLOT * limits.dispatches);
+    this.#words = { whole: new Uint32Array(this.#slots.buffer), real: new Float32Array(this.#slots.buffer), at: 0 };
+    this.#offsets = Array.from({ length: limits.dispatches }, (_, n) => [n * SLOT]);
     this.#params = device.createBuffer({ size: this.#slots.length, usage: UNIFORM });
   }
 
@@ -66,15 +96,36 @@ export class Recorder {
 
   dispatch({ program, params, buffers, groups, work }: Dispatch): void {
     const encoder = this.#record();
-    const slot = this.#dispatches * SLOT;
-    this.#slots.set(new Uint8Array(params), slot);
+    const slot = this.#dispatches;
+    if (typeof params === 'function') {
+      this.#words.at = (slot * SLOT) / 4;
+      params(this.#words);
+    } else {
+      this.#slots.set(new Uint8Array(params), slot * SLOT);
+    }
     const pass = this.#pass ??= encoder.beginComputePass();
-    pass.setPipeline(program.pipeline);
-    pass.setBindGroup(0, this.#groupOf(program, buffers), [slot]);
-    pass.dispatchWorkgroups(...groups);
+    if (this.#set !== program) pass.setPipeline(program.pipeline);
+    this.#set = program;
+    pass.setBindGroup(0, this.#bound(program, buffers), this.#offsets[slot]);
+    pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
     this.#dispatches++;
     this.#work += work;
-    if (this.#dispatches === this.#limits.dispatches || this.#work >= this.#limits.work) this.flush();
+    const { dispatches, early = dispatches } = this.#limits;
+    const most = this.#place <= EARLY_SUBMITS * early ? early : dispatches;
+    if (this.#dispatches >= most || this.#work >= this.#limits.work) this.#submit();
+  }
+
+  /** The bind group, which is most likely one of those that this place in the order of dispatches had before. */
+  #bound(program: Program, buffers: readonly GPUBuffer[]): GPUBindGroup {
+    const place = this.#place++ % PLACES;
+    const known = this.#places[place] ??= [];
+    for (const each of known) {
+      if (each.program === program && each.buffers.every((buffer, n) => buffer === buffers[n])) return each.group;
+    }
+    const group = this.#groupOf(program, buffers);
+    if (known.length === AT_A_PLACE) known.shift();
+    known.push({ program, buffers, group });
+    return group;
   }
 
   #groupOf({ groups, layout, paramBytes }: Program, buffers: readonly GPUBuffer[]): GPUBindGroup {
@@ -103,22 +154,31 @@ export class Recorder {
   /** Copies bytes between two buffers. */
   copy(from: GPUBuffer, fromByte: number, to: GPUBuffer, toByte: number, bytes: number): void {
     const encoder = this.#record();
-    this.#pass?.end();
-    this.#pass = undefined;
+    this.#endPass();
     encoder.copyBufferToBuffer(from, fromByte, to, toByte, bytes);
   }
 
-  /** Submits what has been recorded. */
+  /** Submits what has been recorded, and begins anew to count the dispatches of a step. */
   flush(): void {
+    this.#submit();
+    this.#place = 0;
+  }
+
+  #submit(): void {
     if (!this.#encoder) return;
-    this.#pass?.end();
+    this.#endPass();
     const { queue } = this.#device;
     // The queue writes this after all that was submitted before, which may read the same slots.
     if (this.#dispatches > 0) queue.writeBuffer(this.#params, 0, this.#slots, 0, this.#dispatches * SLOT);
     queue.submit([this.#encoder.finish()]);
-    this.#encoder = this.#pass = undefined;
+    this.#encoder = undefined;
     this.#dispatches = this.#work = 0;
     this.#pool.settle();
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = this.#set = undefined;
   }
 
   destroy(): void {

@@ -5,6 +5,7 @@
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import { blocks, TILE, type TileConstant, tileOf } from './attention-tile.ts';
 import type { Memory, WgslDevice } from './device.ts';
+import { hasPrefill, prefill } from './prefill.ts';
 import { type Template, template } from './template.ts';
 
 export const ATTEND: Template<TileConstant> = template('attention', `
@@ -190,6 +191,8 @@ export function attend(
   device: WgslDevice, q: Memory, keys: Keys, { B, H, G, N, d }: AttentionSizes, scale: number,
 ): [out: Memory, stats: Memory] {
   const { k, v, entries, cache } = keys;
+  const sizes = { B, H, G, N, d };
+  if (!cache && hasPrefill(device, sizes, N)) return prefill(device, q, k, v, entries, sizes, scale);
   const [out, stats] = [device.allocate(B * H * N * d), device.allocate(B * (cache ? G : H) * N)];
   const tile = tileOf(device, d, 1);
   const pairs = B * H * N * (cache ? cache.most : N);

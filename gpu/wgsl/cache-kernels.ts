@@ -15,10 +15,49 @@ import { type Kernel, kernel } from './template.ts';
 /** Words of a head. */
 export const HEAD_WORDS: number = 12;
 
+const RULE = `const FOREVER = 0x7fffffff;
+fn after(position: i32, distance: i32) -> i32 { return select(position + distance, FOREVER, distance > FOREVER - position); }
+
+// The entry of slot s of a head once a step of \`count\` tokens from position \`first\` on stands behind \`before\` others.
+fn settle(group: u32, s: u32, before: u32, first: u32, count: u32) {
+  let head = 12u * group;
+  let slot = heads[head] + s;
+  let filled = (first + count) / p.C;            // chunks that are full now
+  let known = first / p.C;                         // chunks that were full before
+  var entry = vec2i(i32(first + s - before), FOREVER);
+  var state = 2u;
+  if (s < before) {
+    entry = entries[slot];
+    state = states[slot];
+  }
+  var c = u32(entry.x) / p.C;
+  if (state == 2u && c < filled) {
+    let kind = types[group * p.rows + c - known];
+    state = select(0u, 1u, kind == 1);
+    entry.y = FOREVER;
+    if (kind == 2) { entry.y = after(i32((c + 1u) * p.C) - 1, p.window); }
+    if (kind < 0 || kind > 2) { heads[head + 7u] = c + 1u; }
+    c += 1u;
+  } else {
+    c = known;
+  }
+  if (state == 1u) {
+    for (; c < filled; c++) {
+      if (types[group * p.rows + c - known] != 0) { continue; }
+      state = 0u;
+      entry.y = i32((c + 1u) * p.C) - 1;
+      break;
+    }
+  }
+  entry.y = min(entry.y, after(entry.x, p.reach));
+  entries[slot] = entry;
+  states[slot] = state;
+}`;
+
 export const APPEND: Kernel = kernel('cache append', `
 // keys and values of the new tokens, k and v [heads,T,d], go to the slots behind those in use: a thread for each element.
-// The first thread of a head notes the step. If the sequences differ, steps has (position, tokens) of each.
-struct Params { length: u32, T: u32, d: u32, G: u32, parity: u32, differ: u32, first: u32, count: u32 }
+// The first thread of a head notes the step, of which steps has (position, tokens) for each sequence.
+struct Params { length: u32, T: u32, d: u32, G: u32, parity: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> k: array<f32>;
 @group(0) @binding(2) var<storage, read> v: array<f32>;
@@ -34,12 +73,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let c = n % p.d;
   let t = n / p.d % p.T;
   let head = n / (p.d * p.T);
-  var first = p.first;
-  var count = p.count;
-  if (p.differ == 1u) {
-    first = steps[head / p.G * 2u];
-    count = steps[head / p.G * 2u + 1u];
-  }
+  let first = steps[head / p.G * 2u];
+  let count = steps[head / p.G * 2u + 1u];
   let used = heads[12u * head + 2u + p.parity];
   if (t < count) {
     let slot = heads[12u * head] + used + t;
@@ -63,47 +98,49 @@ struct Params { rows: u32, C: u32, parity: u32, window: i32, reach: i32 }
 @group(0) @binding(3) var<storage, read_write> states: array<u32>;
 @group(0) @binding(4) var<storage, read_write> heads: array<u32>;
 
-const FOREVER = 0x7fffffff;
-fn after(position: i32, distance: i32) -> i32 { return select(position + distance, FOREVER, distance > FOREVER - position); }
+${RULE}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let head = 12u * group.y;
   let s = group.x * 64u + lane;
   if (s >= heads[head + 3u - p.parity]) { return; }
-  let slot = heads[head] + s;
-  let before = heads[head + 2u + p.parity];
-  let first = heads[head + 8u];
-  let filled = (first + heads[head + 9u]) / p.C;   // chunks that are full now
-  let known = first / p.C;                         // chunks that were full before
-  var entry = vec2i(i32(first + s - before), FOREVER);
-  var state = 2u;
-  if (s < before) {
-    entry = entries[slot];
-    state = states[slot];
+  settle(group.y, s, heads[head + 2u + p.parity], heads[head + 8u], heads[head + 9u]);
+}`);
+
+export const STEP: Kernel = kernel('cache step', `
+// Both at once where all sequences take T tokens from position \`first\` on: workgroups (x, head), whose threads take an element
+// of the head's new keys and values, k and v [heads,T,d], and then a slot.
+struct Params { T: u32, d: u32, parity: u32, first: u32, rows: u32, C: u32, window: i32, reach: i32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> k: array<f32>;
+@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(3) var<storage, read> types: array<i32>;
+@group(0) @binding(4) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(5) var<storage, read_write> values: array<f32>;
+@group(0) @binding(6) var<storage, read_write> entries: array<vec2i>;
+@group(0) @binding(7) var<storage, read_write> states: array<u32>;
+@group(0) @binding(8) var<storage, read_write> heads: array<u32>;
+
+${RULE}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let head = 12u * group.y;
+  let n = group.x * 64u + lane;
+  let before = heads[head + 2u + p.parity];   // which no thread writes
+  let start = heads[head];
+  if (n < p.T * p.d) {
+    let to = (start + before) * p.d + n;
+    keys[to] = k[group.y * p.T * p.d + n];
+    values[to] = v[group.y * p.T * p.d + n];
   }
-  var c = u32(entry.x) / p.C;
-  if (state == 2u && c < filled) {
-    let kind = types[group.y * p.rows + c - known];
-    state = select(0u, 1u, kind == 1);
-    entry.y = FOREVER;
-    if (kind == 2) { entry.y = after(i32((c + 1u) * p.C) - 1, p.window); }
-    if (kind < 0 || kind > 2) { heads[head + 7u] = c + 1u; }
-    c += 1u;
-  } else {
-    c = known;
+  if (n < before + p.T) { settle(group.y, n, before, p.first, p.T); }
+  if (n == 0u) {
+    heads[head + 3u - p.parity] = before + p.T;
+    heads[head + 8u] = p.first;
+    heads[head + 9u] = p.T;
   }
-  if (state == 1u) {
-    for (; c < filled; c++) {
-      if (types[group.y * p.rows + c - known] != 0) { continue; }
-      state = 0u;
-      entry.y = i32((c + 1u) * p.C) - 1;
-      break;
-    }
-  }
-  entry.y = min(entry.y, after(entry.x, p.reach));
-  entries[slot] = entry;
-  states[slot] = state;
 }`);
 
 export const TALLY: Kernel = kernel('cache tally', `

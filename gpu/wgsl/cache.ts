@@ -14,10 +14,11 @@ import { FOREVER } from '../../src/core/lifetime.ts';
 import type { AppendSizes } from '../../src/core/sizes.ts';
 import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
-import { APPEND, SETTLE, TALLY } from './cache-kernels.ts';
+import { APPEND, SETTLE, STEP, TALLY } from './cache-kernels.ts';
 import { type Book, CacheStore } from './cache-store.ts';
 import { decode } from './decode.ts';
-import { flat, type WgslDevice } from './device.ts';
+import { flat, MOST_GROUPS, type WgslDevice } from './device.ts';
+import { hasPrefill, prefillCached } from './prefill.ts';
 
 /** Tokens after which dead entries are dropped: at least so many, and so large a share of all that were seen. */
 const [DROP_EVERY, DROP_SHARE] = [64, 1 / 64];
@@ -32,6 +33,8 @@ export class WgslCache implements CacheKernels<WgslArray> {
   #evicted: Int32Array;
   /** Tokens since dead entries were dropped. */
   #since = 0;
+  /** Whether sequences take fewer tokens than the newest step has, or are at different positions. */
+  #differ = false;
 
   constructor(device: WgslDevice, options: CacheOptions) {
     this.#device = device;
@@ -53,22 +56,30 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#store.reserve(counts);
     const { keys, values, entries, states, heads, parity } = this.#store.slots;
     const first = this.#seen[0];
-    const differ = counts.some((count, b) => count !== most || this.#seen[b] !== first);
+    this.#differ = counts.some((count, b) => count !== T || this.#seen[b] !== first);
     const device = this.#device;
-    const all = counts.flatMap((count, b) => [this.#seen[b], count]);
-    const steps = differ ? device.upload(Int32Array.from(all)) : undefined;
-    const length = B * G * T * d;
     const from = [real(device, k), real(device, v)];
-    device.run(APPEND, {
-      params: { length, T, d, G, parity, differ: differ ? 1 : 0, first, count: most },
-      inputs: [...from, steps ?? from[0]], outputs: [keys, values, heads], groups: flat(length),
-    });
-    if (steps) device.free(steps);
+    const rule = { rows, C: chunk, parity, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
     this.#store.took(counts);
-    device.run(SETTLE, {
-      params: { rows, C: chunk, parity, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) },
-      inputs: [types.memory], outputs: [entries, states, heads], groups: [Math.ceil(this.#store.most / 64), B * G],
-    });
+    const across = Math.ceil(Math.max(this.#store.most, T * d) / 64);
+    if (!this.#differ && across <= MOST_GROUPS) {
+      device.run(STEP, {
+        params: { T, d, first, ...rule }, inputs: [...from, types.memory],
+        outputs: [keys, values, entries, states, heads], groups: [across, B * G],
+      });
+    } else {
+      const length = B * G * T * d;
+      const steps = device.upload(Int32Array.from(counts.flatMap((count, b) => [this.#seen[b], count])));
+      device.run(APPEND, {
+        params: { length, T, d, G, parity }, inputs: [...from, steps], outputs: [keys, values, heads],
+        groups: flat(length),
+      });
+      device.free(steps);
+      device.run(SETTLE, {
+        params: rule, inputs: [types.memory], outputs: [entries, states, heads],
+        groups: [Math.ceil(this.#store.most / 64), B * G],
+      });
+    }
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
   }
 
@@ -80,6 +91,10 @@ export class WgslCache implements CacheKernels<WgslArray> {
     const sizes = { B, H, G, N: T, d };
     if (T === 1) {
       const out = decode(device, real(device, q), this.#store.slots, this.#store.most, sizes, scale);
+      return new WgslArray(q.shape, out);
+    }
+    if (!this.#differ && hasPrefill(device, sizes, this.#store.most)) {
+      const out = prefillCached(device, real(device, q), this.#store.slots, this.#store.most, sizes, scale);
       return new WgslArray(q.shape, out);
     }
     const { keys: k, values: v, entries, heads, parity } = this.#store.slots;
@@ -129,6 +144,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
     copy.#seen = this.#seen.slice();
     copy.#evicted = this.#evicted.slice();
     copy.#since = this.#since;
+    copy.#differ = this.#differ;
     return copy;
   }
 

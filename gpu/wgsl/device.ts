@@ -9,8 +9,9 @@ import { BufferPool } from '../device/buffer-pool.ts';
 import { DeviceHealth } from '../device/health.ts';
 import { type PatientRead, Reads } from '../device/reads.ts';
 import { Recorder } from '../device/recorder.ts';
+import type { AdapterInfo } from './fast/index.ts';
 import { Pipelines } from './pipeline.ts';
-import { type Kernel, packed } from './template.ts';
+import { type Kernel, writeParams } from './template.ts';
 
 /** Memory on the device. */
 export interface Memory {
@@ -38,8 +39,8 @@ export const MOST_GROUPS: number = 65535;
 /** Threads of a workgroup of an element-wise kernel. */
 const FLAT = 64;
 
-/** One submit: as many dispatches as a token of a large model needs, or some tenths of a second of a slow device. */
-const SUBMIT = { dispatches: 512, work: 2 ** 34 };
+/** A submit: many dispatches, the first ones after a read fewer, or some tenths of a slow second. */
+const SUBMIT = { dispatches: 512, early: 48, work: 2 ** 34 };
 
 /** The workgroups for n threads that number themselves (group.y * groups.x + group.x) * 64 + lane. */
 export function flat(n: number): readonly [x: number, y: number] {
@@ -58,6 +59,8 @@ export interface DeviceOptions {
   readonly testing: boolean;
   /** For tests: the kernels for GPUs, on a device that is none. */
   readonly width?: 64;
+  /** Default: 'f32'. 'f16' takes the matrix units, which multiply float16. */
+  readonly compute?: 'f32' | 'f16';
 }
 
 export class WgslDevice {
@@ -79,6 +82,12 @@ export class WgslDevice {
   readonly storageBuffers: number;
   /** Whether kernels may sum over subgroups, all of which have 32 lanes. */
   readonly subgroups: boolean;
+  /** What products of many rows, and attention of many queries, are computed in. */
+  readonly compute: 'f32' | 'f16';
+  /** What the adapter says of itself. */
+  readonly info: AdapterInfo;
+  /** Whether memory starts as NaN, and tiles are small. */
+  readonly testing: boolean;
   /** The most elements of a result that is made and used in tiles. */
   readonly tileElements: number;
   /** The most work of a dispatch that can be cut, since browsers end what takes seconds. */
@@ -90,11 +99,13 @@ export class WgslDevice {
   readonly #reads: Reads;
   #disposed = false;
 
-  constructor({ device, adapter, owned, testing, width }: DeviceOptions) {
+  constructor({ device, adapter, owned, testing, width, compute = 'f32' }: DeviceOptions) {
     this.gpuDevice = device;
     this.#owned = owned;
+    this.testing = testing;
+    this.compute = compute;
+    this.info = adapter?.info ?? device.adapterInfo;
     this.width = width === 64 || !runsOnCores(adapter?.info ?? device.adapterInfo) ? 64 : testing ? 16 : 4;
-    this.description = `wgsl (${adapterName(adapter?.info ?? device.adapterInfo)})`;
     this.#health = new DeviceHealth(device, owned);
     this.#pool = new BufferPool(device, this.#health, testing);
     this.tileElements = testing ? 2 ** 9 : 2 ** 24;
@@ -106,8 +117,21 @@ export class WgslDevice {
     this.storageBuffers = device.limits.maxStorageBuffersPerShaderStage;
     const { subgroupMinSize, subgroupMaxSize } = adapter?.info ?? device.adapterInfo ?? {};
     this.subgroups = device.features.has('subgroups') && subgroupMinSize === 32 && subgroupMaxSize === 32;
+    this.description = `wgsl (${adapterName(this.info)}; ${this.#abilities()})`;
     this.maxBytes = this.#pool.maxBytes;
     this.limitName = this.#pool.limitName;
+  }
+
+  /** What the device allows, and which kernels are used for it. */
+  #abilities(): string {
+    const { features } = this.gpuDevice;
+    const has = [
+      ...(features.has('shader-f16') ? ['float16'] : []), ...(this.subgroups ? ['subgroups of 32'] : []),
+      ...(features.has('chromium-experimental-subgroup-matrix' as GPUFeatureName) ? ['matrix units'] : []),
+    ];
+    const kernels = this.compute === 'f16' ? 'float16 products of many rows by matrix units, else float32'
+      : this.width < 64 ? 'float32, kernels for processors' : `float32${this.subgroups ? ' with subgroups' : ''}`;
+    return `${has.length > 0 ? `has ${has.join(', ')}; ` : ''}computes ${kernels}`;
   }
 
   /** Memory that holds a copy of the bytes, of which there may be any number. */
@@ -146,8 +170,8 @@ export class WgslDevice {
     }
     this.#recorder.dispatch({
       program: this.pipelines.of(kernel),
-      params: packed(kernel, params),
-      buffers: [...inputs, ...outputs].map(({ buffer }) => buffer),
+      params: (to) => writeParams(kernel, params, to),
+      buffers: inputs.concat(outputs).map(({ buffer }) => buffer),
       groups: [x, y, z],
       work: work ?? x * y * z * FLAT * 16,
     });

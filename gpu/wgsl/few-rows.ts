@@ -83,8 +83,12 @@ function loop(options: FewRows, names: readonly [string, string?], rows: readonl
   const load = names.map((w, n) => each(unroll, (u) =>
     `let ${'ab'[n]}${u} = ${piece(w!, `(${rows[n]}) * p.pieces + ${whole ? step(u) : `min(${step(u)}, p.pieces - 1u)`}`)};`));
   const add = each(unroll, (u) => {
-    const sums = each(options.rows, (r) => names.map((_, n) => `${'st'[n]}${r} += ${product(`${'ab'[n]}${u}`, at(r), step(u))};`).join(' '));
-    return whole ? sums : `if (${step(u)} < p.pieces) { ${sums} }`;
+    // Beyond the last piece its product is left out by a select: a branch would keep the reads of x apart.
+    const place = whole ? step(u) : `min(${step(u)}, p.pieces - 1u)`;
+    return each(options.rows, (r) => names.map((_, n) => {
+      const term = product(`${'ab'[n]}${u}`, at(r), place);
+      return `${'st'[n]}${r} += ${whole ? term : `select(0.0, ${term}, ${step(u)} < p.pieces)`};`;
+    }).join(' '));
   }, '\n    ');
   return `for (var i = lane; i < p.pieces; i += ${LANES * unroll}u) {
     ${load.join('\n    ')}
@@ -92,12 +96,15 @@ function loop(options: FewRows, names: readonly [string, string?], rows: readonl
   }`;
 }
 
-const made = new Map<string, Kernel>();
+const made = new Map<number, Kernel>();
+const [KINDS, STORED] = [['rotate', 'gate', 'add', 'plain'], ['f32', 'f16', 'bf16']];
 
 /** The kernel of `options`. The same options give the same object. */
 export function fewRows(options: FewRows): Kernel {
   const { kind, stored, rows, wide, whole, bias, subgroups } = options;
-  const key = `${kind} ${stored} ${rows} ${+wide}${+whole}${+bias}${+subgroups}`;
+  // A number, since this is asked for every product of every token.
+  const flags = +wide * 8 + +whole * 4 + +bias * 2 + +subgroups;
+  const key = ((rows * 4 + KINDS.indexOf(kind)) * 4 + STORED.indexOf(stored)) * 16 + flags;
   let known = made.get(key);
   if (!known) made.set(key, known = build(options));
   return known;

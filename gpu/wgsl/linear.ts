@@ -7,7 +7,7 @@
 import type { LinearSizes } from '../../src/core/sizes.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
-import { matmul } from './matmul.ts';
+import { matmul, matrixProduct } from './matmul.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { kernel, template } from './template.ts';
 import { weightGradient } from './weight-gradient.ts';
@@ -99,6 +99,8 @@ export function linear(
 ): Memory {
   const work = rows * M * K * 2;
   if (rows > FEW) {
+    const half = matrixProduct(device, x, weight, dtype, bias, { rows, M, K });
+    if (half) return half;
     const y = matmul(device, { a: x, b: weight, I: rows, J: M, K, dtype, form: 'NT' });
     return bias ? withBias(device, y, bias, rows, M) : y;
   }

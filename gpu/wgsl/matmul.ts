@@ -4,7 +4,9 @@
  */
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
-import { type FastKernel, matmul as tiledMatmul, type ProductSizes } from './fast/index.ts';
+import {
+  type FastKernel, matmul as tiledMatmul, matrixMatmul, matrixTile, type ProductSizes, runsOn,
+} from './fast/index.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { template } from './template.ts';
 
@@ -156,4 +158,42 @@ export function matmul(device: WgslDevice, product: Product): Memory {
     params: { I, J, K, size }, inputs: [a, b], outputs: [c], groups: [x, y, parts], work: I * J * K * 2,
   });
   return sumParts(device, c, I * J, parts);
+}
+
+/** The depth of tiles of matrix units. */
+const DEPTH = 64;
+
+/** By matrix units: x as float32 and the weight as stored, rounded to float16 on the way. */
+function halfMatmul(
+  dtype: StoredDtype, tile: readonly [number, number], whole: boolean, bias: boolean,
+): FastKernel<ProductSizes> {
+  const key = `half ${dtype} ${tile} ${whole} ${bias}`;
+  let kernel = written.get(key);
+  if (!kernel) {
+    kernel = matrixMatmul({
+      x: { stored: 'f32', layout: 'rows' }, w: { stored: dtype, layout: 'rows' }, bias, accumulate: false, tile,
+      depth: DEPTH, whole,
+    });
+    written.set(key, kernel);
+  }
+  return kernel;
+}
+
+/** Whether the device has the matrix units that these kernels use. */
+export const hasMatrixUnits = ({ gpuDevice, info }: WgslDevice): boolean =>
+  runsOn(gpuDevice, info, halfMatmul('f16', [128, 128], true, false));
+
+/** y[r,m] = sum_k x[r,k] W[m,k] + b[m] on a device that computes in float16; undefined if K does not fit. */
+export function matrixProduct(
+  device: WgslDevice, x: Memory, weight: Memory, dtype: StoredDtype, bias: Memory | undefined,
+  { rows: R, M, K }: { readonly rows: number; readonly M: number; readonly K: number },
+): Memory | undefined {
+  if (device.compute !== 'f16' || K % 8 !== 0) return undefined;
+  const tiles = halfMatmul(dtype, matrixTile({ R, M }), K % DEPTH === 0, bias !== undefined);
+  const y = device.allocate(R * M);
+  device.run(tiles, {
+    params: { R, M, K }, inputs: bias ? [x, weight, bias] : [x, weight], outputs: [y],
+    groups: tiles.workgroups({ R, M, K }), work: R * M * K * 2,
+  });
+  return y;
 }

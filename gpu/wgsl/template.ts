@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { ParamWords } from '../device/recorder.ts';
+
 /** The types that fields of Params have, four bytes each. */
 type FieldType = 'u32' | 'i32' | 'f32';
 
@@ -55,14 +57,15 @@ export function template<C extends string>(name: string, text: string, ...names:
 /** The bytes of a kernel's parameters. */
 export const paramBytes = ({ fields }: Kernel): number => Math.max(16, Math.ceil(fields.length / 4) * 16);
 
-/** Lays out the parameters of a call. */
-export function packed(kernel: Kernel, values: Readonly<Record<string, number>>): ArrayBuffer {
-  const buffer = new ArrayBuffer(paramBytes(kernel));
-  const [unsigned, signed, float] = [new Uint32Array(buffer), new Int32Array(buffer), new Float32Array(buffer)];
-  kernel.fields.forEach(({ name, type }, n) => {
-    const value = values[name];
-    if (value === undefined) throw new Error(`kernel '${kernel.name}' got no ${name}`);
-    (type === 'u32' ? unsigned : type === 'i32' ? signed : float)[n] = value;
-  });
-  return buffer;
+/** Writes the parameters of a call, from word `at` on. */
+export function writeParams(
+  { name, fields }: Kernel, values: Readonly<Record<string, number>>, { whole, real, at }: ParamWords,
+): void {
+  for (let n = 0; n < fields.length; n++) {
+    const field = fields[n];
+    const value = values[field.name];
+    if (value === undefined) throw new Error(`kernel '${name}' got no ${field.name}`);
+    if (field.type === 'f32') real[at + n] = value;
+    else whole[at + n] = value; // modulo 2^32, so that i32 keeps its sign
+  }
 }

@@ -9,7 +9,7 @@ import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import {
   absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
@@ -29,6 +29,7 @@ interface Flags extends PolicyFlags {
   step: number;
   engine?: CpuChoice;
   gpu?: GpuChoice;
+  compute?: 'f32' | 'f16';
   json: boolean;
 }
 
@@ -45,6 +46,7 @@ export function registerEval(program: Command): void {
     .addOption(bosOption())
     .addOption(engineOption())
     .addOption(gpuOption())
+    .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
   addPolicyOptions(command);

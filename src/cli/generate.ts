@@ -11,7 +11,7 @@ import type { FinishReason } from '../model/generate/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { bosOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { patientProgress, type PromptTokens, readPrompt, tokensOf } from './prompt.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
@@ -26,6 +26,7 @@ interface Flags extends SamplingFlags {
   logprobs?: number;
   engine?: CpuChoice;
   gpu?: GpuChoice;
+  compute?: 'f32' | 'f16';
   json: boolean;
 }
 
@@ -42,6 +43,7 @@ export function registerGenerate(program: Command): void {
     .addOption(bosOption())
     .addOption(engineOption())
     .addOption(gpuOption())
+    .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
 }

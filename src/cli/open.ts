@@ -16,14 +16,18 @@ import { fullEntryBytes } from '../model/policy.ts';
 import type { Session } from '../model/session/session.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import type { NDArray } from '../core/tensor.ts';
+import { UsageError } from './errors.ts';
 import type { EngineFlags } from './options.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu requests, whose name goes to stderr; without --gpu, the one on the CPU that --engine names. */
-export async function openEngine({ gpu, engine: name }: EngineFlags): Promise<Engine> {
+export async function openEngine({ gpu, compute, engine: name }: EngineFlags): Promise<Engine> {
+  if (gpu === undefined && compute !== undefined) {
+    throw new UsageError('--compute says what a GPU computes in: give --gpu, too');
+  }
   if (gpu === undefined) return openCpuEngine(name);
-  const engine = await createEngine({ gpu });
+  const engine = await createEngine({ gpu, ...(compute && { compute }) });
   process.stderr.write(`engine: ${engine.name}\n`);
   return engine;
 }

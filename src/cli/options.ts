@@ -58,16 +58,23 @@ export function gpuOption(): Option {
   });
 }
 
-/** What --engine and --gpu say. */
+/** What --engine, --gpu and --compute say. */
 export interface EngineFlags {
   readonly engine?: CpuChoice;
   readonly gpu?: GpuChoice;
+  readonly compute?: 'f32' | 'f16';
 }
 
 /** --engine with the name of an engine on the CPU. */
 export function engineOption(): Option {
   return new Option('--engine <name>', 'compute on the CPU by WebAssembly with SIMD (default: wasm) or the readable reference')
     .choices(['reference', 'wasm']).conflicts('gpu');
+}
+
+/** --compute with what --gpu computes prompts in. */
+export function computeOption(): Option {
+  return new Option('--compute <dtype>', 'what --gpu multiplies many rows in, as in a prompt: f16 is faster, less exact (default: f32)')
+    .choices(['f32', 'f16']);
 }
 
 /** --cache with a dtype. */

@@ -14,7 +14,7 @@ import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
 import {
@@ -50,6 +50,7 @@ interface TestFlags extends PolicyFlags {
   step: number;
   engine?: CpuChoice;
   gpu?: GpuChoice;
+  compute?: 'f32' | 'f16';
   json: boolean;
 }
 
@@ -82,6 +83,7 @@ export function registerRecall(program: Command): void {
     .addOption(bosOption())
     .addOption(engineOption())
     .addOption(gpuOption())
+    .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)
     .action(test);
   addPolicyOptions(asking);

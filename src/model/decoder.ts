@@ -6,7 +6,7 @@
 import { formsOn } from '../core/composed-forms.ts';
 import type { Engine, Tensor } from '../core/engine.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { Norm, Projected, Projection } from '../core/forms.ts';
+import type { FeedForwardInputs, Norm, Projected, ProjectInputs, Projection } from '../core/forms.ts';
 import type { Tape } from '../core/tape.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
@@ -66,34 +66,60 @@ function lastNorm({ rmsNormEpsilon: epsilon }: ModelConfig, weights: Weights): N
 export function layerStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
 ): Tensor {
-  const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
   const [B, N] = ids.shape as [number, number];
   const { cos, sin } = rotaryTables(tape, config, positions, B, N);
-  const { projectionBias, headNorm } = architectureOf(config);
   const forms = formsOn(tape);
   let x = embedding(tape, weightOf(weights, EMBEDDING), ids);
-  for (let n = 0; n < config.layers; n++) {
-    const of = (name: string) => weightOf(weights, `model.layers.${n}.${name}`);
-    const norm = (name: string): Norm => ({ weight: of(`${name}.weight`), epsilon });
-    const projection = (letter: 'q' | 'k' | 'v', into: number): Projection => ({
-      heads: into,
-      weight: of(`self_attn.${letter}_proj.weight`),
-      ...(projectionBias && { bias: of(`self_attn.${letter}_proj.bias`) }),
-      ...(headNorm && letter !== 'v' && { norm: norm(`self_attn.${letter}_norm`) }),
-    });
-    const inputs = forms.project({
-      x, norm: norm('input_layernorm'),
-      q: projection('q', heads), k: projection('k', kvHeads), v: projection('v', kvHeads), cos, sin,
-    });
-    const attended = forms.output(x, attend(n, inputs), of('self_attn.o_proj.weight'));
+  for (const [n, { attention, feedForward, output }] of layersOf(config, weights).entries()) {
+    const inputs = forms.project({ x, ...attention, cos, sin });
+    const attended = forms.output(x, attend(n, inputs), output);
     tape.release(x);
-    x = forms.feedForward({
-      x: attended, norm: norm('post_attention_layernorm'),
-      gate: of('mlp.gate_proj.weight'), up: of('mlp.up_proj.weight'), down: of('mlp.down_proj.weight'),
-    });
+    x = forms.feedForward({ x: attended, ...feedForward });
     tape.release(attended);
   }
   return x;
+}
+
+/** The weights of a layer, by the form that reads them. */
+interface Layer {
+  readonly attention: Omit<ProjectInputs, 'x' | 'cos' | 'sin'>;
+  readonly output: Tensor;
+  readonly feedForward: Omit<FeedForwardInputs, 'x'>;
+}
+
+/** The layers of models whose weights do not change: to look them up anew for each token takes long. */
+const layers = new WeakMap<Weights, { readonly config: ModelConfig; readonly layers: readonly Layer[] }>();
+
+function layersOf(config: ModelConfig, weights: Weights): readonly Layer[] {
+  const known = layers.get(weights);
+  if (known?.config === config) return known.layers;
+  const found = Array.from({ length: config.layers }, (_, n) => layerOf(config, weights, n));
+  layers.set(weights, { config, layers: found });
+  return found;
+}
+
+function layerOf(config: ModelConfig, weights: Weights, n: number): Layer {
+  const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
+  const { projectionBias, headNorm } = architectureOf(config);
+  const of = (name: string) => weightOf(weights, `model.layers.${n}.${name}`);
+  const norm = (name: string): Norm => ({ weight: of(`${name}.weight`), epsilon });
+  const projection = (letter: 'q' | 'k' | 'v', into: number): Projection => ({
+    heads: into,
+    weight: of(`self_attn.${letter}_proj.weight`),
+    ...(projectionBias && { bias: of(`self_attn.${letter}_proj.bias`) }),
+    ...(headNorm && letter !== 'v' && { norm: norm(`self_attn.${letter}_norm`) }),
+  });
+  return {
+    attention: {
+      norm: norm('input_layernorm'),
+      q: projection('q', heads), k: projection('k', kvHeads), v: projection('v', kvHeads),
+    },
+    output: of('self_attn.o_proj.weight'),
+    feedForward: {
+      norm: norm('post_attention_layernorm'),
+      gate: of('mlp.gate_proj.weight'), up: of('mlp.up_proj.weight'), down: of('mlp.down_proj.weight'),
+    },
+  };
 }
 
 /** The weight called `name`. */

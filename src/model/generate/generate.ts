@@ -58,10 +58,28 @@ export async function* generate(
         const found = next[each.n];
         if (found !== undefined) yield* each.take(found);
       }
+      const [only, ...others] = sequences;
+      if (!given && !onStep && others.length === 0 && done >= longest) yield* ahead(session, only, signal);
     }
   } finally {
     if (!given) session.dispose();
     else if (!failed && isUntouched(given, read)) await settle(session, sequences);
+  }
+}
+
+/**
+ * Goes on with several steps in flight if the most likely token is all that matters. The session is of no use
+ * afterwards, since it may have read more.
+ */
+async function* ahead(
+  session: Session, sequence: Sequence, signal: AbortSignal | undefined,
+): AsyncGenerator<GeneratedPiece> {
+  const ids = new Int32Array(1);
+  if (!sequence.greedy || sequence.next(ids) === 0) return;
+  for await (const [token] of session.greedy(ids, { steps: sequence.room })) {
+    expectGoing(signal, () => `generation was stopped after ${sequence.made} tokens`);
+    yield* sequence.take(token);
+    if (sequence.next(ids) === 0) return;
   }
 }
 

@@ -74,6 +74,11 @@ export class Sequence {
     return !this.#ended && this.#options.logprobs === undefined && this.#sampler.greedy;
   }
 
+  /** How many more tokens may be generated. */
+  get room(): number {
+    return this.#most - this.made;
+  }
+
   /** How many tokens are still to be fed. */
   get left(): number {
     return this.#tokens.length - this.#fed;

@@ -43,8 +43,17 @@ export async function readLogits(pass: Pass, wanted: LogitsWanted): Promise<Floa
  * @throws {NumericError} If a logit is NaN or infinite.
  */
 export async function readNextTokens(pass: Pass): Promise<Int32Array> {
-  const { model: { engine, config, weights }, tape, taken } = pass;
-  const tokens = await engine.readIntegers(nextToken(tape, config, weights, lastStates(pass)));
+  const { model: { engine, config, weights }, tape } = pass;
+  return checkNextTokens(pass, await engine.readIntegers(nextToken(tape, config, weights, lastStates(pass))));
+}
+
+/**
+ * The tokens that a pass found, [B].
+ *
+ * @throws {NumericError} If one is -1, since a logit is NaN or infinite.
+ */
+export async function checkNextTokens(pass: Pass, tokens: Int32Array): Promise<Int32Array> {
+  const { model: { engine }, taken } = pass;
   const none = taken.findIndex((count, b) => count > 0 && tokens[b] < 0);
   if (none < 0) return tokens;
   await readLogits(pass, 'last'); // throws, and says where the number comes from

@@ -8,17 +8,16 @@ import type { Cache, CacheStats, ChunkPool, Engine, Tensor } from '../../core/en
 import { DisposedError, ShapeError, ValueError } from '../../core/errors.ts';
 import { expectKnown } from '../../core/known-options.ts';
 import { checkCounts, expectWhole } from '../../core/shape.ts';
-import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
-import { layerStates, type LayerInputs, type Weights } from '../decoder.ts';
+import type { Weights } from '../decoder.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
+import { greedyAhead } from './greedy.ts';
+import { Recording } from './recording.ts';
 import { type Pass, readLogits, readNextTokens } from './results.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
 import type { SessionModel, SessionOptions, StepOptions } from './session-options.ts';
-import { typeScores } from '../scorer.ts';
-import { expectScorers, fixedTypes, learnedTypes } from './step-types.ts';
-import { Watch } from './watch.ts';
+import { expectScorers } from './step-types.ts';
 
 /** The state that a new session takes over from another one. */
 interface Inherited {
@@ -90,7 +89,7 @@ export class Session {
 
   /** The number of tokens that each sequence has seen. */
   get lengths(): readonly number[] {
-    return this.#seen;
+    return this.#tokens.map((ids) => ids.length);
   }
 
   /** The ids that each sequence has read. */
@@ -102,10 +101,6 @@ export class Session {
   isOf(model: Pick<SessionModel, 'weights'>): boolean {
     record()('model', model);
     return this.#weights === model.weights;
-  }
-
-  get #seen(): number[] {
-    return this.#tokens.map((ids) => ids.length);
   }
 
   /**
@@ -132,8 +127,7 @@ export class Session {
   }
 
   /**
-   * Feeds the next tokens, and finds the most likely token after them. This reads back one number for each sequence
-   * instead of the logits of the vocabulary.
+   * Feeds the next tokens, and finds the most likely token after them: one number is read back for each sequence.
    *
    * @param ids Row-major [batch, T]; sequence b uses its first counts[b] tokens.
    * @param options.counts The number of tokens taken by each sequence, 0 to T. Default: T.
@@ -147,71 +141,78 @@ export class Session {
     return this.#feed(ids, options, readNextTokens);
   }
 
+  /**
+   * Feeds `ids` [batch], then the most likely token after it, and so on, with several steps in flight, so that neither
+   * host nor engine waits for the other.
+   *
+   * @param options.ahead How many steps, 1 or more, may be recorded before a token is read (default: 2). A caller that
+   *   stops before `steps` are done finds that the session has read up to so many tokens more.
+   * @returns The tokens that each step found, [batch]. @throws The same errors as step().
+   */
+  async *greedy(
+    ids: ArrayLike<number>, options: { readonly steps: number; readonly ahead?: number },
+  ): AsyncGenerator<Int32Array, void, undefined> {
+    record({ steps: wholeFrom(0), ahead: optional(wholeFrom(1)) })('options', options);
+    this.#expectRow(ids, 1);
+    const taken = new Array<number>(this.batch).fill(1);
+    const begin = (tokens: ArrayLike<number> | Tensor): Promise<Recording> => this.#begin(tokens, 1, taken);
+    const own = { tokens: this.#tokens, begin, explain: (...one: [Recording, unknown]) => this.#explain(...one) };
+    yield* greedyAhead(own, ids, options.steps, options.ahead ?? 2);
+  }
+
   /** Runs the layers over the next tokens, and gives the pass to `read`. */
   async #feed<Result>(
     ids: ArrayLike<number>, options: Omit<StepOptions, 'logits'>, read: (pass: Pass) => Promise<Result>,
   ): Promise<Result> {
-    numbers(true)('ids', ids);
+    const T = this.#expectRow(ids, ids.length / this.batch);
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
     const { counts, onTypes } = options;
     this.#assertSound();
-    const { learned, ranks } = kindOf(this.policy);
-    if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
-    const T = ids.length / this.batch;
-    if (!Number.isInteger(T) || T < 1) {
-      throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
-    }
-    const taken = checkCounts(counts, this.batch, T);
-    const seen = this.#seen;
-    const fresh = seen.every((tokens) => tokens === 0);
-    const positions = Array.from({ length: this.batch * T }, (_, n) => seen[Math.floor(n / T)] + (n % T));
-    const tape = new Tape(this.engine, false);
-    const watch = new Watch(this.engine, this.#weights, taken);
-    const chosen: Tensor[] = [];
-    const reached = { layers: false, end: false };
+    const recording = await this.#begin(ids, T, checkCounts(counts, this.batch, T));
     try {
-      const tokens = tape.own(this.engine.integers(ids, [this.batch, T]));
-      const x = layerStates(tape, this.#config, this.#weights, tokens, positions, (layer, inputs) => {
-        reached.layers = true;
-        watch.see(layer, inputs);
-        const types = this.#types(tape, layer, inputs, T, taken);
-        if (types && !ranks) chosen.push(types);
-        const cache = this.#caches[layer];
-        const asked = { q: inputs.q, k: inputs.k, v: inputs.v, types, scale: 1 / Math.sqrt(this.#config.headDim) };
-        const out = tape.own(fresh ? cache.prefill(asked, taken) : cache.step(asked, taken));
-        watch.attended(layer, out);
-        return out;
-      });
-      for (const [b, count] of taken.entries()) {
-        for (let t = 0; t < count; t++) this.#tokens[b].push(ids[b * T + t]);
-      }
-      reached.end = true;
       if (onTypes) {
-        for (const [layer, types] of chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
+        for (const [layer, types] of recording.chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
       }
-      return await read({ model: this.#model, tape, watch, x, taken, T, positions });
+      return await read(recording.pass);
     } catch (error) {
-      const known = await watch.explain(error);
-      if (reached.layers && !reached.end) this.#failure = known;
-      throw known;
+      throw await this.#explain(recording, error);
     } finally {
-      tape.dispose();
+      recording.tape.dispose();
     }
   }
 
-  /**
-   * The types of the chunks that this step touches, [B,G,nc]. Under a budget undefined, or the scores of types
-   * [B,G,T,3] if they rank entries.
-   */
-  #types(tape: Tape, layer: number, { hidden }: LayerInputs, T: number, counts: readonly number[]): Tensor | undefined {
+  #expectRow(ids: ArrayLike<number>, T: number): number {
+    numbers(true)('ids', ids);
+    if (Number.isInteger(T) && T >= 1 && ids.length === T * this.batch) return T;
+    throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
+  }
+
+  /** Records a pass over tokens [batch,T]; the numbers of those of a tensor are not known yet. */
+  async #begin(ids: ArrayLike<number> | Tensor, T: number, taken: readonly number[]): Promise<Recording> {
+    this.#assertSound();
     const { policy } = this;
-    const step = { config: this.#config, seen: this.#seen, T };
-    const { learned, ranks, type } = kindOf(policy);
-    if (ranks) return typeScores(tape, hidden, this.#weights, layer, this.#config.kvHeads);
-    if (!learned) return type && fixedTypes(tape, policy, step);
-    const pool = this.#pools[layer];
-    const pooled = pool ? tape.own(pool.push(hidden, counts)) : hidden;
-    return learnedTypes(tape, pooled, this.#weights, layer, step);
+    const { learned, ranks } = kindOf(policy);
+    if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
+    const seen = this.lengths;
+    const recording = new Recording(this.#model, seen, T, taken);
+    try {
+      recording.run(ids, { policy, seen, caches: this.#caches, pools: this.#pools });
+    } catch (error) {
+      const known = await this.#explain(recording, error);
+      recording.tape.dispose();
+      throw known;
+    }
+    for (const [b, count] of taken.entries()) {
+      for (let t = 0; t < count; t++) this.#tokens[b].push('kind' in ids ? NaN : ids[b * T + t]);
+    }
+    return recording;
+  }
+
+  /** Says where an error comes from. If only some layers took the tokens, the session is of no use any more. */
+  async #explain({ watch, reached }: Recording, error: unknown): Promise<unknown> {
+    const known = await watch.explain(error);
+    if (reached.layers && !reached.end) this.#failure = known;
+    return known;
   }
 
   /** The statistics of each layer's cache. */
