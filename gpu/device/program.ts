@@ -25,7 +25,10 @@ export interface ProgramSource {
 
 /** A compiled program. */
 export interface Program {
-  readonly pipeline: GPUComputePipeline;
+  /** Undefined while it is being compiled. */
+  readonly pipeline: GPUComputePipeline | undefined;
+  /** Resolves once it is compiled or refused. Absent if it was compiled before. */
+  readonly ready?: Promise<void>;
   readonly layout: GPUBindGroupLayout;
   readonly paramBytes: number;
   /** Bind groups by the numbers of their buffers: in a steady state the same ones recur. */
@@ -46,16 +49,20 @@ export async function compile(device: GPUDevice, health: DeviceHealth, source: P
   }
 }
 
-/** The same without waiting for the driver: if it refuses the program, whoever asks the device next hears of it. */
-export function compileNow(device: GPUDevice, health: DeviceHealth, source: ProgramSource): Program {
+/**
+ * The same without waiting for the driver, which compiles many programs side by side: the recorder keeps commands back
+ * until then. If the driver refuses the program, whoever asks the device next hears of it.
+ */
+export function compileSoon(device: GPUDevice, health: DeviceHealth, source: ProgramSource): Program {
   health.check();
-  device.pushErrorScope('validation');
   const { layout, descriptor } = described(device, source);
-  const pipeline = device.createComputePipeline(descriptor);
-  device.popErrorScope().then((error) => {
-    if (error) health.fail(refusal(source.name, error.message).message);
-  }, () => {}); // the device was lost, of which the health knows
-  return { pipeline, layout, paramBytes: source.paramBytes, groups: new Map() };
+  const program: { -readonly [Key in keyof Program]: Program[Key] } = {
+    pipeline: undefined, layout, paramBytes: source.paramBytes, groups: new Map(),
+  };
+  program.ready = device.createComputePipelineAsync(descriptor).then((pipeline) => {
+    program.pipeline = pipeline;
+  }, (error: unknown) => health.fail(refusal(source.name, error).message));
+  return program;
 }
 
 function described(

@@ -23,6 +23,9 @@ export interface PatientRead<T> extends LateRead<T> {
   readonly arrived: Promise<T>;
 }
 
+/** Bytes up to which staging buffers are kept: some tokens, and the counts of a cache's heads. */
+const SMALL = 4096;
+
 interface Wanted {
   readonly buffer: GPUBuffer;
   readonly bytes: number;
@@ -35,6 +38,9 @@ export class Reads {
   readonly #recorder: Recorder;
   /** Reads that wait for the next one. */
   #waiting: (Wanted & { settle: (data: Promise<ArrayBuffer>) => void })[] = [];
+  /** Staging buffers of SMALL bytes that are free: to make one takes longer than to read a token. */
+  readonly #small: GPUBuffer[] = [];
+  #closed = false;
   /** Reads under way. */
   readonly #onTheirWay = new Set<Promise<unknown>>();
 
@@ -67,9 +73,11 @@ export class Reads {
     };
   }
 
-  /** Resolves when no read is under way; never rejects. */
+  /** Resolves when no read is under way; never rejects. No further ones follow. */
   async settled(): Promise<void> {
+    this.#closed = true;
     await Promise.allSettled(this.#onTheirWay);
+    for (const staging of this.#small.splice(0)) staging.destroy();
   }
 
   async #readAll(first: Wanted | undefined): Promise<ArrayBuffer> {
@@ -94,24 +102,33 @@ export class Reads {
     this.#health.check(); // here, so that the reads that waited hear of it too
     const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     if (size === 0) return new ArrayBuffer(0);
-    const staging = this.#device.createBuffer({ size, usage: STAGING });
+    const small = size <= SMALL;
+    const staging = (small ? this.#small.pop() : undefined) ??
+      this.#device.createBuffer({ size: small ? SMALL : size, usage: STAGING });
     let at = 0;
     for (const { buffer, bytes } of parts) {
       if (bytes > 0) this.#recorder.copy(buffer, 0, staging, at, bytes);
       at += bytes;
     }
-    this.#recorder.flush();
+    this.#recorder.reads++;
     try {
-      await staging.mapAsync(READ);
+      await this.#recorder.submitted();
+      await staging.mapAsync(READ, 0, size);
       this.#health.check();
-      return staging.getMappedRange().slice(0);
+      const data = staging.getMappedRange(0, size).slice(0);
+      if (small && !this.#closed) {
+        staging.unmap();
+        this.#small.push(staging);
+      }
+      return data;
     } catch (error) {
       // A device that is being lost drops its maps first.
       await new Promise((resolve) => setTimeout(resolve));
       this.#health.check();
       throw new DeviceError(`reading back ${size} bytes failed: ${oneLine(error)}`);
     } finally {
-      staging.destroy();
+      this.#recorder.reads--;
+      if (!this.#small.includes(staging)) staging.destroy();
     }
   }
 }

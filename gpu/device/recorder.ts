@@ -15,7 +15,7 @@ const SLOT = 256;
 export interface SubmitLimits {
   /** The most dispatches, so that the GPU starts while later ones are being recorded. */
   readonly dispatches: number;
-  /** The same for the first submits after a read, while the GPU has nothing to do. Default: dispatches. */
+  /** The same for the first submits after a read, unless the GPU is busy for another one. Default: dispatches. */
   readonly early?: number;
   /** Work after which a submit is sent, since some drivers abort one that takes seconds. */
   readonly work: number;
@@ -55,7 +55,10 @@ export interface Dispatch {
   readonly work: number;
 }
 
-/** The commands of one device. They run in the order in which they are recorded. */
+/**
+ * The commands of one device. They run in the order in which they are recorded. Those that need a program which is
+ * still being compiled are kept back, with all that follow, until they are waited for.
+ */
 export class Recorder {
   readonly #device: GPUDevice;
   readonly #health: DeviceHealth;
@@ -73,6 +76,12 @@ export class Recorder {
   readonly #limits: SubmitLimits;
   readonly #numbers = new WeakMap<GPUBuffer, number>();
   #nextNumber = 0;
+  /** Reads under way: what they wait for keeps the GPU busy. */
+  reads = 0;
+  /** Commands that are kept back, and the programs that these wait for. */
+  #backlog: (() => void)[] = [];
+  #awaited: Promise<void>[] = [];
+  #releasing = false;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #dispatches = 0;
@@ -91,10 +100,17 @@ export class Recorder {
 
   /** Whether there are commands that have not been submitted. */
   get pending(): boolean {
-    return this.#encoder !== undefined;
+    return this.#encoder !== undefined || this.#backlog.length > 0;
   }
 
-  dispatch({ program, params, buffers, groups, work }: Dispatch): void {
+  dispatch(dispatch: Dispatch): void {
+    const { program, params, buffers, groups, work } = dispatch;
+    if (!program.pipeline || this.#backlog.length > 0) {
+      this.#health.check();
+      if (!program.pipeline) this.#awaited.push(program.ready!);
+      this.#backlog.push(() => this.dispatch(dispatch));
+      return;
+    }
     const encoder = this.#record();
     const slot = this.#dispatches;
     if (typeof params === 'function') {
@@ -111,7 +127,7 @@ export class Recorder {
     this.#dispatches++;
     this.#work += work;
     const { dispatches, early = dispatches } = this.#limits;
-    const most = this.#place <= EARLY_SUBMITS * early ? early : dispatches;
+    const most = this.reads === 0 && this.#place <= EARLY_SUBMITS * early ? early : dispatches;
     if (this.#dispatches >= most || this.#work >= this.#limits.work) this.#submit();
   }
 
@@ -153,15 +169,41 @@ export class Recorder {
 
   /** Copies bytes between two buffers. */
   copy(from: GPUBuffer, fromByte: number, to: GPUBuffer, toByte: number, bytes: number): void {
+    if (this.#backlog.length > 0) {
+      this.#backlog.push(() => this.copy(from, fromByte, to, toByte, bytes));
+      return;
+    }
     const encoder = this.#record();
     this.#endPass();
     encoder.copyBufferToBuffer(from, fromByte, to, toByte, bytes);
   }
 
-  /** Submits what has been recorded, and begins anew to count the dispatches of a step. */
+  /** Submits what has been recorded and is not kept back. */
   flush(): void {
+    if (this.#backlog.length === 0) this.#submit();
+  }
+
+  /** Submits all that has been recorded so far, and begins anew to count the dispatches of a step. */
+  async submitted(): Promise<void> {
+    while (this.#backlog.length > 0) {
+      await Promise.all(this.#awaited);
+      this.#health.check();
+      this.#release();
+    }
     this.#submit();
     this.#place = 0;
+  }
+
+  /** Records what was kept back: the programs are compiled by now. */
+  #release(): void {
+    const backlog = this.#backlog;
+    [this.#backlog, this.#awaited] = [[], []];
+    this.#releasing = true;
+    try {
+      for (const command of backlog) command();
+    } finally {
+      this.#releasing = false;
+    }
   }
 
   #submit(): void {
@@ -173,7 +215,7 @@ export class Recorder {
     queue.submit([this.#encoder.finish()]);
     this.#encoder = undefined;
     this.#dispatches = this.#work = 0;
-    this.#pool.settle();
+    if (!this.#releasing) this.#pool.settle(); // or else commands that are kept back may use the buffers
   }
 
   #endPass(): void {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { DeviceHealth } from '../device/health.ts';
-import { compileNow, type Program, type ProgramSource } from '../device/program.ts';
+import { compileSoon, type Program, type ProgramSource } from '../device/program.ts';
 import { type Kernel, paramBytes } from './template.ts';
 
 /** Kernels, compiled once each. */
@@ -17,11 +17,11 @@ export class Pipelines {
     this.#health = health;
   }
 
-  /** The program of a kernel, compiled when it is first asked for. */
+  /** The program of a kernel, which the driver begins to compile when it is first asked for. */
   of(kernel: Kernel): Program {
     const known = this.#programs.get(kernel);
     if (known) return known;
-    const program = compileNow(this.#device, this.#health, sourceOf(kernel));
+    const program = compileSoon(this.#device, this.#health, sourceOf(kernel));
     this.#programs.set(kernel, program);
     return program;
   }

@@ -219,6 +219,10 @@ export const CALLS: Readonly<Record<string, Call>> = {
     given: [[256, 65], { counts: [2], logits: 'last', onTypes: () => undefined }],
     call: (ids: never, options: never) => model.session().step(ids, options),
   },
+  'Session.greedy': {
+    given: [[65], { steps: 2, ahead: 1 }],
+    call: (ids: never, options: never) => model.session().greedy(ids, options),
+  },
   'Session.isOf': { given: [model], call: (other: never) => session.isOf(other) },
   'Session.stats': NONE, 'Session.fork': NONE, 'Session.snapshot': NONE, 'Session.dispose': NONE,
 

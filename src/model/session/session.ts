@@ -164,7 +164,7 @@ export class Session {
   async #feed<Result>(
     ids: ArrayLike<number>, options: Omit<StepOptions, 'logits'>, read: (pass: Pass) => Promise<Result>,
   ): Promise<Result> {
-    const T = this.#expectRow(ids, ids.length / this.batch);
+    const T = this.#expectRow(ids);
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
     const { counts, onTypes } = options;
     this.#assertSound();
@@ -181,8 +181,9 @@ export class Session {
     }
   }
 
-  #expectRow(ids: ArrayLike<number>, T: number): number {
+  #expectRow(ids: ArrayLike<number>, only?: 1): number {
     numbers(true)('ids', ids);
+    const T = only ?? ids.length / this.batch;
     if (Number.isInteger(T) && T >= 1 && ids.length === T * this.batch) return T;
     throw new ShapeError(`${ids.length} tokens for ${this.batch} sequences: pass a row of the same length, 1 or more, for each`);
   }
