@@ -58,6 +58,7 @@ const programs = entries({
   'bench/stacks': 'bench/stacks.ts',
   'bench/kernels': 'bench/wgsl/main.ts',
   'bench/token': 'bench/wgsl/token.ts',
+  'bench/half': 'bench/wgsl/half.ts',
 });
 
 export default function config(options: Options): Options[] {

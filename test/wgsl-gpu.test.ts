@@ -13,6 +13,8 @@ import { some, THOROUGH } from './support/thorough.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 
 const U = 2 ** -24;
+/** Software drivers take seconds to compile a kernel. */
+const PATIENCE = { timeout: 300_000 };
 
 /** Everything that decoding `N` tokens after 300 others gives: outputs, what the cache holds, and its statistics. */
 async function decoded(
@@ -48,7 +50,7 @@ function expectNear(found: ArrayLike<number>, truth: ArrayLike<number>, budget: 
 describeWebGPU('the engine of WGSL with its kernels for GPUs', () => {
   it.each(some(1, [
     { B: 2, G: 2, share: 3, d: 8 }, { B: 1, G: 3, share: 1, d: 6 }, { B: 3, G: 1, share: 4, d: 32 },
-  ]))('decodes like the reference, and counts the same entries: %o', async (sizes) => {
+  ]))('decodes like the reference, and counts the same entries: %o', PATIENCE, async (sizes) => {
     const engine = await openWgslEngine({ testing: true, width: 64 });
     const N = THOROUGH ? 20 : 6;
     const truth = await decoded(referenceEngine(), sizes, N);
@@ -62,7 +64,7 @@ describeWebGPU('the engine of WGSL with its kernels for GPUs', () => {
     }
   });
 
-  it('multiplies large matrices like the reference, in every form that training needs', async () => {
+  it('multiplies large matrices like the reference, in every form that training needs', PATIENCE, async () => {
     const [rows, K, M] = THOROUGH ? [515, 519, 517] : [520, 20, 516];
     const numbers = draw(1, 'float32');
     const [x, w, dy] = [rows * K, M * K, rows * M].map((length) => numbers.real(length));

@@ -28,7 +28,7 @@ const MOST_GROUPS = 256;
 /** Submits after a read that are sent early. */
 const EARLY_SUBMITS = 4;
 /** Places in the order of dispatches at which bind groups are remembered, and how many at each. */
-const [PLACES, AT_A_PLACE] = [1024, 2];
+const [PLACES, AT_A_PLACE] = [1024, 4];
 
 /** A bind group, and what it binds. */
 interface Bound {

@@ -111,7 +111,8 @@ export class CacheStore {
   #layOut(wanted: readonly number[], next: Int32Array | undefined): void {
     const { kvHeads: G, headDim: d, blockSize } = this.#options;
     const device = this.#device;
-    const room = wanted.map((count) => Math.ceil((count + ROOM + count / 8) / blockSize) * blockSize);
+    const more = device.width === 64 && !device.testing ? 4 * ROOM : ROOM;
+    const room = wanted.map((count) => Math.ceil((count + more + count / 8) / blockSize) * blockSize);
     const total = room.reduce((sum, n) => sum + n, 0);
     this.#expectRoom(total);
     const plan = new Int32Array(3 * this.#heads);

@@ -22,6 +22,8 @@ import { hasPrefill, prefillCached } from './prefill.ts';
 
 /** Tokens after which dead entries are dropped: at least so many, and so large a share of all that were seen. */
 const [DROP_EVERY, DROP_SHARE] = [64, 1 / 64];
+/** At least so many on a GPU, where passing over dead entries takes less than recording how they are dropped. */
+const DROP_EVERY_ON_GPU = 256;
 
 export class WgslCache implements CacheKernels<WgslArray> {
   readonly #device: WgslDevice;
@@ -51,7 +53,8 @@ export class WgslCache implements CacheKernels<WgslArray> {
     });
     if (T === 0) return;
     const most = Math.max(...counts);
-    if (this.#since >= Math.max(DROP_EVERY, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
+    const least = this.#device.width === 64 && !this.#device.testing ? DROP_EVERY_ON_GPU : DROP_EVERY;
+    if (this.#since >= Math.max(least, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
     this.#since += most;
     this.#store.reserve(counts);
     const { keys, values, entries, states, heads, parity } = this.#store.slots;

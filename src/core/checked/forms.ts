@@ -3,7 +3,7 @@
  * @module
  */
 import { finite } from '../arguments.ts';
-import type { Forms, Norm, Projected, Projection } from '../forms.ts';
+import type { Forms, Norm, Projection } from '../forms.ts';
 import { expectShape } from '../shape.ts';
 import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../sizes.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
@@ -41,8 +41,7 @@ export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Form
         const norm = normed(inputs.norm, x);
         const [q, k, v] = [projection(inputs.q, true), projection(inputs.k, true), projection(inputs.v, false)];
         const made = on.run('project', () => project({ x, norm, q, k, v, cos, sin }));
-        return Object.fromEntries(Object.entries<A>(made as unknown as Record<string, A>)
-          .map(([name, array]) => [name, on.realOf(array)])) as unknown as Projected;
+        return { hidden: on.realOf(made.hidden), q: on.realOf(made.q), k: on.realOf(made.k), v: on.realOf(made.v) };
       },
     }),
     ...(output && {

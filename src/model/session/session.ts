@@ -145,7 +145,7 @@ export class Session {
    * Feeds `ids` [batch], then the most likely token after it, and so on, with several steps in flight, so that neither
    * host nor engine waits for the other.
    *
-   * @param options.ahead How many steps, 1 or more, may be recorded before a token is read (default: 2). A caller that
+   * @param options.ahead How many steps, 1 or more, may be recorded before a token is read (default: 1). A caller that
    *   stops before `steps` are done finds that the session has read up to so many tokens more.
    * @returns The tokens that each step found, [batch]. @throws The same errors as step().
    */
@@ -157,7 +157,7 @@ export class Session {
     const taken = new Array<number>(this.batch).fill(1);
     const begin = (tokens: ArrayLike<number> | Tensor): Promise<Recording> => this.#begin(tokens, 1, taken);
     const own = { tokens: this.#tokens, begin, explain: (...one: [Recording, unknown]) => this.#explain(...one) };
-    yield* greedyAhead(own, ids, options.steps, options.ahead ?? 2);
+    yield* greedyAhead(own, ids, options.steps, options.ahead ?? 1);
   }
 
   /** Runs the layers over the next tokens, and gives the pass to `read`. */

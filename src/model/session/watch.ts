@@ -8,10 +8,19 @@ import { NumericError, ValueError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';
 import type { LayerInputs, Weights } from '../decoder.ts';
 
+/** What stages are called. */
+const PLACES = {
+  input: (layer: number) => (layer === 0 ? 'the embedding, as layer 0 reads it' : `layer ${layer - 1}, as layer ${layer} reads its output`),
+  queries: (layer: number) => `the queries of layer ${layer}`,
+  keys: (layer: number) => `the keys of layer ${layer}`,
+  values: (layer: number) => `the values of layer ${layer}`,
+  attention: (layer: number) => `the attention of layer ${layer}`,
+} as const;
+
 /** An intermediate tensor: [B,N,D] or [B,heads,N,d]. */
 interface Stage {
   readonly layer: number;
-  readonly place: string;
+  readonly kind: keyof typeof PLACES;
   readonly tensor: Tensor;
 }
 
@@ -31,16 +40,15 @@ export class Watch {
 
   /** Registers the inputs of a layer's attention. */
   see(layer: number, { hidden, q, k, v }: LayerInputs): void {
-    const add = (place: string, tensor: Tensor) => this.#stages.push({ layer, place, tensor });
-    add(layer === 0 ? 'the embedding, as layer 0 reads it' : `layer ${layer - 1}, as layer ${layer} reads its output`, hidden);
-    add(`the queries of layer ${layer}`, q);
-    add(`the keys of layer ${layer}`, k);
-    add(`the values of layer ${layer}`, v);
+    this.#stages.push(
+      { layer, kind: 'input', tensor: hidden }, { layer, kind: 'queries', tensor: q },
+      { layer, kind: 'keys', tensor: k }, { layer, kind: 'values', tensor: v },
+    );
   }
 
   /** Registers the output of a layer's attention. */
   attended(layer: number, tensor: Tensor): void {
-    this.#stages.push({ layer, place: `the attention of layer ${layer}`, tensor });
+    this.#stages.push({ layer, kind: 'attention', tensor });
   }
 
   /**
@@ -50,7 +58,7 @@ export class Watch {
    */
   async blame(what: string): Promise<NumericError> {
     const found = await this.#first();
-    const place = found ? `${found.value} first appears in ${found.stage.place}` : 'the attention of every layer is finite, so it comes from the last feed-forward part, the last norm or the head';
+    const place = found ? `${found.value} first appears in ${PLACES[found.stage.kind](found.stage.layer)}` : 'the attention of every layer is finite, so it comes from the last feed-forward part, the last norm or the head';
     const cause = await this.#weight(found?.stage.layer ?? Infinity);
     return new NumericError(`${what}; ${place}; ${cause.bad ?? cause.overflow}`);
   }
