@@ -1,18 +1,15 @@
-/** The engine of WebAssembly: the reference's bits in float64, and what its module is made of. */
-import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+/** The engine of WebAssembly has the reference's bits in float64. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
 import { sizeOf, type Tensor } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { generator } from '../src/core/random.ts';
 import { parsePolicy } from '../src/policies/index.ts';
 import { wasmEngine } from '../wasm/index.ts';
-import { MODULE } from '../wasm/module.ts';
 import { attentionProblem, seeds, sizes } from './support/arbitraries.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
-import { cases, THOROUGH } from './support/thorough.ts';
+import { cases } from './support/thorough.ts';
 import { expectSameBits } from './support/tolerance.ts';
 import { forwardAndBackward, upload } from './support/upload.ts';
 
@@ -119,17 +116,5 @@ describe('wasm in float64 has the reference\'s bits', () => {
       return out;
     }));
     expectSameBits(logits[1], logits[0], 'logits');
-  });
-});
-
-describe('the module of wasm/', () => {
-  // It takes ten seconds; npm run docs:check does the same.
-  if (THOROUGH) it('is what wasm/kernels/ compiles to', () => {
-    const root = fileURLToPath(new URL('..', import.meta.url));
-    expect(execFileSync(process.execPath, ['scripts/wasm.mjs', '--check'], { cwd: root, encoding: 'utf8' })).toBe('');
-  }, 60_000);
-
-  it('is small', () => {
-    expect(MODULE.length).toBeLessThan(2 ** 16);
   });
 });

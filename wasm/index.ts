@@ -32,7 +32,12 @@ export interface WasmOptions {
 
 /** Runs every operation at once. @throws {DeviceError} If WebAssembly or its SIMD is missing. */
 export function wasmEngine({ precision = 'float32', testing = false }: WasmOptions = {}): TrainingEngine {
-  return checked(kernels(new Machine(precision, testing)));
+  return wasmEngineOn(new Machine(precision, testing));
+}
+
+/** The same on a machine of the caller, which says how much memory is in use. */
+export function wasmEngineOn(machine: Machine): TrainingEngine {
+  return checked(kernels(machine));
 }
 
 /** An exponent of all ones, which is infinity or NaN, among float16 numbers. */
