@@ -51,8 +51,7 @@ export class Machine {
     this.size = precision === 'float64' ? 8 : 4;
     this.#program = instantiate(this.#memory);
     this.#poison = poison;
-    // The kernels have no data of their own, but address 0 stands for "none".
-    this.#allocator = new Allocator(1024, (end) => this.#growTo(end));
+    this.#allocator = new Allocator(this.call('firstFree'), (end) => this.#growTo(end));
   }
 
   /** Bytes in use, and bytes of the memory. */

@@ -31,23 +31,22 @@ export function attendRoom(n: i32, d: i32, share: i32): usize {
 let peak: i32 = 0;
 export function peakOf(): i32 { return peak; }
 
-/** Four rows of A times eight columns of B, over K. */
-@inline
-function tile4(a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize, K: i32): void {
+/** Four rows of A times eight columns of B, over K. Exported, so that it is not inlined; see matmul.ts. */
+export function attentionTile(a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize, K: i32): void {
   let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
-  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
-  const end = <usize>K << 2;
-  for (let k: usize = 0; k < end; k += 4) {
+  let a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  const end = a + (<usize>K << 2);
+  while (a < end) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a + k);
+    let x = v128.load_splat<f32>(a);
     s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
-    x = v128.load_splat<f32>(a1 + k);
+    x = v128.load_splat<f32>(a1);
     s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
-    x = v128.load_splat<f32>(a2 + k);
+    x = v128.load_splat<f32>(a2);
     s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
-    x = v128.load_splat<f32>(a3 + k);
+    x = v128.load_splat<f32>(a3);
     s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
-    b += ldb;
+    b += ldb; a += 4; a1 += 4; a2 += 4; a3 += 4;
   }
   v128.store(c, s00); v128.store(c, s01, 16); c += ldc;
   v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
@@ -147,7 +146,7 @@ export function attend32(
         const row = r0 + min(r, group - 1);
         memory.copy(qs + <usize>r * ld, q + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, ld);
       }
-      for (let m = 0; m < ns; m += 8) tile4(qs, ld, kp + <usize>m * ld, 32, S + (<usize>m << 2), lds, d);
+      for (let m = 0; m < ns; m += 8) attentionTile(qs, ld, kp + <usize>m * ld, 32, S + (<usize>m << 2), lds, d);
       for (let r = 0; r < group; r++) {
         const s = S + <usize>r * lds;
         const i = first + (r0 + r) / share;
@@ -171,7 +170,7 @@ export function attend32(
           store<f32>(lse + <usize>((r0 + r) % share) * lseHead + (<usize>(t0 + (r0 + r) / share) << 2), sum);
         }
       }
-      for (let c = 0; c < dp; c += 8) tile4(S, lds, vg + (<usize>c << 2), ldv, os + (<usize>c << 2), ldv, ns);
+      for (let c = 0; c < dp; c += 8) attentionTile(S, lds, vg + (<usize>c << 2), ldv, os + (<usize>c << 2), ldv, ns);
       for (let r = 0; r < group; r++) {
         const to = os + <usize>r * ldv;
         for (let m = 0; m < np; m++) {

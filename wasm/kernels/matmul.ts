@@ -118,91 +118,95 @@ export function narrow(from: usize, to: usize, n: i32): void {
   }
 }
 
-@inline
-function storeColumns(c: usize, first: v128, second: v128, columns: i32): void {
-  if (columns >= 8) {
-    v128.store(c, first);
-    v128.store(c, second, 16);
-    return;
-  }
-  if (columns >= 4) v128.store(c, first);
-  const rest = columns >= 4 ? second : first;
-  const at = columns >= 4 ? c + 16 : c;
-  const left = columns & 3;
-  if (left > 0) store<f32>(at, f32x4.extract_lane(rest, 0));
-  if (left > 1) store<f32>(at, f32x4.extract_lane(rest, 1), 4);
-  if (left > 2) store<f32>(at, f32x4.extract_lane(rest, 2), 8);
-}
+/** Room for a tile whose panel has fewer than 8 columns. */
+const edge = memory.data(192, 16);
 
-/** Six rows of A times a panel of 8 columns. */
-@inline
-function tile6(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32, columns: i32): void {
+/**
+ * Six rows of A times a panel of 8 columns. This and the next are functions of their own, with as few variables as
+ * possible, since the compilers of WebAssembly keep those of small functions in registers. They are exported, so that
+ * nothing inlines them.
+ */
+export function tile6(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32): void {
   let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00, s40 = s00, s41 = s00, s50 = s00, s51 = s00;
-  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda, a4 = a3 + lda, a5 = a4 + lda;
-  const end = <usize>K << 2;
-  for (let k: usize = 0; k < end; k += 4) {
+  let a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda, a4 = a3 + lda, a5 = a4 + lda;
+  const end = a + (<usize>K << 2);
+  while (a < end) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a + k);
+    let x = v128.load_splat<f32>(a);
     s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
-    x = v128.load_splat<f32>(a1 + k);
+    x = v128.load_splat<f32>(a1);
     s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
-    x = v128.load_splat<f32>(a2 + k);
+    x = v128.load_splat<f32>(a2);
     s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
-    x = v128.load_splat<f32>(a3 + k);
+    x = v128.load_splat<f32>(a3);
     s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
-    x = v128.load_splat<f32>(a4 + k);
+    x = v128.load_splat<f32>(a4);
     s40 = f32x4.add(f32x4.mul(x, b0), s40); s41 = f32x4.add(f32x4.mul(x, b1), s41);
-    x = v128.load_splat<f32>(a5 + k);
+    x = v128.load_splat<f32>(a5);
     s50 = f32x4.add(f32x4.mul(x, b0), s50); s51 = f32x4.add(f32x4.mul(x, b1), s51);
-    b += 32;
+    b += 32; a += 4; a1 += 4; a2 += 4; a3 += 4; a4 += 4; a5 += 4;
   }
-  storeColumns(c, s00, s01, columns); c += ldc;
-  storeColumns(c, s10, s11, columns); c += ldc;
-  storeColumns(c, s20, s21, columns); c += ldc;
-  storeColumns(c, s30, s31, columns); c += ldc;
-  storeColumns(c, s40, s41, columns); c += ldc;
-  storeColumns(c, s50, s51, columns);
+  v128.store(c, s00); v128.store(c, s01, 16); c += ldc;
+  v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
+  v128.store(c, s20); v128.store(c, s21, 16); c += ldc;
+  v128.store(c, s30); v128.store(c, s31, 16); c += ldc;
+  v128.store(c, s40); v128.store(c, s41, 16); c += ldc;
+  v128.store(c, s50); v128.store(c, s51, 16);
 }
 
-/** Four rows of A times a panel of 8 columns. */
-@inline
-function tile4(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32, columns: i32): void {
+/** Four rows. */
+export function tile4(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32): void {
   let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
-  const a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
-  const end = <usize>K << 2;
-  for (let k: usize = 0; k < end; k += 4) {
+  let a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
+  const end = a + (<usize>K << 2);
+  while (a < end) {
     const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a + k);
+    let x = v128.load_splat<f32>(a);
     s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
-    x = v128.load_splat<f32>(a1 + k);
+    x = v128.load_splat<f32>(a1);
     s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
-    x = v128.load_splat<f32>(a2 + k);
+    x = v128.load_splat<f32>(a2);
     s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
-    x = v128.load_splat<f32>(a3 + k);
+    x = v128.load_splat<f32>(a3);
     s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
-    b += 32;
+    b += 32; a += 4; a1 += 4; a2 += 4; a3 += 4;
   }
-  storeColumns(c, s00, s01, columns); c += ldc;
-  storeColumns(c, s10, s11, columns); c += ldc;
-  storeColumns(c, s20, s21, columns); c += ldc;
-  storeColumns(c, s30, s31, columns);
+  v128.store(c, s00); v128.store(c, s01, 16); c += ldc;
+  v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
+  v128.store(c, s20); v128.store(c, s21, 16); c += ldc;
+  v128.store(c, s30); v128.store(c, s31, 16);
 }
 
-/** Two rows of A times a panel of 8 columns; the second may be the first again. */
-@inline
-function tile2(a: usize, a1: usize, b: usize, c: usize, c1: usize, K: i32, columns: i32): void {
-  let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00;
-  const end = <usize>K << 2;
-  for (let k: usize = 0; k < end; k += 4) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a + k);
-    s00 = f32x4.add(f32x4.mul(x, b0), s00); s01 = f32x4.add(f32x4.mul(x, b1), s01);
-    x = v128.load_splat<f32>(a1 + k);
-    s10 = f32x4.add(f32x4.mul(x, b0), s10); s11 = f32x4.add(f32x4.mul(x, b1), s11);
-    b += 32;
+/** One row. */
+export function tile1(a: usize, b: usize, c: usize, K: i32): void {
+  let s0 = f32x4.splat(0), s1 = s0;
+  const end = a + (<usize>K << 2);
+  while (a < end) {
+    const x = v128.load_splat<f32>(a);
+    s0 = f32x4.add(f32x4.mul(x, v128.load(b)), s0); s1 = f32x4.add(f32x4.mul(x, v128.load(b, 16)), s1);
+    b += 32; a += 4;
   }
-  storeColumns(c, s00, s01, columns);
-  storeColumns(c1, s10, s11, columns);
+  v128.store(c, s0); v128.store(c, s1, 16);
+}
+
+/** Rows m0..m1-1 times a panel, to rows of C that are `row` bytes apart and have room for 8 columns. */
+@inline
+function panelRows(A: usize, lda: usize, b: usize, c: usize, row: usize, m0: i32, m1: i32, K: i32): void {
+  let m = m0;
+  // Eight rows are twice four.
+  for (; m + 6 <= m1 && m + 8 != m1; m += 6) tile6(A + <usize>m * lda, lda, b, c + <usize>m * row, row, K);
+  for (; m + 4 <= m1; m += 4) tile4(A + <usize>m * lda, lda, b, c + <usize>m * row, row, K);
+  for (; m < m1; m++) tile1(A + <usize>m * lda, b, c + <usize>m * row, K);
+}
+
+/** The same for a panel of fewer columns. */
+function lastRows(A: usize, lda: usize, b: usize, c: usize, row: usize, m0: i32, m1: i32, K: i32, columns: i32): void {
+  for (let m = m0; m < m1;) {
+    const rows = m + 4 <= m1 ? 4 : 1;
+    if (rows == 4) tile4(A + <usize>m * lda, lda, b, edge, 32, K);
+    else tile1(A + <usize>m * lda, b, edge, K);
+    for (let r = 0; r < rows; r++, m++) memory.copy(c + <usize>m * row, edge + (<usize>r << 5), <usize>columns << 2);
+  }
 }
 
 /** Rows of A that are multiplied by all panels in turn: few enough to stay in the second-level cache. */
@@ -216,14 +220,9 @@ export function gemm32(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32
     const m1 = min(M, m0 + ROWS);
     for (let n = 0; n < N; n += 8) {
       const b = panels + (<usize>n * K << 2);
-      let m = m0;
-      // Eight rows are twice four.
-      for (; m + 6 <= m1 && m + 8 != m1; m += 6) tile6(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
-      for (; m + 4 <= m1; m += 4) tile4(A + <usize>m * lda, lda, b, C + <usize>m * row + (<usize>n << 2), row, K, N - n);
-      for (; m < m1; m += 2) {
-        const next = min(m + 1, m1 - 1);
-        tile2(A + <usize>m * lda, A + <usize>next * lda, b, C + <usize>m * row + (<usize>n << 2), C + <usize>next * row + (<usize>n << 2), K, N - n);
-      }
+      const c = C + (<usize>n << 2);
+      if (n + 8 <= N) panelRows(A, lda, b, c, row, m0, m1, K);
+      else lastRows(A, lda, b, c, row, m0, m1, K, N - n);
     }
   }
 }
@@ -258,8 +257,8 @@ export function gemv32(A: usize, panels: usize, C: usize, N: i32, K: i32): void 
     v128.store(c, s4, 64); v128.store(c, s5, 80); v128.store(c, s6, 96); v128.store(c, s7, 112);
   }
   for (; n < N; n += 8) {
-    const c = C + (<usize>n << 2);
-    tile2(A, A, panels + (<usize>n * K << 2), c, c, K, N - n);
+    tile1(A, panels + (<usize>n * K << 2), edge, K);
+    memory.copy(C + (<usize>n << 2), edge, <usize>min(8, N - n) << 2);
   }
 }
 
@@ -279,9 +278,8 @@ function gemvHalf(A: usize, panels: usize, C: usize, N: i32, K: i32, dtype: i32)
       s3 = f32x4.add(f32x4.mul(x, widened(b + next + 8, dtype)), s3);
       b += 16;
     }
-    const c = C + (<usize>n << 2);
-    storeColumns(c, s0, s1, N - n);
-    if (next) storeColumns(c + 32, s2, s3, N - n - 8);
+    v128.store(edge, s0); v128.store(edge, s1, 16); v128.store(edge, s2, 32); v128.store(edge, s3, 48);
+    memory.copy(C + (<usize>n << 2), edge, <usize>min(16, N - n) << 2);
   }
 }
 export function gemvF16(A: usize, panels: usize, C: usize, N: i32, K: i32): void { gemvHalf(A, panels, C, N, K, F16); }
