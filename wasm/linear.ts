@@ -28,13 +28,24 @@ export function linear(
   } else if (dtype === 'f32') {
     if (rows === 1) on.call('gemv32', A, W, y.at, M, K);
     else product(on, A, W, y.at, rows, M, K);
-  } else if (rows === 1) on.call(dtype === 'f16' ? 'gemvF16' : 'gemvBF16', A, W, y.at, M, K);
-  else on.within(32 * K, (room) => on.call('gemm16', A, W, y.at, rows, M, K, dtype === 'f16' ? 1 : 2, room));
+  } else if (rows === 1 && dtype === 'bf16') on.call('gemvBF16', A, W, y.at, M, K);
+  else if (rows !== 1 || !halfProduct(on, A, W, y.at, M, K)) {
+    on.within(32 * K, (room) => on.call('gemm16', A, W, y.at, rows, M, K, dtype === 'f16' ? 1 : 2, room));
+  }
   if (bias) {
     const b = on.real(bias);
     for (let r = 0; r < rows; r++) on.run('add', y.at + r * M * on.size, b, y.at + r * M * on.size, M);
   }
   return y;
+}
+
+/** One row times panels of float16, unless a number of the row is so large that it has to take the slower way. */
+function halfProduct(on: Machine, A: number, panels: number, C: number, M: number, K: number): boolean {
+  return on.within(4 * K, (row) => {
+    const fits = on.call('lift', A, row, K) === 1;
+    if (fits) on.call('gemvF16', row, panels, C, M, K);
+    return fits;
+  });
 }
 
 /** The bytes of panels of N columns and K rows. Their rows have 32 bytes. */

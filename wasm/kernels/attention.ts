@@ -21,18 +21,22 @@ function put32(list: usize, n: i32, value: i32): void {
 /** The queries that are computed together, over the keys that all of them see. */
 const TILE: i32 = 16;
 
+/** The rows of queries, times heads, that are in work at once. */
+const ROWS: i32 = 16;
+
 /** Bytes of `room` for attend32 and attend64. */
 export function attendRoom(n: i32, d: i32, share: i32): usize {
   const wide = <usize>((d + 7) & ~7);
-  return 64 + (<usize>(n + 16) * <usize>max(4, share) << 3) + (<usize>n * 12 + 64) + (wide << 7) + ((<usize>n + 8) * (<usize>d + wide) << 2);
+  const rows = <usize>max(ROWS, share);
+  return 64 + (<usize>(n + 16) * rows << 2) + (<usize>n * 20 + 64) + rows * (wide << 3) + ((<usize>n + 8) * (<usize>d + wide) << 2);
 }
 
 /** The largest number of visible keys of a query of the latest call. */
 let peak: i32 = 0;
 export function peakOf(): i32 { return peak; }
 
-/** Four rows of A times eight columns of B, over K. Exported, so that it is not inlined; see matmul.ts. */
-export function attentionTile(a: usize, lda: usize, b: usize, ldb: usize, c: usize, ldc: usize, K: i32): void {
+/** Four rows of A times a panel of eight columns of B [K,8]. Exported, so that it is not inlined; see matmul.ts. */
+export function attentionTile(a: usize, lda: usize, b: usize, c: usize, ldc: usize, K: i32): void {
   let s00 = f32x4.splat(0), s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
   let a1 = a + lda, a2 = a1 + lda, a3 = a2 + lda;
   const end = a + (<usize>K << 2);
@@ -46,7 +50,7 @@ export function attentionTile(a: usize, lda: usize, b: usize, ldb: usize, c: usi
     s20 = f32x4.add(f32x4.mul(x, b0), s20); s21 = f32x4.add(f32x4.mul(x, b1), s21);
     x = v128.load_splat<f32>(a3);
     s30 = f32x4.add(f32x4.mul(x, b0), s30); s31 = f32x4.add(f32x4.mul(x, b1), s31);
-    b += ldb; a += 4; a1 += 4; a2 += 4; a3 += 4;
+    b += 32; a += 4; a1 += 4; a2 += 4; a3 += 4;
   }
   v128.store(c, s00); v128.store(c, s01, 16); c += ldc;
   v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
@@ -62,14 +66,25 @@ function largest(s: usize, m: i32): f32 {
   for (let p = s; p < s + (<usize>m << 2); p += 16) top = f32x4.max(top, v128.load(p));
   return max<f32>(max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)));
 }
-/** Replaces m scores by exp(score - top), and returns their sum. */
+/**
+ * Replaces m scores by exp(score - top), and returns their sum. Two vectors at a time share the constants of exp4, which
+ * take longer to make than to use.
+ */
 @inline
 function exponentials(s: usize, m: i32, top: f32): f32 {
   let z = f32x4.splat(0);
   const most = f32x4.splat(top);
-  for (let p = s; p < s + (<usize>m << 2); p += 16) {
-    const e = exp4(f32x4.sub(v128.load(p), most));
-    v128.store(p, e);
+  const end = s + (<usize>m << 2);
+  for (; s + 16 < end; s += 32) {
+    const e = exp4(f32x4.sub(v128.load(s), most));
+    const f = exp4(f32x4.sub(v128.load(s, 16), most));
+    v128.store(s, e);
+    v128.store(s, f, 16);
+    z = f32x4.add(f32x4.add(z, e), f);
+  }
+  if (s < end) {
+    const e = exp4(f32x4.sub(v128.load(s), most));
+    v128.store(s, e);
     z = f32x4.add(z, e);
   }
   return sum4(z);
@@ -92,11 +107,13 @@ export function attend32(
   const ldv = <usize>dp << 2;
   const lds = <usize>((n + 16) & ~3) << 2;
   const S = (room + 15) & ~15;
-  const os = S + 4 * lds;
-  const qs = os + 4 * ldv;
-  const kp = qs + 4 * ldv;
-  const vg = kp + (<usize>(n + 8) * ld);
-  const live = vg + <usize>n * ldv;
+  const os = S + ROWS * lds;
+  const qs = os + ROWS * ldv;
+  const zs = qs + ROWS * ldv; // 1 / Z of each row
+  const kp = zs + 64;
+  const vp = kp + (<usize>(n + 8) * ld);
+  const strip = <usize>n << 5; // the bytes of a panel of 8 columns of values
+  const live = vp + <usize>n * ldv;
   const shared = live + (<usize>n << 2);
   const partial = shared + (<usize>n << 2);
   let count = 0; // of the keys that are alive
@@ -137,16 +154,23 @@ export function attend32(
         store<f32>(to, load<f32>(from + c));
         to += 32;
       }
-      memory.copy(vg + <usize>m * ldv, v + <usize>j * ld, ld);
+      to = vp + (<usize>m << 5);
+      for (let c: usize = 0; c < ld; c += 32) {
+        memory.copy(to, v + <usize>j * ld + c, min<usize>(32, ld - c));
+        to += strip;
+      }
     }
     const rows = R * share;
-    for (let r0 = 0; r0 < rows; r0 += 4) {
-      const group = min(4, rows - r0);
-      for (let r = 0; r < 4; r++) {
+    for (let r0 = 0; r0 < rows; r0 += ROWS) {
+      const group = min(ROWS, rows - r0);
+      const padded = (group + 3) & ~3;
+      for (let r = 0; r < padded; r++) {
         const row = r0 + min(r, group - 1);
         memory.copy(qs + <usize>r * ld, q + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, ld);
       }
-      for (let m = 0; m < ns; m += 8) attentionTile(qs, ld, kp + <usize>m * ld, 32, S + (<usize>m << 2), lds, d);
+      for (let m = 0; m < ns; m += 8) for (let r = 0; r < padded; r += 4) {
+        attentionTile(qs + <usize>r * ld, ld, kp + <usize>m * ld, S + <usize>r * lds + (<usize>m << 2), lds, d);
+      }
       for (let r = 0; r < group; r++) {
         const s = S + <usize>r * lds;
         const i = first + (r0 + r) / share;
@@ -164,13 +188,15 @@ export function attend32(
         }
         const top = largest(s, ns + np);
         const z = exponentials(s, ns + np, visible > 0 ? top : 0);
-        store<f32>(qs + <usize>r * ld, visible > 0 ? 1 / z : 0); // the query is not needed any more
+        store<f32>(zs + (<usize>r << 2), visible > 0 ? 1 / z : 0);
         if (lse) {
           const sum = visible > 0 ? <f32>(<f64>top + log64(<f64>z)) : -<f32>Infinity;
           store<f32>(lse + <usize>((r0 + r) % share) * lseHead + (<usize>(t0 + (r0 + r) / share) << 2), sum);
         }
       }
-      for (let c = 0; c < dp; c += 8) attentionTile(S, lds, vg + (<usize>c << 2), ldv, os + (<usize>c << 2), ldv, ns);
+      for (let c = 0; c < dp; c += 8) for (let r = 0; r < padded; r += 4) {
+        attentionTile(S + <usize>r * lds, lds, vp + <usize>(c >> 3) * strip, os + <usize>r * ldv + (<usize>c << 2), ldv, ns);
+      }
       for (let r = 0; r < group; r++) {
         const to = os + <usize>r * ldv;
         for (let m = 0; m < np; m++) {
@@ -178,7 +204,7 @@ export function attend32(
           if (weight != 0) axpy<f32>(weight, v + <usize>at32(partial, m) * ld, to, d);
         }
         const row = r0 + r;
-        scaled(to, out + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, d, load<f32>(qs + <usize>r * ld));
+        scaled(to, out + <usize>(row % share) * head + <usize>(t0 + row / share) * ld, d, load<f32>(zs + (<usize>r << 2)));
       }
     }
   }
