@@ -1,10 +1,11 @@
-/** The engine of WebAssembly has the reference's bits in float64. */
+/** The engine of WebAssembly has the reference's bits in float64, and in float32 those of wider weights. */
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
 import { sizeOf, type Tensor } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { generator } from '../src/core/random.ts';
+import { widen } from '../src/core/stored.ts';
 import { parsePolicy } from '../src/policies/index.ts';
 import { wasmEngine } from '../wasm/index.ts';
 import { attentionProblem, seeds, sizes } from './support/arbitraries.ts';
@@ -15,6 +16,7 @@ import { forwardAndBackward, upload } from './support/upload.ts';
 
 const ruler = referenceEngine('float64');
 const fast = wasmEngine({ precision: 'float64', testing: true });
+const scales = fc.constantFrom(1, 1e-6, 3e4, 1e9);
 const runs = { numRuns: cases(12, 150) };
 
 /** Numbers of several magnitudes. */
@@ -117,4 +119,30 @@ describe('wasm in float64 has the reference\'s bits', () => {
     }));
     expectSameBits(logits[1], logits[0], 'logits');
   });
+});
+
+describe('wasm in float32', () => {
+  const engine = wasmEngine({ testing: true });
+
+  it.each(['f16', 'bf16'] as const)('multiplies by %s weights with the bits of the same weights in float32', (dtype) =>
+    fc.assert(fc.asyncProperty(shape, scales, fc.boolean(), async (size, scale, infinite) => {
+      const { rows, M, K, seed } = size;
+      // Every bit pattern may occur, those below the normal numbers too, but infinite ones and NaN only sometimes.
+      const random = generator(seed, [6]);
+      const bits = Uint16Array.from({ length: M * K }, () => {
+        const pattern = random.below(2 ** 16);
+        const top = dtype === 'f16' ? 0x7c00 : 0x7f80;
+        return infinite || (pattern & top) !== top ? pattern : pattern & ~top;
+      });
+      const wide = widen(new Uint8Array(bits.buffer), dtype);
+      const own = engine.weight(new Uint8Array(bits.buffer), dtype, [M, K]);
+      const same = engine.weight(new Uint8Array(wide.buffer, 0, 4 * M * K), 'f32', [M, K]);
+      const values = numbers(seed, rows * K).map((value) => value * scale);
+      const x = engine.tensor(values, [rows, K]);
+      const first = engine.tensor(values.subarray(0, K), [1, K]);
+      const truth = await engine.read(engine.linear(x, same));
+      expectSameBits(await engine.read(engine.linear(x, own)), truth, `${rows} rows`);
+      expectSameBits(await engine.read(engine.linear(first, own)), truth.subarray(0, M), 'one row');
+      expectSameBits(await engine.read(own), wide, 'the weight');
+    }), runs));
 });

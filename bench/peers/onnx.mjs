@@ -55,7 +55,8 @@ export function model({ nodes, initializers = [], inputs, outputs }) {
     ...nodes.map(node), bytes(2, 'graph'), ...initializers.map(tensor),
     ...inputs.map((each) => value(11, each)), ...outputs.map((each) => value(12, each)),
   ]);
-  const opset = (domain, version) => bytes(8, Buffer.concat([...(domain ? [bytes(1, domain)] : []), whole(2, version)]));
+  const named = (domain) => (domain ? [bytes(1, domain)] : []);
+  const opset = (domain, version) => bytes(8, Buffer.concat([...named(domain), whole(2, version)]));
   return Buffer.concat([whole(1, 8), opset('', 17), opset('com.microsoft', 1), bytes(7, graph)]);
 }
 
@@ -94,8 +95,8 @@ export function plainAttention(T, N, H, d) {
 }
 
 /**
- * A Llama with a cache, of fused operators. `weight(name)` gives float32 numbers by Hugging Face's names, whose matrices
- * are [out,in] and are written as [in,out].
+ * A Llama with a cache, of fused operators. `weight(name)` gives float32 numbers by Hugging Face's names, whose
+ * matrices are [out,in] and are written as [in,out].
  */
 export function llama({ layers, D, F, H, G, V, positions, epsilon, theta }, weight) {
   const d = D / H;
@@ -111,18 +112,25 @@ export function llama({ layers, D, F, H, G, V, positions, epsilon, theta }, weig
     initializers.push([name, weight(name), shape]);
     return name;
   };
-  const table = (of) => Float32Array.from({ length: positions * d / 2 }, (_, n) => of(Math.floor(n / (d / 2)) * theta ** (-(n % (d / 2)) / (d / 2))));
+  const half = d / 2;
+  const table = (of) => Float32Array.from(
+    { length: positions * half }, (_, n) => of(Math.floor(n / half) * theta ** (-(n % half) / half)),
+  );
   initializers.push(['cos', table(Math.cos), [positions, d / 2]], ['sin', table(Math.sin), [positions, d / 2]]);
   const nodes = [['Gather', [asIs('model.embed_tokens.weight', [V, D]), 'ids'], ['h']]];
   const inputs = [['ids', 'int64', [1, 'T']], ['seqlens', 'int32', [1]], ['total', 'int32', []]];
   const outputs = [['logits', 'float', [1, 'T', V]]];
-  const norm = (x, name, y) => nodes.push(['SimplifiedLayerNormalization', [x, asIs(name, [D])], [y], { epsilon, axis: -1 }]);
+  const norm = (x, name, y) => {
+    nodes.push(['SimplifiedLayerNormalization', [x, asIs(name, [D])], [y], { epsilon, axis: -1 }]);
+  };
   const times = (x, name, rows, columns, y) => nodes.push(['MatMul', [x, turned(name, rows, columns)], [y]]);
   let x = 'h';
   for (let n = 0; n < layers; n++) {
     const [from, at] = [`model.layers.${n}`, (name) => `${name}.${n}`];
     norm(x, `${from}.input_layernorm.weight`, at('n'));
-    for (const [name, heads] of [['q', H], ['k', G], ['v', G]]) times(at('n'), `${from}.self_attn.${name}_proj.weight`, heads * d, D, at(name));
+    for (const [name, heads] of [['q', H], ['k', G], ['v', G]]) {
+      times(at('n'), `${from}.self_attn.${name}_proj.weight`, heads * d, D, at(name));
+    }
     nodes.push(['GroupQueryAttention', [
       at('q'), at('k'), at('v'), at('pk'), at('pv'), 'seqlens', 'total', 'cos', 'sin',
     ], [at('a'), at('nk'), at('nv')], { num_heads: H, kv_num_heads: G, do_rotary: 1 }, 'com.microsoft']);
@@ -133,7 +141,10 @@ export function llama({ layers, D, F, H, G, V, positions, epsilon, theta }, weig
     norm(at('r'), `${from}.post_attention_layernorm.weight`, at('m'));
     times(at('m'), `${from}.mlp.gate_proj.weight`, F, D, at('g'));
     times(at('m'), `${from}.mlp.up_proj.weight`, F, D, at('u'));
-    nodes.push(['Sigmoid', [at('g')], [at('s')]], ['Mul', [at('g'), at('s')], [at('silu')]], ['Mul', [at('silu'), at('u')], [at('f')]]);
+    nodes.push(
+      ['Sigmoid', [at('g')], [at('s')]], ['Mul', [at('g'), at('s')], [at('silu')]],
+      ['Mul', [at('silu'), at('u')], [at('f')]],
+    );
     times(at('f'), `${from}.mlp.down_proj.weight`, D, F, at('w'));
     nodes.push(['Add', [at('r'), at('w')], [at('x')]]);
     x = at('x');

@@ -1,6 +1,6 @@
 /**
- * A whole Llama in a folder that random-llama.mjs wrote: prefill of 256 tokens and greedy decoding of 16, with this package,
- * node-llama-cpp (float16), onnxruntime-node and onnxruntime-web (float32), one after the other in each round.
+ * A whole Llama in a folder that random-llama.mjs wrote: prefill of 256 tokens and greedy decoding of 16, with this
+ * package, node-llama-cpp (float16), onnxruntime-node and onnxruntime-web (float32), one after the other in each round.
  */
 import { openSync, readFileSync, readSync } from 'node:fs';
 import ortNode from 'onnxruntime-node';
@@ -80,7 +80,9 @@ async function onnx(ort, bytes, config) {
     return [best, kept];
   };
   const empty = {};
-  for (let n = 0; n < layers; n++) for (const name of ['pk', 'pv']) empty[`${name}.${n}`] = new ort.Tensor('float32', new Float32Array(0), [1, G, 0, D / H]);
+  for (let n = 0; n < layers; n++) for (const name of ['pk', 'pv']) {
+    empty[`${name}.${n}`] = new ort.Tensor('float32', new Float32Array(0), [1, G, 0, D / H]);
+  }
   return async () => {
     let past, token;
     const [prefill] = await cpu(async () => { [token, past] = await step(ids, empty, 0); });

@@ -239,18 +239,19 @@ export function gemm16(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32
 /** One row of A times all panels, four panels at a time. */
 export function gemv32(A: usize, panels: usize, C: usize, N: i32, K: i32): void {
   const P = <usize>K << 5;
+  const end = A + (<usize>K << 2);
   let n = 0;
   for (; n + 32 <= N; n += 32) {
-    let b = panels + (<usize>n * K << 2);
+    let p = panels + (<usize>n * K << 2), q = p + P, r = q + P, t = r + P;
+    let a = A;
     let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
-    const b1 = P, b2 = P * 2, b3 = P * 3;
-    for (let k = 0; k < K; k++) {
-      const x = v128.load_splat<f32>(A + (<usize>k << 2));
-      s0 = f32x4.add(f32x4.mul(x, v128.load(b)), s0); s1 = f32x4.add(f32x4.mul(x, v128.load(b, 16)), s1);
-      s2 = f32x4.add(f32x4.mul(x, v128.load(b + b1)), s2); s3 = f32x4.add(f32x4.mul(x, v128.load(b + b1, 16)), s3);
-      s4 = f32x4.add(f32x4.mul(x, v128.load(b + b2)), s4); s5 = f32x4.add(f32x4.mul(x, v128.load(b + b2, 16)), s5);
-      s6 = f32x4.add(f32x4.mul(x, v128.load(b + b3)), s6); s7 = f32x4.add(f32x4.mul(x, v128.load(b + b3, 16)), s7);
-      b += 32;
+    while (a < end) {
+      const x = v128.load_splat<f32>(a);
+      s0 = f32x4.add(f32x4.mul(x, v128.load(p)), s0); s1 = f32x4.add(f32x4.mul(x, v128.load(p, 16)), s1);
+      s2 = f32x4.add(f32x4.mul(x, v128.load(q)), s2); s3 = f32x4.add(f32x4.mul(x, v128.load(q, 16)), s3);
+      s4 = f32x4.add(f32x4.mul(x, v128.load(r)), s4); s5 = f32x4.add(f32x4.mul(x, v128.load(r, 16)), s5);
+      s6 = f32x4.add(f32x4.mul(x, v128.load(t)), s6); s7 = f32x4.add(f32x4.mul(x, v128.load(t, 16)), s7);
+      a += 4; p += 32; q += 32; r += 32; t += 32;
     }
     const c = C + (<usize>n << 2);
     v128.store(c, s0); v128.store(c, s1, 16); v128.store(c, s2, 32); v128.store(c, s3, 48);
@@ -287,20 +288,34 @@ export function lift(from: usize, to: usize, n: i32): i32 {
 @inline
 function gemvHalf(A: usize, panels: usize, C: usize, N: i32, K: i32, dtype: i32): void {
   const P = <usize>K << 4;
-  for (let n = 0; n < N; n += 16) {
-    let b = panels + (<usize>n * K << 1);
-    const next = n + 8 < N ? P : 0; // the last panel may be alone
-    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-    for (let k = 0; k < K; k++) {
-      const x = v128.load_splat<f32>(A + (<usize>k << 2));
-      s0 = f32x4.add(f32x4.mul(x, lifted(b, dtype)), s0);
-      s1 = f32x4.add(f32x4.mul(x, lifted(b + 8, dtype)), s1);
-      s2 = f32x4.add(f32x4.mul(x, lifted(b + next, dtype)), s2);
-      s3 = f32x4.add(f32x4.mul(x, lifted(b + next + 8, dtype)), s3);
-      b += 16;
+  const end = A + (<usize>K << 2);
+  let n = 0;
+  for (; n + 32 <= N; n += 32) { // four streams keep the memory busy
+    let p = panels + (<usize>n * K << 1), q = p + P, r = q + P, t = r + P;
+    let a = A;
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    while (a < end) {
+      const x = v128.load_splat<f32>(a);
+      s0 = f32x4.add(f32x4.mul(x, lifted(p, dtype)), s0); s1 = f32x4.add(f32x4.mul(x, lifted(p + 8, dtype)), s1);
+      s2 = f32x4.add(f32x4.mul(x, lifted(q, dtype)), s2); s3 = f32x4.add(f32x4.mul(x, lifted(q + 8, dtype)), s3);
+      s4 = f32x4.add(f32x4.mul(x, lifted(r, dtype)), s4); s5 = f32x4.add(f32x4.mul(x, lifted(r + 8, dtype)), s5);
+      s6 = f32x4.add(f32x4.mul(x, lifted(t, dtype)), s6); s7 = f32x4.add(f32x4.mul(x, lifted(t + 8, dtype)), s7);
+      a += 4; p += 16; q += 16; r += 16; t += 16;
     }
-    v128.store(edge, s0); v128.store(edge, s1, 16); v128.store(edge, s2, 32); v128.store(edge, s3, 48);
-    memory.copy(C + (<usize>n << 2), edge, <usize>min(16, N - n) << 2);
+    const c = C + (<usize>n << 2);
+    v128.store(c, s0); v128.store(c, s1, 16); v128.store(c, s2, 32); v128.store(c, s3, 48);
+    v128.store(c, s4, 64); v128.store(c, s5, 80); v128.store(c, s6, 96); v128.store(c, s7, 112);
+  }
+  for (; n < N; n += 8) {
+    let p = panels + (<usize>n * K << 1);
+    let s0 = f32x4.splat(0), s1 = s0;
+    for (let a = A; a < end; a += 4) {
+      const x = v128.load_splat<f32>(a);
+      s0 = f32x4.add(f32x4.mul(x, lifted(p, dtype)), s0); s1 = f32x4.add(f32x4.mul(x, lifted(p + 8, dtype)), s1);
+      p += 16;
+    }
+    v128.store(edge, s0); v128.store(edge, s1, 16);
+    memory.copy(C + (<usize>n << 2), edge, <usize>min(8, N - n) << 2);
   }
 }
 export function gemvF16(A: usize, panels: usize, C: usize, N: i32, K: i32): void { gemvHalf(A, panels, C, N, K, F16); }
