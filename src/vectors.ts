@@ -111,6 +111,7 @@ export async function smallSuite(options: CaseOptions = {}): Promise<OracleCase[
  * @param oracleCase With its truths.
  * @param outputs By the names of docs/vectors.md, in any dtype; further ones are ignored.
  * @param options.dtype The arithmetic that the outputs claim, which sets the budgets: f64, f32, f16 or bf16.
+ * @param options.products What P and dS are rounded to before products, if coarser: tf32, e4m3 or e5m2.
  * @param options.tensors The names or groups of the outputs to check. Default: all.
  * @returns A report per tensor, whether all pass, and if not, where they first go wrong and what mistake that looks
  * like.
@@ -130,7 +131,7 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
   expectCase('the case', oracleCase);
   expectTensors('outputs', outputs);
   expectVerify('options', options);
-  expectKnown('verifyCase()', options, ['dtype', 'tensors', 'diagnose']);
+  expectKnown('verifyCase()', options, ['dtype', 'products', 'tensors', 'diagnose']);
   return judge(oracleCase, outputs, { diagnose, ...options });
 }
 
@@ -158,7 +159,7 @@ export type { Diagnose, VerifyOptions } from './oracle/judge/verify.ts';
 export { type Verdict, verdictsOf } from './oracle/judge/verdict.ts';
 export { DIAGNOSES, type DiagnosisName } from './oracle/diagnose/diagnoses.ts';
 export type {
-  CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, TensorReport,
-  Tensors,
+  CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, Products,
+  TensorReport, Tensors,
 } from './oracle/types.ts';
 export type { FloatDtype, FloatTensor, IntegerDtype, IntegerTensor, NamedTensor } from './formats/named-tensor.ts';

@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import type { FloatTensor, IntegerTensor, NamedTensor } from '../src/formats/named-tensor.ts';
 import { roundArray } from '../src/formats/rounding.ts';
 import {
-  caseOf, type CaseReport, DIAGNOSES, makeCase, type OracleCase, type Recipe, type Tensors, verdictsOf, verifyCase,
+  caseOf, type CaseReport, commonOf, DIAGNOSES, type Judged, makeCase, type OracleCase, type Recipe, type Tensors,
+  verdictsOf, verifyCase,
 } from '../src/vectors.ts';
 import { generator } from '../src/core/random.ts';
+import { typesOf } from './support/oracle-truths.ts';
 
 const GROUPED = { queryHeads: 4, kvHeads: 2, tokens: 40, headDim: 6, window: 4 };
 
@@ -77,7 +79,80 @@ describe('diagnose()', () => {
       const data = right[name].data.map(() => (name === 'mask' ? below(2) : below(9))) as Float64Array;
       const report = verifyCase(each, { ...right, [name]: { ...right[name], data } as NamedTensor });
       expect([name, report.diagnosis!.name]).toEqual([name, 'unknown']);
+      // What masks and lifetimes get wrong is never called arithmetic.
+      expect([name, report.diagnosis!.cause]).toEqual([name, name === 'last' || name === 'mask' ? 'mask' : 'arithmetic']);
     }
+  });
+
+  it('claims no rounding for numbers that rounding does not explain', async () => {
+    const each = await makeCase(recipe());
+    const right = narrow(each.expected);
+    const judge = (name: string, change: (x: number, n: number) => number): CaseReport => verifyCase(each, {
+      ...right, [name]: { ...right[name], data: (right[name] as FloatTensor).data.map(change) } as FloatTensor,
+    }, { dtype: 'f32' });
+    expect(judge('lse', () => 0).diagnosis).toMatchObject({ cause: 'arithmetic', name: 'zeros' });
+    const { uniform } = generator(3, [4]);
+    for (const size of [2 ** -6, 2 ** -9, 2 ** -12]) {
+      // A drift that grows along the rows, a constant, and noise of one sign: all small, none a rounding.
+      for (const off of [(n: number) => n / 960, () => 1, () => uniform()]) {
+        const { diagnosis } = judge('out', (x, n) => x + size * off(n));
+        expect([size, diagnosis!.cause]).toEqual([size, 'arithmetic']);
+      }
+    }
+  });
+
+  it('says in which heads, rows, tokens and components an output fails, whether or not it knows a name', async () => {
+    const each = await makeCase(recipe());
+    const right = narrow(each.expected);
+    const where = (name: string, wrong: (n: number) => boolean): readonly string[] => {
+      const data = right[name].data.map((x: number, n: number) => (wrong(n) ? x + 3 : x));
+      return verifyCase(each, { ...right, [name]: { ...right[name], data } as never }).diagnosis!.where!;
+    };
+    const [N, d] = [40, 6];
+    expect(where('out', () => true)).toEqual([]);
+    expect(where('out', (n) => Math.floor(n / (N * d)) % 2 === 1)).toEqual(['only in odd query heads']);
+    expect(where('out', (n) => Math.floor(n / (N * d)) === 2)).toEqual(['only in query head 2']);
+    expect(where('out', (n) => Math.floor(n / d) % N >= 32)).toEqual(['only in the last tile of 16 rows, which is not whole']);
+    expect(where('out', (n) => Math.floor(n / d) % N % 8 === 7)).toEqual(['only in rows i % 8 = 7']);
+    expect(where('out', (n) => n % d === 5)).toEqual(['only in component 5']);
+    expect(where('lse', (n) => n % N < 16)).toEqual(['only in rows 0 to 15']);
+    expect(where('dk', (n) => Math.floor(n / (N * d)) === 1)).toEqual(['only in KV head 1']);
+    const types = Array.from(typesOf(each));
+    expect(where('last', (n) => types[n] === 2 && n % N < 30)).toContain('only of WINDOW tokens');
+    expect(where('mask', (n) => n % N === 7 && Math.floor(n / N) % N > 7)).toContain('only in key 7');
+  });
+
+  it('names a mistake of some heads, or of some rows, and one factor with its value', async () => {
+    const each = await makeCase(recipe());
+    const right = narrow(each.expected);
+    const wrong = narrow((await otherWindow(each, 5)).expected);
+    const patched = (name: string, at: (row: number) => boolean, to: (x: number, n: number) => number): Tensors => {
+      const data = (right[name] as FloatTensor).data.map((x, n) => (at(Math.floor(n / 6)) ? to(x, n) : x));
+      return { ...right, [name]: { ...right[name], data } as never };
+    };
+    const odd = verifyCase(each, patched('out', (row) => Math.floor(row / 40) % 2 === 1, (_, n) => wrong.out.data[n]));
+    expect(odd.diagnosis).toMatchObject({ cause: 'mask', name: 'window-long' });
+    expect(odd.diagnosis!.where![0]).toBe('only in odd query heads');
+    const halved = verifyCase(each, patched('dv', () => true, (x) => 0.75 * x));
+    expect(words(halved)).toMatch(/Looks like: every value is off by one factor \(0\.75\)/);
+    const swapped = verifyCase(each, patched('out', () => true, (_, n) => right.out.data[(n + 480) % 960]));
+    expect(words(swapped)).toMatch(/heads written in another order \(query head 0 holds 2, query head 1 holds 3, /);
+    const key = verifyCase(each, patched('out', (row) => row === 20, (x) => x + 1e-2));
+    expect(key.diagnosis!.name).toBe('unknown');
+  });
+
+  it('finds what failing cases have in common: their parameters, and where they fail', async () => {
+    const judged: Judged[] = [];
+    for (const window of [4, 6, 33, 35]) {
+      const each = await makeCase(recipe({ window, tokens: 60 }));
+      const clipped = await otherWindow(each, Math.min(window, 32));
+      judged.push({ report: verifyCase(each, narrow(clipped.expected)), parameters: each.parameters });
+    }
+    const { cases, places } = commonOf(judged);
+    expect(cases[0]).toEqual({ text: 'W > 32', failing: 2, of: 2 });
+    expect(places.map(({ text }) => text)).toContain('of WINDOW tokens');
+    expect(verdictsOf(judged.map(({ report }) => report))[0].name).toBe('window-clipped');
+    expect(commonOf([])).toEqual({ cases: [], places: [] });
   });
 
   it('says which tensor is missing or misshapen when no number is wrong', async () => {

@@ -43,7 +43,7 @@ export function registerVectors(program: Command): void {
   program.command('vectors')
     .description('write test vectors for kernels written elsewhere: inputs, and true outputs in float64')
     .requiredOption('--out <dir>', 'a new folder, or one to complete')
-    .addOption(choice('--suite <name>', 'small takes a second and 5 MB, tiles a few and 60 MB; full adds long cases to small, and takes a minute and 173 MB', ['small', 'tiles', 'full']))
+    .addOption(choice('--suite <name>', 'small takes a second and 5 MB, tiles a few and 72 MB; fp8 has inputs exact in fp8; full adds long cases to small, and takes a minute and 173 MB', ['small', 'tiles', 'fp8', 'full']))
     .option('--only <patterns>', 'cases of the suite to write, such as tile-*,head-64')
     .option('--recipes <file>', 'a JSON list of recipes of your own, instead of a suite')
     .option('--seed <n>', 'the same seed gives the same files', whole(0), 0)

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type HeadBudgets, headBudgets, type HeadProblem, problemOf } from '../oracle/judge/budget.ts';
-import type { ClaimedDtype, OracleCase } from '../oracle/types.ts';
+import type { ClaimedDtype, OracleCase, Products } from '../oracle/types.ts';
 import { pairCount } from '../oracle/judge/verify.ts';
 
 /** One head to analyse. */
@@ -25,19 +25,22 @@ export class BudgetPool {
   readonly #workers: Worker[] = [];
 
   /** The budgets by KV head. `onPairs` is called with the number of pairs done since its last call. */
-  async compute(oracleCase: OracleCase, dtype: ClaimedDtype, onPairs: (pairs: number) => void): Promise<HeadBudgets[]> {
+  async compute(
+    oracleCase: OracleCase, dtype: ClaimedDtype, onPairs: (pairs: number) => void, products?: Products,
+  ): Promise<HeadBudgets[]> {
     const { batch, kvHeads } = oracleCase.parameters;
     const heads = batch * kvHeads;
     const threads = Math.min(heads, availableParallelism());
     if (threads === 1 || pairCount(oracleCase.parameters) < FEW_PAIRS) {
-      return Array.from({ length: heads }, (_, head) => headBudgets(problemOf(oracleCase, head), dtype, onPairs));
+      return Array.from({ length: heads }, (_, head) =>
+        headBudgets(problemOf(oracleCase, head, products), dtype, onPairs));
     }
     while (this.#workers.length < threads) this.#workers.push(new Worker(new URL('./verify-worker.js', import.meta.url)));
     const results: HeadBudgets[] = [];
     let next = 0;
     await Promise.all(this.#workers.slice(0, threads).map(async (worker) => {
       for (let head = next++; head < heads; head = next++) {
-        results[head] = await ask(worker, { problem: copyOf(problemOf(oracleCase, head)), dtype }, onPairs);
+        results[head] = await ask(worker, { problem: copyOf(problemOf(oracleCase, head, products)), dtype }, onPairs);
       }
     }));
     return results;

@@ -7,7 +7,7 @@ import { isNamedError, StoppedError, ValueError } from '../core/errors.ts';
 import { diagnose } from '../oracle/diagnose/diagnose.ts';
 import { claimOf, outputNames } from '../oracle/judge/outputs.ts';
 import type { CaseEntry } from '../oracle/cases/manifest.ts';
-import type { CaseReport, ClaimedDtype } from '../oracle/types.ts';
+import type { CaseReport, ClaimedDtype, Products } from '../oracle/types.ts';
 import { verdictsOf } from '../oracle/judge/verdict.ts';
 import { commonOf } from '../oracle/judge/common.ts';
 import { errorMap } from '../oracle/judge/error-map.ts';
@@ -35,6 +35,7 @@ interface Flags {
   only?: string;
   layout: 'bhnd' | 'bnhd';
   html?: string;
+  products?: Products;
 }
 
 /** What --json prints per case. */
@@ -50,6 +51,8 @@ export function registerVerify(program: Command): void {
     .option('--vectors <dir>', 'folder of the vectors (default: the path, or the folder above it)')
     .addOption(new Option('--dtype <name>', 'arithmetic claimed (default: that of `out` if f16 or bf16, else f32)')
       .choices(['f32', 'f16', 'bf16', 'f64']))
+    .addOption(new Option('--products <name>', 'what P and dS are rounded to before products, if coarser than that')
+      .choices(['tf32', 'e4m3', 'e5m2']))
     .option('--tensors <list>', 'outputs to check, by name or group: search, life, forward, backward, types, cache')
     .option('--only <patterns>', 'cases to judge, such as tile-*,head-64')
     .addOption(new Option('--layout <name>', 'order of the axes of out, lse and the gradients').choices(['bhnd', 'bnhd']).default('bhnd'))
@@ -69,7 +72,7 @@ Exit codes: 0 every case passes, 1 something is wrong, 2 there was nothing to ju
 }
 
 async function run(path: string, flags: Flags): Promise<void> {
-  const { vectors: home, dtype, tensors: list, all, quiet, json, only, layout, html } = flags;
+  const { vectors: home, dtype, tensors: list, all, quiet, json, only, layout, html, products } = flags;
   if (all && quiet) throw new UsageError('--all shows more and --quiet less: pass one of them');
   const tensors = list?.split(',').map((name) => name.trim());
   const asked = tensors && outputNames(tensors);
@@ -93,9 +96,11 @@ async function run(path: string, flags: Flags): Promise<void> {
       const oracleCase = await vectors.read(entry);
       const outputs = inOrder(await readOutputs(file), layout, oracleCase);
       const claim = dtype ?? claimOf(outputs);
-      const budgets = await pool.compute(oracleCase, claim, (pairs) => progress.update(done += pairs, entry.name));
+      const onPairs = (pairs: number): void => progress.update(done += pairs, entry.name);
+      const budgets = await pool.compute(oracleCase, claim, onPairs, products);
       const report = verifyCase(oracleCase, outputs, {
-        dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose, ...(tensors && { tensors }),
+        dtype: claim, budgets, truths: vectors.manifest.dtype, diagnose,
+        ...(tensors && { tensors }), ...(products && { products }),
       });
       const { parameters, why } = entry;
       pages.push({ report, parameters, why, map: errorMap(oracleCase, outputs, report.tensors) });

@@ -26,6 +26,12 @@ export type Tensors = Readonly<Record<string, NamedTensor>>;
 /** The dtype in which outputs claim that their kernel keeps P, dS and its results. Sums accumulate in f32 or wider. */
 export type ClaimedDtype = 'f64' | 'f32' | 'f16' | 'bf16';
 
+/**
+ * What P and dS are rounded to before they are multiplied by v, k and q, if that is coarser than what is stored: TF32
+ * by a cut or to nearest, or one of the two fp8 formats.
+ */
+export type Products = 'tf32' | 'e4m3' | 'e5m2';
+
 /** The numbers of a case that are not tensors. */
 export interface CaseParameters {
   readonly batch: number;

@@ -18,6 +18,8 @@ export interface Honest {
   readonly expUlps?: number;
   /** Whether lse and the sums of dM are also stored in the dtype, instead of f32. */
   readonly narrow?: boolean;
+  /** Whether dk and dv are stored by query head before the group is summed, as PyTorch does with expanded keys. */
+  readonly byHead?: boolean;
   /** The dtype to which sums are rounded, if it is not the honest one. */
   readonly accumulate?: FloatDtype;
 }
@@ -100,7 +102,8 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
   const online = order.startsWith('online');
   const times = (x: number): number => single(x * scale);
   const lists = Array.from({ length: B * G }, () => ({
-    dv: Array.from({ length: N * d }, (): number[] => []), dk: Array.from({ length: N * d }, (): number[] => []),
+    dv: Array.from({ length: N * d }, (): number[][] => Array.from({ length: R }, () => [])),
+    dk: Array.from({ length: N * d }, (): number[][] => Array.from({ length: R }, () => [])),
     dM: new Map<number, number[]>(),
   }));
   const backward = dO.length > 0;
@@ -124,8 +127,8 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
       const dS = stored(f(A * f(P - D)));
       for (let c = 0; c < d; c++) {
         row2[c].push(f(dS * k[j * d + c]));
-        dk[(j - head * N) * d + c].push(f(dS * q[row * d + c]));
-        dv[(j - head * N) * d + c].push(f(stored(A) * dO[row * d + c]));
+        dk[(j - head * N) * d + c][h % R].push(f(dS * q[row * d + c]));
+        dv[(j - head * N) * d + c][h % R].push(f(stored(A) * dO[row * d + c]));
       }
     });
     for (let c = 0; c < d; c++) dq[row * d + c] = stored(times(sum(row2[c])));
@@ -148,8 +151,10 @@ export function honestOutputs(oracleCase: OracleCase, how: Honest): Tensors {
     const d3 = { dw: make('dw', B * G * chunks), dl: make('dl', B * G * chunks), dg: make('dg', B * G * chunks) };
     lists.forEach((list, head) => {
       for (let n = 0; n < N * d; n++) {
-        dv[head * N * d + n] = stored(sum(list.dv[n]));
-        dk[head * N * d + n] = stored(times(sum(list.dk[n])));
+        const grouped = (parts: readonly (readonly number[])[], last: (x: number) => number): number =>
+          stored(how.byHead ? sum(parts.map((part) => stored(last(sum(part))))) : last(sum(parts.flat())));
+        dv[head * N * d + n] = grouped(list.dv[n], (x) => x);
+        dk[head * N * d + n] = grouped(list.dk[n], times);
       }
       const dM = (i: number, j: number): number[] => list.dM.get(i * N + j)!;
       for (let i = 0; i < N; i++) {

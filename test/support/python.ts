@@ -41,3 +41,23 @@ export function describePython(title: string, tests: () => void): void {
   if (python || required) describe(title, tests);
   else describe.skip(`${title} [skipped, no python3 >= 3.11 with numpy]`, tests);
 }
+
+/**
+ * Runs Python code with the modules of examples/python; one that is called pytest stands in where pytest is missing.
+ */
+export function runPython(code: string, env: Readonly<Record<string, string>> = {}): Ended {
+  const before = `
+import sys, types
+sys.path.insert(0, 'examples/python')
+try:
+    import pytest
+except ImportError:
+    same = lambda *_, **__: (lambda f: f)
+    mark = types.SimpleNamespace(parametrize=same)
+    sys.modules['pytest'] = types.SimpleNamespace(fixture=same, mark=mark, fail=print)
+`;
+  const { status, stdout, stderr, error } = spawnSync(python ?? 'python3', ['-c', before + code], {
+    cwd: root, encoding: 'utf8', timeout: 120_000, env: { ...process.env, ...env },
+  });
+  return { code: status, stdout: stdout ?? '', stderr: error ? error.message : stderr };
+}

@@ -31,6 +31,9 @@ export function drawInputs(recipe: Recipe, seed: number): Tensors {
   if (recipe.poison) poison(recipe.poison, parameters, [inputs.k as FloatTensor, inputs.v as FloatTensor]);
   if (recipe.backward ?? !recipe.poison) inputs.dout = normal('dout', H);
   if (recipe.logits === 'equal-keys' || recipe.logits === 'equal-queries') equal(recipe.logits, inputs as Record<string, FloatTensor>, d);
+  if (recipe.exact) {
+    for (const name of ['q', 'k', 'v', 'dout']) inputs[name]?.data.forEach((x, n) => (inputs[name].data[n] = threeBits(x)));
+  }
   const chunks = chunkCount(N, chunk);
   if ('pattern' in recipe.types) {
     const types = typesOf(recipe.types, parameters);
@@ -102,6 +105,14 @@ function equal(hint: 'equal-keys' | 'equal-queries', inputs: Record<string, Floa
     q.data.fill(0);
     for (const x of [k, v]) x.data.forEach((value, n) => (x.data[n] = value * signs[n]));
   }
+}
+
+/** The nearest number with three bits, ties away from 0: exact in e4m3 and e5m2 from 2^-7 to 448. */
+function threeBits(x: number): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  let unit = 2 ** -5; // of drawn numbers
+  while (Math.abs(x) >= 8 * unit) unit *= 2;
+  return Math.sign(x) * Math.round(Math.abs(x) / unit) * unit;
 }
 
 function poison({ with: what, positions }: Poison, { headDim: d }: CaseParameters, kv: readonly FloatTensor[]): void {

@@ -30,7 +30,7 @@ export const expectRecipe: Expected = record({
   rule: optional(rule), temperature: optional(finite), price: optional(finite), backward: optional(of('boolean')),
   logits: optional(oneOf('normal', 'flat', 'sharp', 'rising', 'falling', 'large', 'close', 'equal-keys', 'equal-queries')),
   poison: optional(record({ with: oneOf('nan', 'infinity'), positions: list(wholeFrom(0)) })),
-  steps: optional(steps),
+  steps: optional(steps), exact: optional(oneOf('e5m2')),
 });
 
 const expectParameters: Expected = (name, value) => {
@@ -88,7 +88,7 @@ export const expectCase: Expected = (name, value) => {
 };
 
 export const expectVerify: Expected = record({
-  dtype: optional(oneOf('f64', 'f32', 'f16', 'bf16')), tensors: optional(list(text)), onProgress: optional(of('function')),
+  dtype: optional(oneOf('f64', 'f32', 'f16', 'bf16')), products: optional(oneOf('tf32', 'e4m3', 'e5m2')), tensors: optional(list(text)), onProgress: optional(of('function')),
 });
 
 export const expectPacking: Expected =

@@ -69,6 +69,8 @@ export interface Recipe {
   readonly poison?: Poison;
   /** Whether there is a dout, and so gradients. Default: true unless there is poison. */
   readonly backward?: boolean;
+  /** Rounds q, k, v and dout to this, so that they are exact in both fp8 formats too. */
+  readonly exact?: 'e5m2';
   /** How many tokens each step of the cache run takes in. Default: no cache run. */
   readonly steps?: readonly number[];
 }

@@ -6,10 +6,11 @@ import { PAIRWISE } from './pairwise.ts';
 import type { Recipe, ScoredTypes } from './recipes.ts';
 
 /**
- * `small` runs in seconds and ships with the package; `tiles` has the sizes that kernels for GPUs take; `full` adds to
+ * `small` runs in seconds and ships with the package; `tiles` has the sizes that kernels for GPUs take, `fp8` some of
+ * them with inputs that are exact in both fp8 formats; `full` adds to
  * `small` sizes that span many tiles.
  */
-export type SuiteName = 'small' | 'tiles' | 'full';
+export type SuiteName = 'small' | 'tiles' | 'fp8' | 'full';
 
 const TRAINING: ScoredTypes = { scores: 'spread', noise: true, forced: 'ends' };
 const INFERENCE: ScoredTypes = { scores: 'spread', noise: false, forced: 'first' };
@@ -236,5 +237,15 @@ const tiles: readonly Recipe[] = [
   }),
 ];
 
+const FP8: Changes = { exact: 'e5m2', queryHeads: 4, kvHeads: 2, window: 64 };
+const fp8: readonly Recipe[] = [
+  recipe('fp8-causal', 'plain causal attention with inputs of three bits', { ...FP8, tokens: 128, headDim: 64, ...given('G') }),
+  recipe('fp8-tile', 'whole tiles', { ...FP8, tokens: 256, headDim: 64 }),
+  recipe('fp8-partial', 'a partial tile', { ...FP8, tokens: 193, headDim: 32, rule: 'exact' }),
+  recipe('fp8-chunks', 'chunks', { ...FP8, tokens: 192, headDim: 128, queryHeads: 2, kvHeads: 1, ...CHUNKED }),
+  recipe('fp8-batch', 'a batch', { ...FP8, batch: 2, tokens: 128, headDim: 32 }),
+  recipe('fp8-sharp', 'weights that vanish below the least subnormal', { ...FP8, tokens: 128, headDim: 32, logits: 'sharp' }),
+];
+
 /** The recipes of a suite, in the order in which they are made. */
-export const SUITES: Readonly<Record<SuiteName, readonly Recipe[]>> = { small, tiles, full: [...small, ...large] };
+export const SUITES: Readonly<Record<SuiteName, readonly Recipe[]>> = { small, tiles, fp8, full: [...small, ...large] };

@@ -120,11 +120,14 @@ function firstOf(makers: readonly (() => Hypothesis[])[]): Hypothesis[] {
   return [];
 }
 
-/** Roundings whose errors have the sizes of those found, row by row, though not their values: the most alike first. */
+/**
+ * Roundings whose values depend on an unknown order, of sums or of maxima, and whose errors have the sizes of those
+ * found, row by row: the most alike first.
+ */
 function alike(sample: Sample, known: Iterable<Hypothesis>): Hypothesis[] {
   const good: { hypothesis: Hypothesis; distance: number }[] = [];
   for (const hypothesis of known) {
-    if (causeOf(hypothesis.name) !== 'rounding') continue;
+    if (!/^(accumulated|probabilities)-/.test(hypothesis.name)) continue; // other roundings depend on no order
     const distance = sample.likeness(hypothesis);
     if (distance !== undefined) good.push({ hypothesis: { ...hypothesis, detail: 'by the size of its errors in many rows' }, distance });
   }

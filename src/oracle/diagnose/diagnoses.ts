@@ -23,6 +23,7 @@ const MASK = {
   'window-clipped': 'the window cut to the size of a tile',
   'window-from-token': 'the window counted from the token, not from its chunk\'s end',
   'window-from-chunk-start': 'the window counted from its chunk\'s first token',
+  'window-in-chunks': 'the window counted in chunks, not in tokens',
   'window-forever': 'WINDOW tokens never hidden',
   'local-late': 'LOCAL closed one token late',
   'local-early': 'LOCAL closed one token early',

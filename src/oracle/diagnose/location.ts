@@ -69,6 +69,20 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     const exact = found.find((each) => each.exact);
     if (exact && !headAxes.includes(n) && axis !== 'other' && !inRows) inRows = (at) => exact.has(on(n, at));
   });
+  const keyAxis = axes.indexOf('key');
+  if (keyAxis >= 0 && axes.includes('kvHead')) {
+    const kv = axes.indexOf('kvHead');
+    const b = axes.indexOf('batch');
+    const chunks = shape[keyAxis] < scene.N || scene.parameters.chunk === 1;
+    const type = typeOfAll(scene, failing, (at) => ({
+      head: on(b, at) * shape[kv] + on(kv, at),
+      chunk: chunks ? on(keyAxis, at) : Math.floor(on(keyAxis, at) / scene.parameters.chunk),
+    }));
+    if (type) {
+      where.push(`only of ${type} tokens`);
+      facts.push(`of ${type} tokens`);
+    }
+  }
   return { where, facts, inHead: (at) => heads.has(headOf(at)), inRows };
 }
 
@@ -108,7 +122,6 @@ function* factsOf(
     yield { text: 'in the first query head of each group', has: (at) => at % scene.R === 0 };
   }
   if (axis === 'query' || (axis === 'key' && !chunked)) {
-    if (axis === 'key') yield* byType(scene, heads, output);
     if (axis === 'query' && output !== 'dm_rows') yield { text: 'in rows with one visible key', has: (i) => visibleKeys(scene, heads, output, i) === 1 };
     yield { text: `in the last ${axis === 'query' ? 'row' : 'key'}`, has: (n) => n === size - 1 };
     for (const tile of TILES) {
@@ -145,12 +158,22 @@ function kvHeadsOf(scene: Scene, heads: readonly number[], output: OutputName): 
   return [...new Set(AXES[output].includes('head') ? heads.map((head) => Math.floor(head / scene.R)) : heads)];
 }
 
-function* byType(scene: Scene, heads: readonly number[], output: OutputName): Generator<Fact> {
-  const { chunk } = scene.parameters;
-  const kv = kvHeadsOf(scene, heads, output);
-  for (const [type, word] of [[TokenType.LOCAL, 'LOCAL'], [TokenType.WINDOW, 'WINDOW'], [TokenType.GLOBAL, 'GLOBAL']] as const) {
-    yield { text: `of ${word} tokens`, has: (j) => kv.every((head) => scene.plan(head).own[Math.floor(j / chunk)] === type) };
-  }
+/** The type that every token has of which something fails, if there are others in the same heads. */
+function typeOfAll(
+  scene: Scene, failing: Uint8Array, places: (at: number) => { head: number; chunk: number },
+): string | undefined {
+  const found = new Set<number>();
+  const heads = new Set<number>();
+  failing.forEach((level, at) => {
+    if (level === 0) return;
+    const { head, chunk } = places(at);
+    heads.add(head);
+    found.add(scene.plan(head).own[chunk]);
+  });
+  const [only] = found;
+  const others = [...heads].some((head) => scene.plan(head).own.some((type) => type !== only));
+  if (found.size !== 1 || !others) return undefined;
+  return { [TokenType.GLOBAL]: 'GLOBAL', [TokenType.LOCAL]: 'LOCAL', [TokenType.WINDOW]: 'WINDOW' }[only];
 }
 
 /** How many keys row i sees, the most over the heads that fail. */

@@ -20,6 +20,8 @@ export interface SampleOptions {
   readonly within?: (at: number) => boolean;
 }
 
+/** How far the shares of positive errors may differ; of fifty elements, chance rarely makes it more. */
+const UNEVEN = 0.4;
 /** How many rows must show an error before its distribution says anything. */
 const MANY_ROWS = 12;
 
@@ -121,16 +123,16 @@ export class Sample {
   /**
    * How far the sizes of the errors of many rows are from those of a hypothesis whose errors depend on an order that is
    * not known: 0 if they are the same, undefined if they are not alike. They are alike if the median of their ratios is
-   * within 2^0.8 of 1, the middle half of the ratios lies within a factor of 4 (8 where a row is one number), and
-   * errors lead away from 0 as often, but for a quarter of them. Rows where the hypothesis has no error beyond that
-   * of storage say nothing, unless the outputs have one there.
+   * within 2^0.8 of 1, the middle half of the ratios within a factor of 4 (8 where a row is one number), and errors
+   * are as often positive, and lead as often away from 0, but for a fifth of them. Rows where the hypothesis has no
+   * error beyond that of storage say nothing, unless the outputs have one there, which refutes it.
    */
   likeness({ predict }: Hypothesis): number | undefined {
     if (this.#exact) return undefined;
     const s = Math.max(STORAGE[this.#scene.dtype], STORAGE.f32);
     const ratios: number[] = [];
     let contradictions = 0;
-    let [grows, growth, elements] = [0, 0, 0];
+    let [grows, growth, signs, sign, elements] = [0, 0, 0, 0, 0];
     for (const row of this.#spread) {
       const made = predict(row);
       let [ours, theirs, size, n] = [0, 0, 0, 0];
@@ -142,6 +144,8 @@ export class Sample {
         if (actual === truth || made[c] === truth) return;
         grows += Math.sign((actual - truth) * truth);
         growth += Math.sign((made[c] - truth) * truth);
+        signs += Math.sign(actual - truth);
+        sign += Math.sign(made[c] - truth);
         elements++;
       });
       const floor = s * Math.sqrt(size);
@@ -150,8 +154,8 @@ export class Sample {
         ratios.push(Math.log2(Math.sqrt(theirs / (ours + (0.4 * s) ** 2 * size))));
       } else if (Math.sqrt(theirs) > 4 * floor) contradictions++;
     }
-    if (ratios.length < MANY_ROWS || contradictions * 8 > ratios.length) return undefined;
-    if (Math.abs(grows - growth) > 0.5 * elements) return undefined;
+    if (ratios.length < MANY_ROWS || contradictions > 0) return undefined;
+    if (Math.abs(grows - growth) > UNEVEN * elements || Math.abs(signs - sign) > UNEVEN * elements) return undefined;
     ratios.sort((a, b) => a - b);
     const quantile = (part: number): number => ratios[Math.floor(part * (ratios.length - 1))];
     const [median, width] = [quantile(0.5), quantile(0.75) - quantile(0.25)];

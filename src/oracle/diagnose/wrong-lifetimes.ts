@@ -63,6 +63,7 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   }
   if (C > 1) {
     yield ofType(WINDOW, 'window-from-token', (_, j) => j + W);
+    yield ofType(WINDOW, 'window-in-chunks', (_, _j, c) => chunkEnd(c, C) + W * C);
     yield ofType(WINDOW, 'window-from-chunk-start', (_, j, c) => Math.max(j, c * C + W));
     yield ofType(WINDOW, 'window-from-chunk-start', (_, _j, c) => c * C + W);
   }

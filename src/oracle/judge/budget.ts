@@ -8,6 +8,7 @@
  *
  *     u     2^-24 (f64: 2^-53), plus 2^-53 because the truth is itself computed in float64
  *     s     the roundoff of the dtype that P, dS, o and results may be stored in: 2^-11 f16, 2^-8 bf16, else u
+ *           (P and dS may claim TF32 or fp8, coarser than what is stored: 2^-10, 2^-4 or 2^-3, and tiny likewise)
  *     tiny  what may vanish: the spacing of f16's subnormals; else the smallest normal, which may be flushed to 0
  *     exp   (6 + 4|x|) u, log 6 u relative or 8 u absolute, division 5 u: as WGSL, the least accurate language, allows
  *
@@ -39,7 +40,7 @@ import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { forEachTile, type HeadPairs, pairsOf } from '../cases/pairs.ts';
 import { typeSums } from '../cases/type-sums.ts';
 import { RowLogSum } from './row-log-sum.ts';
-import type { ClaimedDtype, OracleCase } from '../types.ts';
+import type { ClaimedDtype, OracleCase, Products } from '../types.ts';
 
 /** The roundoffs u, s and tiny of a claimed dtype. */
 export interface Roundoffs {
@@ -53,11 +54,17 @@ export const STORAGE: Readonly<Record<ClaimedDtype, number>> = {
   f64: 2 ** -53, f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8,
 };
 
-/** The roundoffs that `dtype` claims. */
-export function roundoffs(dtype: ClaimedDtype): Roundoffs {
+/** The roundoff of factors of products, and what vanishes there: TF32 may be cut, and has float32's exponents. */
+const PRODUCTS: Readonly<Record<Products, { readonly s: number; readonly tiny: number }>> = {
+  tf32: { s: 2 ** -10, tiny: 2 ** -126 }, e4m3: { s: 2 ** -4, tiny: 2 ** -10 }, e5m2: { s: 2 ** -3, tiny: 2 ** -17 },
+};
+
+/** The roundoffs that `dtype` claims, with P and dS in `products` if that is coarser. */
+export function roundoffs(dtype: ClaimedDtype, products?: Products): Roundoffs {
   const u = (dtype === 'f64' ? 2 ** -53 : 2 ** -24) + 2 ** -53;
   const tiny = { f64: 2 ** -1022, f32: 2 ** -126, bf16: 2 ** -126, f16: 2 ** -24 }[dtype];
-  return { u, s: Math.max(u, STORAGE[dtype]), tiny };
+  const of = products && PRODUCTS[products];
+  return { u, s: Math.max(u, STORAGE[dtype], of?.s ?? 0), tiny: Math.max(tiny, of?.tiny ?? 0) };
 }
 
 /** One KV head to analyse. */
@@ -68,6 +75,7 @@ export interface HeadProblem {
   readonly types: Int32Array;
   readonly window: number;
   readonly chunk: number;
+  readonly products?: Products;
 }
 
 /**
@@ -79,12 +87,15 @@ export type HeadBudgets = Readonly<Partial<Record<
 >>>;
 
 /** The problem of KV head g of batch b, where `head` = b G + g, of a case whose last() is known. */
-export function problemOf({ parameters, inputs, expected }: OracleCase, head: number): HeadProblem {
+export function problemOf(
+  { parameters, inputs, expected }: OracleCase, head: number, products?: Products,
+): HeadProblem {
   const { tokens: N, window, chunk } = parameters;
   const cut = (name: string, length: number): Int32Array =>
     ((expected[name] ?? inputs[name]) as IntegerTensor).data.subarray(head * length, (head + 1) * length);
   return {
     pairs: pairsOf(parameters, inputs, head), last: cut('last', N), types: cut('types', Math.ceil(N / chunk)), window, chunk,
+    ...(products && { products }),
   };
 }
 
@@ -98,7 +109,8 @@ export function headBudgets(
 ): HeadBudgets {
   const { pairs, last } = problem;
   const { queryHeads: R, tokens: N, headDim: d, rule, q, k, v, dout } = pairs;
-  const { u, s, tiny } = roundoffs(dtype);
+  const { u, s, tiny } = roundoffs(dtype, problem.products);
+  const own = roundoffs(dtype).s;
   const flushed = dtype === 'f64' ? 2 ** -1022 : 2 ** -126;
   const scale = Math.abs(pairs.scale);
   const [Q, K, V] = [norms(q, d), norms(k, d), norms(v, d)];
@@ -114,7 +126,7 @@ export function headBudgets(
   const [errors, sizes] = [new Float64Array(N), new Float64Array(N)];
   const tinyS = tiny * Math.max(1, scale);
   const apart = (): Float64Array => new Float64Array(R * N * d);
-  const byHead = dout && R > 1 && s > u ? [apart(), apart()] as const : undefined;
+  const byHead = dout && R > 1 && own > u ? [apart(), apart()] as const : undefined;
 
   forEachTile(pairs, ({ h, first, rows, stride, S, P }) => {
     for (let r = 0; r < rows; r++) {
@@ -205,8 +217,8 @@ export function headBudgets(
   if (byHead) {
     const [ofV, ofK] = byHead.map((x) => norms(x, d).largest);
     for (let row = 0; row < R * N; row++) {
-      dv[row % N] = dv[row % N] + s * ofV[row] + tiny;
-      dk[row % N] = dk[row % N] + s * scale * ofK[row] + tiny;
+      dv[row % N] = dv[row % N] + own * ofV[row] + tiny;
+      dk[row % N] = dk[row % N] + own * scale * ofK[row] + tiny;
     }
   }
   const of = (which: number): Float64Array => Float64Array.from({ length: sums.count.length / 3 }, (_, c) => {

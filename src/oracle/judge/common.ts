@@ -22,7 +22,8 @@ export interface Common {
 }
 
 type Condition = readonly [text: string, holds: (p: CaseParameters) => boolean];
-const SIZES = [16, 32, 64, 128, 256];
+/** The largest first, as the last that still holds tells most. */
+const SIZES = [256, 128, 64, 32, 16];
 const powerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(x));
 
 const CONDITIONS: readonly Condition[] = [
@@ -33,11 +34,11 @@ const CONDITIONS: readonly Condition[] = [
   ['C > 1', (p) => p.chunk > 1],
   ['N % C != 0', (p) => p.tokens % p.chunk > 0],
   ...SIZES.map((n): Condition => [`N > ${n}`, (p) => p.tokens > n]),
-  ...SIZES.slice(0, 4).map((n): Condition => [`N % ${n} != 0`, (p) => p.tokens % n > 0]),
+  ...SIZES.slice(1).toReversed().map((n): Condition => [`N % ${n} != 0`, (p) => p.tokens % n > 0]),
   ...SIZES.map((n): Condition => [`W > ${n}`, (p) => p.window > n]),
   ...SIZES.map((n): Condition => [`N > W > ${n}`, (p) => p.window > n && p.tokens > p.window]),
   ['W < N', (p) => p.window < p.tokens],
-  ...[8, 16, 32, 64].map((n): Condition => [`d > ${n}`, (p) => p.headDim > n]),
+  ...[64, 32, 16, 8].map((n): Condition => [`d > ${n}`, (p) => p.headDim > n]),
   ['d % 4 != 0', (p) => p.headDim % 4 > 0],
   ['d is no power of two', (p) => !powerOfTwo(p.headDim)],
   ['the scale is no power of two', (p) => !powerOfTwo(p.scale)],

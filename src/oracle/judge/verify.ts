@@ -10,7 +10,7 @@ import { claimOf, divergenceOf, outputNames } from './outputs.ts';
 import { scoreBudgets } from './score-budget.ts';
 import {
   bytesPerEntry, type CaseParameters, type CaseReport, type ClaimedDtype, type Diagnosis, type Divergence,
-  type OracleCase, OUTPUT_ORDER, type OutputName, type TensorReport, type Tensors,
+  type OracleCase, OUTPUT_ORDER, type OutputName, type Products, type TensorReport, type Tensors,
 } from '../types.ts';
 
 /** Says what is wrong, given reports some of which fail. */
@@ -22,6 +22,8 @@ export type Diagnose = (
 export interface VerifyOptions {
   /** The arithmetic that the outputs claim. Default: the dtype of `out` if that is F16 or BF16, else f32. */
   readonly dtype?: ClaimedDtype;
+  /** What P and dS are rounded to before products, if that is coarser than `dtype`. Default: `dtype`. */
+  readonly products?: Products;
   /** The names or groups of the outputs to verify; others are skipped. Default: all. */
   readonly tensors?: readonly string[];
   /** Called while budgets are computed, with how many of all pairs are done. */
@@ -82,13 +84,13 @@ export function verifyCase(oracleCase: OracleCase, outputs: Tensors, options: Ve
 
 /** The budgets of every output of floats, by name. */
 function budgetsOf(
-  oracleCase: OracleCase, dtype: ClaimedDtype, { budgets, onProgress }: VerifyOptions,
+  oracleCase: OracleCase, dtype: ClaimedDtype, { budgets, onProgress, products }: VerifyOptions,
 ): Partial<Record<OutputName, RowBudgets>> {
   const { batch: B, kvHeads: G, headDim: d } = oracleCase.parameters;
   const total = pairCount(oracleCase.parameters);
   let done = 0;
   const heads = budgets ?? Array.from({ length: B * G }, (_, head) =>
-    headBudgets(problemOf(oracleCase, head), dtype, (pairs) => onProgress?.(done += pairs, total)));
+    headBudgets(problemOf(oracleCase, head, products), dtype, (pairs) => onProgress?.(done += pairs, total)));
   const all: Partial<Record<OutputName, RowBudgets>> = {};
   for (const name of Object.keys(heads[0] ?? {}) as (keyof HeadBudgets)[]) {
     const parts = heads.map((head) => head[name]!);
