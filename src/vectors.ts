@@ -153,13 +153,13 @@ export {
   readManifest, SUITE_VERSION, type TensorEntry,
 } from './oracle/cases/manifest.ts';
 export { type Common, commonOf, type Judged } from './oracle/judge/common.ts';
-export { type ErrorMap, errorMap, mapText } from './oracle/judge/error-map.ts';
+export { errorMap, mapText } from './oracle/judge/error-map.ts';
 export { openVectors, packCase, type Vectors } from './oracle/cases/vector-files.ts';
 export type { Diagnose, VerifyOptions } from './oracle/judge/verify.ts';
 export { type Verdict, verdictsOf } from './oracle/judge/verdict.ts';
 export { DIAGNOSES, type DiagnosisName } from './oracle/diagnose/diagnoses.ts';
 export type {
-  CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, NotCompared, OracleCase, OutputName, Products,
-  TensorReport, Tensors,
+  CaseParameters, CaseReport, ClaimedDtype, Diagnosis, Divergence, ErrorMap, NotCompared, OracleCase, OutputName,
+  Products, TensorReport, Tensors,
 } from './oracle/types.ts';
 export type { FloatDtype, FloatTensor, IntegerDtype, IntegerTensor, NamedTensor } from './formats/named-tensor.ts';

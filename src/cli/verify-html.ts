@@ -3,8 +3,7 @@
  * @module
  */
 import { commonWords, type Judged } from '../oracle/judge/common.ts';
-import type { ErrorMap } from '../oracle/judge/error-map.ts';
-import type { CaseReport } from '../oracle/types.ts';
+import type { CaseReport, ErrorMap } from '../oracle/types.ts';
 
 /** A case that was judged, with the map of its errors if it fails. */
 export interface PageCase extends Judged {
@@ -28,9 +27,9 @@ function picture({ tensor, tile, down, across, cells }: ErrorMap): string {
   const [width, height] = [(cells[0]?.length ?? 0) * size, cells.length * size];
   const squares = cells.flatMap((row, y) => row.map((level, x) =>
     `<rect x="${x * size}" y="${y * size}" width="${size}" height="${size}" fill="${colourOf(level)}" stroke="#bbb" stroke-width="0.5">` +
-    `<title>${down} from ${y * tile}, ${across} ${across === 'keys' ? `from ${x * tile}` : x}: ${level < 0 ? 'nothing' : level === 0 ? 'passes' : level > 9 ? 'NaN' : `up to 10^${level} budgets`}</title></rect>`));
+    `<title>${down} from ${y * tile}, ${across} ${across === 'keys' ? `from ${x * tile}` : x}: ${level < 0 ? 'nothing' : level === 0 ? 'passes' : level > 9 ? 'NaN' : across === 'keys' ? 'wrong pairs' : `up to 10^${level} budgets`}</title></rect>`));
   return `<figure><svg width="${width}" height="${height}" role="img" aria-label="errors of ${tensor}">${squares.join('')}</svg>
-<figcaption>${tensor}: tiles of ${tile} ${down} down, ${across === 'keys' ? `tiles of ${tile} keys` : across} across. Green passes, yellow to red is an error of 10 to 10^9 budgets, black is NaN, white is not visible.</figcaption></figure>`;
+<figcaption>${tensor}: tiles of ${tile} ${down} down, ${across === 'keys' ? `tiles of ${tile} keys` : across} across. ${across === 'keys' ? 'Red holds pairs that are wrongly seen or hidden, green none, white is hidden' : 'Green passes, yellow to red is an error of 10 to 10^9 budgets, black is NaN'}.</figcaption></figure>`;
 }
 
 function caseOf({ report, why, map }: PageCase): string {
@@ -40,7 +39,7 @@ function caseOf({ report, why, map }: PageCase): string {
   const where = diagnosis?.where?.length ? `<p>It fails ${escape(diagnosis.where.join(', '))}.</p>` : '';
   return `<section id="${name}"><h2>${name} as ${dtype}</h2><p>${escape(why)}</p>
 <p><strong>${escape(diagnosis?.cause ?? '')}</strong>: ${escape(diagnosis?.words ?? '')}</p>${where}
-${map ? picture(map) : ''}
+${map ? picture(map) : ''}${diagnosis?.pairs ? picture(diagnosis.pairs) : ''}
 <table><tr><th>tensor</th><th></th><th>failing</th><th>error/budget</th><th></th></tr>${rows.join('')}</table></section>`;
 }
 

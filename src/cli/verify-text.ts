@@ -4,8 +4,8 @@
  */
 import { roundoffs } from '../oracle/judge/budget.ts';
 import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnose/diagnoses.ts';
-import { type CaseReport, type Divergence, OUTPUT_ORDER, type TensorReport } from '../oracle/types.ts';
-import { type ErrorMap, mapText } from '../oracle/judge/error-map.ts';
+import { type CaseReport, type Divergence, type ErrorMap, OUTPUT_ORDER, type TensorReport } from '../oracle/types.ts';
+import { mapText } from '../oracle/judge/error-map.ts';
 import { commonWords, type Judged } from '../oracle/judge/common.ts';
 import type { Verdict } from '../oracle/judge/verdict.ts';
 import { colours, table } from './terminal.ts';
@@ -33,7 +33,9 @@ export function printCase(report: CaseReport, why: string, map?: ErrorMap): stri
   if (diagnosis) lines.push(`${diagnosis.cause}: ${diagnosis.words}`);
   if (diagnosis?.where?.length) lines.push(`${divergence?.tensor ?? 'it'} fails ${diagnosis.where.join(', ')}`);
   // Of one row and one column there is nothing to see.
-  if (map && map.cells.length * map.cells[0].length > 1) lines.push(dim(mapText(map)));
+  for (const each of [map, diagnosis?.pairs]) {
+    if (each && each.cells.length * each.cells[0].length > 1) lines.push(dim(mapText(each)));
+  }
   return `${lines.join('\n')}\n\n`;
 }
 

@@ -108,6 +108,22 @@ export interface Divergence {
   readonly actual: number;
 }
 
+/** The worst error of each tile. */
+export interface ErrorMap {
+  /** The output, or `mask` for pairs that a diagnosis says are wrong. */
+  readonly tensor: OutputName;
+  /** How many queries or keys a tile has. */
+  readonly tile: number;
+  /** What the rows and columns of the map count. */
+  readonly down: string;
+  readonly across: string;
+  /**
+   * By row and column: 0 where all passes, 1 to 9 for errors of up to 10^n budgets, 10 for NaN and infinities, and -1
+   * where nothing is visible or compared.
+   */
+  readonly cells: readonly (readonly number[])[];
+}
+
 /** What is wrong, as far as the outputs tell. */
 export interface Diagnosis {
   /** Wrong visibility, wrong formula, too little precision, or no numbers at all. */
@@ -122,6 +138,8 @@ export interface Diagnosis {
   readonly where?: readonly string[];
   /** Everything that holds of all that fails and not of the rest, for comparison between cases. */
   readonly facts?: readonly string[];
+  /** If a mask explains the numbers: which pairs of the head that fails first it gets wrong, by tiles. */
+  readonly pairs?: ErrorMap;
 }
 
 /** The verdict on one case. */

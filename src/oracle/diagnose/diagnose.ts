@@ -19,6 +19,7 @@ import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { locate } from './location.ts';
 import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
+import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { Scene, type Sees } from './scene.ts';
 import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses } from './type-hypotheses.ts';
@@ -100,7 +101,13 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     : `Looks like: ${said(name)}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
   const { where, facts } = place;
-  return { divergence: found, diagnosis: { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts } };
+  const { parameters: { kvHeads }, N } = scene;
+  const sees = believed[0]?.sees;
+  const head = (found.batch ?? 0) * kvHeads + (found.kvHead ?? Math.floor((found.head ?? 0) / scene.R));
+  const pairs = sees && !isInteger(scene.expected[output])
+    ? pairMap(N, (i, j) => scene.sees(head, i, j), (i, j) => sees(head, i, j)) : undefined;
+  const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts };
+  return { divergence: found, diagnosis: { ...diagnosis, ...(pairs && { pairs }) } };
 };
 
 /** The kind of mistake. What is unknown is of the kind of the output that fails. */

@@ -6,25 +6,34 @@
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { failingOf } from './compare.ts';
 import { AXES } from './outputs.ts';
-import type { OracleCase, OutputName, TensorReport, Tensors } from '../types.ts';
-
-/** The worst error of each tile. */
-export interface ErrorMap {
-  readonly tensor: OutputName;
-  /** How many queries or keys a tile has. */
-  readonly tile: number;
-  /** What the rows and columns of the map count. */
-  readonly down: string;
-  readonly across: string;
-  /**
-   * By row and column: 0 where all passes, 1 to 9 for errors of up to 10^n budgets, 10 for NaN and infinities, and -1
-   * where nothing is visible or compared.
-   */
-  readonly cells: readonly (readonly number[])[];
-}
+import type { ErrorMap, OracleCase, OutputName, TensorReport, Tensors } from '../types.ts';
 
 /** The most tiles along one side. */
 const MOST = 32;
+const tileOf = (N: number): number => Math.max(16, 2 ** Math.ceil(Math.log2(N / MOST)));
+
+/**
+ * Tiles of queries and keys of one head: 9 where a pair is wrong, 0 where some pair is visible and none wrong, else -1.
+ */
+export function pairMap(
+  N: number, right: (i: number, j: number) => boolean, made: (i: number, j: number) => boolean,
+): ErrorMap {
+  const tile = tileOf(N);
+  const cells = emptyCells(Math.ceil(N / tile));
+  for (let i = 0; i < N; i++) {
+    const row = cells[Math.floor(i / tile)];
+    for (let j = 0; j < N; j++) {
+      const seen = right(i, j);
+      const level = made(i, j) !== seen ? 9 : seen ? 0 : -1;
+      const at = Math.floor(j / tile);
+      if (level > row[at]) row[at] = level;
+    }
+  }
+  return { tensor: 'mask', tile, down: 'queries', across: 'keys', cells };
+}
+
+const emptyCells = (tiles: number): number[][] =>
+  Array.from({ length: tiles }, () => new Array<number>(tiles).fill(-1));
 
 /** The map of the first output that fails. */
 export function errorMap(
@@ -35,11 +44,10 @@ export function errorMap(
   if (!report || !failing) return undefined;
   const name = report.name as OutputName;
   const { tokens: N, batch: B, kvHeads: G } = oracleCase.parameters;
-  const tile = Math.max(16, 2 ** Math.ceil(Math.log2(N / MOST)));
-  const tiles = Math.ceil(N / tile);
+  const tile = tileOf(N);
   const last = (oracleCase.expected.last as IntegerTensor).data;
   if (name === 'mask' || name === 'last') {
-    const cells = Array.from({ length: tiles }, () => new Array<number>(tiles).fill(-1));
+    const cells = emptyCells(Math.ceil(N / tile));
     const made = name === 'last' ? outputs.last.data : undefined;
     for (let head = 0; head < B * G; head++) {
       for (let i = 0; i < N; i++) {
@@ -78,9 +86,13 @@ export function errorMap(
 export function mapText({ tensor, tile, down, across, cells }: ErrorMap): string {
   const letters = cells.map((row) => row.map((level) => (level < 0 ? ' ' : level === 0 ? '.' : level > 9 ? 'N' : String(level))).join(''));
   const last = (cells.length - 1) * tile;
-  const lines = letters.map((line, n) => `${String(n * tile).padStart(String(last).length + 2)} |${line}|`);
+  const rows = (line: string, n: number): string => `${String(n * tile).padStart(String(last).length + 2)} |${line}|`;
+  if (across === 'keys') {
+    const title = `by tiles of ${tile} queries (down) and ${tile} keys (across): # holds wrong pairs, . none, blanks are hidden`;
+    return [`the mask ${title}`, ...letters.map((line, n) => rows(line.replace(/\d/g, '#'), n))].join('\n');
+  }
   return [
-    `${tensor} by tiles of ${tile} ${down} (down) and ${across === 'keys' ? `${tile} keys` : across} (across): . passes, 1 to 9 is an error of up to 10^n budgets, N is NaN`,
-    ...lines,
+    `${tensor} by tiles of ${tile} ${down} (down) and ${across} (across): . passes, 1 to 9 is an error of up to 10^n budgets, N is NaN`,
+    ...letters.map(rows),
   ].join('\n');
 }
