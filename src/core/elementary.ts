@@ -79,15 +79,15 @@ export function log(x: number): number {
   if (!(x > 0 && x < Infinity)) return x === 0 ? -Infinity : x === Infinity ? x : NaN;
   // x = m 2^k with m from sqrt 1/2 to sqrt 2; numbers below 2^-1022 have no exponent of their own.
   const tiny = x < 2 ** -1022;
-  BITS.setFloat64(0, tiny ? x * 2 ** 54 : x, true);
-  const word = BITS.getInt32(4, true) + ROOT;
-  let k = (word >> 20) - (tiny ? 1077 : 1023);
-  BITS.setInt32(4, (word & 0xfffff) + (0x3ff00000 - ROOT), true);
-  let m = BITS.getFloat64(0, true);
+  const whole = tiny ? x * 2 ** 54 : x;
+  BITS.setFloat64(0, whole, true);
+  let k = ((BITS.getInt32(4, true) + ROOT) >> 20) - 1023;
+  let m = whole * POWERS[1074 - k];
   if (m < Math.SQRT1_2) { // one number of a million: the upper half of its bits is that of sqrt 1/2
     m *= 2;
     k--;
   }
+  if (tiny) k -= 54;
   const f = (m - 1) / (m + 1); // log m = 2 artanh f, |f| <= 0.172
   const s = f * f;
   const tail = s * (I15 + s * (I17 + s * (I19 + s * (I21 + s * I23))));
