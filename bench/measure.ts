@@ -24,6 +24,8 @@ export interface Settings {
   readonly llama?: string | undefined;
   /** Makes the reference engine. */
   readonly createEngine: () => TrainingEngine;
+  /** What --compute says. */
+  readonly compute?: 'f32' | 'f16' | undefined;
   /** Opens the engine that --gpu names. */
   readonly openEngine?: (() => Promise<TrainingEngine>) | undefined;
 }

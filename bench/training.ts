@@ -1,9 +1,15 @@
 /**
- * Training speed of the shipped configuration on one thread: everything kept, and joint search.
+ * Training speed of the shipped configuration on one thread, everything kept and joint search; and of a model with 110
+ * million weights on a GPU.
  * @module
  */
 import { readFileSync } from 'node:fs';
-import { ByteTokenizer, DEFAULT_TRAIN_OPTIONS, tokenizeDocuments, Trainer } from '../src/index.ts';
+import {
+  ByteTokenizer, DEFAULT_TRAIN_OPTIONS, type ModelConfig, type NDArray, parseConfig, tokenizeDocuments, Trainer,
+  type TrainingState,
+} from '../src/index.ts';
+import { expectedWeights } from '../src/model/config/config.ts';
+import { batchGradients } from '../src/train/trainer.ts';
 import { median, type Measurement, type Settings, timeInTurns } from './measure.ts';
 import { shippedConfig } from './models.ts';
 
@@ -60,4 +66,55 @@ export async function trainingCase({ quick, repeats, model, createEngine }: Sett
       { what: `${policy}: kept share in the last of these steps`, value: 100 * kept, unit: '%' },
     ];
   });
+}
+
+/** The shape of GPT-2's small model in Llama's architecture, which bench/peers/training.py trains in PyTorch. */
+const LARGE = {
+  vocab_size: 32000, hidden_size: 768, intermediate_size: 2048, num_hidden_layers: 12, num_attention_heads: 12,
+  num_key_value_heads: 12, max_position_embeddings: 1024, tie_word_embeddings: true,
+  nats: { policy: 'full', window: 256, lambda: 0 },
+};
+
+/** Times training of 110 million weights, 8 x 1,024 tokens a step, in what --compute says. */
+export async function gpuLargeTrainingCase(
+  { quick, repeats, compute, openEngine }: Settings,
+): Promise<Measurement[]> {
+  if (!openEngine) return [];
+  const config = parseConfig(quick ? { ...LARGE, hidden_size: 96, intermediate_size: 128, num_hidden_layers: 2 } : LARGE);
+  const options = {
+    ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 8, context: quick ? 64 : 1024,
+    ...(compute === 'f16' && { precision: 'mixed' as const }),
+  };
+  const engine = await openEngine();
+  const tokens = Int32Array.from({ length: 2 ** 16 }, (_, n) => (n * 7919) % config.vocabSize);
+  const from = startOf(config);
+  const trainer = new Trainer(engine, config, options, tokens, { from, source: batchGradients(config, options) });
+  let skipped = 0;
+  const [time] = await timeInTurns([async () => {
+    if ((await trainer.next()).skipped) skipped++;
+  }], { rounds: 2 * repeats, warmUp: 3 }) as [number];
+  trainer.dispose();
+  engine.dispose();
+  const what = `${options.batch} x ${options.context} tokens a step, 110 M weights${compute === 'f16' ? ', mixed precision' : ''}`;
+  return [
+    { what, value: (options.batch * options.context * 1000) / time, unit: 'tokens/s' },
+    { what: 'steps that overflowed', value: skipped, unit: '' },
+  ];
+}
+
+/** Random weights that are drawn fast: their values do not matter. */
+function startOf(config: ModelConfig): TrainingState {
+  let seed = 1;
+  const part = (number: (shape: readonly number[]) => number): Map<string, NDArray> =>
+    new Map([...expectedWeights(config)].map(([name, shape]) => {
+      const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
+      for (let n = 0; n < data.length; n++) data[n] = number(shape);
+      return [name, { data, shape }];
+    }));
+  const zero = (): number => 0;
+  const weight = (shape: readonly number[]): number => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
+    return shape.length === 1 ? 1 : (seed / 2 ** 31) * 0.035; // a deviation of 0.02
+  };
+  return { step: 0, weights: part(weight), m: part(zero), v: part(zero) };
 }

@@ -1,10 +1,11 @@
 /**
  * Checks the fast kernels against float64 and times them, on the GPU that Dawn finds:
- * `npm run bench:kernels [-- products vectors decode prefill training]`, and with --quick in small, which shows that it
- * works. peers.py measures PyTorch on the same machine.
+ * `npm run bench:kernels [-- products vectors decode prefill backward training]`, and with --quick in small, which
+ * shows that it works. peers.py measures PyTorch on the same machine.
  * @module
  */
 import { decoding, prefilling } from './attention.ts';
+import { backwards } from './backward.ts';
 import { Bench } from './device.ts';
 import { tiledProducts, vectorProducts } from './products.ts';
 import { trainingSteps } from './step.ts';
@@ -20,7 +21,8 @@ export interface Line {
 export type Report = (line: Line) => void;
 
 const CASES = {
-  products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, training: trainingSteps,
+  products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, backward: backwards,
+  training: trainingSteps,
 };
 
 const bench = await Bench.open(process.argv.includes('--quick') ? 1 : 400);
