@@ -16,7 +16,7 @@ import { llamaCase } from './llama.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { pickingCase } from './picking.ts';
-import { hostTrainingCase, trainingCase } from './training.ts';
+import { gpuLargeTrainingCase, hostTrainingCase, trainingCase } from './training.ts';
 
 const LLAMA_CASE: Case = { name: 'llama', run: llamaCase };
 
@@ -24,6 +24,7 @@ const GPU_CASES: readonly Case[] = [
   { name: 'attention', run: gpuAttentionCase },
   { name: 'decode', run: gpuDecodeCase },
   { name: 'training', run: gpuTrainingCase },
+  { name: 'training-110m', run: gpuLargeTrainingCase },
 ];
 
 /** For backends of gpu.js that run on the CPU. */
@@ -44,7 +45,7 @@ const CASES: readonly Case[] = [
   { name: 'training', run: trainingCase },
 ];
 
-const NAMES = new Set([...CASES, ...HOST_CASES, LLAMA_CASE].map(({ name }) => name));
+const NAMES = new Set([...CASES, ...GPU_CASES, ...HOST_CASES, LLAMA_CASE].map(({ name }) => name));
 
 /** A measurement, the case it belongs to, and whether its target was met. */
 type Row = Measurement & { readonly case: string; readonly met?: boolean };
@@ -71,7 +72,7 @@ if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
 const openWasm = cpu === 'wasm' ? () => createEngine({ engine: 'wasm' }) : undefined;
 const openEngine = gpu ? () => createEngine({ gpu, ...(compute && { compute }) }) : openWasm;
 const settings: Settings = {
-  quick, llama, createEngine: () => createEngine(), openEngine,
+  quick, llama, compute, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };

@@ -159,10 +159,15 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
 }
 
 /** Times training of the shipped configuration, 16 x 1,024 tokens a step, in the way of `natsearch train --gpu`. */
-export async function gpuTrainingCase({ quick, repeats, model, openEngine }: Settings): Promise<Measurement[]> {
+export async function gpuTrainingCase(
+  { quick, repeats, model, compute, openEngine }: Settings,
+): Promise<Measurement[]> {
   if (!openEngine) return [];
   const tokens = tokenizeDocuments(new ByteTokenizer(), [readFileSync('examples/moby-dick.txt', 'utf8')]);
-  const options = { ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 16, context: quick ? 64 : 1024 };
+  const options = {
+    ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 16, context: quick ? 64 : 1024,
+    ...(compute === 'f16' && { precision: 'mixed' as const }),
+  };
   const found: Measurement[] = [];
   for (const policy of ['full', 'nats']) {
     const engine = await openEngine();

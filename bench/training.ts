@@ -80,7 +80,8 @@ export async function gpuLargeTrainingCase(
   { quick, repeats, compute, openEngine }: Settings,
 ): Promise<Measurement[]> {
   if (!openEngine) return [];
-  const config = parseConfig(quick ? { ...LARGE, hidden_size: 96, intermediate_size: 128, num_hidden_layers: 2 } : LARGE);
+  const small = { hidden_size: 96, intermediate_size: 128, num_hidden_layers: 2 };
+  const config = parseConfig({ ...LARGE, ...(quick && small) });
   const options = {
     ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 8, context: quick ? 64 : 1024,
     ...(compute === 'f16' && { precision: 'mixed' as const }),
@@ -89,15 +90,18 @@ export async function gpuLargeTrainingCase(
   const tokens = Int32Array.from({ length: 2 ** 16 }, (_, n) => (n * 7919) % config.vocabSize);
   const from = startOf(config);
   const trainer = new Trainer(engine, config, options, tokens, { from, source: batchGradients(config, options) });
-  let skipped = 0;
+  let [skipped, loss] = [0, 0];
   const [time] = await timeInTurns([async () => {
-    if ((await trainer.next()).skipped) skipped++;
+    const report = await trainer.next();
+    loss = report.loss;
+    if (report.skipped) skipped++;
   }], { rounds: 2 * repeats, warmUp: 3 }) as [number];
   trainer.dispose();
   engine.dispose();
   const what = `${options.batch} x ${options.context} tokens a step, 110 M weights${compute === 'f16' ? ', mixed precision' : ''}`;
   return [
     { what, value: (options.batch * options.context * 1000) / time, unit: 'tokens/s' },
+    { what: `loss of step ${trainer.step}`, value: loss, unit: 'nats' },
     { what: 'steps that overflowed', value: skipped, unit: '' },
   ];
 }

@@ -31,16 +31,17 @@ import { tokenTypes, tokenTypesBackward } from './search.ts';
 import { swiglu, swigluBackward } from './swiglu.ts';
 
 /** An array in the memory of this process. */
-interface HostArray extends NDArray<TypedArray> {
+export interface HostArray extends NDArray<TypedArray> {
   data: TypedArray;
 }
 
 /** Runs every operation at once, in plain TypeScript. */
 export function referenceEngine(precision: 'float64' | 'float32' = 'float64'): TrainingEngine {
-  return checked(kernels(precision));
+  return checked(referenceKernels(precision));
 }
 
-function kernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
+/** The kernels of the reference, for engines that differ from it in some of them. */
+export function referenceKernels(precision: 'float64' | 'float32'): TrainingKernels<HostArray> {
   const Floats = precision === 'float64' ? Float64Array : Float32Array;
   const inPrecision = (x: FloatArray): FloatArray => (x instanceof Floats ? x : new Floats(x));
   const pause = new Pause();

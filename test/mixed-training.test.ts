@@ -6,7 +6,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { openWgslEngine } from '../gpu/wgsl/open.ts';
+import { type HostArray, referenceKernels } from '../reference/index.ts';
+import { checked } from '../src/core/checked/index.ts';
 import { NumericError, ValueError } from '../src/core/errors.ts';
+import { fromFloat16, toFloat16 } from '../src/core/float16.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine } from '../src/engines.ts';
 import { parseConfig } from '../src/model/config/config.ts';
@@ -15,7 +19,9 @@ import { fingerprint, loadCheckpoint, saveCheckpoint } from '../src/train/checkp
 import { tokenizeDocuments } from '../src/train/data.ts';
 import { FIRST_SCALE, type LossScale, nextScale, parseScale } from '../src/train/loss-scale.ts';
 import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../src/train/options.ts';
-import { type StepReport, Trainer, type TrainingState } from '../src/train/trainer.ts';
+import { batchGradients, type StepReport, Trainer, type TrainingState } from '../src/train/trainer.ts';
+import { draw } from './support/draw.ts';
+import { describeWebGPU } from './support/webgpu.ts';
 
 const tokens = tokenizeDocuments(new ByteTokenizer(), ['It was the best of times, it was the worst of times. '.repeat(3)]);
 const config = parseConfig({
@@ -145,3 +151,91 @@ describe('training with a scaled loss', () => {
     }
   });
 });
+
+const U16 = 2 ** -11;
+
+describeWebGPU('products in mixed precision', () => {
+  it('round their factors to float16, in every form that training needs', async () => {
+    const engine = await openWgslEngine({ testing: true, compute: 'f16' });
+    const [rows, K, M] = [24, 16, 40];
+    const numbers = draw(4, 'float32');
+    const [x, w, dy] = [rows * K, M * K, rows * M].map((length) => numbers.real(length));
+    const [a, b, c] = [engine.tensor(x, [rows, K]), engine.tensor(w, [M, K]), engine.tensor(dy, [rows, M])];
+    const found = [engine.linear(a, b), engine.linearBackwardInput(c, b), engine.linearBackwardWeight(c, a)];
+    const terms = [
+      [rows, M, K, (i: number, j: number, k: number) => [x[i * K + k], w[j * K + k]]],
+      [rows, K, M, (i: number, j: number, k: number) => [dy[i * M + k], w[k * K + j]]],
+      [M, K, rows, (i: number, j: number, k: number) => [dy[k * M + i], x[k * K + j]]],
+    ] as const;
+    let off = 0;
+    for (const [n, [I, J, depth, of]] of terms.entries()) {
+      const got = await engine.read(found[n]);
+      for (let i = 0; i < I; i++) {
+        for (let j = 0; j < J; j++) {
+          const products = Array.from({ length: depth }, (_, k) => of(i, j, k));
+          const sum = products.reduce((all, [p, q]) => all + p * q, 0);
+          const size = products.reduce((all, [p, q]) => all + Math.abs(p * q), 0);
+          // Each factor is off by half a unit of float16, or by 2^-25 below its smallest normal number; then there are
+          // depth roundings of float32.
+          const tiny = products.reduce((all, [p, q]) => all + (Math.abs(p) + Math.abs(q) + 1) * 2 ** -25, 0);
+          const error = Math.abs(got[i * J + j] - sum);
+          expect(error, `form ${n}`).toBeLessThanOrEqual(size * (2 * U16 + U16 ** 2 + depth * 2 ** -24) + tiny);
+          off = Math.max(off, error / size);
+        }
+      }
+    }
+    expect(off).toBeGreaterThan(depthOnly(40)); // float32 alone would not be off by so much
+    engine.dispose();
+  }, 60_000);
+
+  /**
+   * The budget. How much these roundings matter is measured by the reference, with the factors of the same products
+   * rounded to float16. The two runs have as many roundings of the same size, some of which fall differently, since
+   * float32 already differs a little before them. So by the size of errors they are two draws of one distribution;
+   * twice as far is beyond chance for tensors of 16 numbers or more.
+   */
+  it('train as the reference does with factors in float16', async () => {
+    const wide = parseConfig({
+      vocab_size: 264, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, num_attention_heads: 4,
+      num_key_value_heads: 2, max_position_embeddings: 24, tie_word_embeddings: true, nats: { policy: 'window:6', window: 6 },
+    });
+    const used = { ...plain, steps: 12, learningRate: 1e-2 };
+    const run = async (engine: TrainingEngine, change: Partial<TrainOptions> = {}) => {
+      const how = { ...used, ...change };
+      const trainer = new Trainer(engine, wide, how, tokens, { source: batchGradients(wide, how) });
+      const losses: number[] = [];
+      await trainer.run({ onStep: ({ loss }) => void losses.push(loss) });
+      const { weights } = await trainer.state();
+      trainer.dispose();
+      engine.dispose();
+      return { losses, weights };
+    };
+    const [truth, rounded] = [await run(createEngine()), await run(halves())];
+    const mixed = await run(await openWgslEngine({ testing: true, compute: 'f16' }), { precision: 'mixed' });
+    expect(truth.losses[0] - truth.losses.at(-1)!).toBeGreaterThan(0.5);
+    const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+      Math.sqrt(Array.from(a).reduce((sum, x, n) => sum + (x - b[n]) ** 2, 0) / a.length);
+    for (const [name, { data }] of truth.weights) {
+      const budget = 2 * distance(rounded.weights.get(name)!.data, data);
+      expect(distance(mixed.weights.get(name)!.data, data), name).toBeLessThanOrEqual(budget);
+    }
+    expect(distance(mixed.losses, truth.losses)).toBeLessThanOrEqual(2 * distance(rounded.losses, truth.losses));
+    expect(distance(mixed.losses, rounded.losses)).toBeLessThan(distance(rounded.losses, truth.losses)); // it did round
+  }, 120_000);
+});
+
+/** The reference in float32, with factors of products rounded to float16. All rows here are multiples of 8. */
+function halves(): TrainingEngine {
+  const kernels = referenceKernels('float32');
+  const half = ({ data, shape }: HostArray): HostArray =>
+    ({ data: Float32Array.from(data, (x) => fromFloat16(toFloat16(x))), shape });
+  return checked<HostArray>({
+    ...kernels,
+    linear: (x, w, bias, sizes) => kernels.linear(half(x), half(w), bias, sizes),
+    linearBackwardInput: (dy, w, sizes) => kernels.linearBackwardInput(half(dy), half(w), sizes),
+    linearBackwardWeight: (dy, x, sizes) => kernels.linearBackwardWeight(half(dy), half(x), sizes),
+  });
+}
+
+/** The largest relative error that sums of so many float32 products have. */
+const depthOnly = (depth: number): number => depth * 2 ** -24;

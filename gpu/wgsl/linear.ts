@@ -7,6 +7,7 @@
 import type { LinearSizes } from '../../src/core/sizes.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
+import { mixedProduct, roundedFactors } from './half.ts';
 import { matmul, matrixProduct } from './matmul.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { kernel, template } from './template.ts';
@@ -101,7 +102,10 @@ export function linear(
   if (rows > FEW) {
     const half = matrixProduct(device, x, weight, dtype, bias, { rows, M, K });
     if (half) return half;
-    const y = matmul(device, { a: x, b: weight, I: rows, J: M, K, dtype, form: 'NT' });
+    const rounded = dtype === 'f32' && K % 8 === 0 && roundedFactors(device, { a: x, b: weight }, [rows * K, M * K]);
+    const [a, b] = rounded || [x, weight];
+    const y = matmul(device, { a, b, I: rows, J: M, K, dtype, form: 'NT' });
+    for (const factor of rounded || []) device.free(factor);
     return bias ? withBias(device, y, bias, rows, M) : y;
   }
   const y = device.allocate(rows * M);
@@ -144,13 +148,15 @@ function withBias(device: WgslDevice, y: Memory, bias: Memory, rows: number, M: 
 /** dx[r,k] = sum_m dy[r,m] W[m,k]: [rows,K]. */
 export const linearBackwardInput = (
   device: WgslDevice, dOut: Memory, weight: Memory, { rows, M, K }: LinearSizes,
-): Memory => matmul(device, { a: dOut, b: weight, I: rows, J: K, K: M, dtype: 'f32', form: 'NN' });
+): Memory => mixedProduct(device, { a: dOut, b: weight, I: rows, J: K, K: M, form: 'NN' }, (a, b) =>
+  matmul(device, { a, b, I: rows, J: K, K: M, dtype: 'f32', form: 'NN' }));
 
 /** dW[m,k] = sum_r dy[r,m] x[r,k]: [M,K]. */
 export const linearBackwardWeight = (
   device: WgslDevice, dOut: Memory, x: Memory, { rows, M, K }: LinearSizes,
-): Memory => device.width === 64 ? weightGradient(device, dOut, x, M, K, rows)
-  : matmul(device, { a: dOut, b: x, I: M, J: K, K: rows, dtype: 'f32', form: 'TN' });
+): Memory => mixedProduct(device, { a: dOut, b: x, I: M, J: K, K: rows, form: 'TN' }, (a, b) =>
+  device.width === 64 ? weightGradient(device, a, b, M, K, rows)
+    : matmul(device, { a, b, I: M, J: K, K: rows, dtype: 'f32', form: 'TN' }));
 
 const SUM_ROWS = kernel('sum of rows', `
 // partial[part, m] = sum over the rows of a part of x[r, m], a thread for each.

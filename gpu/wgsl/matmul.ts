@@ -188,7 +188,7 @@ export function matrixProduct(
   device: WgslDevice, x: Memory, weight: Memory, dtype: StoredDtype, bias: Memory | undefined,
   { rows: R, M, K }: { readonly rows: number; readonly M: number; readonly K: number },
 ): Memory | undefined {
-  if (device.compute !== 'f16' || K % 8 !== 0) return undefined;
+  if (device.compute !== 'f16' || K % 8 !== 0 || (device.testing && !hasMatrixUnits(device))) return undefined;
   const tiles = halfMatmul(dtype, matrixTile({ R, M }), K % DEPTH === 0, bias !== undefined);
   const y = device.allocate(R * M);
   device.run(tiles, {

@@ -24,7 +24,7 @@ export interface WgslOptions {
    * units, and rounds factors to float16, whose largest number is 65,504. Default: 'f32'.
    */
   readonly compute?: 'f32' | 'f16';
-  /** For tests: fills memory with NaN before it is used, and makes tiles small. */
+  /** For tests: fills memory with NaN before it is used, makes tiles small, and does without matrix units. */
   readonly testing?: boolean;
   /** For tests: the kernels for GPUs, on a device that is none. */
   readonly width?: 64;
@@ -40,7 +40,7 @@ export async function openWgslEngine(
   oneOf('f32', 'f16')('compute', compute);
   const opened = await openGpuDevice(gpuDevice, dawn);
   const device = new WgslDevice({ ...opened, testing, compute, ...(width && { width }) });
-  if (compute === 'f32' || hasMatrixUnits(device)) return wgslEngine(device);
+  if (compute === 'f32' || testing || hasMatrixUnits(device)) return wgslEngine(device);
   const lacks = `compute is f16, but ${device.description} lets WebGPU reach no matrix units that multiply 16x16x16 float16 to float32`;
   device.dispose();
   throw new DeviceError(`${lacks}: leave compute out, which works everywhere`);

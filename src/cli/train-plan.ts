@@ -29,6 +29,7 @@ export interface TrainFlags extends RunFlags {
   kvHeads: number;
   context: number;
   weightDecay: number;
+  compute?: 'f32' | 'f16';
 }
 
 /** A run that has passed every check. */
@@ -90,8 +91,12 @@ function withFlagNames<T>(read: () => T): T {
 }
 
 function readOptions(flags: TrainFlags): TrainOptions {
-  const { context, weightDecay } = flags;
-  const options: TrainOptions = { ...DEFAULT_TRAIN_OPTIONS, ...scheduleOf(flags), context, weightDecay };
+  const { context, weightDecay, compute, gpu } = flags;
+  if (compute !== undefined && gpu === undefined) throw new UsageError(`--compute ${compute} says what a GPU computes in: give --gpu, too`);
+  const options: TrainOptions = {
+    ...DEFAULT_TRAIN_OPTIONS, ...scheduleOf(flags), context, weightDecay,
+    ...(compute === 'f16' && { precision: 'mixed' as const }),
+  };
   checkTrainOptions(options);
   return options;
 }

@@ -2,7 +2,7 @@
  * `natsearch train`: trains a model from scratch, searching weights and token types jointly.
  * @module
  */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { fileExists } from '../files/files.ts';
 import { MODEL_FILES } from '../model/folder/model-folder.ts';
 import { expectedWeights } from '../model/config/config.ts';
@@ -48,6 +48,7 @@ export function registerTrain(program: Command): void {
     .option('--kv-heads <n>', 'key/value heads', whole(1), 2)
     .option('--context <tokens>', 'tokens per sequence', whole(1), d.context)
     .option('--weight-decay <rate>', 'weight decay of matrices', notNegative, d.weightDecay)
+    .addOption(new Option('--compute <dtype>', 'what --gpu multiplies in: f16 trains in mixed precision, with a scaled loss (default: f32)').choices(['f32', 'f16']))
     .addHelpText('after', `${policyHelp(givesTypes)}\n${LAMBDA}`);
   addRunOptions(command, d, 'weights', 'threads; affects speed, never results').action(train);
 }
