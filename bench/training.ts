@@ -8,6 +8,7 @@ import {
   ByteTokenizer, DEFAULT_TRAIN_OPTIONS, type ModelConfig, type NDArray, parseConfig, tokenizeDocuments, Trainer,
   type TrainingState,
 } from '../src/index.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { expectedWeights } from '../src/model/config/config.ts';
 import { batchGradients } from '../src/train/trainer.ts';
 import { median, type Measurement, type Settings, timeInTurns } from './measure.ts';
@@ -80,16 +81,8 @@ export async function gpuLargeTrainingCase(
   { quick, repeats, compute, openEngine }: Settings,
 ): Promise<Measurement[]> {
   if (!openEngine) return [];
-  const small = { hidden_size: 96, intermediate_size: 128, num_hidden_layers: 2 };
-  const config = parseConfig({ ...LARGE, ...(quick && small) });
-  const options = {
-    ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 8, context: quick ? 64 : 1024,
-    ...(compute === 'f16' && { precision: 'mixed' as const }),
-  };
-  const engine = await openEngine();
-  const tokens = Int32Array.from({ length: 2 ** 16 }, (_, n) => (n * 7919) % config.vocabSize);
-  const from = startOf(config);
-  const trainer = new Trainer(engine, config, options, tokens, { from, source: batchGradients(config, options) });
+  const trainer = largeTrainer(await openEngine(), compute, quick);
+  const { engine, options } = trainer;
   let [skipped, loss] = [0, 0];
   const [time] = await timeInTurns([async () => {
     const report = await trainer.next();
@@ -104,6 +97,19 @@ export async function gpuLargeTrainingCase(
     { what: `loss of step ${trainer.step}`, value: loss, unit: 'nats' },
     { what: 'steps that overflowed', value: skipped, unit: '' },
   ];
+}
+
+/** Training of 110 million weights, in mixed precision if the engine computes in float16. */
+export function largeTrainer(engine: TrainingEngine, compute: 'f32' | 'f16' | undefined, quick: boolean): Trainer {
+  const small = { hidden_size: 96, intermediate_size: 128, num_hidden_layers: 2 };
+  const config = parseConfig({ ...LARGE, ...(quick && small) });
+  const options = {
+    ...DEFAULT_TRAIN_OPTIONS, batch: quick ? 1 : 8, context: quick ? 64 : 1024,
+    ...(compute === 'f16' && { precision: 'mixed' as const }),
+  };
+  const tokens = Int32Array.from({ length: 2 ** 16 }, (_, n) => (n * 7919) % config.vocabSize);
+  const from = startOf(config);
+  return new Trainer(engine, config, options, tokens, { from, source: batchGradients(config, options) });
 }
 
 /** Random weights that are drawn fast: their values do not matter. */

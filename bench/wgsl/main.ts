@@ -8,7 +8,7 @@ import { decoding, prefilling } from './attention.ts';
 import { backwards } from './backward.ts';
 import { Bench } from './device.ts';
 import { tiledProducts, vectorProducts } from './products.ts';
-import { trainingSteps } from './step.ts';
+import { largeTrainingSteps, trainingSteps } from './step.ts';
 
 /** One line of the table. */
 export interface Line {
@@ -22,7 +22,7 @@ export type Report = (line: Line) => void;
 
 const CASES = {
   products: tiledProducts, vectors: vectorProducts, decode: decoding, prefill: prefilling, backward: backwards,
-  training: trainingSteps,
+  training: trainingSteps, 'training-110m': largeTrainingSteps,
 };
 
 const bench = await Bench.open(process.argv.includes('--quick') ? 1 : 400);

@@ -27,6 +27,12 @@ export class Profiler {
       this.#labels.set(pipeline, descriptor.label ?? '?');
       return pipeline;
     };
+    const compileSoon = device.createComputePipelineAsync.bind(device);
+    device.createComputePipelineAsync = async (descriptor) => {
+      const pipeline = await compileSoon(descriptor);
+      this.#labels.set(pipeline, descriptor.label ?? '?');
+      return pipeline;
+    };
   }
 
   /** Runs `work` with every dispatch timed. */

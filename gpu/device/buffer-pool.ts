@@ -9,8 +9,8 @@ import type { DeviceHealth } from './health.ts';
 const STORAGE = 0x80 | 0x08 | 0x04; // STORAGE | COPY_DST | COPY_SRC
 /** Bytes of free buffers that are kept, in addition to as many as are in use, or were in use a short while ago. */
 const POOL_BYTES = 2 ** 28;
-/** What is left of the memory of a peak after each submit: a step of training needs it again a few submits later. */
-const FADING = 0.998;
+/** Submits for which a peak of memory is remembered at least, and at most twice: a step of training has fewer. */
+const REMEMBERED = 512;
 /** The size of the smallest buffers. */
 const LEAST_BYTES = 256;
 
@@ -43,8 +43,9 @@ export class BufferPool {
   #made = 0;
   #doomedBytes = 0;
   #usedBytes = 0;
-  /** The most bytes in use, fading with every submit. */
-  #peakBytes = 0;
+  /** The most bytes in use in the last REMEMBERED submits that are complete, and since then. */
+  #peaks: [before: number, now: number] = [0, 0];
+  #submits = 0;
   #destroyed = false;
   /** When a buffer of each size was last asked for, by the number of requests. */
   readonly #asked = new Map<number, number>();
@@ -134,7 +135,7 @@ export class BufferPool {
 
   /** The most bytes of free buffers. */
   get #most(): number {
-    return POOL_BYTES + Math.max(this.#usedBytes, this.#peakBytes - this.#usedBytes);
+    return POOL_BYTES + Math.max(this.#usedBytes, Math.max(...this.#peaks) - this.#usedBytes);
   }
 
   /** Whether buffers that wait for recorded commands to be submitted hold much memory. */
@@ -144,7 +145,7 @@ export class BufferPool {
 
   /** To be called when all recorded commands have been submitted. */
   settle(): void {
-    this.#peakBytes *= FADING;
+    if (++this.#submits % REMEMBERED === 0) this.#peaks = [this.#peaks[1], this.#usedBytes];
     for (const [size, buffers] of this.#recorded) {
       if (buffers.length === 0) continue;
       for (const buffer of buffers) this.#put(this.#free, buffer, size);
@@ -177,7 +178,7 @@ export class BufferPool {
 
   #use(size: number, free: GPUBuffer | undefined): GPUBuffer {
     this.#usedBytes += size;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#usedBytes);
+    this.#peaks[1] = Math.max(this.#peaks[1], this.#usedBytes);
     this.#asked.set(size, this.#requests++);
     if (free) {
       this.#freeBytes -= size;

@@ -23,8 +23,12 @@ export interface HalfProduct {
 
 const made = new Map<string, FastKernel<ProductSizes>>();
 
+/** Large tiles from which the gradient of a weight takes these: what it sums over is long. */
+const LARGE_TILES = 90;
+
 function tiles({ I, J, K, form }: HalfProduct): FastKernel<ProductSizes> {
-  const tile = matrixTile({ R: I, M: J });
+  const large = form === 'TN' && Math.ceil(I / 128) * Math.ceil(J / 128) >= LARGE_TILES;
+  const tile = large ? [128, 128] as const : matrixTile({ R: I, M: J });
   const key = `${form} ${tile.join()} ${K % DEPTH === 0}`;
   let found = made.get(key);
   if (!found) {
