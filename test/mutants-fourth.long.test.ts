@@ -4,7 +4,7 @@ import { FOURTH } from './mutants/fourth/index.ts';
 import { type Judged, judgeAll, placesOf } from './support/judge.ts';
 
 let judged: Judged[] = [];
-beforeAll(async () => (judged = await judgeAll(FOURTH)), 900_000);
+beforeAll(async () => (judged = await judgeAll(FOURTH)), 3_600_000);
 
 const page = (): string => `# Broken on purpose: the fourth set
 

@@ -4,7 +4,7 @@ import { THIRD } from './mutants/third/index.ts';
 import { type Judged, judgeAll, placesOf } from './support/judge.ts';
 
 let judged: Judged[] = [];
-beforeAll(async () => (judged = await judgeAll(THIRD)), 900_000);
+beforeAll(async () => (judged = await judgeAll(THIRD)), 3_600_000);
 
 const caught = (): Judged[] => judged.filter(({ failing }) => failing.length > 0);
 const answered = (): Judged[] => judged.filter(({ right, located }) => right || located);

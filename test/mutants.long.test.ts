@@ -4,15 +4,15 @@
  */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { MUTANTS } from './mutants/index.ts';
-import { countsOf, type Judged, judgeAll, pageOf } from './support/judge.ts';
+import { countsOf, type Judged, judgeFirst, pageOf } from './support/judge.ts';
 
 let judged: Judged[] = [];
-beforeAll(async () => (judged = await judgeAll(MUTANTS)), 600_000);
+beforeAll(async () => (judged = await judgeFirst(MUTANTS)), 3_600_000);
 
 const page = (): string => `# Broken on purpose
 
 \`natsearch verify\` can be trusted only if it catches what is wrong. Each row here and in [the second set](mutants-second.md) is
-an implementation with one mistake in it (\`test/mutants\`), run over the small suite of \`natsearch vectors\`.
+an implementation with one mistake in it (\`test/mutants\`), run over the first 61 cases of the small suite of \`natsearch vectors\`.
 
 **${countsOf(judged)}.**
 

@@ -28,9 +28,17 @@ export interface Judged {
   readonly located: boolean;
 }
 
+/** The cases that version 2 of the suite added. */
+const ADDED = /^(pair-\d+|one-sign-\w+|window-(34|70))$/;
+
+/** The same over the 61 cases of version 1 of the suite, which suffice for the first two sets and take half the time. */
+export async function judgeFirst(mutants: readonly Mutant[]): Promise<Judged[]> {
+  return judgeAll(mutants, (await smallSuite()).filter(({ name }) => !ADDED.test(name)));
+}
+
 /** Runs each over the small suite. The verdict is the name that explains most of its failing cases. */
-export async function judgeAll(mutants: readonly Mutant[]): Promise<Judged[]> {
-  const suite = await smallSuite();
+export async function judgeAll(mutants: readonly Mutant[], cases?: readonly OracleCase[]): Promise<Judged[]> {
+  const suite = cases ?? await smallSuite();
   const known = new Map<string, readonly HeadBudgets[]>();
   const budgetsOf = (each: OracleCase, dtype: ClaimedDtype): readonly HeadBudgets[] => {
     const { batch, kvHeads } = each.parameters;
