@@ -152,8 +152,6 @@ export {
   type CaseEntry, type FileFormat, formatManifest, type Heading, type Manifest, MANIFEST_FILE, MANIFEST_VERSION,
   readManifest, SUITE_VERSION, type TensorEntry,
 } from './oracle/cases/manifest.ts';
-export { type Common, commonOf, type Judged } from './oracle/judge/common.ts';
-export { errorMap, mapText } from './oracle/judge/error-map.ts';
 export { openVectors, packCase, type Vectors } from './oracle/cases/vector-files.ts';
 export type { Diagnose, VerifyOptions } from './oracle/judge/verify.ts';
 export { type Verdict, verdictsOf } from './oracle/judge/verdict.ts';

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { FloatTensor, IntegerTensor, NamedTensor } from '../src/formats/named-tensor.ts';
 import { roundArray } from '../src/formats/rounding.ts';
 import {
-  caseOf, type CaseReport, commonOf, DIAGNOSES, type Judged, makeCase, type OracleCase, type Recipe, type Tensors,
+  caseOf, type CaseReport, DIAGNOSES, makeCase, type OracleCase, type Recipe, type Tensors,
   verdictsOf, verifyCase,
 } from '../src/vectors.ts';
+import { commonOf, type Judged } from '../src/oracle/judge/common.ts';
 import { generator } from '../src/core/random.ts';
 import { typesOf } from './support/oracle-truths.ts';
 
