@@ -13,11 +13,11 @@ import type { Task } from './task.ts';
 export type { Scene, Task, TaskOptions } from './task.ts';
 export { TEMPLATES } from './templates.ts';
 
-/** The names of all tasks. */
-export const recallKinds = ['passkey', 'pairs', 'needle', 'multikey', 'hops', 'common'] as const;
-
 /** The name of a recall task. */
-export type RecallKind = (typeof recallKinds)[number];
+export type RecallKind = 'passkey' | 'pairs' | 'needle' | 'multikey' | 'hops' | 'common';
+
+/** The names of all tasks. */
+export const recallKinds: readonly RecallKind[] = ['passkey', 'pairs', 'needle', 'multikey', 'hops', 'common'];
 
 /** All tasks by name. */
 export const TASKS: Readonly<Record<RecallKind, Task>> = { passkey, pairs, needle, multikey, hops, common };
