@@ -17,7 +17,7 @@ export default {
   excludeExternals: true, // leaves out what errors inherit from Error
   readme: '../README.md',
   projectDocuments: ['../CONTRIBUTING.md', '../CHANGELOG.md', '../docs/!(*.template).md'],
-  highlightLanguages: ['ts', 'sh', 'python', 'json'],
+  highlightLanguages: ['ts', 'sh', 'python', 'json', 'yaml'],
   ignoredHighlightLanguages: ['math'], // TeX, which GitHub renders and these pages show as source
   // These make the pages the same in a clone, a tarball and CI.
   disableGit: true,
