@@ -2,7 +2,9 @@ import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig, type ViteUserConfigFnObject } from 'vitest/config';
 
 /** Files in which every test needs WebGPU. A run of other stacks leaves them out, as they would be empty. */
-const ONLY_WEBGPU = ['device', 'fast', 'fast-prefill', 'gpu'].map((name) => `test/wgsl-${name}.test.ts`);
+const ONLY_WEBGPU = [
+  'lost-device.test.ts', ...['backward.long', 'device', 'fast', 'fast-prefill', 'gpu', 'prefill'].map((name) => `wgsl-${name}.test.ts`),
+].map((name) => `test/${name}`);
 
 /**
  * `npm test` touches everything once. `npm run test:all`, which is this with --mode all, runs the long suites too, and

@@ -156,7 +156,7 @@ describe('natsearch vectors refuses', () => {
 
   it.each(some<[string, string[], RegExp]>(2, [
     ['no folder', [], /required option '--out <dir>' not specified/],
-    ['an unknown suite', ['--out', 'x', '--suite', 'big'], /'big' is invalid\. Allowed choices are small, full/],
+    ['an unknown suite', ['--out', 'x', '--suite', 'big'], /'big' is invalid\. Allowed choices are small, tiles, fp8, full/],
     ['an unknown format', ['--out', 'x', '--format', 'h5'], /Allowed choices are safetensors, npz/],
     ['an unknown dtype', ['--out', 'x', '--dtype', 'f8'], /Allowed choices are f64, f32, f16, bf16/],
     ['half a seed', ['--out', 'x', '--seed', '0.5'], /a whole number, 0 or more/],

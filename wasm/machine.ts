@@ -63,9 +63,8 @@ export class Machine {
     const now = this.#memory.buffer.byteLength;
     if (end <= now) return;
     // By an eighth at least, so that a memory that grows steadily is not copied all the time.
-    for (const wanted of [Math.min(LARGEST, Math.max(end, now + now / 8)), end]) {
+    for (const wanted of end > LARGEST ? [] : [Math.min(LARGEST, Math.max(end, now + now / 8)), end]) {
       try {
-        if (wanted > LARGEST) break;
         this.#memory.grow(Math.ceil((wanted - now) / PAGE));
         return;
       } catch {

@@ -100,10 +100,10 @@ function visibility(types: readonly number[], { tokens: N, window: W, chunk: C }
   return { last, type, between, near: (i, j) => i <= end(Math.floor(j / C)) + W };
 }
 
-/** exp(scale n / 1024) for whole n, as a product of a few memoized exponentials, each of which takes 0.3 ms. */
+/** exp(scale n / UNIT) for whole n, as a product of a few memoized exponentials, each of which takes 0.3 ms. */
 function exponentials(scale: number): (n: number) => BigNumber {
   const known = new Map<number, BigNumber>();
-  const base = big(scale).div(1024);
+  const base = big(scale).div(UNIT);
   const once = (n: number): BigNumber => {
     if (!known.has(n)) known.set(n, base.times(n).exp());
     return known.get(n)!;
@@ -115,11 +115,18 @@ function exponentials(scale: number): (n: number) => BigNumber {
   };
 }
 
-/** 1024 x . y for rows of multiples of 1/32. All terms are whole numbers, so the sum is exact. */
-function product(x: ArrayLike<number>, xRow: number, y: ArrayLike<number>, yRow: number, d: number): number {
+/** Of q and k, multiples of 1/32, products are multiples of 1 / UNIT. */
+const UNIT = 2 ** 10;
+/** Of dout and v, whose multiples may be finer. */
+const FINE = 2 ** 24;
+
+/** unit x . y for rows whose products are multiples of 1 / unit. All terms are whole numbers, so the sum is exact. */
+function product(
+  x: ArrayLike<number>, xRow: number, y: ArrayLike<number>, yRow: number, d: number, unit: number,
+): number {
   let sum = 0;
-  for (let c = 0; c < d; c++) sum += 1024 * x[xRow * d + c] * y[yRow * d + c];
-  if (!Number.isSafeInteger(sum)) throw new RangeError(`a product is ${sum} / 1024: the ruler takes multiples of 1/32`);
+  for (let c = 0; c < d; c++) sum += unit * x[xRow * d + c] * y[yRow * d + c];
+  if (!Number.isSafeInteger(sum)) throw new RangeError(`a product is ${sum} / ${unit}: the ruler takes whole numbers`);
   return sum;
 }
 
@@ -142,7 +149,7 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
     const E = Array.from({ length: i + 1 }, (_, j) => {
       // Without a dout, hidden keys are not needed; and a row that sees NaN has no truth.
       const readable = dout || (sees(j) && Number.isFinite(k[(head * N + j) * d]));
-      return readable ? exp(product(q, row, k, head * N + j, d)) : ZERO;
+      return readable ? exp(product(q, row, k, head * N + j, d, UNIT)) : ZERO;
     });
     const sum = (terms: BigNumber[]): BigNumber => terms.reduce((a, b) => a.plus(b), ZERO);
     const Z = sum(E.filter((_, j) => sees(j)));
@@ -164,7 +171,7 @@ function addHead({ parameters, inputs, results, gradients, rule, exp, head, h }:
     const weigh = parameters.rule === 'exact' ? share : ONE.div(sum(E));
     for (let j = 0; j <= i; j++) {
       const key = head * N + j;
-      const P = product(dout, row, v, key, d) / 1024;
+      const P = product(dout, row, v, key, d, FINE) / FINE;
       let size = sizeD;
       for (let c = 0; c < d; c++) size += Math.abs(dout[row * d + c] * v[key * d + c]);
       const weight = E[j].times(weigh);
