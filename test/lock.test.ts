@@ -122,18 +122,24 @@ describe('the lock of a folder', () => {
     expect(() => lockFolder(folder)).toThrow(/\.natsearch\.lock is damaged/);
   });
 
-  it.runIf(onLinux)('is not held by a process that was killed but not yet waited for', () => {
-    // The shell never waits for its child, which is a zombie once it was killed.
-    const script = 'sleep 60 & pid=$!; kill -9 $pid; echo $pid; exec sleep 1';
-    const parent = spawn('sh', ['-c', script]);
-    return new Promise<void>((resolve) => parent.stdout.once('data', (data: Buffer) => setTimeout(() => {
-      const pid = Number(data.toString());
-      expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toMatch(/\) Z /);
+  it.runIf(onLinux)('is not held by a process that was killed but not yet waited for', async () => {
+    // The shell becomes a program that waits for no child. Killed any earlier, the child might be waited for.
+    const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60']);
+    const pid = await new Promise<number>((done) => {
+      parent.stdout.once('data', (data: Buffer) => done(Number(data.toString())));
+    });
+    const until = async (file: string, text: RegExp): Promise<void> => {
+      while (!text.test(readFileSync(file, 'utf8'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    try {
+      await until(`/proc/${parent.pid}/comm`, /^sleep$/m);
+      process.kill(pid, 'SIGKILL');
+      await until(`/proc/${pid}/stat`, /\) Z /);
       const { began: _, ...own } = thisProcess();
       expect(stateOf({ ...own, pid })).toBe('ended');
+    } finally {
       parent.kill();
-      resolve();
-    }, 100)));
+    }
   });
 
   it('goes to one of many processes that find it stale at the same moment', async () => {
