@@ -86,6 +86,11 @@ describe('natsearch arena', () => {
     const one = await arena('whole', ...long);
     expect(one.stderr).toMatch(new RegExp(`${others.length} measured, 1 known from before`));
     expect((await arena('whole', '--context', '20')).stderr).toMatch(/4 measured, 0 known/);
+    // The same text under another name is not measured again, and has its new name in the report.
+    writeFileSync(path('renamed.txt'), readFileSync(path('long.txt')));
+    const renamed = await arena('whole', '--text', 'renamed.txt', ...long.slice(2));
+    expect(renamed.stderr).toMatch(/^0 measured, 8 known from before/m);
+    expect(renamed.stdout).toMatch(/^renamed\.txt: 6 contexts$/m);
   }, 60_000);
 
   it('refuses what it cannot read or compare, and folders that are not its own', async () => {

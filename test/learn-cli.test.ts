@@ -91,6 +91,9 @@ describe('natsearch learn', () => {
       /^answer\[3\] is 8, and should be 5\. The call was lifetime\(types = \[0, 1, 1, 2, 0, 1, 2, 2\], window = 2\)\.$/,
     ) as string }]);
     expect(json.code).toBe(1);
+    const talks = await learn('lifetime', '--json', '--file', write('talks.mjs', `console.log('hello');\n${LIFETIME}`));
+    expect(JSON.parse(talks.stdout)).toMatchObject([{ right: true }]);
+    expect(talks.stderr).toBe('hello\n');
   }, 60_000);
 
   it('says what stops a file from running', async () => {

@@ -21,7 +21,7 @@ export class WasmArray implements Shaped {
   dtype: Stored;
   /** Where it begins. */
   at: number;
-  /** Whether it is packed into the panels of kernels/matmul.ts. */
+  /** Whether it is packed into the panels of kernels/panels.ts. */
   packed = false;
   readonly integers: Int32Array | undefined;
 
@@ -180,7 +180,7 @@ export class Machine {
     return { suffix: `${8 * BYTES[dtype]}x${columns}`, columns };
   }
 
-  /** Packs x [N,K] into the panels of kernels/matmul.ts, and returns their address. */
+  /** Packs x [N,K] into the panels of kernels/panels.ts, and returns their address. */
   panels(x: WasmArray): number {
     if (x.packed) return x.at;
     const [N, K] = x.shape;

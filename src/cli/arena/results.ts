@@ -14,15 +14,19 @@ export const RESULTS_FILE = 'results.jsonl';
 export const REPORT_FILE = 'arena.json';
 export const PAGE_FILE = 'arena.html';
 
+/** What was measured, on a text or on questions. */
+export type Measured = { readonly kind: 'text'; readonly measured: Evaluation }
+  | { readonly kind: 'questions'; readonly measured: Recall };
+
 /** One policy on one subject. */
-export type Result = {
+export type Result = Measured & {
   /** The hash of everything that the numbers depend on. */
   readonly key: string;
   readonly subject: string;
   /** Whose types or scores were used, if the policy uses any. */
   readonly learner: string | null;
   readonly policy: string;
-} & ({ readonly kind: 'text'; readonly measured: Evaluation } | { readonly kind: 'questions'; readonly measured: Recall });
+};
 
 /** The folder that `arena` writes, recognised by its results. */
 export const ARENA_FOLDER: OutFolder = {

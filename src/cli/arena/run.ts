@@ -17,7 +17,7 @@ import { formatPolicy, type Policy } from '../../policies/index.ts';
 import { openModel } from '../open.ts';
 import { createProgress, type Progress } from '../terminal.ts';
 import { type Entrant, entrantsAt, entrantsLike, splitKinds, usesLearned } from './entrants.ts';
-import type { Result, Results } from './results.ts';
+import type { Measured, Result, Results } from './results.ts';
 import { hashOf, questionsOf, type Subject, tokensOf } from './subjects.ts';
 
 /** What an arena is about. */
@@ -156,10 +156,13 @@ export class Arena {
       `the arena was stopped after ${this.#done} of ${this.#total} measurements: the same command goes on`);
     const adapter = usesLearned(policy) ? learner : undefined;
     const key = this.#key(subject, policy, adapter);
-    let result = this.#results.get(key);
+    const about = { key, subject: subject.name, learner: this.#ownerOf(policy, learner), policy: formatPolicy(policy) };
+    // The same content may have been measured under another name.
+    const known = this.#results.get(key);
+    let result = known && { ...known, ...about };
     try {
       if (!result) {
-        result = await this.#measure(key, subject, policy, learner);
+        result = { ...about, ...await this.#measure(subject, policy, learner) };
         this.#measured++;
         await this.#results.add(result);
       }
@@ -172,25 +175,28 @@ export class Arena {
     return result;
   }
 
-  async #measure(key: string, subject: Subject, policy: Policy, learner: string | undefined): Promise<Result> {
+  /** The folder whose types or scores a policy uses, if it uses any. */
+  #ownerOf(policy: Policy, learner: string | undefined): string | null {
+    return usesLearned(policy) ? learner ?? this.#options.model : null;
+  }
+
+  async #measure(subject: Subject, policy: Policy, learner: string | undefined): Promise<Measured> {
     const { contexts, maxDocuments, step, cache } = this.#options;
     const model = await this.#model(learner);
     const { context = model.config.maxPositions } = this.#options;
     const name = formatPolicy(policy);
-    const owner = usesLearned(policy) ? learner ?? this.#options.model : null;
-    const about = { key, subject: subject.name, learner: owner, policy: name };
     const onProgress = (done: number, total: number): void =>
       this.#progress!.update(this.#done + done / total, `${subject.name} ${name}`);
     const how = { policy, step, signal: this.#signal, ...(cache && { cache }) };
     if (subject.kind === 'questions') {
       const documents = await questionsOf(subject, maxDocuments);
-      return { ...about, kind: 'questions', measured: await measureRecall(model, documents, { ...how, onProgress }) };
+      return { kind: 'questions', measured: await measureRecall(model, documents, { ...how, onProgress }) };
     }
     const tokens = await tokensOf(subject, model.tokenizer, contexts * context, this.#signal);
     const measured = await evaluate(model, tokens, {
       ...how, context, onProgress: (done) => onProgress(done, tokens.length),
     });
-    return { ...about, kind: 'text', measured };
+    return { kind: 'text', measured };
   }
 
   #key(subject: Subject, policy: Policy, adapter: string | undefined): string {

@@ -49,7 +49,11 @@ export function callAll(file: string, step: Step): Promise<readonly Answer[] | s
 const LATE = `it did not finish in ${PATIENCE / 1000} s: does a loop never end?`;
 
 function inThread(file: string, name: string, calls: readonly object[]): Promise<readonly Answer[] | string> {
-  const worker = new Worker(new URL('./learn-worker.js', import.meta.url), { workerData: { file, name, calls } });
+  // What the student prints goes to stderr: stdout is for grades.
+  const worker = new Worker(new URL('./learn-worker.js', import.meta.url), {
+    workerData: { file, name, calls }, stdout: true,
+  });
+  worker.stdout.pipe(process.stderr, { end: false });
   return new Promise((done) => {
     const timer = setTimeout(() => end(LATE), PATIENCE);
     const end = (said: readonly Answer[] | string): void => {
