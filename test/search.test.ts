@@ -1,10 +1,13 @@
 /** §6 on every engine: choosing types, and the straight-through gradient. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
+import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
+import { describe, expect, it, vi } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
-import { gumbelNoise, Stream } from '../src/core/random.ts';
+import { fastGumbel } from '../src/core/gumbel.ts';
+import { gumbelNoise, plainGumbel, Stream } from '../src/core/random.ts';
 import { seeds } from './support/arbitraries.ts';
 import { centralDifferences, ruler, widened } from './support/differences.ts';
 import { draw } from './support/draw.ts';
@@ -72,6 +75,42 @@ describe('gumbelNoise()', () => {
     const seeded = Array.from({ length: 16_000 }, (_, seed) => gumbelNoise(seed, [Stream.NOISE, 0], 1)[0]);
     expect(chiSquared(bins(streams), even(16_000))).toBeLessThan(CHI_SQUARED_31);
     expect(chiSquared(bins(seeded), even(16_000))).toBeLessThan(CHI_SQUARED_31);
+  });
+
+  it('has the same bits by WebAssembly as without it', () => {
+    for (const length of [0, 1, 2, 3, 4095, 4096, 4097, 10_001]) {
+      for (let seed = 0; seed < 20; seed++) {
+        const stream = [Stream.NOISE, seed, length];
+        const plain = plainGumbel(seed, stream, new Float64Array(length));
+        const drawn = gumbelNoise(seed, stream, length);
+        expect(Buffer.from(drawn.buffer).equals(Buffer.from(plain.buffer)), `seed ${seed}, ${length} numbers`).toBe(true);
+      }
+    }
+  });
+
+  it('draws again where a uniform number is 0, whose logarithm is infinite', () => {
+    const zeroFirst = [5, 0, 5 ^ (1 << 22), 0];
+    const rng = xoroshiro128plusFromState(zeroFirst);
+    expect(uniformFloat64(rng)).toBe(0);
+    const [noise, later] = [new Float64Array(3), new Float64Array(3)];
+    expect(fastGumbel(zeroFirst, noise)).toBe(true);
+    expect(fastGumbel(rng.getState(), later)).toBe(true);
+    expect(noise.every(Number.isFinite)).toBe(true);
+    expect(noise).toEqual(later);
+  });
+
+  it('is the same where WebAssembly is missing', async () => {
+    const drawn = gumbelNoise(1, [2], 5);
+    vi.resetModules(); // so that no module is compiled yet
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      const fresh = await import('../src/core/random.ts');
+      expect(fresh.gumbelNoise(1, [2], 5)).toEqual(drawn);
+      expect((await import('../src/core/gumbel.ts')).fastGumbel([1, 2, 3, 4], new Float64Array(1))).toBe(false);
+    } finally {
+      vi.unstubAllGlobals();
+      vi.resetModules();
+    }
   });
 
   it('is the same for the same name and differs for any other', () => {

@@ -8,6 +8,7 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
 import { finite, list, wholeFrom } from './arguments.ts';
 import { cosSin, log } from './elementary.ts';
+import { fastGumbel } from './gumbel.ts';
 import { zeros } from './tensor.ts';
 
 /** The purposes of streams. The first number of a stream is its purpose. */
@@ -30,7 +31,7 @@ export interface Generator {
  * @param stream Whole numbers that identify the stream.
  */
 export function generator(seed: number, stream: readonly number[]): Generator {
-  const rng = xoroshiro128plusFromState(stateOf([seed % 0x100000000, Math.floor(seed / 0x100000000), ...stream]));
+  const rng = xoroshiro128plusFromState(stateOf(seed, stream));
   const uniform = () => uniformFloat64(rng);
   return {
     uniform,
@@ -58,8 +59,14 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
   finite('seed', seed);
   list(wholeFrom(0))('stream', stream);
   wholeFrom(0)('length', length);
+  const noise = zeros(Float64Array, length); // an array that is too long is refused before anything is drawn
+  return fastGumbel(stateOf(seed, stream), noise) ? noise : plainGumbel(seed, stream, noise);
+}
+
+/** The same without WebAssembly: fills `noise`. */
+export function plainGumbel(seed: number, stream: readonly number[], noise: Float64Array): Float64Array {
   const { uniform } = generator(seed, stream);
-  const noise = zeros(Float64Array, length);
+  const { length } = noise;
   for (let n = 0; n < length; n++) {
     let U = uniform();
     while (U === 0) U = uniform();
@@ -72,7 +79,8 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
 }
 
 /** Four well-mixed words from a seed and a stream, by chaining the finaliser of MurmurHash3. */
-function stateOf(name: readonly number[]): number[] {
+function stateOf(seed: number, stream: readonly number[]): number[] {
+  const name = [seed % 0x100000000, Math.floor(seed / 0x100000000), ...stream];
   return [1, 2, 3, 4].map((lane) => {
     let hash = Math.imul(lane, 0x9e3779b9);
     for (const word of name) hash = mix(hash ^ Math.imul(word | 0, 0x85ebca6b)) + 0x165667b1;
