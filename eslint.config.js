@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 const builtins = builtinModules.filter((name) => !name.startsWith('_'));
 
 export default tseslint.config(
-  { ignores: ['**/dist/', 'coverage/', 'api/', 'runs/', 'models/', '**/node_modules/', '**/.*/', 'wasm/kernels/'] },
+  { ignores: ['**/dist/', 'coverage/', 'api/', 'site/', 'site.new/', 'runs/', 'models/', '**/node_modules/', '**/.*/', 'wasm/kernels/'] },
   ...tseslint.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },
