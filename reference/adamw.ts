@@ -25,8 +25,9 @@ export function adamW(
   v: NDArray,
   options: AdamWOptions<NDArray>,
 ): void {
-  const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip } = options;
-  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0])) : 1;
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step, clip, guard } = options;
+  if (guard && !Number.isFinite(guard.data[0])) return;
+  const factor = clip ? Math.min(1 / (clip.scale ?? 1), clip.maxNorm / Math.sqrt(clip.squaredNorm.data[0])) : 1;
   const correct1 = 1 - beta1 ** step;
   const correct2 = 1 - beta2 ** step;
   const theta = parameter.data;

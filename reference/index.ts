@@ -158,9 +158,10 @@ export function referenceKernels(precision: 'float64' | 'float32'): TrainingKern
 
     // ---- optimiser ------------------------------------------------------------------------------
     sumOfSquares: (tensors) => result(sumOfSquares(tensors.map(real))),
-    adamW: (parameter, gradient, m, v, { clip, ...rest }) =>
+    adamW: (parameter, gradient, m, v, { clip, guard, ...rest }) =>
       adamW(real(parameter), real(gradient), real(m), real(v), {
-        ...rest, ...(clip && { clip: { squaredNorm: real(clip.squaredNorm), maxNorm: clip.maxNorm } }),
+        ...rest, ...(clip && { clip: { ...clip, squaredNorm: real(clip.squaredNorm) } }),
+        ...(guard && { guard: real(guard) }),
       }),
 
     // ---- token types and lifetime ---------------------------------------------------------------

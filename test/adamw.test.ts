@@ -131,6 +131,33 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
       expect([...Array.from(none), ...Array.from(still, (x) => x + 0)]).toEqual([0, 0, 0, 0]);
     }));
 
+  it('divides by the scale of the gradients, unless they are clipped to less', () =>
+    scoped(engine(), async (engine) => {
+      for (const [scale, maxNorm, expected] of [[8, 10, [3, 4]], [8, 2.5, [1.5, 2]], [1, 2.5, [1.5, 2]]] as const) {
+        const gradient = engine.tensor([3 * scale, 4 * scale], [2]);
+        const [theta, m, v] = [engine.zeros([2]), engine.zeros([2]), engine.zeros([2])];
+        engine.adamW(theta, gradient, m, v, {
+          ...noMomentum, step: 1, clip: { squaredNorm: engine.tensor([25 * scale ** 2], [1]), maxNorm, scale },
+        });
+        expect([...await engine.read(m)]).toEqual(expected); // powers of two and small whole numbers: no rounding
+      }
+    }));
+
+  it('changes nothing if its guard is NaN or infinite, and works as without one otherwise', () =>
+    scoped(engine(), async (engine) => {
+      for (const [bar, changes] of [[NaN, false], [Infinity, false], [-Infinity, false], [0, true], [3e38, true]] as const) {
+        const state = [[1, 2], [0.5, -1], [4, 8]].map((data) => engine.tensor(data, [2]));
+        const gradient = engine.tensor(changes ? [1, -1] : [NaN, Infinity], [2]);
+        engine.adamW(state[0], gradient, state[1], state[2], {
+          ...noMomentum, step: 1, guard: engine.tensor([bar], [1]),
+          clip: { squaredNorm: engine.tensor([changes ? 2 : NaN], [1]), maxNorm: 100 },
+        });
+        const found = await Promise.all(state.map(async (x) => [...await engine.read(x)]));
+        // beta1 = beta2 = 0, epsilon = 1: m = g, v = g², theta - g / (|g| + 1).
+        expect(found, `${bar}`).toEqual(changes ? [[0.5, 2.5], [1, -1], [1, 1]] : [[1, 2], [0.5, -1], [4, 8]]);
+      }
+    }));
+
   it('clips by the norm over all tensors together', () =>
     holds(fc.record({ lengths: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }), seed: seeds }),
       async ({ lengths, seed }, engine) => {
@@ -149,5 +176,8 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(1, 2), zeros(2), options)).toThrow(ShapeError);
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(1), options)).toThrow(ShapeError);
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, step: 0 })).toThrow(ValueError);
+    expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, guard: zeros(2) })).toThrow(ShapeError);
+    const clip = { squaredNorm: zeros(1), maxNorm: 1, scale: 0 };
+    expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, clip })).toThrow(ValueError);
   });
 });

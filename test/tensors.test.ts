@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import type { Tensor } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { DisposedError, ShapeError } from '../src/core/errors.ts';
+import { FOREVER } from '../src/core/lifetime.ts';
 import { toBfloat16, toFloat16 } from '../src/core/float16.ts';
 import { WEIGHT_BYTES, type WeightDtype } from '../src/core/stored.ts';
 import { describeEngines, forEachEngine, scoped } from './support/engines.ts';
@@ -29,6 +30,21 @@ describeEngines('tensors', ({ precision, engine }) => {
     (await engine().readIntegers(n))[1] = 9;
     expect([...await engine().read(x)]).toEqual([1, 2]);
     expect([...await engine().readIntegers(n)]).toEqual([3, 4]);
+  });
+
+  it('may be disposed of while they are being read, and what comes after does not change what is read', async () => {
+    const on = engine();
+    const length = 300;
+    const one = on.tensor(new Float64Array(length).fill(1), [length]);
+    const [sum, ids] = [on.add(one, one), on.integers(new Int32Array(length).fill(7), [length])];
+    const types = on.lifetime(on.integers(new Int32Array(length), [1, 1, length]), length, { window: 1, chunk: 1 });
+    const reads = [on.read(sum), on.readIntegers(ids), on.readIntegers(types)];
+    for (const each of [sum, ids, types]) each.dispose();
+    const later = Array.from({ length: 4 }, () => on.add(on.tensor(new Float64Array(length).fill(3), [length]), one));
+    expect((await reads[0]).every((x) => x === 2)).toBe(true);
+    expect((await reads[1]).every((x) => x === 7)).toBe(true);
+    expect((await reads[2]).every((x) => x === FOREVER)).toBe(true);
+    expect([...await on.read(later[3])].every((x) => x === 4)).toBe(true);
   });
 
   it('hold floats in the engine\'s precision and integers up to FOREVER', async () => {

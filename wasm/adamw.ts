@@ -16,9 +16,10 @@ export function sumOfSquares(on: Machine, tensors: readonly WasmArray[]): WasmAr
 /** One step, in place. */
 export function adamW(
   on: Machine, parameter: WasmArray, gradient: WasmArray, m: WasmArray, v: WasmArray,
-  { learningRate, beta1, beta2, epsilon, weightDecay, step, clip }: AdamWOptions<WasmArray>,
+  { learningRate, beta1, beta2, epsilon, weightDecay, step, clip, guard }: AdamWOptions<WasmArray>,
 ): void {
-  const factor = clip ? Math.min(1, clip.maxNorm / Math.sqrt(on.view(clip.squaredNorm)[0])) : 1;
+  if (guard && !Number.isFinite(on.view(guard)[0])) return;
+  const factor = clip ? Math.min(1 / (clip.scale ?? 1), clip.maxNorm / Math.sqrt(on.view(clip.squaredNorm)[0])) : 1;
   on.run(
     'adamW', on.real(parameter), on.real(gradient), on.real(m), on.real(v), sizeOf(parameter.shape), factor,
     learningRate, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, weightDecay, 1 - beta1 ** step, 1 - beta2 ** step,

@@ -132,11 +132,12 @@ function kernels(jobs: Jobs): TrainingKernels<DeviceArray> {
 
     // ---- optimiser ------------------------------------------------------------------------------
     sumOfSquares: (tensors, { lengths }) => jobs.one(tensors, [1], (scope, m) => sumOfSquares(scope, m, lengths)),
-    adamW(parameter, gradient, m, v, { clip, ...rest }, { n }) {
-      const inputs = [parameter, m, v, gradient, ...(clip ? [clip.squaredNorm] : [])];
-      jobs.update([parameter, m, v], inputs, (scope, [theta, mean, square, dy, squaredNorm]) =>
+    adamW(parameter, gradient, m, v, { clip, guard, ...rest }, { n }) {
+      const inputs = [parameter, m, v, gradient, ...(guard ? [guard] : []), ...(clip ? [clip.squaredNorm] : [])];
+      jobs.update([parameter, m, v], inputs, (scope, [theta, mean, square, dy, ...more]) =>
         adamW(scope, theta, dy, mean, square, n, {
-          ...rest, ...(clip && { clip: { squaredNorm, maxNorm: clip.maxNorm } }),
+          ...rest, ...(clip && { clip: { ...clip, squaredNorm: more[more.length - 1] } }),
+          ...(guard && { guard: more[0] }),
         }));
     },
 

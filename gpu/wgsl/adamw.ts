@@ -76,29 +76,32 @@ export function sumOfSquares(device: WgslDevice, vectors: readonly Memory[], len
 }
 
 const STEP = kernel('adamw', `
-// With the clipped gradient g = gradient min(1, maxNorm / sqrt(squaredNorm)), a thread for each parameter:
+// With the clipped gradient g = gradient min(most, maxNorm / sqrt(squaredNorm)), a thread for each parameter:
 // m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g²
 // theta -= rate (m / correct1 / (sqrt(v / correct2) + epsilon) + decay theta)
-// A maxNorm below 0 stands for no clipping.
+// A maxNorm below 0 stands for no clipping. If \`guarded\` and the guard is NaN or infinite, nothing is changed.
 struct Params {
   length: u32, beta1: f32, rest1: f32, beta2: f32, rest2: f32,
-  rate: f32, correct1: f32, correct2: f32, epsilon: f32, decay: f32, maxNorm: f32
+  rate: f32, correct1: f32, correct2: f32, epsilon: f32, decay: f32, maxNorm: f32, most: f32,
+  guarded: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read> squaredNorm: array<f32>;
-@group(0) @binding(3) var<storage, read_write> theta: array<f32>;
-@group(0) @binding(4) var<storage, read_write> m: array<f32>;
-@group(0) @binding(5) var<storage, read_write> v: array<f32>;
+@group(0) @binding(3) var<storage, read> guard: array<u32>; // the bits of a number
+@group(0) @binding(4) var<storage, read_write> theta: array<f32>;
+@group(0) @binding(5) var<storage, read_write> m: array<f32>;
+@group(0) @binding(6) var<storage, read_write> v: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = (group.y * groups.x + group.x) * 64u + lane;
   if (n >= p.length) { return; }
-  var factor = 1.0;
+  if (p.guarded == 1u && (guard[0] & 0x7f800000u) == 0x7f800000u) { return; }
+  var factor = p.most;
   if (p.maxNorm >= 0.0) {
     let norm = sqrt(squaredNorm[0]);
-    if (norm > p.maxNorm) { factor = p.maxNorm / norm; }
+    if (norm * p.most > p.maxNorm) { factor = p.maxNorm / norm; }
   }
   let g = factor * gradient[n];
   let mean = p.beta1 * m[n] + p.rest1 * g;
@@ -116,21 +119,22 @@ export interface AdamWStep {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly step: number;
-  readonly clip?: { readonly squaredNorm: Memory; readonly maxNorm: number };
+  readonly clip?: { readonly squaredNorm: Memory; readonly maxNorm: number; readonly scale?: number };
+  readonly guard?: Memory;
 }
 
 /** Updates parameter, m and v, which are memories of their own. */
 export function adamW(
   device: WgslDevice, parameter: Memory, gradient: Memory, m: Memory, v: Memory, length: number,
-  { learningRate, beta1, beta2, epsilon, weightDecay, step, clip }: AdamWStep,
+  { learningRate, beta1, beta2, epsilon, weightDecay, step, clip, guard }: AdamWStep,
 ): void {
   device.run(STEP, {
     params: {
       length, beta1, rest1: 1 - beta1, beta2, rest2: 1 - beta2, rate: learningRate,
       correct1: 1 - beta1 ** step, correct2: 1 - beta2 ** step, epsilon, decay: weightDecay,
-      maxNorm: clip?.maxNorm ?? -1,
+      maxNorm: clip?.maxNorm ?? -1, most: 1 / (clip?.scale ?? 1), guarded: guard ? 1 : 0,
     },
-    inputs: [gradient, clip?.squaredNorm ?? gradient], outputs: [parameter, m, v], groups: flat(length),
-    work: length * 24,
+    inputs: [gradient, clip?.squaredNorm ?? gradient, guard ?? gradient], outputs: [parameter, m, v],
+    groups: flat(length), work: length * 24,
   });
 }

@@ -141,11 +141,12 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
 
     // ---- optimiser ------------------------------------------------------------------------------
     sumOfSquares: (tensors, { lengths }) => made(sumOfSquares(device, tensors.map(f32), lengths), [1]),
-    adamW(parameter, gradient, m, v, { clip, ...rest }, { n }) {
-      const inputs = [f32(gradient), ...(clip ? [f32(clip.squaredNorm)] : [])];
+    adamW(parameter, gradient, m, v, { clip, guard, ...rest }, { n }) {
+      const [dy, squaredNorm, bar] = [gradient, clip?.squaredNorm, guard].map((x) => x && f32(x));
+      const inputs = [dy!, ...(squaredNorm ? [squaredNorm] : []), ...(bar ? [bar] : [])];
       const [theta, mean, square] = [parameter, m, v].map((x) => own(x, ...inputs));
-      adamW(device, theta, inputs[0], mean, square, n, {
-        ...rest, ...(clip && { clip: { squaredNorm: inputs[1], maxNorm: clip.maxNorm } }),
+      adamW(device, theta, dy!, mean, square, n, {
+        ...rest, ...(clip && { clip: { ...clip, squaredNorm: squaredNorm! } }), ...(bar && { guard: bar }),
       });
     },
 

@@ -31,8 +31,13 @@ export interface AdamWOptions<A = Tensor> {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly step: number;
-  /** Clips by global norm: gradients are scaled by min(1, maxNorm / sqrt(squaredNorm)). */
-  readonly clip?: { readonly squaredNorm: A; readonly maxNorm: number };
+  /**
+   * Clips by global norm: gradients are scaled by min(1 / scale, maxNorm / sqrt(squaredNorm)), where scale (default: 1)
+   * is the factor by which they are larger than those of the loss.
+   */
+  readonly clip?: { readonly squaredNorm: A; readonly maxNorm: number; readonly scale?: number };
+  /** [1]: if it is NaN or infinite, nothing is changed. */
+  readonly guard?: A;
 }
 
 /** An engine that also trains: every forward of {@linkcode Engine} has its backward here. */

@@ -12,9 +12,9 @@ import { crossEntropy } from '../core/layers.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
+import { gumbelNoise, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
-import { Noise } from './noise.ts';
 import type { TrainOptions } from './options.ts';
 
 /** The result of computeGradients(), summed over its sequences. */
@@ -35,8 +35,16 @@ export interface Draw {
   readonly sequences: readonly number[];
   /** The factor by which all gradients are larger than those of the loss (default: 1). */
   readonly scale?: number;
-  /** Draws the noise, and that of the next step while the engine computes this one. */
-  readonly noise?: Noise;
+}
+
+/** Gradients that an engine is still computing. */
+export interface Begun {
+  /** By the name of the weight. The caller owns them. */
+  readonly gradients: Map<string, Tensor>;
+  /** [1]: the sum of the squares of the losses, which the caller owns. It is finite only if every loss is. */
+  readonly squaredLoss: Tensor;
+  /** The other results, once they have been read. Those of a loss that is not finite may be anything, or an error. */
+  readonly sums: Promise<Omit<Gradients, 'gradients'>>;
 }
 
 /**
@@ -51,36 +59,72 @@ export async function computeGradients(
   windows: readonly Int32Array[],
   draw: Draw,
 ): Promise<Gradients> {
-  const B = windows.length;
-  const N = windows[0].length - 1;
   const tape = new Tape(engine);
   const watch = new Watch(engine, weights);
   try {
-    const [read, wanted] = [new Int32Array(B * N), new Int32Array(B * N)];
-    windows.forEach((window, b) => {
-      read.set(window.subarray(0, N), b * N);
-      wanted.set(window.subarray(1), b * N);
-    });
-    const [ids, targets] = [read, wanted].map((list) => tape.own(engine.integers(list, [B, N]))) as [Tensor, Tensor];
-    const positions = Int32Array.from({ length: B * N }, (_, n) => n % N);
-    const search = new Search(tape, config, options, weights, B, N, draw, watch);
-    const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
-    const losses = crossEntropy(tape, logits, targets, (draw.scale ?? 1) / (options.batch * N));
-    tape.backward();
+    const { losses, search } = pass(tape, config, options, weights, windows, draw, watch);
     const [reading, counting] = [engine.read(losses), search.summary()];
     counting.catch(() => {}); // a loss that is NaN is reported first
-    if (draw.step < options.steps) draw.noise?.ahead(draw.step + 1);
     const loss = sum(await reading);
     if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
     const summary = await counting;
-    const gradients = new Map<string, Tensor>();
-    for (const [name, weight] of weights) gradients.set(name, tape.takeGradient(weight) ?? engine.zeros(weight.shape));
-    return { gradients, loss, ...summary };
+    return { gradients: gradientsOf(tape, weights), loss, ...summary };
   } catch (error) {
     throw await watch.explain(error);
   } finally {
     tape.dispose();
   }
+}
+
+/**
+ * The same without waiting: returns once everything has been handed to the engine. So a GPU need not wait either, while
+ * the host records the next step. Nothing is known yet about whether the results are finite.
+ */
+export function beginGradients(
+  engine: TrainingEngine, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[],
+  draw: Draw,
+): Begun {
+  const tape = new Tape(engine);
+  try {
+    const { losses, search } = pass(tape, config, options, weights, windows, draw);
+    const [reading, counting] = [engine.read(losses), search.summary()];
+    const sums = Promise.all([reading, counting]).then(([each, summary]) => ({ loss: sum(each), ...summary }));
+    sums.catch(() => {}); // whoever waits for it hears of it
+    return { gradients: gradientsOf(tape, weights), squaredLoss: engine.sumOfSquares([losses]), sums };
+  } finally {
+    tape.dispose();
+  }
+}
+
+/** Records the pass, forward and backward. The tape owns all but the gradients. */
+function pass(
+  tape: Tape, config: ModelConfig, options: TrainOptions, weights: Weights, windows: readonly Int32Array[], draw: Draw,
+  watch?: Watch,
+): { losses: Tensor; search: Search } {
+  const { engine } = tape;
+  const B = windows.length;
+  const N = windows[0].length - 1;
+  const [read, wanted] = [new Int32Array(B * N), new Int32Array(B * N)];
+  windows.forEach((window, b) => {
+    read.set(window.subarray(0, N), b * N);
+    wanted.set(window.subarray(1), b * N);
+  });
+  const [ids, targets] = [read, wanted].map((list) => tape.own(engine.integers(list, [B, N]))) as [Tensor, Tensor];
+  const positions = Int32Array.from({ length: B * N }, (_, n) => n % N);
+  const search = new Search(tape, config, options, weights, B, N, draw, watch);
+  const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
+  const losses = crossEntropy(tape, logits, targets, (draw.scale ?? 1) / (options.batch * N));
+  tape.backward();
+  return { losses, search };
+}
+
+/** Takes the gradients of the weights from a tape. */
+function gradientsOf(tape: Tape, weights: Weights): Map<string, Tensor> {
+  const gradients = new Map<string, Tensor>();
+  for (const [name, weight] of weights) {
+    gradients.set(name, tape.takeGradient(weight) ?? tape.engine.zeros(weight.shape));
+  }
+  return gradients;
 }
 
 /** Those options of a run that the search needs. */
@@ -193,11 +237,12 @@ export class Search {
   }
 
   /** Gumbel noise that depends only on the seed, the step, the sequence and the layer. */
-  #noise(layer: number, { step, sequences, noise }: Draw, shape: readonly number[]): Tensor {
+  #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
     const all = new Float64Array(this.#B * each);
-    noise ??= new Noise(this.#options.seed);
-    for (const [b, sequence] of sequences.entries()) all.set(noise.of(step, sequence, layer, each), b * each);
+    for (const [b, sequence] of sequences.entries()) {
+      all.set(gumbelNoise(this.#options.seed, [Stream.NOISE, step, sequence, layer], each), b * each);
+    }
     return this.#tape.own(this.#tape.engine.tensor(all, shape));
   }
 

@@ -44,27 +44,53 @@ export class Optimiser {
     step: number, gradients: ReadonlyMap<string, Tensor>, loss: number, options: TrainOptions,
     { before, scaling }: { before?: () => void; scaling?: LossScale | undefined } = {},
   ): Promise<number> {
-    const { beta1, beta2, weightDecay } = options;
-    const { scale = 1, skipped = 0 } = scaling ?? {};
+    const { scale = 1 } = scaling ?? {};
     const squaredNorm = this.#engine.sumOfSquares([...this.weights.keys()].map((name) => gradients.get(name)!));
     try {
       const scaled = await checkedNorm(this.#engine, squaredNorm, gradients, loss, scale).catch(inStep(step, options));
       if (scaled === Infinity) return Infinity;
-      const norm = scaled / scale;
       before?.();
-      // Clipping to what the norm is without the scale takes the scale away.
-      const maxNorm = scale === 1 || norm === 0 ? options.clip : Math.min(norm, options.clip);
-      const learningRate = learningRateAt(step, options);
-      for (const [name, weight] of this.weights) {
-        this.#engine.adamW(weight, gradients.get(name)!, this.m.get(name)!, this.v.get(name)!, {
-          step: step - skipped, learningRate, beta1, beta2, epsilon: 1e-8,
-          weightDecay: weight.shape.length > 1 ? weightDecay : 0,
-          clip: { squaredNorm, maxNorm },
-        });
-      }
-      return norm;
+      this.#step(step, gradients, options, scaling, { squaredNorm });
+      return scaled / scale;
     } finally {
       squaredNorm.dispose();
+    }
+  }
+
+  /**
+   * The same at once, without waiting for what the step depends on: the engine itself changes nothing if a loss or a
+   * gradient is NaN or infinite.
+   *
+   * @param squaredLoss [1]: it is finite only if every loss is. The caller still owns it.
+   * @returns The norm before clipping, without the scale; NaN or Infinity if nothing was changed.
+   */
+  updateGuarded(
+    step: number, gradients: ReadonlyMap<string, Tensor>, squaredLoss: Tensor, options: TrainOptions,
+    scaling?: LossScale,
+  ): Promise<number> {
+    const engine = this.#engine;
+    const squaredNorm = engine.sumOfSquares([...this.weights.keys()].map((name) => gradients.get(name)!));
+    const guard = engine.add(squaredNorm, squaredLoss);
+    this.#step(step, gradients, options, scaling, { squaredNorm, guard });
+    const read = Promise.all([engine.read(squaredNorm), engine.read(guard)]);
+    squaredNorm.dispose();
+    guard.dispose();
+    return read.then(([square, bar]) => (Number.isFinite(bar[0]) ? Math.sqrt(square[0]) / (scaling?.scale ?? 1) : NaN));
+  }
+
+  #step(
+    step: number, gradients: ReadonlyMap<string, Tensor>, options: TrainOptions,
+    { scale, skipped }: Pick<LossScale, 'scale' | 'skipped'> = { scale: 1, skipped: 0 },
+    { squaredNorm, guard }: { readonly squaredNorm: Tensor; readonly guard?: Tensor },
+  ): void {
+    const { beta1, beta2, weightDecay, clip } = options;
+    const learningRate = learningRateAt(step, options);
+    for (const [name, weight] of this.weights) {
+      this.#engine.adamW(weight, gradients.get(name)!, this.m.get(name)!, this.v.get(name)!, {
+        step: step - skipped, learningRate, beta1, beta2, epsilon: 1e-8,
+        weightDecay: weight.shape.length > 1 ? weightDecay : 0,
+        clip: { squaredNorm, maxNorm: clip, scale }, ...(guard && { guard }),
+      });
     }
   }
 

@@ -14,9 +14,8 @@ import type { NDArray } from '../core/tensor.ts';
 import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './data.ts';
 import { inStep } from './diverged.ts';
 import { sumParts } from './gradient-sum.ts';
-import { computeGradients, type Gradients } from './gradients.ts';
+import { beginGradients, type Begun, computeGradients, type Gradients } from './gradients.ts';
 import { FIRST_SCALE, type LossScale, nextScale } from './loss-scale.ts';
-import { Noise } from './noise.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
 import { Optimiser } from './optimiser.ts';
 import { checkState } from './state.ts';
@@ -58,6 +57,10 @@ export interface GradientSource {
   compute(
     engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number, scale?: number,
   ): Promise<Gradients>;
+  /** The same without waiting. With it, the next step is begun while the engine computes a step. */
+  begin?(
+    engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number, scale?: number,
+  ): Begun;
 }
 
 /** Computes one sequence after another on the trainer's own engine. */
@@ -71,11 +74,11 @@ export function localGradients(config: ModelConfig, options: TrainOptions): Grad
 
 /** Computes the whole batch at once, which suits a GPU. The engine sums over the sequences. */
 export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
-  const noise = new Noise(options.seed);
   return {
-    compute: (engine, weights, windows, step, scale = 1) => computeGradients(
-      engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()], noise },
-    ),
+    compute: (engine, weights, windows, step, scale = 1) =>
+      computeGradients(engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()] }),
+    begin: (engine, weights, windows, step, scale = 1) =>
+      beginGradients(engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()] }),
   };
 }
 
@@ -108,6 +111,8 @@ export class Trainer {
   readonly #source: GradientSource;
   /** Undefined without `precision: 'mixed'`. */
   #lossScale: LossScale | undefined;
+  /** The gradients of the next step, if they have been begun. */
+  #begun: Begun | undefined;
 
   /**
    * @param tokens The training stream of at least context + 1 tokens: an Int32Array, or what tokenizeStream() returns.
@@ -151,29 +156,88 @@ export class Trainer {
    *   step.
    */
   async next(): Promise<StepReport> {
+    return await this.#overlapped() ?? this.#alone();
+  }
+
+  /** A step that waits for its loss and its norm before anything is changed. */
+  async #alone(): Promise<StepReport> {
     const { engine, options } = this;
-    const { batch, context, seed } = options;
     const step = this.#step + 1;
-    const windows = Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
     const scaling = this.#lossScale;
-    const { gradients, loss, kept, typeCounts } = await this.#source
-      .compute(engine, this.#on.weights, windows, step, scaling?.scale).catch(inStep(step, options));
+    const { gradients, ...sums } = await this.#source
+      .compute(engine, this.#on.weights, this.#windows(step), step, scaling?.scale).catch(inStep(step, options));
     try {
-      const gradientNorm = await this.#on.update(step, gradients, loss, options, { scaling });
-      this.#step = step;
-      const skipped = gradientNorm === Infinity;
-      this.#lossScale = scaling && nextScale(scaling, skipped);
-      const total = typeCounts.reduce((a, b) => a + b, 0);
-      return {
-        step, learningRate: learningRateAt(step, options), gradientNorm,
-        ...(scaling && { lossScale: scaling.scale }), ...(skipped && { skipped }),
-        loss: loss / (batch * context),
-        kept: kept / batch,
-        typeShares: typeCounts.map((count) => count / total),
-      };
+      return this.#done(step, sums, await this.#on.update(step, gradients, sums.loss, options, { scaling }));
     } finally {
       for (const tensor of gradients.values()) tensor.dispose();
     }
+  }
+
+  /**
+   * A step that does not wait: the engine has it before its results are known, and the gradients of the step after it,
+   * too. If a loss or a gradient turns out not to be finite, the engine has changed nothing: then the result is
+   * undefined, and #alone() finds out why.
+   */
+  async #overlapped(): Promise<StepReport | undefined> {
+    const step = this.#step + 1;
+    const scaling = this.#lossScale;
+    const begun = this.#begun ?? this.#begin(step, scaling);
+    this.#begun = undefined;
+    if (!begun) return undefined;
+    let norm: Promise<number>;
+    try {
+      norm = this.#on.updateGuarded(step, begun.gradients, begun.squaredLoss, this.options, scaling);
+      norm.catch(() => {}); // heard of below
+    } finally {
+      forget(begun);
+    }
+    if (step < this.options.steps) this.#begun = this.#begin(step + 1, scaling && nextScale(scaling, false));
+    try {
+      const gradientNorm = await norm;
+      if (Number.isFinite(gradientNorm)) return this.#done(step, await begun.sums, gradientNorm);
+    } catch (error) {
+      this.#forget();
+      throw error;
+    }
+    this.#forget(); // the scale will be another one
+    return undefined;
+  }
+
+  /** Begins a step, or leaves it to #alone() to say what is wrong. */
+  #begin(step: number, scaling: LossScale | undefined): Begun | undefined {
+    try {
+      return this.#source.begin?.(this.engine, this.#on.weights, this.#windows(step), step, scaling?.scale);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #forget(): void {
+    if (this.#begun) forget(this.#begun);
+    this.#begun = undefined;
+  }
+
+  #windows(step: number): Int32Array[] {
+    const { batch, context, seed } = this.options;
+    return Array.from({ length: batch }, (_, n) => trainingWindow(this.#tokens, context, seed, step, n));
+  }
+
+  /** Counts a step, and reports it. */
+  #done(step: number, { loss, kept, typeCounts }: Omit<Gradients, 'gradients'>, gradientNorm: number): StepReport {
+    const { options } = this;
+    const { batch, context } = options;
+    const scaling = this.#lossScale;
+    const skipped = gradientNorm === Infinity;
+    this.#step = step;
+    this.#lossScale = scaling && nextScale(scaling, skipped);
+    const total = typeCounts.reduce((a, b) => a + b, 0);
+    return {
+      step, learningRate: learningRateAt(step, options), gradientNorm,
+      ...(scaling && { lossScale: scaling.scale }), ...(skipped && { skipped }),
+      loss: loss / (batch * context),
+      kept: kept / batch,
+      typeShares: typeCounts.map((count) => count / total),
+    };
   }
 
   /**
@@ -218,10 +282,16 @@ export class Trainer {
 
   /** Frees weights and moments. Idempotent. */
   dispose(): void {
+    this.#forget();
     this.#on.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function forget({ gradients, squaredLoss }: Begun): void {
+  for (const tensor of gradients.values()) tensor.dispose();
+  squaredLoss.dispose();
 }

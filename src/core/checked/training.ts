@@ -2,7 +2,7 @@
  * Training with raw kernels, checked like inference.
  * @module
  */
-import { finite, list, type Expected, oneOf, optional, record } from '../arguments.ts';
+import { finite, list, type Expected, oneOf, optional, positive, record } from '../arguments.ts';
 import { checkIds, checkTargets } from '../checks.ts';
 import type { TokenTypesOptions } from '../engine.ts';
 import type { TrainingKernels } from '../kernels.ts';
@@ -21,7 +21,7 @@ import { CheckedEngine, expectSize } from './inference.ts';
 /** Expects the numbers of AdamW, except for the step. */
 const expectAdamW: Expected = (name, value) => record({
   learningRate: finite, beta1: finite, beta2: finite, epsilon: finite, weightDecay: finite,
-  clip: optional(record({ maxNorm: finite })),
+  clip: optional(record({ maxNorm: finite, scale: optional(positive) })),
 })(name, value);
 
 /** Checked inference and training. */
@@ -104,18 +104,25 @@ export class CheckedTrainingEngine<A extends Shaped> extends CheckedEngine<A> im
   adamW(parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, options: AdamWOptions): void {
     const theta = this.on.float('parameter', parameter);
     const [dy, mean, square] = [this.on.float('gradient', gradient), this.on.float('m', m), this.on.float('v', v)];
-    expectKnown('adamW()', options, ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay', 'step', 'clip']);
+    expectKnown('adamW()', options, ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay', 'step', 'clip', 'guard']);
     expectAdamW('options', options);
-    const { clip, ...rest } = options;
+    const { clip, guard, ...rest } = options;
     for (const [name, x] of [['gradient', dy], ['m', mean], ['v', square]] as const) {
       expectShape(name, x, theta.shape, 'it must match the parameter');
     }
     expectWhole('step', options.step, 1);
     const how: AdamWOptions<A> = {
       ...rest,
-      ...(clip && { clip: { squaredNorm: this.on.float('squaredNorm', clip.squaredNorm), maxNorm: clip.maxNorm } }),
+      ...(clip && { clip: { ...clip, squaredNorm: this.on.float('squaredNorm', clip.squaredNorm) } }),
+      ...(guard && { guard: this.#guard(guard) }),
     };
     this.on.run('adamW', () => this.#kernels.adamW(theta, dy, mean, square, how, { n: sizeOf(theta.shape) }));
+  }
+
+  #guard(guard: Tensor): A {
+    const one = this.on.float('guard', guard);
+    expectShape('guard', one, [1], 'it is a single number');
+    return one;
   }
 
   // ---- token types and attention ----------------------------------------------------------------
