@@ -12,7 +12,7 @@ const { default: asc } = await import('assemblyscript/asc').catch((error) => {
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** The modules: the file that is written, what it is compiled from, how, and the name of its text. */
 const modules = [
-  { target: 'wasm/module.ts', entry: 'wasm/kernels/index.ts', of: 'wasm/kernels/', name: 'MODULE', flags: ['--importMemory'] },
+  { target: 'wasm/module.ts', entry: 'wasm/kernels/index.ts', of: 'wasm/kernels/', name: 'MODULE', flags: ['--importMemory', '--maximumMemory', '65536'] },
   { target: 'src/core/gumbel-module.ts', entry: 'wasm/kernels/gumbel.ts', of: 'wasm/kernels/gumbel.ts', name: 'GUMBEL_MODULE', flags: [] },
 ];
 for (const { target, entry, of, name, flags } of modules) {

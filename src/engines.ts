@@ -3,7 +3,7 @@
  * @module
  */
 import { referenceEngine } from '../reference/index.ts';
-import { oneOf, optional, record } from './core/arguments.ts';
+import { oneOf, optional, record, wholeFrom } from './core/arguments.ts';
 import { DeviceError, ValueError } from './core/errors.ts';
 import { expectKnown } from './core/known-options.ts';
 import type { TrainingEngine } from './core/training-engine.ts';
@@ -25,6 +25,12 @@ export interface WasmEngineOptions {
   readonly engine: 'wasm';
   /** `float32` (default), or `float64`, in which results have the reference's bits. */
   readonly precision?: 'float64' | 'float32';
+  /**
+   * How many threads compute, 1 to 64; results have the same bits for any number. They are worker threads in Node and
+   * Deno, and Web Workers in pages that are cross-origin isolated. Where there can be none, one thread computes, and
+   * the engine's name says why. Default: as many as the machine has, at most 8, which start when first needed.
+   */
+  readonly threads?: number;
 }
 
 /** Options of createEngine() for the reference. */
@@ -55,10 +61,10 @@ export interface GpuEngineOptions {
  * first needed.
  *
  * @param options Without options, the reference in float64, at once. `engine: 'wasm'` requests the fast engine for
- *   CPUs, as a promise. `precision` is that of either. `gpu` requests a float32 engine, as a promise: 'wgsl' for
- *   hand-written WGSL over WebGPU, 'gpujs' for gpu.js, 'gpujs:webgpu', 'gpujs:webgl2', 'gpujs:webasm' or 'gpujs:cpu'
- *   for one of its backends, which may also be named alone, or `true` for the best GPU present. There is no fallback:
- *   it throws if that is not available.
+ *   CPUs, as a promise, and `threads` how many it has. `precision` is that of either. `gpu` requests a float32 engine,
+ *   as a promise: 'wgsl' for hand-written WGSL over WebGPU, 'gpujs' for gpu.js, 'gpujs:webgpu', 'gpujs:webgl2',
+ *   'gpujs:webasm' or 'gpujs:cpu' for one of its backends, which may also be named alone, or `true` for the best GPU
+ *   present. There is no fallback: it throws if that is not available.
  * @returns The engine. Call its `dispose()` when done.
  * @throws {DeviceError} If there is no such GPU or driver; the message says what to install. Or if there is no
  *   WebAssembly with SIMD.
@@ -79,34 +85,38 @@ export function createEngine(
 ): TrainingEngine | Promise<TrainingEngine> {
   record({
     precision: optional(oneOf('float64', 'float32')), engine: optional(oneOf('reference', 'wasm')),
+    threads: optional(wholeFrom(1, 64)),
   })('options', options);
-  expectKnown('createEngine()', options, ['precision', 'engine', 'gpu', 'gpuDevice', 'dawn', 'compute']);
+  expectKnown('createEngine()', options, ['precision', 'engine', 'threads', 'gpu', 'gpuDevice', 'dawn', 'compute']);
   if ('gpu' in options && options.gpu !== undefined) return createGpuEngine(options);
-  const { engine, precision } = options as ReferenceEngineOptions | WasmEngineOptions;
-  return engine === 'wasm' ? createWasmEngine(precision) : referenceEngine(precision);
+  const cpu = options as ReferenceEngineOptions | WasmEngineOptions;
+  if (cpu.engine === 'wasm') return createWasmEngine(cpu);
+  if ('threads' in cpu) throw new ValueError(`threads was given without engine: 'wasm': the reference computes on one thread, so leave it out`);
+  return referenceEngine(cpu.precision);
 }
 
 /**
  * The engine on the CPU of this name, or the default one: that of WebAssembly, or the reference where there is no
- * WebAssembly with SIMD.
+ * WebAssembly with SIMD. The reference has one thread, whatever `threads` says.
  */
-export async function openCpuEngine(name?: CpuChoice): Promise<TrainingEngine> {
+export async function openCpuEngine(name?: CpuChoice, threads?: number): Promise<TrainingEngine> {
   if (name === 'reference') return referenceEngine();
   try {
-    return await createWasmEngine();
+    return await createWasmEngine(threads === undefined ? {} : { threads });
   } catch (error) {
     if (name === 'wasm' || !(error instanceof DeviceError)) throw error;
     return referenceEngine();
   }
 }
 
-async function createWasmEngine(precision: 'float64' | 'float32' = 'float32'): Promise<TrainingEngine> {
-  const { wasmEngine } = await import('../wasm/index.ts');
-  return wasmEngine({ precision });
+async function createWasmEngine({ precision, threads }: Omit<WasmEngineOptions, 'engine'>): Promise<TrainingEngine> {
+  const { openWasmEngine } = await import('../wasm/index.ts');
+  return openWasmEngine({ ...(precision && { precision }), ...(threads !== undefined && { threads }) });
 }
 
 async function createGpuEngine({ gpu, compute, ...options }: GpuEngineOptions): Promise<TrainingEngine> {
   if ('precision' in options) throw new ValueError('precision was given with gpu: leave it out, as GPUs compute only in float32');
+  if ('threads' in options) throw new ValueError('threads was given with gpu: leave it out, they are those of an engine on the CPU');
   if ('engine' in options) throw new ValueError('engine was given with gpu: it names an engine on the CPU, so leave one of them out');
   if (gpu === 'wgsl' || gpu === true) {
     const { openWgslEngine } = await import('../gpu/wgsl/open.ts');

@@ -9,7 +9,10 @@ import type { Machine, WasmArray } from './machine.ts';
 /** The sum of squares over all tensors, [1]. Sums are float64 until the end. */
 export function sumOfSquares(on: Machine, tensors: readonly WasmArray[]): WasmArray {
   let sum = 0;
-  for (const x of tensors) sum += on.run('squares', on.real(x), sizeOf(x.shape));
+  const parts = tensors.map((x) => [on.real(x), sizeOf(x.shape)]);
+  on.together(on.own('squares'), parts, {
+    work: parts.reduce((sum, [, length]) => sum + length, 0), note: (_, squares) => (sum += squares),
+  });
   return on.upload([sum], [1]);
 }
 
@@ -20,8 +23,8 @@ export function adamW(
 ): void {
   if (guard && !Number.isFinite(on.view(guard)[0])) return;
   const factor = clip ? Math.min(1 / (clip.scale ?? 1), clip.maxNorm / Math.sqrt(on.view(clip.squaredNorm)[0])) : 1;
-  on.run(
-    'adamW', on.real(parameter), on.real(gradient), on.real(m), on.real(v), sizeOf(parameter.shape), factor,
+  on.flat(
+    'adamW', [parameter, gradient, m, v].map((x) => on.real(x)), sizeOf(parameter.shape), 8, factor,
     learningRate, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, weightDecay, 1 - beta1 ** step, 1 - beta2 ** step,
   );
 }

@@ -17,6 +17,9 @@ export interface Inputs {
   readonly scale: number;
 }
 
+/** Queries of a part: a multiple of the tile in kernels/attention.ts, so that tiles do not depend on threads. */
+const BLOCK = 64;
+
 /** out [B,H,N,d] and lse [B,H,N]. */
 export function attention(
   on: Machine, { q, k, v, last, scale }: Inputs, { B, H, G, N, d }: AttentionSizes,
@@ -25,15 +28,20 @@ export function attention(
   const [Q, K, V] = [on.real(q), on.real(k), on.real(v)];
   const share = H / G;
   const row = N * d * on.size;
-  on.withIntegers(last.integers!, (ends) => on.within(on.call('attendRoom', N, d, share), (room) => {
-    for (let head = 0; head < B * G; head++) {
+  on.withIntegers(last.integers!, (ends) => {
+    const heads = Array.from({ length: B * G }, (_, head) => head);
+    const parts = on.ranges(N, BLOCK, B * H * N * N * d).flatMap(([from, to]) => heads.map((head) => {
       const first = head * share;
-      on.run(
-        'attend', Q + first * row, row, K + head * row, V + head * row, 0, ends + head * N * 4, N, 0, N, share, d, scale,
-        out.at + first * row, lse.at + first * N * on.size, N * on.size, room,
-      );
-    }
-  }));
+      const at = first * row + from * d * on.size;
+      return [
+        Q + at, row, K + head * row, V + head * row, 0, ends + head * N * 4, N, from, to - from, share, d, scale,
+        out.at + at, lse.at + (first * N + from) * on.size, N * on.size,
+      ];
+    }));
+    on.together(on.own('attend'), parts.reverse(), { // the last queries see the most
+      room: on.call('attendRoom', N, d, share), work: B * H * N * N * d,
+    });
+  });
   return { out, lse };
 }
 
@@ -47,15 +55,13 @@ export function attentionBackward(
   const [Q, K, V, O, L, dO] = [q, k, v, out, lse, dOut].map((x) => on.real(x));
   const share = H / G;
   const row = N * d * on.size;
-  on.withIntegers(last.integers!, (ends) => on.within(N * 4, (live) => {
-    for (let head = 0; head < B * G; head++) {
-      const [first, own] = [head * share * row, head * row];
-      on.run(
-        'backward', Q + first, O + first, dO + first, dq.at + first, row, L + head * share * N * on.size, N * on.size,
-        K + own, V + own, dk.at + own, dv.at + own, ends + head * N * 4, N, share, d, scale, live,
-      );
-    }
-  }));
+  on.withIntegers(last.integers!, (ends) => on.together(on.own('backward'), Array.from({ length: B * G }, (_, head) => {
+    const [first, own] = [head * share * row, head * row];
+    return [
+      Q + first, O + first, dO + first, dq.at + first, row, L + head * share * N * on.size, N * on.size,
+      K + own, V + own, dk.at + own, dv.at + own, ends + head * N * 4, N, share, d, scale,
+    ];
+  }), { room: N * 4, work: B * H * N * N * d }));
   return { dq, dk, dv, ...(types && { dTypes: typeGradient(on, inputs, types, sizes) }) };
 }
 

@@ -116,20 +116,12 @@ export class HeadEntries {
     return [read(this.#k), read(this.#v)];
   }
 
-  /** Calls `work` with the addresses of keys and values, widened to the engine's precision if need be. */
-  within<T>(work: (k: number, v: number) => T): T {
-    const on = this.#on;
-    if (this.dtype === on.dtype) return work(this.#k, this.#v);
-    const length = this.count * this.#d;
-    return on.within(2 * length * on.size, (room) => {
-      [this.#k, this.#v].forEach((from, n) => {
-        const to = room + n * length * on.size;
-        if (this.dtype === 'f16' && on.size === 4) on.call('widen', from, to, length, 1);
-        else if (this.dtype === 'f16') on.floats(to, length).set(this.numbers()[n]);
-        else on.floats(to, length).set(on.floats(from, length, this.dtype));
-      });
-      return work(room, room + length * on.size);
-    });
+  /** Where keys and values are, in the dtype of the cache. */
+  get k(): number {
+    return this.#k;
+  }
+  get v(): number {
+    return this.#v;
   }
 
   /** Whether query i sees all entries. */

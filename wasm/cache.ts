@@ -7,6 +7,7 @@ import { ValueError } from '../src/core/errors.ts';
 import { chunkEnd, chunkOf, endWithin, FOREVER, TokenType, windowEnd } from '../src/core/lifetime.ts';
 import type { CacheKernels } from '../src/core/kernels.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
+import { attendHeads, type CachedHead } from './cache-attend.ts';
 import { HeadEntries } from './cache-entries.ts';
 import type { Machine, WasmArray } from './machine.ts';
 
@@ -70,33 +71,21 @@ export class WasmCache implements CacheKernels<WasmArray> {
   }
 
   attend(q: WasmArray, scale: number, { H, T }: { H: number; T: number }): WasmArray {
-    const { batch, kvHeads: G, headDim: d, reach } = this.#options;
+    const { kvHeads: G, headDim: d, reach } = this.#options;
     const on = this.#on;
     const out = this.#counts.every((count) => count === T) ? on.make(q.shape) : on.zeros(q.shape);
     const Q = on.real(q);
     const share = H / G;
     const row = T * d * on.size;
-    for (let head = 0; head < batch * G; head++) {
+    const heads = this.#heads.flatMap((entries, head): CachedHead[] => {
       const b = Math.floor(head / G);
       const count = this.#counts[b];
-      if (count === 0) continue;
-      const entries = this.#heads[head];
-      const n = entries.count;
-      const i0 = this.#seen[b] - count;
-      const [from, to] = [Q + head * share * row, out.at + head * share * row];
-      entries.within((k, v) => on.within(on.call('attendRoom', n, d, share), (room) => {
-        if (on.size === 4 && count === 1 && entries.allSeen(i0, reach)) {
-          on.call('decode32', from, row, k, v, n, share, d, scale, to, room);
-          this.#note(head, n, n);
-          return;
-        }
-        const ends = Int32Array.from({ length: n }, (_, e) => endWithin(entries.last[e], entries.position[e], reach));
-        on.withIntegers(entries.position.subarray(0, n), (pos) => on.withIntegers(ends, (last) => {
-          const pairs = on.run('attend', from, row, k, v, pos, last, n, i0, count, share, d, scale, to, 0, 0, room);
-          this.#note(head, pairs, on.call('peakOf'));
-        }));
-      }));
-    }
+      if (count === 0) return [];
+      const at = head * share * row;
+      const note: CachedHead['note'] = (pairs, peak) => this.#note(head, pairs, peak);
+      return [{ entries, i0: this.#seen[b] - count, count, q: Q + at, out: out.at + at, note }];
+    });
+    attendHeads(on, heads, { share, d, row, scale, reach });
     return out;
   }
 

@@ -13,6 +13,7 @@ import { adamW, sumOfSquares } from './adamw.ts';
 import { attention, attentionBackward } from './attention.ts';
 import { WasmCache } from './cache.ts';
 import { poolChunks, RunningPool } from './chunks.ts';
+import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
 import { embedding, embeddingBackward } from './embedding.ts';
 import { lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
@@ -20,7 +21,9 @@ import { Machine, WasmArray } from './machine.ts';
 import { addMemoryPrice, keptShare } from './mask.ts';
 import { WasmMassCache } from './mass-cache.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
+import { rope } from './rope.ts';
 import { tokenTypes, tokenTypesBackward } from './search.ts';
+import { machineThreads, oneThreadOnly } from './threads.ts';
 
 /** Options of wasmEngine(). */
 export interface WasmOptions {
@@ -28,17 +31,35 @@ export interface WasmOptions {
   readonly precision?: 'float64' | 'float32';
   /** Memory starts as NaN, so that tests notice what is read before it is written. */
   readonly testing?: boolean;
+  /** The most threads (default: 1). They start with the first operation that is worth it. */
+  readonly threads?: number;
 }
 
 /** Runs every operation at once. @throws {DeviceError} If WebAssembly or its SIMD is missing. */
-export function wasmEngine({ precision = 'float32', testing = false }: WasmOptions = {}): TrainingEngine {
-  return wasmEngineOn(new Machine(precision, testing));
+export function wasmEngine({ precision = 'float32', testing = false, threads = 1 }: WasmOptions = {}): TrainingEngine {
+  return wasmEngineOn(new Machine(precision, testing, threads));
 }
 
 /** The same on a machine of the caller, which says how much memory is in use. */
-export function wasmEngineOn(machine: Machine): TrainingEngine {
-  return checked(kernels(machine));
+export function wasmEngineOn(machine: Machine, name = `wasm ${machine.precision}`): TrainingEngine {
+  return checked(kernels(machine, name));
 }
+
+/**
+ * The same with as many threads as the machine has, which start when needed; or with as many as the caller asks for,
+ * for which it waits. If there are none, the name says why.
+ */
+export async function openWasmEngine({ precision = 'float32', threads }: WasmOptions = {}): Promise<TrainingEngine> {
+  const machine = new Machine(precision, false, threads ?? Math.min(DEFAULT_THREADS, machineThreads()));
+  if (threads === undefined) return wasmEngineOn(machine);
+  await machine.threads?.ready();
+  const running = machine.threads?.running ?? 1;
+  const why = running === threads ? '' : ` (${oneThreadOnly() ?? machine.threads?.refused})`;
+  return wasmEngineOn(machine, `wasm ${precision}, ${running === 1 ? 'one thread' : `${running} threads`}${why}`);
+}
+
+/** More gain little in the kernels that are bound by memory. */
+const DEFAULT_THREADS = 8;
 
 /** An exponent of all ones, which is infinity or NaN, among float16 numbers. */
 function hasInfinite(bytes: Uint8Array): boolean {
@@ -46,20 +67,12 @@ function hasInfinite(bytes: Uint8Array): boolean {
   return false;
 }
 
-function kernels(on: Machine): TrainingKernels<WasmArray> {
+function kernels(on: Machine, name: string): TrainingKernels<WasmArray> {
   const whole = (data: Int32Array, shape: readonly number[]): WasmArray => new WasmArray(shape, 0, on.dtype, data);
-  /** Allocates the result of the shape first, since addresses are only valid until something is allocated. */
-  const ofInputs = (
-    name: string, shape: readonly number[], inputs: readonly WasmArray[], ...rest: number[]
-  ): WasmArray => {
-    const made = on.make(shape);
-    on.run(name, ...inputs.map((x) => on.real(x)), made.at, ...rest);
-    return made;
-  };
   const pause = new Pause();
 
   return {
-    name: `wasm ${on.precision}`,
+    name,
     precision: on.precision,
     stores: on.size === 8
       ? { weights: ['f64', 'f32'], cache: ['f64', 'f32', 'f16'] }
@@ -84,17 +97,17 @@ function kernels(on: Machine): TrainingKernels<WasmArray> {
     free: (x) => {
       if (!x.integers) on.free(x.at);
     },
-    dispose: () => undefined,
+    dispose: () => on.threads?.dispose(),
 
     // ---- layers ---------------------------------------------------------------------------------
     add: (a, b, { n }) => {
       const made = on.make(a.shape);
-      on.run('add', on.real(a), on.real(b), made.at, n);
+      on.flat('add', [on.real(a), on.real(b), made.at], n, 1);
       return made;
     },
     accumulate: (sum, x, { n }) => {
       const [to, from] = [on.real(sum), on.real(x)];
-      on.run('add', to, from, to, n);
+      on.flat('add', [to, from, to], n, 1);
     },
     embedding: (weight, ids, { D }) => embedding(on, weight, ids.integers!, [...ids.shape, D]),
     embeddingBackward: (dOut, ids, sizes) => embeddingBackward(on, dOut, ids.integers!, sizes),
@@ -105,10 +118,14 @@ function kernels(on: Machine): TrainingKernels<WasmArray> {
     linearBackwardBias: (dOut, sizes) => linearBackwardBias(on, dOut, sizes),
     rmsNorm: (x, weight, epsilon, sizes) => rmsNorm(on, x, weight, epsilon, sizes),
     rmsNormBackward: (dOut, x, weight, epsilon, sizes) => rmsNormBackward(on, dOut, x, weight, epsilon, sizes),
-    swiglu: (gate, up, { n }) => ofInputs('swiglu', gate.shape, [gate, up], n),
+    swiglu(gate, up, { n }) {
+      const made = on.make(gate.shape);
+      on.flat('swiglu', [on.real(gate), on.real(up), made.at], n, 16);
+      return made;
+    },
     swigluBackward(dOut, gate, up, { n }) {
       const [dGate, dUp] = [on.make(gate.shape), on.make(gate.shape)];
-      on.run('swigluBackward', on.real(dOut), on.real(gate), on.real(up), dGate.at, dUp.at, n);
+      on.flat('swigluBackward', [on.real(dOut), on.real(gate), on.real(up), dGate.at, dUp.at], n, 24);
       return { dGate, dUp };
     },
     splitHeads(x, { B, heads, N, d }) {
@@ -121,8 +138,7 @@ function kernels(on: Machine): TrainingKernels<WasmArray> {
       on.call('swapAxes', on.real(x), made.at, B, heads, N, d * on.size);
       return made;
     },
-    rope: (x, cos, sin, inverse, { B, heads, N, d }) =>
-      ofInputs('rope', x.shape, [x, cos, sin], B, heads, N, d, inverse ? -1 : 1),
+    rope: (x, cos, sin, inverse, sizes) => rope(on, x, cos, sin, inverse ? -1 : 1, sizes),
     argmax(x, { rows, D }) {
       const from = on.real(x);
       return on.within(rows * 4, (best) => {
@@ -130,16 +146,8 @@ function kernels(on: Machine): TrainingKernels<WasmArray> {
         return whole(on.whole(best, rows).slice(), x.shape.slice(0, -1));
       });
     },
-    crossEntropy: (logits, targets, { rows, V }) => on.withIntegers(targets.integers!, (list) => {
-      const loss = on.make(targets.shape);
-      on.run('crossEntropy', on.real(logits), list, loss.at, rows, V);
-      return loss;
-    }),
-    crossEntropyBackward: (logits, targets, weight, { rows, V }) => on.withIntegers(targets.integers!, (list) => {
-      const dLogits = on.make(logits.shape);
-      on.run('crossEntropyBackward', on.real(logits), list, dLogits.at, rows, V, weight);
-      return dLogits;
-    }),
+    crossEntropy: (logits, targets, sizes) => crossEntropy(on, logits, targets, sizes),
+    crossEntropyBackward: (logits, targets, weight, sizes) => crossEntropyBackward(on, logits, targets, weight, sizes),
 
     // ---- optimiser ------------------------------------------------------------------------------
     sumOfSquares: (tensors) => sumOfSquares(on, tensors),

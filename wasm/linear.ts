@@ -4,13 +4,45 @@
  * @module
  */
 import type { LinearSizes } from '../src/core/sizes.ts';
-import type { Machine, WasmArray } from './machine.ts';
+import { BYTES, type Machine, type WasmArray } from './machine.ts';
 
-/** C [M,N] = A [M,K] times panels, in the engine's precision. A, panels and C are addresses. */
+/**
+ * C [M,N] = A [M,K] times panels, in the engine's precision. A, panels and C are addresses. Threads share the columns,
+ * or the rows if there are few columns.
+ */
 export function product(
   on: Machine, A: number, panels: number, C: number, M: number, N: number, K: number, ldc: number = N,
 ): void {
-  on.call(on.size === 4 ? 'gemm32' : 'gemm64x64', A, panels, C, M, N, K, ldc);
+  const name = on.size === 4 ? 'gemm32' : 'gemm64x64';
+  if (N >= M || M < ROWS) byColumns(on, name, [A, panels, C, M, N, K, ldc], on.size);
+  else {
+    on.together(name, on.ranges(M, ROWS, M * N * K).map(([from, to]) => [
+      A + from * K * on.size, panels, C + from * ldc * on.size, to - from, N, K, ldc,
+    ]));
+  }
+}
+
+/** Rows that tiles divide, and enough of them to pay for reading all panels. */
+const ROWS = 24;
+/** Columns that are the same number of panels for every kernel. */
+const COLUMNS = 32;
+
+/** A kernel with the arguments A, panels, C, M, N, K and perhaps more. @param bytes Of a number of the panels. */
+function byColumns(
+  on: Machine, name: string, [A, panels, C, M, N, K, ...more]: readonly number[], bytes: number, room = 0,
+): void {
+  on.together(name, on.ranges(N, COLUMNS, M * N * K).map(([from, to]) => [
+    A, panels + from * K * bytes, C + from * on.size, M, to - from, K, ...more,
+  ]), { room });
+}
+
+/** The same for a kernel of a single row, which has no argument M. */
+function ofOneRow(
+  on: Machine, name: string, A: number, panels: number, C: number, N: number, K: number, bytes: number,
+): void {
+  on.together(name, on.ranges(N, COLUMNS, N * K).map(([from, to]) => [
+    A, panels + from * K * bytes, C + from * on.size, to - from, K,
+  ]));
 }
 
 /** y = x Wᵀ, plus the bias. */
@@ -21,16 +53,14 @@ export function linear(
   const A = on.real(x);
   const W = on.panels(weight);
   const { dtype } = weight;
-  if (on.size === 8) {
-    if (dtype === 'f64') product(on, A, W, y.at, rows, M, K);
-    else if (rows === 1) on.call('gemv64x32', A, W, y.at, M, K);
-    else on.call('gemm64x32', A, W, y.at, rows, M, K, M);
-  } else if (dtype === 'f32') {
-    if (rows === 1) on.call('gemv32', A, W, y.at, M, K);
-    else product(on, A, W, y.at, rows, M, K);
-  } else if (rows === 1 && dtype === 'bf16') on.call('gemvBF16', A, W, y.at, M, K);
-  else if (rows !== 1 || !halfProduct(on, A, W, y.at, M, K)) {
-    on.within(32 * K, (room) => on.call('gemm16', A, W, y.at, rows, M, K, dtype === 'f16' ? 1 : 2, room));
+  const bytes = BYTES[dtype];
+  const one = rows === 1;
+  if (dtype === on.dtype && !(one && on.size === 4)) product(on, A, W, y.at, rows, M, K);
+  else if (dtype === 'f32' && one) ofOneRow(on, on.size === 4 ? 'gemv32' : 'gemv64x32', A, W, y.at, M, K, bytes);
+  else if (dtype === 'f32') byColumns(on, 'gemm64x32', [A, W, y.at, rows, M, K, M], bytes);
+  else if (one && dtype === 'bf16') ofOneRow(on, 'gemvBF16', A, W, y.at, M, K, bytes);
+  else if (!one || !halfProduct(on, A, W, y.at, M, K)) {
+    byColumns(on, 'gemm16', [A, W, y.at, rows, M, K, M, dtype === 'f16' ? 1 : 2], bytes, 32 * K);
   }
   if (bias) {
     const b = on.real(bias);
@@ -43,7 +73,7 @@ export function linear(
 function halfProduct(on: Machine, A: number, panels: number, C: number, M: number, K: number): boolean {
   return on.within(4 * K, (row) => {
     const fits = on.call('lift', A, row, K) === 1;
-    if (fits) on.call('gemvF16', row, panels, C, M, K);
+    if (fits) ofOneRow(on, 'gemvF16', row, panels, C, M, K, 2);
     return fits;
   });
 }

@@ -5,11 +5,19 @@
 import { DeviceError } from '../src/core/errors.ts';
 import { type FloatArray, type Shaped, sizeOf } from '../src/core/tensor.ts';
 import { Allocator } from './allocator.ts';
-import { instantiate, type Program } from './program.ts';
+import { compiled, instantiate, type Program } from './program.ts';
+import { MOST_AT_ONCE, MOST_THREADS, oneThreadOnly, Threads } from './threads.ts';
 
 /** What an array holds. */
 export type Stored = 'f64' | 'f32' | 'f16' | 'bf16';
 export const BYTES: Readonly<Record<Stored, number>> = { f64: 8, f32: 4, f16: 2, bf16: 2 };
+
+/** Every part of the memory begins at a multiple of this. */
+const UNIT = 16;
+/** What a thread needs for itself (kernels/matmul.ts). */
+const EDGE = 192;
+/** The fewest products for which a part of its own pays. */
+const LEAST_WORK = 2 ** 16;
 
 const PAGE = 65536;
 /** A memory of 32-bit addresses ends here. */
@@ -33,25 +41,107 @@ export class WasmArray implements Shaped {
   }
 }
 
+/** Options of together(). */
+export interface Together {
+  /** Bytes whose address is the last argument of each call. */
+  readonly room?: number;
+  /** The products of all parts, roughly. Few stay on one thread. */
+  readonly work?: number;
+  /** Gets what each part returns, and the peakOf() of it. */
+  readonly note?: (part: number, value: number, peak: number) => void;
+}
+
+/** A memory of one page, as large as may be later. */
+function memoryOf(shared: boolean): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: 1, maximum: LARGEST / PAGE, shared });
+}
+
 export class Machine {
   readonly precision: 'float64' | 'float32';
   /** The dtype in which it computes, and the bytes of a number. */
   readonly dtype: 'f64' | 'f32';
   readonly size: 4 | 8;
-  readonly #memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  /** Undefined if the engine has one thread. */
+  readonly threads: Threads | undefined;
+  readonly #memory: WebAssembly.Memory;
   readonly #program: Program;
   readonly #named = new Map<string, (...args: number[]) => number>();
   readonly #allocator: Allocator;
   readonly #poison: boolean;
+  readonly #least: number;
 
-  /** @param poison Whether memory starts as NaN, for tests. */
-  constructor(precision: 'float64' | 'float32', poison = false) {
+  /**
+   * @param poison For tests: memory starts as NaN, and threads share even the smallest work.
+   * @param threads The most threads. Results have the same bits for any number.
+   */
+  constructor(precision: 'float64' | 'float32', poison = false, threads = 1) {
     this.precision = precision;
     this.dtype = precision === 'float64' ? 'f64' : 'f32';
     this.size = precision === 'float64' ? 8 : 4;
-    this.#program = instantiate(this.#memory);
+    const count = oneThreadOnly() === undefined ? Math.min(threads, MOST_THREADS) : 1;
+    const module = compiled(count > 1);
+    this.#memory = memoryOf(count > 1);
+    this.#program = instantiate(module, this.#memory);
     this.#poison = poison;
-    this.#allocator = new Allocator(this.call('firstFree'), (end) => this.#growTo(end));
+    this.#least = poison ? 1 : LEAST_WORK;
+    const edges = Math.ceil(this.call('firstFree') / UNIT) * UNIT;
+    this.#allocator = new Allocator(edges + count * EDGE, (end) => this.#growTo(end));
+    this.call('setEdge', edges);
+    this.threads = count > 1 ? new Threads(module, this.#memory, count, edges) : undefined;
+  }
+
+  /**
+   * The ranges from 0 to n, each of whole units, that threads compute. @param work The products of it all, roughly.
+   */
+  ranges(n: number, unit: number, work: number): (readonly [from: number, to: number])[] {
+    const threads = this.threads?.running ?? 1;
+    const most = threads === 1 ? 1 : Math.min(4 * threads, Math.floor(work / this.#least));
+    if (most <= 1) return [[0, n]];
+    const units = Math.ceil(n / unit);
+    const step = Math.ceil(units / Math.min(most, units)) * unit;
+    return Array.from({ length: Math.ceil(n / step) }, (_, part) => [part * step, Math.min(n, (part + 1) * step)]);
+  }
+
+  /**
+   * Calls the kernel of exactly this name once for each part, which do not depend on one another. Parts that take
+   * longest should come first.
+   */
+  together(
+    name: string, parts: readonly (readonly number[])[], { room = 0, work = Infinity, note }: Together = {},
+  ): void {
+    const all = parts.length > 1 && work >= 2 * this.#least ? this.threads?.running ?? 1 : 1;
+    const each = Math.ceil(room / UNIT) * UNIT;
+    const compute = (rooms: number): void => {
+      if (all === 1) {
+        parts.forEach((numbers, part) => {
+          const value = room > 0 ? this.call(name, ...numbers, rooms) : this.call(name, ...numbers);
+          note?.(part, value, this.call('peakOf'));
+        });
+        return;
+      }
+      for (let first = 0; first < parts.length; first += MOST_AT_ONCE) {
+        const some = parts.slice(first, first + MOST_AT_ONCE);
+        const results = this.threads!.run(name, some, rooms, each);
+        if (note) some.forEach((_, part) => note(first + part, results[2 * part], results[2 * part + 1]));
+      }
+    };
+    if (room > 0) this.within(all * each, compute);
+    else compute(0);
+  }
+
+  /** The name of the kernel for the engine's precision. */
+  own(name: string): string {
+    return `${name}${8 * this.size}`;
+  }
+
+  /**
+   * A kernel that takes addresses of n numbers each, n, and the rest, such as add32. @param weight What one number
+   * costs, in products.
+   */
+  flat(name: string, at: readonly number[], n: number, weight: number, ...rest: number[]): void {
+    this.together(this.own(name), this.ranges(n, UNIT, n * weight).map(([from, to]) => [
+      ...at.map((address) => address + from * this.size), to - from, ...rest,
+    ]));
   }
 
   /** Bytes in use, and bytes of the memory. */

@@ -23,7 +23,16 @@ function checkRow(on: Machine, x: WasmArray, row: number, { rows, D }: RowSizes)
 /** y = x / sqrt(mean(x²) + epsilon) * weight. */
 export function rmsNorm(on: Machine, x: WasmArray, weight: WasmArray, epsilon: number, sizes: RowSizes): WasmArray {
   const y = on.make(x.shape);
-  checkRow(on, x, on.run('rmsNorm', on.real(x), on.real(weight), y.at, sizes.rows, sizes.D, epsilon), sizes);
+  const { rows, D } = sizes;
+  const [X, w] = [on.real(x), on.real(weight)];
+  const ranges = on.ranges(rows, 1, rows * D * 2);
+  let bad = -1;
+  on.together(on.own('rmsNorm'), ranges.map(([from, to]) => [
+    X + from * D * on.size, w, y.at + from * D * on.size, to - from, D, epsilon,
+  ]), { note: (part, row) => {
+    if (bad < 0 && row >= 0) bad = ranges[part][0] + row;
+  } });
+  checkRow(on, x, bad, sizes);
   return y;
 }
 

@@ -10,7 +10,7 @@ import { Conversation, type Turn } from './conversation.ts';
 import { UsageError } from './errors.ts';
 import { ChatInput } from './chat-input.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, threadsOption } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
 import { colours, formatBytes, formatCount, formatDuration, formatShare, printable } from './terminal.ts';
@@ -22,6 +22,7 @@ interface Flags extends SamplingFlags {
   chatTemplate?: string;
   bos: boolean;
   engine?: CpuChoice;
+  threads?: number;
   gpu?: GpuChoice;
   compute?: 'f32' | 'f16';
   json: boolean;
@@ -45,6 +46,7 @@ export function registerChat(program: Command): void {
   addSamplingOptions(command)
     .addOption(bosOption())
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .addOption(computeOption())
     .option('--json', 'print every answer as one line of JSON', false)

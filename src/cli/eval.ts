@@ -9,7 +9,7 @@ import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import {
   absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
@@ -28,6 +28,7 @@ interface Flags extends PolicyFlags {
   maxTokens?: number;
   step: number;
   engine?: CpuChoice;
+  threads?: number;
   gpu?: GpuChoice;
   compute?: 'f32' | 'f16';
   json: boolean;
@@ -45,6 +46,7 @@ export function registerEval(program: Command): void {
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 1)
     .addOption(bosOption())
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)

@@ -22,7 +22,7 @@ import {
 import { openBase, openEngine } from './open.ts';
 import { notNegative, share, whole } from './options.ts';
 import { openOut } from './out.ts';
-import { WorkerPool } from './pool.ts';
+import { takesPool, WorkerPool } from './pool.ts';
 import { addPlaceOptions, addRunOptions } from './run-flags.ts';
 import { runFolder } from './run-folder.ts';
 import { RunLog } from './run-log.ts';
@@ -60,8 +60,8 @@ async function run(flags: FinetuneFlags): Promise<void> {
 async function runIn(flags: FinetuneFlags): Promise<void> {
   const plan = await planFinetune(flags);
   if (plan.note !== undefined) process.stderr.write(`natsearch: note: ${plan.note}\n`);
-  const engine = await openEngine(flags);
-  const threads = flags.gpu ? 1 : Math.min(flags.threads, flags.batch);
+  const pooled = takesPool(flags, flags.batch, expectedWeights(plan.record.config));
+  const engine = await openEngine(pooled ? { ...flags, threads: 1 } : flags);
   let pool: Pool | undefined;
   let model: Model | undefined;
   try {
@@ -69,14 +69,14 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
     const log = plan.from ? await readLog(flags.out, plan.from.step) : [];
     const over = !plan.from && await fileExists(`${flags.out}/${FINETUNE_STATE_FILE}`);
     const runLog = await RunLog.open(flags.out, log, over);
-    const base = await openBase(plan.folder, plan.tokenizer, engine, threads > 1);
+    const base = await openBase(plan.folder, plan.tokenizer, engine, pooled);
     model = base.model;
     checkSameBase(plan, base.hash, flags.model);
     if (base.frozen) {
       const { config, options } = plan.record;
       const scorers = new Set(scorerNames(config));
       const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
-      pool = new WorkerPool({ engine: flags.engine, task: 'finetune', options, trained, frozen: base.frozen }, threads);
+      pool = new WorkerPool({ engine: flags.engine, task: 'finetune', options, trained, frozen: base.frozen }, flags.threads);
     }
     const record = { ...plan.record, baseWeights: base.hash };
     const source = pool ? threaded(pool) : flags.gpu ? wholeBatch : oneByOne;

@@ -11,7 +11,7 @@ import type { FinishReason } from '../model/generate/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { patientProgress, type PromptTokens, readPrompt, tokensOf } from './prompt.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
@@ -25,6 +25,7 @@ interface Flags extends SamplingFlags {
   promptFile?: string;
   logprobs?: number;
   engine?: CpuChoice;
+  threads?: number;
   gpu?: GpuChoice;
   compute?: 'f32' | 'f16';
   json: boolean;
@@ -42,6 +43,7 @@ export function registerGenerate(program: Command): void {
     .option('--logprobs <n>', 'with --json: log-probabilities of every token and of the n most likely ones', whole(0))
     .addOption(bosOption())
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)

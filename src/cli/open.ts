@@ -22,11 +22,15 @@ import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { createProgress, type Progress } from './terminal.ts';
 
 /** The engine that --gpu requests, whose name goes to stderr; without --gpu, the one on the CPU that --engine names. */
-export async function openEngine({ gpu, compute, engine: name }: EngineFlags): Promise<Engine> {
+export async function openEngine({ gpu, compute, engine: name, threads }: EngineFlags): Promise<Engine> {
   if (gpu === undefined && compute !== undefined) {
     throw new UsageError('--compute says what a GPU computes in: give --gpu, too');
   }
-  if (gpu === undefined) return openCpuEngine(name);
+  if (gpu === undefined) {
+    const engine = await openCpuEngine(name, threads);
+    if (threads !== undefined && threads > 1) process.stderr.write(`engine: ${engine.name}\n`);
+    return engine;
+  }
   const engine = await createEngine({ gpu, ...(compute && { compute }) });
   process.stderr.write(`engine: ${engine.name}\n`);
   return engine;

@@ -63,12 +63,19 @@ export interface EngineFlags {
   readonly engine?: CpuChoice;
   readonly gpu?: GpuChoice;
   readonly compute?: 'f32' | 'f16';
+  readonly threads?: number;
 }
 
 /** --engine with the name of an engine on the CPU. */
 export function engineOption(): Option {
   return new Option('--engine <name>', 'compute on the CPU by WebAssembly with SIMD (default: wasm) or the readable reference')
     .choices(['reference', 'wasm']).conflicts('gpu');
+}
+
+/** --threads of the engine on the CPU. */
+export function threadsOption(): Option {
+  return new Option('--threads <n>', 'threads that compute on the CPU; affects speed, never results (default: all)')
+    .argParser(whole(1)).conflicts('gpu');
 }
 
 /** --compute with what --gpu computes prompts in. */

@@ -57,6 +57,22 @@ export type PoolReply = { readonly sequence: number } & (
   | { readonly error: { readonly name: string; readonly message: string; readonly stack: string } }
 );
 
+/** Weights of which every worker may have a copy, in bytes of float32. */
+const COPIED = 64 << 20;
+
+/**
+ * Whether a pool computes a run, with a sequence for each worker, or the threads of one engine, which share its
+ * weights. The latter have more to wait for, so a pool is faster while weights are few. The bits are the same.
+ */
+export function takesPool(
+  { threads, engine, gpu }: { threads: number; engine?: CpuChoice | undefined; gpu?: unknown },
+  batch: number, shapes: ReadonlyMap<string, readonly number[]>,
+): boolean {
+  if (gpu !== undefined || threads === 1 || batch === 1) return false;
+  const numbers = [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
+  return engine === 'reference' || 4 * numbers <= COPIED;
+}
+
 /** Starts its workers with the first step. Close it when done. */
 export class WorkerPool<Part extends Gradients> {
   readonly #setup: PoolSetup;

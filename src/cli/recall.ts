@@ -14,7 +14,7 @@ import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, whole } from './options.ts';
+import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
 import {
@@ -49,6 +49,7 @@ interface TestFlags extends PolicyFlags {
   maxDocuments?: number;
   step: number;
   engine?: CpuChoice;
+  threads?: number;
   gpu?: GpuChoice;
   compute?: 'f32' | 'f16';
   json: boolean;
@@ -82,6 +83,7 @@ export function registerRecall(program: Command): void {
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 64)
     .addOption(bosOption())
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .addOption(computeOption())
     .option('--json', 'print one JSON document instead', false)

@@ -13,7 +13,7 @@ import type { Model } from '../model/model.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { continueText, summary } from './generate.ts';
 import { openEngine, openModel } from './open.ts';
-import { engineOption, gpuOption, whole } from './options.ts';
+import { engineOption, gpuOption, threadsOption, whole } from './options.ts';
 import { formatLegend, formatPassage, TypeRecord, typedCharacters, typeShares } from './passage.ts';
 import { checkModelFolder, shipped } from './paths.ts';
 import {
@@ -36,6 +36,7 @@ interface Flags {
   maxNewTokens: number;
   seed: number;
   engine?: CpuChoice;
+  threads?: number;
   gpu?: GpuChoice;
   json: boolean;
 }
@@ -58,6 +59,7 @@ export function registerStart(program: Command): void {
     .option('--max-new-tokens <n>', 'length of the continuation', whole(1), 300)
     .option('--seed <n>', 'names the random stream', whole(0), 0)
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
     .action((flags: Flags) => run(flags, command.getOptionValueSource('dense') === 'default'));

@@ -15,7 +15,7 @@ import { openEngine } from './open.ts';
 import { givesTypes } from '../policies/index.ts';
 import { notNegative, policyHelp, policyName, whole } from './options.ts';
 import { openOut } from './out.ts';
-import { WorkerPool } from './pool.ts';
+import { takesPool, WorkerPool } from './pool.ts';
 import { addPlaceOptions, addRunOptions } from './run-flags.ts';
 import { runFolder } from './run-folder.ts';
 import { RunLog } from './run-log.ts';
@@ -70,8 +70,9 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   const log = from ? await readLog(flags.out, from.step) : [];
   const runLog = await RunLog.open(flags.out, log, !from && await fileExists(`${flags.out}/${STATE_FILE}`));
 
-  const engine = await openEngine(flags);
-  const pool = !flags.gpu && flags.threads > 1 && options.batch > 1
+  const pooled = takesPool(flags, options.batch, expectedWeights(config));
+  const engine = await openEngine(pooled ? { ...flags, threads: 1 } : flags);
+  const pool = pooled
     ? new WorkerPool<Gradients>(
       { engine: flags.engine, task: 'train', options, trained: expectedWeights(config) }, flags.threads,
     ) : undefined;

@@ -11,7 +11,7 @@ import type { PoolReply, PoolRequest, PoolSetup } from './pool.ts';
 
 const { engine: name, task, options, frozen, layout, weights: shared, slots } = workerData as PoolSetup;
 const differentiate = task === 'train' ? computeGradients : finetuneGradients;
-const engine = await openCpuEngine(name);
+const engine = await openCpuEngine(name, 1);
 const base = uploadWeights(engine, frozen);
 const port = parentPort!;
 

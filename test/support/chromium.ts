@@ -23,15 +23,20 @@ const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json',
 };
 
-/** Serves files. `roots` maps the first folder of a path to a folder on disk; '' stands for all other paths. */
-export async function serve(roots: Readonly<Record<string, string>>): Promise<{ url: string; server: Server }> {
+/**
+ * Serves files, each with `headers`. `roots` maps the first folder of a path to a folder on disk; '' stands for all
+ * other paths.
+ */
+export async function serve(
+  roots: Readonly<Record<string, string>>, headers: Readonly<Record<string, string>> = {},
+): Promise<{ url: string; server: Server }> {
   const server = createServer(async (request, response) => {
     const asked = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname)).slice(1);
     const [first] = asked.split('/');
     const [folder, rest] = first in roots ? [roots[first], asked.slice(first.length)] : [roots[''], asked];
     try {
       const bytes = await readFile(join(folder, rest));
-      response.writeHead(200, { 'content-type': TYPES[extname(asked)] ?? 'application/octet-stream' }).end(bytes);
+      response.writeHead(200, { 'content-type': TYPES[extname(asked)] ?? 'application/octet-stream', ...headers }).end(bytes);
     } catch {
       response.writeHead(404).end();
     }
@@ -55,10 +60,16 @@ export async function resultsOf(urls: readonly string[]): Promise<unknown[]> {
       const problems: string[] = [];
       page.on('pageerror', (error) => problems.push(error.message));
       await page.goto(url);
-      await page.waitForFunction('globalThis.result !== undefined', undefined, { timeout: 60_000 }).catch((error: Error) => {
-        throw new Error(`${url}: ${problems.join('; ') || error.message}`);
-      });
-      results.push(await page.evaluate('globalThis.result'));
+      // Playwright's own functions call eval(), which the policy of a page may forbid.
+      const tools = await page.context().newCDPSession(page);
+      const end = Date.now() + 60_000;
+      for (let found: unknown; found === undefined;) {
+        if (Date.now() > end || problems.length > 0) throw new Error(`${url}: ${problems.join('; ') || 'the page has no result'}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        const { result } = await tools.send('Runtime.evaluate', { expression: 'globalThis.result', awaitPromise: true, returnByValue: true });
+        found = result.value;
+        if (found !== undefined) results.push(found);
+      }
       if (problems.length > 0) throw new Error(`${url}: ${problems.join('; ')}`);
       await page.close();
     }

@@ -4,6 +4,7 @@
  * is at position i0 + t. Hidden keys and values are never read.
  */
 import { axpy, dot, exp4, exp64, log64, sum4 } from './math';
+import { F16, widen } from './panels';
 
 @inline
 function positionOf(pos: usize, j: i32): i32 {
@@ -246,6 +247,25 @@ export function decode32(
     }
     scaled(to, to, d, 1 / z);
   }
+}
+
+/** The same two with keys and values in float16, which are widened into `room`. */
+export function decodeHalf(
+  q: usize, head: usize, k: usize, v: usize, n: i32, share: i32, d: i32, scale: f32, out: usize, room: usize,
+): void {
+  const numbers = <usize>n * d << 2;
+  widen(k, room, n * d, F16);
+  widen(v, room + numbers, n * d, F16);
+  decode32(q, head, room, room + numbers, n, share, d, scale, out, room + 2 * numbers);
+}
+export function attendHalf(
+  q: usize, head: usize, k: usize, v: usize, pos: usize, last: usize, n: i32, i0: i32, T: i32, share: i32, d: i32,
+  scale: f32, out: usize, lse: usize, lseHead: usize, room: usize,
+): f64 {
+  const numbers = <usize>n * d << 2;
+  widen(k, room, n * d, F16);
+  widen(v, room + numbers, n * d, F16);
+  return attend32(q, head, room, room + numbers, pos, last, n, i0, T, share, d, scale, out, lse, lseHead, room + 2 * numbers);
 }
 
 /** float64, in the reference's order of sums. */

@@ -5,8 +5,9 @@
  */
 import { BF16, F16, widen } from './panels';
 
-/** Room for a tile whose panel has fewer than 8 columns. */
-const edge = memory.data(192, 16);
+/** Room for a tile whose panel has fewer than 8 columns: 192 bytes, which every thread has of its own. */
+let edge: usize = 0;
+export function setEdge(at: usize): void { edge = at; }
 
 /**
  * Six rows of A times a panel of 8 columns. This and the next are functions of their own, with as few variables as
@@ -115,11 +116,10 @@ export function gemm32(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32
 }
 
 /** The same over panels of float16 or bfloat16, each of which is widened into `room` first. */
-export function gemm16(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, dtype: i32, room: usize): void {
-  const row = <usize>N << 2;
+export function gemm16(A: usize, panels: usize, C: usize, M: i32, N: i32, K: i32, ldc: i32, dtype: i32, room: usize): void {
   for (let n = 0; n < N; n += 8) {
     widen(panels + (<usize>n * K << 1), room, 8 * K, dtype);
-    gemm32(A, room, C + (<usize>n << 2), M, min(8, N - n), K, N);
+    gemm32(A, room, C + (<usize>n << 2), M, min(8, N - n), K, ldc);
   }
 }
 

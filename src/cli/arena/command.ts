@@ -11,7 +11,7 @@ import { matchingKinds } from '../../evaluate/match.ts';
 import { writeFilesAtomic } from '../../files/files.ts';
 import { UsageError } from '../errors.ts';
 import { openEngine } from '../open.ts';
-import { bosOption, cacheOption, engineOption, type EngineFlags, gpuOption, share, whole } from '../options.ts';
+import { bosOption, cacheOption, engineOption, type EngineFlags, gpuOption, share, threadsOption, whole } from '../options.ts';
 import { forceOption, openOut } from '../out.ts';
 import { checkAdapterFolder, checkModelFolder, packageRoot } from '../paths.ts';
 import { interruptSignal } from '../terminal.ts';
@@ -69,6 +69,7 @@ export function registerArena(program: Command): void {
     .addOption(cacheOption())
     .addOption(bosOption())
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(gpuOption())
     .addOption(forceOption())
     .option('--json', 'print the report as one JSON document instead of tables', false)
