@@ -1,5 +1,6 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import type { Options } from 'tsup';
+import { tracePage } from './site-src/time-machine/page.mjs';
 import { gpuJsInParts } from './scripts/gpu-js-parts.ts';
 
 /** Output under dist/ by source. A file that a checkout does not have is left out. */
@@ -79,6 +80,8 @@ export default function config(options: Options): Options[] {
       esbuildOptions: (esbuild) => {
         esbuild.chunkNames = 'cli/[name]-[hash]';
       },
+      // The page that `natsearch trace` fills, as one file.
+      onSuccess: async () => writeFileSync(`${options.outDir ?? 'dist'}/cli/trace-page.html`, await tracePage()),
     },
   ];
   return builds.filter(({ entry }) => Object.keys(entry as object).length > 0)

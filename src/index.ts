@@ -49,6 +49,11 @@ export {
   type Filler, type RecallDocument, recallDocuments, type RecallOptions, recallText,
 } from './evaluate/recall/documents.ts';
 export { measureRecall, type Recall } from './evaluate/recall/measure.ts';
+export { decodeTrace, encodeTrace } from './evaluate/trace/codec.ts';
+export { type Ending, type EndingKind, endingOf } from './evaluate/trace/ending.ts';
+export { markOf } from './evaluate/trace/marks.ts';
+export { recordTrace, type TraceOptions } from './evaluate/trace/record.ts';
+export { heldAt, type HeadTrace, type Mark, type PolicyTrace, type Trace } from './evaluate/trace/trace.ts';
 export type { RecallKind } from './evaluate/recall/tasks/index.ts';
 export { tokenizeDocuments } from './train/data.ts';
 export type { TokenSource } from './train/token-store.ts';

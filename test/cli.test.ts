@@ -5,8 +5,8 @@ import { deleteFolder, makeFolder, natsearch, path } from './support/cli-folder.
 import { some } from './support/thorough.ts';
 
 const COMMANDS = [
-  'start', 'train', 'finetune', 'export', 'eval', 'generate', 'chat', 'arena', 'learn', 'inspect', 'plan', 'vectors',
-  'verify',
+  'start', 'train', 'finetune', 'export', 'eval', 'generate', 'chat', 'arena', 'trace', 'learn', 'inspect', 'plan',
+  'vectors', 'verify',
 ];
 
 beforeAll(async () => {

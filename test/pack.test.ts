@@ -88,8 +88,8 @@ describe('the tarball', () => {
 
   it('holds nothing else', () => {
     const vectors = /^dist\/vectors\/small\/[\w-]+\.(safetensors|json)$/;
-    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*|docs\/[\w-]+\.(md|svg))$/;
-    const files = /^(package\.json|LICENSE|THIRD-PARTY-LICENSES|(README|CHANGELOG)\.md)$/;
+    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*|docs\/[\w-]+\.(md|svg|png))$/;
+    const files = /^(dist\/cli\/trace-page\.html|package\.json|LICENSE|THIRD-PARTY-LICENSES|(README|CHANGELOG)\.md)$/;
     expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
 

@@ -22,6 +22,7 @@ import { registerRecall } from './recall.ts';
 import { endOnSignals } from './signals.ts';
 import { registerStart } from './start.ts';
 import { guardStreams } from './streams.ts';
+import { registerTrace } from './trace/command.ts';
 import { registerTrain } from './train.ts';
 import { registerVectors } from './vectors.ts';
 import { registerVerify } from './verify.ts';
@@ -58,7 +59,8 @@ endOnSignals();
 program.hook('preAction', (_, command) => refuseEmptyPaths(command));
 const commands = [
   registerStart, registerTrain, registerFinetune, registerExport, registerEval, registerGenerate, registerChat,
-  registerRecall, registerArena, registerLearn, registerInspect, registerPlan, registerVectors, registerVerify,
+  registerRecall, registerArena, registerTrace, registerLearn, registerInspect, registerPlan, registerVectors,
+  registerVerify,
 ];
 for (const register of commands) register(program);
 program.addHelpText('after', `
@@ -68,6 +70,7 @@ Examples:
   natsearch finetune --model llama --text books/ --keep 0.25 --out my-adapter
   natsearch eval --model my-model --text book.txt
   natsearch arena --model llama --adapter my-adapter --text book.txt --out arena
+  natsearch trace --model my-model --text page.txt --out trace.html
   natsearch generate --model my-model --prompt "Call me" --temperature 0.7
   natsearch chat --model qwen2.5-0.5b-instruct --system "Answer in one sentence."
   natsearch vectors --out vectors

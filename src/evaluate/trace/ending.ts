@@ -1,0 +1,93 @@
+/**
+ * How the life of an entry ended, and what ended it, in data and in words.
+ * @module
+ */
+import { chunkEnd, chunkOf, FOREVER, TOKEN_TYPE_NAMES, TokenType, windowEnd } from '../../core/lifetime.ts';
+import { kindOf, parsePolicy } from '../../policies/index.ts';
+import type { HeadTrace, PolicyTrace } from './trace.ts';
+
+/**
+ * What ended an entry: nothing yet, a GLOBAL that closed it, the window behind its query, the model's own window, or
+ * the budget, as the entry with the least score or because it could keep none at all.
+ */
+export type EndingKind = 'held' | 'closed' | 'window' | 'reach' | 'budget';
+
+/** The end of an entry. */
+export interface Ending {
+  readonly kind: EndingKind;
+  /** The last query that saw it, after whose step it was evicted; undefined if it is held. */
+  readonly after?: number;
+  /** The position of the GLOBAL that closed it. */
+  readonly closedBy?: number;
+  /** A sentence without its subject: 'LOCAL, closed by the GLOBAL at 512'. */
+  readonly words: string;
+}
+
+/** By what each kind of budget ranks entries. */
+const LEAST: Readonly<Record<string, string>> = {
+  'h2o': 'least attention', 'h2o-mean': 'least attention per query', 'tova': 'least attention from the newest query',
+  'snapkv': 'least attention from the newest queries and its neighbours', 'keynorm': 'the largest key',
+  'growing': 'the oldest', 'nats-rank': 'the lowest score as GLOBAL',
+};
+/** How budgets are called in sentences. */
+const NAMES: Readonly<Record<string, string>> = {
+  'h2o': 'H2O', 'h2o-mean': 'H2O by the mean', 'tova': 'TOVA', 'snapkv': 'SnapKV', 'keynorm': 'the norm of keys',
+  'growing': 'a growing window', 'nats-rank': 'learned ranks',
+};
+
+/**
+ * What ended the life of entry j of a head.
+ *
+ * @example
+ * ```ts
+ * import { endingOf } from 'neural-attention-search';
+ * const policy = { policy: 'nats', lifetimes: { window: 2, chunk: 1 } };
+ * const head = { types: Uint8Array.of(0, 1, 2, 0, 0), last: Int32Array.of(2147483647, 3, 4, 2147483647, 2147483647) };
+ * console.log(endingOf(policy, head, 1).words); // LOCAL, closed by the GLOBAL at 3
+ * console.log(endingOf(policy, head, 2).words); // WINDOW, out of reach after 2 queries
+ * ```
+ */
+export function endingOf(
+  { policy, lifetimes, reach }: Pick<PolicyTrace, 'policy' | 'lifetimes' | 'reach'>,
+  { types, last }: Pick<HeadTrace, 'types' | 'last'>, j: number,
+): Ending {
+  const after = last[j];
+  const type = types[j] as TokenType;
+  const named = lifetimes ? TOKEN_TYPE_NAMES[type] : 'an entry';
+  if (after === FOREVER) {
+    if (policy === 'full') return { kind: 'held', words: 'never forgotten: full attention keeps everything' };
+    return { kind: 'held', words: lifetimes ? heldWords(type, lifetimes.chunk, reach) : 'held to the end of the text' };
+  }
+  const own = lifetimes && type !== TokenType.GLOBAL && ownEnd(type, j, types, lifetimes);
+  if (reach !== undefined && after === j + reach && own !== after) {
+    return { kind: 'reach', after, words: `${named}, out of the model's own window after ${reach} queries` };
+  }
+  if (!lifetimes) {
+    const { name } = kindOf(parsePolicy(policy));
+    return { kind: 'budget', after, words: `evicted by ${NAMES[name] ?? name}: ${LEAST[name] ?? 'the lowest score'}` };
+  }
+  if (type === TokenType.LOCAL) {
+    const at = lifetimes.chunk === 1 ? `the GLOBAL at ${after}` : `the GLOBAL chunk that ended at ${after}`;
+    return { kind: 'closed', after, closedBy: after, words: `LOCAL, closed by ${at}` };
+  }
+  const queries = after - j;
+  return { kind: 'window', after, words: `WINDOW, out of reach after ${queries} ${queries === 1 ? 'query' : 'queries'}` };
+}
+
+function heldWords(type: TokenType, chunk: number, reach: number | undefined): string {
+  if (type === TokenType.GLOBAL) return reach === undefined ? 'GLOBAL, never forgotten' : 'GLOBAL, still in the model\'s own window';
+  if (type === TokenType.LOCAL) return 'LOCAL, and no GLOBAL has closed it';
+  return chunk === 1 ? 'WINDOW, still within reach' : 'WINDOW, still within reach of its chunk';
+}
+
+/** last(j) as the type alone would have it; undefined if no GLOBAL follows. */
+function ownEnd(
+  type: TokenType, j: number, types: Uint8Array, { window, chunk }: { window: number; chunk: number },
+): number | undefined {
+  const c = chunkOf(j, chunk);
+  if (type === TokenType.WINDOW) return windowEnd(c, chunk, window);
+  for (let end = chunkEnd(c + 1, chunk); end < types.length; end += chunk) {
+    if (types[end] === TokenType.GLOBAL) return end;
+  }
+  return undefined;
+}
