@@ -1,6 +1,6 @@
 /** `natsearch learn` as a process: files to begin with, answers in JavaScript and Python, and how they are graded. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -74,7 +74,7 @@ describe('natsearch learn', () => {
     expect(empty.code).toBe(1);
     expect(empty.stdout.match(/^wrong /gm)).toHaveLength(9);
     expect(empty.stdout).toMatch(/it throws Error: write attentionBackward, in the call/);
-    expect(empty.stdout).toMatch(/\nStuck\? natsearch learn lifetime --hint\n$/);
+    expect(empty.stdout).toMatch(/\nStuck\? natsearch learn lifetime --hint\n0 of 9 are right .*Next: lifetime\n$/);
     const again = await learn('--write', 'empty.mjs');
     expect([again.code, again.stderr]).toEqual([1, expect.stringMatching(/empty\.mjs exists: choose another name/)]);
     await learn('--write', 'empty.py');
@@ -83,7 +83,8 @@ describe('natsearch learn', () => {
 
   it('grades a right answer, a typical mistake, and a wrong number', async () => {
     const right = await learn('lifetime', '--file', write('right.mjs', LIFETIME));
-    expect([right.code, right.stdout]).toEqual([0, expect.stringMatching(/^right {2}lifetime +14 of 14 cases\n$/)]);
+    expect(right.code).toBe(0);
+    expect(right.stdout).toMatch(/^right {2}lifetime +14 of 14 cases\n1 of 9 are right .*Next: mask\n$/);
     const early = await learn('lifetime', '--file', write('early.mjs', LIFETIME.replace('Infinity : next', 'Infinity : next - 1')));
     expect(early.stdout.replace(/\s+/g, ' ')).toContain('You compute the query before the next GLOBAL token for LOCAL tokens. Both ends count');
     const json = await learn('lifetime', '--json', '--file', write('odd.mjs', LIFETIME.replace('j + window', 'j + window + 3')));
@@ -94,6 +95,22 @@ describe('natsearch learn', () => {
     const talks = await learn('lifetime', '--json', '--file', write('talks.mjs', `console.log('hello');\n${LIFETIME}`));
     expect(JSON.parse(talks.stdout)).toMatchObject([{ right: true }]);
     expect(talks.stderr).toBe('hello\n');
+  }, 60_000);
+
+  it('keeps progress beside the answers, until they are wrong again, and overwrites no other file', async () => {
+    const place = join(folder, 'progress');
+    mkdirSync(place);
+    const file = write('progress/mine.mjs', LIFETIME);
+    expect((await learn('--file', file)).stdout).toMatch(/\n1 of 9 are right \(kept in natsearch-learn\.json\)\. Next: mask\n$/);
+    const env = { ...process.env, NO_COLOR: '1' };
+    const listed = spawnSync(process.execPath, [main, 'learn'], { cwd: place, encoding: 'utf8', env });
+    expect(listed.stdout).toMatch(/ 1 {2}right {2}lifetime .*\n {2}2 {9}mask /);
+    write('progress/mine.mjs', LIFETIME.replace('j + window', 'j'));
+    expect((await learn('lifetime', '--file', file)).stdout).toMatch(/\n0 of 9 are right .*Next: lifetime\n$/);
+    write('progress/natsearch-learn.json', '{"format":"other"}');
+    const refused = await learn('lifetime', '--file', file);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/is no record of progress: move it elsewhere/)]);
+    expect(readFileSync(join(place, 'natsearch-learn.json'), 'utf8')).toBe('{"format":"other"}');
   }, 60_000);
 
   it('says what stops a file from running', async () => {

@@ -1,4 +1,5 @@
 /** The exercises: their answers are those of the reference; right, empty and typical wrong ones are graded as such. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   addMemoryPrice, attention, attentionBackward, attentionMask, KVCache, lifetime, maskGradient, ndarray,
@@ -7,6 +8,7 @@ import {
 import { type Answer, grade } from '../src/cli/learn/grade.ts';
 import type { Arguments, Step, Value } from '../src/cli/learn/step.ts';
 import { STEPS } from '../src/cli/learn/steps/index.ts';
+import { CHAPTERS } from '../docs/chapters.ts';
 
 type Table = number[][];
 const FOR_EVER = 2 ** 31 - 1;
@@ -58,6 +60,9 @@ const REFERENCE: Record<string, (given: never) => Value> = {
   },
 };
 
+const chapters = Object.fromEntries(CHAPTERS.map((name) =>
+  [name, readFileSync(new URL(`../docs/chapters/${name}.md`, import.meta.url), 'utf8')]));
+
 const graded = (step: Step, answer: (given: Arguments) => Value) =>
   grade(step, step.cases().map((given): Answer => ({ value: answer(given) })));
 
@@ -76,7 +81,7 @@ describe.each(STEPS.map((step) => [step.name, step] as const))('the exercise %s'
   });
 
   it('names each typical mistake, and refuses an empty answer in words', () => {
-    expect(step.mistakes.length).toBeGreaterThanOrEqual(3);
+    expect(step.mistakes.length).toBeGreaterThanOrEqual(5);
     for (const { what, think, compute } of step.mistakes) {
       const { right, mistake, text } = graded(step, (given) => compute(given as never));
       expect([right, mistake]).toEqual([false, what]);
@@ -88,7 +93,9 @@ describe.each(STEPS.map((step) => [step.name, step] as const))('the exercise %s'
     expect(graded(step, () => NaN).right).toBe(false);
   });
 
-  it('has calls whose arguments are its parameters, hints, and a section of docs/algorithm.md', () => {
+  it('has calls whose arguments are its parameters, hints, and a chapter that names it', () => {
+    expect(CHAPTERS).toContain(step.chapter);
+    expect(chapters[step.chapter]).toContain(`natsearch learn ${name}\n`);
     for (const given of step.cases()) expect(Object.keys(given)).toEqual(Object.keys(step.parameters));
     expect(step.hints.length).toBeGreaterThanOrEqual(2);
   });

@@ -6,7 +6,7 @@ import { anchorsOf, linksOf } from './support/markdown.ts';
 
 const root = new URL('../', import.meta.url);
 const inFolder = (folder: string): string[] => readdirSync(new URL(folder, root)).map((name) => folder + name);
-const pages = ['', 'docs/', 'models/', 'examples/', 'examples/browser/'].flatMap(inFolder)
+const pages = ['', 'docs/', 'docs/chapters/', 'models/', 'examples/', 'examples/browser/'].flatMap(inFolder)
   .filter((path) => path.endsWith('.md') && !path.endsWith('.template.md'));
 
 /** What is wrong with a link of a page, or undefined. */

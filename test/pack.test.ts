@@ -88,9 +88,10 @@ describe('the tarball', () => {
 
   it('holds nothing else', () => {
     const vectors = /^dist\/vectors\/small\/[\w-]+\.(safetensors|json)$/;
-    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*|docs\/[\w-]+\.(md|svg|png))$/;
+    const folders = /^(dist\/(?!bench\/|vectors\/).*\.(js|d\.ts)|models\/.*|examples\/.*)$/;
+    const pages = /^docs\/(chapters\/)?[\w-]+\.(md|svg|png)$/;
     const files = /^(dist\/cli\/trace-page\.html|package\.json|LICENSE|THIRD-PARTY-LICENSES|(README|CHANGELOG)\.md)$/;
-    expect(paths.filter((path) => ![folders, files, vectors].some((known) => known.test(path)))).toEqual([]);
+    expect(paths.filter((path) => ![folders, pages, files, vectors].some((known) => known.test(path)))).toEqual([]);
   });
 
   it('loads gpu.js only in createEngine({ gpu }), not when the library is imported', () => {

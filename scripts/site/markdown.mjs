@@ -60,6 +60,12 @@ markdown.renderer.rules.fence = (tokens, n) => {
   return `<pre tabindex="0" data-language="${language}"><code>${code}</code></pre>\n`;
 };
 markdown.renderer.rules.code_block = (tokens, n) => `<pre tabindex="0"><code>${escaped(tokens[n].content)}</code></pre>\n`;
+/** A figure that is alone in its paragraph: on a narrow screen it keeps its size, and scrolls. */
+markdown.core.ruler.push('figures', ({ tokens }) => tokens.forEach((token, n) => {
+  const [only, more] = token.type === 'inline' ? token.children : [];
+  if (only?.type !== 'image' || more || tokens[n - 1].type !== 'paragraph_open') return;
+  tokens[n - 1].attrs = [['class', 'figure'], ['tabindex', '0']];
+}));
 markdown.renderer.rules.table_open = () => '<div class="table" tabindex="0"><table>\n';
 markdown.renderer.rules.table_close = () => '</table></div>\n';
 
@@ -68,8 +74,7 @@ markdown.renderer.rules.table_close = () => '</table></div>\n';
  *
  * @param {string} text
  * @param {(target: string) => string} link Where a link of the page leads on the site.
-markdown.renderer.rules.code_block = (tokens, n) =>
-  `<pre tabindex="0"><code>${escaped(tokens[n].content)}</code></pre>\n`;
+ * @returns The title, the HTML, the headings `{ level, text, anchor }`, and whether there are formulas.
  */
 export function render(text, link) {
   const anchor = anchors();

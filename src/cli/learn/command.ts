@@ -11,9 +11,11 @@ import { whole } from '../options.ts';
 import { find } from '../paths.ts';
 import { colours } from '../terminal.ts';
 import { type Grade, grade } from './grade.ts';
-import { callAll, functionName, languageOf } from './run.ts';
+import { keepProgress, PROGRESS, rightIn } from './progress.ts';
+import { callAll, languageOf } from './run.ts';
 import type { Step } from './step.ts';
 import { STEPS } from './steps/index.ts';
+import { stub, stubs, wrapped } from './stubs.ts';
 
 interface Flags {
   file?: string;
@@ -45,7 +47,7 @@ async function run(name: string | undefined, flags: Flags): Promise<void> {
     process.stdout.write(`${JSON.stringify(steps)}\n`);
     return;
   }
-  process.stdout.write(name === undefined ? listText() : stepText(chosen[0]));
+  process.stdout.write(name === undefined ? listText(await rightIn('.')) : stepText(chosen[0]));
 }
 
 function printHint(step: Step | undefined, n: number): void {
@@ -63,32 +65,6 @@ async function writeStubs(file: string, steps: readonly Step[]): Promise<void> {
   process.stdout.write(`${file} has ${steps.length} empty functions. Fill them in, then: natsearch learn --file ${file}\n`);
 }
 
-/** Text in lines of at most 110 characters, each after a prefix. */
-function wrapped(text: string, prefix: string): string {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && prefix.length + last.length + word.length < 110) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines.map((line) => `${prefix}${line}`).join('\n');
-}
-
-function stubs(steps: readonly Step[], language: 'js' | 'ts' | 'py'): string {
-  const python = language === 'py';
-  const head = `${python ? '#' : '//'} Answers to natsearch learn. docs/algorithm.md teaches each step; numbers are those of float64.\n`;
-  return `${head}${python ? 'import numpy as np\n' : ''}${steps.map((step) => {
-    const { parameters, returns, title, section, task } = step;
-    const name = functionName(step, language);
-    const names = Object.keys(parameters).map((each) => (python ? each.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`) : each));
-    const text = wrapped(`${title} (docs/algorithm.md#${section}). ${task}`, python ? '# ' : '// ');
-    if (python) return `\n\n${text}\ndef ${name}(${names.join(', ')}):\n    raise NotImplementedError('write ${name}')\n`;
-    const typed = Object.entries(parameters).map(([each, type]) => (language === 'ts' ? `${each}: ${type}` : each));
-    const result = language === 'ts' ? `: ${returns}` : '';
-    return `\n${text}\nexport function ${name}(${typed.join(', ')})${result} {\n  throw new Error('write ${name}');\n}\n`;
-  }).join('')}`;
-}
-
 async function gradeFile(file: string, steps: readonly Step[], json: boolean): Promise<void> {
   find(file, 'file', 'write one with natsearch learn --write answers.mjs');
   const { green, red, dim } = colours(process.stdout);
@@ -104,23 +80,35 @@ async function gradeFile(file: string, steps: readonly Step[], json: boolean): P
     if (!result.right) process.stdout.write(`${wrapped(result.text, '       ')}\n`);
   }
   const wrong = grades.filter(({ right }) => !right);
+  const right = await keepProgress(file, grades);
   if (json) process.stdout.write(`${JSON.stringify(grades)}\n`);
-  else if (wrong.length === 0) process.stdout.write(steps.length === STEPS.length ? 'All nine are right.\n' : '');
-  else process.stdout.write(`Stuck? natsearch learn ${wrong[0].step} --hint\n`);
+  else {
+    if (wrong.length > 0) process.stdout.write(`Stuck? natsearch learn ${wrong[0].step} --hint\n`);
+    process.stdout.write(`${progressText(right)}\n`);
+  }
   if (wrong.length > 0) process.exitCode = 1;
 }
 
-function listText(): string {
-  const lines = STEPS.map(({ name, title }, n) => `  ${n + 1}  ${name.padEnd(19)} ${title}`);
-  return `Write Neural Attention Search yourself:\n\n${lines.join('\n')}\n\n` +
+/** How many are right, and what comes next. */
+function progressText(right: ReadonlySet<string>): string {
+  const next = STEPS.find(({ name }) => !right.has(name));
+  return next ? `${right.size} of ${STEPS.length} are right (kept in ${PROGRESS}). Next: ${next.name}` : 'All nine are right.';
+}
+
+function listText(right: ReadonlySet<string>): string {
+  const { green } = colours(process.stdout);
+  const lines = STEPS.map(({ name, title }, n) =>
+    `  ${n + 1}  ${right.has(name) ? green('right') : '     '}  ${name.padEnd(19)} ${title}`);
+  const progress = right.size > 0 ? `${progressText(right)}\n\n` : '';
+  return `Write Neural Attention Search yourself:\n\n${lines.join('\n')}\n\n${progress}` +
     'natsearch learn lifetime            the exercise\n' +
     'natsearch learn --write mine.mjs    a file to begin with (.mjs, .ts or .py)\n' +
     'natsearch learn --file mine.mjs     graded\n';
 }
 
 function stepText(step: Step): string {
-  return `${step.title}\n\n${wrapped(step.task, '')}\n\nTaught in docs/algorithm.md#${step.section}\n` +
-    `${stubs([step], 'ts').split('\n').filter((line) => line !== '' && !line.startsWith('//')).join('\n')}\n\n` +
+  return `${step.title}\n\n${wrapped(step.task, '')}\n\nTaught in docs/chapters/${step.chapter}.md\n\n` +
+    `${stub(step, 'ts')}\n${stub(step, 'py')}\n` +
     `natsearch learn ${step.name} --hint            ${step.hints.length} hints\n` +
-    `natsearch learn ${step.name} --file mine.mjs   graded\n`;
+    `natsearch learn ${step.name} --file mine.mjs   graded (.mjs, .ts or .py)\n`;
 }

@@ -45,7 +45,7 @@ export function grade(step: Step, answers: readonly Answer[]): Grade {
 /** Whether two values agree in form, and in every number up to rounding. */
 export function same(a: Value | undefined, b: Value): boolean {
   if (typeof b === 'number') {
-    if (typeof a !== 'number' || !Number.isFinite(b)) return a === b;
+    if (typeof a !== 'number' || !Number.isFinite(b)) return Object.is(a, b);
     return Math.abs(a - b) <= TOLERANCE * Math.max(1, Math.abs(b));
   }
   if (typeof a !== 'object' || Array.isArray(a) !== Array.isArray(b)) return false;

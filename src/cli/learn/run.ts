@@ -9,25 +9,22 @@ import { StorageError, UnsupportedError } from '../../core/errors.ts';
 import type { Answer } from './grade.ts';
 import { PYTHON_PROGRAM } from './python.ts';
 import type { Step, Value } from './step.ts';
+import { functionName, type Language } from './stubs.ts';
 
 /** How many ms a function has for all cases, which need a few. */
 const PATIENCE = 10_000;
 
 /** The languages by the end of the file's name. */
-export const LANGUAGES: Readonly<Record<string, 'js' | 'ts' | 'py'>> = {
+export const LANGUAGES: Readonly<Record<string, Language>> = {
   '.js': 'js', '.mjs': 'js', '.ts': 'ts', '.mts': 'ts', '.py': 'py',
 };
 
 /** The language of a file. @throws {UnsupportedError} If it is none of those. */
-export function languageOf(file: string): 'js' | 'ts' | 'py' {
+export function languageOf(file: string): Language {
   const language = LANGUAGES[extname(file)];
   if (!language) throw new UnsupportedError(`${file} must end in ${Object.keys(LANGUAGES).join(', ')}`);
   return language;
 }
-
-/** The name of a step's function in a language. */
-export const functionName = (step: Pick<Step, 'name'>, language: 'js' | 'ts' | 'py'): string =>
-  (language === 'py' ? step.name.replaceAll('-', '_') : step.name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()));
 
 /**
  * Calls the function of a step with all its cases.

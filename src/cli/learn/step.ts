@@ -24,8 +24,8 @@ export interface Step {
   /** The name on the command line, and of the function in the file, where Python writes - as _. */
   readonly name: string;
   readonly title: string;
-  /** The part of docs/algorithm.md that teaches it. */
-  readonly section: string;
+  /** The page of docs/chapters/ that teaches it. */
+  readonly chapter: string;
   /** What to write. */
   readonly task: string;
   /** Names of parameters, with their types in TypeScript. */

@@ -1,11 +1,11 @@
-import { attentionBackward, dot, weights } from '../algorithm.ts';
+import { attention, attentionBackward, dot, weights } from '../algorithm.ts';
 import { attendedCases } from '../attended.ts';
 import { type Step, step } from '../step.ts';
 
 export const attentionBackwardStep: Step = step({
   name: 'attention-backward',
   title: 'Gradients of attention',
-  section: '4-gradients-of-attention',
+  chapter: '04-gradients',
   task: 'Given q, k, v, the lifetimes and dOut, the gradient of a loss with respect to the output ([N][d] each), return the ' +
     'gradients { dq, dk, dv }.',
   parameters: { q: 'number[][]', k: 'number[][]', v: 'number[][]', last: 'number[]', dOut: 'number[][]' },
@@ -48,6 +48,37 @@ export const attentionBackwardStep: Step = step({
       compute: (given) => {
         const { dq, dk, dv } = attentionBackward(given);
         return { dq: dk, dk: dq, dv };
+      },
+    },
+    {
+      what: 'the gradients of dense attention, in which queries see every key before them',
+      think: 'What a query does not see has weight 0, and takes no part in any gradient.',
+      compute: (given) => attentionBackward({ ...given, last: given.last.map(() => Infinity) }),
+    },
+    {
+      what: 'dv by the weights that the query j gives, not by those that key j gets',
+      think: 'dv[j] sums over the queries i: A[i][j] dOut[i].',
+      compute: (given) => {
+        const { A } = weights(given);
+        const dv = A.map((row) =>
+          given.dOut[0].map((_, c) => row.reduce((sum, a, i) => sum + a * given.dOut[i][c], 0)));
+        return { ...attentionBackward(given), dv };
+      },
+    },
+    {
+      what: 'dS without the weights A',
+      think: 'dS[i][j] = A[i][j] (dOut[i].v[j] - dOut[i].out[i]): a key with a small weight has a small gradient.',
+      compute: (given) => {
+        const { q, k, v, dOut } = given;
+        const out = attention(given);
+        const scale = 1 / Math.sqrt(q[0].length);
+        const dS = weights(given).A.map((row, i) => row.map((a, j) =>
+          (a === 0 ? 0 : scale * (dot(dOut[i], v[j]) - dot(dOut[i], out[i])))));
+        return {
+          dq: q.map((row, i) => row.map((_, c) => dS[i].reduce((sum, s, j) => sum + s * k[j][c], 0))),
+          dk: k.map((row, j) => row.map((_, c) => dS.reduce((sum, s, i) => sum + s[j] * q[i][c], 0))),
+          dv: attentionBackward(given).dv,
+        };
       },
     },
   ],

@@ -20,7 +20,7 @@ const softmax = (z: readonly number[]): number[] => {
 export const attentionStep: Step = step({
   name: 'attention',
   title: 'Attention over what is alive',
-  section: '3-masked-attention',
+  chapter: '03-attention',
   task: 'Given q, k and v ([N][d] each) and the lifetimes, return the output [N][d]: each query takes the mean of the values ' +
     'it sees, weighted by the softmax of its scores q.k / sqrt(d) over the keys it sees.',
   parameters: { q: 'number[][]', k: 'number[][]', v: 'number[][]', last: 'number[]' },
@@ -54,6 +54,25 @@ export const attentionStep: Step = step({
       what: 'scores of hidden keys multiplied by 0, which still count as exp(0) = 1',
       think: 'Hidden keys need the weight 0, that is, a score of minus infinity.',
       compute: (given) => attend(given, (s, m, d) => softmax(s.map((x, j) => x * m[j] / Math.sqrt(d)))),
+    },
+    {
+      what: 'a softmax that subtracts the largest score of all keys, hidden ones too, so that the visible ones become 0 / 0',
+      think: 'Take the largest of the scores that the query sees.',
+      compute: ({ q, k, v, last }) => {
+        const M = mask(last);
+        return q.map((qi, i) => {
+          const s = k.map((kj) => dot(qi, kj) / Math.sqrt(qi.length));
+          const most = Math.max(...s);
+          const e = s.map((x, j) => M[i][j] * Math.exp(x - most));
+          const Z = e.reduce((a, b) => a + b, 0);
+          return v[0].map((_, c) => e.reduce((sum, x, j) => sum + x / Z * v[j][c], 0));
+        });
+      },
+    },
+    {
+      what: 'the values summed with the exponentials of the scores, which were not divided by their sum',
+      think: 'The weights of a query sum to 1: divide by Z.',
+      compute: (given) => attend(given, (s, m, d) => s.map((x, j) => (m[j] ? Math.exp(x / Math.sqrt(d)) : 0))),
     },
   ],
 });

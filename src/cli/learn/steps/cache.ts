@@ -4,7 +4,7 @@ import { L, type Step, step, typeCases, W } from '../step.ts';
 export const cacheStep: Step = step({
   name: 'cache',
   title: 'A cache that forgets',
-  section: '8-the-cache',
+  chapter: '08-cache',
   task: 'Decode token by token: append the token, and evict what no later query will see. Given the types and the window, ' +
     'return the positions that are held after each token, in order.',
   parameters: { types: 'number[]', window: 'number' },
@@ -43,6 +43,12 @@ export const cacheStep: Step = step({
       think: 'The query at the GLOBAL token still sees them.',
       compute: ({ types, window }) => cache(types, window).map((held, i) => held.filter((j) =>
         !(types[j] === L && types.findIndex((type, n) => n > j && type === 0) === i + 1))),
+    },
+    {
+      what: 'a cache that evicts WINDOW tokens one step too early',
+      think: 'The query at j + window still sees token j: it goes after token j + window, not before.',
+      compute: ({ types, window }) => cache(types, window).map((held, i) =>
+        held.filter((j) => types[j] !== W || j + window - 1 >= i + 1)),
     },
   ],
 });

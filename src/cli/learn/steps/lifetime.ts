@@ -4,7 +4,7 @@ import { G, L, type Step, step, typeCases, W } from '../step.ts';
 export const lifetimeStep: Step = step({
   name: 'lifetime',
   title: 'How long a token lives',
-  section: '2-lifetime-the-one-rule',
+  chapter: '02-lifetimes',
   task: 'Given the type of each token (0 GLOBAL, 1 LOCAL, 2 WINDOW), return the last query that may see it: Infinity for ' +
     'GLOBAL, the next GLOBAL token for LOCAL (Infinity if none follows), and j + window for WINDOW.',
   parameters: { types: 'number[]', window: 'number' },

@@ -1,11 +1,11 @@
-import { dot, mask, maskGradient } from '../algorithm.ts';
+import { attention, dot, mask, maskGradient, weights } from '../algorithm.ts';
 import { attendedCases } from '../attended.ts';
 import { type Step, step } from '../step.ts';
 
 export const maskGradientStep: Step = step({
   name: 'mask-gradient',
   title: 'What a hidden key would have been worth',
-  section: '4-gradients-of-attention',
+  chapter: '04-gradients',
   task: 'Read the mask as numbers that multiply exp(score). Given what attention-backward was given, return dM[i][j], the ' +
     'gradient of the loss with respect to M[i][j], for all j <= i, hidden keys too, by the rule `exact`; 0 for j > i.',
   parameters: { q: 'number[][]', k: 'number[][]', v: 'number[][]', last: 'number[]', dOut: 'number[][]' },
@@ -49,6 +49,25 @@ export const maskGradientStep: Step = step({
           const total = dot(e, M[i]);
           return e.map((x, j) => (j <= i ? x / total * dot(dOut[i], v[j]) : 0));
         });
+      },
+    },
+    {
+      what: 'a gradient that is not 0 for keys after the query',
+      think: 'A query never sees what comes after it, whatever the mask: 0 for j > i.',
+      compute: (given) => {
+        const { S, lse } = weights(given);
+        const out = attention(given);
+        return S.map((row, i) => row.map((s, j) =>
+          Math.exp(s - lse[i]) * (dot(given.dOut[i], given.v[j]) - dot(given.dOut[i], out[i]))));
+      },
+    },
+    {
+      what: 'a gradient without the factor exp(S - lse)',
+      think: 'A little more of M[i][j] adds that much of exp(score) to the sums: a key with a low score hardly counts.',
+      compute: (given) => {
+        const out = attention(given);
+        return given.q.map((_, i) => given.k.map((__, j) =>
+          (j <= i ? dot(given.dOut[i], given.v[j]) - dot(given.dOut[i], out[i]) : 0)));
       },
     },
   ],

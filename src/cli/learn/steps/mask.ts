@@ -4,7 +4,7 @@ import { type Step, step, typeCases } from '../step.ts';
 export const maskStep: Step = step({
   name: 'mask',
   title: 'What each query sees',
-  section: '2-lifetime-the-one-rule',
+  chapter: '02-lifetimes',
   task: 'Given the lifetimes of all tokens, return the mask: M[i][j] is 1 if query i sees key j, and 0 if not.',
   parameters: { last: 'number[]' },
   returns: 'number[][]',

@@ -4,14 +4,14 @@ import { type Step, step, typeCases } from '../step.ts';
 export const priceStep: Step = step({
   name: 'price',
   title: 'The price of memory',
-  section: '7-the-price-of-memory',
-  task: 'Keeping the whole cache costs lambda. Given types, window and lambda, return for every token what g, l and w cost, ' +
-    'as the gradient that is added to [dg, dl, dw], for one layer, one head and one sequence.',
+  chapter: '07-price',
+  task: 'Keeping the whole cache costs lambda. Given types, window and lambda, return for every token the prices ' +
+    '[of GLOBAL, of LOCAL, of WINDOW] that are added to [dg, dl, dw], for one layer, one head and one sequence.',
   parameters: { types: 'number[]', window: 'number', lambda: 'number' },
   returns: 'number[][]',
   hints: [
     'A token costs the number of later queries that see it, times K = 2 lambda / N^2.',
-    'GLOBAL: N - 1 - j queries. LOCAL: e(j) - j, with e(j) the next GLOBAL token, or N - 1. WINDOW: window, but at most ' +
+    'GLOBAL: N - 1 - j queries. LOCAL: e(j) - j, with e(j) the next GLOBAL token, or N - 1. WINDOW: window, but at ' +
       'most N - 1 - j.',
   ],
   cases: () => typeCases().map((each, n) => ({ ...each, lambda: [1, 0.1, 0.03][n % 3] })),
@@ -37,6 +37,16 @@ export const priceStep: Step = step({
       think: 'There are only N - 1 - j queries after token j.',
       compute: (given) => price(given).map(([g, l]) =>
         [g, l, 2 * given.lambda / given.types.length ** 2 * given.window]),
+    },
+    {
+      what: 'a price of LOCAL up to the last token, as if nothing ended it',
+      think: 'A LOCAL token is kept until the next GLOBAL token: e(j) - j queries.',
+      compute: (given) => price(given).map(([g, , w]) => [g, g, w]),
+    },
+    {
+      what: 'prices that are too large by the factor N',
+      think: 'kept is a share of N queries, and then its mean over N tokens is taken: K = 2 lambda / N^2.',
+      compute: (given) => price(given).map((row) => row.map((x) => x * given.types.length)),
     },
   ],
 });

@@ -1,10 +1,18 @@
 import { straightThrough } from '../algorithm.ts';
 import { numbers, randomTable, type Step, step } from '../step.ts';
 
+/** y of every token. */
+const softmaxes = ({ scores, noise, tau }: { scores: number[][]; noise: number[][]; tau: number }): number[][] =>
+  scores.map((row, t) => {
+    const z = row.map((s, c) => (s + noise[t][c]) / tau);
+    const e = z.map((x) => Math.exp(x - Math.max(...z)));
+    return e.map((x) => x / (e[0] + e[1] + e[2]));
+  });
+
 export const straightThroughStep: Step = step({
   name: 'straight-through',
   title: 'Choosing types, and learning from the choice',
-  section: '6-search-choosing-types-while-training',
+  chapter: '06-search',
   task: 'Given scores and noise ([N][3] each), the temperature tau, and dTypes, the gradient with respect to the one-hot types, ' +
     'return { types, dScores }: the types are the largest of softmax((scores + noise) / tau), the lowest index if tied, and ' +
     'the gradient passes through the choice as if the types were that softmax.',
@@ -49,6 +57,22 @@ export const straightThroughStep: Step = step({
       think: 'Straight through means that the gradient of the one-hot types is that of y; from y to the scores the softmax ' +
         'has its own gradient.',
       compute: (given) => ({ types: straightThrough(given).types, dScores: given.dTypes }),
+    },
+    {
+      what: 'dScores without the mean of dTypes under y',
+      think: 'The three y sum to 1: subtract the sum over b of y[b] dTypes[b] from each dTypes[c].',
+      compute: (given) => {
+        const dScores = softmaxes(given).map((row, t) =>
+          row.map((p, c) => p * given.dTypes[t][c] / given.tau));
+        return { types: straightThrough(given).types, dScores };
+      },
+    },
+    {
+      what: 'types in which the highest index wins a tie',
+      think: 'Ties go to the lowest index.',
+      compute: (given) => ({
+        types: softmaxes(given).map((row) => row.lastIndexOf(Math.max(...row))), dScores: straightThrough(given).dScores,
+      }),
     },
   ],
 });

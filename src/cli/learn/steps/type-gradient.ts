@@ -2,10 +2,14 @@ import { maskGradient, typeGradient } from '../algorithm.ts';
 import { attendedCases } from '../attended.ts';
 import { L, type Step, step } from '../step.ts';
 
+/** The sum of dM[i][k] over the queries from `first` on. */
+const later = (dM: number[][], k: number, first: number): number =>
+  dM.slice(first).reduce((sum, row) => sum + row[k], 0);
+
 export const typeGradientStep: Step = step({
   name: 'type-gradient',
   title: 'From the mask to the types',
-  section: '5-the-relaxed-mask-and-the-gradient-of-the-types',
+  chapter: '05-types-as-numbers',
   task: 'Read one-hot types as numbers g, l and w: M[i][j] = g[j] + l[j] * (the product of 1 - g[n] for j < n < i) + w[j] * ' +
     '[i - j <= window]. Given dM, the types and the window, return [dg, dl, dw] of every token.',
   parameters: { dM: 'number[][]', types: 'number[]', window: 'number' },
@@ -45,6 +49,23 @@ export const typeGradientStep: Step = step({
       think: 'The query at j + window still sees token j.',
       compute: (given) => typeGradient(given).map(([dg, dl, dw], j) =>
         [dg, dl, j + given.window < given.types.length ? dw - given.dM[j + given.window][j] : dw]),
+    },
+    {
+      what: 'dg of GLOBAL tokens as if they ended nothing',
+      think: 'The factor of j is gone from the product when you differentiate by g[j]: it does not matter what j is now.',
+      compute: (given) => typeGradient(given).map(([dg, ...rest], j) =>
+        [given.types[j] === 0 ? later(given.dM, j, j) : dg, ...rest]),
+    },
+    {
+      what: 'dg that pays for LOCAL tokens at all later queries, also behind the next GLOBAL token',
+      think: 'Behind the next GLOBAL token those LOCAL tokens are gone anyway: sum i from j + 1 to e(j).',
+      compute: (given) => typeGradient(given).map(([, ...rest], j) => {
+        let dg = later(given.dM, j, j);
+        for (let k = j - 1; k >= 0 && given.types[k] !== 0; k--) {
+          if (given.types[k] === L) dg -= later(given.dM, k, j + 1);
+        }
+        return [dg, ...rest];
+      }),
     },
   ],
 });
