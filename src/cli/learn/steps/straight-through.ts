@@ -71,7 +71,8 @@ export const straightThroughStep: Step = step({
       what: 'types in which the highest index wins a tie',
       think: 'Ties go to the lowest index.',
       compute: (given) => ({
-        types: softmaxes(given).map((row) => row.lastIndexOf(Math.max(...row))), dScores: straightThrough(given).dScores,
+        types: softmaxes(given).map((row) => row.lastIndexOf(Math.max(...row))),
+        dScores: straightThrough(given).dScores,
       }),
     },
   ],
