@@ -1,7 +1,8 @@
 /**
  * Opens every page of the built site in headless Chromium: from file:, wide and at 400 px, light and dark. Fails if a
- * page logs an error, asks for anything outside the site, has a broken link or anchor, is wider than the window, or has
- * no heading; then runs the checks of the parts (site-src/NAME/check.mjs), from file: and from a folder of a server.
+ * page logs an error, asks for anything outside the site, has a broken link or anchor, is wider than the window, has no
+ * heading, faint text, or controls without a name; then runs the checks of the parts (site-src/NAME/check.mjs), from
+ * file: and from a folder of a server.
  *
  *     node scripts/site-check.mjs [folder for screenshots] [--only=TEXT]     needs `npm run site`
  *
@@ -16,6 +17,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { executablePath, flags } from '../examples/browser/chromium.mjs';
+import { faint } from './site/contrast.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const site = `${root}site`;
@@ -87,6 +89,8 @@ for (const [look, options] of looks) {
     problems.length = 0;
     await page.goto(bases.file + path, { waitUntil: 'load' });
     const found = await page.evaluate(facts);
+    const texts = await page.evaluate(faint);
+    if (texts.length > 0) problems.push(`these texts are faint: ${texts.join(', ')}`);
     if (found.over > 0) problems.push(`it is ${found.over} px wider than the window`);
     if (found.titles !== 1) problems.push(`it has ${found.titles} first headings`);
     if (found.nameless.length > 0) problems.push(`these have no name: ${found.nameless.join(' ')}`);
