@@ -133,6 +133,16 @@ describe('natsearch learn', () => {
   }, 60_000);
 
   if (python) {
+    it('takes nine answers in NumPy, and the empty file as nine empty ones', async () => {
+      const answers = readFileSync(new URL('support/learn-answers.py', import.meta.url), 'utf8');
+      const nine = await learn('--file', write('nine.py', answers));
+      expect([nine.code, nine.stdout]).toEqual([0, expect.stringMatching(/^(right .*\n){9}All nine are right\.\n$/)]);
+      await learn('--write', 'stubs.py');
+      const empty = await learn('--json', '--file', 'stubs.py');
+      const texts = (JSON.parse(empty.stdout) as { text: string }[]).map(({ text }) => text);
+      expect(texts.filter((text) => /^it raises NotImplementedError: write \w+, in the call /.test(text))).toHaveLength(9);
+    }, 60_000);
+
     it('grades answers in NumPy', async () => {
       const file = write('mine.py', PYTHON);
       const both = await Promise.all(['lifetime', 'attention', 'mask', 'price'].map((step) => learn(step, '--file', file)));

@@ -26,7 +26,9 @@ export function stub(step: Pick<Step, 'name' | 'parameters' | 'returns'>, langua
   const { parameters, returns } = step;
   const name = functionName(step, language);
   if (language === 'py') {
-    const names = Object.keys(parameters).map((each) => each.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`));
+    // lambda is a word of Python's own.
+    const names = Object.keys(parameters).map((each) =>
+      each.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`).replace(/^lambda$/, 'lambda_'));
     return `def ${name}(${names.join(', ')}):\n    raise NotImplementedError('write ${name}')\n`;
   }
   const typed = Object.entries(parameters).map(([each, type]) => (language === 'ts' ? `${each}: ${type}` : each));
