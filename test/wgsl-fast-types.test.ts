@@ -8,7 +8,7 @@ import { some } from './support/thorough.ts';
 /** Kept here because an instance must outlive its devices. */
 const instance: GPU = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
 
-it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays that every device has', async () => {
+it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays that every device has, or 12 to append', async () => {
   const adapter = await instance.requestAdapter();
   const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
   const device = await adapter!.requestDevice({ requiredFeatures: features });
@@ -21,7 +21,8 @@ it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays
   expect(faults.flat()).toEqual([]);
   expect(variants.length).toBeGreaterThanOrEqual(120);
   for (const { name, inputs, outputs, arrays, code } of variants) {
-    expect(inputs + outputs, name).toBeLessThanOrEqual(8);
+    // Those that write a cache's states are used where a device has arrays enough.
+    expect(inputs + outputs, name).toBeLessThanOrEqual(arrays.includes('states') ? 12 : 8);
     expect(arrays.length, name).toBe(inputs + outputs);
     expect(code.split('\n', 1)[0], name).toMatch(/^\/\/ .+ = /); // the equation comes first
     expect(code.split('var<storage').length - 1, name).toBe(inputs + outputs);

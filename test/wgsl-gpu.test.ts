@@ -16,12 +16,20 @@ const U = 2 ** -24;
 /** Software drivers take seconds to compile a kernel. */
 const PATIENCE = { timeout: 300_000 };
 
+interface Sizes {
+  readonly B: number;
+  readonly G: number;
+  readonly share: number;
+  readonly d: number;
+  readonly storage?: 'f32' | 'f16';
+}
+
 /** Everything that decoding `N` tokens after 300 others gives: outputs, what the cache holds, and its statistics. */
 async function decoded(
-  engine: TrainingEngine, { B, G, share, d }: { B: number; G: number; share: number; d: number }, N: number,
+  engine: TrainingEngine, { B, G, share, d, storage = 'f32' }: Sizes, N: number,
 ): Promise<{ outputs: number[]; positions: number[][]; stats: CacheStats }> {
   const numbers = draw(d, 'float32');
-  const cache = engine.createCache({ batch: B, kvHeads: G, headDim: d, window: 5, chunk: 1, blockSize: 4 });
+  const cache = engine.createCache({ batch: B, kvHeads: G, headDim: d, window: 5, chunk: 1, blockSize: 4, storage });
   const outputs: number[] = [];
   const one = (heads: number): Tensor => engine.tensor(numbers.real(B * heads * d), [B, heads, 1, d]);
   const T = 300; // more than one workgroup goes through at a time
@@ -30,7 +38,7 @@ async function decoded(
   cache.evict();
   for (let n = 0; n < N; n++) {
     const types = engine.integers(Array.from({ length: B * G }, (_, head) => (n * 7 + head * 3) % 5 % 3), [B, G, 1]);
-    const counts = Array.from({ length: B }, (_, b) => (b > 0 && n % 3 === 1 ? 0 : 1)); // some take no token
+    const counts = Array.from({ length: B }, (_, b) => (b > 0 && n % 3 === 1 ? 0 : 1)); // some take none, then nothing is fused
     const out = cache.step({ q: one(G * share), k: one(G), v: one(G), types, scale: 0.7 }, counts);
     outputs.push(...await engine.read(out));
   }
@@ -49,8 +57,9 @@ function expectNear(found: ArrayLike<number>, truth: ArrayLike<number>, budget: 
 
 describeWebGPU('the engine of WGSL with its kernels for GPUs', () => {
   it.each(some(1, [
-    { B: 2, G: 2, share: 3, d: 8 }, { B: 1, G: 3, share: 1, d: 6 }, { B: 3, G: 1, share: 4, d: 32 },
-  ]))('decodes like the reference, and counts the same entries: %o', PATIENCE, async (sizes) => {
+    { B: 1, G: 2, share: 2, d: 8, storage: 'f16' }, { B: 2, G: 2, share: 3, d: 8 }, { B: 1, G: 3, share: 1, d: 6 }, { B: 3, G: 1, share: 4, d: 32 },
+    { B: 1, G: 3, share: 3, d: 16 }, { B: 1, G: 2, share: 9, d: 64, storage: 'f16' }, { B: 2, G: 1, share: 1, d: 6, storage: 'f16' },
+  ] as const))('decodes like the reference, and counts the same entries: %o', PATIENCE, async (sizes) => {
     const engine = await openWgslEngine({ testing: true, width: 64 });
     const N = THOROUGH ? 20 : 6;
     const truth = await decoded(referenceEngine(), sizes, N);

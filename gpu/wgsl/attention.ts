@@ -4,11 +4,12 @@
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import { blocks, TILE, type TileConstant, tileOf } from './attention-tile.ts';
+import type { Slots } from './cache-store.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import { hasPrefill, prefill } from './prefill.ts';
 import { type Template, template } from './template.ts';
 
-export const ATTEND: Template<TileConstant> = template('attention', `
+export const ATTEND: Template<TileConstant | 'HELD'> = template('attention', `
 // out[i] = sum_j A[i,j] v[j] over the keys j that query i sees, and lse[i] = log sum_j exp(scale q[i] . k[j])  (§3).
 //
 // A workgroup takes ROWS queries of one query head. It looks through the keys, THREADS at a time, and queues those that any
@@ -25,8 +26,8 @@ export const ATTEND: Template<TileConstant> = template('attention', `
 struct Params { N: u32, group: u32, d: u32, cached: u32, parity: u32, scale: f32, skipped: u32 } // blocks of ROWS that other dispatches take
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
-@group(0) @binding(2) var<storage, read> k: array<$ELEMENT>;
-@group(0) @binding(3) var<storage, read> v: array<$ELEMENT>;
+@group(0) @binding(2) var<storage, read> k: array<$HELD>;
+@group(0) @binding(3) var<storage, read> v: array<$HELD>;
 @group(0) @binding(4) var<storage, read> entries: array<i32>;
 @group(0) @binding(5) var<storage, read> heads: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
@@ -171,7 +172,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   } else if (group.y % p.group == 0u) {
     stats[head * p.N + t] = seen;
   }
-}`, ...TILE);
+}`, ...TILE, 'HELD');
 
 /** The keys and values that a call reads, of all heads, and what it needs to know of them. */
 export interface Keys {
@@ -180,7 +181,7 @@ export interface Keys {
   /** last [B,G,N], or (position, last) of every slot of a cache. */
   readonly entries: Memory;
   /** The heads of a cache, which of their two counts holds, and at least the slots of every head. */
-  readonly cache?: { readonly heads: Memory; readonly parity: 0 | 1; readonly most: number };
+  readonly cache?: Pick<Slots, 'heads' | 'parity' | 'stored'> & { readonly most: number };
 }
 
 /**
@@ -194,7 +195,7 @@ export function attend(
   const sizes = { B, H, G, N, d };
   if (!cache && hasPrefill(device, sizes, N)) return prefill(device, q, k, v, entries, sizes, scale);
   const [out, stats] = [device.allocate(B * H * N * d), device.allocate(B * (cache ? G : H) * N)];
-  const tile = tileOf(device, d, 1);
+  const tile = tileOf(device, d, 1, cache?.stored);
   const pairs = B * H * N * (cache ? cache.most : N);
   for (const { skipped, groups, work } of blocks(device, Math.ceil(N / tile.ROWS), B * H, pairs * d * 4)) {
     device.run(ATTEND(tile), {

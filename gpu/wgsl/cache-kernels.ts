@@ -10,7 +10,29 @@
  *     8 position of the newest step's first token    9 tokens of that step
  * @module
  */
-import { type Kernel, kernel } from './template.ts';
+import type { CacheDtype } from '../../src/core/cache.ts';
+import { HALF } from './fast/index.ts';
+import { type Kernel, kernel, type Template, template } from './template.ts';
+
+/** The dtypes in which slots hold keys and values. */
+export type SlotDtype = Exclude<CacheDtype, 'f64'>;
+
+/** Words of four bytes that a row of d numbers takes. A row of float16 begins with a word of its own. */
+export const wordsOf = (stored: SlotDtype, d: number): number => (stored === 'f32' ? d : Math.ceil(d / 2));
+
+/** How a word of a row is stored: what BITS a number is read as, what a WORD is, how many numbers are IN it, and the functions. */
+type Storing = 'BITS' | 'WORD' | 'IN' | 'FUNCTIONS';
+const word = (name: string, array: string): Readonly<Record<SlotDtype, string>> => ({
+  f32: `fn ${name}(row: u32, c: u32) -> f32 { return ${array}[row + c]; }`,
+  f16: `fn ${name}(row: u32, c: u32) -> u32 { return half(${array}[row + c]) | select(0u, half(${array}[row + c + 1u]) << 16u, c + 1u < p.d); }`,
+});
+const [KEY, VALUE] = [word('keyWord', 'k'), word('valueWord', 'v')];
+/** How keys and values are stored, for the kernels that append them. */
+export const STORING: Readonly<Record<SlotDtype, Readonly<Record<Storing, string>>>> = {
+  f32: { BITS: 'f32', WORD: 'f32', IN: '1', FUNCTIONS: `${KEY.f32}\n${VALUE.f32}` },
+  f16: { BITS: 'u32', WORD: 'u32', IN: '2', FUNCTIONS: `${HALF}\n${KEY.f16}\n${VALUE.f16}` },
+};
+const NAMES = ['BITS', 'WORD', 'IN', 'FUNCTIONS'] as const satisfies readonly Storing[];
 
 /** Words of a head. */
 export const HEAD_WORDS: number = 12;
@@ -54,39 +76,42 @@ fn settle(group: u32, s: u32, before: u32, first: u32, count: u32) {
   states[slot] = state;
 }`;
 
-export const APPEND: Kernel = kernel('cache append', `
-// keys and values of the new tokens, k and v [heads,T,d], go to the slots behind those in use: a thread for each element.
+export const APPEND: Template<Storing> = template('cache append', `
+// keys and values of the new tokens, k and v [heads,T,d], go to the slots behind those in use: a thread for each word.
 // The first thread of a head notes the step, of which steps has (position, tokens) for each sequence.
 struct Params { length: u32, T: u32, d: u32, G: u32, parity: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<$BITS>;
+@group(0) @binding(2) var<storage, read> v: array<$BITS>;
 @group(0) @binding(3) var<storage, read> steps: array<u32>;
-@group(0) @binding(4) var<storage, read_write> keys: array<f32>;
-@group(0) @binding(5) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> keys: array<$WORD>;
+@group(0) @binding(5) var<storage, read_write> values: array<$WORD>;
 @group(0) @binding(6) var<storage, read_write> heads: array<u32>;
+
+$FUNCTIONS
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = (group.y * groups.x + group.x) * 64u + lane;
   if (n >= p.length) { return; }
-  let c = n % p.d;
-  let t = n / p.d % p.T;
-  let head = n / (p.d * p.T);
+  let words = (p.d + $INu - 1u) / $INu;
+  let c = n % words;
+  let t = n / words % p.T;
+  let head = n / (words * p.T);
   let first = steps[head / p.G * 2u];
   let count = steps[head / p.G * 2u + 1u];
   let used = heads[12u * head + 2u + p.parity];
   if (t < count) {
     let slot = heads[12u * head] + used + t;
-    keys[slot * p.d + c] = k[n];
-    values[slot * p.d + c] = v[n];
+    keys[slot * words + c] = keyWord(n / words * p.d, c * $INu);
+    values[slot * words + c] = valueWord(n / words * p.d, c * $INu);
   }
   if (t == 0u && c == 0u) {
     heads[12u * head + 3u - p.parity] = used + count;
     heads[12u * head + 8u] = first;
     heads[12u * head + 9u] = count;
   }
-}`);
+}`, ...NAMES);
 
 export const SETTLE: Kernel = kernel('cache settle', `
 // Entries of the new tokens, and lifetimes by the types [heads,rows] of the chunks that the step filled (§2): a thread for
@@ -108,21 +133,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   settle(group.y, s, heads[head + 2u + p.parity], heads[head + 8u], heads[head + 9u]);
 }`);
 
-export const STEP: Kernel = kernel('cache step', `
-// Both at once where all sequences take T tokens from position \`first\` on: workgroups (x, head), whose threads take an element
+export const STEP: Template<Storing> = template('cache step', `
+// Both at once where all sequences take T tokens from position \`first\` on: workgroups (x, head), whose threads take a word
 // of the head's new keys and values, k and v [heads,T,d], and then a slot.
 struct Params { T: u32, d: u32, parity: u32, first: u32, rows: u32, C: u32, window: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
+@group(0) @binding(1) var<storage, read> k: array<$BITS>;
+@group(0) @binding(2) var<storage, read> v: array<$BITS>;
 @group(0) @binding(3) var<storage, read> types: array<i32>;
-@group(0) @binding(4) var<storage, read_write> keys: array<f32>;
-@group(0) @binding(5) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> keys: array<$WORD>;
+@group(0) @binding(5) var<storage, read_write> values: array<$WORD>;
 @group(0) @binding(6) var<storage, read_write> entries: array<vec2i>;
 @group(0) @binding(7) var<storage, read_write> states: array<u32>;
 @group(0) @binding(8) var<storage, read_write> heads: array<u32>;
 
 ${RULE}
+$FUNCTIONS
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -130,10 +156,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let n = group.x * 64u + lane;
   let before = heads[head + 2u + p.parity];   // which no thread writes
   let start = heads[head];
-  if (n < p.T * p.d) {
-    let to = (start + before) * p.d + n;
-    keys[to] = k[group.y * p.T * p.d + n];
-    values[to] = v[group.y * p.T * p.d + n];
+  let words = (p.d + $INu - 1u) / $INu;
+  if (n < p.T * words) {
+    let to = (start + before) * words + n;
+    let row = (group.y * p.T + n / words) * p.d;
+    keys[to] = keyWord(row, n % words * $INu);
+    values[to] = valueWord(row, n % words * $INu);
   }
   if (n < before + p.T) { settle(group.y, n, before, p.first, p.T); }
   if (n == 0u) {
@@ -141,7 +169,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     heads[head + 8u] = p.first;
     heads[head + 9u] = p.T;
   }
-}`);
+}`, ...NAMES);
 
 export const TALLY: Kernel = kernel('cache tally', `
 // Adds what the queries of a step saw, seen [heads,T], to peakLive and visiblePairs: a thread for each head.
@@ -219,24 +247,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 }`);
 
 export const MOVE: Kernel = kernel('cache move', `
-// keys and values of the slots that stay, to where KEEP put their entries: a thread for each element; workgroups (x, head, z),
+// keys and values of the slots that stay, to where KEEP put their entries: a thread for each of the words of a row; workgroups (x, head, z),
 // where z folds a long row of them.
-struct Params { d: u32, parity: u32 }
+struct Params { words: u32, parity: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> heads: array<u32>;
 @group(0) @binding(2) var<storage, read> origin: array<u32>;
-@group(0) @binding(3) var<storage, read> oldKeys: array<f32>;
-@group(0) @binding(4) var<storage, read> oldValues: array<f32>;
-@group(0) @binding(5) var<storage, read_write> keys: array<f32>;
-@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+@group(0) @binding(3) var<storage, read> oldKeys: array<u32>;
+@group(0) @binding(4) var<storage, read> oldValues: array<u32>;
+@group(0) @binding(5) var<storage, read_write> keys: array<u32>;
+@group(0) @binding(6) var<storage, read_write> values: array<u32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let n = (group.z * groups.x + group.x) * 64u + lane;
-  let s = n / p.d;
+  let s = n / p.words;
   if (s >= heads[12u * group.y + 2u + p.parity]) { return; }
   let to = heads[12u * group.y] + s;
-  let c = n % p.d;
-  keys[to * p.d + c] = oldKeys[origin[to] * p.d + c];
-  values[to * p.d + c] = oldValues[origin[to] * p.d + c];
+  let c = n % p.words;
+  keys[to * p.words + c] = oldKeys[origin[to] * p.words + c];
+  values[to * p.words + c] = oldValues[origin[to] * p.words + c];
 }`);

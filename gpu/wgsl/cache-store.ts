@@ -5,12 +5,14 @@
  */
 import type { CacheOptions, CacheSnapshot } from '../../src/core/cache.ts';
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
-import { HEAD_WORDS, KEEP, MOVE } from './cache-kernels.ts';
+import { HEAD_WORDS, KEEP, MOVE, type SlotDtype, wordsOf } from './cache-kernels.ts';
+import { pickedRows, Rows } from './cache-rows.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 
 /** Memories of the slots; see cache-kernels.ts. */
 export interface Slots {
-  /** [slots,d] */
+  /** The dtype of keys and values, [slots,d]. */
+  readonly stored: SlotDtype;
   readonly keys: Memory;
   readonly values: Memory;
   /** (position, last) of each slot. */
@@ -34,6 +36,9 @@ const ROOM = 64;
 export class CacheStore {
   readonly #device: WgslDevice;
   readonly #options: CacheOptions;
+  readonly #stored: SlotDtype;
+  /** The words of a row of keys or values. */
+  readonly #words: number;
   #slots: Slots | undefined;
   /** The slots of each head. */
   #room: number[] = [];
@@ -50,6 +55,8 @@ export class CacheStore {
   constructor(device: WgslDevice, options: CacheOptions) {
     this.#device = device;
     this.#options = options;
+    this.#stored = options.storage === 'f16' ? 'f16' : 'f32';
+    this.#words = wordsOf(this.#stored, options.headDim);
     this.#bound = new Array<number>(this.#heads).fill(0);
     this.#taken = [...this.#bound];
   }
@@ -109,7 +116,7 @@ export class CacheStore {
 
   /** Moves all slots to new memory, with room for at least `wanted`, and without those that die before next[b]. */
   #layOut(wanted: readonly number[], next: Int32Array | undefined): void {
-    const { kvHeads: G, headDim: d, blockSize } = this.#options;
+    const { kvHeads: G, blockSize } = this.#options;
     const device = this.#device;
     const more = device.width === 64 && !device.testing ? 4 * ROOM : ROOM;
     const room = wanted.map((count) => Math.ceil((count + more + count / 8) / blockSize) * blockSize);
@@ -121,7 +128,8 @@ export class CacheStore {
       plan.set([at, count, next?.[Math.floor(head / G)] ?? 0], 3 * head);
       at += count;
     });
-    const made = this.#allocate(total, d);
+    const words = this.#words;
+    const made = this.#allocate(total);
     const old = this.#slots;
     this.#room = room;
     this.#slots = made;
@@ -137,20 +145,24 @@ export class CacheStore {
       params: { parity: old.parity }, inputs: [planned, old.heads, old.entries, old.states],
       outputs: [made.heads, made.entries, made.states, origin], groups: [this.#heads], work: total * 16,
     });
-    const [across, folds] = flat(Math.max(...this.#bound) * d);
+    const [across, folds] = flat(Math.max(...this.#bound) * words);
     device.run(MOVE, {
-      params: { d, parity: 0 }, inputs: [made.heads, origin, old.keys, old.values], outputs: [made.keys, made.values],
-      groups: [across, this.#heads, folds], work: total * d * 4,
+      params: { words, parity: 0 }, inputs: [made.heads, origin, old.keys, old.values], outputs: [made.keys, made.values],
+      groups: [across, this.#heads, folds], work: total * words * 4,
     });
     device.free(planned);
     device.free(origin);
     this.#free(old);
   }
 
-  #allocate(total: number, d: number): Slots {
-    const [keys, values, entries, states, heads] =
-      [total * d, total * d, total * 2, total, this.#heads * HEAD_WORDS].map((length) => this.#device.allocate(length));
-    return { keys, values, entries, states, heads, parity: 0 };
+  #allocate(total: number): Slots {
+    const row = total * this.#words;
+    const lengths = [row, row, total * 2, total, this.#heads * HEAD_WORDS];
+    return this.#made(lengths.map((length) => this.#device.allocate(length)), 0);
+  }
+
+  #made([keys, values, entries, states, heads]: readonly Memory[], parity: 0 | 1): Slots {
+    return { stored: this.#stored, keys, values, entries, states, heads, parity };
   }
 
   #free({ keys, values, entries, states, heads }: Slots): void {
@@ -159,11 +171,12 @@ export class CacheStore {
 
   /** Refuses more slots than a memory holds. */
   #expectRoom(total: number): void {
-    const { batch, kvHeads, headDim } = this.#options;
+    const { batch, kvHeads } = this.#options;
     const { maxBytes, limitName } = this.#device;
-    const fits = Math.floor(maxBytes / (4 * headDim));
+    const row = 4 * this.#words;
+    const fits = Math.floor(maxBytes / row);
     if (total <= fits) return;
-    throw new DeviceError(`the keys of a cache take ${total * headDim * 4} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${Math.floor(fits / (batch * kvHeads))} tokens if all are kept; evict more, or use a shorter context or a smaller batch`);
+    throw new DeviceError(`the keys of a cache take ${total * row} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${Math.floor(fits / (batch * kvHeads))} tokens if all are kept; evict more, or use a shorter context or a smaller batch`);
   }
 
   /** Reads the heads with the next read, to know how many slots they use. */
@@ -227,13 +240,8 @@ export class CacheStore {
     const slots = Array.from(book.live)
       .flatMap((count, head) => Array.from({ length: count }, (_, s) => first[head] + s));
     const [pairs, marks] = [new Int32Array(both), new Uint32Array(state)];
-    const rows = (data: ArrayBuffer): Float32Array => {
-      const [all, picked] = [new Float32Array(data), new Float32Array(slots.length * d)];
-      slots.forEach((slot, n) => picked.set(all.subarray(slot * d, (slot + 1) * d), n * d));
-      return picked;
-    };
     return {
-      ...book, keys: rows(k), values: rows(v),
+      ...book, keys: pickedRows(k, this.#stored, d, slots), values: pickedRows(v, this.#stored, d, slots),
       positions: Int32Array.from(slots, (slot) => pairs[2 * slot]),
       last: Int32Array.from(slots, (slot) => pairs[2 * slot + 1]),
       open: Uint8Array.from(slots, (slot) => (marks[slot] === 1 ? 1 : 0)),
@@ -249,7 +257,7 @@ export class CacheStore {
     this.#bound = Array.from(live);
     this.#layOut(this.#bound, undefined);
     const total = this.#room.reduce((sum, n) => sum + n, 0);
-    const [keys, values] = [new Float32Array(total * d), new Float32Array(total * d)];
+    const [keys, values] = [new Rows(this.#stored, d, total), new Rows(this.#stored, d, total)];
     const [entries, states] = [new Int32Array(total * 2), new Uint32Array(total)];
     const heads = new Uint32Array(this.#heads * HEAD_WORDS);
     let [slot, n] = [0, 0];
@@ -257,16 +265,15 @@ export class CacheStore {
       const [low, high] = [visiblePairs[head] % 2 ** 32, Math.floor(visiblePairs[head] / 2 ** 32)];
       heads.set([slot, this.#room[head], count, count, peakLive[head], low, high], head * HEAD_WORDS);
       for (let s = 0; s < count; s++, n++) {
-        keys.set(snapshot.keys.subarray(n * d, (n + 1) * d), (slot + s) * d);
-        values.set(snapshot.values.subarray(n * d, (n + 1) * d), (slot + s) * d);
+        keys.put(snapshot.keys, n, slot + s);
+        values.put(snapshot.values, n, slot + s);
         entries.set([positions[n], last[n]], 2 * (slot + s));
         states[slot + s] = positions[n] >= untyped[Math.floor(head / G)] ? 2 : open[n];
       }
       slot += this.#room[head];
     });
     this.#free(this.slots);
-    const [K, V, E, S, H] = [keys, values, entries, states, heads].map((data) => device.upload(data));
-    this.#slots = { keys: K, values: V, entries: E, states: S, heads: H, parity: 0 };
+    this.#slots = this.#made([keys.bytes, values.bytes, entries, states, heads].map((data) => device.upload(data)), 0);
   }
 
   /** Becomes a copy of another store of the same options. */
@@ -279,8 +286,8 @@ export class CacheStore {
     this.#dropped = other.#dropped;
     if (!other.#slots) return;
     const { keys, values, entries, states, heads, parity } = other.#slots;
-    const [K, V, E, S, H] = [keys, values, entries, states, heads].map((memory) => this.#device.copied(memory));
-    this.#slots = { keys: K, values: V, entries: E, states: S, heads: H, parity };
+    const copies = [keys, values, entries, states, heads].map((memory) => this.#device.copied(memory));
+    this.#slots = this.#made(copies, parity);
   }
 
   /** Forgets everything. */

@@ -14,10 +14,10 @@ import { FOREVER } from '../../src/core/lifetime.ts';
 import type { AppendSizes } from '../../src/core/sizes.ts';
 import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
-import { APPEND, SETTLE, STEP, TALLY } from './cache-kernels.ts';
+import { APPEND, SETTLE, STEP, STORING, TALLY, wordsOf } from './cache-kernels.ts';
 import { type Book, CacheStore } from './cache-store.ts';
-import { decode } from './decode.ts';
-import { flat, MOST_GROUPS, type WgslDevice } from './device.ts';
+import { canAppend, decode, type Fresh, servesAtOnce } from './decode.ts';
+import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { hasPrefill, prefillCached } from './prefill.ts';
 
 /** Tokens after which dead entries are dropped: at least so many, and so large a share of all that were seen. */
@@ -37,6 +37,9 @@ export class WgslCache implements CacheKernels<WgslArray> {
   #since = 0;
   /** Whether sequences take fewer tokens than the newest step has, or are at different positions. */
   #differ = false;
+  /** The newest token of every sequence, which attend() will append. */
+  #fresh: Fresh | undefined;
+  readonly #canAppend: boolean;
 
   constructor(device: WgslDevice, options: CacheOptions) {
     this.#device = device;
@@ -44,46 +47,86 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#store = new CacheStore(device, options);
     this.#seen = new Int32Array(options.batch);
     this.#evicted = new Int32Array(options.batch);
+    this.#canAppend = canAppend(device, options);
   }
 
   append(k: WgslArray, v: WgslArray, types: WgslArray, { T, rows, counts }: AppendSizes): void {
-    const { batch: B, kvHeads: G, headDim: d, chunk, window, reach = FOREVER } = this.#options;
+    const { window, reach = FOREVER } = this.#options;
     counts.forEach((count, b) => {
       if (this.#seen[b] + count >= FOREVER) throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + count} tokens, but positions are counted to ${FOREVER - 1} only: clear() the cache`);
     });
     if (T === 0) return;
+    this.#settle();
     const most = Math.max(...counts);
     const least = this.#device.width === 64 && !this.#device.testing ? DROP_EVERY_ON_GPU : DROP_EVERY;
     if (this.#since >= Math.max(least, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
     this.#since += most;
     this.#store.reserve(counts);
-    const { keys, values, entries, states, heads, parity } = this.#store.slots;
     const first = this.#seen[0];
     this.#differ = counts.some((count, b) => count !== T || this.#seen[b] !== first);
     const device = this.#device;
     const from = [real(device, k), real(device, v)];
-    const rule = { rows, C: chunk, parity, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
-    this.#store.took(counts);
-    const across = Math.ceil(Math.max(this.#store.most, T * d) / 64);
-    if (!this.#differ && across <= MOST_GROUPS) {
-      device.run(STEP, {
-        params: { T, d, first, ...rule }, inputs: [...from, types.memory],
-        outputs: [keys, values, entries, states, heads], groups: [across, B * G],
-      });
+    const limits = { window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
+    if (T === 1 && !this.#differ && this.#canAppend) {
+      const [keys, values, kinds] = [...from, types.memory].map((memory) => device.share(memory));
+      this.#fresh = { k: keys, v: values, types: kinds, first, ...limits };
     } else {
-      const length = B * G * T * d;
-      const steps = device.upload(Int32Array.from(counts.flatMap((count, b) => [this.#seen[b], count])));
-      device.run(APPEND, {
-        params: { length, T, d, G, parity }, inputs: [...from, steps], outputs: [keys, values, heads],
-        groups: flat(length),
-      });
-      device.free(steps);
-      device.run(SETTLE, {
-        params: rule, inputs: [types.memory], outputs: [entries, states, heads],
-        groups: [Math.ceil(this.#store.most / 64), B * G],
-      });
+      this.#write(from, types.memory, { T, rows, counts, first, ...limits });
+      this.#store.took(counts);
     }
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
+  }
+
+  /** Records that the slots take the new tokens, k and v [B,G,T,d]. */
+  #write(
+    from: readonly Memory[], types: Memory,
+    { T, rows, counts, first, window, reach }: AppendSizes & { first: number; window: number; reach: number },
+  ): void {
+    const { batch: B, kvHeads: G, headDim: d, chunk: C } = this.#options;
+    const device = this.#device;
+    const { stored, keys, values, entries, states, heads, parity } = this.#store.slots;
+    const rule = { rows, C, parity, window, reach };
+    const [words, most] = [wordsOf(stored, d), this.#store.most + T];
+    const across = Math.ceil(Math.max(most, T * words) / 64);
+    if (!this.#differ && across <= MOST_GROUPS) {
+      device.run(STEP(STORING[stored]), {
+        params: { T, d, first, ...rule }, inputs: [...from, types],
+        outputs: [keys, values, entries, states, heads], groups: [across, B * G],
+      });
+      return;
+    }
+    const length = B * G * T * words;
+    const steps = device.upload(Int32Array.from(counts.flatMap((count, b) => [this.#seen[b], count])));
+    device.run(APPEND(STORING[stored]), {
+      params: { length, T, d, G, parity }, inputs: [...from, steps], outputs: [keys, values, heads],
+      groups: flat(length),
+    });
+    device.free(steps);
+    device.run(SETTLE, {
+      params: rule, inputs: [types], outputs: [entries, states, heads], groups: [Math.ceil(most / 64), B * G],
+    });
+  }
+
+  /** Appends what still waits for attend(). */
+  #settle(): void {
+    const fresh = this.#taken();
+    if (!fresh) return;
+    const counts = new Array<number>(this.#options.batch).fill(1);
+    this.#write([fresh.k, fresh.v], fresh.types, { T: 1, rows: 1, counts, ...fresh });
+    this.#appended(fresh);
+  }
+
+  /** What waits for attend(), which waits no longer. */
+  #taken(): Fresh | undefined {
+    const fresh = this.#fresh;
+    this.#fresh = undefined;
+    return fresh;
+  }
+
+  /** Notes that it is in the slots. */
+  #appended({ k, v, types }: Fresh): void {
+    this.#store.took(new Array<number>(this.#options.batch).fill(1));
+    for (const memory of [k, v, types]) this.#device.free(memory);
   }
 
   attend(q: WgslArray, scale: number, { H, T }: { H: number; T: number }): WgslArray {
@@ -92,19 +135,24 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#store.check();
     if (!this.#store.filled) return new WgslArray(q.shape, device.upload(new Float32Array(B * H * T * d)));
     const sizes = { B, H, G, N: T, d };
+    if (this.#fresh && servesAtOnce(H / G, d)) {
+      const fresh = this.#taken()!;
+      const out = decode(device, real(device, q), this.#store.slots, this.#store.most + 1, sizes, scale, fresh);
+      this.#appended(fresh);
+      return new WgslArray(q.shape, out);
+    }
+    this.#settle();
     if (T === 1) {
       const out = decode(device, real(device, q), this.#store.slots, this.#store.most, sizes, scale);
       return new WgslArray(q.shape, out);
     }
-    if (!this.#differ && hasPrefill(device, sizes, this.#store.most)) {
+    if (!this.#differ && hasPrefill(device, sizes, this.#store.most, this.#store.slots.stored)) {
       const out = prefillCached(device, real(device, q), this.#store.slots, this.#store.most, sizes, scale);
       return new WgslArray(q.shape, out);
     }
-    const { keys: k, values: v, entries, heads, parity } = this.#store.slots;
-    const [out, seen] = attend(
-      device, real(device, q), { k, v, entries, cache: { heads, parity, most: this.#store.most } }, sizes,
-      scale,
-    );
+    const { stored, keys: k, values: v, entries, heads, parity } = this.#store.slots;
+    const cache = { stored, heads, parity, most: this.#store.most };
+    const [out, seen] = attend(device, real(device, q), { k, v, entries, cache }, sizes, scale);
     device.run(TALLY, {
       params: { heads: B * G, T }, inputs: [seen], outputs: [heads], groups: [Math.ceil(B * G / 64)],
     });
@@ -117,6 +165,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
   }
 
   clear(): void {
+    this.#forget();
     this.#store.clear();
     this.#seen.fill(0);
     this.#evicted.fill(0);
@@ -127,7 +176,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
     const seen = this.#seen.slice();
     const { live, peakLive, visiblePairs } = await this.#book();
     const { headDim, blockSize } = this.#options;
-    const bytes = entryBytes(headDim, 'f32');
+    const bytes = entryBytes(headDim, this.#options.storage ?? 'f32');
     return {
       seen, live, peakLive, visiblePairs,
       bytes: Float64Array.from(live, (count) => Math.ceil(count / blockSize) * blockSize * bytes), entryBytes: bytes,
@@ -142,6 +191,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
   }
 
   fork(): WgslCache {
+    this.#settle();
     const copy = new WgslCache(this.#device, this.#options);
     copy.#store.copyOf(this.#store);
     copy.#seen = this.#seen.slice();
@@ -164,11 +214,18 @@ export class WgslCache implements CacheKernels<WgslArray> {
   }
 
   dispose(): void {
+    this.#forget();
     this.#store.clear();
+  }
+
+  #forget(): void {
+    const fresh = this.#taken();
+    if (fresh) for (const memory of [fresh.k, fresh.v, fresh.types]) this.#device.free(memory);
   }
 
   /** Drops the entries that evict() has declared dead. */
   #drop(): void {
+    this.#settle();
     this.#since = 0;
     this.#store.drop(this.#evicted);
   }

@@ -5,9 +5,11 @@
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import type { Slots } from './cache-store.ts';
+import type { CacheOptions } from '../../src/core/cache.ts';
+import type { SlotDtype } from './cache-kernels.ts';
 import {
   decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, type DecodeSizes, decodeStep, type FastKernel,
-  hasDecodeSubgroups,
+  hasDecodeSubgroups, headsAtOnce,
 } from './fast/index.ts';
 import { template } from './template.ts';
 
@@ -26,8 +28,8 @@ const PARTS = template('decode parts', `
 struct Params { group: u32, d: u32, parity: u32, parts: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<$ELEMENT>;
-@group(0) @binding(2) var<storage, read> keys: array<$ELEMENT>;
-@group(0) @binding(3) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> keys: array<$KEYS>;
+@group(0) @binding(3) var<storage, read> values: array<$VALUES>;
 @group(0) @binding(4) var<storage, read> entries: array<vec2i>;
 @group(0) @binding(5) var<storage, read> heads: array<u32>;
 @group(0) @binding(6) var<storage, read_write> partial: array<f32>;
@@ -60,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       visible = entries[slot].x <= i && i <= entries[slot].y;
       if (visible) {
         score = 0.0;
-        for (var e = 0u; e < width; e++) { score += product(q[group.y * width + e], keys[slot * width + e]); }
+        for (var e = 0u; e < width; e++) { score += product(q[group.y * width + e], keyAt(slot, e)); }
         score *= p.scale;
       }
     }
@@ -80,7 +82,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         total += weight;
         for (var n = 0u; n < COLUMNS; n++) {
           let column = thread + THREADS * n;
-          if (column < p.d) { sums[n] += weight * values[(slots + start + key) * p.d + column]; }
+          if (column < p.d) { sums[n] += weight * valueAt(slots + start + key, column); }
         }
       }
       seen += f32(u32(lanes[key] != LOWEST));
@@ -98,7 +100,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     partial[at + 2u] = seen;
   }
 }
-fn product(a: $ELEMENT, b: $ELEMENT) -> f32 { return $PRODUCT; }`, 'THREADS', 'COLUMNS', 'ELEMENT', 'WIDTH', 'PRODUCT');
+fn product(a: $ELEMENT, b: $ELEMENT) -> f32 { return $PRODUCT; }
+fn keyAt(slot: u32, e: u32) -> $ELEMENT { $KEY }
+fn valueAt(slot: u32, column: u32) -> f32 { $VALUE }`, 'THREADS', 'COLUMNS', 'ELEMENT', 'WIDTH', 'PRODUCT', 'KEYS', 'VALUES', 'KEY', 'VALUE');
+
+/** How the kernel reads element e of a key, which has four numbers or one, and a number of a value. */
+function reading(stored: SlotDtype, four: boolean): Readonly<Record<'KEYS' | 'VALUES' | 'KEY' | 'VALUE', string>> {
+  const whole = 'slot * (p.d / $WIDTHu) + e';
+  if (stored === 'f32') {
+    return {
+      KEYS: '$ELEMENT', KEY: `return keys[${whole}];`, VALUES: 'f32', VALUE: 'return values[slot * p.d + column];',
+    };
+  }
+  const half = (array: string, column: string): string => `return unpack2x16float(${array}[slot * ((p.d + 1u) / 2u) + ${column} / 2u])[${column} % 2u];`;
+  return {
+    KEYS: four ? 'vec2u' : 'u32', VALUES: 'u32', VALUE: half('values', 'column'),
+    KEY: four ? `let raw = keys[${whole}]; return vec4f(unpack2x16float(raw.x), unpack2x16float(raw.y));` : half('keys', 'e'),
+  };
+}
 
 const MERGE = template('decode merge', `
 // out[z] of a query head from its parts: the sums of each count exp(its largest score - the largest of all). A workgroup for
@@ -148,11 +167,13 @@ type Passes = Readonly<Record<'first' | 'merge', FastKernel<DecodeSizes>>>;
 /** Kernels by what their text depends on: to write it takes longer than to run it. */
 const written = new Map<string, Passes>();
 
-function passes(heads: number, group: number, d: number, bySubgroups: boolean): Passes {
-  const key = `${heads} ${group} ${d} ${bySubgroups}`;
+function passes(
+  heads: number, group: number, d: number, stored: SlotDtype, bySubgroups: boolean, fresh: boolean,
+): Passes {
+  const key = `${heads} ${group} ${d} ${stored} ${bySubgroups} ${fresh}`;
   let both = written.get(key);
   if (!both) {
-    const options = { heads, group, d, stored: 'f32', layout: { slots: true } } as const;
+    const options = { heads, group, d, stored, layout: { slots: true, fresh } } as const;
     both = {
       first: bySubgroups ? decodeAttentionSubgroups(options) : decodeAttention(options),
       merge: decodeMerge(options, bySubgroups ? decodeStep(options) : 64),
@@ -162,45 +183,80 @@ function passes(heads: number, group: number, d: number, bySubgroups: boolean): 
   return both;
 }
 
+/** The newest token of every sequence, which is not in the slots yet: it comes from position `first`. */
+export interface Fresh {
+  /** [B,G,1,d] */
+  readonly k: Memory;
+  readonly v: Memory;
+  /** [B,G,1] */
+  readonly types: Memory;
+  readonly first: number;
+  readonly window: number;
+  readonly reach: number;
+}
+
+/** Arrays of the kernel that appends too, which may be more than a device allows. */
+const FRESH_ARRAYS = 12;
+
+/** Whether attention of one query can append its token too, in chunks of one token. */
+export function canAppend(
+  device: WgslDevice, { batch, kvHeads, headDim: d, chunk }: Pick<CacheOptions, 'batch' | 'kvHeads' | 'headDim' | 'chunk'>,
+): boolean {
+  return device.width === 64 && chunk === 1 && d % 4 === 0 && batch * kvHeads <= MOST_HEADS &&
+    device.storageBuffers >= FRESH_ARRAYS;
+}
+
+/** Whether one workgroup serves all query heads of a KV head, so that no two of them close an entry. */
+export const servesAtOnce = (group: number, d: number): boolean =>
+  headsAtOnce({ group, d }) === group;
+
 /** The same by kernels whose workgroups serve all query heads of a KV head. Processors compile these slowly. */
 function decodeOnGpu(
-  device: WgslDevice, q: Memory, { keys, values, entries, heads, parity }: Slots, most: number,
-  { B, H, G, d }: AttentionSizes, scale: number,
+  device: WgslDevice, q: Memory, { keys, values, entries, states, heads, parity, stored }: Slots, most: number,
+  { B, H, G, d }: AttentionSizes, scale: number, fresh: Fresh | undefined,
 ): Memory {
-  const { first, merge } = passes(B * G, H / G, d, device.subgroups && hasDecodeSubgroups(d));
+  const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
+  const { first, merge } = passes(B * G, H / G, d, stored, bySubgroups, fresh !== undefined);
   const parts = decodeParts(B * G, B * G * most);
   const rows = parts * (H / G);
-  const [sums, stats, counts] = [rows * 4 * Math.ceil(d / 4), rows * 2, parts].map((length) => device.allocate(length));
-  const out = device.allocate(B * H * d);
+  const sums = device.allocate(rows * 4 * Math.ceil(d / 4));
+  const [stats, out] = [device.allocate((rows + parts) * 2), device.allocate(B * H * d)];
+  const params = { parts, parity, scale, ...(fresh && { first: fresh.first, window: fresh.window, reach: fresh.reach }) };
   device.run(first, {
-    params: { parts, parity, scale }, inputs: [q, keys, values, heads, entries], outputs: [sums, stats, counts],
+    params, inputs: [q, keys, values, heads, fresh ? fresh.types : entries],
+    outputs: fresh ? [sums, stats, entries, states] : [sums, stats],
     groups: first.workgroups({ parts }), work: B * H * most * d * 4,
   });
   device.run(merge, {
-    params: { parts, parity }, inputs: [counts, sums, stats], outputs: [out, heads],
+    params, inputs: fresh ? [sums, stats, q, fresh.k, fresh.v, fresh.types] : [sums, stats],
+    outputs: fresh ? [out, heads, keys, values, entries, states] : [out, heads],
     groups: merge.workgroups({ parts }), work: B * H * parts * d * 8,
   });
-  for (const memory of [sums, stats, counts]) device.free(memory);
+  device.free(sums);
+  device.free(stats);
   return out;
 }
 
 /**
  * Attention of one query per sequence, q [B,H,1,d], over the slots of a cache, of which no head uses more than `most`:
  * out [B,H,1,d]. It also counts what the queries see.
+ *
+ * @param fresh The token of the queries, if it is to be appended here.
  */
 export function decode(
-  device: WgslDevice, q: Memory, slots: Slots, most: number, sizes: AttentionSizes, scale: number,
+  device: WgslDevice, q: Memory, slots: Slots, most: number, sizes: AttentionSizes, scale: number, fresh?: Fresh,
 ): Memory {
-  const { keys, values, entries, heads, parity } = slots;
+  const { stored, keys, values, entries, heads, parity } = slots;
   const { B, H, G, d } = sizes;
-  if (device.width === 64 && B * G <= MOST_HEADS) return decodeOnGpu(device, q, slots, most, sizes, scale);
+  const even = stored === 'f32' || d % 2 === 0; // or else rows are longer than d
+  if (device.width === 64 && B * G <= MOST_HEADS && even) return decodeOnGpu(device, q, slots, most, sizes, scale, fresh);
   const THREADS = device.width;
   const parts = Math.max(1, Math.min(MOST_PARTS, Math.ceil(most / THREADS)));
   const partial = device.allocate(B * H * parts * (d + 3));
   const four = d % 4 === 0;
   device.run(PARTS({
     THREADS, COLUMNS: Math.ceil(d / THREADS), ELEMENT: four ? 'vec4f' : 'f32', WIDTH: four ? 4 : 1,
-    PRODUCT: four ? 'dot(a, b)' : 'a * b',
+    PRODUCT: four ? 'dot(a, b)' : 'a * b', ...reading(stored, four),
   }), {
     params: { group: H / G, d, parity, parts, scale }, inputs: [q, keys, values, entries, heads], outputs: [partial],
     groups: [parts, B * H], work: B * H * most * d * 4,

@@ -2,11 +2,12 @@
  * The forms of the contract. A few rows take the kernels of few-rows.ts; more take one operation after the other.
  * @module
  */
-import type { Forms, Norm, Projected, Projection } from '../../src/core/forms.ts';
+import type { Drawing, Forms, Norm, Projected, Projection } from '../../src/core/forms.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import { argmax } from './argmax.ts';
 import { real, WgslArray } from './array.ts';
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
+import { draw } from './draw.ts';
 import { add } from './elementwise.ts';
 import { fewRows, type FewRows, ROW_BYTES, STRIDE, unitsOf, widthOf } from './few-rows.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
@@ -143,11 +144,29 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
       const [rows] = rowsOf(x);
       const best = argmax(device, y.memory, rows, head.shape[0]);
       free(y.memory);
-      const ids = new WgslArray(x.shape.slice(0, -1), best, 'i32');
-      ids.least = -1;
-      return ids;
+      return tokens(x, best);
     },
+
+    ...((device.width === 64 || device.testing) && { drawnToken }),
   };
+
+  /** Drawing takes long where the threads of a workgroup that wait for one another share a processor. */
+  function drawnToken(
+    x: WgslArray, norm: Norm<WgslArray>, head: WgslArray, drawing: Drawing<WgslArray>,
+  ): WgslArray {
+    const y = logits(x, norm, head);
+    const [rows] = rowsOf(x);
+    const drawn = draw(device, y.memory, drawing.noise.memory, rows, head.shape[0], drawing);
+    free(y.memory);
+    return tokens(x, drawn);
+  }
+
+  /** Tokens after the rows of x, -1 where there is none. */
+  function tokens(x: WgslArray, memory: Memory): WgslArray {
+    const ids = new WgslArray(x.shape.slice(0, -1), memory, 'i32');
+    ids.least = -1;
+    return ids;
+  }
 
   function logits(x: WgslArray, norm: Norm<WgslArray>, head: WgslArray): WgslArray {
     const [rows, K] = rowsOf(x);

@@ -55,7 +55,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
   return {
     name: device.description,
     precision: 'float32',
-    stores: { weights: ['f32', 'f16', 'bf16'], cache: ['f32'] },
+    stores: { weights: ['f32', 'f16', 'bf16'], cache: ['f32', 'f16'] },
     limits: { tensorBytes: device.maxBytes, name: device.limitName },
     prefillStep: GPU_PREFILL_STEP,
     forms: formsOf(device),

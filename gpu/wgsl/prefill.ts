@@ -4,6 +4,7 @@
  * @module
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
+import type { SlotDtype } from './cache-kernels.ts';
 import type { Slots } from './cache-store.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 import {
@@ -51,7 +52,10 @@ function foundWay(device: WgslDevice, group: number, d: number): Way | null {
 }
 
 /** Whether attention of so many queries goes this way. */
-export function hasPrefill(device: WgslDevice, { B, H, G, N, d }: AttentionSizes, keys: number): boolean {
+export function hasPrefill(
+  device: WgslDevice, { B, H, G, N, d }: AttentionSizes, keys: number, stored: SlotDtype = 'f32',
+): boolean {
+  if (stored === 'f16' && d % 4 !== 0) return false;
   if (N < (device.testing ? 5 : LEAST_QUERIES) || B * G * keys * d * 4 > device.maxBytes) return false;
   return wayOf(device, H / G, d) !== null;
 }
@@ -126,13 +130,15 @@ function halved(device: WgslDevice, x: Memory, length: number): Memory {
 }
 
 /** How keys of a cache become those that a kernel reads. */
-function gathering(way: Way, d: number): { readonly kernel: ReturnType<typeof GATHER>; readonly width: number } {
+function gathering(way: Way, d: number, stored: SlotDtype): { readonly kernel: ReturnType<typeof GATHER>; readonly width: number } {
   const four = d % 4 === 0;
-  const [FROM, ELEMENT] = [four ? 'vec4f' : 'f32', four ? 'vec4f' : 'f32'];
+  const ELEMENT = four ? 'vec4f' : 'f32';
+  const half = stored === 'f16';
   const narrow = way.stored === 'f16';
   return {
     kernel: GATHER({
-      FROM, ELEMENT, WIDE: 'x', NAME: way.stored, TO: narrow ? 'vec2u' : ELEMENT,
+      FROM: half ? 'vec2u' : ELEMENT, ELEMENT,
+      WIDE: half ? 'vec4f(unpack2x16float(x.x), unpack2x16float(x.y))' : 'x', NAME: way.stored, TO: narrow ? 'vec2u' : ELEMENT,
       NARROW: narrow ? 'vec2u(pack2x16float(x.xy), pack2x16float(x.zw))' : 'x',
     }),
     width: four ? d / 4 : d,
@@ -149,7 +155,7 @@ export function prefillCached(
   const { B, H, G, N: T, d } = sizes;
   const heads = B * G;
   const way = wayOf(device, H / G, d)!;
-  const { kernel, width } = gathering(way, d);
+  const { kernel, width } = gathering(way, d, slots.stored);
   const words = way.stored === 'f16' ? d / 2 : d;
   const [k, v, until, starts, changes] = [
     heads * keys * words, heads * keys * words, heads * keys, heads, heads * T,

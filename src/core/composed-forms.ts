@@ -26,6 +26,7 @@ export function formsOn(tape: Tape): Forms {
     feedForward: (inputs) => (own.feedForward ? tape.own(own.feedForward(inputs)) : composed.feedForward(inputs)),
     logits,
     nextToken: (...inputs) => (own.nextToken ? tape.own(own.nextToken(...inputs)) : largest(tape, logits(...inputs))),
+    ...(own.drawnToken && { drawnToken: (...inputs) => tape.own(own.drawnToken!(...inputs)) }),
   };
 }
 

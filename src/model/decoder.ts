@@ -6,7 +6,7 @@
 import { formsOn } from '../core/composed-forms.ts';
 import type { Engine, Tensor } from '../core/engine.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { FeedForwardInputs, Norm, Projected, ProjectInputs, Projection } from '../core/forms.ts';
+import type { Drawing, FeedForwardInputs, Norm, Projected, ProjectInputs, Projection } from '../core/forms.ts';
 import type { Tape } from '../core/tape.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
@@ -44,6 +44,11 @@ export function headLogits(tape: Tape, config: ModelConfig, weights: Weights, x:
 /** The tokens [...] with the largest logits of such hidden states [...,D]; -1 where a logit is NaN or infinite. */
 export function nextToken(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor): Tensor {
   return formsOn(tape).nextToken(x, lastNorm(config, weights), headOf(config, weights));
+}
+
+/** The tokens [...] that an engine with this form draws after such hidden states; -1 where a logit is NaN or infinite. */
+export function drawnToken(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor, drawing: Drawing): Tensor {
+  return formsOn(tape).drawnToken!(x, lastNorm(config, weights), headOf(config, weights), drawing);
 }
 
 /** The final hidden states [B,N,D] after the last norm, which the language model head reads. */

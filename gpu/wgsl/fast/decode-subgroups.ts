@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isMasked, LOWEST,
-  partition, placing, THREADS,
+  closing, counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh, isMasked,
+  LOWEST, partition, placing, THREADS,
 } from './decode.ts';
 import { four } from './stored.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';
@@ -89,6 +89,7 @@ fn main(
     ${each(keys, (e) => `${read('k', e)} ${read('v', e)}`)}
     ${each(keys, (e) => `let ok${e} = k0 + ${e * apart} + mine < end${masked ? ` && ${counts(`p${e}`)}` : ''};`)}
     ${count.add && `if (j == 0) { ${each(keys, (e) => `seen += u32(ok${e});`).join(' ')} }`}
+    ${isFresh(options) ? `if (j == 0) { ${each(keys, (e) => `if (ok${e}) { ${closing(options, `p${e}`)} }`).join(' ')} }` : ''}
     k0 += ${step};
     ${each(keys, (e) => `p${e} = ${slot(e)};`)}
     ${each(keys, (e) => {

@@ -28,6 +28,11 @@ export interface Paged {
 /** One after the other, in a cache whose book is on the device (cache-kernels.ts). Its dead entries do not count. */
 export interface Slots {
   readonly slots: true;
+  /**
+   * The query's own token is not among the entries yet: the merge adds it, to the result and to the cache. The first pass
+   * closes LOCAL entries if its type is GLOBAL. For chunks of one token.
+   */
+  readonly fresh: boolean;
 }
 
 /** Sizes of a call: how many parts there may be, of all heads together. */
@@ -41,7 +46,7 @@ export const THREADS = 256;
 export const LOWEST = '-3.4028234e38f';
 
 /** Query heads that one workgroup serves: a divisor of the group, so that registers and workgroup memory suffice. */
-export function headsAtOnce({ group, d }: DecodeOptions): number {
+export function headsAtOnce({ group, d }: Pick<DecodeOptions, 'group' | 'd'>): number {
   let share = 1;
   for (let n = 2; n <= Math.min(group, 8); n++) if (group % n === 0 && n * d <= 512) share = n;
   return share;
@@ -93,7 +98,7 @@ export function placing({ layout }: DecodeOptions): { readonly place: string; re
   if ('slots' in layout) {
     return {
       place: 'fn place_of(head: u32, n: u32) -> u32 { return heads[12 * head] + n; }',
-      counts: (p) => `entries[${p}].y >= i32(heads[12 * head + 8])`,
+      counts: (p) => `entries[${p}].y >= i32(${layout.fresh ? 'P.first' : 'heads[12 * head + 8]'})`,
     };
   }
   const { block, masked } = layout;
@@ -103,21 +108,33 @@ export function placing({ layout }: DecodeOptions): { readonly place: string; re
   };
 }
 
+/** Whether the token of the query is not among the entries yet. */
+export const isFresh = ({ layout }: Pick<DecodeOptions, 'layout'>): boolean => 'slots' in layout && layout.fresh;
+
+/** What a GLOBAL token does to the entry at place `p` that the query sees: if it is LOCAL and open, it ends here. */
+export function closing(options: DecodeOptions, p: string): string {
+  if (!isFresh(options)) return '';
+  return `if (types[head] == 0 && states[${p}] == 1) { states[${p}] = 0; entries[${p}].y = i32(P.first); }`;
+}
+
 /** Whether some entries may not count. */
 export const isMasked = ({ layout }: DecodeOptions): boolean => 'slots' in layout || layout.masked;
 
 /** The arrays of a layout. */
 function arraysOf({ layout }: DecodeOptions): Readonly<Record<string, Element>> {
-  if ('slots' in layout) return { heads: 'u32', entries: 'vec2i' };
+  if ('slots' in layout) return layout.fresh ? { heads: 'u32', types: 'i32' } : { heads: 'u32', entries: 'vec2i' };
   return { table: 'u32', held: 'vec2u', ...(layout.masked ? { last: 'u32' } : {}) };
 }
 
-/** Notes how many of its entries count in a part, which a cache with a book wants to know. */
-export const counting = ({ layout }: DecodeOptions): Readonly<Record<'local' | 'add' | 'store', string>> =>
+/**
+ * Notes how many of its entries count in a part, which a cache with a book wants to know: behind the other stats, as a part has
+ * fewer than 2^24.
+ */
+export const counting = ({ layout, group }: DecodeOptions): Readonly<Record<'local' | 'add' | 'store', string>> =>
   !('slots' in layout) ? { local: '', add: '', store: '' } : {
     local: 'var<workgroup> counted: atomic<u32>;',
     add: 'atomicAdd(&counted, seen);',
-    store: 'if (t == 0 && group.y == 0) { counts[group.x] = atomicLoad(&counted); }',
+    store: `if (t == 0 && group.y == 0) { stats[P.parts * ${group} + group.x] = vec2f(f32(atomicLoad(&counted)), 0); }`,
   };
 
 /** What both first passes read and write. */
@@ -125,10 +142,13 @@ export function decodeArrays(
   options: DecodeOptions, kind: Element = options.d % 4 === 0 ? FOUR[options.stored] : ONE[options.stored],
 ): Pick<KernelText<DecodeSizes>, 'params' | 'inputs' | 'outputs'> {
   const slots = 'slots' in options.layout;
+  const fresh = isFresh(options);
   return {
-    params: { parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), scale: 'f32' },
+    params: { parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32' }), scale: 'f32' },
     inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, ...arraysOf(options) },
-    outputs: { sums: 'vec4f', stats: 'vec2f', ...(slots && { counts: 'u32' }) },
+    outputs: {
+      sums: 'vec4f', stats: 'vec2f', ...(fresh && { entries: 'vec2i', states: 'u32' }),
+    },
   };
 }
 
@@ -136,7 +156,8 @@ export function decodeArrays(
 export function decodeHeader({ heads, group, d, stored, layout }: DecodeOptions, split: string): string {
   const where = 'slots' in layout
     ? `entry n of a head is at place heads[12 head] + n, for n below heads[12 head + 2 + parity]. An entry counts if
-    entries[place].y >= heads[12 head + 8], the position of the query; others are never multiplied. counts is [parts].`
+    entries[place].y >= ${layout.fresh ? 'first' : 'heads[12 head + 8]'}, the position of the query; others are never multiplied. Behind the other stats is the number of those that do, [parts].${layout.fresh ? `
+    If the type of the query's own token, types[head], is 0, entries whose state is 1 end at its position.` : ''}`
     : `entry n of a head is at place
     table[head,n / ${layout.block}] * ${layout.block} + n % ${layout.block}, for n below held[head].x; table is [${heads},width].
     ${layout.masked ? 'An entry counts if last[place] >= held[head].y, the position of the query; others are never multiplied.' : 'Every entry counts.'}`;
@@ -211,6 +232,7 @@ var m: array<f32, ${share}>;
           for (var h = 0u; h < ${share}; h++) { s[h] += dot(key, query[h * ${across} + c]); }
         }
         for (var h = 0u; h < ${share}; h++) { scores[h * ${THREADS} + t] = s[h]; }
+        ${closing(options, 'place')}
       } else {
         place = 0xffffffff;
       }

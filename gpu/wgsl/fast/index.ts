@@ -5,7 +5,7 @@
  * from call to call are parameters, so a model needs few kernels.
  * @module
  */
-export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes } from './decode.ts';
+export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes, headsAtOnce } from './decode.ts';
 export { decodeMerge } from './decode-merge.ts';
 export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
 export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
@@ -13,6 +13,6 @@ export { type MatrixFactor, matrixMatmul, type MatrixMatmulOptions, matrixTile }
 export { type PortablePrefillOptions, portableTile, prefillAttention } from './prefill.ts';
 export { BLOCK as LIST_BLOCK, immortalKeys, type PrefillSizes, tileKeys } from './prefill-lists.ts';
 export { hasPrefillMatrix, prefillMatrix, type PrefillOptions, prefillTile } from './prefill-matrix.ts';
-export type { Stored } from './stored.ts';
+export { HALF, type Stored } from './stored.ts';
 export { type AdapterInfo, type FastKernel, type Feature, runsOn, type Workgroups } from './template.ts';
 export { vectorProduct, type VectorOptions } from './vector.ts';

@@ -31,3 +31,22 @@ export function one(stored: Stored, array: string, at: string): string {
 export function eight(stored: 'f16' | 'bf16', raw: string): readonly [string, string] {
   return [four(stored, `${raw}.xy`), four(stored, `${raw}.zw`)];
 }
+
+/**
+ * half(bits), the float16 nearest to the float32 with these bits, ties to even: 16 bits. WGSL's own conversion may round
+ * either way.
+ */
+export const HALF = `fn half(bits: u32) -> u32 {
+  let sign = (bits >> 16u) & 0x8000u;
+  let size = bits & 0x7fffffffu;
+  if (size > 0x7f800000u) { return sign | 0x7e00u; }
+  if (size >= 0x47800000u) { return sign | 0x7c00u; }
+  if (size >= 0x38800000u) { return sign | ((size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u); }
+  if (size < 0x33000000u) { return sign; }
+  let shift = 126u - (size >> 23u); // to multiples of 2^-24
+  let whole = (size & 0x7fffffu) | 0x800000u;
+  let low = whole & ((1u << shift) - 1u);
+  let middle = 1u << (shift - 1u);
+  let number = whole >> shift;
+  return sign | (number + u32(low > middle || (low == middle && (number & 1u) == 1u)));
+}`;

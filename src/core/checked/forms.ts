@@ -2,16 +2,22 @@
  * The forms of an engine, checked like the operations for which they stand.
  * @module
  */
-import { finite } from '../arguments.ts';
+import { type Expected, finite, optional, wholeFrom } from '../arguments.ts';
+import { ValueError } from '../errors.ts';
 import type { Forms, Norm, Projection } from '../forms.ts';
-import { expectShape } from '../shape.ts';
+import { expectPositive, expectShape } from '../shape.ts';
 import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../sizes.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
 
+const expectShare: Expected = (name, value) => {
+  finite(name, value);
+  if ((value as number) < 0 || (value as number) > 1) throw new ValueError(`${name} is ${value as number}: it must be from 0 to 1`);
+};
+
 /** Forms on tensors, made from forms on arrays. Those that the engine lacks stay absent. */
 export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Forms<A>>): Partial<Forms> {
-  const { project, output, feedForward, logits, nextToken } = raw;
+  const { project, output, feedForward, logits, nextToken, drawnToken } = raw;
   const float = (name: string, x: Tensor): A => on.float(name, x);
   const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
     finite('epsilon', epsilon);
@@ -75,6 +81,20 @@ export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Form
       nextToken(...inputs) {
         const checked = headed(...inputs);
         return on.wholeOf(on.run('nextToken', () => nextToken(...checked)));
+      },
+    }),
+    ...(drawnToken && {
+      drawnToken(x, norm, head, { noise, temperature, topK, topP, minP }) {
+        const checked = headed(x, norm, head);
+        const drawn = on.integer('noise', noise);
+        expectShape('noise', drawn, x.shape.slice(0, -1), 'it must have a number for each row of logits');
+        on.values(drawn, (values) => wholeFrom(0, 2 ** 31 - 1)('the least number of the noise', Math.min(0, ...values)));
+        expectPositive('temperature', temperature);
+        optional(wholeFrom(1))('topK', topK);
+        optional(expectShare)('topP', topP);
+        optional(expectShare)('minP', minP);
+        const drawing = { noise: drawn, temperature, topK, topP, minP };
+        return on.wholeOf(on.run('drawnToken', () => drawnToken(...checked, drawing)));
       },
     }),
   };

@@ -8,6 +8,7 @@ import { described } from '../../core/described.ts';
 import { expectGoing, ValueError } from '../../core/errors.ts';
 import { PREFILL_STEP } from '../../core/prefill.ts';
 import type { FloatArray } from '../../core/tensor.ts';
+import { canGoAhead, goAhead, type Progress } from './ahead.ts';
 import { checkGenerateOptions, fillOptions, type GenerateOptions } from './generate-options.ts';
 import type { TextModel } from './text-model.ts';
 import { type GeneratedPiece, Sequence } from './sequence.ts';
@@ -40,46 +41,31 @@ export async function* generate(
   const generation = fillOptions(options, model.generationDefaults);
   const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
   const longest = Math.max(...tokens.map((each) => each.length));
-  let failed = false;
   const read = [...session.lengths]; // plus what is fed from here on
+  const progress: Progress = {
+    given: given !== undefined, signal, read, expectUntouched: () => given && expectUntouched(given, read), failed: false,
+  };
   try {
     if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));
     for (let done = 0; sequences.some(({ left }) => left > 0);) {
       expectGoing(signal, () => `generation was stopped after ${Math.max(...sequences.map(({ made }) => made))} tokens`);
-      failed = true;
-      if (given) expectUntouched(given, read);
+      progress.failed = true;
+      progress.expectUntouched();
       const left = sequences.map((each) => each.left);
       const next = await feed(session, sequences, prefillStep);
       for (const each of sequences) read[each.n] += left[each.n] - each.left;
-      failed = false;
+      progress.failed = false;
       await onStep?.(session);
       if (done < longest) onPrompt?.(done = Math.min(longest, done + prefillStep), longest);
       for (const each of sequences) {
         const found = next[each.n];
         if (found !== undefined) yield* each.take(found);
       }
-      const [only, ...others] = sequences;
-      if (!given && !onStep && others.length === 0 && done >= longest) yield* ahead(session, only, signal);
+      if (!onStep && done >= longest && canGoAhead(session, sequences)) yield* goAhead(session, sequences, progress);
     }
   } finally {
     if (!given) session.dispose();
-    else if (!failed && isUntouched(given, read)) await settle(session, sequences);
-  }
-}
-
-/**
- * Goes on with several steps in flight if the most likely token is all that matters. The session is of no use
- * afterwards, since it may have read more.
- */
-async function* ahead(
-  session: Session, sequence: Sequence, signal: AbortSignal | undefined,
-): AsyncGenerator<GeneratedPiece> {
-  const ids = new Int32Array(1);
-  if (!sequence.greedy || sequence.next(ids) === 0) return;
-  for await (const [token] of session.greedy(ids, { steps: sequence.room })) {
-    expectGoing(signal, () => `generation was stopped after ${sequence.made} tokens`);
-    yield* sequence.take(token);
-    if (sequence.next(ids) === 0) return;
+    else if (!progress.failed && isUntouched(given, read)) await settle(session, sequences);
   }
 }
 

@@ -2,6 +2,7 @@
  * Picks the next token from a row of logits.
  * @module
  */
+import type { Drawing } from '../../core/forms.ts';
 import type { Generator } from '../../core/random.ts';
 import type { FloatArray } from '../../core/tensor.ts';
 import { likeliest, shortlist } from './ranking/likeliest.ts';
@@ -40,6 +41,12 @@ export class Sampler {
   get greedy(): boolean {
     const { temperature, repetitionPenalty = 1 } = this.#sampling;
     return temperature === 0 && repetitionPenalty === 1;
+  }
+
+  /** How an engine draws the same tokens, or undefined if the penalty needs the logits here. */
+  get drawing(): Omit<Drawing, 'noise'> | undefined {
+    const { temperature, topK, topP, minP, repetitionPenalty = 1 } = this.#sampling;
+    return temperature > 0 && repetitionPenalty === 1 ? { temperature, topK, topP, minP } : undefined;
   }
 
   /**

@@ -32,6 +32,21 @@ function specialToken({ tokenizer }: TextModel, text: string): number | undefine
 /** A prompt and its continuation. */
 export class Sequence {
   readonly n: number;
+  /** Whether it goes on. */
+  get going(): boolean {
+    return !this.#ended;
+  }
+
+  /** How an engine draws its tokens, or undefined if the logits are needed here. */
+  get drawing(): Sampler['drawing'] {
+    return this.#options.logprobs === undefined ? this.#sampler.drawing : undefined;
+  }
+
+  /** The number by which the next token is drawn. */
+  draw(): number {
+    return this.#random.uniform();
+  }
+
   /** How many tokens have been generated so far. */
   made = 0;
   /** The logits after the last token that was fed, unless more of the prompt is to come. */

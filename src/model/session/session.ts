@@ -12,7 +12,7 @@ import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
 import type { Weights } from '../decoder.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
-import { greedyAhead } from './greedy.ts';
+import { type AheadOf, Flight, greedyAhead } from './flight.ts';
 import { Recording } from './recording.ts';
 import { type Pass, readLogits, readNextTokens } from './results.ts';
 import { decodeSession, encodeSession, MAX_BLOCK } from './session-file.ts';
@@ -20,11 +20,10 @@ import type { SessionModel, SessionOptions, StepOptions } from './session-option
 import { expectScorers } from './step-types.ts';
 
 /** The state that a new session takes over from another one. */
-interface Inherited {
-  readonly caches: Cache[];
-  readonly pools: ChunkPool[];
-  readonly tokens: number[][];
-}
+type Inherited = Readonly<{ caches: Cache[]; pools: ChunkPool[]; tokens: number[][] }>;
+
+/** Decoding ahead in a session, step by step. */
+export let flightOf: (session: Session) => Flight;
 
 /**
  * The decoding state of `batch` sequences. Dispose of it when done.
@@ -154,11 +153,14 @@ export class Session {
   ): AsyncGenerator<Int32Array, void, undefined> {
     record({ steps: wholeFrom(0), ahead: optional(wholeFrom(1)) })('options', options);
     this.#expectRow(ids, 1);
-    const taken = new Array<number>(this.batch).fill(1);
-    const begin = (tokens: ArrayLike<number> | Tensor): Promise<Recording> => this.#begin(tokens, 1, taken);
-    const own = { tokens: this.#tokens, begin, explain: (...one: [Recording, unknown]) => this.#explain(...one) };
-    yield* greedyAhead(own, ids, options.steps, options.ahead ?? 1);
+    yield* greedyAhead(this.#ahead(), ids, options.steps, options.ahead ?? 1);
   }
+
+  #ahead(): AheadOf {
+    const begin: AheadOf['begin'] = (tokens, taken) => this.#begin(tokens, 1, taken);
+    return { tokens: this.#tokens, begin, explain: (...one) => this.#explain(...one) };
+  }
+  static { flightOf = (session) => new Flight(session.#ahead()); }
 
   /** Runs the layers over the next tokens, and gives the pass to `read`. */
   async #feed<Result>(
