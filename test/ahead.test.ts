@@ -8,7 +8,10 @@ import { some } from './support/thorough.ts';
 
 const BYTES = { vocab_size: 258, bos_token_id: 256, eos_token_id: 257 };
 
-/** The tokens of each prompt. With `stepwise` nothing is in flight, since a callback looks at the session after every step. */
+/**
+ * The tokens of each prompt. With `stepwise` nothing is in flight, since a callback looks at the session after
+ * every step.
+ */
 async function generated(
   model: Model, prompts: readonly string[], options: GenerateOptions, stepwise: boolean, most = Infinity,
 ): Promise<{ tokens: number[][]; text: string }> {
@@ -29,7 +32,7 @@ const WAYS = [
 ];
 
 forEachEngine('generate() with steps in flight', ({ create }) => {
-  it.each(some(2, WAYS))('gives the tokens of single steps, for several prompts that end at different tokens: %o', async (way) => {
+  it.each(some(2, WAYS))('gives the tokens of single steps, for prompts that end at different tokens: %o', async (way) => {
     const engine = await create();
     const model = livelyModel(engine, livelyConfig('nats', {}, BYTES));
     const prompts = ['ab', 'c', 'defg'];
@@ -53,7 +56,8 @@ forEachEngine('generate() with steps in flight', ({ create }) => {
       told.push(await generated(model, ['f', 'g'], { ...way, session }, stepwise, 3), session.tokens);
       const copies = [session.fork(), await model.restore(await session.snapshot())];
       for (const each of [session, ...copies]) {
-        told.push(await generated(model, ['h', 'i'], { ...way, session: each, maxNewTokens: 3 }, stepwise), each.tokens);
+        const more = { ...way, session: each, maxNewTokens: 3 };
+        told.push(await generated(model, ['h', 'i'], more, stepwise), each.tokens);
       }
       told.push(await generated(model, ['', ''], { ...way, session, maxNewTokens: 2 }, stepwise), session.tokens);
       return told;

@@ -1,6 +1,6 @@
 /**
- * drawnToken() of the engine of hand-written WGSL: the tokens that Sampler draws on the host from the same noise. Where u lies
- * within the engine's rounding of a border between tokens, either of the two counts.
+ * drawnToken() of the engine of hand-written WGSL: the tokens that Sampler draws on the host from the same noise.
+ * Where u lies within the engine's rounding of a border between tokens, either of the two counts.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -29,7 +29,9 @@ const PATIENCE = { timeout: 300_000 };
 const budgetOf = (V: number): number => V * 2 ** -32 + (3 + 4 * 22) * 2 * U;
 
 /** The tokens that may be drawn, where every sum may be off by the budget. */
-function candidates(logits: readonly number[], u: number, { temperature, topK, topP = 1, minP = 0 }: Sampling): Set<number> {
+function candidates(
+  logits: readonly number[], u: number, { temperature, topK, topP = 1, minP = 0 }: Sampling,
+): Set<number> {
   const order = logits.map((_, n) => n).sort((a, b) => logits[b] - logits[a] || a - b);
   const top = logits[order[0]];
   const weights = order.map((n) => Math.exp((logits[n] - top) / temperature));
@@ -57,7 +59,9 @@ function candidates(logits: readonly number[], u: number, { temperature, topK, t
 }
 
 /** Draws from rows of logits, by a head that is the identity: x holds what the norm turns into the logits. */
-async function drawn(engine: Engine, rows: readonly (readonly number[])[], us: readonly number[], sampling: Sampling): Promise<number[]> {
+async function drawn(
+  engine: Engine, rows: readonly (readonly number[])[], us: readonly number[], sampling: Sampling,
+): Promise<number[]> {
   const V = rows[0].length;
   // A hidden state (1, 0) or (0, 1), ... of as many elements as rows has the norm sqrt(rows) at its place.
   const [one, scale] = [rows.length, Math.sqrt(rows.length)];
@@ -71,8 +75,9 @@ async function drawn(engine: Engine, rows: readonly (readonly number[])[], us: r
 }
 
 const drawings = fc.record({
-  V: fc.constantFrom(1, 2, 7, 60, 600, 1100), spread: fc.constantFrom(0, 1, 3, 12), temperature: fc.constantFrom(0.02, 0.7, 1, 5),
-  topK: fc.constantFrom(undefined, 1, 5, 50), topP: fc.constantFrom(undefined, 0.3, 0.95), minP: fc.constantFrom(undefined, 0.05),
+  V: fc.constantFrom(1, 2, 7, 60, 600, 1100), spread: fc.constantFrom(0, 1, 3, 12),
+  temperature: fc.constantFrom(0.02, 0.7, 1, 5), topK: fc.constantFrom(undefined, 1, 5, 50),
+  topP: fc.constantFrom(undefined, 0.3, 0.95), minP: fc.constantFrom(undefined, 0.05),
   ties: fc.boolean(), seed: seeds,
 });
 
@@ -83,7 +88,9 @@ describeWebGPU('drawnToken()', () => {
   });
   afterAll(() => engine.dispose());
 
-  it('draws what the host draws', PATIENCE, () => fc.assert(fc.asyncProperty(drawings, ({ V, spread, ties, seed, ...sampling }) => scoped(engine, async (engine) => {
+  const drawsAsTheHost = async (
+    engine: Engine, { V, spread, ties, seed, ...sampling }: typeof drawings extends fc.Arbitrary<infer D> ? D : never,
+  ): Promise<void> => {
     const numbers = draw(seed, 'float32');
     const values = numbers.real(V).map((x) => (ties ? Math.round(2 * x * spread) / 2 : Math.fround(x * spread)));
     const logits = [...Float32Array.from(values)];
@@ -94,20 +101,28 @@ describeWebGPU('drawnToken()', () => {
       const whole = Math.floor(u * 2 ** 31) / 2 ** 31;
       const may = candidates(logits, whole, sampling);
       expect([...may]).toContain(tokens[n]);
-      const host = new Sampler(sampling).pick(Float64Array.from(logits), { uniform: () => whole, below: () => 0, normal: () => 0 });
+      const random = { uniform: () => whole, below: () => 0, normal: () => 0 };
+      const host = new Sampler(sampling).pick(Float64Array.from(logits), random);
       if (may.size === 1) expect(tokens[n]).toBe(host);
     }
-  })), { numRuns: cases(3, 60), endOnFailure: true }));
+  };
+
+  it('draws what the host draws', PATIENCE, () => fc.assert(
+    fc.asyncProperty(drawings, (drawing) => scoped(engine, (view) => drawsAsTheHost(view, drawing))),
+    { numRuns: cases(3, 60), endOnFailure: true },
+  ));
 
   it('draws for each row by its own noise, and is -1 exactly where a logit is NaN or infinite', async () => {
     const rows = [[0, 0, 0, 0], [NaN, 1, 2, 3], [0, 0, 0, 0], [0, 0, 0, 40], [1, Infinity, 0, 2]];
-    const tokens = await Promise.all(rows.map((row, n) => drawn(engine, [row], [[0, 0, 0.99, 0.5, 0.5][n]], { temperature: 1 })));
+    const us = [0, 0, 0.99, 0.5, 0.5];
+    const tokens = await Promise.all(rows.map((row, n) => drawn(engine, [row], [us[n]], { temperature: 1 })));
     expect(tokens.flat()).toEqual([0, -1, 3, 3, -1]);
     expect(await drawn(engine, [[0, 0], [0, 0], [0, 30]], [0.1, 0.9, 0.2], { temperature: 0.5 })).toEqual([0, 1, 1]);
   });
 
   it('refuses what is no drawing', async () => {
-    for (const wrong of [{ temperature: 0 }, { temperature: 1, topK: 0 }, { temperature: 1, topP: 2 }, { temperature: 1, minP: -1 }]) {
+    for (const also of [{ temperature: 0 }, { topK: 0 }, { topP: 2 }, { minP: -1 }]) {
+      const wrong = { temperature: 1, ...also };
       await expect(drawn(engine, [[0, 1]], [0.5], wrong)).rejects.toThrow(ValueError);
     }
     await expect(drawn(engine, [[0, 1]], [-0.5], { temperature: 1 })).rejects.toThrow('the least number of the noise');

@@ -20,7 +20,10 @@ export type SlotDtype = Exclude<CacheDtype, 'f64'>;
 /** Words of four bytes that a row of d numbers takes. A row of float16 begins with a word of its own. */
 export const wordsOf = (stored: SlotDtype, d: number): number => (stored === 'f32' ? d : Math.ceil(d / 2));
 
-/** How a word of a row is stored: what BITS a number is read as, what a WORD is, how many numbers are IN it, and the functions. */
+/**
+ * How a row is stored: what BITS a number is read as, what a WORD is, the numbers IN it, and FUNCTIONS that make
+ * one.
+ */
 type Storing = 'BITS' | 'WORD' | 'IN' | 'FUNCTIONS';
 const word = (name: string, array: string): Readonly<Record<SlotDtype, string>> => ({
   f32: `fn ${name}(row: u32, c: u32) -> f32 { return ${array}[row + c]; }`,

@@ -1,11 +1,29 @@
 /**
- * Rows of keys and values on the host, as the slots of a cache hold them: float32, or float16 of which every row begins
+ * The slots of a cache, and rows of keys and values on the host as these hold them: float32, or float16 of which every row begins
  * with a word of its own.
  * @module
  */
 import { fromFloat16, toFloat16 } from '../../src/core/float16.ts';
 import type { FloatArray } from '../../src/core/tensor.ts';
 import { type SlotDtype, wordsOf } from './cache-kernels.ts';
+import type { Memory } from './device.ts';
+
+/** Memories of the slots; see cache-kernels.ts. */
+export interface Slots {
+  /** The dtype of keys and values, [slots,d]. */
+  readonly stored: SlotDtype;
+  readonly keys: Memory;
+  readonly values: Memory;
+  /** (position, last) of each slot. */
+  readonly entries: Memory;
+  readonly states: Memory;
+  readonly heads: Memory;
+  /** Which of a head's two counts holds. */
+  parity: 0 | 1;
+}
+
+export const memoriesOf = ({ keys, values, entries, states, heads }: Slots): Memory[] =>
+  [keys, values, entries, states, heads];
 
 /** The rows of some slots, [slots.length,d]. */
 export function pickedRows(data: ArrayBuffer, stored: SlotDtype, d: number, slots: readonly number[]): Float32Array {

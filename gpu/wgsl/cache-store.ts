@@ -6,22 +6,10 @@
 import type { CacheOptions, CacheSnapshot } from '../../src/core/cache.ts';
 import { DeviceError, ValueError } from '../../src/core/errors.ts';
 import { HEAD_WORDS, KEEP, MOVE, type SlotDtype, wordsOf } from './cache-kernels.ts';
-import { pickedRows, Rows } from './cache-rows.ts';
+import { memoriesOf, pickedRows, Rows, type Slots } from './cache-rows.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
 
-/** Memories of the slots; see cache-kernels.ts. */
-export interface Slots {
-  /** The dtype of keys and values, [slots,d]. */
-  readonly stored: SlotDtype;
-  readonly keys: Memory;
-  readonly values: Memory;
-  /** (position, last) of each slot. */
-  readonly entries: Memory;
-  readonly states: Memory;
-  readonly heads: Memory;
-  /** Which of a head's two counts holds. */
-  parity: 0 | 1;
-}
+export type { Slots } from './cache-rows.ts';
 
 /** What a cache holds, and what it has served, by head. */
 export interface Book {
@@ -30,15 +18,14 @@ export interface Book {
   readonly visiblePairs: Float64Array;
 }
 
-/** Entries that a head may take before the slots are laid out anew, in addition to a fraction of those that it has. */
+/** Entries that a head may take before the slots are laid out anew, besides a fraction of those that it has. */
 const ROOM = 64;
 
 export class CacheStore {
   readonly #device: WgslDevice;
   readonly #options: CacheOptions;
   readonly #stored: SlotDtype;
-  /** The words of a row of keys or values. */
-  readonly #words: number;
+  readonly #words: number; // of a row of keys or values
   #slots: Slots | undefined;
   /** The slots of each head. */
   #room: number[] = [];
@@ -147,7 +134,8 @@ export class CacheStore {
     });
     const [across, folds] = flat(Math.max(...this.#bound) * words);
     device.run(MOVE, {
-      params: { words, parity: 0 }, inputs: [made.heads, origin, old.keys, old.values], outputs: [made.keys, made.values],
+      params: { words, parity: 0 }, inputs: [made.heads, origin, old.keys, old.values],
+      outputs: [made.keys, made.values],
       groups: [across, this.#heads, folds], work: total * words * 4,
     });
     device.free(planned);
@@ -165,8 +153,8 @@ export class CacheStore {
     return { stored: this.#stored, keys, values, entries, states, heads, parity };
   }
 
-  #free({ keys, values, entries, states, heads }: Slots): void {
-    for (const memory of [keys, values, entries, states, heads]) this.#device.free(memory);
+  #free(slots: Slots): void {
+    for (const memory of memoriesOf(slots)) this.#device.free(memory);
   }
 
   /** Refuses more slots than a memory holds. */
@@ -228,9 +216,8 @@ export class CacheStore {
   async entries(): Promise<Omit<CacheSnapshot, 'seen'>> {
     const { headDim: d } = this.#options;
     if (!this.#slots) {
-      const [none, floats] = [new Int32Array(0), new Float32Array(0)];
-      const open = new Uint8Array(0);
-      return { ...await this.book(), keys: floats, values: floats, positions: none, last: none, open };
+      const [none, x, open] = [new Int32Array(0), new Float32Array(0), new Uint8Array(0)];
+      return { ...await this.book(), keys: x, values: x, positions: none, last: none, open };
     }
     const { keys, values, entries, states } = this.#slots;
     const reads = [keys, values, entries, states].map((memory) => this.#device.readLater(memory));
@@ -285,9 +272,8 @@ export class CacheStore {
     this.#failure = other.#failure;
     this.#dropped = other.#dropped;
     if (!other.#slots) return;
-    const { keys, values, entries, states, heads, parity } = other.#slots;
-    const copies = [keys, values, entries, states, heads].map((memory) => this.#device.copied(memory));
-    this.#slots = this.#made(copies, parity);
+    const copies = memoriesOf(other.#slots).map((memory) => this.#device.copied(memory));
+    this.#slots = this.#made(copies, other.#slots.parity);
   }
 
   /** Forgets everything. */

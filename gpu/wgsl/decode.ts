@@ -200,7 +200,8 @@ const FRESH_ARRAYS = 12;
 
 /** Whether attention of one query can append its token too, in chunks of one token. */
 export function canAppend(
-  device: WgslDevice, { batch, kvHeads, headDim: d, chunk }: Pick<CacheOptions, 'batch' | 'kvHeads' | 'headDim' | 'chunk'>,
+  device: WgslDevice,
+  { batch, kvHeads, headDim: d, chunk }: Pick<CacheOptions, 'batch' | 'kvHeads' | 'headDim' | 'chunk'>,
 ): boolean {
   return device.width === 64 && chunk === 1 && d % 4 === 0 && batch * kvHeads <= MOST_HEADS &&
     device.storageBuffers >= FRESH_ARRAYS;
@@ -221,7 +222,8 @@ function decodeOnGpu(
   const rows = parts * (H / G);
   const sums = device.allocate(rows * 4 * Math.ceil(d / 4));
   const [stats, out] = [device.allocate((rows + parts) * 2), device.allocate(B * H * d)];
-  const params = { parts, parity, scale, ...(fresh && { first: fresh.first, window: fresh.window, reach: fresh.reach }) };
+  const rule = fresh && { first: fresh.first, window: fresh.window, reach: fresh.reach };
+  const params = { parts, parity, scale, ...rule };
   device.run(first, {
     params, inputs: [q, keys, values, heads, fresh ? fresh.types : entries],
     outputs: fresh ? [sums, stats, entries, states] : [sums, stats],
@@ -249,7 +251,9 @@ export function decode(
   const { stored, keys, values, entries, heads, parity } = slots;
   const { B, H, G, d } = sizes;
   const even = stored === 'f32' || d % 2 === 0; // or else rows are longer than d
-  if (device.width === 64 && B * G <= MOST_HEADS && even) return decodeOnGpu(device, q, slots, most, sizes, scale, fresh);
+  if (device.width === 64 && B * G <= MOST_HEADS && even) {
+    return decodeOnGpu(device, q, slots, most, sizes, scale, fresh);
+  }
   const THREADS = device.width;
   const parts = Math.max(1, Math.min(MOST_PARTS, Math.ceil(most / THREADS)));
   const partial = device.allocate(B * H * parts * (d + 3));

@@ -1,9 +1,9 @@
 /**
  * Drawing a token from logits by temperature, top-k, top-p and min-p, with noise from the host.
  *
- * Tokens are not sorted. A prefix of their order is found digit by digit: a pass over the row adds up, for each value of a
- * digit, how many tokens have it and what they weigh, and the digit at which the prefix ends is known. Weights are whole
- * multiples of 2^-31 of the largest, so that sums are exact in any order.
+ * Tokens are not sorted. A prefix of their order is found digit by digit: a pass over the row adds up, for each value
+ * of a digit, how many tokens have it and what they weigh, and the digit at which the prefix ends is known. Weights
+ * are whole multiples of 2^-31 of the largest, so that sums are exact in any order.
  * @module
  */
 import type { Drawing } from '../../src/core/forms.ts';

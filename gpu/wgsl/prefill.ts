@@ -130,7 +130,9 @@ function halved(device: WgslDevice, x: Memory, length: number): Memory {
 }
 
 /** How keys of a cache become those that a kernel reads. */
-function gathering(way: Way, d: number, stored: SlotDtype): { readonly kernel: ReturnType<typeof GATHER>; readonly width: number } {
+function gathering(
+  way: Way, d: number, stored: SlotDtype,
+): { readonly kernel: ReturnType<typeof GATHER>; readonly width: number } {
   const four = d % 4 === 0;
   const ELEMENT = four ? 'vec4f' : 'f32';
   const half = stored === 'f16';

@@ -49,9 +49,9 @@ export interface FeedForwardInputs<T = Tensor> {
 }
 
 /**
- * How a token is drawn from logits. Tokens are in the order of their logits, ties to the lowest index, and their weights are
- * exp((logit - largest logit) / temperature). topK, then topP, then minP leave fewer of the first ones, as Hugging
- * Face's `generate` does.
+ * How a token is drawn from logits. Tokens are in the order of their logits, ties to the lowest index, and their
+ * weights are exp((logit - largest logit) / temperature). topK, then topP, then minP leave fewer of the first ones,
+ * as Hugging Face's `generate` does.
  */
 export interface Drawing<T = Tensor> {
   /** Integers [...], one for each row of logits: floor(2^31 u) for a number u that is uniform in [0, 1). */
@@ -82,9 +82,9 @@ export interface Forms<T = Tensor> {
    */
   nextToken(x: T, norm: Norm<T>, head: T): T;
   /**
-   * The token that `drawing` draws from these logits: the first one at which the sum of the weights exceeds u times that
-   * of all that are left; integers [...]. It is -1 where a logit is NaN or infinite. Engines that lack it leave the
-   * choice to the host, which draws the same token unless u lies within their rounding of the border between two.
+   * The token that `drawing` draws from these logits: the first one at which the sum of the weights exceeds u times
+   * that of all that are left; integers [...]. It is -1 where a logit is NaN or infinite. Engines that lack it leave
+   * the choice to the host, which draws the same token unless u lies within their rounding of the border between two.
    */
   drawnToken?(x: T, norm: Norm<T>, head: T, drawing: Drawing<T>): T;
 }

@@ -46,7 +46,10 @@ export function nextToken(tape: Tape, config: ModelConfig, weights: Weights, x: 
   return formsOn(tape).nextToken(x, lastNorm(config, weights), headOf(config, weights));
 }
 
-/** The tokens [...] that an engine with this form draws after such hidden states; -1 where a logit is NaN or infinite. */
+/**
+ * The tokens [...] that an engine with this form draws after such hidden states; -1 where a logit is NaN or
+ * infinite.
+ */
 export function drawnToken(tape: Tape, config: ModelConfig, weights: Weights, x: Tensor, drawing: Drawing): Tensor {
   return formsOn(tape).drawnToken!(x, lastNorm(config, weights), headOf(config, weights), drawing);
 }

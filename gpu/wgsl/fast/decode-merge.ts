@@ -21,8 +21,8 @@ const tally = (fresh: boolean, group: number): string => `if (query == 0 && t ==
 const UNROLL = 4;
 
 /**
- * What becomes of the query's own token, where it is not among the entries yet: its score here, and by the first query of a
- * KV head its key, value and entry in the first free slot. Each row of it is one word or two.
+ * What becomes of the query's own token, where it is not among the entries yet: its score here, and by the first
+ * query of a KV head its key, value and entry in the first free slot. Each row of it is one word or two.
  */
 const score = (across: number): string => `var s = 0f;
 for (var c = 0u; c < ${across}; c++) { s += dot(q[group.x * ${across} + c] * (P.scale * 1.4426950408889634), held(k[head * ${across} + c])); }`;

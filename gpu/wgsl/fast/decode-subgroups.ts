@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  closing, counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh, isMasked,
-  LOWEST, partition, placing, THREADS,
+  closing, counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh,
+  isMasked, LOWEST, partition, placing, THREADS,
 } from './decode.ts';
 import { four } from './stored.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';

@@ -29,8 +29,8 @@ export interface Paged {
 export interface Slots {
   readonly slots: true;
   /**
-   * The query's own token is not among the entries yet: the merge adds it, to the result and to the cache. The first pass
-   * closes LOCAL entries if its type is GLOBAL. For chunks of one token.
+   * The query's own token is not among the entries yet: the merge adds it, to the result and to the cache. The first
+   * pass closes LOCAL entries if its type is GLOBAL. For chunks of one token.
    */
   readonly fresh: boolean;
 }
@@ -127,8 +127,8 @@ function arraysOf({ layout }: DecodeOptions): Readonly<Record<string, Element>> 
 }
 
 /**
- * Notes how many of its entries count in a part, which a cache with a book wants to know: behind the other stats, as a part has
- * fewer than 2^24.
+ * Notes how many of its entries count in a part, which a cache with a book wants to know: behind the other stats, as
+ * a part has fewer than 2^24.
  */
 export const counting = ({ layout, group }: DecodeOptions): Readonly<Record<'local' | 'add' | 'store', string>> =>
   !('slots' in layout) ? { local: '', add: '', store: '' } : {
@@ -144,7 +144,9 @@ export function decodeArrays(
   const slots = 'slots' in options.layout;
   const fresh = isFresh(options);
   return {
-    params: { parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32' }), scale: 'f32' },
+    params: {
+      parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32' }), scale: 'f32',
+    },
     inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, ...arraysOf(options) },
     outputs: {
       sums: 'vec4f', stats: 'vec2f', ...(fresh && { entries: 'vec2i', states: 'u32' }),

@@ -33,8 +33,8 @@ export function eight(stored: 'f16' | 'bf16', raw: string): readonly [string, st
 }
 
 /**
- * half(bits), the float16 nearest to the float32 with these bits, ties to even: 16 bits. WGSL's own conversion may round
- * either way.
+ * half(bits), the float16 nearest to the float32 with these bits, ties to even: 16 bits. WGSL's own conversion may
+ * round either way.
  */
 export const HALF = `fn half(bits: u32) -> u32 {
   let sign = (bits >> 16u) & 0x8000u;

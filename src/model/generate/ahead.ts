@@ -21,7 +21,10 @@ export interface Progress {
   failed: boolean;
 }
 
-/** Whether the engine can choose what follows all sequences that go on: each has one token to feed, and no use for logits. */
+/**
+ * Whether the engine can choose what follows all sequences that go on: each has one token to feed, and no use for
+ * logits.
+ */
 export function canGoAhead({ engine }: Session, sequences: readonly Sequence[]): boolean {
   const draws = engine.forms?.drawnToken !== undefined;
   const going = sequences.filter((each) => each.going);
@@ -29,8 +32,8 @@ export function canGoAhead({ engine }: Session, sequences: readonly Sequence[]):
 }
 
 /**
- * Goes on until all sequences end. At most one step more than those whose tokens were read is in flight, and it feeds the
- * token that was read last. So a given session has read what it should, whenever its caller stops. One that is not
+ * Goes on until all sequences end. At most one step more than those whose tokens were read is in flight, and it feeds
+ * the token that was read last. So a given session has read what it should, whenever its caller stops. One that is not
  * given is of no use afterwards, since it may have read more.
  */
 export async function* goAhead(

@@ -43,7 +43,8 @@ export async function* generate(
   const longest = Math.max(...tokens.map((each) => each.length));
   const read = [...session.lengths]; // plus what is fed from here on
   const progress: Progress = {
-    given: given !== undefined, signal, read, expectUntouched: () => given && expectUntouched(given, read), failed: false,
+    given: given !== undefined, signal, read, failed: false,
+    expectUntouched: () => given && expectUntouched(given, read),
   };
   try {
     if (kept) yield* sequences.filter(({ left }) => left === 0).flatMap((each) => each.take(kept[each.n]!));

@@ -1,6 +1,6 @@
 /**
- * Decoding with several steps in flight: the next token goes from one step to the next on the engine, and the host reads
- * it later, so that neither waits for the other.
+ * Decoding with several steps in flight: the next token goes from one step to the next on the engine, and the host
+ * reads it later, so that neither waits for the other.
  * @module
  */
 import type { Drawing } from '../../core/forms.ts';
