@@ -1,6 +1,6 @@
 /**
- * The slots of a cache, and rows of keys and values on the host as these hold them: float32, or float16 of which every row begins
- * with a word of its own.
+ * The slots of a cache, and rows of keys and values on the host as these hold them: float32, or float16 of which every
+ * row begins with a word of its own.
  * @module
  */
 import { fromFloat16, toFloat16 } from '../../src/core/float16.ts';
