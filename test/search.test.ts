@@ -7,7 +7,7 @@ import type { Engine } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { fastGumbel } from '../src/core/gumbel.ts';
-import { gumbelNoise, plainGumbel, Stream } from '../src/core/random.ts';
+import { drawGumbel, gumbelNoise, plainGumbel, Stream } from '../src/core/random.ts';
 import { seeds } from './support/arbitraries.ts';
 import { centralDifferences, ruler, widened } from './support/differences.ts';
 import { draw } from './support/draw.ts';
@@ -84,6 +84,9 @@ describe('gumbelNoise()', () => {
         const plain = plainGumbel(seed, stream, new Float64Array(length));
         const drawn = gumbelNoise(seed, stream, length);
         expect(Buffer.from(drawn.buffer).equals(Buffer.from(plain.buffer)), `seed ${seed}, ${length} numbers`).toBe(true);
+        const narrow = new Float32Array(length);
+        drawGumbel(seed, stream, narrow);
+        expect(Buffer.from(narrow.buffer).equals(Buffer.from(Float32Array.from(plain).buffer)), 'in float32').toBe(true);
       }
     }
   });
@@ -106,6 +109,9 @@ describe('gumbelNoise()', () => {
     try {
       const fresh = await import('../src/core/random.ts');
       expect(fresh.gumbelNoise(1, [2], 5)).toEqual(drawn);
+      const narrow = new Float32Array(5);
+      fresh.drawGumbel(1, [2], narrow);
+      expect(narrow).toEqual(Float32Array.from(drawn));
       expect((await import('../src/core/gumbel.ts')).fastGumbel([1, 2, 3, 4], new Float64Array(1))).toBe(false);
     } finally {
       vi.unstubAllGlobals();

@@ -139,9 +139,14 @@ export class WgslDevice {
     const bytes = Math.ceil(data.byteLength / 4) * 4;
     const memory = memoryOf(this.#pool.takeForWriting(bytes, 8), bytes);
     if (bytes === 0) return memory;
-    const own = new Uint8Array(bytes); // whole words, which the queue demands
+    const { queue } = this.gpuDevice;
+    if (data.byteLength === bytes && data.buffer instanceof ArrayBuffer) {
+      queue.writeBuffer(memory.buffer, 0, data.buffer, data.byteOffset, bytes);
+      return memory;
+    }
+    const own = new Uint8Array(bytes); // whole words and no shared memory, which the queue demands
     own.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    this.gpuDevice.queue.writeBuffer(memory.buffer, 0, own);
+    queue.writeBuffer(memory.buffer, 0, own);
     return memory;
   }
 

@@ -63,7 +63,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     // ---- data -----------------------------------------------------------------------------------
     tensor(data, shape) {
       expectRoom(device, shape, 4);
-      return made(device.upload(new Float32Array(data)), shape);
+      return made(device.upload(data instanceof Float32Array ? data : new Float32Array(data)), shape);
     },
     dtypeOf: (x) => (x.dtype === 'i32' ? 'f32' : x.dtype),
     weight(bytes, dtype, shape) {
@@ -84,9 +84,10 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
     },
     async readIntegers(x) {
       const values = new Int32Array(await device.read(x.memory), 0, sizeOf(x.shape));
-      values.forEach((value, n) => {
-        if (!x.host && (value < x.least || value > x.most)) throw new ValueError(`token type ${n} could not be chosen, since a score is NaN: look for an overflow in the layer before`);
-      });
+      const { least, most } = x;
+      for (let n = 0; n < values.length && !x.host; n++) {
+        if (values[n] < least || values[n] > most) throw new ValueError(`token type ${n} could not be chosen, since a score is NaN: look for an overflow in the layer before`);
+      }
       return values;
     },
     known: (x) => x.host,

@@ -60,7 +60,13 @@ export function gumbelNoise(seed: number, stream: readonly number[], length: num
   list(wholeFrom(0))('stream', stream);
   wholeFrom(0)('length', length);
   const noise = zeros(Float64Array, length); // an array that is too long is refused before anything is drawn
-  return fastGumbel(stateOf(seed, stream), noise) ? noise : plainGumbel(seed, stream, noise);
+  drawGumbel(seed, stream, noise);
+  return noise;
+}
+
+/** Fills `noise` with the same numbers, rounded to what it holds. */
+export function drawGumbel(seed: number, stream: readonly number[], noise: Float64Array | Float32Array): void {
+  if (!fastGumbel(stateOf(seed, stream), noise)) noise.set(plainGumbel(seed, stream, new Float64Array(noise.length)));
 }
 
 /** The same without WebAssembly: fills `noise`. */

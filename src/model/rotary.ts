@@ -52,6 +52,7 @@ export function rotaryTables(
 ): { cos: Tensor; sin: Tensor } {
   let angles = latest.get(config);
   if (!angles || !equal(angles.positions, positions)) latest.set(config, angles = anglesOf(config, positions));
+  if (tape.engine.precision === 'float32' && positions.length > MANY) angles = angles.narrow ??= narrowed(angles);
   const shape = [B, N, config.headDim / 2];
   return {
     cos: tape.own(tape.engine.tensor(angles.cos, shape)), sin: tape.own(tape.engine.tensor(angles.sin, shape)),
@@ -61,8 +62,17 @@ export function rotaryTables(
 /** cos and sin of some positions. */
 interface Angles {
   readonly positions: ArrayLike<number>;
-  readonly cos: Float64Array;
-  readonly sin: Float64Array;
+  readonly cos: Float64Array | Float32Array;
+  readonly sin: Float64Array | Float32Array;
+  /** The same in float32, to which an engine would round them in every step of training. */
+  narrow?: Angles;
+}
+
+/** Positions that only training has at once. */
+const MANY = 2048;
+
+function narrowed({ positions, cos, sin }: Angles): Angles {
+  return { positions, cos: Float32Array.from(cos), sin: Float32Array.from(sin) };
 }
 
 /** The angles that a config was last asked for: every step of training has the same positions. */

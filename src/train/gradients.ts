@@ -12,7 +12,7 @@ import { crossEntropy } from '../core/layers.ts';
 import { lifetimeOptions } from '../model/policy.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
-import { gumbelNoise, Stream } from '../core/random.ts';
+import { drawGumbel, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import type { TrainOptions } from './options.ts';
@@ -239,9 +239,10 @@ export class Search {
   /** Gumbel noise that depends only on the seed, the step, the sequence and the layer. */
   #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
-    const all = new Float64Array(this.#B * each);
+    const { precision } = this.#tape.engine;
+    const all = new (precision === 'float32' ? Float32Array : Float64Array)(this.#B * each);
     for (const [b, sequence] of sequences.entries()) {
-      all.set(gumbelNoise(this.#options.seed, [Stream.NOISE, step, sequence, layer], each), b * each);
+      drawGumbel(this.#options.seed, [Stream.NOISE, step, sequence, layer], all.subarray(b * each, (b + 1) * each));
     }
     return this.#tape.own(this.#tape.engine.tensor(all, shape));
   }

@@ -33,6 +33,14 @@ export function draw(count: i32): void {
   for (let at = NUMBERS; at < end; at += 16) v128.store(at, f64x2.neg(log2(v128.load(at))));
 }
 
+/** Rounds the first `count` numbers to float32, which then lie in their place. */
+export function narrow(count: i32): void {
+  const end = NUMBERS + (<usize>count << 2);
+  for (let to = NUMBERS, from = NUMBERS; to < end; to += 8, from += 16) {
+    store<i64>(to, i64x2.extract_lane(f32x4.demote_f64x2_zero(v128.load(from)), 0));
+  }
+}
+
 /** Writes `count` numbers in (0, 1). */
 function uniforms(count: i32): void {
   let s01 = load<i32>(STATE);

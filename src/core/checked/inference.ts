@@ -76,7 +76,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   integers(data: ArrayLike<number>, shape: readonly number[]): Tensor {
     numbers(true)('data', data);
     expectElements('the array', data, shape);
-    return this.on.wholeOf(this.on.run('integers', () => this.#kernels.integers(Int32Array.from(data), [...shape])));
+    return this.on.wholeOf(this.on.run('integers', () => this.#kernels.integers(new Int32Array(data), [...shape])));
   }
   zeros(shape: readonly number[]): Tensor {
     sizes('shape', shape);
