@@ -179,6 +179,12 @@ describe('recordTrace()', () => {
     }
   });
 
+  it('has the text of every token, where a character has several tokens at the last of them', async () => {
+    const { pieces, texts } = await recordTrace(model, model.tokenizer.encode('a–b'));
+    expect(pieces).toEqual(['a', '', '', '–', 'b']);
+    expect([texts[97], texts[0xe2]]).toEqual(['a', '<E2>']);
+  });
+
   it('records only the layers that were asked for', async () => {
     const [all, one] = [await recordTrace(model, tokens), await recordTrace(model, tokens, { layers: [1] })];
     expect(one.layers).toEqual([1]);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build as esbuild } from 'esbuild';
-import { bundle } from './page.mjs';
+import { bundle, licencesOf } from './page.mjs';
 
 const here = (name) => new URL(name, import.meta.url);
 const text = (name) => readFile(here(name), 'utf8');
@@ -40,6 +40,8 @@ export async function build({ root, out, page, write }) {
   ]);
   await write('time-machine/main.js', main);
   await write('time-machine/live.js', live);
+  const scripts = ['site-src/time-machine/main.ts', 'site-src/time-machine/live.ts', 'site-src/playground/main.ts'];
+  await write('time-machine/licences.txt', await licencesOf(root, scripts, { external }));
   await write('time-machine/style.css', style);
   for (const file of MODEL) await cp(root + file, `${out}/model/${file.split('/').at(-1)}`);
   await write('time-machine/index.html', page({
@@ -52,6 +54,6 @@ which is asked for at the end. Three of the caches are equally large; only one o
 ${body}${form}<script type="application/octet-stream" id="trace">${Buffer.from(trace).toString('base64')}</script>
 <p class="tm-hint">Recorded with <code>models/base</code> and its adapter <code>keep-0.1-w32</code> when this site was built, as
 <code>natsearch trace --model models/base --adapter models/adapters/keep-0.1-w32 --text passkey.txt --watch 54735 --out trace.html</code>
-would. Attention weights are means over the query heads of a KV head, rounded to 255ths.</p>`,
+would. Attention weights are means over the query heads of a KV head, rounded to 255ths. The program in this page contains <a href="licences.txt">packages of others</a>.</p>`,
   }));
 }

@@ -26,7 +26,7 @@ export function svg(
 
 /** A token's text on one line: white space can be seen. */
 export function shown(text: string | undefined): string {
-  return (text ?? '').replaceAll('\n', '⏎').replaceAll(' ', '␣').replaceAll('\t', '⇥') || '∅';
+  return (text ?? '').replaceAll('\n', '⏎').replaceAll(' ', '␣').replaceAll('\t', '⇥') || '·';
 }
 
 /** A share in per cent. */

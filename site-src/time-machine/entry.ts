@@ -29,18 +29,21 @@ function jump(state: State, to: number, words: string): HTMLElement {
   return button;
 }
 
+const code = (state: State, at: number): HTMLElement => element('code', { textContent: shown(state.text(at)) });
+
 function life(state: State, policy: PolicyTrace, j: number, time: number): HTMLElement {
   const head = state.headOf(policy);
   const end = endingOf(policy, head, j);
-  const users = Array.from({ length: TOP_QUERIES }, (_, n) => j * TOP_QUERIES + n).filter((n) => head.users[n] >= 0);
+  const users = Array.from({ length: TOP_QUERIES }, (_, n) => j * TOP_QUERIES + n)
+    .filter((n) => head.userWeights[n] > 0);
   const rows: [string, (Node | string)[]][] = [
     ['type', typeWords(head, j)],
     ['born', ['at ', jump(state, j, `token ${j}`), `, with its own query`]],
-    ['ended', end.after === undefined ? [end.words] : [`${end.words}; last seen by `, jump(state, end.after, `query ${end.after}`), ` ${shown(state.text(end.after))}`]],
+    ['ended', end.after === undefined ? [end.words] : [`${end.words}; last seen by `, jump(state, end.after, `query ${end.after}`), ' ', code(state, end.after)]],
     ['used most by', users.flatMap((n, at) => [
-      ...(at > 0 ? [', '] : []), jump(state, head.users[n], `query ${head.users[n]}`), ` ${shown(state.text(head.users[n]))} (${percent(head.userWeights[n])})`,
+      ...(at > 0 ? [', '] : []), jump(state, head.users[n], `query ${head.users[n]}`), ' ', code(state, head.users[n]), ` ${percent(head.userWeights[n])}`,
     ])],
-    ['attention in all', [`${head.received[j].toFixed(2)} queries' worth`]],
+    ['attention', [`${head.received[j].toFixed(2)} queries' worth`]],
     ['all heads', [headMap(state, policy, j, time)]],
   ];
   const now = j > time ? 'not read yet' : isHeld(head, j, time) ? 'held now' : end.after === time ? 'evicted in this step' : j === time ? 'evicted at once' : 'forgotten by now';

@@ -1,5 +1,5 @@
 /** The page of `natsearch trace` without its trace: one file, built from the sources beside this. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 const here = (name) => new URL(name, import.meta.url);
@@ -12,6 +12,25 @@ export async function bundle(name, options = {}) {
     legalComments: 'none', logLevel: 'error', ...options,
   });
   return outputFiles[0].text;
+}
+
+/** The licences of the packages that a script contains, as text; sources are files in the repository. */
+export async function licencesOf(root, sources, options = {}) {
+  const { metafile } = await build({
+    entryPoints: sources.map((source) => root + source), bundle: true, write: false, metafile: true, format: 'esm', outdir: 'out',
+    platform: 'browser', logLevel: 'error', absWorkingDir: root, ...options,
+  });
+  const used = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  const names = new Set(used.flatMap((path) => /^.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []));
+  const texts = [];
+  for (const name of [...names].sort()) {
+    const folder = `${root}node_modules/${name}`;
+    const { version, license } = JSON.parse(await readFile(`${folder}/package.json`, 'utf8'));
+    const file = (await readdir(folder)).find((each) => /^licen[cs]e(\.\w+)?$/i.test(each));
+    const text = file ? await readFile(`${folder}/${file}`, 'utf8') : `(no text; package.json says: ${license})`;
+    texts.push(`== ${name} ${version}\n\n${text.trim()}\n`);
+  }
+  return texts.join('\n');
 }
 
 /** The whole page; `<!-- trace -->` is where the trace goes. */

@@ -39,7 +39,7 @@ export function addPanel(state: State, policy: PolicyTrace, into: HTMLElement): 
   text.dataset['keys'] = '';
   cache.dataset['keys'] = '';
   const spans = Array.from({ length: N }, (_, j) => {
-    const span = element('span', { className: 'tm-token', textContent: state.text(j) || '∅' });
+    const span = element('span', { className: 'tm-token', textContent: state.text(j) || '·' });
     span.dataset['position'] = String(j);
     return span;
   });

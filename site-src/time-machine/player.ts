@@ -12,10 +12,10 @@ export function connectPlayer(state: State): () => void {
   const head = byId<HTMLSelectElement>('tm-head');
   const stop = new AbortController();
   const on = { signal: stop.signal };
-  speed.replaceChildren(...SPEEDS.map((each) => element('option', { value: String(each), textContent: `${each} tokens/s` })));
+  speed.replaceChildren(...SPEEDS.map((each) => element('option', { value: String(each), textContent: `${each} / s` })));
   speed.value = '8';
   head.replaceChildren(...state.trace.layers.flatMap((layer, l) => Array.from({ length: state.trace.kvHeads }, (_, g) =>
-    element('option', { value: `${l} ${g}`, textContent: `layer ${layer}, KV head ${g}` }))));
+    element('option', { value: `${l} ${g}`, textContent: `layer ${layer}, head ${g}` }))));
   slider.max = String(state.length - 1);
 
   let timer: ReturnType<typeof setInterval> | undefined;

@@ -34,7 +34,7 @@ export class State {
 
   /** The text of the token at a position. */
   text(position: number): string {
-    return this.trace.texts[this.trace.tokens[position]] ?? '';
+    return this.trace.pieces[position];
   }
 
   /** The head that is looked at, under a policy. */

@@ -41,7 +41,7 @@ export function forgottenAt(over: Float64Array, end: number): number | null {
 export function traceReport(trace: Trace): Record<string, unknown> {
   return {
     model: trace.model, engine: trace.engine, tokens: [...trace.tokens],
-    texts: Array.from(trace.tokens, (token) => trace.texts[token]), layers: trace.layers, kvHeads: trace.kvHeads,
+    pieces: trace.pieces, layers: trace.layers, kvHeads: trace.kvHeads,
     policies: trace.policies.map((policy) => ({
       policy: policy.policy, lifetimes: policy.lifetimes ?? null, budget: policy.budget ?? null,
       reach: policy.reach ?? null,

@@ -14,7 +14,7 @@ import { cacheRule, checkPolicy } from '../../model/policy.ts';
 import { Session } from '../../model/session/session.ts';
 import { expectPolicy, formatPolicy, kindOf, type Policy } from '../../policies/index.ts';
 import { type Observed, observe, type Seen } from './observe.ts';
-import { textsOf } from './texts.ts';
+import { piecesOf, textsOf } from './texts.ts';
 import { type HeadTrace, type Mark, NO_TYPE, type PolicyTrace, type Trace } from './trace.ts';
 import { Usage } from './usage.ts';
 
@@ -88,8 +88,8 @@ export async function recordTrace(model: Model, tokens: Int32Array, options: Tra
   const predicted = traced.flatMap((each) => [...each.predicted]);
   return {
     model: name, engine: engine.name, tokens: tokens.slice(),
-    texts: textsOf(model.tokenizer, [...tokens, ...predicted]), layers: [...layers],
-    kvHeads: config.kvHeads, policies: traced, marks: [...marks],
+    pieces: piecesOf(model.tokenizer, tokens), texts: textsOf(model.tokenizer, [...tokens, ...predicted]),
+    layers: [...layers], kvHeads: config.kvHeads, policies: traced, marks: [...marks],
   };
 }
 

@@ -15,3 +15,11 @@ export function textsOf(tokenizer: Tokenizer, tokens: Iterable<number>): Record<
   }
   return texts;
 }
+
+/** The text that each token completes; what is left at the end belongs to the last. */
+export function piecesOf(tokenizer: Tokenizer, tokens: Int32Array): string[] {
+  const decoder = tokenizer.decoder({ specials: true });
+  const pieces = Array.from(tokens, (token) => decoder.push(token));
+  pieces[pieces.length - 1] += decoder.end();
+  return pieces;
+}

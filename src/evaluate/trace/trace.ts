@@ -64,7 +64,9 @@ export interface Trace {
   readonly engine: string;
   /** [N], as they were fed. */
   readonly tokens: Int32Array;
-  /** What each token that occurs stands for, by its number. */
+  /** [N]: the text that each token completes; '' for the first bytes of a character. */
+  readonly pieces: readonly string[];
+  /** What each token that occurs or is predicted stands for on its own, by its number. */
   readonly texts: Readonly<Record<number, string>>;
   /** The numbers of the layers that were recorded. */
   readonly layers: readonly number[];
