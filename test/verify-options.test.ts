@@ -122,13 +122,18 @@ describe('natsearch verify', () => {
     const { status, stdout } = natsearch('verify', 'heads', '--vectors', 'vectors', '--html', 'page.html');
     expect(stdout).toContain('out by tiles of 16 queries (down) and query heads (across)');
     expect(stdout).toMatch(/\n {3}0 \|\.{4}\|\n {2}16 \|\.\d\.\d\|\n/);
-    expect(stdout).toContain('out fails only in odd query heads, only in the last tile of 16 rows, which is not whole');
+    // Without a mask that explains them, errors are shared among the keys by the true probabilities: rows from 16 alone.
+    expect(stdout).toContain('out query head 1, by tiles of 16 queries (down) and 1 channel (across)');
+    expect(stdout).toContain('where the errors of out may come from, query head 1, by tiles of 16 queries (down) and 16 keys (across)');
+    expect(stdout).toMatch(/\n {3}0 \|\. \|\n {2}16 \|\d\d\|\n/);
+    expect(stdout).toContain('out fails only in odd query heads, only in the last tile of 16 rows, which is not whole: in 2 of 4 query heads, 4 of 20 rows');
     expect(stdout).toMatch(/In common:\n(.*\n)*? {2}fails only in odd query heads \(in every failing case\)/);
     expect(status).toBe(1);
     const page = readFileSync(path('page.html'), 'utf8');
     expect(page).toMatch(/^<!doctype html>/);
-    expect(page.match(/<svg /g)).toHaveLength(3);
-    expect(page.match(/<rect /g)).toHaveLength(3 * 2 * 4);
+    // Rows by heads, rows by channels of the worst head, and queries by keys.
+    expect(page.match(/<svg /g)).toHaveLength(3 * 3);
+    expect(page.match(/<rect /g)).toHaveLength(3 * (2 * 4 + 2 * 4 + 2 * 2));
     expect(page).not.toMatch(/undefined|<script/);
   });
 });

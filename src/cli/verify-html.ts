@@ -3,12 +3,14 @@
  * @module
  */
 import { commonWords, type Judged } from '../oracle/judge/common.ts';
+import { captionOf } from '../oracle/judge/error-map.ts';
+import { placesOf } from './verify-text.ts';
 import type { CaseReport, ErrorMap } from '../oracle/types.ts';
 
 /** A case that was judged, with the map of its errors if it fails. */
 export interface PageCase extends Judged {
   readonly why: string;
-  readonly map: ErrorMap | undefined;
+  readonly maps: readonly ErrorMap[];
 }
 
 const escape = (text: string): string =>
@@ -22,24 +24,30 @@ function colourOf(level: number): string {
   return `hsl(${45 - 5 * level} 90% ${70 - 5 * level}%)`;
 }
 
-function picture({ tensor, tile, down, across, cells }: ErrorMap): string {
+function picture(map: ErrorMap): string {
+  const { tensor, shows, tile, tileAcross, down, across, cells } = map;
   const size = 14;
   const [width, height] = [(cells[0]?.length ?? 0) * size, cells.length * size];
+  const said = (level: number): string => (level < 0 ? 'nothing' : level === 0 ? 'passes' : level > 9 ? 'NaN'
+    : shows === 'pairs' ? 'wrong pairs' : `up to 10^${level} budgets`);
   const squares = cells.flatMap((row, y) => row.map((level, x) =>
     `<rect x="${x * size}" y="${y * size}" width="${size}" height="${size}" fill="${colourOf(level)}" stroke="#bbb" stroke-width="0.5">` +
-    `<title>${down} from ${y * tile}, ${across} ${across === 'keys' ? `from ${x * tile}` : x}: ${level < 0 ? 'nothing' : level === 0 ? 'passes' : level > 9 ? 'NaN' : across === 'keys' ? 'wrong pairs' : `up to 10^${level} budgets`}</title></rect>`));
+    `<title>${down} from ${y * tile}, ${across} ${tileAcross === undefined ? x : `from ${x * tileAcross}`}: ${said(level)}</title></rect>`));
+  const colours = shows === 'pairs' ? 'Red holds pairs that are wrongly seen or hidden, green none, white is hidden'
+    : 'Green passes, yellow to red is an error of 10 to 10^9 budgets, black is NaN, white is hidden';
   return `<figure><svg width="${width}" height="${height}" role="img" aria-label="errors of ${tensor}">${squares.join('')}</svg>
-<figcaption>${tensor}: tiles of ${tile} ${down} down, ${across === 'keys' ? `tiles of ${tile} keys` : across} across. ${across === 'keys' ? 'Red holds pairs that are wrongly seen or hidden, green none, white is hidden' : 'Green passes, yellow to red is an error of 10 to 10^9 budgets, black is NaN'}.</figcaption></figure>`;
+<figcaption>${escape(captionOf(map).replace(/(?:: #|: \.|; \.).*/, ''))}. ${colours}.</figcaption></figure>`;
 }
 
-function caseOf({ report, why, map }: PageCase): string {
+function caseOf({ report, why, maps }: PageCase): string {
   const { case: name, dtype, diagnosis, tensors } = report;
   const rows = tensors.filter(({ status }) => status !== 'skipped').map(({ name, status, note, failed, compared, worst }) =>
     `<tr class="${status === 'pass' ? 'pass' : 'fail'}"><td>${name}</td><td>${status}</td><td>${failed} of ${compared}</td><td>${worst ? worst.ratio.toExponential(1) : ''}</td><td>${escape(note ?? '')}</td></tr>`);
-  const where = diagnosis?.where?.length ? `<p>It fails ${escape(diagnosis.where.join(', '))}.</p>` : '';
+  const where = placesOf(report).map((line) => `<p>${escape(line)}.</p>`).join('');
+  const shown = [...maps, ...diagnosis?.pairs ? [diagnosis.pairs] : []].map(picture).join('');
   return `<section id="${name}"><h2>${name} as ${dtype}</h2><p>${escape(why)}</p>
 <p><strong>${escape(diagnosis?.cause ?? '')}</strong>: ${escape(diagnosis?.words ?? '')}</p>${where}
-${map ? picture(map) : ''}${diagnosis?.pairs ? picture(diagnosis.pairs) : ''}
+${shown}
 <table><tr><th>tensor</th><th></th><th>failing</th><th>error/budget</th><th></th></tr>${rows.join('')}</table></section>`;
 }
 

@@ -13,7 +13,7 @@ import { colours, table } from './terminal.ts';
 const say = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
 
 /** One case: its verdict, one row per tensor, and where it first goes wrong. */
-export function printCase(report: CaseReport, why: string, map?: ErrorMap): string {
+export function printCase(report: CaseReport, why: string, maps: readonly ErrorMap[] = []): string {
   const { case: name, pass, dtype, tensors, divergence, diagnosis } = report;
   const { green, red, bold, dim } = colours(process.stdout);
   const verdict = (status: TensorReport['status']): string =>
@@ -31,12 +31,23 @@ export function printCase(report: CaseReport, why: string, map?: ErrorMap): stri
   if (skipped.length > 0) lines.push(dim(`not asked for: ${skipped.join(', ')}`));
   if (divergence) lines.push(`first divergence: ${place(divergence)}`);
   if (diagnosis) lines.push(`${diagnosis.cause}: ${diagnosis.words}`);
-  if (diagnosis?.where?.length) lines.push(`${divergence?.tensor ?? 'it'} fails ${diagnosis.where.join(', ')}`);
-  // Of one row and one column there is nothing to see.
-  for (const each of [map, diagnosis?.pairs]) {
-    if (each && each.cells.length * each.cells[0].length > 1) lines.push(dim(mapText(each)));
-  }
+  if (diagnosis) lines.push(...placesOf(report));
+  // The diagnosis knows the pairs, which says more than where errors may come from.
+  const pairs = diagnosis?.pairs && diagnosis.pairs.cells.length > 1 ? [diagnosis.pairs] : [];
+  for (const each of [...maps.filter(({ shows }) => shows !== 'shares' || pairs.length === 0), ...pairs]) lines.push(dim(mapText(each)));
   return `${lines.join('\n')}\n\n`;
+}
+
+/** Where the first failing output fails, and which others do. */
+export function placesOf({ tensors, divergence, diagnosis }: CaseReport): readonly string[] {
+  if (!divergence || !diagnosis) return [];
+  const where = diagnosis.where?.length ? `${diagnosis.where.join(', ')}: ` : '';
+  const other = tensors.filter(({ name, status }) => status === 'fail' && name !== divergence.tensor).map(({ name }) => name);
+  const right = tensors.filter(({ status }) => status === 'pass').map(({ name }) => name);
+  const also = other.length > 0 ? `; so do${other.length > 1 ? '' : 'es'} ${other.join(', ')}` : '';
+  return [
+    `${divergence.tensor} fails ${where}${diagnosis.spread ?? ''}${also}${right.length > 0 ? `; ${right.join(', ')} ${right.length > 1 ? 'are' : 'is'} right` : ''}`,
+  ];
 }
 
 /** A case without a file. */
@@ -86,8 +97,8 @@ export function printLikeliest(verdicts: readonly Verdict[], failed: number): st
   const { bold } = colours(process.stdout);
   // A diagnosis that explains far fewer cases than another is a coincidence.
   const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0].cases).slice(0, 3);
-  const lines = shown.map(({ name, cases }, n) => {
-    const words = DIAGNOSES[name as DiagnosisName];
+  const lines = shown.map(({ name, cases, detail }, n) => {
+    const words = `${DIAGNOSES[name as DiagnosisName]}${detail === undefined ? '' : ` (${detail})`}`;
     return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;
   });
   return `Most likely:\n${lines.join('\n')}\n`;

@@ -10,7 +10,7 @@ import type { CaseEntry } from '../oracle/cases/manifest.ts';
 import type { CaseReport, ClaimedDtype, Products } from '../oracle/types.ts';
 import { verdictsOf } from '../oracle/judge/verdict.ts';
 import { commonOf } from '../oracle/judge/common.ts';
-import { errorMap } from '../oracle/judge/error-map.ts';
+import { errorMaps } from '../oracle/judge/error-map.ts';
 import { pairCount, verifyCase } from '../oracle/judge/verify.ts';
 import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnose/diagnoses.ts';
 import { writeFilesAtomic } from '../files/files.ts';
@@ -103,7 +103,7 @@ async function run(path: string, flags: Flags): Promise<void> {
         ...(tensors && { tensors }), ...(products && { products }),
       });
       const { parameters, why } = entry;
-      pages.push({ report, parameters, why, map: errorMap(oracleCase, outputs, report.tensors) });
+      pages.push({ report, parameters, why, maps: errorMaps(oracleCase, outputs, report.tensors) });
       return report;
     } catch (error) {
       // A file that cannot be judged fails its case, unless it was named itself: then the usage was wrong.
@@ -120,7 +120,7 @@ async function run(path: string, flags: Flags): Promise<void> {
       if (json || (!all && (verdict.pass || 'missing' in verdict))) continue;
       progress.finish();
       process.stdout.write('missing' in verdict ? printMissing(entry.name, folder!)
-        : 'error' in verdict ? printBroken(entry.name, verdict.error) : printCase(verdict, entry.why, pages.at(-1)?.map));
+        : 'error' in verdict ? printBroken(entry.name, verdict.error) : printCase(verdict, entry.why, pages.at(-1)?.maps));
     }
   } finally {
     progress.finish();
@@ -128,7 +128,7 @@ async function run(path: string, flags: Flags): Promise<void> {
   }
   if (html !== undefined) {
     const likeliest = verdictsOf(pages.map(({ report }) => report)).slice(0, 3)
-      .map(({ name, cases: n }) => `${DIAGNOSES[name as DiagnosisName]}: explains ${n} failing cases`);
+      .map(({ name, detail, cases: n }) => `${DIAGNOSES[name as DiagnosisName]}${detail === undefined ? '' : ` (${detail})`}: explains ${n} failing cases`);
     await writeFilesAtomic([[html, pageOf(pages, likeliest)]]);
   }
   process.stdout.write(json ? jsonOf(verdicts, pages) : summary(verdicts, { all, quiet, folder, pages }));

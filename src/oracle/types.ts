@@ -112,11 +112,20 @@ export interface Divergence {
 export interface ErrorMap {
   /** The output, or `mask` for pairs that a diagnosis says are wrong. */
   readonly tensor: OutputName;
-  /** How many queries or keys a tile has. */
+  /**
+   * `errors`: of the numbers themselves. `pairs`: pairs that are wrongly seen or hidden. `shares`: the errors of rows,
+   * each shared among the keys that its query sees, or of keys among the queries that see them, by the true
+   * probabilities: where they may come from, which is not proof that they do.
+   */
+  readonly shows: 'errors' | 'pairs' | 'shares';
+  /** How many queries or keys a tile has, down and, where not 1, across. */
   readonly tile: number;
+  readonly tileAcross?: number;
   /** What the rows and columns of the map count. */
   readonly down: string;
   readonly across: string;
+  /** The head that it is of, in words, if of one alone. */
+  readonly of?: string;
   /**
    * By row and column: 0 where all passes, 1 to 9 for errors of up to 10^n budgets, 10 for NaN and infinities, and -1
    * where nothing is visible or compared.
@@ -138,6 +147,10 @@ export interface Diagnosis {
   readonly where?: readonly string[];
   /** Everything that holds of all that fails and not of the rest, for comparison between cases. */
   readonly facts?: readonly string[];
+  /** How much of the first failing output fails: "in 2 of 4 query heads, 31 of 40 rows". */
+  readonly spread?: string;
+  /** What is known beside some of the candidates, by name: a factor, which input, which terms. */
+  readonly details?: Readonly<Record<string, readonly string[]>>;
   /** If a mask explains the numbers: which pairs of the head that fails first it gets wrong, by tiles. */
   readonly pairs?: ErrorMap;
 }

@@ -19,6 +19,7 @@ export interface Judged {
   readonly failing: readonly CaseReport[];
   readonly cases: number;
   readonly name: string;
+  readonly detail: string | undefined;
   /** What the failing cases have in common. */
   readonly common: readonly string[];
   /** How many failing cases the name explains. */
@@ -57,7 +58,7 @@ export async function judgeAll(mutants: readonly Mutant[], cases?: readonly Orac
     const wanted = typeof named === 'string' ? [named] : named;
     const name = verdict?.name ?? 'none';
     return {
-      id, what, wanted, failing, name, cases: suite.length, explains: verdict?.cases ?? 0,
+      id, what, wanted, failing, name, detail: verdict?.detail, cases: suite.length, explains: verdict?.cases ?? 0,
       common: common(suite, reports),
       right: wanted.includes(name as never),
       located: where !== undefined && failing.length > 0 && says(where, suite, reports),
@@ -74,7 +75,9 @@ function common(suite: readonly OracleCase[], reports: readonly CaseReport[]): r
 function says(where: RegExp, suite: readonly OracleCase[], reports: readonly CaseReport[]): boolean {
   const failing = reports.filter(({ pass }) => !pass);
   const words = ({ diagnosis }: CaseReport): string => [diagnosis!.words, ...diagnosis!.where ?? []].join('; ');
-  return where.test(common(suite, reports).join('; ')) || failing.filter((report) => where.test(words(report))).length * 2 > failing.length;
+  // That an output is right everywhere is no place.
+  const places = common(suite, reports).filter((line) => !line.endsWith('in every case'));
+  return where.test(places.join('; ')) || failing.filter((report) => where.test(words(report))).length * 2 > failing.length;
 }
 
 /** The same with what the failing cases have in common, for mutants of which a place may be the right answer. */

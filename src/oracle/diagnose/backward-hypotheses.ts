@@ -150,7 +150,8 @@ function groupOf(scene: Scene, { counts, modulo }: Change, head: number): number
   return Array.from({ length: scene.R }, (_, r) => r).filter((r) => counts?.(r) ?? true).map((r) => head * scene.R + r);
 }
 
-function weightOf(
+/** The weight of a pair. */
+export function weightOf(
   scene: Scene, { weight, scale = scene.parameters.scale }: Change, query: number, key: number,
 ): number {
   const S = scale * scene.product(query, key);
@@ -158,7 +159,7 @@ function weightOf(
 }
 
 /** dS of a pair, before it is multiplied by the scale. */
-function slope(scene: Scene, made: Change, query: number, key: number): number {
+export function slope(scene: Scene, made: Change, query: number, key: number): number {
   const change = made.change ? made.change(query, key) : scene.gain(query, key) - scene.D(query);
   return weightOf(scene, made, query, key) * change;
 }

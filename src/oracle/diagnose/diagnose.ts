@@ -14,23 +14,38 @@ import { cacheHypotheses } from './cache-hypotheses.ts';
 import { failingOf, isInteger } from '../judge/compare.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
-import { factors, genericHypotheses, misplaced, unwritten } from './generic-hypotheses.ts';
+import { factors, genericHypotheses, misplaced, oneKey, unwritten } from './generic-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { inputHypotheses } from './input-hypotheses.ts';
+import { movedHypotheses } from './moved-hypotheses.ts';
+import { fittedHypotheses, termsHypotheses } from './terms-hypotheses.ts';
 import { locate } from './location.ts';
 import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { Scene, type Sees } from './scene.ts';
-import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses } from './type-hypotheses.ts';
+import { typeTermsHypotheses } from './type-terms.ts';
+import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
 import { wordsOf } from './wording.ts';
+
+/** Hypotheses that are tried together. */
+interface Pool {
+  readonly known: () => Iterable<Hypothesis>;
+  /** Whether they must explain nearly everything, of more than a few numbers, because they are fitted or many. */
+  readonly tight?: boolean;
+  /** How many of the parts they are held against beside the whole. Default: all. */
+  readonly parts?: number;
+}
 
 /** The share of the deviation that a plausible hypothesis may leave unexplained. */
 const PLAUSIBLE = 0.25;
 /** The same for one that is held only against the heads, or the rows, in which something fails. */
 const PLAUSIBLE_IN_PART = 0.1;
+/** The same where only a few numbers are off. */
+const PLAUSIBLE_OF_FEW = 0.02;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
@@ -43,10 +58,11 @@ const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothes
     const sees: Sees = (head, i, j) => scene.sees(head, i, j) && (j !== lost || i === j);
     yield { name: 'key-lost', sees, detail: `key ${lost}`, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
   }
-  for (const { name, sees, last } of wrongLifetimes(scene)) {
+  for (const { name, sees, last, detail } of wrongLifetimes(scene)) {
+    const more = detail === undefined ? {} : { detail };
     if (output === 'mask') {
-      yield { name, sees, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
-    } else if (last) yield { name, sees, predict: (n) => [last(Math.floor(n / N), n % N)] };
+      yield { name, sees, ...more, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
+    } else if (last) yield { name, sees, ...more, predict: (n) => [last(Math.floor(n / N), n % N)] };
   }
 };
 
@@ -69,9 +85,15 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const skip = new Set(oracleCase.notCompared[output] ?? []);
   const place = locate(scene, output, failing, skip);
   const first = report.first!;
-  const { inHead, inRows } = place;
+  const { inHead, inRows, inFailing } = place;
   const samples = [new Sample(scene, output, { skip, first })];
-  const parts = [inHead, ...(inRows ? [(at: number) => inHead(at) && inRows(at)] : [])];
+  // Of whole numbers and of NaN, those that fail alone say too little: whatever changes them explains them.
+  const finite = failing.every((level) => level < 10);
+  const alone = finite && !isInteger(scene.expected[output]) && !place.everyRow;
+  const parts = [
+    ...(place.everyHead ? [] : [inHead]), ...(inRows && finite ? [(at: number) => inHead(at) && inRows(at)] : []),
+    ...(alone ? [inFailing] : []),
+  ];
   const sampleOf = (n: number): Sample =>
     (samples[n] ??= new Sample(scene, output, { skip, first, within: parts[n - 1] }));
   const known = (): Iterable<Hypothesis> => {
@@ -80,33 +102,57 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     // dM and dscores may vanish by a mistake.
     return ATTENTION.includes(output) ? [...nothing, ...all] : [...all, ...nothing];
   };
-  const believed = firstOf([known, () => genericHypotheses(scene, output)].flatMap((pool) =>
-    Array.from({ length: parts.length + 1 }, (_, n) => () => {
+  const pools: readonly Pool[] = [
+    { known },
+    { known: () => genericHypotheses(scene, output) },
+    { known: () => movedHypotheses(scene, output), tight: true },
+    { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
+    { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
+    { known: () => oneKey(scene, output) },
+    { known: () => fittedHypotheses(scene, output), tight: true },
+    { known: () => termsHypotheses(scene, output), tight: true },
+    { known: () => typeTermsHypotheses(scene, output), tight: true },
+  ];
+  let foundIn = 0;
+  const believed = firstOf(pools.flatMap(({ known: pool, tight, parts: most = parts.length }) => {
+    let made: readonly Hypothesis[] | undefined; // each keeps what it computes
+    return Array.from({ length: Math.min(most, parts.length) + 1 }, (_, n) => () => {
       const sample = sampleOf(n);
-      return n > 0 && sample.size < FEW ? [] : best(sample, pool(), n === 0 ? PLAUSIBLE : PLAUSIBLE_IN_PART);
-    })));
+      if ((n > 0 || tight) && sample.size < FEW) {
+        return pool === known && ATTENTION.includes(output) ? best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW) : [];
+      }
+      made ??= [...pool()];
+      foundIn = n;
+      return best(sample, made, sample.off < FEW ? PLAUSIBLE_OF_FEW : n > 0 || tight ? PLAUSIBLE_IN_PART : PLAUSIBLE);
+    });
+  }));
   if (believed.length > 0 && believed[0].name !== 'factor') {
-    believed.push(...best(sampleOf(parts.length > 0 ? 1 : 0), factors(scene, output), PLAUSIBLE_IN_PART));
+    believed.push(...best(sampleOf(foundIn), factors(scene, output, parts[foundIn - 1]), PLAUSIBLE_IN_PART));
   }
-  if (believed.length === 0) believed.push(...alike(sampleOf(1), known()));
-  const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(1).hasNaN() ? 'nan' : 'unknown');
+  if (believed.length === 0) believed.push(...alike(sampleOf(Math.min(1, parts.length)), known()));
+  const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(Math.min(1, parts.length)).hasNaN() ? 'nan' : 'unknown');
   const candidates = [...new Set([name, ...believed.map((each) => each.name)])];
   const { words, key } = wordsOf(scene, output, divergence, believed[0]?.sees);
   const said = (each: DiagnosisName): string => {
-    const detail = believed.find((hypothesis) => hypothesis.name === each)?.detail;
-    return `${DIAGNOSES[each]}${detail ? ` (${detail})` : ''}`;
+    const all = believed.filter((hypothesis) => hypothesis.name === each)
+      .flatMap(({ detail, also = [] }) => (detail === undefined ? [] : [detail, ...also]));
+    return `${DIAGNOSES[each]}${all.length > 0 ? ` (${[...new Set(all)].slice(0, 3).join(', or ')})` : ''}`;
   };
   const also = candidates.slice(1, 3).map(said);
   const like = name === 'unknown' ? 'Looks like nothing that the oracle knows'
     : `Looks like: ${said(name)}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
-  const { where, facts } = place;
+  const { where, facts, spread } = place;
+  const details: Record<string, string[]> = {};
+  for (const { name: each, detail, also = [] } of believed) {
+    if (detail !== undefined) (details[each] ??= []).push(...also, detail);
+  }
   const { parameters: { kvHeads }, N } = scene;
   const sees = believed[0]?.sees;
   const head = (found.batch ?? 0) * kvHeads + (found.kvHead ?? Math.floor((found.head ?? 0) / scene.R));
   const pairs = sees && !isInteger(scene.expected[output])
     ? pairMap(N, (i, j) => scene.sees(head, i, j), (i, j) => sees(head, i, j)) : undefined;
-  const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts };
+  const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts, spread, details };
   return { divergence: found, diagnosis: { ...diagnosis, ...(pairs && { pairs }) } };
 };
 
@@ -136,7 +182,13 @@ function alike(sample: Sample, known: Iterable<Hypothesis>): Hypothesis[] {
   for (const hypothesis of known) {
     if (!/^(accumulated|probabilities)-/.test(hypothesis.name)) continue; // other roundings depend on no order
     const distance = sample.likeness(hypothesis);
-    if (distance !== undefined) good.push({ hypothesis: { ...hypothesis, detail: 'by the size of its errors in many rows' }, distance });
+    if (distance === undefined) continue;
+    const sure = sample.narrow || sample.onGrid(hypothesis.name);
+    const detail = 'by the size of its errors in many rows';
+    good.push({
+      hypothesis: sure ? { ...hypothesis, detail } : { ...hypothesis, name: 'imprecise', detail: `like ${DIAGNOSES[hypothesis.name]}` },
+      distance,
+    });
   }
   return good.sort((a, b) => a.distance - b.distance).map(({ hypothesis }) => hypothesis);
 }

@@ -9,7 +9,7 @@ import { forwardRoundings, type Made } from './rounding-hypotheses.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
 
 /** Makes the hypothesis that computes each row by `make`. */
-type By = (name: DiagnosisName, make: (query: number) => Made) => Hypothesis;
+type By = (name: DiagnosisName, make: (query: number) => Made, detail?: string) => Hypothesis;
 
 /** The results of a correct softmax of a row, with its intermediate values. */
 interface Parts extends Made {
@@ -21,7 +21,7 @@ interface Parts extends Made {
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
 
 /** §3 of a row. */
-function attend(scene: Scene, row: Row, values?: Float64Array): Parts {
+export function attend(scene: Scene, row: Row, values?: Float64Array): Parts {
   const m = Math.max(...row.S);
   const E = row.S.map((x) => scene.exp(x - m));
   const Z = sum(E);
@@ -30,10 +30,12 @@ function attend(scene: Scene, row: Row, values?: Float64Array): Parts {
 
 export const forwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const pick = output === 'lse' ? ({ lse }: Made) => [lse] : ({ out }: Made) => out;
-  const by: By = (name, make) => ({ name, predict: (query) => pick(make(query)) });
+  const by: By = (name, make, detail) => ({ name, predict: (query) => pick(make(query)), ...(detail !== undefined && { detail }) });
   const changed = (name: DiagnosisName, options: (head: number, query: number) => RowOptions): Hypothesis =>
     by(name, (query) => attend(scene, scene.row(query, options(scene.headOf(query), query))));
-  for (const { name, sees } of wrongLifetimes(scene)) yield { ...changed(name, () => ({ sees })), sees };
+  for (const { name, sees, detail } of wrongLifetimes(scene)) {
+    yield { ...changed(name, () => ({ sees })), sees, ...(detail !== undefined && { detail }) };
+  }
   yield* wrongHeads(scene, changed);
   const { scale, headDim: d } = scene.parameters;
   yield changed('scale-own', () => ({ scale: 1 / Math.sqrt(d) }));

@@ -6,6 +6,7 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
 import { brain, e4m3, e5m2, half } from './narrow-floats.ts';
 import type { Scene } from './scene.ts';
+import { factorWords } from './terms-hypotheses.ts';
 import type { OutputName } from '../types.ts';
 
 /** Right numbers in wrong places, or not written at all. */
@@ -88,7 +89,7 @@ export const unwritten: Hypotheses = function* (scene, output): Generator<Hypoth
   yield { name: 'zeros', predict: () => nothing };
 };
 
-/** Wrong storage, sign or factor; and single keys too many or too few. */
+/** Wrong storage, sign or factor. */
 export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { d } = scene;
   const truth = scene.truth(output);
@@ -102,7 +103,6 @@ export const genericHypotheses: Hypotheses = function* (scene, output): Generato
   for (const [name, round] of storages) yield by(name, (row) => rowOf(row).map(round));
   yield by('sign', (row) => rowOf(row).map((x) => -x));
   yield* factors(scene, output);
-  if (output === 'out') yield* oneKey(scene);
 };
 
 /** The groups of `size` elements in which something fails. */
@@ -115,7 +115,7 @@ function failingGroups({ failing }: Scene, size: number): number[] {
 }
 
 /** Every value that fails off by one factor. */
-export const factors: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+export function* factors(scene: Scene, output: OutputName, within: (at: number) => boolean = () => true): Generator<Hypothesis> {
   const truth = scene.truth(output);
   const actual = scene.outputs[output].data;
   if (truth instanceof Int32Array) return;
@@ -123,7 +123,7 @@ export const factors: Hypotheses = function* (scene, output): Generator<Hypothes
   const size = truth.length / (scene.expected[output].shape[0] * (scene.expected[output].shape[1] ?? 1));
   const bad = new Set(failingGroups(scene, size));
   const counts = (n: number): boolean =>
-    bad.has(Math.floor(n / size)) && Number.isFinite(actual[n]) && Number.isFinite(truth[n]);
+    bad.has(Math.floor(n / size)) && within(n) && Number.isFinite(actual[n]) && Number.isFinite(truth[n]);
   let [both, own] = [0, 0];
   for (let n = 0; n < truth.length; n++) {
     if (!counts(n)) continue;
@@ -136,13 +136,14 @@ export const factors: Hypotheses = function* (scene, output): Generator<Hypothes
   for (let n = 0; n < truth.length; n++) if (counts(n)) left += (actual[n] - factor * truth[n]) ** 2;
   if (!(left < 1e-6 * own * (factor - 1) ** 2) || factor === 0 || Math.abs(factor + 1) <= 1e-4) return;
   yield {
-    name: 'factor', detail: String(Number(factor.toPrecision(4))),
+    name: 'factor', ...factorWords(scene, factor),
     predict: (row) => truth.slice(row * width, (row + 1) * width).map((x) => factor * x),
-  };
+  }
 };
 
 /** Rows that see one key too many, or one too few. */
-function* oneKey(scene: Scene): Generator<Hypothesis> {
+export const oneKey: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  if (output !== 'out') return;
   const { N, d } = scene;
   const rows = failingGroups(scene, d);
   const queries = new Set(rows.map((row) => `${scene.headOf(row)} ${row % N}`));
@@ -154,7 +155,7 @@ function* oneKey(scene: Scene): Generator<Hypothesis> {
     name: queries.size <= 1 ? 'one-key' : lost ? 'key-lost' : 'keys-by-row', ...(lost && { detail: `key ${key}` }),
     predict: (query) => nearest(scene, query).out,
   };
-}
+};
 
 /** The output of the row with one key more or less that is nearest to what is given, and that key. */
 function nearest(scene: Scene, query: number): { out: ArrayLike<number>; key?: number } {

@@ -15,6 +15,8 @@ export interface Hypothesis {
   readonly sees?: Sees;
   /** What to add to the name, such as the factor. */
   readonly detail?: string;
+  /** Other true words for the detail, such as what of the case a factor is. */
+  readonly also?: readonly string[];
 }
 
 /** Every way the oracle knows to get one output wrong, the most likely first. */

@@ -5,9 +5,9 @@
  * if whatever has the property fails.
  * @module
  */
-import { TokenType } from '../../core/lifetime.ts';
 import { AXES, type Axis } from '../judge/outputs.ts';
-import { TILES } from './hypothesis.ts';
+import { type Fact, factsOf, wordsFor } from './axis-facts.ts';
+import { type HeadFact, keyFacts, rowFacts } from './row-facts.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
 
@@ -17,21 +17,31 @@ export interface Location {
   readonly where: readonly string[];
   /** Every fact that is true, for comparison with those of other cases. */
   readonly facts: readonly string[];
+  /** How much fails: "in 2 of 4 query heads and 31 of 40 rows". */
+  readonly spread: string;
   /** Whether an element lies in a batch and head in which something fails. */
   readonly inHead: (at: number) => boolean;
   /** Whether an element lies in rows of which all fail; undefined if no property describes them. */
   readonly inRows: ((at: number) => boolean) | undefined;
+  /** Whether something fails in every head, and in every row of them. */
+  readonly everyHead: boolean;
+  readonly everyRow: boolean;
+  /** Whether something fails in the row of an element: in the same head, and query, key or chunk. */
+  readonly inFailing: (at: number) => boolean;
 }
 
 /** What fewer failures than this have in common may be chance, unless nothing else has it. */
 const MANY = 4;
 
-interface Fact {
+/** A fact about the type of a token, which is always said. */
+const OF_TYPE = /^of (?:GLOBAL|LOCAL|WINDOW) tokens$/;
+
+interface Found {
   readonly text: string;
   readonly has: (n: number) => boolean;
-}
-interface Found extends Fact {
   readonly exact: boolean;
+  /** How many positions have it. */
+  readonly having: number;
 }
 
 /** Where `failing` is 1. @param skip Elements that are not compared. */
@@ -56,34 +66,74 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
   });
   const [where, facts]: [string[], string[]] = [[], []];
   let inRows: Location['inRows'];
+  const spread: string[] = [];
+  let described = false;
   axes.forEach((axis, n) => {
     const size = shape[n];
     if (size === undefined || size < 2) return;
+    const count = fails[n].reduce((a, b) => a + b, 0);
+    spread.push(`${count} of ${size} ${wordsFor(axis, chunkedAt(scene, axis, size))[1]}`);
     const own = headAxes.includes(n) ? new Uint8Array(size).fill(1) : compared[n];
-    const found = matching(factsOf(scene, output, axis, size, [...heads]), fails[n], own);
+    const found = matching(factsOf(scene, axis, size), fails[n], own);
     facts.push(...found.map(({ text }) => text));
-    const many = fails[n].reduce((a, b) => a + b, 0) >= MANY;
-    const best = found.find(({ exact }) => exact) ?? (many ? found[0] : undefined);
+    const best = bestOf(found, count);
     if (!best) return;
     where.push(`only ${best.text}`);
-    const exact = found.find((each) => each.exact);
-    if (exact && !headAxes.includes(n) && axis !== 'other' && !inRows) inRows = (at) => exact.has(on(n, at));
+    if (!best.exact || headAxes.includes(n) || axis === 'other') return;
+    described = true;
+    inRows ??= (at) => best.has(on(n, at));
   });
-  const keyAxis = axes.indexOf('key');
-  if (keyAxis >= 0 && axes.includes('kvHead')) {
-    const kv = axes.indexOf('kvHead');
-    const b = axes.indexOf('batch');
-    const chunks = shape[keyAxis] < scene.N || scene.parameters.chunk === 1;
-    const type = typeOfAll(scene, failing, (at) => ({
-      head: on(b, at) * shape[kv] + on(kv, at),
-      chunk: chunks ? on(keyAxis, at) : Math.floor(on(keyAxis, at) / scene.parameters.chunk),
-    }));
-    if (type) {
-      where.push(`only of ${type} tokens`);
-      facts.push(`of ${type} tokens`);
-    }
+  const rowAxis = Math.max(axes.indexOf('key'), axes.indexOf('query'));
+  const batch = axes.indexOf('batch');
+  const headAxis = Math.max(axes.indexOf('head'), axes.indexOf('kvHead'));
+  const size = shape[rowAxis] ?? 0;
+  const kvOf = (at: number): number => (axes[headAxis] === 'head' ? Math.floor(headOf(at) / scene.R) : headOf(at));
+  const placeOf = (at: number): number => kvOf(at) * size + on(rowAxis, at);
+  if (rowAxis >= 0 && headAxis >= 0 && batch >= 0 && output !== 'mask') {
+    const [bad, all] = [new Uint8Array(scene.heads * size), new Uint8Array(scene.heads * size)];
+    failing.forEach((level, at) => {
+      if (skip.has(at) || !heads.has(headOf(at))) return;
+      all[placeOf(at)] = 1;
+      if (level > 0) bad[placeOf(at)] = 1;
+    });
+    const chunked = chunkedAt(scene, axes[rowAxis], size);
+    const made: Iterable<HeadFact> = axes[rowAxis] === 'query' ? rowFacts(scene) : keyFacts(scene, chunked);
+    const flat = function* (): Generator<Fact> {
+      for (const { text, has } of made) yield { text, has: (n) => has(Math.floor(n / size), n % size) };
+    };
+    const found = matching(flat(), bad, all);
+    const typed = found.filter(({ text }) => OF_TYPE.test(text)).map(({ text }) => text);
+    facts.unshift(...typed);
+    facts.push(...found.map(({ text }) => text).filter((text) => !facts.includes(text)));
+    const best = bestOf(found, bad.reduce((a, b) => a + b, 0));
+    where.push(...typed.map((text) => `only ${text}`));
+    // What the axes say exactly needs no more words, unless lifetimes say it too.
+    if (best && !typed.includes(best.text) && (!described || (best.exact && best.text.startsWith('of')))) where.push(`only ${best.text}`);
+    if (best?.exact) inRows ??= (at) => best.has(placeOf(at));
+  } else if (output === 'mask') {
+    const found = ofKeys(scene, failing);
+    facts.push(...found);
+    where.push(...found.slice(0, 1).map((text) => `only ${text}`));
   }
-  return { where, facts, inHead: (at) => heads.has(headOf(at)), inRows };
+  const width = axes.includes('other') ? shape.slice(axes.indexOf('other')).reduce((a, b) => a * b, 1) : 1;
+  const rows = new Set<number>();
+  failing.forEach((bad, at) => bad && rows.add(Math.floor(at / width)));
+  const allHeads = headAxes.reduce((product, axis) => product * shape[axis], 1);
+  return {
+    everyHead: heads.size === allHeads, everyRow: rows.size === failing.length / width,
+    where, facts, spread: spread.length > 0 ? `in ${spread.join(', ')}` : 'in its only number', inRows,
+    inHead: (at) => heads.has(headOf(at)), inFailing: (at) => rows.has(Math.floor(at / width)),
+  };
+}
+
+const chunkedAt = (scene: Scene, axis: Axis, size: number): boolean =>
+  axis === 'key' && size === scene.chunks && scene.parameters.chunk > 1;
+
+/** The exact fact that comes first; of several failures, else the one that the fewest others have too. */
+function bestOf(found: readonly Found[], count: number): Found | undefined {
+  const exact = found.find((each) => each.exact);
+  if (exact || count < MANY) return exact;
+  return found.reduce<Found | undefined>((a, b) => (a && a.having <= b.having ? a : b), undefined);
 }
 
 /** The facts that are true of all that fail, and not of all that is compared. */
@@ -94,95 +144,23 @@ function matching(facts: Iterable<Fact>, fails: Uint8Array, compared: Uint8Array
   const found: Found[] = [];
   for (const fact of facts) {
     if (!bad.every(fact.has)) continue;
-    const having = all.filter(fact.has);
-    if (having.length === all.length) continue;
-    found.push({ ...fact, exact: having.length === bad.length });
+    const having = all.filter(fact.has).length;
+    if (having === all.length) continue;
+    found.push({ ...fact, exact: having === bad.length, having });
   }
   return found;
 }
 
-const WORDS: Readonly<Record<Axis, readonly [one: string, many: string]>> = {
-  batch: ['batch', 'batches'], head: ['query head', 'query heads'], kvHead: ['KV head', 'KV heads'], query: ['row', 'rows'],
-  key: ['key', 'keys'], step: ['step', 'steps'], other: ['component', 'components'],
-};
-
-/** Everything that may be said about the numbers along an axis, the most telling first. */
-function* factsOf(
-  scene: Scene, output: OutputName, axis: Axis, size: number, heads: readonly number[],
-): Generator<Fact> {
-  const chunked = axis === 'key' && size === scene.chunks && scene.parameters.chunk > 1;
-  const [one, many] = chunked ? ['chunk', 'chunks'] : WORDS[axis];
-  const isHead = axis === 'head' || axis === 'kvHead';
-  if (isHead && size > 2) yield* parities(many);
-  for (let n = 0; n < size; n++) yield { text: `in ${one} ${n}`, has: (at) => at === n };
-  if (isHead && size === 2) yield* parities(many);
-  if (axis === 'other') yield* parities(many);
-  if (axis === 'head' && scene.R > 1) {
-    yield { text: 'in the last query head of each group', has: (at) => at % scene.R === scene.R - 1 };
-    yield { text: 'in the first query head of each group', has: (at) => at % scene.R === 0 };
-  }
-  if (axis === 'query' || (axis === 'key' && !chunked)) {
-    if (axis === 'query' && output !== 'dm_rows') yield { text: 'in rows with one visible key', has: (i) => visibleKeys(scene, heads, output, i) === 1 };
-    yield { text: `in the last ${axis === 'query' ? 'row' : 'key'}`, has: (n) => n === size - 1 };
-    for (const tile of TILES) {
-      if (size > tile && size % tile > 0) yield { text: `in the last tile of ${tile} ${many}, which is not whole`, has: (n) => n >= size - size % tile };
-    }
-    for (const tile of [16, 32, 64, 128, 256]) {
-      for (let first = 0; first < size; first += tile) {
-        if (first + tile < size || first === 0) yield { text: `in ${many} ${first} to ${first + tile - 1}`, has: (n) => n >= first && n < first + tile };
-      }
-    }
-    for (const tile of [...TILES].sort((a, b) => b - a)) {
-      if (size <= tile) continue;
-      for (const rest of [tile - 1, ...Array.from({ length: tile - 1 }, (_, n) => n)]) {
-        yield { text: `in ${many} ${axis === 'query' ? 'i' : 'j'} % ${tile} = ${rest}`, has: (n) => n % tile === rest };
-      }
-    }
-  }
-  const marks = new Set([...isHead || axis === 'batch' || axis === 'step' ? Array.from({ length: size }, (_, n) => n) : [8, 16, 32, 64, 128, 256, 512]]);
-  for (const first of [...marks].filter((n) => n > 0 && n < size).sort((a, b) => b - a)) {
-    yield { text: `in ${many} from ${first}`, has: (n) => n >= first };
-  }
-  for (const first of [...marks].filter((n) => n > 0 && n < size).sort((a, b) => a - b)) {
-    yield { text: `in ${many} below ${first}`, has: (n) => n < first };
-  }
-}
-
-function* parities(many: string): Generator<Fact> {
-  yield { text: `in odd ${many}`, has: (n) => n % 2 === 1 };
-  yield { text: `in even ${many}`, has: (n) => n % 2 === 0 };
-}
-
-/** KV heads b G + g of the heads b H + h or b G + g that fail. */
-function kvHeadsOf(scene: Scene, heads: readonly number[], output: OutputName): number[] {
-  return [...new Set(AXES[output].includes('head') ? heads.map((head) => Math.floor(head / scene.R)) : heads)];
-}
-
-/** The type that every token has of which something fails, if there are others in the same heads. */
-function typeOfAll(
-  scene: Scene, failing: Uint8Array, places: (at: number) => { head: number; chunk: number },
-): string | undefined {
-  const found = new Set<number>();
-  const heads = new Set<number>();
+/** The same for the keys of a mask [B,G,N,N]. */
+function ofKeys(scene: Scene, failing: Uint8Array): readonly string[] {
+  const { N } = scene;
+  const [bad, all] = [new Uint8Array(scene.heads * N), new Uint8Array(scene.heads * N)];
   failing.forEach((level, at) => {
-    if (level === 0) return;
-    const { head, chunk } = places(at);
-    heads.add(head);
-    found.add(scene.plan(head).own[chunk]);
+    if (level > 0) bad[Math.floor(at / (N * N)) * N + at % N] = 1;
   });
-  const [only] = found;
-  const others = [...heads].some((head) => scene.plan(head).own.some((type) => type !== only));
-  if (found.size !== 1 || !others) return undefined;
-  return { [TokenType.GLOBAL]: 'GLOBAL', [TokenType.LOCAL]: 'LOCAL', [TokenType.WINDOW]: 'WINDOW' }[only];
-}
-
-/** How many keys row i sees, the most over the heads that fail. */
-function visibleKeys(scene: Scene, heads: readonly number[], output: OutputName, i: number): number {
-  let most = 0;
-  for (const head of kvHeadsOf(scene, heads, output)) {
-    let n = 0;
-    for (let j = 0; j <= i && n < 2; j++) if (scene.sees(head, i, j)) n++;
-    most = Math.max(most, n);
-  }
-  return most;
+  for (let head = 0; head < scene.heads; head++) if (bad.subarray(head * N, head * N + N).some((x) => x > 0)) all.fill(1, head * N, head * N + N);
+  const flat = function* (): Generator<Fact> {
+    for (const { text, has } of keyFacts(scene, false)) yield { text, has: (n) => has(Math.floor(n / N), n % N) };
+  };
+  return matching(flat(), bad, all).sort((a, b) => a.having - b.having).map(({ text }) => text);
 }

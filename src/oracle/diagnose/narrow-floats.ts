@@ -31,3 +31,16 @@ export const e4m3: (x: number) => number = nearest(4, 2 ** -9, 448);
 export const e5m2: (x: number) => number = nearest(3, 2 ** -16, 57_344);
 export const half = (x: number): number => roundTo(x, 'F16');
 export const brain = (x: number): number => roundTo(x, 'BF16');
+
+/** To whole numbers: to nearest, ties to even or up, or cut. */
+export const whole: Readonly<Record<'even' | 'up' | 'cut', (x: number) => number>> = {
+  even: (x: number): number => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
+  up: (x: number): number => Math.floor(x + 0.5),
+  cut: Math.trunc,
+};
+/** To `bits` bits, whatever the exponent. */
+export const bitsOf = (bits: number, mode: keyof typeof whole): ((x: number) => number) => (x) => {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const unit = 2 ** (Math.floor(Math.log2(Math.abs(x))) - bits + 1);
+  return whole[mode](x / unit) * unit;
+};

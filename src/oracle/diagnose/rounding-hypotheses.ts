@@ -3,7 +3,7 @@
  * @module
  */
 import type { DiagnosisName } from './diagnoses.ts';
-import { brain, e4m3, e5m2, half, tf32, tf32Cut } from './narrow-floats.ts';
+import { bitsOf, brain, e4m3, e5m2, half, tf32, tf32Cut, whole } from './narrow-floats.ts';
 import type { Row, Scene } from './scene.ts';
 
 /** The results of a row. */
@@ -14,12 +14,15 @@ export interface Made {
 
 type Round = (x: number) => number;
 /** Makes the hypothesis that computes each row by `make`. */
-type By<T> = (name: DiagnosisName, make: (query: number) => Made) => T;
+type By<T> = (name: DiagnosisName, make: (query: number) => Made, detail?: string) => T;
 
 const WEIGHTS: readonly (readonly [DiagnosisName, Round])[] = [
   ['probabilities-f16', half], ['probabilities-bf16', brain], ['probabilities-tf32', tf32], ['probabilities-tf32', tf32Cut],
   ['probabilities-e4m3', e4m3], ['probabilities-e5m2', e5m2],
 ];
+/** Roundings to some number of bits with unbounded exponents, as integers and bit masks make them. */
+const BITS = [11, 8, 10, 9, 7, 6, 5, 4, 3].flatMap((bits) =>
+  (Object.keys(whole) as (keyof typeof whole)[]).map((mode) => [bits, bitsOf(bits, mode), `${bits} bits${mode === 'cut' ? ', cut' : ''}`] as const));
 const NARROW = [['f16', half], ['bf16', brain]] as const;
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
 
@@ -60,6 +63,28 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
       const { E, Z, lse } = softmax(scene, row.S);
       return { out: scene.weigh(row, E.map((x) => round(x / Z))), lse };
     });
+  }
+  for (const [bits, round, detail] of BITS) {
+    yield by(bits === 11 ? 'scores-f16' : bits === 8 ? 'scores-bf16' : 'scores-bits', (query) => {
+      const row = scene.row(query);
+      return scored(row, row.S.map(round));
+    }, detail);
+    yield by(bits === 11 ? 'probabilities-f16' : bits === 8 ? 'probabilities-bf16' : 'probabilities-bits', (query) => {
+      const row = scene.row(query);
+      const { E, Z, lse } = softmax(scene, row.S);
+      return { out: scene.weigh(row, E.map((x) => round(x) / Z)), lse };
+    }, detail);
+  }
+  for (let power = 4; power <= 20; power++) {
+    for (const ofAll of [false, true]) {
+      yield by('weights-dropped', (query) => {
+        const row = scene.row(query);
+        const { E, Z, m, lse } = softmax(scene, row.S);
+        const kept = E.map((x) => (x < 2 ** -power ? 0 : x));
+        const sumOf = ofAll ? sum(kept) : Z;
+        return { out: scene.weigh(row, kept.map((x) => x / sumOf)), lse: ofAll ? m + Math.log(sumOf) : lse };
+      }, `below 2^-${power}`);
+    }
   }
   const { scale } = scene.parameters;
   for (const [dtype, round] of NARROW) {

@@ -7,6 +7,7 @@ import { roundTo } from '../../formats/rounding.ts';
 import { STORAGE } from '../judge/budget.ts';
 import { isInteger } from '../judge/compare.ts';
 import { type Hypothesis, rowWidth } from './hypothesis.ts';
+import { brain, half } from './narrow-floats.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
 
@@ -34,6 +35,8 @@ export class Sample {
   readonly #spread: readonly number[];
   readonly #skip: ReadonlySet<number>;
   readonly #exact: boolean;
+  /** How many of the first rows, those furthest off, refute a hypothesis that leaves most of them unexplained. */
+  readonly #strict: number = 0;
   readonly #squares: number;
   /** Rounds a prediction as the outputs are stored. */
   readonly #stored: (x: number) => number;
@@ -57,9 +60,18 @@ export class Sample {
       const furthest = Array.from({ length: most }, (_, n) =>
         worst[Math.floor(n * worst.length / (2 * most))] ?? all[0]);
       const own = Math.floor(first / this.#width);
-      this.#rows = [...new Set([...(within(first) ? [own] : []), ...furthest, ...spread(all, 2 * most)])];
+      this.#rows = [...new Set([...furthest, ...(within(first) ? [own] : []), ...spread(all, 2 * most)])];
+      const most0 = off.get(this.#rows[0]) ?? 0;
+      this.#strict = this.#rows.slice(0, 2).filter((row) => off.get(row)! > 0.5 * most0).length;
     }
     this.#squares = this.#rows.reduce((sum, row) => sum + this.#deviation(row) ** 2, 0);
+  }
+
+  /** How many numbers of these rows are off. */
+  get off(): number {
+    let count = 0;
+    for (const row of this.#rows) this.#numbers(row, (actual, truth) => void (count += Number(actual !== truth)));
+    return count;
   }
 
   /** How many numbers the rows hold. */
@@ -101,8 +113,9 @@ export class Sample {
     const most = plausible * plausible * this.#squares;
     const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
     let left = 0;
-    for (const row of this.#rows) {
+    for (const [n, row] of this.#rows.entries()) {
       const made = predict(row);
+      const before = left;
       const fits = this.#numbers(row, (actual, _, n) => {
         const [a, p] = [clip(actual), this.#exact ? clip(made[n]) : this.#stored(made[n])];
         if (Object.is(a, p) || a === p) return;
@@ -110,9 +123,35 @@ export class Sample {
         left += (a - p) ** 2;
         return left <= most;
       });
-      if (!fits) return Infinity;
+      if (!fits || (n < this.#strict && left - before > plausible * this.#deviation(row) ** 2)) return Infinity;
     }
     return Math.sqrt(left / this.#squares);
+  }
+
+  /** Whether the outputs are stored in 16 bits, where sums that were rounded leave no trace of their own. */
+  get narrow(): boolean {
+    return this.#stored(1 / 3) !== 1 / 3;
+  }
+
+  /**
+   * Whether results lie where sums that are rounded to float16 or bfloat16 after each term leave them: on the numbers of
+   * that dtype, before they are divided by Z or multiplied by the scale.
+   */
+  onGrid(name: string): boolean {
+    const round = name === 'accumulated-f16' ? half : name === 'accumulated-bf16' ? brain : undefined;
+    if (!round || this.#width === 1) return false;
+    const { parameters: { scale } } = this.#scene;
+    let [on, all] = [0, 0];
+    for (const row of this.#spread) {
+      const before = this.#output === 'out' || this.#output === 'cache_out'
+        ? [Math.exp(this.#scene.lse(row) - this.#scene.shift(row))] : [1, 1 / scale];
+      this.#numbers(row, (actual, truth) => {
+        if (actual === truth || !Number.isFinite(actual) || actual === 0) return;
+        all++;
+        on += Number(before.some((factor) => Math.abs(actual * factor / round(actual * factor) - 1) < 2 ** -17));
+      });
+    }
+    return all > 0 && on > 0.5 * all;
   }
 
   /** Whether some number is not finite. */

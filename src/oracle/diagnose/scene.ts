@@ -85,6 +85,12 @@ export class Scene {
     this.last = (expected.last as IntegerTensor).data;
   }
 
+  /** The same case with other inputs, and the truths that it had. */
+  withInputs(inputs: Tensors): Scene {
+    const { parameters, expected, outputs, dtype, failing } = this;
+    return new Scene({ name: '', why: '', notCompared: {}, parameters, inputs, expected }, outputs, dtype, failing);
+  }
+
   /** exp in the claimed arithmetic, where float32 may overflow. */
   exp(x: number): number {
     return this.dtype === 'f64' ? Math.exp(x) : Math.fround(Math.exp(x));

@@ -4,9 +4,11 @@
  */
 import { chunkEnd, chunkOf, TokenType } from '../../core/lifetime.ts';
 import { rightPair, type WrongPair, wrongPairs } from './backward-hypotheses.ts';
+import { inputPairs } from './input-hypotheses.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
+import type { OutputName } from '../types.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 
@@ -174,12 +176,35 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
   if (C > 1) yield by('chunk-mean', (head, c) => plain(dM, output)(head, c) / C);
   if (output === 'dw') yield by('triple-swapped', plain(dM, 'dl'));
   if (output === 'dl') yield by('triple-swapped', plain(dM, 'dw'));
-  for (const { name, at } of wrongPairs(scene)) {
-    const pair = kept(scene, at);
-    yield by(name, output === 'dg'
-      ? (head, c) => column(pair, head, c, () => N - 1) - closed(pair, head, c, () => end(head, c))
-      : plain(pair, output));
-  }
+  for (const wrong of wrongPairs(scene)) yield sumsOf(scene, output, wrong);
+};
+
+/** dw, dl and dg from a wrong dM. */
+function sumsOf(scene: Scene, output: OutputName, { name, at }: WrongPair): Hypothesis {
+  const { N, chunks, parameters: { chunk: C, window: W } } = scene;
+  const pair = kept(scene, at);
+  const column = (head: number, c: number, from: number, to: number): number => {
+    let total = 0;
+    for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
+      for (let i = Math.max(j, from); i <= Math.min(to, N - 1); i++) total += pair(head, i, j);
+    }
+    return total;
+  };
+  return { name, predict: (row) => {
+    const [head, c] = [Math.floor(row / chunks), row % chunks];
+    const { own, closing } = scene.plan(head);
+    if (output === 'dw') return [column(head, c, 0, chunkEnd(c, C) + W)];
+    if (output === 'dl') return [column(head, c, 0, closing[c])];
+    let total = column(head, c, 0, N - 1);
+    for (let k = c - 1; k >= 0 && own[k] !== GLOBAL; k--) if (own[k] === LOCAL) total -= column(head, k, (c + 1) * C, closing[k]);
+    return [total];
+  } };
+}
+
+/** The same from inputs that are read otherwise. */
+export const typeInputHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  if (output !== 'dw' && output !== 'dl' && output !== 'dg') return;
+  for (const wrong of inputPairs(scene)) yield { ...sumsOf(scene, output, wrong), detail: wrong.detail };
 };
 
 /** The same, but computing each pair only once. */

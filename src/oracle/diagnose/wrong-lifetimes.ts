@@ -13,6 +13,7 @@ export interface WrongLifetime {
   readonly sees: Sees;
   /** last(j) of KV head b G + g. */
   readonly last?: (head: number, j: number) => number;
+  readonly detail?: string;
 }
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
@@ -38,6 +39,13 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     wanted: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number,
   ): WrongLifetime => life(name, (head, j, type, c) => (type === wanted ? change(head, j, c) : right(head, j)));
 
+  /** last(j) by the type of a neighbouring chunk, where j is. */
+  const lastBy = (head: number, j: number, c: number, by: number): number => {
+    const plan = scene.plan(head);
+    const own = plan.own.map((_, n) => plan.own[Math.min(Math.max(n + by, 0), chunks - 1)]);
+    return own[c] === GLOBAL ? FOREVER : own[c] === WINDOW ? chunkEnd(c, C) + W
+      : Math.max(j, closer({ own }, c, C, (type) => type === GLOBAL));
+  };
   yield ofType(WINDOW, 'window-long', (head, j) => right(head, j) + 1);
   yield ofType(WINDOW, 'window-short', (head, j) => right(head, j) - 1);
   for (const most of [16, 32, 64, 128]) {
@@ -68,6 +76,49 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     yield ofType(WINDOW, 'window-from-chunk-start', (_, _j, c) => c * C + W);
   }
   yield ofType(WINDOW, 'window-forever', () => FOREVER);
+  const windows: readonly (readonly [string, number])[] = [
+    ...[-4, -3, -2, 2, 3, 4].map((by) => [`W ${by < 0 ? '-' : '+'} ${Math.abs(by)}`, W + by] as const),
+    ['2 W', 2 * W], ['W / 2', W >> 1], ['2 W + 1', 2 * W + 1], ['0', 0], ['W + C', W + C], ['W - C', W - C],
+    ...[8, 16, 32, 64, 128].map((size) => [String(size), size] as const),
+  ];
+  for (const [detail, size] of windows) {
+    if (size < 0 || Math.abs(size - W) <= 1) continue; // one more and one less have names of their own
+    yield { ...ofType(WINDOW, 'window-other', (head, j) => right(head, j) - W + size), detail };
+  }
+  for (const tile of TILES.filter((each) => each < N)) {
+    for (const [detail, end] of [
+      [`up to whole tiles of ${tile}`, (last: number): number => Math.floor(last / tile) * tile + tile - 1],
+      [`down to whole tiles of ${tile}`, (last: number): number => Math.floor(last / tile) * tile - 1],
+      [`down to the first of a tile of ${tile}`, (last: number): number => Math.floor(last / tile) * tile],
+    ] as const) {
+      const ended = (head: number, j: number): number => (right(head, j) === FOREVER ? FOREVER : Math.max(j, end(right(head, j))));
+      yield { ...ofType(WINDOW, 'ends-by-tile', ended), detail: `WINDOW ${detail}` };
+      yield { ...ofType(LOCAL, 'ends-by-tile', ended), detail: `LOCAL ${detail}` };
+      yield { ...life('ends-by-tile', ended), detail: `all ${detail}` };
+    }
+  }
+  for (const by of [-3, -2, 2, 3]) {
+    yield {
+      ...ofType(LOCAL, 'local-other', (head, j) => (right(head, j) === FOREVER ? FOREVER : Math.max(j, right(head, j) + by))),
+      detail: `${Math.abs(by)} tokens ${by < 0 ? 'early' : 'late'}`,
+    };
+  }
+  for (const by of [-1, 1]) {
+    yield { ...life('types-moved', (head, j, _, c) => lastBy(head, j, c, by)), detail: `the types of the ${by < 0 ? 'chunk before' : 'next chunk'}` };
+  }
+  for (const by of G > 1 ? [1, G - 1] : []) {
+    yield {
+      ...life('types-moved', (head, j) => right(head - head % G + (head + by) % G, j)),
+      detail: `the lifetimes of the KV head ${by === 1 ? 'after' : 'before'}`,
+    };
+  }
+  if (scene.heads > G) yield { ...life('types-moved', (head, j) => right((head + G) % scene.heads, j)), detail: 'the lifetimes of the next sequence' };
+  for (const by of [-1, 1]) {
+    yield {
+      ...life('types-moved', (head, j) => Math.max(j, right(head, Math.min(Math.max(j + by, 0), N - 1)))),
+      detail: `last() of the ${by < 0 ? 'token before' : 'next token'}`,
+    };
+  }
   for (const tile of [C, ...TILES]) {
     yield ofType(GLOBAL, 'global-chunk-edge', (_, j) => (Math.floor(j / tile) + 1) * tile - 1);
     yield ofType(GLOBAL, 'global-chunk-edge', (_, j) => (Math.floor(j / tile) + 1) * tile);

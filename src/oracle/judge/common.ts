@@ -31,7 +31,13 @@ const CONDITIONS: readonly Condition[] = [
   ['G > 1', (p) => p.kvHeads > 1],
   ['H > G', (p) => p.queryHeads > p.kvHeads],
   ['G > 1 and H > G', (p) => p.kvHeads > 1 && p.queryHeads > p.kvHeads],
+  ['H > 2 G', (p) => p.queryHeads > 2 * p.kvHeads],
   ['C > 1', (p) => p.chunk > 1],
+  ['C > 8', (p) => p.chunk > 8],
+  ['C is no power of two', (p) => !powerOfTwo(p.chunk)],
+  ['W < C', (p) => p.window < p.chunk],
+  ['W is not 0', (p) => p.window > 0],
+  ['steps take in several tokens', (p) => p.steps.some((size) => size > 1)],
   ['N % C != 0', (p) => p.tokens % p.chunk > 0],
   ...SIZES.map((n): Condition => [`N > ${n}`, (p) => p.tokens > n]),
   ...SIZES.slice(1).toReversed().map((n): Condition => [`N % ${n} != 0`, (p) => p.tokens % n > 0]),
@@ -70,14 +76,18 @@ export function commonOf(
   }
   const places = [...counts].filter(([, n]) => n >= 0.9 * failing.length)
     .map(([text, n]) => ({ text, failing: n, of: failing.length })).sort((a, b) => b.failing - a.failing);
-  return { cases: cases.slice(0, 3), places: places.slice(0, 3) };
+  return { cases: cases.slice(0, 3), places: places.slice(0, 4) };
 }
 
 /** The same, as lines of text. */
 export function commonWords(judged: readonly Judged[]): readonly string[] {
   const { cases, places } = commonOf(judged);
+  const wrong = new Set(judged.flatMap(({ report }) => report.tensors.filter(({ status }) => status === 'fail').map(({ name }) => name)));
+  const right = new Set(judged.flatMap(({ report }) => report.tensors.filter(({ status }) => status === 'pass').map(({ name }) => name)));
+  const never = [...right].filter((name) => !wrong.has(name));
   return [
     ...cases.map(({ text, failing, of }) => `fails only where ${text} (${failing === of ? 'in every such case' : `${failing} of ${of} such cases`})`),
     ...places.map(({ text, failing, of }) => `fails only ${text} (${failing === of ? 'in every failing case' : `${failing} of ${of} failing cases`})`),
+    ...wrong.size > 0 && never.length > 0 ? [`fails only in ${[...wrong].join(', ')}; ${never.join(', ')} ${never.length > 1 ? 'pass' : 'passes'} in every case`] : [],
   ];
 }

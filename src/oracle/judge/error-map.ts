@@ -6,10 +6,12 @@
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { failingOf } from './compare.ts';
 import { AXES } from './outputs.ts';
+import { worstMaps } from './worst-maps.ts';
 import type { ErrorMap, OracleCase, OutputName, TensorReport, Tensors } from '../types.ts';
 
 /** The most tiles along one side. */
 const MOST = 32;
+/** The size of tiles of N queries or keys. */
 const tileOf = (N: number): number => Math.max(16, 2 ** Math.ceil(Math.log2(N / MOST)));
 
 /**
@@ -29,9 +31,10 @@ export function pairMap(
       if (level > row[at]) row[at] = level;
     }
   }
-  return { tensor: 'mask', tile, down: 'queries', across: 'keys', cells };
+  return { tensor: 'mask', shows: 'pairs', tile, tileAcross: tile, down: 'queries', across: 'keys', cells };
 }
 
+/** Cells of a map in which nothing is visible yet. */
 const emptyCells = (tiles: number): number[][] =>
   Array.from({ length: tiles }, () => new Array<number>(tiles).fill(-1));
 
@@ -60,7 +63,7 @@ export function errorMap(
         }
       }
     }
-    return { tensor: name, tile, down: 'queries', across: 'keys', cells };
+    return { tensor: name, shows: 'pairs', tile, tileAcross: tile, down: 'queries', across: 'keys', cells };
   }
   const axes = AXES[name];
   const { shape } = oracleCase.expected[name];
@@ -79,20 +82,36 @@ export function errorMap(
   });
   const down = axes[rowAxis] === 'query' ? 'queries' : rows === N ? 'keys' : 'chunks';
   const across = axes.includes('step') ? 'steps and KV heads' : axes.includes('head') ? 'query heads' : 'KV heads';
-  return { tensor: name, tile: size, down, across: B > 1 ? `${across} of each sequence` : across, cells };
+  return { tensor: name, shows: 'errors', tile: size, down, across: B > 1 ? `${across} of each sequence` : across, cells };
+}
+
+/**
+ * The maps of a failing case: of the first output that fails, by rows and heads, and of the worst, in its worst head, by
+ * rows and channels and by queries and keys.
+ */
+export function errorMaps(
+  oracleCase: OracleCase, outputs: Tensors, reports: readonly TensorReport[],
+): readonly ErrorMap[] {
+  const first = errorMap(oracleCase, outputs, reports);
+  return [...first ? [first] : [], ...worstMaps(oracleCase, reports)].filter(({ cells }) => cells.length * cells[0].length > 1);
+}
+
+/** What a map shows, in a sentence. */
+export function captionOf({ tensor, shows, tile, tileAcross, down, across, of }: ErrorMap): string {
+  const columns = tileAcross === undefined ? across : `${tileAcross} ${across}`;
+  const place = `${of ? `${of}, ` : ''}by tiles of ${tile} ${down} (down) and ${columns} (across)`;
+  const levels = '. passes, 1 to 9 is an error of up to 10^n budgets, N is NaN';
+  if (shows === 'pairs') return `the mask ${place}: # holds wrong pairs, . none, blanks are hidden`;
+  if (shows === 'errors') return `${tensor} ${place}: ${levels}`;
+  return `where the errors of ${tensor} may come from, ${place}: each is shared among its pairs by their true probabilities; ${levels}, blanks are hidden`;
 }
 
 /** The map in letters. */
-export function mapText({ tensor, tile, down, across, cells }: ErrorMap): string {
-  const letters = cells.map((row) => row.map((level) => (level < 0 ? ' ' : level === 0 ? '.' : level > 9 ? 'N' : String(level))).join(''));
+export function mapText(map: ErrorMap): string {
+  const { shows, tile, cells } = map;
+  const letter = (level: number): string =>
+    (level < 0 ? ' ' : level === 0 ? '.' : shows === 'pairs' ? '#' : level > 9 ? 'N' : String(level));
   const last = (cells.length - 1) * tile;
-  const rows = (line: string, n: number): string => `${String(n * tile).padStart(String(last).length + 2)} |${line}|`;
-  if (across === 'keys') {
-    const title = `by tiles of ${tile} queries (down) and ${tile} keys (across): # holds wrong pairs, . none, blanks are hidden`;
-    return [`the mask ${title}`, ...letters.map((line, n) => rows(line.replace(/\d/g, '#'), n))].join('\n');
-  }
-  return [
-    `${tensor} by tiles of ${tile} ${down} (down) and ${across} (across): . passes, 1 to 9 is an error of up to 10^n budgets, N is NaN`,
-    ...letters.map(rows),
-  ].join('\n');
+  const rows = cells.map((row, n) => `${String(n * tile).padStart(String(last).length + 2)} |${row.map(letter).join('')}|`);
+  return [captionOf(map), ...rows].join('\n');
 }

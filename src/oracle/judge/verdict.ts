@@ -8,6 +8,8 @@ import type { CaseReport } from '../types.ts';
 /** A diagnosis, and the evidence for it. */
 export interface Verdict {
   readonly name: string;
+  /** What most of them say beside it: which input, which terms, which factor. */
+  readonly detail?: string;
   /** How many failing cases it explains. */
   readonly cases: number;
   /** How many failing cases name it first. */
@@ -34,12 +36,20 @@ export interface Verdict {
 export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   expectReports('reports', reports);
   const counts = new Map<string, { cases: number; first: number }>();
+  const details = new Map<string, Map<string, number>>();
   for (const { diagnosis } of reports) {
     for (const name of diagnosis?.candidates ?? []) {
       const { cases, first } = counts.get(name) ?? { cases: 0, first: 0 };
       counts.set(name, { cases: cases + 1, first: first + (diagnosis!.name === name ? 1 : 0) });
+      const own = details.get(name) ?? new Map<string, number>();
+      for (const detail of diagnosis!.details?.[name] ?? []) own.set(detail, (own.get(detail) ?? 0) + 1);
+      details.set(name, own);
     }
   }
-  return [...counts].map(([name, count]) => ({ name, ...count }))
+  const detailOf = (name: string): { detail?: string } => {
+    const [most] = [...details.get(name) ?? []].sort(([, a], [, b]) => b - a);
+    return most && 2 * most[1] > counts.get(name)!.cases ? { detail: most[0] } : {};
+  };
+  return [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
     .sort((a, b) => b.cases - a.cases || b.first - a.first);
 }

@@ -40,7 +40,7 @@ export const FOURTH: readonly Mutant[] = [
     last: (head, j) =>
       rightLast(head, j) + Number(typeOf(head, j) === WINDOW && Math.floor(head.head / head.p.kvHeads) === 1),
   }),
-  made('diagonal-twice', 'counts the tile of 16 keys on the diagonal twice', { named: ['unknown'] }, (each) =>
+  made('diagonal-twice', 'counts the tile of 16 keys on the diagonal twice', { named: ['terms-weighed', 'unknown'] }, (each) =>
     mixed(['out', 'lse', 'cache_out'], run(each, {
       attend: (row, sees) => {
         const visible = part(row, sees);
@@ -52,13 +52,13 @@ export const FOURTH: readonly Mutant[] = [
         });
       },
     }), run(each))),
-  broken('scale-log2e', 'multiplies the scale by log2(e) and takes e^x', { named: ['unknown'] }, { scale: (p) => p.scale * Math.LOG2E }),
+  broken('scale-log2e', 'multiplies the scale by log2(e) and takes e^x', { named: ['scale-off', 'unknown'] }, { scale: (p) => p.scale * Math.LOG2E }),
   made('lse-ln2', 'multiplies lse by ln 2, as if it were in base 2', { named: ['factor'], where: /0\.693/ }, (each) =>
     edited(run(each), ['lse'], (x) => x * Math.LN2)),
-  broken('small-p', 'drops weights below 2^-8', { named: ['unknown'] }, { attend: soft({ weight: (e) => (e < 2 ** -8 ? 0 : e) }) }),
-  made('rows-shifted', 'writes out one row too late', { named: ['rows-shifted', 'unknown'] }, (each) =>
+  broken('small-p', 'drops weights below 2^-8', { named: ['weights-dropped', 'unknown'] }, { attend: soft({ weight: (e) => (e < 2 ** -8 ? 0 : e) }) }),
+  made('rows-shifted', 'writes out one row too late', { named: ['rows-moved', 'unknown'] }, (each) =>
     edited(run(each), ['out'], (x, { i, b, h, c }, { shape: [, H, N, d], data }) => (i === 0 ? x : data[((b * H + h) * N + i - 1) * d + c]))),
-  broken('halves-swapped', 'swaps the halves of d in k', { named: ['unknown'] }, {
+  broken('halves-swapped', 'swaps the halves of d in k', { named: ['input-misread', 'unknown'] }, {
     dot: (x, at, y, from, d) => {
       let sum = 0;
       for (let c = 0; c < d; c++) sum = f(sum + f(x[at + c] * y[from + (c + (d >> 1)) % d]));
@@ -74,7 +74,7 @@ export const FOURTH: readonly Mutant[] = [
   }),
   made('odd-dq-doubled', 'adds to dq twice in odd tiles of 16 rows', { where: /rows/ }, (each) =>
     edited(run(each), ['dq'], (x, { i }) => (Math.floor(i / 16) % 2 === 1 ? 2 * x : x))),
-  made('v-of-next', 'reads v of the next KV head in the last KV head but one', { where: /query heads|KV head/, named: ['batch-mixed'] }, (each) => {
+  made('v-of-next', 'reads v of the next KV head in the last KV head but one', { where: /query heads|KV head/, named: ['input-misread', 'batch-mixed'] }, (each) => {
     const { kvHeads: G, queryHeads: H } = each.parameters;
     if (G < 2) return run(each);
     return patched(run(each), run(each, { kv: (b, h) => b * G + Math.min(G - 1, Math.floor(h / (H / G)) + 1) }), ['out'], ({ h }) =>
@@ -86,10 +86,10 @@ export const FOURTH: readonly Mutant[] = [
   broken('dg-of-all', 'has dg without what a token costs, but only in odd KV heads', { named: ['dg-no-negative'], where: /odd KV heads/ }, {
     dg: (s) => (s.head.head % s.head.p.kvHeads % 2 === 1 ? allRows(s) : f(allRows(s) - endingOf(s))),
   }),
-  broken('scores-order', 'writes dscores as (g, w, l)', { named: ['triple-swapped', 'unknown'] }, {
+  broken('scores-order', 'writes dscores as (g, w, l)', { named: ['components-moved', 'triple-swapped', 'unknown'] }, {
     dscores: (z) => { const [g, l, w] = rightScores(z); return [g, w, l]; },
   }),
-  broken('q-int8', 'quantises q to 127 steps of its largest', { named: ['unknown'] }, {
+  broken('q-int8', 'quantises q to 127 steps of its largest', { named: ['input-rounded', 'unknown'] }, {
     dot: (x, at, y, from, d) => {
       let most = 0;
       for (let c = 0; c < d; c++) most = Math.max(most, Math.abs(x[at + c]));
@@ -99,7 +99,7 @@ export const FOURTH: readonly Mutant[] = [
       return sum;
     },
   }),
-  broken('v-e4m3', 'stores v in fp8 e4m3', { named: ['unknown', 'values-e4m3'] }, {
+  broken('v-e4m3', 'stores v in fp8 e4m3', { named: ['input-rounded', 'unknown'] }, {
     attend: soft({ value: (row, n, c) => e4m3(row.value(n, c)) }),
   }),
   made('nan-from-64', 'reads beyond its buffer from row 64 on', { named: ['nan'], where: /rows from 64|row 64|N > 64|last tile of 64 rows/ }, (each) =>

@@ -1,0 +1,184 @@
+/**
+ * Inputs that are read from a wrong place, or rounded when they are read: the algorithm itself on other numbers.
+ * @module
+ */
+import { rightPair, slope, weightOf, type WrongPair } from './backward-hypotheses.ts';
+import type { DiagnosisName } from './diagnoses.ts';
+import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { e4m3, e5m2, whole } from './narrow-floats.ts';
+import { attend } from './forward-hypotheses.ts';
+import { MOST_KEPT, type Scene } from './scene.ts';
+import type { OutputName } from '../types.ts';
+
+type Name = 'q' | 'k' | 'v' | 'dout';
+/** The element of an input that is read for the one at batch b, head h, token n, component c. */
+interface Place {
+  readonly b: number;
+  readonly h: number;
+  readonly n: number;
+  readonly c: number;
+}
+
+/** One way to read an input. */
+interface Reading {
+  readonly name: DiagnosisName;
+  readonly detail: string;
+  readonly of: readonly Name[];
+  readonly read: (data: Float64Array, sizes: Sizes) => Float64Array;
+}
+interface Sizes {
+  readonly B: number;
+  readonly H: number;
+  readonly N: number;
+  readonly d: number;
+}
+
+const INPUTS: readonly (readonly Name[])[] = [['k', 'v'], ['k'], ['v'], ['q'], ['dout']];
+
+function* readings(): Generator<Reading> {
+  const moves: readonly (readonly [where: string, from: (at: Place, s: Sizes) => Place])[] = [
+    ['batch 0', (at) => ({ ...at, b: 0 })],
+    ['the next sequence', (at, { B }) => ({ ...at, b: (at.b + 1) % B })],
+    ['the sequence before', (at, { B }) => ({ ...at, b: (at.b + B - 1) % B })],
+    ['head 0', (at) => ({ ...at, h: 0 })],
+    ['the next head', (at, { H }) => ({ ...at, h: (at.h + 1) % H })],
+    ['the head before', (at, { H }) => ({ ...at, h: (at.h + H - 1) % H })],
+    ['heads in reverse order', (at, { H }) => ({ ...at, h: H - 1 - at.h })],
+    ['the token before', (at) => ({ ...at, n: Math.max(at.n - 1, 0) })],
+    ['the next token', (at, { N }) => ({ ...at, n: Math.min(at.n + 1, N - 1) })],
+    ...[8, 16, 32, 64, 128, 256].map((size) => [`token j mod ${size}`, (at: Place): Place => ({ ...at, n: at.n % size })] as const),
+    ['the other half of d', (at, { d }) => ({ ...at, c: (at.c + (d >> 1)) % d })],
+    ['d in reverse order', (at, { d }) => ({ ...at, c: d - 1 - at.c })],
+    ['neighbours in d swapped', (at, { d }) => ({ ...at, c: (at.c ^ 1) < d ? at.c ^ 1 : at.c })],
+    ['the number of d before', (at, { d }) => ({ ...at, c: (at.c + d - 1) % d })],
+    ['the next number of d', (at, { d }) => ({ ...at, c: (at.c + 1) % d })],
+  ];
+  const layout = (data: Float64Array, { B, H, N, d }: Sizes): Float64Array => data.map((_, at) => {
+    const [b, h, n, c] = [Math.floor(at / (H * N * d)) % B, Math.floor(at / (N * d)) % H, Math.floor(at / d) % N, at % d];
+    return data[((b * N + n) * H + h) * d + c];
+  });
+  for (const of of INPUTS) {
+    for (const [where, from] of moves) {
+      yield { name: 'input-misread', detail: `${of.join(' and ')}: ${where}`, of, read: (data, s) => moved(data, s, from) };
+    }
+    yield { name: 'input-misread', detail: `${of.join(' and ')} read as if it were [B,N,H,d]`, of, read: layout };
+  }
+  for (const of of [...INPUTS, ['q', 'k'], ['q', 'k', 'v']] as const) {
+    for (const [to, round] of [['e4m3', e4m3], ['e5m2', e5m2]] as const) {
+      yield { name: 'input-rounded', detail: `${of.join(' and ')} to fp8 ${to}`, of, read: (data) => data.map(round) };
+    }
+    for (const [steps, most] of [['e4m3', 448], ['8 bits', 127], ['4 bits', 7]] as const) {
+      for (const by of ['row', 'head', 'tensor'] as const) {
+        for (const mode of steps === 'e4m3' ? ['even'] as const : ['even', 'up', 'cut'] as const) {
+          const round = steps === 'e4m3' ? e4m3 : whole[mode];
+          const detail = `${of.join(' and ')} to ${steps === 'e4m3' ? 'fp8 e4m3' : `whole numbers of ${steps}`}, scaled by the largest of each ${by}`;
+          yield { name: 'input-rounded', detail, of, read: (data, s) => scaled(data, s, by, most, round) };
+        }
+      }
+    }
+  }
+}
+
+function moved(data: Float64Array, s: Sizes, from: (at: Place, s: Sizes) => Place): Float64Array {
+  const { B, H, N, d } = s;
+  return data.map((_, at) => {
+    const { b, h, n, c } = from({
+      b: Math.floor(at / (H * N * d)) % B, h: Math.floor(at / (N * d)) % H, n: Math.floor(at / d) % N, c: at % d,
+    }, s);
+    return data[((b * H + h) * N + n) * d + c];
+  });
+}
+
+function scaled(
+  data: Float64Array, { N, d }: Sizes, by: 'row' | 'head' | 'tensor', most: number, round: (x: number) => number,
+): Float64Array {
+  const size = { row: d, head: N * d, tensor: data.length }[by];
+  const made = data.slice();
+  for (let start = 0; start < data.length; start += size) {
+    const part = data.subarray(start, start + size);
+    const unit = part.reduce((a, x) => Math.max(a, Math.abs(x)), 0) / most;
+    if (unit > 0 && Number.isFinite(unit)) part.forEach((x, n) => (made[start + n] = round(x / unit) * unit));
+  }
+  return made;
+}
+
+/** The scene with an input read otherwise, made when it is first asked for; undefined if nothing changes. */
+function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<{ reading: Reading; changed: () => Scene }> {
+  const { batch: B, queryHeads, kvHeads, tokens: N, headDim: d } = scene.parameters;
+  for (const reading of readings()) {
+    if (!reading.of.some(wanted) || scene.N > MOST_KEPT) continue;
+    const inputs: Record<string, unknown> = { ...scene.inputs };
+    let differs = false;
+    for (const name of reading.of) {
+      const given = scene.inputs[name];
+      if (!given) continue;
+      const H = name === 'q' || name === 'dout' ? queryHeads : kvHeads;
+      const data = reading.read(given.data as Float64Array, { B, H, N, d });
+      differs ||= data.some((x, n) => !Object.is(x, given.data[n]));
+      inputs[name] = { ...given, data };
+    }
+    if (differs) yield { reading, changed: () => scene.withInputs(inputs as Scene['inputs']) };
+  }
+}
+
+/** Outputs of the algorithm on inputs that are read otherwise. */
+export const inputHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { N, d } = scene;
+  if (output === 'dm_rows') {
+    for (const { name, detail, at } of inputPairs(scene)) {
+      yield { name, detail, predict: (row) => {
+        let total = 0;
+        for (let j = 0; j <= row % N; j++) total += at(Math.floor(row / N), row % N, j);
+        return [total];
+      } };
+    }
+    return;
+  }
+  const forward = output === 'out' || output === 'lse' || output === 'cache_out';
+  if (!forward && output !== 'dv' && output !== 'dq' && output !== 'dk') return;
+  const wanted = (name: Name): boolean => (forward ? name !== 'dout' && !(output === 'lse' && name === 'v') : true);
+  for (const { reading: { name, detail }, changed } of scenes(scene, wanted)) {
+    let other: Scene | undefined;
+    yield { name, detail, predict: (row) => {
+      other ??= changed();
+      if (forward) {
+        const made = attend(other, other.row(row));
+        return output === 'lse' ? [made.lse] : made.out;
+      }
+      return gradient(other, output, row, N, d);
+    } };
+  }
+};
+
+function gradient(scene: Scene, output: OutputName, at: number, N: number, d: number): Float64Array {
+  const total = new Float64Array(d);
+  const { scale } = scene.parameters;
+  const add = (a: number, x: Float64Array, row: number): void => {
+    for (let c = 0; c < d; c++) total[c] = total[c] + a * x[row * d + c];
+  };
+  const right = { name: 'unknown' } as const;
+  if (output === 'dq') {
+    const head = scene.headOf(at);
+    for (let j = 0; j < N; j++) {
+      if (scene.sees(head, at % N, j)) add(scale * slope(scene, right, at, head * N + j), scene.k, head * N + j);
+    }
+    return total;
+  }
+  const [head, j] = [Math.floor(at / N), at % N];
+  for (let i = j; i < N; i++) {
+    if (!scene.sees(head, i, j)) continue;
+    for (const query of scene.queriesOf(head, i)) {
+      if (output === 'dv') add(weightOf(scene, right, query, at), scene.dout, query);
+      else add(scale * slope(scene, right, query, at), scene.q, query);
+    }
+  }
+  return total;
+}
+
+/** dM of inputs that are read otherwise. */
+export function* inputPairs(scene: Scene): Generator<WrongPair & { readonly detail: string }> {
+  for (const { reading: { name, detail }, changed } of scenes(scene, () => true)) {
+    let at: WrongPair['at'] | undefined;
+    yield { name, detail, at: (head, i, j) => (at ??= rightPair(changed()))(head, i, j) };
+  }
+}
