@@ -9,8 +9,8 @@ import type { OutputName } from '../types.ts';
 
 /** How far, relatively and squared, a row may be from the one that it holds. */
 const SAME = 1e-4;
-/** How many rows are looked for. */
-const LOOKED = 8;
+/** How many rows are looked for: a prime, so that no tile or head decides which. */
+const LOOKED = 13;
 
 export const movedHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { d } = scene;
@@ -34,7 +34,8 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
     return;
   }
   const failing = failingRows(scene, width);
-  const some = failing.filter((_, n) => n % Math.ceil(failing.length / LOOKED) === 0);
+  const some = failing.length <= LOOKED ? failing
+    : Array.from({ length: LOOKED }, (_, n) => failing[Math.floor((n + 0.5) * failing.length / LOOKED)]);
   const actual = scene.outputs[output].data;
   const found = some.map((row) => [row, nearestRow(actual, truth, row, width)] as const);
   const held = found.filter(([, from]) => from !== undefined) as (readonly [number, number])[];
