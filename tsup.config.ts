@@ -15,7 +15,8 @@ const common: Options = {
   external: [/^node:/],
   // gpu.js travels inside, in chunks that only import() loads: as a dependency it would bring 84 MB that nothing uses,
   // and overrides do not reach a user's install.
-  noExternal: ['gpu.js', /^gpu-js:/],
+  // So does sucrase, which erases the types of what students of `natsearch learn` write, where Node does not.
+  noExternal: ['gpu.js', /^gpu-js:/, 'sucrase'],
   esbuildPlugins: [gpuJsInParts()],
   removeNodeProtocol: false, // Deno knows built-ins only by `node:`
   sourcemap: true,

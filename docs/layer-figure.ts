@@ -102,4 +102,5 @@ export const LAYERS: Readonly<Record<string, readonly Part[]>> = {
   cache: ['cache'], lifetime: ['types', 'lifetime'], attention: ['attention'], 'mask-gradient': ['gradient'],
   relaxed: ['relaxed'], search: ['scorer', 'search', 'types', 'through'], price: ['price'],
   scorer: ['scorer'],
+  all: ['scorer', 'search', 'types', 'lifetime', 'cache', 'attention', 'gradient', 'relaxed', 'through', 'price'],
 };

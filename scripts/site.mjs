@@ -111,11 +111,14 @@ await whole();
 if (process.argv.includes('--serve')) {
   const { preview } = await import('vite');
   const server = await preview({ root, build: { outDir: 'site' }, preview: { host: '127.0.0.1', port: 4173 }, logLevel: 'warn' });
-  server.printUrls();
+  console.log(`${server.resolvedUrls.local[0]} serves it, and shows what changes in docs/ and site-src/`);
   let timer;
+  let building = Promise.resolve();
   const again = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => whole().catch((error) => console.error(error.message)), 300);
+    timer = setTimeout(() => {
+      building = building.then(whole).catch((error) => console.error(error.message)); // one after the other
+    }, 300);
   };
-  for (const folder of ['docs', 'site-src', 'scripts/site']) watch(root + folder, { recursive: true }, again);
+  for (const folder of ['docs', 'site-src']) watch(root + folder, { recursive: true }, again);
 }

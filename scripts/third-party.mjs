@@ -1,20 +1,20 @@
 /**
- * Writes the part of THIRD-PARTY-LICENSES that is about the packages in the page of `natsearch arena`, or with --check
- * says whether it is as written: node scripts/third-party.mjs [--check]
+ * Writes the part of THIRD-PARTY-LICENSES that is about the packages in the page of `natsearch arena` and in the worker
+ * of `natsearch learn`, or with --check says whether it is as written: node scripts/third-party.mjs [--check]
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const FILE = 'THIRD-PARTY-LICENSES';
-const BEGIN = '==== The file dist/cli/page-*.js contains these packages. Their licences:\n';
+const BEGIN = '==== The files dist/cli/page-*.js and esm-*.js contain these packages. Their licences:\n';
 
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 const { metafile } = await build({
-  entryPoints: ['src/cli/arena/page.ts'], bundle: true, write: false, metafile: true, format: 'esm', platform: 'node',
+  entryPoints: ['src/cli/arena/page.ts', 'src/cli/learn/worker.ts'], outdir: 'dist', bundle: true, write: false, metafile: true, format: 'esm', platform: 'node',
   logLevel: 'silent', external: ['canvas', 'gpu.js', ...Object.keys(dependencies)],
 });
-const [{ inputs }] = Object.values(metafile.outputs);
-const names = new Set(Object.keys(inputs).flatMap((path) =>
+const inputs = Object.values(metafile.outputs).flatMap((output) => Object.keys(output.inputs));
+const names = new Set(inputs.flatMap((path) =>
   [...path.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)\//g)].map(([, name]) => name)));
 const texts = new Map();
 for (const name of [...names].sort()) {

@@ -49,6 +49,7 @@ const NODE_TYPES_ALLOWED = /^src\/files\/builtin\.ts$/;
 const PACKAGES: readonly (readonly [RegExp, RegExp])[] = [
   [/^src\/cli\//, /^(commander|picocolors)$/],
   [/^src\/cli\/arena\/page\.ts$/, /^(@observablehq\/plot|linkedom)$/],
+  [/^src\/cli\/learn\/worker\.ts$/, /^sucrase$/],
   [/^src\/core\/random\.ts$/, /^pure-rand(\/|$)/],
   [/^src\/model\/tokenizer\/hf-tokenizer\.ts$/, /^@huggingface\/tokenizers$/],
   [/^src\/model\/generate\/chat-template\.ts$/, /^@huggingface\/jinja$/],

@@ -29,7 +29,7 @@ export function registerLearn(program: Command): void {
   program.command('learn')
     .description('write Neural Attention Search yourself, in nine exercises that are graded')
     .addArgument(new Argument('[step]', 'an exercise (default: all)').choices(STEPS.map(({ name }) => name)))
-    .option('--file <file>', 'your answers: .mjs, .py, or where Node reads it .ts')
+    .option('--file <file>', 'your answers: .mjs, .ts or .py')
     .option('--write <file>', 'write a file with empty functions to begin with')
     .option('--hint [n]', 'print the n-th hint of the exercise (default: 1)', whole(1))
     .option('--json', 'print one JSON document instead', false)

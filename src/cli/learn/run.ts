@@ -1,5 +1,5 @@
 /**
- * Calls the functions of a student's file: JavaScript, TypeScript where Node reads it, or Python.
+ * Calls the functions of a student's file: JavaScript, TypeScript or Python.
  * @module
  */
 import { spawn } from 'node:child_process';
@@ -30,16 +30,13 @@ export function languageOf(file: string): Language {
  * Calls the function of a step with all its cases.
  *
  * @returns The answers, or why there are none.
- * @throws {UnsupportedError} If this Node cannot read TypeScript, or there is no Python.
+ * @throws {UnsupportedError} If there is no Python.
  */
 export function callAll(file: string, step: Step): Promise<readonly Answer[] | string> {
   const language = languageOf(file);
   const name = functionName(step, language);
   const calls = step.cases();
   if (language === 'py') return inPython(resolve(file), name, calls.map((given) => Object.values(given)));
-  if (language === 'ts' && !(process.features as { typescript?: unknown }).typescript) {
-    throw new UnsupportedError(`Node ${process.versions.node} cannot read TypeScript: name the file .mjs and leave the types out, or take Node 22.18 or newer`);
-  }
   return inThread(resolve(file), name, calls);
 }
 
