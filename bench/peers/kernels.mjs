@@ -12,7 +12,7 @@ ortWeb.env.wasm.numThreads = 1;
 await jax.init('wasm');
 jax.defaultDevice('wasm');
 const { numpy: np, nn } = jax;
-const engine = await createEngine({ engine: 'wasm' });
+const engine = await createEngine({ engine: 'wasm', threads: 1 });
 
 const random = (length) => Float32Array.from({ length }, () => Math.random() * 2 - 1);
 const one = { executionMode: 'sequential', intraOpNumThreads: 1, interOpNumThreads: 1 };

@@ -1,11 +1,15 @@
 /**
- * A whole Llama in a folder that random-llama.mjs wrote: prefill of 256 tokens and greedy decoding of 16, with this
- * package, node-llama-cpp (float16), onnxruntime-node and onnxruntime-web (float32), one after the other in each round.
+ * A whole Llama in a folder, as random-llama.mjs writes it or as models/base is: prefill of 256 tokens and greedy
+ * decoding of 16, with this package (in the dtype of the file), node-llama-cpp (float16), onnxruntime-node and
+ * onnxruntime-web (float32), one after the other in each round. ONNX and GGUF are written here, from the same weights.
  */
-import { openSync, readFileSync, readSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, readSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import ortNode from 'onnxruntime-node';
 import ortWeb from 'onnxruntime-web';
 import { createEngine, loadModel, parsePolicy } from '../../dist/index.js';
+import { llamaTensors, openGguf } from './gguf.mjs';
 import { llama as llamaOnnx } from './onnx.mjs';
 
 const [PREFILL, DECODED] = [256, 16];
@@ -18,7 +22,18 @@ const cpu = async (work) => {
   return [(user + system) / 1e6, result];
 };
 
-/** Reads weights of a safetensors file in float16, by name, as float32. */
+/** float32 numbers of the bits of float16. */
+const halves = Float32Array.from({ length: 65536 }, (_, h) => {
+  const [e, m] = [(h >> 10) & 31, h & 1023];
+  return (h >> 15 ? -1 : 1) * (e === 0 ? m * 2 ** -24 : (1 + m / 1024) * 2 ** (e - 15));
+});
+const widen = {
+  F32: (bytes) => new Float32Array(bytes.buffer),
+  F16: (bytes) => Float32Array.from(new Uint16Array(bytes.buffer), (bits) => halves[bits]),
+  BF16: (bytes) => new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (bits) => bits << 16).buffer),
+};
+
+/** Reads weights of a safetensors file by name, as float32. A head that is absent is the embedding. */
 function weightsOf(path) {
   const file = openSync(path, 'r');
   const size = Buffer.alloc(8);
@@ -27,20 +42,36 @@ function weightsOf(path) {
   const json = Buffer.alloc(length);
   readSync(file, json, 0, length, 8);
   const header = JSON.parse(json.toString());
-  const table = Float32Array.from({ length: 65536 }, (_, h) => {
-    const [e, m] = [(h >> 10) & 31, h & 1023];
-    return (h >> 15 ? -1 : 1) * (e === 0 ? m * 2 ** -24 : (1 + m / 1024) * 2 ** (e - 15));
-  });
   return (name) => {
-    const [from, to] = header[name].data_offsets;
-    const bytes = Buffer.alloc(to - from);
+    const { dtype, data_offsets: [from, to] } = header[name] ?? header['model.embed_tokens.weight'];
+    const bytes = new Uint8Array(to - from);
     readSync(file, bytes, 0, bytes.length, 8 + length + from);
-    return Float32Array.from(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2), (h) => table[h]);
+    return widen[dtype](bytes);
   };
 }
 
+/** Writes a GGUF file of the same weights in float16, in which those of bfloat16 are exact unless they are tiny. */
+function writeGguf(path, config, weight) {
+  const tensors = llamaTensors(config);
+  const file = openGguf(path, config, tensors);
+  const scratch = new DataView(new ArrayBuffer(4));
+  const half = (x) => {
+    scratch.setFloat32(0, x);
+    const bits = scratch.getUint32(0);
+    const exponent = ((bits >>> 23) & 255) - 112;
+    const sign = (bits >>> 16) & 0x8000;
+    if (exponent <= 0) return sign | Math.round(Math.abs(x) * 2 ** 24);
+    return sign | (exponent << 10) | ((bits >>> 13) & 1023);
+  };
+  for (const tensor of tensors) {
+    const numbers = weight(tensor[0]);
+    file.write(tensor, tensor[2].length === 1 ? numbers : Uint16Array.from(numbers, half));
+  }
+  file.close();
+}
+
 async function ours(folder) {
-  const engine = await createEngine({ engine: 'wasm' });
+  const engine = await createEngine({ engine: 'wasm', threads: 1 });
   const model = await loadModel(folder, { engine });
   return async () => {
     const session = model.session({ policy: parsePolicy('full') });
@@ -121,11 +152,19 @@ export async function whole(folder, rounds) {
   const raw = JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'));
   const config = {
     layers: raw.num_hidden_layers, D: raw.hidden_size, F: raw.intermediate_size, H: raw.num_attention_heads,
-    G: raw.num_key_value_heads, V: raw.vocab_size, positions: 1024, epsilon: raw.rms_norm_eps, theta: raw.rope_theta,
+    G: raw.num_key_value_heads, V: raw.vocab_size, positions: 1024, epsilon: raw.rms_norm_eps,
+    theta: raw.rope_theta ?? raw.rope_parameters.rope_theta, d: raw.hidden_size / raw.num_attention_heads,
+    context: raw.max_position_embeddings, tied: raw.tie_word_embeddings,
   };
-  const bytes = llamaOnnx(config, weightsOf(`${folder}/model.safetensors`));
+  const weight = weightsOf(`${folder}/model.safetensors`);
+  const bytes = llamaOnnx(config, weight);
+  let gguf = `${folder}/model.gguf`;
+  if (!existsSync(gguf)) {
+    gguf = join(mkdtempSync(join(tmpdir(), 'peers-')), 'model.gguf');
+    writeGguf(gguf, config, weight);
+  }
   const peers = [
-    ['ours', () => ours(folder)], ['node-llama-cpp', () => llamaCpp(`${folder}/model.gguf`)],
+    ['ours', () => ours(folder)], ['node-llama-cpp', () => llamaCpp(gguf)],
     ['onnxruntime-node', () => onnx(ortNode, bytes, config)], ['onnxruntime-web', () => onnx(ortWeb, bytes, config)],
   ];
   const ready = [];
