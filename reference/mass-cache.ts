@@ -1,5 +1,5 @@
 /**
- * §11: the cache that evicts by a budget. The rule itself is in mass.ts.
+ * §11: the cache that evicts by a budget. The rule itself is in src/core/mass-step.ts.
  * @module
  */
 import {
@@ -10,7 +10,7 @@ import { endWithin, FOREVER } from '../src/core/lifetime.ts';
 import { scoreWidth } from '../src/core/mass.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
-import { massStep, typeRank } from './mass.ts';
+import { massStep, typeRank } from '../src/core/mass-step.ts';
 import { dtypeOf } from './cache-entries.ts';
 import { MassEntries } from './mass-entries.ts';
 

@@ -6,7 +6,7 @@ import type { CacheDtype, MassCacheOptions } from '../src/core/cache.ts';
 import { scoreWidth } from '../src/core/mass.ts';
 import { type FloatArray, zeros, zerosLike } from '../src/core/tensor.ts';
 import { type Numbers, STORAGE, store, stored } from './cache-entries.ts';
-import type { HeadUnderBudget } from './mass.ts';
+import type { HeadUnderBudget } from '../src/core/mass-step.ts';
 
 /** The entries of a head, in the first `count` slots of a whole number of blocks. */
 export class MassEntries implements HeadUnderBudget {

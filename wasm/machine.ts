@@ -17,7 +17,7 @@ const UNIT = 16;
 /** What a thread needs for itself (kernels/matmul.ts). */
 const EDGE = 192;
 /** The fewest products for which a part of its own pays. */
-const LEAST_WORK = 2 ** 16;
+const LEAST_WORK = 2 ** 18;
 
 const PAGE = 65536;
 /** A memory of 32-bit addresses ends here. */

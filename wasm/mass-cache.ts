@@ -1,5 +1,6 @@
 /**
- * §11: the cache that evicts by a budget, in plain TypeScript. The rule itself is in mass.ts.
+ * §11: the cache that evicts by a budget, in plain TypeScript. The rule itself is in
+ * src/core/mass-step.ts.
  * @module
  */
 import {
@@ -12,7 +13,7 @@ import { scoreWidth } from '../src/core/mass.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import type { FloatArray } from '../src/core/tensor.ts';
 import type { Machine, WasmArray } from './machine.ts';
-import { massStep, typeRank } from './mass.ts';
+import { massStep, typeRank } from '../src/core/mass-step.ts';
 import { MassEntries } from './mass-entries.ts';
 
 /** The evicting cache of one layer under a budget, for B sequences and G KV heads of size d. */
@@ -76,7 +77,7 @@ export class WasmMassCache implements CacheKernels<WasmArray> {
       for (let t = 0; t < count; t++) {
         const row = (g: number, h: number): number => (b * H + g * (H / G) + h) * T + t;
         heads.forEach(({ held }, g) => this.#note(b * G + g, held.length + 1));
-        massStep(mass, heads, this.#seen[b] - count + t, (head) => head.count - count + t,
+        massStep(mass, heads, this.#seen[b] - count + t, (head) => (head as MassEntries).count - count + t,
           { q: Q, out, d, scale, row, group: H / G }, reach);
       }
     }

@@ -6,6 +6,7 @@
 import type { CacheDtype, MassCacheOptions } from '../src/core/cache.ts';
 import { fromFloat16, toFloat16 } from '../src/core/float16.ts';
 import { scoreWidth } from '../src/core/mass.ts';
+import type { HeadUnderBudget } from '../src/core/mass-step.ts';
 import type { FloatArray } from '../src/core/tensor.ts';
 
 type Numbers = FloatArray | Uint16Array;
@@ -20,7 +21,8 @@ function store(into: Numbers, x: FloatArray, start: number, at: number, d: numbe
   else into.set(x.subarray(start, start + d), at);
 }
 
-export class MassEntries {
+export class MassEntries implements HeadUnderBudget {
+  readonly start = 0;
   /** The slots of the entries held, in the order of their positions. */
   held: number[] = [];
   /** The number of slots in use. Entries that are no longer held stay until compact(). */

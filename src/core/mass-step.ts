@@ -1,18 +1,33 @@
 /**
- * §11: a budget of entries for each KV head, filled with the entries of the highest scores. The rule compares and sorts
- * more than it multiplies, so it is plain TypeScript; sums are float64.
+ * §11, step by step: a budget of entries for each KV head, filled with the entries of the highest scores. It compares
+ * and sorts more than it multiplies, so the engines of CPUs share it; sums are float64.
  * @module
  */
-import { exp, log } from '../src/core/elementary.ts';
-import { endWithin, FOREVER } from '../src/core/lifetime.ts';
-import { budgetAfter, type MassRule, recentAfter, scoreWidth } from '../src/core/mass.ts';
-import type { FloatArray } from '../src/core/tensor.ts';
-import type { MassEntries } from './mass-entries.ts';
+import { exp, log } from './elementary.ts';
+import { endWithin, FOREVER } from './lifetime.ts';
+import { budgetAfter, type MassRule, recentAfter, scoreWidth } from './mass.ts';
+import type { FloatArray } from './tensor.ts';
+
+/** The entries of one KV head, by slot. Some of them are held. */
+export interface HeadUnderBudget {
+  /** The slots of the entries held, in the order of their positions. */
+  held: number[];
+  readonly position: Int32Array;
+  /** The last query that may see an entry. Until it is evicted, this is FOREVER, or the end that the reach sets. */
+  readonly last: Int32Array;
+  /** scoreWidth(rule) numbers per slot: the sum of all weights, or the weights of the newest queries in turn. */
+  readonly scores: FloatArray;
+  /** Keys and values. Those of slot n are at start + n * d. */
+  readonly k: FloatArray;
+  readonly v: FloatArray;
+  readonly start: number;
+}
 
 /** The queries of step i and where their results go, in rows of d numbers. */
 export interface QueryRows {
   readonly q: FloatArray;
   readonly out: FloatArray;
+  readonly lse?: FloatArray;
   readonly d: number;
   readonly scale: number;
   /** The row of the h-th of the query heads that share KV head g. */
@@ -23,7 +38,7 @@ export interface QueryRows {
 
 /** Step i of one sequence, for all KV heads of a layer: append the token as `slot`, attend, score, evict. */
 export function massStep(
-  rule: MassRule, heads: readonly MassEntries[], i: number, slot: (head: MassEntries) => number,
+  rule: MassRule, heads: readonly HeadUnderBudget[], i: number, slot: (head: HeadUnderBudget) => number,
   queries: QueryRows, reach?: number,
 ): void {
   for (const head of heads) append(rule, head, slot(head), queries.d);
@@ -35,28 +50,29 @@ export function massStep(
   });
 }
 
-function append({ score }: MassRule, head: MassEntries, slot: number, d: number): void {
+function append({ score }: MassRule, head: HeadUnderBudget, slot: number, d: number): void {
   head.held.push(slot);
-  const at = slot * d;
+  const at = head.start + slot * d;
   if (score.by === 'key-norm') head.scores[slot] = -Math.sqrt(dot(head.k, at, head.k, at, d));
 }
 
 /**
  * §3 over the entries held, for the query heads of a group. Returns the sums of their weights, in the order of `held`.
  */
-function attend({ held, k, v }: MassEntries, g: number, queries: QueryRows): Float64Array {
-  const { q, out, d, scale, row, group } = queries;
+function attend({ held, k, v, start }: HeadUnderBudget, g: number, queries: QueryRows): Float64Array {
+  const { q, out, lse, d, scale, row, group } = queries;
   const mass = new Float64Array(held.length);
   for (let h = 0; h < group; h++) {
     const at = row(g, h);
-    const a = Float64Array.from(held, (slot) => scale * dot(q, at * d, k, slot * d, d));
+    const a = Float64Array.from(held, (slot) => scale * dot(q, at * d, k, start + slot * d, d));
     const max = a.reduce((x, y) => (y > x ? y : x), -Infinity);
     let Z = 0;
     for (let n = 0; n < held.length; n++) Z += a[n] = exp(a[n] - max);
     for (let n = 0; n < held.length; n++) {
       mass[n] += a[n] / Z;
-      axpy(a[n] / Z, v, held[n] * d, out, at * d, d);
+      axpy(a[n] / Z, v, start + held[n] * d, out, at * d, d);
     }
+    if (lse) lse[at] = max + log(Z);
   }
   return mass;
 }
@@ -73,7 +89,7 @@ export function typeRank(scores: FloatArray, at: number): number {
 }
 
 /** Records the weight that query i gave to each entry. */
-function score({ score }: MassRule, { held, scores }: MassEntries, i: number, mass: Float64Array): void {
+function score({ score }: MassRule, { held, scores }: HeadUnderBudget, i: number, mass: Float64Array): void {
   if (score.by !== 'attention') return;
   const { queries: Q } = score;
   held.forEach((slot, n) => {
@@ -83,7 +99,7 @@ function score({ score }: MassRule, { held, scores }: MassEntries, i: number, ma
 }
 
 /** The scores that eviction compares after query i, in the order of `held`. */
-function worth(rule: MassRule, { held, position, scores }: MassEntries, i: number): Float64Array {
+function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: number): Float64Array {
   const width = scoreWidth(rule);
   const sums = Float64Array.from(held, (slot) => {
     let sum = 0;
@@ -106,7 +122,7 @@ function worth(rule: MassRule, { held, position, scores }: MassEntries, i: numbe
 /**
  * Evicts entries that the reach ends, then those with the lowest score, the oldest among equals, until k(i) are held.
  */
-function evict(rule: MassRule, head: MassEntries, i: number, reach: number | undefined): void {
+function evict(rule: MassRule, head: HeadUnderBudget, i: number, reach: number | undefined): void {
   const { position, last } = head;
   head.held = head.held.filter((slot) => endWithin(FOREVER, position[slot], reach) > i);
   const { first = 0 } = rule;
