@@ -15,6 +15,7 @@ import { WasmCache } from './cache.ts';
 import { poolChunks, RunningPool } from './chunks.ts';
 import { crossEntropy, crossEntropyBackward } from './cross-entropy.ts';
 import { embedding, embeddingBackward } from './embedding.ts';
+import { formsOf } from './forms.ts';
 import { lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { Machine, WasmArray } from './machine.ts';
@@ -69,6 +70,13 @@ function hasInfinite(bytes: Uint8Array): boolean {
 
 function kernels(on: Machine, name: string): TrainingKernels<WasmArray> {
   const whole = (data: Int32Array, shape: readonly number[]): WasmArray => new WasmArray(shape, 0, on.dtype, data);
+  const argmax = (x: WasmArray, { rows, D }: { rows: number; D: number }): WasmArray => {
+    const from = on.real(x);
+    return on.within(rows * 4, (best) => {
+      on.run('argmax', from, best, rows, D);
+      return whole(on.whole(best, rows).slice(), x.shape.slice(0, -1));
+    });
+  };
   const pause = new Pause();
 
   return {
@@ -139,13 +147,7 @@ function kernels(on: Machine, name: string): TrainingKernels<WasmArray> {
       return made;
     },
     rope: (x, cos, sin, inverse, sizes) => rope(on, x, cos, sin, inverse ? -1 : 1, sizes),
-    argmax(x, { rows, D }) {
-      const from = on.real(x);
-      return on.within(rows * 4, (best) => {
-        on.run('argmax', from, best, rows, D);
-        return whole(on.whole(best, rows).slice(), x.shape.slice(0, -1));
-      });
-    },
+    argmax,
     crossEntropy: (logits, targets, sizes) => crossEntropy(on, logits, targets, sizes),
     crossEntropyBackward: (logits, targets, weight, sizes) => crossEntropyBackward(on, logits, targets, weight, sizes),
 
@@ -181,6 +183,7 @@ function kernels(on: Machine, name: string): TrainingKernels<WasmArray> {
     attentionBackward: (inputs, sizes) => attentionBackward(on, inputs, sizes),
     createCache: (options: CacheOptions) => new WasmCache(on, options),
     createMassCache: (options) => new WasmMassCache(on, options),
+    forms: formsOf(on, argmax),
   };
 }
 
