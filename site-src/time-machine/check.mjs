@@ -130,6 +130,19 @@ async function runsTheModel(page, { assert, shot }) {
   await shot('time-machine-live');
 }
 
+async function picksAnEngine(page, { assert }) {
+  await ready(page);
+  if (!page.url().startsWith('http')) return '';
+  await page.locator('#tm-live textarea').fill('The pass key is 30.');
+  await page.locator('#tm-live input').fill('30');
+  await page.getByRole('button', { name: 'Run the model' }).click();
+  await page.waitForSelector('#tm-live:is([data-state="done"], [data-state="failed"])', { timeout: 120_000 });
+  const said = await page.locator('#tm-status').textContent();
+  assert.match(said, /recorded on (wgsl|wasm)/);
+  assert.match((await page.locator('.tm-panel h2').allTextContents()).join(' '), /^full .* window:\d+ .* h2o:\d+ .* nats /);
+  return said;
+}
+
 async function stops(page, { assert }) {
   await ready(page);
   if (!page.url().startsWith('http')) return;
@@ -148,5 +161,6 @@ export const checks = [
   { name: 'the pass key is forgotten by some', path, run: forgets },
   { name: 'the address keeps the moment', path, run: remembers },
   { name: 'the model runs in the page', path, run: runsTheModel },
+  { name: 'the model runs on WebGPU, else on WebAssembly', path, run: picksAnEngine },
   { name: 'a run can be stopped', path, run: stops },
 ];

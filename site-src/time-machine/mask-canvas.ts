@@ -1,4 +1,7 @@
-/** The mask as a picture, a row for every query, and the row of the query of the moment. */
+/**
+ * The mask as a picture, a row for every query, and the row of the query of the moment. They are drawn on a dark board
+ * in both themes, since the colours of the types stand out from it, and not all of them from white.
+ */
 import type { HeadTrace } from '../../src/evaluate/trace/trace.ts';
 import { NO_TYPE, TOP_KEYS } from '../../src/evaluate/trace/trace.ts';
 import { colour } from './dom.ts';
@@ -53,11 +56,11 @@ export function drawMask(
   context.imageSmoothingEnabled = false;
   context.clearRect(0, 0, size, size);
   context.drawImage(picture, 0, 0, size, size);
-  context.fillStyle = colour('--panel');
-  context.globalAlpha = 0.78;
+  context.fillStyle = colour('--tm-board');
+  context.globalAlpha = 0.7;
   context.fillRect(0, split, size, size - split);
   context.globalAlpha = 1;
-  context.strokeStyle = colour('--ink');
+  context.strokeStyle = colour('--tm-chalk');
   context.lineWidth = 3;
   context.strokeRect(1.5, Math.max(1.5, split - Math.max(row, 6)), size - 3, Math.max(row, 6));
   context.setLineDash([10, 8]);
@@ -82,7 +85,7 @@ export function drawRow(canvas: HTMLCanvasElement, { types, last, used, usedWeig
     context.fillStyle = colours[kindAt(types, j)];
     context.fillRect(j * cell, height - base, Math.max(cell, 2), base);
   }
-  context.fillStyle = colour('--ink');
+  context.fillStyle = colour('--tm-chalk');
   for (let n = time * TOP_KEYS; n < (time + 1) * TOP_KEYS; n++) {
     if (used[n] < 0) continue;
     const tall = usedWeights[n] * (height - base);

@@ -100,9 +100,9 @@ async function record(model: Model, tokens: Int32Array, flags: Flags, signal: Ab
   const planned = flags.policy ? first.length : learned ? 4 : 2;
   const layers = flags.layers ?? Array.from({ length: config.layers }, (_, layer) => layer);
   const limit = flags.maxSize * 1e6;
-  // Traces deflate to about a quarter, with base64. The page is checked again before it is written.
+  // Traces deflate to about half, to which base64 adds a third. The page is checked again before it is written.
   const raw = rawBytes(tokens.length, layers.length * config.kvHeads, planned);
-  if (flags.out !== undefined) expectTraceSize(raw / 4, limit);
+  if (flags.out !== undefined) expectTraceSize(raw / 2, limit);
   const marks = flags.watch.map((passage) => markOf(model.tokenizer, tokens, passage));
   const progress = createProgress({ label: 'trace', total: planned * tokens.length });
   try {

@@ -3,7 +3,8 @@
  * @module
  */
 import { chunkEnd, chunkOf, FOREVER, TOKEN_TYPE_NAMES, TokenType, windowEnd } from '../../core/lifetime.ts';
-import { kindOf, parsePolicy } from '../../policies/index.ts';
+import type { MassScore } from '../../core/mass.ts';
+import { kindOf, parsePolicy, type Policy } from '../../policies/index.ts';
 import type { HeadTrace, PolicyTrace } from './trace.ts';
 
 /**
@@ -23,17 +24,8 @@ export interface Ending {
   readonly words: string;
 }
 
-/** By what each kind of budget ranks entries. */
-const LEAST: Readonly<Record<string, string>> = {
-  'h2o': 'least attention', 'h2o-mean': 'least attention per query', 'tova': 'least attention from the newest query',
-  'snapkv': 'least attention from the newest queries and its neighbours', 'keynorm': 'the largest key',
-  'growing': 'the oldest', 'nats-rank': 'the lowest score as GLOBAL',
-};
-/** How budgets are called in sentences. */
-const NAMES: Readonly<Record<string, string>> = {
-  'h2o': 'H2O', 'h2o-mean': 'H2O by the mean', 'tova': 'TOVA', 'snapkv': 'SnapKV', 'keynorm': 'the norm of keys',
-  'growing': 'a growing window', 'nats-rank': 'learned ranks',
-};
+/** How sentences call budgets that have names of their own. */
+const NAMES: Readonly<Record<string, string>> = { 'h2o': 'H2O', 'h2o-mean': 'H2O by the mean', 'tova': 'TOVA', 'snapkv': 'SnapKV' };
 
 /**
  * What ended the life of entry j of a head.
@@ -63,8 +55,7 @@ export function endingOf(
     return { kind: 'reach', after, words: `${named}, out of the model's own window after ${reach} queries` };
   }
   if (!lifetimes) {
-    const { name } = kindOf(parsePolicy(policy));
-    return { kind: 'budget', after, words: `evicted by ${NAMES[name] ?? name}: ${LEAST[name] ?? 'the lowest score'}` };
+    return { kind: 'budget', after, words: evictedWords(parsePolicy(policy)) };
   }
   if (type === TokenType.LOCAL) {
     const at = lifetimes.chunk === 1 ? `the GLOBAL at ${after}` : `the GLOBAL chunk that ended at ${after}`;
@@ -72,6 +63,24 @@ export function endingOf(
   }
   const queries = after - j;
   return { kind: 'window', after, words: `WINDOW, out of reach after ${queries} ${queries === 1 ? 'query' : 'queries'}` };
+}
+
+/** Which policy evicted, and what it looks for. */
+function evictedWords(policy: Policy): string {
+  const kind = kindOf(policy);
+  const rule = kind.rule(policy, { window: 0, chunk: 1 });
+  return `evicted by ${NAMES[kind.name] ?? kind.name}${'mass' in rule ? `: ${leastWords(rule.mass.score)}` : ''}`;
+}
+
+/** What entries with the lowest score have in common. */
+function leastWords(score: MassScore): string {
+  if (score.by !== 'attention') {
+    return { 'key-norm': 'the largest key', 'age': 'the oldest', 'types': 'the lowest score as GLOBAL' }[score.by];
+  }
+  const { queries, mean, pool = 1 } = score;
+  const newest = queries === 1 ? 'query' : `${queries} queries`;
+  const from = queries !== undefined ? ` from the newest ${newest}` : mean ? ' per query' : '';
+  return `least attention${from}${pool > 1 ? ', with its neighbours' : ''}`;
 }
 
 function heldWords(type: TokenType, chunk: number, reach: number | undefined): string {
