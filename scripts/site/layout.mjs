@@ -56,7 +56,7 @@ ${(page.scripts ?? []).map((path) => `<script defer src="${to(path)}"></script>`
 <a class="skip" href="#main">Skip to the text</a>
 <header class="top"><a href="${to('index.html')}">Neural Attention Search</a></header>
 <div class="frame">
-<nav aria-label="Pages"><details class="menu"><summary>Pages</summary>
+<nav aria-label="Pages"><details class="menu" open><summary>Pages</summary>
 ${menu}
 </details></nav>
 <main id="main" tabindex="-1">
@@ -65,7 +65,7 @@ ${page.html}
 ${at >= 0 ? `<div class="steps">${step(order[at - 1], 'prev', '←')}${step(order[at + 1], 'next', '→')}</div>` : ''}
 </main>
 </div>
-<script>if (matchMedia('(min-width: 60rem)').matches) document.querySelector('.menu').open = true;</script>
+<script>if (!matchMedia('(min-width: 60rem)').matches) document.querySelector('.menu').open = false;</script>
 </body>
 </html>
 `;
