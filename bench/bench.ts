@@ -6,7 +6,8 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { computeOption, engineOption, gpuOption, whole } from '../src/cli/options.ts';
+import type { CacheDtype } from '../src/core/cache.ts';
+import { cacheOption, computeOption, engineOption, gpuOption, whole } from '../src/cli/options.ts';
 import { type CpuChoice, createEngine, type GpuChoice } from '../src/engines.ts';
 import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
@@ -59,11 +60,12 @@ const command = new Command('bench')
   .addOption(engineOption())
   .addOption(gpuOption())
   .addOption(computeOption())
+  .addOption(cacheOption())
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
-const { json, quick, only, repeats, engine: cpu, gpu, compute, llama } = command.opts<{
+const { json, quick, only, repeats, engine: cpu, gpu, compute, cache, llama } = command.opts<{
   json: boolean; quick: boolean; only?: string; repeats?: number; engine?: CpuChoice; gpu?: GpuChoice;
-  compute?: 'f32' | 'f16'; llama?: string;
+  compute?: 'f32' | 'f16'; cache?: CacheDtype; llama?: string;
 }>();
 
 if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
@@ -72,7 +74,7 @@ if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
 const openWasm = cpu === 'wasm' ? () => createEngine({ engine: 'wasm' }) : undefined;
 const openEngine = gpu ? () => createEngine({ gpu, ...(compute && { compute }) }) : openWasm;
 const settings: Settings = {
-  quick, llama, compute, createEngine: () => createEngine(), openEngine,
+  quick, llama, compute, cache, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };

@@ -2,6 +2,7 @@
  * What a case receives and returns, and how times are measured.
  * @module
  */
+import type { CacheDtype } from '../src/core/cache.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 
 /** One measured number. `target` is the most it should be. */
@@ -26,6 +27,8 @@ export interface Settings {
   readonly createEngine: () => TrainingEngine;
   /** What --compute says. */
   readonly compute?: 'f32' | 'f16' | undefined;
+  /** What --cache says, for a whole Llama. */
+  readonly cache?: CacheDtype | undefined;
   /** Opens the engine that --gpu names. */
   readonly openEngine?: (() => Promise<TrainingEngine>) | undefined;
 }

@@ -37,6 +37,12 @@ interface Bound {
   readonly group: GPUBindGroup;
 }
 
+/** Whether two lists of the same length hold the same buffers. */
+function areSame(a: readonly GPUBuffer[], b: readonly GPUBuffer[]): boolean {
+  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
+  return true;
+}
+
 /** Where a dispatch writes its parameters: the same bytes as whole and as real numbers, from word `at` on. */
 export interface ParamWords {
   readonly whole: Uint32Array;
@@ -123,7 +129,9 @@ export class Recorder {
     if (this.#set !== program) pass.setPipeline(program.pipeline);
     this.#set = program;
     pass.setBindGroup(0, this.#bound(program, buffers), this.#offsets[slot]);
-    pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
+    // Every argument costs the host something.
+    if (groups[1] === 1 && groups[2] === 1) pass.dispatchWorkgroups(groups[0]);
+    else pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
     this.#dispatches++;
     this.#work += work;
     const { dispatches, early = dispatches } = this.#limits;
@@ -135,8 +143,9 @@ export class Recorder {
   #bound(program: Program, buffers: readonly GPUBuffer[]): GPUBindGroup {
     const place = this.#place++ % PLACES;
     const known = this.#places[place] ??= [];
-    for (const each of known) {
-      if (each.program === program && each.buffers.every((buffer, n) => buffer === buffers[n])) return each.group;
+    for (let n = 0; n < known.length; n++) {
+      const each = known[n];
+      if (each.program === program && areSame(each.buffers, buffers)) return each.group;
     }
     const group = this.#groupOf(program, buffers);
     if (known.length === AT_A_PLACE) known.shift();

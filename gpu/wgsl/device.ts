@@ -173,10 +173,13 @@ export class WgslDevice {
     if (Math.max(x, y, z) > MOST_GROUPS) {
       throw new DeviceError(`kernel '${kernel.name}' needs ${x} x ${y} x ${z} workgroups, but WebGPU dispatches at most ${MOST_GROUPS} along an axis: use a smaller batch or a shorter context`);
     }
+    const buffers: GPUBuffer[] = [];
+    for (let n = 0; n < inputs.length; n++) buffers.push(inputs[n].buffer);
+    for (let n = 0; n < outputs.length; n++) buffers.push(outputs[n].buffer);
     this.#recorder.dispatch({
       program: this.pipelines.of(kernel),
       params: (to) => writeParams(kernel, params, to),
-      buffers: inputs.concat(outputs).map(({ buffer }) => buffer),
+      buffers,
       groups: [x, y, z],
       work: work ?? x * y * z * FLAT * 16,
     });

@@ -8,15 +8,22 @@ import { chunkCount } from './lifetime.ts';
 import type { Shaped } from './tensor.ts';
 
 /** Refuses `x` unless its shape is `expected`. */
-export function expectShape(name: string, x: Shaped, expected: readonly number[], why: string): void {
-  if (x.shape.length !== expected.length || x.shape.some((n, axis) => n !== expected[axis])) {
-    throw new ShapeError(`${name} is [${x.shape}] but must be [${expected}]: ${why}`);
-  }
+export function expectShape(
+  name: string, { shape }: Shaped, expected: readonly number[], why: string | (() => string),
+): void {
+  let same = shape.length === expected.length;
+  for (let axis = 0; same && axis < shape.length; axis++) same = shape[axis] === expected[axis];
+  if (same) return;
+  throw new ShapeError(`${name} is [${shape}] but must be [${expected}]: ${typeof why === 'string' ? why : why()}`);
 }
+
+/** The axes of each layout: this is asked for every operation of every token. */
+const ranks = /* @__PURE__ */ new Map<string, number>();
 
 /** Refuses `x` unless it has `rank` axes, written as `layout`. */
 export function expectRank(name: string, x: Shaped, layout: string): void {
-  const rank = layout.split(',').length;
+  let rank = ranks.get(layout);
+  if (rank === undefined) ranks.set(layout, rank = layout.split(',').length);
   if (x.shape.length !== rank) {
     throw new ShapeError(`${name} is [${x.shape}] but must be [${layout}]: give it ${rank} axes, not ${x.shape.length}`);
   }

@@ -65,7 +65,7 @@ export function embeddingSizes(weight: Shaped, ids: Shaped): { count: number; V:
 /** dOut [...,D] and ids [...]. */
 export function embeddingGradientSizes(dOut: Shaped, ids: Shaped): { count: number; D: number } {
   const D = dOut.shape[dOut.shape.length - 1];
-  expectShape('dOut', dOut, [...ids.shape, D], `ids is [${ids.shape}]`);
+  expectShape('dOut', dOut, [...ids.shape, D], () => `ids is [${ids.shape}]`);
   return { count: sizeOf(ids.shape), D };
 }
 
@@ -94,7 +94,7 @@ function besideWeight(name: string, x: Shaped, weight: Shaped, axis: 0 | 1): Lin
 export function linearWeightGradientSizes(dOut: Shaped, x: Shaped): LinearSizes {
   const M = dOut.shape[dOut.shape.length - 1];
   const K = x.shape[x.shape.length - 1];
-  expectShape('dOut', dOut, [...x.shape.slice(0, -1), M], `x is [${x.shape}]`);
+  expectShape('dOut', dOut, [...x.shape.slice(0, -1), M], () => `x is [${x.shape}]`);
   return { rows: sizeOf(x.shape.slice(0, -1)), M, K };
 }
 
@@ -127,15 +127,15 @@ export function ropeSizes(x: Shaped, cos: Shaped, sin: Shaped): HeadSizes {
   const sizes = headSizes(x);
   const { B, N, d } = sizes;
   if (d % 2 !== 0) throw new ShapeError(`x is [${x.shape}]: the head size (${d}) must be even to rotate in pairs`);
-  expectShape('cos', cos, [B, N, d / 2], `x is [${x.shape}]`);
-  expectShape('sin', sin, [B, N, d / 2], `x is [${x.shape}]`);
+  expectShape('cos', cos, [B, N, d / 2], () => `x is [${x.shape}]`);
+  expectShape('sin', sin, [B, N, d / 2], () => `x is [${x.shape}]`);
   return sizes;
 }
 
 /** logits [...,V] with targets [...]. */
 export function logitsSizes(logits: Shaped, targets: Shaped): { rows: number; V: number } {
   const V = logits.shape[logits.shape.length - 1] ?? 0;
-  expectShape('logits', logits, [...targets.shape, V], `targets is [${targets.shape}]`);
+  expectShape('logits', logits, [...targets.shape, V], () => `targets is [${targets.shape}]`);
   return { rows: sizeOf(targets.shape), V };
 }
 
@@ -179,7 +179,7 @@ export function appendSizes(
   const step = keySizes(k, v, counts, options);
   const { T } = step;
   const rows = touchedChunks(T, chunk);
-  expectShape('types', types, [batch, kvHeads, rows], `${T} tokens touch at most ${rows} chunks of ${chunk}`);
+  expectShape('types', types, [batch, kvHeads, rows], () => `${T} tokens touch at most ${rows} chunks of ${chunk}`);
   return { ...step, rows };
 }
 
