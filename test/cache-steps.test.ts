@@ -104,6 +104,23 @@ describeEngines('the storage of a cache', ({ engine, holds }) => {
         expect(await told(again)).toEqual(await told(cache));
       }
     }, 20));
+
+  it('rounds to float16 with ties to even, down to its smallest numbers and up to infinity', async () => {
+    const { stores } = engine();
+    if (!stores.cache.includes('f16')) return expect(stores.cache).toHaveLength(1);
+    const unit = 2 ** -24;
+    const pairs = [
+      [0.5 * unit, 0], [0.75 * unit, unit], [1.5 * unit, 2 * unit], [-2.5 * unit, -2 * unit],
+      [1023.75 * unit, 2 ** -14], [2 ** -14 * (1 + 2 ** -11), 2 ** -14], [2049, 2048], [2051, 2052],
+      [-65519, -65504], [65520, Infinity], [1e-10, 0], [1e30, Infinity],
+    ];
+    const cache = engine().createCache({
+      batch: 1, kvHeads: 1, headDim: pairs.length, blockSize: 2, window: 1, chunk: 1, storage: 'f16',
+    });
+    const x = engine().tensor(pairs.map(([from]) => from), [1, 1, 1, pairs.length]);
+    cache.append(x, x, engine().integers([0], [1, 1, 1]));
+    expect([...(await cache.snapshot()).keys]).toEqual(pairs.map(([, to]) => to));
+  });
 });
 
 /** Tensors whose numbers are rounded to a dtype in another way than by the cache: through the bytes of a weight. */

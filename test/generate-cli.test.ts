@@ -18,7 +18,7 @@ describe('natsearch generate', () => {
     expect(plain.stdout.replace(/\n$/, '')).toBe(document.text.replace(/\n$/, ''));
     expect(other.stdout).not.toBe(plain.stdout);
     expect(document).toMatchObject({ prompt: 'Call me', promptTokens: 7, newTokens: 20, policy: 'nats', seed: 7 });
-    expect(plain.stderr).toMatch(/^20 tokens in .* tokens\/s after the prompt; .* \d+ of 54 entries live \(.*%\)/);
+    expect(plain.stderr).toMatch(/^20 tokens in .* tokens\/s after the prompt; .* \d+ of 56 entries live \(.*%\)/);
     expect(json.stderr).toBe('');
     expect([plain.code, json.code]).toEqual([0, 0]);
   });
@@ -26,7 +26,7 @@ describe('natsearch generate', () => {
   test('--policy full keeps every entry, in the dtype that --cache names', async () => {
     const { stdout } = await natsearch(...args, '--policy', 'full', '--cache', 'f16', '--json');
     const { cache } = JSON.parse(stdout) as { cache: { live: number; full: number; fullBytes: number } };
-    const live = 2 * 27; // bos, 7 of the prompt, 19 fed back; 2 heads
+    const live = 2 * 28; // bos, 7 of the prompt, 20 that were picked; 2 heads
     expect(cache).toMatchObject({ live, full: live, fullBytes: live * entryBytes(config('nats').headDim, 'f16') });
   });
 

@@ -164,7 +164,7 @@ export class CacheStore {
     const row = 4 * this.#words;
     const fits = Math.floor(maxBytes / row);
     if (total <= fits) return;
-    throw new DeviceError(`the keys of a cache take ${total * row} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${Math.floor(fits / (batch * kvHeads))} tokens if all are kept; evict more, or use a shorter context or a smaller batch`);
+    throw new DeviceError(`the keys of a cache take ${total * row} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${Math.floor(fits / (batch * kvHeads))} tokens if all are kept; evict more, ${this.#stored === 'f32' ? 'store it as f16 (cache), ' : ''}or use a shorter context or a smaller batch`);
   }
 
   /** Reads the heads with the next read, to know how many slots they use. */

@@ -106,20 +106,21 @@ export async function continueText(
   let finish: FinishReason = 'length';
   const withLogprobs: GeneratedToken[] = [];
   const progress = patientProgress('read the prompt (tokens)');
+  const { policy, cache: dtype, ...others } = options;
+  const session = model.session({ ...(policy && { policy }), ...(dtype && { cache: dtype }) });
   try {
+    // No callback looks at the session after each step, so that steps can be in flight.
     const pieces = model.generateBatch([fed], {
-      ...options,
-      onPrompt: (done, total) => progress.update(done, total),
+      ...others, session,
+      onPrompt: (done, total) => {
+        if (done < total) return progress.update(done, total);
+        prefilled = performance.now();
+        progress.finish();
+      },
       onToken: (token) => {
         newTokens++;
-        if (options.logprobs !== undefined) withLogprobs.push(token);
-      },
-      onStep: async (session) => {
         end = performance.now();
-        if (session.lengths[0] < fed.length) return;
-        if (session.lengths[0] === fed.length) prefilled = end;
-        cache = await cacheUse(model, session);
-        progress.finish();
+        if (options.logprobs !== undefined) withLogprobs.push(token);
       },
     });
     for await (const piece of pieces) {
@@ -127,7 +128,9 @@ export async function continueText(
       finish = piece.finish ?? finish;
       if (piece.text !== '') onText(piece.text);
     }
+    cache = await cacheUse(model, session);
   } finally {
+    session.dispose();
     progress.finish();
     if (text !== '' && !text.endsWith('\n')) onText('\n');
   }
