@@ -85,7 +85,7 @@ export function plainGumbel(seed: number, stream: readonly number[], noise: Floa
 }
 
 /** Four well-mixed words from a seed and a stream, by chaining the finaliser of MurmurHash3. */
-function stateOf(seed: number, stream: readonly number[]): number[] {
+export function stateOf(seed: number, stream: readonly number[]): number[] {
   const name = [seed % 0x100000000, Math.floor(seed / 0x100000000), ...stream];
   return [1, 2, 3, 4].map((lane) => {
     let hash = Math.imul(lane, 0x9e3779b9);

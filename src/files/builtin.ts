@@ -8,6 +8,7 @@ import type * as fs from 'node:fs';
 import type * as fsPromises from 'node:fs/promises';
 import type * as os from 'node:os';
 import type * as path from 'node:path';
+import type * as workerThreads from 'node:worker_threads';
 import { StorageError } from '../core/errors.ts';
 
 /** The modules that the library uses. */
@@ -17,11 +18,16 @@ interface Builtins {
   'node:fs/promises': typeof fsPromises;
   'node:os': typeof os;
   'node:path': typeof path;
+  'node:worker_threads': typeof workerThreads;
 }
 
 interface Process {
   readonly getBuiltinModule?: (name: string) => unknown;
 }
+
+/** Whether there are any. */
+export const hasBuiltins = (): boolean =>
+  typeof (globalThis as { process?: Process }).process?.getBuiltinModule === 'function';
 
 /**
  * A built-in module of Node (20.16 or later) or Deno.

@@ -15,6 +15,7 @@ import { Watch } from '../model/session/watch.ts';
 import { drawGumbel, Stream } from '../core/random.ts';
 import { Tape } from '../core/tape.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
+import type { Noise } from './noise.ts';
 import type { TrainOptions } from './options.ts';
 
 /** The result of computeGradients(), summed over its sequences. */
@@ -35,6 +36,8 @@ export interface Draw {
   readonly sequences: readonly number[];
   /** The factor by which all gradients are larger than those of the loss (default: 1). */
   readonly scale?: number;
+  /** Where the noise comes from, by the seed of the options. Default: it is drawn when it is needed. */
+  readonly noise?: Noise;
 }
 
 /** Gradients that an engine is still computing. */
@@ -90,6 +93,7 @@ export function beginGradients(
     const [reading, counting] = [engine.read(losses), search.summary()];
     const sums = Promise.all([reading, counting]).then(([each, summary]) => ({ loss: sum(each), ...summary }));
     sums.catch(() => {}); // whoever waits for it hears of it
+    if (draw.step < options.steps) draw.noise?.ahead(draw.step + 1);
     return { gradients: gradientsOf(tape, weights), squaredLoss: engine.sumOfSquares([losses]), sums };
   } finally {
     tape.dispose();
@@ -237,12 +241,14 @@ export class Search {
   }
 
   /** Gumbel noise that depends only on the seed, the step, the sequence and the layer. */
-  #noise(layer: number, { step, sequences }: Draw, shape: readonly number[]): Tensor {
+  #noise(layer: number, { step, sequences, noise }: Draw, shape: readonly number[]): Tensor {
     const each = shape.slice(1).reduce((a, b) => a * b, 1);
     const { precision } = this.#tape.engine;
     const all = new (precision === 'float32' ? Float32Array : Float64Array)(this.#B * each);
     for (const [b, sequence] of sequences.entries()) {
-      drawGumbel(this.#options.seed, [Stream.NOISE, step, sequence, layer], all.subarray(b * each, (b + 1) * each));
+      const part = all.subarray(b * each, (b + 1) * each);
+      if (noise) noise.fill(step, sequence, layer, part);
+      else drawGumbel(this.#options.seed, [Stream.NOISE, step, sequence, layer], part);
     }
     return this.#tape.own(this.#tape.engine.tensor(all, shape));
   }

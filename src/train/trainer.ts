@@ -8,19 +8,20 @@ import { expectKnown } from '../core/known-options.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import { expectGoing } from '../core/errors.ts';
 import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
-import type { Weights } from '../model/decoder.ts';
 import { initialWeights } from '../model/init.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './data.ts';
 import { inStep } from './diverged.ts';
-import { sumParts } from './gradient-sum.ts';
-import { beginGradients, type Begun, computeGradients, type Gradients } from './gradients.ts';
+import { type GradientSource, localGradients } from './gradient-source.ts';
+import type { Begun, Gradients } from './gradients.ts';
 import { FIRST_SCALE, type LossScale, nextScale } from './loss-scale.ts';
 import { checkTrainOptions, learningRateAt, type TrainOptions } from './options.ts';
 import { Optimiser } from './optimiser.ts';
 import { checkState } from './state.ts';
 import type { TokenSource } from './token-store.ts';
 import { validateTraining, type Validation, validationWindows } from './validation.ts';
+
+export { batchGradients, type GradientSource, localGradients } from './gradient-source.ts';
 
 /** Everything needed to resume: weights and AdamW's moments after `step` steps, on the host in float64. */
 export interface TrainingState {
@@ -47,39 +48,6 @@ export interface StepReport {
   readonly lossScale?: number;
   /** Whether gradients overflowed under this scale: then weights and moments are as before the step. */
   readonly skipped?: true;
-}
-
-/**
- * Computes the gradients of a batch, on one thread or several. Parts are summed in the order of the sequences. With a
- * scale, gradients are larger by this factor.
- */
-export interface GradientSource {
-  compute(
-    engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number, scale?: number,
-  ): Promise<Gradients>;
-  /** The same without waiting. With it, the next step is begun while the engine computes a step. */
-  begin?(
-    engine: TrainingEngine, weights: Weights, windows: readonly Int32Array[], step: number, scale?: number,
-  ): Begun;
-}
-
-/** Computes one sequence after another on the trainer's own engine. */
-export function localGradients(config: ModelConfig, options: TrainOptions): GradientSource {
-  return {
-    compute: (engine, weights, windows, step, scale = 1) => sumParts(engine, windows.map((window, n) => {
-      return () => computeGradients(engine, config, options, weights, [window], { step, scale, sequences: [n] });
-    })),
-  };
-}
-
-/** Computes the whole batch at once, which suits a GPU. The engine sums over the sequences. */
-export function batchGradients(config: ModelConfig, options: TrainOptions): GradientSource {
-  return {
-    compute: (engine, weights, windows, step, scale = 1) =>
-      computeGradients(engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()] }),
-    begin: (engine, weights, windows, step, scale = 1) =>
-      beginGradients(engine, config, options, weights, windows, { step, scale, sequences: [...windows.keys()] }),
-  };
 }
 
 /**
@@ -283,6 +251,7 @@ export class Trainer {
   /** Frees weights and moments. Idempotent. */
   dispose(): void {
     this.#forget();
+    this.#source.dispose?.();
     this.#on.dispose();
   }
 
