@@ -22,7 +22,7 @@ const truth = (step: number, Numbers: Numbers, length = LENGTH): (Float32Array |
 
 /** Waits for the thread. */
 async function drawn(noise: Noise): Promise<void> {
-  await vi.waitFor(() => expect(noise.ready).toBe(SEQUENCES * LAYERS), { timeout: 20_000, interval: 5 });
+  await vi.waitFor(() => expect(noise.ready).toBe(SEQUENCES * LAYERS), { timeout: 100_000, interval: 5 });
 }
 
 describe('noise that a thread draws ahead', () => {
@@ -36,7 +36,7 @@ describe('noise that a thread draws ahead', () => {
       if (step % 2 === 1) await drawn(noise); // or else it is late
     }
     noise.dispose();
-  });
+  }, 120_000);
 
   it('is drawn again for another step, length or precision, and forgotten where nobody takes it', async () => {
     const noise = new Noise(SEED, 1);
@@ -50,7 +50,7 @@ describe('noise that a thread draws ahead', () => {
     expect(noise.ready).toBe(0);
     noise.dispose();
     expect(draw(noise, 4, Float32Array)).toEqual(truth(4, Float32Array)); // and it goes on without a thread
-  });
+  }, 120_000);
 
   it('is not drawn ahead where there is little of it, or no thread', async () => {
     const little = new Noise(SEED);
