@@ -36,7 +36,7 @@ export interface AdamWOptions<A = Tensor> {
    * is the factor by which they are larger than those of the loss.
    */
   readonly clip?: { readonly squaredNorm: A; readonly maxNorm: number; readonly scale?: number };
-  /** [1]: if it is NaN or infinite, nothing is changed. */
+  /** One number, [1]: if it is NaN or infinite, nothing is changed. */
   readonly guard?: A;
 }
 

@@ -13,21 +13,21 @@ export const TOP_KEYS = 6;
 
 /** One KV head under one policy, over N tokens. */
 export interface HeadTrace {
-  /** [N]: 0 GLOBAL, 1 LOCAL or 2 WINDOW, or NO_TYPE under a budget. A token of a chunk has the type of the chunk. */
+  /** Types, [N]: 0 GLOBAL, 1 LOCAL or 2 WINDOW, or NO_TYPE under a budget. Tokens have the type of their chunk. */
   readonly types: Uint8Array;
-  /** [N]: the last query that could see the entry; FOREVER if the cache still holds it after the last token. */
+  /** The last query that could see each entry, [N]; FOREVER if the cache still holds it after the last token. */
   readonly last: Int32Array;
-  /** [N,3]: the model's scores for GLOBAL, LOCAL and WINDOW, or empty if no scorer was asked. */
+  /** The model's scores for GLOBAL, LOCAL and WINDOW, [N,3], or empty if no scorer was asked. */
   readonly scores: Float32Array;
-  /** [N]: the attention that the entry received from all queries, each the mean over the query heads that share it. */
+  /** The attention that each entry received in all, [N], the mean over the query heads that share it. */
   readonly received: Float32Array;
-  /** [N,TOP_QUERIES]: the queries that used the entry most, the strongest first; -1 if there are fewer. */
+  /** The queries that used each entry most, [N,TOP_QUERIES], the strongest first; -1 if there are fewer. */
   readonly users: Int32Array;
-  /** [N,TOP_QUERIES]: their weights, 0 to 1. */
+  /** Their weights, [N,TOP_QUERIES], 0 to 1. */
   readonly userWeights: Float32Array;
-  /** [N,TOP_KEYS]: the entries that query i used most, the strongest first; -1 if there are fewer. */
+  /** The entries that each query used most, [N,TOP_KEYS], the strongest first; -1 if there are fewer. */
   readonly used: Int32Array;
-  /** [N,TOP_KEYS]: their weights. */
+  /** Their weights, [N,TOP_KEYS]. */
   readonly usedWeights: Float32Array;
 }
 
@@ -42,9 +42,9 @@ export interface PolicyTrace {
   readonly reach?: number;
   /** Bytes of one entry: key, value and bookkeeping. */
   readonly entryBytes: number;
-  /** [N]: the loss of the next token, in nats; NaN after the last. */
+  /** The loss of the token after each, [N], in nats; NaN after the last. */
   readonly loss: Float32Array;
-  /** [N]: the token that the model thinks most likely to come next. */
+  /** The token that the model thinks most likely to come after each, [N]. */
   readonly predicted: Int32Array;
   /** By layer, then KV head. */
   readonly heads: readonly (readonly HeadTrace[])[];
@@ -62,9 +62,9 @@ export interface Mark {
 export interface Trace {
   readonly model: string;
   readonly engine: string;
-  /** [N], as they were fed. */
+  /** The tokens as they were fed, [N]. */
   readonly tokens: Int32Array;
-  /** [N]: the text that each token completes; '' for the first bytes of a character. */
+  /** The text that each token completes, [N]; '' for the first bytes of a character. */
   readonly pieces: readonly string[];
   /** What each token that occurs or is predicted stands for on its own, by its number. */
   readonly texts: Readonly<Record<number, string>>;
