@@ -48,6 +48,7 @@ describe('natsearch start', () => {
     }
     for (const legend of ['G GLOBAL', 'L LOCAL', '. WINDOW']) expect(stdout).toContain(`\n${legend} kept`);
     expect(stdout).toMatch(/\nIt was a damp[^\n]*\n[GL. ]+\n/);
+    expect(stdout).toMatch(/^models\/nats: .* on the engine wasm float32$/m);
     expect(stdout).toMatch(/\n5 tokens in .* tokens\/s/);
     expect(stdout).not.toContain(ESCAPE);
     expect(stderr).toBe('');

@@ -1,6 +1,6 @@
 /** The threads of the engine of WebAssembly: the bits of one, whatever their number, and an end with the engine. */
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { createEngine, ValueError } from '../src/index.ts';
+import { createEngine, DEFAULT_TRAIN_OPTIONS, Trainer, ValueError } from '../src/index.ts';
 import { sizeOf, type Tensor } from '../src/core/tensor.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { generator } from '../src/core/random.ts';
@@ -85,6 +85,26 @@ describe.each(['float32', 'float64'] as const)('threads in %s', (precision) => {
       }
       for (const logits of all.slice(1)) expectSameBits(logits, all[0], 'logits');
     }
+  });
+
+  it('give them in training, those of a run that was interrupted, and in float64 those of the reference', async () => {
+    const options = { ...DEFAULT_TRAIN_OPTIONS, steps: 4, batch: 2, context: 32, warmup: 1, seed: 11 };
+    const tokens = livelyIds(5, 200);
+    const config = livelyConfig('nats', {}, { max_position_embeddings: 32 });
+    const states = [];
+    for (const engine of precision === 'float64' ? [...engines, createEngine()] : engines) {
+      const [whole, first] = [1, 2].map(() => new Trainer(engine, config, options, tokens));
+      await whole!.run();
+      await first!.next();
+      const rest = new Trainer(engine, config, options, tokens, { from: await first!.state() });
+      await rest.run();
+      for (const trainer of [whole!, rest]) states.push(await trainer.state());
+      for (const trainer of [whole!, first!, rest]) trainer.dispose();
+    }
+    const numbers = states.map(({ weights, m, v }) => {
+      return [weights, m, v].flatMap((part) => [...part.values()].flatMap(({ data }) => [...data]));
+    });
+    for (const each of numbers.slice(1)) expectSameBits(Float64Array.from(each), Float64Array.from(numbers[0]), 'state');
   });
 
   it('need memory that stays flat', async () => {

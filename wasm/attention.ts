@@ -5,7 +5,6 @@
 import { chunkCount, windowEnd } from '../src/core/lifetime.ts';
 import type { AttentionSizes } from '../src/core/sizes.ts';
 import type { AttentionBackwardInputs } from '../src/core/training-engine.ts';
-import { panelBytes, product } from './linear.ts';
 import type { Machine, WasmArray } from './machine.ts';
 import { planTypeGradient } from './mask.ts';
 
@@ -65,10 +64,7 @@ export function attentionBackward(
   return { dq, dk, dv, ...(types && { dTypes: typeGradient(on, inputs, types, sizes) }) };
 }
 
-/** How many rows of dM are in memory at once. */
-const QUERY_BLOCK = 32;
-
-/** (dg, dl, dw) of §5, from blocks of rows of dM. Since hidden pairs count too, S and P' are plain matrix products. */
+/** (dg, dl, dw) of §5, each head on its own. */
 function typeGradient(
   on: Machine, { q, k, v, out, lse, dOut, scale }: AttentionBackwardInputs<WasmArray>,
   { types, rule, window, chunk, reach = 0x7fffffff }: NonNullable<AttentionBackwardInputs<WasmArray>['types']>,
@@ -78,35 +74,24 @@ function typeGradient(
   const share = H / G;
   const dTypes = on.zeros([...types.shape, 3]);
   const [Q, K, V, O, L, dO] = [q, k, v, out, lse, dOut].map((x) => on.real(x));
-  const panels = panelBytes(on, N, d);
-  const block = QUERY_BLOCK * N * on.size;
-  const pack = on.size === 4 ? 'pack32x8' : 'pack64x4';
-  on.within(2 * panels + 3 * block + 64, (room) => {
-    const [keys, values] = [room, room + panels];
-    const [S, P, dM] = [0, 1, 2].map((n) => room + 2 * panels + n * block);
-    for (let head = 0; head < B * G; head++) {
-      const plan = planTypeGradient(types.integers!, head * chunks, N, { window, chunk });
-      const ends = Int32Array.from({ length: chunks }, (_, c) => windowEnd(c, chunk, window));
-      on.call(pack, K + head * N * d * on.size, N, d, keys);
-      on.call(pack, V + head * N * d * on.size, N, d, values);
-      on.withIntegers([...plan.closing, ...plan.previousGlobal, ...plan.types, ...ends], (table) => {
-        for (let first = 0; first < N; first += QUERY_BLOCK) {
-          const rows = Math.min(QUERY_BLOCK, N - first);
-          const seen = first + rows;
-          on.bytes(dM, rows * seen * on.size).fill(0);
-          for (let h = 0; h < share; h++) {
-            const at = (head * share + h) * N + first;
-            const from = at * d * on.size;
-            product(on, Q + from, keys, S, rows, seen, d);
-            product(on, dO + from, values, P, rows, seen, d);
-            on.run('maskRows', S, P, dO + from, O + from, L + at * on.size, dM,
-              rows, seen, first, d, scale, Number(rule === 'bounded'), reach);
-          }
-          on.run('typeRows', table, chunks, chunk, dM, rows, seen, first, dTypes.at + head * chunks * 3 * on.size);
-        }
-      });
-    }
+  const row = N * d * on.size;
+  const ends = Int32Array.from({ length: chunks }, (_, c) => windowEnd(c, chunk, window));
+  const tables = new Int32Array(B * G * 4 * chunks);
+  for (let head = 0; head < B * G; head++) {
+    const plan = planTypeGradient(types.integers!, head * chunks, N, { window, chunk });
+    const lists = [plan.closing, plan.previousGlobal, plan.types, ends];
+    lists.forEach((each, n) => tables.set(each, (4 * head + n) * chunks));
+  }
+  on.withIntegers(tables, (table) => {
+    const parts = Array.from({ length: B * G }, (_, head) => {
+      const [first, own] = [head * share * row, head * row];
+      return [
+        Q + first, O + first, dO + first, row, L + head * share * N * on.size, N * on.size, K + own, V + own,
+        table + 16 * head * chunks, dTypes.at + head * chunks * 3 * on.size, N, share, d, chunks, chunk, scale,
+        Number(rule === 'bounded'), reach,
+      ];
+    });
+    on.together(on.own('typeHead'), parts, { room: on.run('typeRoom', N, d), work: B * H * N * N * d });
   });
   return dTypes;
 }
-

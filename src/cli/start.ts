@@ -78,7 +78,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
     const tokens = model.tokenizer.encode(text);
     const context = flags.context ?? config.maxPositions;
     const size = `${formatCount(model.parameters)} weights, ${config.layers} layers, ${config.kvHeads} KV heads each`;
-    say(`${flags.model}: ${size}`);
+    say(`${flags.model}: ${size}, on the engine ${engine.name}`);
     say(`${flags.text.join(', ')}: ${formatCount(tokens.length)} tokens, in contexts of ${formatCount(context)}`);
     const reading = await read(model, dense, tokens, context, flags, interrupt.signal);
     for (const part of describe(model, text, reading)) say(part);
@@ -95,7 +95,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
     const ofHead = types.head(layer, head);
     const names = Array.from(ofHead, (type) => TOKEN_TYPE_NAMES[type] ?? null); // null: never fed
     process.stdout.write(`${JSON.stringify({
-      model: flags.model, parameters: model.parameters, text: flags.text, context,
+      model: flags.model, engine: engine.name, parameters: model.parameters, text: flags.text, context,
       results: rows.map(({ name, result }) => ({ name, ...result })),
       types: { layer, head, shares: typeShares(ofHead), tokens: names },
       continuation: { prompt, seed: flags.seed, ...continuation },

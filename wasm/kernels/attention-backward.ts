@@ -1,5 +1,7 @@
 /** §4 and §5 for one KV head: the gradients of its queries, keys, values and types. */
 import { axpy, dot, exp4, expOf } from './math';
+import { gemm32, gemm64x64 } from './matmul';
+import { pack32x8, pack64x4 } from './panels';
 import { logSumExp } from './training';
 
 @inline
@@ -83,12 +85,6 @@ function maskRows<T>(
     }
   }
 }
-export function maskRows32(S: usize, P: usize, dOut: usize, out: usize, lse: usize, dM: usize, rows: i32, keys: i32, first: i32, d: i32, scale: f64, bounded: i32, reach: i32): void {
-  maskRows<f32>(S, P, dOut, out, lse, dM, rows, keys, first, d, <f32>scale, bounded, reach);
-}
-export function maskRows64(S: usize, P: usize, dOut: usize, out: usize, lse: usize, dM: usize, rows: i32, keys: i32, first: i32, d: i32, scale: f64, bounded: i32, reach: i32): void {
-  maskRows<f64>(S, P, dOut, out, lse, dM, rows, keys, first, d, scale, bounded, reach);
-}
 
 /**
  * Adds what rows of dM contribute to dTypes [Nc,3], as reference/mask.ts explains. `plan` holds closing, previousGlobal,
@@ -123,9 +119,64 @@ function typeRows<T>(plan: usize, chunks: i32, chunk: i32, dM: usize, rows: i32,
     }
   }
 }
-export function typeRows32(plan: usize, chunks: i32, chunk: i32, dM: usize, rows: i32, keys: i32, first: i32, dTypes: usize): void {
-  typeRows<f32>(plan, chunks, chunk, dM, rows, keys, first, dTypes);
+
+/** How many rows of dM are in memory at once. */
+const QUERY_BLOCK: i32 = 32;
+
+/** Bytes of a matrix of N rows of d numbers in panels, and of the `room` of typeHead. */
+@inline
+function panelSize<T>(N: i32, d: i32): usize {
+  return ((<usize>N * sizeof<T>() + 31) & ~31) * <usize>d;
 }
-export function typeRows64(plan: usize, chunks: i32, chunk: i32, dM: usize, rows: i32, keys: i32, first: i32, dTypes: usize): void {
-  typeRows<f64>(plan, chunks, chunk, dM, rows, keys, first, dTypes);
+export function typeRoom32(N: i32, d: i32): usize { return 2 * panelSize<f32>(N, d) + 3 * <usize>(QUERY_BLOCK * N) * 4 + 64; }
+export function typeRoom64(N: i32, d: i32): usize { return 2 * panelSize<f64>(N, d) + 3 * <usize>(QUERY_BLOCK * N) * 8 + 64; }
+
+/**
+ * (dg, dl, dw) of one KV head, added to dTypes [Nc,3], from blocks of rows of dM. Since hidden pairs count too, S and P are
+ * plain matrix products. Heads of q, out and dOut are `head` bytes apart, those of lse `lseHead`.
+ */
+@inline
+function typeHead<T>(
+  q: usize, out: usize, dOut: usize, head: usize, lse: usize, lseHead: usize, k: usize, v: usize, plan: usize,
+  dTypes: usize, N: i32, share: i32, d: i32, chunks: i32, chunk: i32, scale: T, bounded: i32, reach: i32, room: usize,
+): void {
+  const size = sizeof<T>();
+  const ld = <usize>d * size;
+  const panels = panelSize<T>(N, d);
+  const block = <usize>(QUERY_BLOCK * N) * size;
+  const values = room + panels;
+  const S = values + panels;
+  const P = S + block;
+  const dM = P + block;
+  if (size == 4) { pack32x8(k, N, d, room); pack32x8(v, N, d, values); }
+  else { pack64x4(k, N, d, room); pack64x4(v, N, d, values); }
+  for (let first = 0; first < N; first += QUERY_BLOCK) {
+    const rows = min(QUERY_BLOCK, N - first);
+    const seen = first + rows;
+    memory.fill(dM, 0, <usize>(rows * seen) * size);
+    for (let h = 0; h < share; h++) {
+      const at = <usize>h * head + <usize>first * ld;
+      if (size == 4) {
+        gemm32(q + at, room, S, rows, seen, d, seen);
+        gemm32(dOut + at, values, P, rows, seen, d, seen);
+      } else {
+        gemm64x64(q + at, room, S, rows, seen, d, seen);
+        gemm64x64(dOut + at, values, P, rows, seen, d, seen);
+      }
+      maskRows<T>(S, P, dOut + at, out + at, lse + <usize>h * lseHead + <usize>first * size, dM, rows, seen, first, d, scale, bounded, reach);
+    }
+    typeRows<T>(plan, chunks, chunk, dM, rows, seen, first, dTypes);
+  }
+}
+export function typeHead32(
+  q: usize, out: usize, dOut: usize, head: usize, lse: usize, lseHead: usize, k: usize, v: usize, plan: usize,
+  dTypes: usize, N: i32, share: i32, d: i32, chunks: i32, chunk: i32, scale: f64, bounded: i32, reach: i32, room: usize,
+): void {
+  typeHead<f32>(q, out, dOut, head, lse, lseHead, k, v, plan, dTypes, N, share, d, chunks, chunk, <f32>scale, bounded, reach, room);
+}
+export function typeHead64(
+  q: usize, out: usize, dOut: usize, head: usize, lse: usize, lseHead: usize, k: usize, v: usize, plan: usize,
+  dTypes: usize, N: i32, share: i32, d: i32, chunks: i32, chunk: i32, scale: f64, bounded: i32, reach: i32, room: usize,
+): void {
+  typeHead<f64>(q, out, dOut, head, lse, lseHead, k, v, plan, dTypes, N, share, d, chunks, chunk, scale, bounded, reach, room);
 }
