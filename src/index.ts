@@ -63,7 +63,7 @@ export type { FinetuneGradients, FinetuneSource } from './train/finetune-gradien
 export { DEFAULT_FINETUNE_OPTIONS, type FinetuneOptions, type Price } from './train/finetune-options.ts';
 export type { LossScale } from './train/loss-scale.ts';
 export { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from './train/options.ts';
-export type { Gradients, SearchOptions } from './train/gradients.ts';
+export type { Begun, Gradients, SearchOptions } from './train/gradients.ts';
 export type { Validation } from './train/validation.ts';
 export { type GradientSource, type StepReport, Trainer, type TrainingState } from './train/trainer.ts';
 
