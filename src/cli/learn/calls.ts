@@ -6,28 +6,46 @@
 import type { Answer } from './grade.ts';
 import type { Arguments, Value } from './step.ts';
 
+/** What is said of an answer that is no number. */
+class Odd extends TypeError {}
+
 /** Numbers, lists and objects of these; typed arrays become lists. */
 function plain(value: unknown): Value {
   if (typeof value === 'number') return value;
   if (typeof value === 'boolean') return Number(value);
   if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value as ArrayLike<unknown>, plain);
+  if (value instanceof Promise) throw new Odd('it returns a Promise: the function must not be async');
   if (typeof value === 'object' && value !== null) {
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
   }
-  throw new TypeError(`it returns ${value === undefined ? 'nothing' : `a ${typeof value}`}, where numbers should be`);
+  throw new Odd(`it returns ${value === undefined ? 'nothing' : `a ${typeof value}`}, where numbers should be`);
 }
 
 /** What an error says, in one line. */
 export const textOf = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : String(error));
 
+/** How to run a student's function. */
+export interface Calling {
+  /** What an error says, and where it was thrown. */
+  readonly said?: (error: unknown) => string;
+  /** What was printed since this was asked last. */
+  readonly heard?: () => string;
+}
+
 /** The answers of a function that takes the arguments in order. */
-export function answersOf(call: unknown, calls: readonly Arguments[]): Answer[] {
-  return calls.map((given) => {
+export function answersOf(
+  call: unknown, calls: readonly Arguments[], { said = textOf, heard = () => '' }: Calling = {},
+): Answer[] {
+  const answer = (given: Arguments): Answer => {
     try {
       return { value: plain((call as (...all: Value[]) => unknown)(...Object.values(structuredClone(given)))) };
     } catch (error) {
-      const ours = error instanceof TypeError && error.message.startsWith('it returns');
-      return { error: ours ? error.message : `it throws ${textOf(error)}` };
+      return { error: error instanceof Odd ? error.message : `it throws ${said(error)}` };
     }
+  };
+  return calls.map((given) => {
+    const got = answer(given);
+    const printed = heard();
+    return printed === '' ? got : { ...got, printed };
   });
 }

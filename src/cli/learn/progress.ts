@@ -23,11 +23,16 @@ const FORMAT = 'natsearch-learn';
 async function read(folder: string): Promise<Right> {
   const path = join(folder, PROGRESS);
   if (!await fileExists(path)) return {};
-  const said = await readJson(path) as { format?: unknown; right?: unknown } | null;
+  let said: { format?: unknown; right?: unknown } | null;
+  try {
+    said = await readJson(path) as typeof said;
+  } catch {
+    throw new FileFormatError(`${path} cannot be read: delete it to begin anew`);
+  }
   const right = said?.right;
   const ours = said?.format === FORMAT && typeof right === 'object' && right !== null &&
     Object.values(right).every((names) => Array.isArray(names) && names.every((name) => typeof name === 'string'));
-  if (!ours) throw new FileFormatError(`${path} is no record of progress: move it elsewhere, and one is begun`);
+  if (!ours) throw new FileFormatError(`${path} is no record of progress: delete it to begin anew`);
   return right as Right;
 }
 
@@ -39,18 +44,20 @@ export async function rightIn(folder: string): Promise<Set<string>> {
 /**
  * Adds what was graded to the progress of a file of answers.
  *
- * @returns The steps of that file that are right.
+ * @returns The steps that are right in that file, and in all files of answers beside it.
+ * @throws {FileFormatError} If a file of that name is something else.
  */
 export async function keepProgress(
   file: string, graded: readonly { step: string; right: boolean }[],
-): Promise<Set<string>> {
+): Promise<{ own: Set<string>; all: Set<string> }> {
   const before = await read(dirname(file));
   const right = new Set(before[basename(file)] ?? []);
   for (const { step, right: now } of graded) {
     if (now) right.add(step);
     else right.delete(step);
   }
-  const content = { format: FORMAT, version: 1, right: { ...before, [basename(file)]: [...right] } };
+  const after = { ...before, [basename(file)]: [...right] };
+  const content = { format: FORMAT, version: 1, right: after };
   await writeFileAtomic(join(dirname(file), PROGRESS), `${JSON.stringify(content, null, 2)}\n`);
-  return right;
+  return { own: right, all: new Set(Object.values(after).flat()) };
 }

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { StorageError, UnsupportedError } from '../../core/errors.ts';
+import { UnsupportedError } from '../../core/errors.ts';
 import type { Answer } from './grade.ts';
 import { PYTHON_PROGRAM } from './python.ts';
 import type { Step, Value } from './step.ts';
@@ -26,13 +26,17 @@ export function languageOf(file: string): Language {
   return language;
 }
 
+/** What running a function gave: answers, and what the file printed when it was loaded; or why there are none. */
+export type Said =
+  | { readonly answers: readonly Answer[]; readonly loaded: string }
+  | { readonly failed: string; readonly printed: string };
+
 /**
  * Calls the function of a step with all its cases.
  *
- * @returns The answers, or why there are none.
  * @throws {UnsupportedError} If there is no Python.
  */
-export function callAll(file: string, step: Step): Promise<readonly Answer[] | string> {
+export function callAll(file: string, step: Step): Promise<Said> {
   const language = languageOf(file);
   const name = functionName(step, language);
   const calls = step.cases();
@@ -42,40 +46,58 @@ export function callAll(file: string, step: Step): Promise<readonly Answer[] | s
 
 const LATE = `it did not finish in ${PATIENCE / 1000} s: does a loop never end?`;
 
-function inThread(file: string, name: string, calls: readonly object[]): Promise<readonly Answer[] | string> {
-  // What the student prints goes to stderr: stdout is for grades.
-  const worker = new Worker(new URL('./learn-worker.js', import.meta.url), {
-    workerData: { file, name, calls }, stdout: true,
-  });
-  worker.stdout.pipe(process.stderr, { end: false });
+function inThread(file: string, name: string, calls: readonly object[]): Promise<Said> {
+  const worker = new Worker(new URL('./learn-worker.js', import.meta.url), { workerData: { file, name, calls } });
   return new Promise((done) => {
-    const timer = setTimeout(() => end(LATE), PATIENCE);
-    const end = (said: readonly Answer[] | string): void => {
+    let printed = '';
+    const end = (said: Said): void => {
       clearTimeout(timer);
       done(said); // the first time counts
       void worker.terminate();
     };
-    worker.once('message', end);
-    worker.once('error', (error) => end(`it ends its thread: ${error.message}`));
-    worker.once('exit', () => end('it ends its thread before it returns'));
+    const fail = (failed: string): void => end({ failed, printed });
+    const timer = setTimeout(() => fail(LATE), PATIENCE);
+    worker.on('message', (said: Said | { readonly heard: string }) => {
+      if ('heard' in said) printed = said.heard;
+      else end(said);
+    });
+    worker.once('error', (error) => fail(`it ends its thread: ${error.message}`));
+    worker.once('exit', () => fail('it ends its thread before it returns'));
   });
 }
 
-function inPython(file: string, name: string, calls: readonly Value[][]): Promise<readonly Answer[] | string> {
-  const child = spawn('python3', ['-c', PYTHON_PROGRAM, file, name], { timeout: PATIENCE });
+function inPython(file: string, name: string, calls: readonly Value[][]): Promise<Said> {
+  const child = spawn('python3', ['-c', PYTHON_PROGRAM, file, name, String(PATIENCE / 1000)]);
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => void (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => void (stderr += text));
   child.stdin.on('error', () => undefined); // a program that ends early reads nothing
-  child.stdin.end(JSON.stringify(calls)); // Infinity becomes null
+  child.stdin.write(`${JSON.stringify(calls)}\n`); // Infinity becomes null
   return new Promise((done, fail) => {
-    child.on('error', () => fail(new UnsupportedError('python3 is not installed, which runs .py files')));
+    let late = false;
+    const timers = [
+      setTimeout(() => {
+        late = true;
+        child.stdin.end(); // it says what was printed, and ends
+      }, PATIENCE),
+      setTimeout(kill, PATIENCE + 1000),
+    ];
+    child.on('error', () => {
+      timers.forEach(clearTimeout);
+      fail(new UnsupportedError('python3 is not installed, which runs .py files'));
+    });
     child.on('close', (code, signal) => {
-      if (signal !== null) return done(LATE);
+      timers.forEach(clearTimeout);
+      process.off('exit', kill);
       try {
-        done(JSON.parse(stdout, (_, value: unknown) => words(value)) as readonly Answer[] | string);
+        const said = JSON.parse(stdout, (_, value: unknown) => words(value)) as Said;
+        return done('failed' in said && said.failed === 'late' ? { ...said, failed: LATE } : said);
       } catch {
-        fail(new StorageError(`python3 ended with exit code ${code} and no answers: ${stderr.trim().split('\n').at(-1)}`));
+        if (late) return done({ failed: LATE, printed: stderr });
+        const how = signal ?? `exit code ${code}`;
+        done({ failed: `it ends Python (${how}) before it returns`, printed: stderr });
       }
     });
   });
