@@ -111,7 +111,8 @@ describe('where a failure lives', () => {
     return [...diagnosis!.where!, diagnosis!.spread!, ...diagnosis!.facts!];
   };
   const last = (h: number, n: number): number => each.expected.last.data[h * 40 + n];
-  const seen = (h: number, i: number): number => Array.from({ length: i + 1 }, (_, j) => j).filter((j) => last(h >> 1, j) >= i).length;
+  const seen = (h: number, i: number): number =>
+    Array.from({ length: i + 1 }, (_, j) => j).filter((j) => last(h >> 1, j) >= i).length;
 
   it('is said by what rows see and by the lifetimes of keys', () => {
     expect(where('out', (_, i) => i % 16 >= 8).slice(0, 2)).toEqual(['only in odd tiles of 8 rows', 'in 4 of 4 query heads, 16 of 40 rows, 6 of 6 components']);

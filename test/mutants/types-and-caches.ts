@@ -154,7 +154,7 @@ export const NAMELESS: readonly Mutant[] = [
   mutant('odd-heads-forget', 'hides every fifth key from odd queries', 'unknown', {
     visible: (i, j, last) => j <= i && i <= last && (i % 2 === 0 || j % 5 > 0 || i === j),
   }),
-  mutant('dk-transposed', 'mixes dk of neighbouring tokens', 'unknown', {
+  mutant('dk-transposed', 'mixes dk of neighbouring tokens', ['unknown', 'rows-moved'], {
     write: (name, data, [, , N, d]) => (name === 'dk' ? data.map((_, n) => {
       const j = Math.floor(n / d) % N;
       return data[n + (j % 2 === 0 && j + 1 < N ? d : j % 2 === 1 ? -d : 0)];

@@ -40,7 +40,8 @@ export function* factsOf(scene: Scene, axis: Axis, size: number): Generator<Fact
   if (axis === 'other') yield* components(size);
   if (isHead && size > 2) yield { text: `in all ${many} but the last`, has: (n) => n < size - 1 };
   const all = isHead || axis === 'batch' || axis === 'step';
-  const marks = (all ? Array.from({ length: size }, (_, n) => n) : [8, 16, 32, 64, 128, 256, 512]).filter((n) => n > 0 && n < size);
+  const marks = (all ? Array.from({ length: size }, (_, n) => n) : [8, 16, 32, 64, 128, 256, 512])
+    .filter((n) => n > 0 && n < size);
   for (const first of [...marks].sort((a, b) => b - a)) yield { text: `in ${many} from ${first}`, has: (n) => n >= first };
   for (const first of [...marks].sort((a, b) => a - b)) yield { text: `in ${many} below ${first}`, has: (n) => n < first };
 }
@@ -61,7 +62,7 @@ function* groups({ R, parameters: { kvHeads: G } }: Scene): Generator<Fact> {
     for (let g = 0; g < G; g++) yield { text: `in the query heads of KV head ${g}`, has: (h) => Math.floor(h / R) === g };
     yield { text: 'in query heads whose KV head is not h mod G', has: (h) => h % G !== Math.floor(h / R) };
   }
-  yield { text: 'not in the first query head of each group', has: (h) => h % R !== 0 };
+  yield { text: 'in all query heads but the first of each group', has: (h) => h % R !== 0 };
 }
 
 function* steps({ parameters: { steps: all } }: Scene): Generator<Fact> {
@@ -105,7 +106,7 @@ function* tiles(letter: string, many: string, size: number): Generator<Fact> {
     if (size <= tile) continue;
     yield { text: `in the second half of each tile of ${tile} ${many}`, has: (n) => n % tile >= tile / 2 };
     yield { text: `in the first half of each tile of ${tile} ${many}`, has: (n) => n % tile < tile / 2 };
-    yield { text: `not in the first ${many.slice(0, -1)} of a tile of ${tile}`, has: (n) => n % tile > 0 };
-    yield { text: `not in the last ${many.slice(0, -1)} of a tile of ${tile}`, has: (n) => n % tile < tile - 1 };
+    yield { text: `in all ${many} but the first of each tile of ${tile}`, has: (n) => n % tile > 0 };
+    yield { text: `in all ${many} but the last of each tile of ${tile}`, has: (n) => n % tile < tile - 1 };
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { wrongIntermediates } from './backward-intermediates.ts';
 import { backwardRoundings } from './rounding-hypotheses.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { MOST_KEPT, type RowOptions, type Scene, type Sees } from './scene.ts';
@@ -28,6 +29,9 @@ export interface Change {
   readonly foreign?: boolean;
   /** Rounds each running sum, and each term before it is added. */
   readonly round?: (x: number) => number;
+  /** Rounds dS before its product. */
+  readonly roundSlope?: (x: number) => number;
+  readonly detail?: string;
 }
 
 function* changes(scene: Scene): Generator<Change> {
@@ -56,9 +60,10 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'backward-unmasked', sees: causal };
   const causalShift = (query: number): number => scene.causalLse(query);
   yield { name: 'backward-unmasked', sees: causal, weight: (query, S) => Math.exp(S - causalShift(query)) };
-  for (const { name, sees } of wrongLifetimes(scene)) {
-    if (name !== 'mask-ignored') yield { name, sees };
-    if (small) yield { name, sees, ...ownForward(scene, { sees }) };
+  for (const { name, sees, detail } of wrongLifetimes(scene)) {
+    const wrong = { name, sees, ...(detail !== undefined && { detail }) };
+    if (name !== 'mask-ignored') yield wrong;
+    if (small) yield { ...wrong, ...ownForward(scene, { sees }) };
   }
   yield { name: 'normalised-by-all', weight: (query, S) => Math.exp(S - causalShift(query)) };
   if (G > 1) {
@@ -78,6 +83,7 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'exp2-weights', weight: (query, S) => 2 ** (S - scene.lse(query)) };
   yield { name: 'query-lost', sees: (head, i, j) => i < scene.N - 1 && scene.sees(head, i, j) };
   yield* backwardRoundings(scene);
+  yield* wrongIntermediates(scene);
 }
 
 /** The weights and P' - D of a forward pass that makes the same mistake. */
@@ -106,7 +112,7 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
   const { scale } = scene.parameters;
   for (const made of changes(scene)) {
     const { name, sees = scene.sees, factor = 1 } = made;
-    const seen = made.sees && { sees: made.sees };
+    const seen = { ...made.sees && { sees: made.sees }, ...made.detail !== undefined && { detail: made.detail } };
     if (output === 'dq') {
       if (name.startsWith('group')) continue;
       yield { name, ...seen, predict: (query) => {
@@ -122,7 +128,9 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
       } };
       continue;
     }
-    const changesS = (made.change !== undefined && !made.weight) || name.startsWith('gradient') || name === 'ds-without-a';
+    const changesS = (made.change !== undefined && !made.weight)
+      || made.roundSlope !== undefined
+      || name.startsWith('gradient') || name === 'ds-without-a';
     if (output === 'dv' && changesS) continue;
     yield { name, ...seen, predict: (at) => {
       const [head, j] = [Math.floor(at / N), at % N];
@@ -161,7 +169,8 @@ export function weightOf(
 /** dS of a pair, before it is multiplied by the scale. */
 export function slope(scene: Scene, made: Change, query: number, key: number): number {
   const change = made.change ? made.change(query, key) : scene.gain(query, key) - scene.D(query);
-  return weightOf(scene, made, query, key) * change;
+  const dS = weightOf(scene, made, query, key) * change;
+  return made.roundSlope ? made.roundSlope(dS) : dS;
 }
 
 function axpy(

@@ -61,7 +61,8 @@ const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothes
   for (const { name, sees, last, detail } of wrongLifetimes(scene)) {
     const more = detail === undefined ? {} : { detail };
     if (output === 'mask') {
-      yield { name, sees, ...more, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
+      yield { name, sees, ...more, predict: (n) =>
+        [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
     } else if (last) yield { name, sees, ...more, predict: (n) => [last(Math.floor(n / N), n % N)] };
   }
 };
@@ -119,7 +120,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     return Array.from({ length: Math.min(most, parts.length) + 1 }, (_, n) => () => {
       const sample = sampleOf(n);
       if ((n > 0 || tight) && sample.size < FEW) {
-        return pool === known && ATTENTION.includes(output) ? best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW) : [];
+        if (pool !== known || !ATTENTION.includes(output)) return [];
+        return best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
       }
       made ??= [...pool()];
       foundIn = n;

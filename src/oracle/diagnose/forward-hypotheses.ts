@@ -30,7 +30,8 @@ export function attend(scene: Scene, row: Row, values?: Float64Array): Parts {
 
 export const forwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const pick = output === 'lse' ? ({ lse }: Made) => [lse] : ({ out }: Made) => out;
-  const by: By = (name, make, detail) => ({ name, predict: (query) => pick(make(query)), ...(detail !== undefined && { detail }) });
+  const by: By = (name, make, detail) =>
+    ({ name, predict: (query) => pick(make(query)), ...(detail !== undefined && { detail }) });
   const changed = (name: DiagnosisName, options: (head: number, query: number) => RowOptions): Hypothesis =>
     by(name, (query) => attend(scene, scene.row(query, options(scene.headOf(query), query))));
   for (const { name, sees, detail } of wrongLifetimes(scene)) {

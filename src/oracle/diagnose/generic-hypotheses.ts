@@ -115,7 +115,9 @@ function failingGroups({ failing }: Scene, size: number): number[] {
 }
 
 /** Every value that fails off by one factor. */
-export function* factors(scene: Scene, output: OutputName, within: (at: number) => boolean = () => true): Generator<Hypothesis> {
+export function* factors(
+  scene: Scene, output: OutputName, within: (at: number) => boolean = () => true,
+): Generator<Hypothesis> {
   const truth = scene.truth(output);
   const actual = scene.outputs[output].data;
   if (truth instanceof Int32Array) return;

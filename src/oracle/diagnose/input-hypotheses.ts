@@ -54,7 +54,8 @@ function* readings(): Generator<Reading> {
     ['the next number of d', (at, { d }) => ({ ...at, c: (at.c + 1) % d })],
   ];
   const layout = (data: Float64Array, { B, H, N, d }: Sizes): Float64Array => data.map((_, at) => {
-    const [b, h, n, c] = [Math.floor(at / (H * N * d)) % B, Math.floor(at / (N * d)) % H, Math.floor(at / d) % N, at % d];
+    const [b, h] = [Math.floor(at / (H * N * d)) % B, Math.floor(at / (N * d)) % H];
+    const [n, c] = [Math.floor(at / d) % N, at % d];
     return data[((b * N + n) * H + h) * d + c];
   });
   for (const of of INPUTS) {

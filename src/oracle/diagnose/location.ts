@@ -158,7 +158,9 @@ function ofKeys(scene: Scene, failing: Uint8Array): readonly string[] {
   failing.forEach((level, at) => {
     if (level > 0) bad[Math.floor(at / (N * N)) * N + at % N] = 1;
   });
-  for (let head = 0; head < scene.heads; head++) if (bad.subarray(head * N, head * N + N).some((x) => x > 0)) all.fill(1, head * N, head * N + N);
+  for (let first = 0; first < bad.length; first += N) {
+    if (bad.subarray(first, first + N).some((x) => x > 0)) all.fill(1, first, first + N);
+  }
   const flat = function* (): Generator<Fact> {
     for (const { text, has } of keyFacts(scene, false)) yield { text, has: (n) => has(Math.floor(n / N), n % N) };
   };

@@ -18,7 +18,8 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
   if (truth instanceof Int32Array) return;
   const width = rowWidth(output, d);
   const shape = scene.expected[output].shape;
-  const rowOf = (data: ArrayLike<number>, row: number): number[] => Array.from({ length: width }, (_, c) => data[row * width + c]);
+  const rowOf = (data: ArrayLike<number>, row: number): number[] =>
+    Array.from({ length: width }, (_, c) => data[row * width + c]);
   for (const other of ['dv', 'dk', 'dq', 'out', 'lse', 'dw', 'dl', 'dg', 'dm_rows'] as const) {
     const held = scene.expected[other];
     if (other === output || !held || String(held.shape) !== String(shape)) continue;
@@ -42,7 +43,8 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
   if (held.length >= 2 && 2 * held.length > some.length) {
     const source = new Map<number, number | undefined>(found);
     // A row of zeros may hold any other, such as dq of the first token.
-    const empty = Array.from({ length: truth.length / width }, (_, row) => row).some((row) => rowOf(truth, row).every((x) => x === 0));
+    const empty = Array.from({ length: truth.length / width }, (_, row) => row)
+      .some((row) => rowOf(truth, row).every((x) => x === 0));
     yield {
       name: 'rows-moved', detail: movesOf(scene, output, held),
       predict: (row) => {
@@ -122,7 +124,8 @@ function movesOf(scene: Scene, output: OutputName, moves: readonly (readonly [to
   const { N } = scene;
   const [, H] = scene.expected[output].shape;
   const one = output === 'dk' || output === 'dv' ? 'key' : 'row';
-  const all = (text: string, holds: (to: number, from: number, toHead: number, fromHead: number) => boolean): string[] =>
+  type Holds = (to: number, from: number, toHead: number, fromHead: number) => boolean;
+  const all = (text: string, holds: Holds): string[] =>
     (moves.every(([to, from]) => holds(to % N, from % N, Math.floor(to / N), Math.floor(from / N))) ? [text] : []);
   const [to0, from0] = moves[0];
   const shift = from0 % N - to0 % N;

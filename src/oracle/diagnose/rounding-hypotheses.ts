@@ -64,6 +64,11 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
       return { out: scene.weigh(row, E.map((x) => round(x / Z))), lse };
     });
   }
+  for (const [name, round] of WEIGHTS) {
+    for (const tile of [16, 32, 64, 128]) {
+      yield by(name, (query) => onlineRounded(scene, query, tile, round), `in tiles of ${tile} keys, by the maximum so far`);
+    }
+  }
   for (const [bits, round, detail] of BITS) {
     yield by(bits === 11 ? 'scores-f16' : bits === 8 ? 'scores-bf16' : 'scores-bits', (query) => {
       const row = scene.row(query);
@@ -122,6 +127,25 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
       return { out: scene.weigh(row, E.map((x) => x / Z)), lse: m + Math.log(Z) };
     });
   }
+}
+
+/** Tiles of keys whose weights, relative to the maximum so far, are rounded before their product with v. */
+function onlineRounded(scene: Scene, query: number, tile: number, round: Round): Made {
+  const row = scene.row(query);
+  const { lse } = softmax(scene, row.S);
+  let m = -Infinity;
+  const total = new Float64Array(scene.d);
+  for (let at = 0; at < row.keys.length;) {
+    let end = at;
+    while (end < row.keys.length && Math.floor(row.keys[end] / tile) === Math.floor(row.keys[at] / tile)) end++;
+    const S = row.S.slice(at, end);
+    const top = Math.max(m, ...S);
+    const alpha = Math.exp(m - top);
+    scene.weigh({ ...row, keys: row.keys.slice(at, end), S }, S.map((x) => round(scene.exp(x - top))))
+      .forEach((x, c) => (total[c] = total[c] * alpha + x));
+    [m, at] = [top, end];
+  }
+  return { out: total.map((x) => x / Math.exp(lse - m)), lse };
 }
 
 /** q . k of numbers that are rounded before. */

@@ -134,24 +134,36 @@ export class Sample {
   }
 
   /**
-   * Whether results lie where sums that are rounded to float16 or bfloat16 after each term leave them: on the numbers of
-   * that dtype, before they are divided by Z or multiplied by the scale.
+   * Whether results lie where sums that are rounded to float16 or bfloat16 after each term leave them: on the numbers
+   * of that dtype, before they are divided by Z or multiplied by the scale.
    */
   onGrid(name: string): boolean {
     const round = name === 'accumulated-f16' ? half : name === 'accumulated-bf16' ? brain : undefined;
     if (!round || this.#width === 1) return false;
-    const { parameters: { scale } } = this.#scene;
     let [on, all] = [0, 0];
     for (const row of this.#spread) {
-      const before = this.#output === 'out' || this.#output === 'cache_out'
-        ? [Math.exp(this.#scene.lse(row) - this.#scene.shift(row))] : [1, 1 / scale];
+      const numbers: number[] = [];
       this.#numbers(row, (actual, truth) => {
-        if (actual === truth || !Number.isFinite(actual) || actual === 0) return;
-        all++;
-        on += Number(before.some((factor) => Math.abs(actual * factor / round(actual * factor) - 1) < 2 ** -17));
+        if (actual !== truth && Number.isFinite(actual) && actual !== 0) numbers.push(actual);
       });
+      const of = (factor: number): number =>
+        numbers.filter((x) => Math.abs(x * factor / round(x * factor) - 1) < 2 ** -17).length;
+      all += numbers.length;
+      on += Math.max(...this.#factors(row, round).map(of));
     }
     return all > 0 && on > 0.5 * all;
+  }
+
+  /** What a row may have been divided by after it was summed: Z, also by rounded scores that its lse tells of. */
+  #factors(row: number, round: (x: number) => number): readonly number[] {
+    const { parameters: { scale }, outputs } = this.#scene;
+    if (this.#output !== 'out') return this.#output === 'cache_out' ? [Math.exp(this.#scene.lse(row) - this.#scene.shift(row))] : [1, 1 / scale];
+    const [m, lse] = [this.#scene.shift(row), outputs.lse?.data[row] ?? NaN];
+    const right = Math.exp(this.#scene.lse(row) - m);
+    if (!Number.isFinite(lse) || this.#width < 3) return [right];
+    const unit = 2 ** (Math.floor(Math.log2(Math.abs(m / scale) || 1)) - (round === half ? 10 : 7));
+    const near = Array.from({ length: 17 }, (_, n) => scale * (round(m / scale) + (n - 8) * unit));
+    return [right, ...near.map((top) => Math.exp(lse - top))];
   }
 
   /** Whether some number is not finite. */

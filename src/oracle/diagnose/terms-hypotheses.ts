@@ -1,6 +1,6 @@
 /**
- * Some terms of the sums multiplied by one number, which is fitted: 0 where they are left out, 2 where they count twice,
- * and hidden pairs that count. Which terms: those of a tile, a type, the diagonal, a query head of the group.
+ * Some terms of the sums multiplied by one number, which is fitted: 0 where they are left out, 2 where they count
+ * twice, and hidden pairs that count. Which terms: those of a tile, a type, the diagonal, a query head of the group.
  * @module
  */
 import { slope, weightOf } from './backward-hypotheses.ts';
@@ -107,7 +107,8 @@ function made(
 
 /** The factor that explains the rows best. */
 function fitted(
-  scene: Scene, output: OutputName, rows: readonly number[], width: number, split: (row: number) => Split, hidden: boolean,
+  scene: Scene, output: OutputName, rows: readonly number[], width: number, split: (row: number) => Split,
+  hidden: boolean,
 ): number | undefined {
   const actual = scene.outputs[output].data;
   let [both, own, some] = [0, 0, 0];
@@ -208,8 +209,8 @@ export const fittedHypotheses: Hypotheses = function* (scene, output): Generator
       return Array.from({ length: width }, (_, c) => factor * truth[row * width + c]);
     } };
   }
-  const differences = rows.flatMap((row) => Array.from({ length: width }, (_, c) => actual[row * width + c] - truth[row * width + c]))
-    .filter((x) => Number.isFinite(x) && x !== 0);
+  const differences = rows.flatMap((row) => Array.from({ length: width }, (_, c) => row * width + c))
+    .map((at) => actual[at] - truth[at]).filter((x) => Number.isFinite(x) && x !== 0);
   const mean = differences.reduce((a, b) => a + b, 0) / differences.length;
   if (differences.length < 4 || differences.some((x) => Math.abs(x - mean) > 0.02 * Math.abs(mean))) return;
   yield {

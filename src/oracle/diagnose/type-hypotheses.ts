@@ -196,7 +196,9 @@ function sumsOf(scene: Scene, output: OutputName, { name, at }: WrongPair): Hypo
     if (output === 'dw') return [column(head, c, 0, chunkEnd(c, C) + W)];
     if (output === 'dl') return [column(head, c, 0, closing[c])];
     let total = column(head, c, 0, N - 1);
-    for (let k = c - 1; k >= 0 && own[k] !== GLOBAL; k--) if (own[k] === LOCAL) total -= column(head, k, (c + 1) * C, closing[k]);
+    for (let k = c - 1; k >= 0 && own[k] !== GLOBAL; k--) {
+      if (own[k] === LOCAL) total -= column(head, k, (c + 1) * C, closing[c]);
+    }
     return [total];
   } };
 }

@@ -1,6 +1,6 @@
 /**
- * Some terms of the sums dw, dl and dg multiplied by one number, which is fitted, as terms-hypotheses.ts does it for sums
- * over pairs elsewhere.
+ * Some terms of the sums dw, dl and dg multiplied by one number, which is fitted, as terms-hypotheses.ts does it for
+ * sums over pairs elsewhere.
  * @module
  */
 import { chunkEnd, TokenType } from '../../core/lifetime.ts';

@@ -91,7 +91,8 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
       [`down to whole tiles of ${tile}`, (last: number): number => Math.floor(last / tile) * tile - 1],
       [`down to the first of a tile of ${tile}`, (last: number): number => Math.floor(last / tile) * tile],
     ] as const) {
-      const ended = (head: number, j: number): number => (right(head, j) === FOREVER ? FOREVER : Math.max(j, end(right(head, j))));
+      const ended = (head: number, j: number): number =>
+        (right(head, j) === FOREVER ? FOREVER : Math.max(j, end(right(head, j))));
       yield { ...ofType(WINDOW, 'ends-by-tile', ended), detail: `WINDOW ${detail}` };
       yield { ...ofType(LOCAL, 'ends-by-tile', ended), detail: `LOCAL ${detail}` };
       yield { ...life('ends-by-tile', ended), detail: `all ${detail}` };

@@ -86,14 +86,15 @@ export function errorMap(
 }
 
 /**
- * The maps of a failing case: of the first output that fails, by rows and heads, and of the worst, in its worst head, by
- * rows and channels and by queries and keys.
+ * The maps of a failing case: of the first output that fails, by rows and heads, and of the worst, in its worst head,
+ * by rows and channels and by queries and keys.
  */
 export function errorMaps(
   oracleCase: OracleCase, outputs: Tensors, reports: readonly TensorReport[],
 ): readonly ErrorMap[] {
   const first = errorMap(oracleCase, outputs, reports);
-  return [...first ? [first] : [], ...worstMaps(oracleCase, reports)].filter(({ cells }) => cells.length * cells[0].length > 1);
+  return [...first ? [first] : [], ...worstMaps(oracleCase, reports)]
+    .filter(({ cells }) => cells.length * cells[0].length > 1);
 }
 
 /** What a map shows, in a sentence. */

@@ -1,10 +1,11 @@
 /**
- * Maps of the output whose errors are the most budgets, in the head where they are worst: of its numbers, by tiles of rows
- * and channels, and of the pairs of query and key that they may come from.
+ * Maps of the output whose errors are the most budgets, in the head where they are worst: of its numbers, by tiles of
+ * rows and channels, and of the pairs of query and key that they may come from.
  *
- * The second shares each error by the true probabilities A_ij of §3: that of row i of out, lse, dq or dM among the keys j
- * that i sees, and that of key j of dv, dk, dw, dl or dg among the queries that see it, relative to their sum. It needs no
- * diagnosis. A mistake in few pairs of much weight shows where they are; one of whole rows shows the pattern of A.
+ * The second shares each error by the true probabilities A_ij of §3: that of row i of out, lse, dq or dM among the keys
+ * j that i sees, and that of key j of dv, dk, dw, dl or dg among the queries that see it, relative to their sum. It
+ * needs no diagnosis. A mistake in few pairs of much weight shows where they are; one of whole rows shows the
+ * pattern of A.
  * @module
  */
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
@@ -44,7 +45,8 @@ function total(levels: Uint8Array, from: number, length: number): number {
 }
 
 function channels(tensor: OutputName, of: string, levels: Uint8Array, rows: number, d: number): ErrorMap {
-  const [tile, across] = [Math.max(16, 2 ** Math.ceil(Math.log2(rows / MOST))), Math.max(1, 2 ** Math.ceil(Math.log2(d / MOST)))];
+  const size = (n: number, least: number): number => Math.max(least, 2 ** Math.ceil(Math.log2(n / MOST)));
+  const [tile, across] = [size(rows, 16), size(d, 1)];
   const cells = Array.from({ length: Math.ceil(rows / tile) }, () => new Array<number>(Math.ceil(d / across)).fill(0));
   levels.forEach((level, n) => {
     const [row, at] = [cells[Math.floor(n / d / tile)], Math.floor(n % d / across)];
@@ -55,7 +57,8 @@ function channels(tensor: OutputName, of: string, levels: Uint8Array, rows: numb
 }
 
 function shares(
-  { parameters: p, inputs, expected }: OracleCase, tensor: OutputName, of: string, levels: Uint8Array, head: number, byKey: boolean,
+  { parameters: p, inputs, expected }: OracleCase, tensor: OutputName, of: string, levels: Uint8Array, head: number,
+  byKey: boolean,
 ): readonly ErrorMap[] {
   const { tokens: N, queryHeads, kvHeads, headDim: d, chunk: C, scale } = p;
   const R = queryHeads / kvHeads;
@@ -80,7 +83,8 @@ function shares(
   const pairs = (n: number): [i: number, j: number, weight: number][] => {
     const found: [number, number, number][] = [];
     const ofKeys = byKey && tensor !== 'dm_rows';
-    const keys = levels.length === N || levels.length === N * d ? [n] : Array.from({ length: Math.min(C, N - n * C) }, (_, t) => n * C + t);
+    const keys = levels.length === N || levels.length === N * d ? [n]
+      : Array.from({ length: Math.min(C, N - n * C) }, (_, t) => n * C + t);
     for (const own of ofKeys ? keys : [n]) {
       for (let other = 0; other < N; other++) {
         const [i, j] = ofKeys ? [other, own] : [own, other];
@@ -91,7 +95,8 @@ function shares(
     return found.map(([i, j, weight]) => [i, j, weight / sum]);
   };
   const width = expected[tensor].shape.length > 3 ? d : 1;
-  const worst = Array.from({ length: levels.length / width }, (_, n) => Math.max(...levels.subarray(n * width, (n + 1) * width)));
+  const worst = Array.from({ length: levels.length / width }, (_, n) =>
+    Math.max(...levels.subarray(n * width, (n + 1) * width)));
   const failing = worst.flatMap((level, n) => (level > 0 ? [n] : []));
   for (const n of failing.filter((_, at) => at % Math.ceil(failing.length / ROWS) === 0)) {
     for (const [i, j, share] of pairs(n)) {

@@ -167,7 +167,7 @@ export const BACKWARDS: readonly Mutant[] = [
 /** Mistakes without a name. */
 export const NAMELESS: readonly Mutant[] = [
   hooked('exp2-unconverted', 'takes 2^x for e^x', 'exp2-weights', { attend: soft({ exp: (x) => 2 ** x }) }),
-  hooked('softmax-plus-one', 'adds 1 to the sum, a sink without a key', 'unknown', { attend: soft({ z: (Z, m) => f(Z + f(Math.exp(-m))) }) }),
+  hooked('softmax-plus-one', 'adds 1 to the sum, a sink without a key', ['unknown', 'row-factor'], { attend: soft({ z: (Z, m) => f(Z + f(Math.exp(-m))) }) }),
   hooked('softcap', 'caps S at 30 by tanh', 'unknown', {
     attend: (row, sees) => plain(part({ ...row, S: row.S.map((x) => f(30 * Math.tanh(x / 30))) }, sees)),
   }),

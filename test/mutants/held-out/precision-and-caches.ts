@@ -50,7 +50,7 @@ const isType = (head: Head, j: number, type: number): boolean => head.own[chunkO
 
 export const CACHES: readonly Mutant[] = [
   hooked('positions-of-slots', 'takes the slot for the position', 'renumbered', { cache: { position: (_, held) => held } }),
-  hooked('evicts-by-blocks', 'evicts after every 16 tokens alone', 'unknown', {
+  hooked('evicts-by-blocks', 'evicts after every 16 tokens alone', ['unknown', 'ends-by-tile'], {
     cache: { dies: ({ last }, next) => next % 16 === 0 && last < next },
   }),
   hooked('windows-early', 'evicts WINDOW entries a token early, LOCAL ones on time', 'evicted-early', () => {

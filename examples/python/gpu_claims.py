@@ -1,0 +1,110 @@
+"""Attention whose products take TF32 or fp8 on a GPU, to be judged by the claims that cover them.
+
+    npx natsearch vectors --format npz --out vectors
+    npx natsearch vectors --format npz --suite fp8 --out vectors-fp8
+    python3 gpu_claims.py vectors vectors-fp8 --out outputs     # needs PyTorch 2.5, Triton, and a GPU with fp8
+    npx natsearch verify outputs/tf32 --vectors vectors --dtype f32 --products tf32 --tensors out,backward
+    npx natsearch verify outputs/e4m3 --vectors vectors-fp8 --dtype f32 --products e4m3 --tensors forward,backward
+
+`tf32` is autograd through a masked softmax in float32, with matrix products that PyTorch hands to
+tensor cores as TF32. `e4m3` is a forward in Triton with an online softmax over tiles of 32 keys,
+which converts P to float8e4nv before its product with v, and a backward whose products of P and dS
+are torch._scaled_mm on float8_e4m3fn. q k^T and dout v^T take float16, in which their inputs are
+exact: the fp8 units of an H100 add products with some 14 bits, which is too few for S.
+"""
+
+import argparse
+import pathlib
+
+import torch
+import triton
+import triton.language as tl
+
+import gpu_attention
+import natsearch_vectors as vectors
+
+
+@triton.jit
+def forward(q, k, v, mask, out, lse, scale, N, d: tl.constexpr, R: tl.constexpr, BLOCK: tl.constexpr):
+    """One tile of BLOCK rows of one query head; q [H,N,d], k, v [G,N,d], mask [G,N,N], N a multiple of BLOCK."""
+    h, c, lanes = tl.program_id(1), tl.arange(0, d), tl.arange(0, BLOCK)
+    i = tl.program_id(0) * BLOCK + lanes
+    g = h // R
+    x = tl.load(q + (h * N + i[:, None]) * d + c[None, :])
+    m, Z, o = tl.full([BLOCK], -1e30, tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK, d], tl.float32)
+    for first in range(0, N, BLOCK):
+        j = first + lanes
+        y = tl.load(k + (g * N + j[None, :]) * d + c[:, None])
+        seen = tl.load(mask + (g * N + i[:, None]) * N + j[None, :]) != 0
+        S = tl.where(seen, tl.dot(x, y) * scale, -1e30)
+        top = tl.maximum(m, tl.max(S, 1))
+        E = tl.where(seen, tl.exp(S - top[:, None]), 0.0)
+        alpha = tl.exp(m - top)
+        Z = Z * alpha + tl.sum(E, 1)
+        value = tl.load(v + (g * N + j[:, None]) * d + c[None, :]).to(tl.float8e4nv)
+        o = o * alpha[:, None] + tl.dot(E.to(tl.float8e4nv), value, out_dtype=tl.float32)
+        m = top
+    tl.store(out + (h * N + i[:, None]) * d + c[None, :], o / Z[:, None])
+    tl.store(lse + h * N + i, m + tl.log(Z))
+
+
+def product8(a, b):
+    """a @ b on the fp8 units, a [m,n] and b [n,k] rounded to e4m3."""
+    one = torch.ones((), device=a.device)
+    a, b = a.clamp(-448, 448).to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn)
+    b = b.t().contiguous().t()  # the second factor lies column by column
+    return torch._scaled_mm(a.contiguous(), b, scale_a=one, scale_b=one, out_dtype=torch.float32, use_fast_accum=False)
+
+
+def e4m3(case):
+    """The outputs of one case of one sequence by name."""
+    p, given = case.parameters, case.inputs()
+    N, d, H, G, scale = p["tokens"], p["headDim"], p["queryHeads"], p["kvHeads"], p["scale"]
+    R, size, width = H // G, -(-N // 32) * 32, max(32, d)
+    results = {name: [] for name in ("out", "lse", "dq", "dk", "dv")}
+    for b in range(p["batch"]):
+        x = {n: torch.zeros(given[n].shape[1], size, width, device="cuda", dtype=torch.float16) for n in ("q", "k", "v", "dout")}
+        for n, t in x.items():
+            t[:, :N, :d] = torch.from_numpy(given[n][b]).cuda()
+        mask = torch.eye(size, dtype=torch.bool, device="cuda").repeat(G, 1, 1)  # rows beyond N see themselves
+        mask[:, :N, :N] = torch.from_numpy(case.visible[b]).cuda()
+        out, lse = torch.empty(H, size, width, device="cuda"), torch.empty(H, size, device="cuda")
+        forward[(size // 32, H)](x["q"], x["k"], x["v"], mask.to(torch.int8), out, lse, scale, size, d=width, R=R, BLOCK=32)
+        grads = {n: torch.zeros_like(x[n], dtype=torch.float32) for n in ("q", "k", "v")}
+        for h in range(H):
+            g = h // R
+            q, k, v, dout = (x[n][i].float() for n, i in (("q", h), ("k", g), ("v", g), ("dout", h)))
+            P = torch.where(mask[g], torch.exp(q @ k.t() * scale - lse[h, :, None]), 0.0)
+            dS = P * (dout @ v.t() - (dout * out[h]).sum(1, keepdim=True))
+            grads["v"][g] += product8(P.t(), dout)
+            grads["q"][h] += product8(dS, k) * scale
+            grads["k"][g] += product8(dS.t(), q) * scale
+        results["out"].append(out[:, :N, :d])
+        results["lse"].append(lse[:, :N])
+        for n in ("q", "k", "v"):
+            results[f"d{n}"].append(grads[n][:, :N, :d])
+    return {n: torch.stack(t).cpu().numpy() for n, t in results.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("vectors")
+    parser.add_argument("vectors_fp8")
+    parser.add_argument("--out", default="outputs")
+    args = parser.parse_args()
+    print(f"PyTorch {torch.__version__}, Triton {triton.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}")
+    out = pathlib.Path(args.out)
+    torch.set_float32_matmul_precision("high")  # TF32
+    finite = vectors.cases(args.vectors, lambda case: not case.entry["notCompared"] and "hidden-" not in case.name)
+    for case in finite:
+        case.save(out / "tf32", **gpu_attention.run(gpu_attention.dense, case, torch.float32, "cuda"))
+    print(f"tf32: {len(finite)} cases")
+    torch.set_float32_matmul_precision("highest")
+    eight = vectors.cases(args.vectors_fp8)
+    for case in eight:
+        case.save(out / "e4m3", **e4m3(case))
+    print(f"e4m3: {len(eight)} cases")
+
+
+if __name__ == "__main__":
+    main()
