@@ -43,6 +43,7 @@ export type { LogitsWanted, SessionModel, SessionOptions, StepOptions } from './
 export { ByteTokenizer, type EncodeOptions, type TextStream, type Tokenizer, withStarts } from './model/tokenizer/tokenizer.ts';
 export { type Difference, perplexityDifference } from './evaluate/difference.ts';
 export { type ContextEvaluation, evaluate, type EvaluateOptions, type Evaluation } from './evaluate/evaluate.ts';
+export { evaluateShuffled } from './evaluate/shuffled.ts';
 export { type KeptOf, type MatchedBy, matchedPolicies, type MatchedPolicy } from './evaluate/match.ts';
 export { recallDifference, type RecallDifference } from './evaluate/recall/difference.ts';
 export {

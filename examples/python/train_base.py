@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Trains a small dense Llama with Hugging Face transformers, as an existing model for `natsearch finetune`.
 
-    python3 train_base.py --text sotu/train kjv.txt --recall recall/*/train.txt --heldout sotu/heldout moby-dick.txt \\
-        --questions recall/*/questions.jsonl --out base
+    python3 train_base.py --text novels/train sotu/train --recall learn/*/questions.jsonl --heldout sotu/heldout \\
+        moby-dick.txt --questions ask/*/questions.jsonl --out base
 
 The model has full causal attention and no token types. OUT becomes a model folder as published on Hugging Face:
-config.json, model.safetensors in BF16, and a byte-level tokenizer.json trained on the texts, in which each digit is a
-token of its own. training.json beside them has versions, seed, losses, and results under full attention and under
+config.json, model.safetensors in BF16, and a byte-level tokenizer.json trained on the texts (or that of --tokenizer), in
+which each digit is a token of its own. training.json beside them has versions, seed, losses, and results under full attention and under
 sliding windows: bits per byte of the held-out texts in contexts of N tokens, and the share of questions of `natsearch
 recall write` whose whole answer is right.
 Every window starts with the token that starts texts. Training starts with short windows of noise that occurs twice, and
 later the share --repeats of all windows is such noise. Recall rests on copying what was seen once (induction), and a
 model of this size does not learn that from text alone in this time. The share --share of the later windows is cut from
-the recall documents.
+the recall documents: questions.jsonl, of which the tokens of answers count --answer-weight times, or plain text. With
+--seconds, the learning rate follows the clock instead of --steps. From the share --long-from of training on, windows are
+--context tokens long, and before that a half of it.
 """
 import argparse
 import json
@@ -50,8 +52,23 @@ def train_tokenizer(documents, size):
 
 def encode(tokenizer, documents):
     """One stream of tokens, with BOS before each document."""
-    parts = [[tokenizer.token_to_id(BOS), *e.ids] for e in tokenizer.encode_batch(documents)]
+    parts = [[tokenizer.token_to_id(BOS), *e.ids] for e in tokenizer.encode_batch(documents, add_special_tokens=False)]
     return np.concatenate([np.array(p, dtype=np.int32) for p in parts])
+
+
+def encode_questions(tokenizer, paths, weight, rng):
+    """Documents of `natsearch recall write` with their answers, shuffled, and how much each token counts."""
+    asked = [json.loads(line) for p in paths for line in p.read_text(encoding="utf-8").splitlines()]
+    rng.shuffle(asked)
+    prompts, answers = (tokenizer.encode_batch([q[part] for q in asked], add_special_tokens=False) for part in ("prompt", "answer"))
+    end, start = tokenizer.encode(".\n", add_special_tokens=False).ids, tokenizer.token_to_id(BOS)
+    ids, counts = [], []
+    for prompt, answer in zip(prompts, answers):
+        ids.append(np.array([start, *prompt.ids, *answer.ids, *end], dtype=np.int32))
+        count = np.ones(len(ids[-1]), dtype=np.float32)
+        count[1 + len(prompt.ids):1 + len(prompt.ids) + len(answer.ids)] = weight
+        counts.append(count)
+    return np.concatenate(ids), np.concatenate(counts)
 
 
 def noise(rows, context, vocabulary, rng):
@@ -69,15 +86,19 @@ def noise(rows, context, vocabulary, rng):
 
 
 def windows(streams, shares, batch, context, vocabulary, rng):
-    """[batch, context + 1] of windows cut from the streams at random places, and of noise; the first token is BOS."""
+    """[batch, context + 1] of windows cut from the streams (each with what its tokens count) at random places, and of
+    noise; the first token is BOS. Then what each token counts."""
     *cuts, twice = rng.multinomial(batch, shares)
-    rows = [stream[at:at + context + 1][None] for stream, count in zip(streams, cuts)
-            for at in rng.integers(0, len(stream) - context - 1, count)]
+    places = [(*stream, at) for stream, count in zip(streams, cuts)
+              for at in rng.integers(0, len(stream[0]) - context - 1, count)]
+    rows = [ids[at:at + context + 1][None] for ids, _, at in places]
+    counts = [counts[at:at + context + 1][None] for _, counts, at in places]
     if twice:
         rows.append(noise(twice, context, vocabulary, rng))
+        counts.append(np.ones_like(rows[-1], dtype=np.float32))
     ids = np.concatenate(rows).astype(np.int64)
     ids[:, 0] = 0
-    return torch.from_numpy(ids).pin_memory().cuda(non_blocking=True)
+    return [torch.from_numpy(x).pin_memory().cuda(non_blocking=True) for x in (ids, np.concatenate(counts))]
 
 
 def drop(model, p):
@@ -131,7 +152,7 @@ def recall(model, tokenizer, path, width=None, sink=0, most=200):
     right = asked = 0
     for line in path.read_text().splitlines()[:most]:
         question = json.loads(line)
-        prompt, answer = tokenizer.encode(question["prompt"]).ids, tokenizer.encode(question["answer"]).ids
+        prompt, answer = (tokenizer.encode(question[part], add_special_tokens=False).ids for part in ("prompt", "answer"))
         ids = torch.tensor([[0, *prompt, *answer]]).cuda()
         with torch.autocast("cuda", torch.bfloat16):
             _, logits = losses(model, ids, window_mask(ids.shape[1] - 1, width, sink))
@@ -154,6 +175,10 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--vocabulary", type=int, default=2048)
+    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json to use instead of training one")
+    parser.add_argument("--answer-weight", type=float, default=8, help="how much tokens of answers count")
+    parser.add_argument("--seconds", type=float, help="how long to train, instead of --steps")
+    parser.add_argument("--long-from", type=float, default=0, help="share of training after which windows have --context tokens")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--intermediate", type=int, default=768)
     parser.add_argument("--layers", type=int, default=4)
@@ -168,18 +193,22 @@ def main():
     torch.manual_seed(o.seed)
     rng = np.random.default_rng(o.seed)
     texts = read(o.text)
-    tokenizer = train_tokenizer(texts, o.vocabulary)
+    tokenizer = Tokenizer.from_file(str(o.tokenizer)) if o.tokenizer else train_tokenizer(texts, o.vocabulary)
     streams = [encode(tokenizer, texts)]
-    if o.recall:
-        lines = [line + "\n" for text in read(o.recall) for line in text.splitlines()]
+    recalls = [Path(p) for p in o.recall]
+    lines = [line + "\n" for text in read(p for p in recalls if p.suffix != ".jsonl") for line in text.splitlines()]
+    if lines:
         rng.shuffle(lines)  # so that windows mix all lengths and kinds
         streams.append(encode(tokenizer, lines))
+    streams = [(ids, np.ones(len(ids), dtype=np.float32)) for ids in streams]
+    if not lines and recalls:
+        streams.append(encode_questions(tokenizer, recalls, o.answer_weight, rng))
     questions = [Path(p) for p in o.questions]
     own = [o.share] if o.recall else []
     shares = [1 - sum(own) - o.repeats, *own, o.repeats]
     held = {Path(p).name: read([p]) for p in o.heldout}
     held = {name: (encode(tokenizer, ["".join(docs)]), sum(len(d.encode()) for d in docs)) for name, docs in held.items()}
-    print("tokens:", [len(s) for s in streams], {name: len(s) for name, (s, _) in held.items()}, flush=True)
+    print("tokens:", [len(s) for s, _ in streams], {name: len(s) for name, (s, _) in held.items()}, flush=True)
 
     model = LlamaForCausalLM(LlamaConfig(
         vocab_size=o.vocabulary, hidden_size=o.hidden, intermediate_size=o.intermediate, num_hidden_layers=o.layers,
@@ -193,14 +222,15 @@ def main():
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=o.lr, betas=(0.9, 0.95),
         fused=True)
     torch.set_float32_matmul_precision("high")
-    compiled = torch.compile(lambda ids: losses(model, ids)[0].mean(), dynamic=False)
+    compiled = torch.compile(
+        lambda ids, counts: (losses(model, ids)[0] * counts[:, 1:]).sum() / counts[:, 1:].sum(), dynamic=False)
     log, start = [], time.time()
 
     def update(ids, lr):
         for group in optimiser.param_groups:
             group["lr"] = lr
         with torch.autocast("cuda", torch.bfloat16):
-            loss = compiled(ids)
+            loss = compiled(*ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -213,9 +243,9 @@ def main():
         model.train()
 
     # First the model learns copying, in short windows: few different tokens, and twice as many each time they are copied.
-    several, short = 64, o.context // 8
+    several, short = 64, min(128, o.context // 8)
     for step in range(1, o.warm_up + 1):
-        loss = update(windows([], [1], o.batch * 4, short, several, rng), o.warm_lr * min(1, step / 200))
+        loss = update(windows([], [1], 256, short, several, rng), o.warm_lr * min(1, step / 200))
         if step % 100 == 0:
             model.eval()
             once, again = copying(model, several, rng)
@@ -224,13 +254,18 @@ def main():
                 if several == o.vocabulary:
                     break
                 several = min(2 * several, o.vocabulary)
-    for step in range(1, o.steps + 1):
-        rate = min(step / 200, 0.1 + 0.45 * (1 + math.cos(math.pi * step / o.steps)))
-        loss = update(windows(streams, shares, o.batch, o.context, o.vocabulary, rng), o.lr * rate)
-        if step % 500 == 0 or step == o.steps:
+    step, done, began, seen = 0, 0.0, time.time(), 0
+    while done < 1:
+        step += 1
+        done = (time.time() - began) / (o.seconds - (began - start)) if o.seconds else step / o.steps
+        rate = min(step / 200, 0.1 + 0.45 * (1 + math.cos(math.pi * min(1, done))))
+        context, batch = (o.context, o.batch) if done >= o.long_from else (o.context // 2, o.batch * 2)
+        loss = update(windows(streams, shares, batch, context, o.vocabulary, rng), o.lr * rate)
+        seen += batch * context
+        if step % 500 == 0 or done >= 1:
             model.eval()
             stream, count = next(iter(held.values()))
-            note({"step": step, "loss": loss.item(), "copy": copying(model, o.vocabulary, rng),
+            note({"step": step, "tokens": seen, "loss": loss.item(), "copy": copying(model, o.vocabulary, rng),
                   "bitsPerByte": bits_per_byte(model, stream, count, o.context),
                   "recall": {p.parent.name: recall(model, tokenizer, p, most=16) for p in questions}})
     model.eval()
@@ -242,19 +277,19 @@ def main():
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B:1", special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
     tokenizer.save(str(o.out / "tokenizer.json"))
-    widths = [(None, 0), (512, 0), (256, 0), (128, 0), (64, 0), (32, 0), (60, 4), (252, 4)]
+    widths = [(None, 0), (256, 0), (64, 0)]
     results = {}
     for width, sink in widths:
         of = "full" if width is None else f"streaming:{sink}+{width}" if sink else f"window:{width}"
         results[of] = {name: bits_per_byte(model, s, n, o.context, width, sink) for name, (s, n) in held.items()}
-        if width in (None, 256):
-            results[of] |= {p.parent.name: recall(model, tokenizer, p, width, sink, 100) for p in questions}
+        if width is None:
+            results[of] |= {p.parent.name: recall(model, tokenizer, p, width, sink, 60) for p in questions}
         print(of, json.dumps(results[of]), flush=True)
     (o.out / "training.json").write_text(json.dumps({
         "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
         "tokenizers": tokenizers.__version__, "gpu": torch.cuda.get_device_name(),
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()},
-        "tokens": [len(s) for s in streams], "log": log, "results": results}, indent=1) + "\n")
+        "tokens": [len(s) for s, _ in streams], "log": log, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { type Difference, perplexityDifference } from '../evaluate/difference.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
+import { evaluateShuffled, SHUFFLED } from '../evaluate/shuffled.ts';
 import type { KeptOf } from '../evaluate/match.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
@@ -31,6 +32,7 @@ interface Flags extends PolicyFlags {
   threads?: number;
   gpu?: GpuChoice;
   compute?: 'f32' | 'f16';
+  shuffled: boolean;
   json: boolean;
 }
 
@@ -44,6 +46,7 @@ export function registerEval(program: Command): void {
     .option('--context <n>', 'tokens after which a new cache begins (default: as trained)', whole(1))
     .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 1)
+    .option('--shuffled', 'also the learned types at other places of each context: the control', false)
     .addOption(bosOption())
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -78,7 +81,11 @@ async function run(flags: Flags): Promise<void> {
     } finally {
       progress.finish();
     }
-    const { results, matched } = all;
+    const { matched } = all;
+    const control = flags.shuffled ? await evaluateShuffled(model, tokens, {
+      ...(flags.cache && { cache: flags.cache }), context, step: flags.step, signal: interrupt.signal,
+    }) : undefined;
+    const results = control ? [...all.results, control.shuffled] : all.results;
     const { parameters } = model;
     const rows = flags.match === false ? undefined : comparedRows(results, matched);
     if (flags.json) {
@@ -111,9 +118,12 @@ interface ComparedRow extends Partial<Difference> {
   readonly absent?: string;
 }
 
+const isLearned = ({ policy }: Evaluation): boolean =>
+  policy !== SHUFFLED && kindOf(parsePolicy(policy)).learned === true;
+
 /** How much better or worse learned types are than each of the other policies. */
 function comparedRows(results: readonly Evaluation[], matched: readonly Matched<Evaluation>[]): ComparedRow[] {
-  const learned = results.find(({ policy }) => kindOf(parsePolicy(policy)).learned)!;
+  const learned = results.find(isLearned)!;
   const beside = (result: Evaluation): Difference => perplexityDifference(learned.contexts, result.contexts);
   const byName = new Set(matched.map(({ policy }) => policy));
   const chosen = results.filter((result) => result !== learned && !byName.has(result.policy));
@@ -145,7 +155,7 @@ function policyTable(results: readonly Evaluation[]): string {
 
 /** One row per comparison: the learned types, then the other policies, and how the perplexity of the first compares. */
 function matchTable(rows: readonly ComparedRow[], results: readonly Evaluation[]): string {
-  const [learned] = results.filter(({ policy }) => kindOf(parsePolicy(policy)).learned);
+  const learned = results.find(isLearned)!;
   const signed = (x: number): string => `${x < 0 ? '-' : '+'}${Math.abs(x).toFixed(2)}%`;
   const lines = rows.filter(({ absent }) => absent === undefined).map(({ policy, by, percent, standardError }) => [
     policy!, by === null ? '' : SAME[by], signed(percent!), standardError === null ? '' : `${standardError!.toFixed(2)}%`,

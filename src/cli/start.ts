@@ -20,11 +20,14 @@ import {
   colours, createProgress, formatBytes, formatCount, formatShare, interruptSignal, printable, type Progress, table,
 } from './terminal.ts';
 import { tokensOf } from './prompt.ts';
+import { askForKeys, memoryTable } from './start-memory.ts';
 import { readDocuments } from './text.ts';
 import { TEXT_HELP } from './text-files.ts';
 
 /** How many characters of the passage to show, and how many to continue from. */
 const [SHOWN, PROMPT] = [1200, 200];
+/** A dense model of which the package has no copy, and the types that it learned. */
+const [BASE, ADAPTER] = [shipped('models/base'), shipped('models/adapters/keep-0.1-w32')];
 /** Tokens fed at once. Affects speed, never results. */
 const STEP = 32;
 
@@ -62,10 +65,13 @@ export function registerStart(program: Command): void {
     .addOption(threadsOption())
     .addOption(gpuOption())
     .option('--json', 'print one JSON document instead', false)
-    .action((flags: Flags) => run(flags, command.getOptionValueSource('dense') === 'default'));
+    .action((flags: Flags) => {
+      const [dense, model, text] = ['dense', 'model', 'text'].map((name) => command.getOptionValueSource(name) === 'default');
+      return run(flags, dense, model && text);
+    });
 }
 
-async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
+async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Promise<void> {
   checkModelFolder(flags.model);
   const engine = await openEngine(flags);
   const model = await openModel(flags.model, engine);
@@ -90,6 +96,12 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
       (piece) => void (flags.json || process.stdout.write(printable(piece, process.stdout))),
     );
     say(`\n${summary(continuation)}`);
+    const memory = hasBase && existsSync(BASE) && existsSync(ADAPTER)
+      ? await askForKeys(BASE, ADAPTER, engine, text, flags.seed, interrupt.signal) : undefined;
+    if (memory) {
+      say(`\n${heading('Keys told once, and asked for later')} (${BASE}, ${ADAPTER}; ${formatCount(memory.tokens)} tokens of filler)`);
+      say(memoryTable(memory));
+    }
     if (!flags.json) return;
     const { rows, types, shown: { layer, head } } = reading;
     const ofHead = types.head(layer, head);
@@ -99,6 +111,7 @@ async function run(flags: Flags, denseIsOptional: boolean): Promise<void> {
       results: rows.map(({ name, result }) => ({ name, ...result })),
       types: { layer, head, shares: typeShares(ofHead), tokens: names },
       continuation: { prompt, seed: flags.seed, ...continuation },
+      ...(memory && { memory }),
     })}\n`);
   } finally {
     interrupt.dispose();

@@ -4,7 +4,7 @@
  */
 import { type Command, Option } from 'commander';
 import { fileExists } from '../files/files.ts';
-import { MODEL_FILES } from '../model/folder/model-folder.ts';
+import { copyTokenizer, MODEL_FILES, TOKENIZER_FILES } from '../model/folder/model-folder.ts';
 import { expectedWeights } from '../model/config/config.ts';
 import { LOG_FILE, readLog, saveCheckpoint, STATE_FILE } from '../train/checkpoint.ts';
 import type { Gradients } from '../train/gradients.ts';
@@ -24,7 +24,7 @@ import { formatShare, formatTypes } from './terminal.ts';
 import { DEFAULT_LAMBDA, planTrain, type TrainFlags, trainSettings } from './train-plan.ts';
 
 /** The files of an output folder. The state comes first, as the folder is recognised by it. */
-const FILES = [STATE_FILE, LOG_FILE, ...MODEL_FILES];
+const FILES = [STATE_FILE, LOG_FILE, ...MODEL_FILES, ...TOKENIZER_FILES];
 
 const LAMBDA = `
 --lambda is the loss that keeping the whole cache is worth. If it is higher than what memory gains on the text, the model
@@ -41,6 +41,8 @@ export function registerTrain(program: Command): void {
     .option('--types <policy>', 'what decides the types of tokens, one of those below; nats searches them', policyName, 'nats')
     .option('--lambda <nats>', `price of keeping the whole cache, in nats per token (default: ${DEFAULT_LAMBDA}, or that of the resumed run); see below`, notNegative)
     .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept', whole(0), 32)
+    .option('--tokenizer <dir>', 'model folder whose tokenizer and vocabulary to use (default: bytes)')
+    .option('--from <dir>', 'begin with the weights of this model, whose sizes and tokenizer count; what it lacks is new')
     .option('--layers <n>', 'decoder layers', whole(1), 4)
     .option('--hidden <n>', 'model width', whole(1), 128)
     .option('--intermediate <n>', 'feed-forward width', whole(1), 320)
@@ -54,7 +56,7 @@ export function registerTrain(program: Command): void {
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  trainSettings(flags); // refuses wrong flags before any file is touched
+  if (flags.from === undefined) trainSettings(flags); // refuses wrong flags before any file is touched
   const close = await openOut(flags.out, runFolder('training run', FILES), flags.force || flags.resume);
   try {
     await trainIn(flags);
@@ -64,11 +66,11 @@ async function train(flags: TrainFlags): Promise<void> {
 }
 
 async function trainIn(flags: TrainFlags): Promise<void> {
-  const { tokens, record, from, validation, note } = await planTrain(flags);
+  const { tokens, record, from, validation, note, vocabulary } = await planTrain(flags);
   const { config, options } = record;
   if (note !== undefined) process.stderr.write(`natsearch: note: ${note}\n`);
-  const log = from ? await readLog(flags.out, from.step) : [];
-  const runLog = await RunLog.open(flags.out, log, !from && await fileExists(`${flags.out}/${STATE_FILE}`));
+  const log = from && flags.resume ? await readLog(flags.out, from.step) : [];
+  const runLog = await RunLog.open(flags.out, log, !flags.resume && await fileExists(`${flags.out}/${STATE_FILE}`));
 
   const pooled = takesPool(flags, options.batch, expectedWeights(config));
   const engine = await openEngine(pooled ? { ...flags, threads: 1 } : flags);
@@ -87,7 +89,10 @@ async function trainIn(flags: TrainFlags): Promise<void> {
   try {
     await runSteps(flags, {
       words: { label: 'train', done: 'trained' }, steps: trainer, log: runLog, validation, last: log.at(-1),
-      save: async () => saveCheckpoint(flags.out, await trainer.state(), record),
+      save: async () => {
+        await saveCheckpoint(flags.out, await trainer.state(), record);
+        if (vocabulary !== undefined) await copyTokenizer(vocabulary, flags.out);
+      },
       line: ({ loss, kept, typeShares }, { speed }) =>
         `loss ${loss.toFixed(3)}  ${formatTypes(typeShares)}  kept ${formatShare(kept)}  ${speed.toFixed(0)} tok/s`,
     });

@@ -9,7 +9,7 @@ import { ignoredFields } from '../config/known-fields.ts';
 import { type ChatTemplate, chatTemplateOf } from '../generate/chat-template.ts';
 import { type GenerationDefaults, parseGenerationConfig } from '../config/generation-config.ts';
 import type { NDArray } from '../../core/tensor.ts';
-import { fileExists, listFolder, makeFolder, readText, writeFilesAtomic } from '../../files/files.ts';
+import { fileExists, listFolder, makeFolder, readFileBytes, readText, writeFileAtomic, writeFilesAtomic } from '../../files/files.ts';
 import { otherWeights } from '../../formats/foreign-files.ts';
 import { readJson } from '../../files/json-file.ts';
 import { readTensors, type TensorPlace } from '../../files/safetensors-file.ts';
@@ -21,6 +21,8 @@ const CONFIG = 'config.json';
 export const MODEL_FILES: readonly string[] = [CONFIG, WEIGHTS];
 const TOKENIZER = 'tokenizer.json';
 const TOKENIZER_CONFIG = 'tokenizer_config.json';
+/** The files that copyTokenizer() copies, if they are there. */
+export const TOKENIZER_FILES: readonly string[] = [TOKENIZER, TOKENIZER_CONFIG];
 const GENERATION = 'generation_config.json';
 const CHAT_TEMPLATE = 'chat_template.jinja';
 
@@ -145,4 +147,11 @@ export async function writeModelFolder(
     [`${folder}/${WEIGHTS}`, encodeSafetensors(tensors, { format: 'pt', ...metadata })], // Hugging Face requires a format
     [`${folder}/${CONFIG}`, serializeConfig(config)],
   ]);
+}
+
+/** Copies the files of a model's tokenizer into another folder, byte for byte. */
+export async function copyTokenizer(from: string, to: string): Promise<void> {
+  for (const name of TOKENIZER_FILES) {
+    if (await fileExists(`${from}/${name}`)) await writeFileAtomic(`${to}/${name}`, await readFileBytes(`${from}/${name}`));
+  }
 }
