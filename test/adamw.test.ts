@@ -145,7 +145,8 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
 
   it('changes nothing if its guard is NaN or infinite, and works as without one otherwise', () =>
     scoped(engine(), async (engine) => {
-      for (const [bar, changes] of [[NaN, false], [Infinity, false], [-Infinity, false], [0, true], [3e38, true]] as const) {
+      const bars = [[NaN, false], [Infinity, false], [-Infinity, false], [0, true], [3e38, true]] as const;
+      for (const [bar, changes] of bars) {
         const state = [[1, 2], [0.5, -1], [4, 8]].map((data) => engine.tensor(data, [2]));
         const gradient = engine.tensor(changes ? [1, -1] : [NaN, Infinity], [2]);
         engine.adamW(state[0], gradient, state[1], state[2], {
@@ -176,7 +177,8 @@ describeEngines('adamW()', ({ precision, holds, engine }) => {
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(1, 2), zeros(2), options)).toThrow(ShapeError);
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(1), options)).toThrow(ShapeError);
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, step: 0 })).toThrow(ValueError);
-    expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, guard: zeros(2) })).toThrow(ShapeError);
+    const guarded = { ...options, guard: zeros(2) };
+    expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), guarded)).toThrow(ShapeError);
     const clip = { squaredNorm: zeros(1), maxNorm: 1, scale: 0 };
     expect(() => engine().adamW(zeros(2), zeros(2), zeros(2), zeros(2), { ...options, clip })).toThrow(ValueError);
   });

@@ -122,7 +122,8 @@ describe('natsearch verify', () => {
     const { status, stdout } = natsearch('verify', 'heads', '--vectors', 'vectors', '--html', 'page.html');
     expect(stdout).toContain('out by tiles of 16 queries (down) and query heads (across)');
     expect(stdout).toMatch(/\n {3}0 \|\.{4}\|\n {2}16 \|\.\d\.\d\|\n/);
-    // Without a mask that explains them, errors are shared among the keys by the true probabilities: rows from 16 alone.
+    // Without a mask that explains them, errors are shared among the keys by the true probabilities:
+    // rows from 16 alone.
     expect(stdout).toContain('out query head 1, by tiles of 16 queries (down) and 1 channel (across)');
     expect(stdout).toContain('where the errors of out may come from, query head 1, by tiles of 16 queries (down) and 16 keys (across)');
     expect(stdout).toMatch(/\n {3}0 \|\. \|\n {2}16 \|\d\d\|\n/);

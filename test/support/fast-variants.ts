@@ -46,7 +46,8 @@ function* decoding(): Generator<FastKernel<never>> {
   for (const stored of ['f32', 'f16'] as const) {
     for (const d of [7, 8, 64, 96, 128, 256]) {
       for (const [heads, group] of [[8, 4], [6, 1], [1, 7], [2, 16]]) {
-        for (const layout of [...BOTH.map((masked) => ({ block: 64, masked })), { slots: true, fresh: false } as const, { slots: true, fresh: true } as const]) {
+        const slots = [{ slots: true, fresh: false }, { slots: true, fresh: true }] as const;
+        for (const layout of [...BOTH.map((masked) => ({ block: 64, masked })), ...slots]) {
           if ('slots' in layout && layout.fresh && d % 4 > 0) continue; // the merge reads four numbers at a time
           const options = { heads, group, d, stored, layout };
           yield decodeAttention(options);

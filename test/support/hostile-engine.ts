@@ -26,7 +26,8 @@ export async function engineCalls(engine: TrainingEngine): Promise<EngineCalls> 
   const half = engine.tensor([1, 1], [1, 2, 1]);
   const lifetimes = { window: 1, chunk: 1, reach: 3 };
   const clip = { squaredNorm: engine.tensor([1], [1]), maxNorm: 1 };
-  const adam = { learningRate: 1, beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0, step: 1, clip, guard: engine.tensor([1], [1]) };
+  const guard = engine.tensor([1], [1]);
+  const adam = { learningRate: 1, beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0, step: 1, clip, guard };
   const layout = { batch: 1, kvHeads: 1, headDim: 2, blockSize: 2, ...lifetimes };
   const cache = (): Cache => engine.createCache(layout);
   const filled = (): Cache => {
