@@ -71,7 +71,7 @@ export const TABLES: Readonly<Record<string, () => string>> = {
   bounded: () => pairs(E.bounded, (x) => `(${shown(x)})`),
   'type-gradient': () => byToken([
     ['type', letters], ['all later queries', seenBy],
-    ['what it ends', column(E.dTypes, 0).map((dg, j) => dg - seenBy[j])],
+    ['minus what it ends', column(E.dTypes, 0).map((dg, j) => dg - seenBy[j])],
     ['**dg**', column(E.dTypes, 0)], ['**dl**', column(E.dTypes, 1)], ['**dw**', column(E.dTypes, 2)],
   ]),
   'running-sum': () => runningSum(6),

@@ -52,7 +52,7 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   y: 'probabilities of the three types',
   c: 'a type: 0, 1 or 2',
   r: 'a summation index',
-  dt: 'cotangent of the one-hot type, $(\\mathrm{d}g_j, \\mathrm{d}l_j, \\mathrm{d}w_j)$ plus the price of section 7',
+  dt: 'cotangent of the one-hot type, $(\\mathrm{d}g_j, \\mathrm{d}l_j, \\mathrm{d}w_j)$ plus the price of memory',
   ds: 'cotangent of the scores',
   kept: 'share of the cache that token $j$ costs, twice its lifetime over $N$',
   share: 'mean of kept, which is 1 (up to $1/N$) if every token is GLOBAL',

@@ -55,7 +55,7 @@ export const W = 2;
 /** The running example of docs/algorithm.md. */
 export const EXAMPLE: readonly number[] = [G, L, L, W, G, L, W, W];
 
-/** Sequences of types that show every rule: the example, one token, all of one type, and mixtures. */
+/** Sequences of types that show every rule: the example, one token, all of one type, mixtures, other beginnings. */
 export function typeCases(): { types: number[]; window: number }[] {
   const random = numbers(1);
   const drawn = Array.from({ length: 8 }, (_, n) => {
@@ -66,6 +66,7 @@ export function typeCases(): { types: number[]; window: number }[] {
     { types: [G], window: 2 }, { types: [...EXAMPLE], window: 2 }, { types: [G, W, W, W], window: 0 },
     { types: [G, L, L, L], window: 1 }, { types: [G, G, G], window: 1 }, { types: [G, W, W, W, W], window: 9 },
     ...drawn,
+    { types: [L, W, G, L], window: 1 }, { types: [W, L, G, G, W], window: 1 },
   ];
 }
 

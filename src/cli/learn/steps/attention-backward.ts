@@ -7,7 +7,7 @@ export const attentionBackwardStep: Step = step({
   title: 'Gradients of attention',
   chapter: '04-gradients',
   task: 'Given q, k, v, the lifetimes and dOut, the gradient of a loss with respect to the output ([N][d] each), return the ' +
-    'gradients { dq, dk, dv }.',
+    'gradients { dq, dk, dv }: one object with three fields.',
   parameters: { q: 'number[][]', k: 'number[][]', v: 'number[][]', last: 'number[]', dOut: 'number[][]' },
   returns: '{ dq: number[][]; dk: number[][]; dv: number[][] }',
   hints: [
@@ -79,6 +79,22 @@ export const attentionBackwardStep: Step = step({
           dk: k.map((row, j) => row.map((_, c) => dS.reduce((sum, s, i) => sum + s[j] * q[i][c], 0))),
           dv: attentionBackward(given).dv,
         };
+      },
+    },
+    {
+      what: 'dq without the factor 1 / sqrt(d)',
+      think: 'The scores have that factor, so their gradient reaches q and k with it.',
+      compute: (given) => {
+        const all = attentionBackward(given);
+        return { ...all, dq: all.dq.map((row) => row.map((y) => Math.sqrt(row.length) * y)) };
+      },
+    },
+    {
+      what: 'dk without the factor 1 / sqrt(d)',
+      think: 'The scores have that factor, so their gradient reaches q and k with it.',
+      compute: (given) => {
+        const all = attentionBackward(given);
+        return { ...all, dk: all.dk.map((row) => row.map((y) => Math.sqrt(row.length) * y)) };
       },
     },
   ],

@@ -74,5 +74,45 @@ export const attentionStep: Step = step({
       think: 'The weights of a query sum to 1: divide by Z.',
       compute: (given) => attend(given, (s, m, d) => s.map((x, j) => (m[j] ? Math.exp(x / Math.sqrt(d)) : 0))),
     },
+    {
+      what: 'a softmax over all keys up to the query, with the weights of hidden keys set to 0 afterwards, so that they do not sum to 1',
+      think: 'Hidden keys must not be in the denominator either.',
+      compute: ({ q, k, v, last }) => {
+        const M = mask(last);
+        return q.map((qi, i) => {
+          const a = softmax(k.slice(0, i + 1).map((kj) => dot(qi, kj) / Math.sqrt(qi.length)));
+          return v[0].map((_, c) => a.reduce((sum, x, j) => sum + x * M[i][j] * v[j][c], 0));
+        });
+      },
+    },
+    {
+      what: 'exp() of scores as they are, which overflows where they are large',
+      think: 'Subtract the largest score that the query sees before exp(): it cancels in the quotient.',
+      compute: (given) => attend(given, (s, m, d) => {
+        const e = s.map((x, j) => (m[j] ? Math.exp(x / Math.sqrt(d)) : 0));
+        return e.map((x) => x / e.reduce((a, b) => a + b, 0));
+      }),
+    },
+    {
+      what: 'exp() of all scores as they are, which overflows where they are large, and infinity times 0 is NaN',
+      think: 'Subtract the largest score that the query sees before exp(), and leave hidden keys out rather than multiply by 0.',
+      compute: (given) => attend(given, (s, m, d) => {
+        const e = s.map((x, j) => m[j] * Math.exp(x / Math.sqrt(d)));
+        return e.map((x) => x / e.reduce((a, b) => a + b, 0));
+      }),
+    },
+    {
+      what: 'scores divided by d, not by its square root',
+      think: 'The factor is 1 / sqrt(d).',
+      compute: (given) => attend(given, (s, m, d) => softmax(s.map((x, j) => (m[j] ? x / d : -Infinity)))),
+    },
+    {
+      what: 'attention in which queries see keys after them',
+      think: 'A query sees key j if j <= i and i <= last[j]: both.',
+      compute: ({ q, k, v, last }) => q.map((qi, i) => {
+        const a = softmax(k.map((kj, j) => (i <= last[j] ? dot(qi, kj) / Math.sqrt(qi.length) : -Infinity)));
+        return v[0].map((_, c) => a.reduce((sum, x, j) => sum + x * v[j][c], 0));
+      }),
+    },
   ],
 });

@@ -50,5 +50,23 @@ export const cacheStep: Step = step({
       compute: ({ types, window }) => cache(types, window).map((held, i) =>
         held.filter((j) => types[j] !== W || j + window - 1 >= i + 1)),
     },
+    {
+      what: 'a cache in which the first token is GLOBAL, whatever its type',
+      think: 'That is done when types are chosen; here types are taken as given.',
+      compute: ({ types, window }) => cache([0, ...types.slice(1)], window),
+    },
+    {
+      what: 'a cache that keeps entries with last >= i, one step too long, so that a second GLOBAL token closes LOCAL tokens again',
+      think: 'After token i, keep what query i + 1 will see: entries with last >= i + 1. What is closed stays closed.',
+      compute: ({ types, window }) => {
+        let entries: { j: number; last: number }[] = [];
+        return types.map((type, i) => {
+          entries = entries.map(({ j, last }) => ({ j, last: type === 0 && types[j] === L ? i : last }));
+          entries.push({ j: i, last: type === W ? i + window : Infinity });
+          entries = entries.filter(({ last }) => last >= i);
+          return entries.map(({ j }) => j);
+        });
+      },
+    },
   ],
 });

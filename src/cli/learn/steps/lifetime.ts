@@ -10,7 +10,7 @@ export const lifetimeStep: Step = step({
   parameters: { types: 'number[]', window: 'number' },
   returns: 'number[]',
   hints: [
-    'Each token can be answered on its own: look at its type, and for LOCAL at the types behind it.',
+    'Each token can be answered on its own: look at its type, and for LOCAL at the types after it.',
     'A LOCAL token dies at the first GLOBAL token after it. Other LOCAL and WINDOW tokens do not end it.',
     'For the example G L L W G L W W and window 2 the answer is [Infinity, 4, 4, 5, Infinity, Infinity, 8, 9].',
   ],
@@ -46,6 +46,28 @@ export const lifetimeStep: Step = step({
       think: 'What ends a LOCAL token comes after it.',
       compute: ({ types, window }) => lifetime(types, window).map((end, j) =>
         (types[j] === L ? types.findIndex((type) => type === G) : end)),
+    },
+    {
+      what: 'lifetimes in which none is beyond the last token',
+      think: 'Nobody knows yet how long the text gets: Infinity for what lives for ever, and j + window even beyond the text.',
+      compute: ({ types, window }) => lifetime(types, window).map((end) => Math.min(end, types.length - 1)),
+    },
+    {
+      what: 'lifetimes of WINDOW tokens that stop at the last token',
+      think: 'j + window may lie beyond the text, which does no harm.',
+      compute: ({ types, window }) => lifetime(types, window).map((end, j) =>
+        (types[j] === W ? Math.min(end, types.length - 1) : end)),
+    },
+    {
+      what: 'the end of the sequence for LOCAL tokens that no GLOBAL token follows',
+      think: 'The GLOBAL token that ends them may still come: their lifetime is Infinity until then.',
+      compute: ({ types, window }) => lifetime(types, window).map((end, j) =>
+        (types[j] === L && end === Infinity ? types.length - 1 : end)),
+    },
+    {
+      what: 'lifetimes in which the first token is GLOBAL, whatever its type',
+      think: 'That is done when types are chosen; here types are taken as given.',
+      compute: ({ types, window }) => lifetime([G, ...types.slice(1)], window),
     },
   ],
 });

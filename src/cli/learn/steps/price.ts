@@ -48,5 +48,17 @@ export const priceStep: Step = step({
       think: 'kept is a share of N queries, and then its mean over N tokens is taken: K = 2 lambda / N^2.',
       compute: (given) => price(given).map((row) => row.map((x) => x * given.types.length)),
     },
+    {
+      what: 'e(j) = N for LOCAL tokens that no GLOBAL token follows',
+      think: 'The last query is N - 1: e(j) is N - 1 if there is no GLOBAL token after j.',
+      compute: ({ types, window, lambda }) => price({ types, window, lambda }).map(([g, l, w], j) =>
+        [g, types.includes(0, j + 1) ? l : l + 2 * lambda / types.length ** 2, w]),
+    },
+    {
+      what: 'prices divided by N (N - 1), which is 0 for one token',
+      think: 'K = 2 lambda / N^2.',
+      compute: ({ types, window, lambda }) => price({ types, window, lambda }).map((row) =>
+        row.map((x) => (types.length === 1 ? NaN : x * types.length / (types.length - 1)))),
+    },
   ],
 });

@@ -22,14 +22,14 @@ export const straightThroughStep: Step = step({
     'y = softmax((scores + noise) / tau), and the type is the index of the largest y.',
     'The gradient of a softmax: dScores[c] = y[c] (dTypes[c] - sum over b of y[b] dTypes[b]) / tau.',
   ],
-  cases: () => [1, 2, 5, 4, 3].map((N, n) => {
+  cases: () => [1, 2, 5, 4, 3, 2].map((N, n) => {
     const random = numbers(20 + n);
     const table = () => randomTable(random, N, 3);
     const tied = n === 3;
     return {
-      scores: tied ? table().map(([x]) => [x, x, x - 1]) : table(),
+      scores: table().map(([x, y, z]) => (tied ? [x, x, x - 1] : [x, y, z].map((s) => (n === 5 ? s + 800 : s)))),
       noise: tied ? table().map(() => [0, 0, 0]) : table(),
-      tau: [1, 0.5, 2, 0.1, 1][n], dTypes: table(),
+      tau: [1, 0.5, 2, 0.1, 1, 1][n], dTypes: table(),
     };
   }),
   solve: (given) => straightThrough(given),
@@ -73,6 +73,15 @@ export const straightThroughStep: Step = step({
       compute: (given) => ({
         types: softmaxes(given).map((row) => row.lastIndexOf(Math.max(...row))),
         dScores: straightThrough(given).dScores,
+      }),
+    },
+    {
+      what: 'dScores without the factor y',
+      think: 'The gradient of a softmax: dScores[c] = y[c] (dTypes[c] - sum over b of y[b] dTypes[b]) / tau.',
+      compute: (given) => ({
+        types: straightThrough(given).types,
+        dScores: softmaxes(given).map((row, t) => row.map((_, c) =>
+          (given.dTypes[t][c] - row.reduce((sum, p, b) => sum + p * given.dTypes[t][b], 0)) / given.tau)),
       }),
     },
   ],

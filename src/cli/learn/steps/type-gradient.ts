@@ -17,7 +17,7 @@ export const typeGradientStep: Step = step({
   hints: [
     'Differentiate M[i][j] by w[j], and sum over the queries: dw[j] is the sum of dM[i][j] for i from j to j + window.',
     'The product is 1 up to and including the next GLOBAL token e(j), and 0 after it: dl[j] sums i from j to e(j). With no ' +
-      'GLOBAL token behind it, e(j) is the last token.',
+      'GLOBAL token after j, e(j) is the last token.',
     'g[j] occurs twice: in M[i][j] for all i >= j, and in the products of the LOCAL tokens k before it. Those it takes from ' +
       'the queries after j that would still have seen k: subtract the sum of dM[i][k] for i from j + 1 to e(j), for each ' +
       'LOCAL k < j with no GLOBAL token between k and j.',
@@ -65,6 +65,62 @@ export const typeGradientStep: Step = step({
           if (given.types[k] === L) dg -= later(given.dM, k, j + 1);
         }
         return [dg, ...rest];
+      }),
+    },
+    {
+      what: 'dg that pays for WINDOW tokens too',
+      think: 'A GLOBAL token ends LOCAL tokens only: nothing else is added to what is open.',
+      compute: (given) => typeGradient(given).map(([, ...rest], j) => {
+        let dg = later(given.dM, j, j);
+        const e = given.types.findIndex((type, n) => n > j && type === 0);
+        for (let k = j - 1; k >= 0 && given.types[k] !== 0; k--) {
+          if (given.types[k] !== 0) dg -= later(given.dM, k, j + 1) - (e < 0 ? 0 : later(given.dM, k, e + 1));
+        }
+        return [dg, ...rest];
+      }),
+    },
+    {
+      what: 'dg that pays in its own row, i = j, too',
+      think: 'The query at j still sees the LOCAL tokens that j ends: sum i from j + 1.',
+      compute: (given) => typeGradient(given).map(([, ...rest], j) => {
+        let dg = later(given.dM, j, j);
+        const e = given.types.findIndex((type, n) => n > j && type === 0);
+        for (let k = j - 1; k >= 0 && given.types[k] !== 0; k--) {
+          if (given.types[k] === L) dg -= later(given.dM, k, j) - (e < 0 ? 0 : later(given.dM, k, e + 1));
+        }
+        return [dg, ...rest];
+      }),
+    },
+    {
+      what: 'dg with what it ends added, not subtracted',
+      think: 'The derivative of 1 - g is -1: what later queries lose is subtracted.',
+      compute: (given) => typeGradient(given).map(([, ...rest], j) => {
+        let dg = later(given.dM, j, j);
+        const e = given.types.findIndex((type, n) => n > j && type === 0);
+        for (let k = j - 1; k >= 0 && given.types[k] !== 0; k--) {
+          if (given.types[k] === L) dg += later(given.dM, k, j + 1) - (e < 0 ? 0 : later(given.dM, k, e + 1));
+        }
+        return [dg, ...rest];
+      }),
+    },
+    {
+      what: 'dg that pays for all LOCAL tokens before it, those before the last GLOBAL token too',
+      think: 'A GLOBAL token resets what is open: LOCAL tokens before it have ended already.',
+      compute: (given) => typeGradient(given).map(([, ...rest], j) => {
+        let dg = later(given.dM, j, j);
+        const e = given.types.findIndex((type, n) => n > j && type === 0);
+        for (let k = j - 1; k >= 0; k--) {
+          if (given.types[k] === L) dg -= later(given.dM, k, j + 1) - (e < 0 ? 0 : later(given.dM, k, e + 1));
+        }
+        return [dg, ...rest];
+      }),
+    },
+    {
+      what: 'dl that stops before e(j), the last token too',
+      think: 'Both ends count: sum i from j to e(j), inclusive.',
+      compute: (given) => typeGradient(given).map(([dg, dl, dw], j) => {
+        const next = given.types.findIndex((type, n) => n > j && type === 0);
+        return [dg, dl - given.dM[next < 0 ? given.types.length - 1 : next][j], dw];
       }),
     },
   ],
