@@ -44,7 +44,7 @@ export interface Draw {
 export interface Begun {
   /** By the name of the weight. The caller owns them. */
   readonly gradients: Map<string, Tensor>;
-  /** [1]: the sum of the squares of the losses, which the caller owns. It is finite only if every loss is. */
+  /** The sum of the squares of the losses, of shape [1], which the caller owns. It is finite only if every loss is. */
   readonly squaredLoss: Tensor;
   /** The other results, once they have been read. Those of a loss that is not finite may be anything, or an error. */
   readonly sums: Promise<Omit<Gradients, 'gradients'>>;
