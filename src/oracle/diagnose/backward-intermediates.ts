@@ -3,7 +3,7 @@
  * of d.
  * @module
  */
-import type { Change } from './backward-hypotheses.ts';
+import type { Change } from './backward-change.ts';
 import { bitsOf, brain, e4m3, e5m2, half, tf32, tf32Cut } from './narrow-floats.ts';
 import type { Scene } from './scene.ts';
 

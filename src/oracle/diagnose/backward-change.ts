@@ -1,0 +1,31 @@
+/**
+ * What may be wrong in the gradients of attention (§4).
+ * @module
+ */
+import type { DiagnosisName } from './diagnoses.ts';
+import type { Sees } from './scene.ts';
+
+/** What is wrong in §4; what is left out is right. */
+export interface Change {
+  readonly name: DiagnosisName;
+  readonly sees?: Sees;
+  /** Instead of A, for a pair with this S. */
+  readonly weight?: (query: number, S: number) => number;
+  /** Instead of P' - D. */
+  readonly change?: (query: number, key: number) => number;
+  /** Which query heads 0..R-1 of the group are summed. */
+  readonly counts?: (r: number) => boolean;
+  /** Whether the query heads h with h mod G = g are summed, instead of the group of KV head g. */
+  readonly modulo?: boolean;
+  readonly factor?: number;
+  /** The KV head that is read. */
+  readonly from?: (head: number, query: number) => number;
+  readonly scale?: number;
+  /** Whether the contributions of other groups are summed, computed with their own keys. */
+  readonly foreign?: boolean;
+  /** Rounds each running sum, and each term before it is added. */
+  readonly round?: (x: number) => number;
+  /** Rounds dS before its product. */
+  readonly roundSlope?: (x: number) => number;
+  readonly detail?: string;
+}
