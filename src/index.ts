@@ -52,9 +52,8 @@ export {
 export { measureRecall, type Recall } from './evaluate/recall/measure.ts';
 export { decodeTrace, encodeTrace } from './evaluate/trace/codec.ts';
 export { type Ending, type EndingKind, endingOf } from './evaluate/trace/ending.ts';
-export { markOf } from './evaluate/trace/marks.ts';
 export { recordTrace, type TraceOptions } from './evaluate/trace/record.ts';
-export { heldAt, type HeadTrace, type Mark, type PolicyTrace, type Trace } from './evaluate/trace/trace.ts';
+export { type HeadTrace, type Mark, type PolicyTrace, type Trace } from './evaluate/trace/trace.ts';
 export type { RecallKind } from './evaluate/recall/tasks/index.ts';
 export { tokenizeDocuments } from './train/data.ts';
 export type { TokenSource } from './train/token-store.ts';

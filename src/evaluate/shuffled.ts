@@ -3,7 +3,7 @@
  * model chose.
  * @module
  */
-import { expectInt32 } from '../core/arguments.ts';
+import { expectInt32, of, optional, record } from '../core/arguments.ts';
 import type { Engine } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import { expectKnown } from '../core/known-options.ts';
@@ -41,6 +41,7 @@ export async function evaluateShuffled(
   expectModel('model', model);
   expectInt32('text', text);
   expectKnown('evaluateShuffled()', options, ['cache', 'context', 'step', 'signal', 'onProgress', 'seed']);
+  record({ onProgress: optional(of('function')) })('options', options);
   const { seed = 0, onProgress, ...how } = options;
   expectWhole('seed', seed, 0);
   const { layers, kvHeads: G, nats } = model.config;

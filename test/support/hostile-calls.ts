@@ -13,6 +13,7 @@ import { createHfTokenizer } from '../../src/model/tokenizer/hf-tokenizer.ts';
 import * as vectors from '../../src/vectors.ts';
 import { type Call, methodsOf, NONE, onEach, unlessStopped } from './hostile.ts';
 import { ATTENTION_CALLS } from './hostile-attention.ts';
+import { TRACE_CALLS } from './hostile-trace.ts';
 import { open, VECTOR_CALLS } from './hostile-vectors.ts';
 
 const { createEngine, parseConfig } = library;
@@ -226,6 +227,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   'Session.isOf': { given: [model], call: (other: never) => session.isOf(other) },
   'Session.stats': NONE, 'Session.fork': NONE, 'Session.snapshot': NONE, 'Session.dispose': NONE,
 
+  ...TRACE_CALLS(model),
   ...VECTOR_CALLS,
 };
 

@@ -6,6 +6,7 @@
 import { FileFormatError, ValueError } from '../../core/errors.ts';
 import { fromFloat16, toFloat16 } from '../../core/float16.ts';
 import { FOREVER } from '../../core/lifetime.ts';
+import { arrayOf, expectTrace } from './checks.ts';
 import { type HeadTrace, type PolicyTrace, TOP_KEYS, TOP_QUERIES, type Trace } from './trace.ts';
 
 const FORMAT = 'natsearch trace 1';
@@ -28,6 +29,7 @@ export function rawBytes(tokens: number, heads: number, policies: number): numbe
 /**
  * Encodes a trace.
  *
+ * @throws {ValueError} If it is no trace, or its arrays have other lengths than its tokens ask for.
  * @example
  * ```ts
  * import { decodeTrace, encodeTrace, loadModel, recordTrace } from 'neural-attention-search';
@@ -39,6 +41,7 @@ export function rawBytes(tokens: number, heads: number, policies: number): numbe
  * ```
  */
 export async function encodeTrace(trace: Trace): Promise<Uint8Array<ArrayBuffer>> {
+  expectTrace('trace', trace);
   const { tokens, policies, ...rest } = trace;
   const header: Header = {
     format: FORMAT, length: tokens.length, ...rest,
@@ -82,6 +85,7 @@ export async function encodeTrace(trace: Trace): Promise<Uint8Array<ArrayBuffer>
  * The inverse of encodeTrace(), up to its rounding.
  *
  * @throws {FileFormatError} If the bytes are no trace, or damaged.
+ * @throws {ValueError} If `bytes` is no Uint8Array.
  * @example
  * ```ts
  * import { decodeTrace } from 'neural-attention-search';
@@ -90,6 +94,7 @@ export async function encodeTrace(trace: Trace): Promise<Uint8Array<ArrayBuffer>
  * ```
  */
 export async function decodeTrace(bytes: Uint8Array<ArrayBuffer>): Promise<Trace> {
+  arrayOf('Uint8Array')('bytes', bytes);
   let data: Uint8Array;
   let header: Header;
   let at: number;

@@ -2,9 +2,12 @@
  * How the life of an entry ended, and what ended it, in data and in words.
  * @module
  */
+import { record } from '../../core/arguments.ts';
 import { chunkEnd, chunkOf, FOREVER, TOKEN_TYPE_NAMES, TokenType, windowEnd } from '../../core/lifetime.ts';
 import type { MassScore } from '../../core/mass.ts';
+import { expectWhole } from '../../core/shape.ts';
 import { kindOf, parsePolicy, type Policy } from '../../policies/index.ts';
+import { arrayOf, expectRules } from './checks.ts';
 import type { HeadTrace, PolicyTrace } from './trace.ts';
 
 /**
@@ -30,6 +33,7 @@ const NAMES: Readonly<Record<string, string>> = { 'h2o': 'H2O', 'h2o-mean': 'H2O
 /**
  * What ended the life of entry j of a head.
  *
+ * @throws {ValueError} If there is no such entry, or an argument is no part of a trace.
  * @example
  * ```ts
  * import { endingOf } from 'neural-attention-search';
@@ -40,9 +44,14 @@ const NAMES: Readonly<Record<string, string>> = { 'h2o': 'H2O', 'h2o-mean': 'H2O
  * ```
  */
 export function endingOf(
-  { policy, lifetimes, reach }: Pick<PolicyTrace, 'policy' | 'lifetimes' | 'reach'>,
-  { types, last }: Pick<HeadTrace, 'types' | 'last'>, j: number,
+  traced: Pick<PolicyTrace, 'policy' | 'lifetimes' | 'reach'>, head: Pick<HeadTrace, 'types' | 'last'>, j: number,
 ): Ending {
+  expectRules('traced', traced);
+  record({ types: arrayOf('Uint8Array'), last: arrayOf('Int32Array') })('head', head);
+  const { policy, lifetimes, reach } = traced;
+  const { types, last } = head;
+  arrayOf('Uint8Array', last.length)('types', types);
+  expectWhole('j', j, 0, last.length - 1);
   const after = last[j];
   const type = types[j] as TokenType;
   const named = lifetimes ? TOKEN_TYPE_NAMES[type] : 'an entry';

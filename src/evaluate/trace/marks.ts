@@ -11,13 +11,6 @@ import type { Mark } from './trace.ts';
  *
  * @param tokens As they are fed.
  * @throws {ValueError} If they do not contain it.
- * @example
- * ```ts
- * import { ByteTokenizer, markOf } from 'neural-attention-search';
- * const tokenizer = new ByteTokenizer();
- * const { begin, end } = markOf(tokenizer, tokenizer.encode('The key is 407.'), '407');
- * console.log(begin, end); // 11 14
- * ```
  */
 export function markOf(tokenizer: Pick<Tokenizer, 'decoder' | 'byteLength'>, tokens: Int32Array, passage: string): Mark {
   // ends[n]: the characters that are complete once token n has been read

@@ -13,6 +13,7 @@ import { expectModel, type Model } from '../../model/model.ts';
 import { cacheRule, checkPolicy } from '../../model/policy.ts';
 import { Session } from '../../model/session/session.ts';
 import { expectPolicy, formatPolicy, kindOf, type Policy } from '../../policies/index.ts';
+import { expectMark } from './checks.ts';
 import { type Observed, observe, type Seen } from './observe.ts';
 import { piecesOf, textsOf } from './texts.ts';
 import { type HeadTrace, type Mark, NO_TYPE, type PolicyTrace, type Trace } from './trace.ts';
@@ -45,11 +46,12 @@ export const MOST_TOKENS = 65_534;
  * @throws {StoppedError} If `signal` aborts.
  * @example
  * ```ts
- * import { heldAt, loadModel, parsePolicy, recordTrace, withStarts } from 'neural-attention-search';
+ * import { loadModel, parsePolicy, recordTrace, withStarts } from 'neural-attention-search';
  * const model = await loadModel('models/nats');
  * const tokens = withStarts(model.tokenizer, model.tokenizer.encode('We the people'));
  * const trace = await recordTrace(model, tokens, { policies: [parsePolicy('window:2')] });
- * console.log([...heldAt(trace.policies[0].heads[0][0], 6)]); // [5,6]
+ * // The last query that saw entry 5 in the first KV head of the first layer.
+ * console.log(trace.policies[0].heads[0][0].last[5]); // 7
  * model.dispose();
  * ```
  */
@@ -58,8 +60,8 @@ export async function recordTrace(model: Model, tokens: Int32Array, options: Tra
   expectModel('model', model);
   expectInt32('tokens', tokens);
   record({
-    policies: optional(list(expectPolicy)), name: optional(of('string')), signal: optional(expectSignal),
-    onProgress: optional(of('function')),
+    policies: optional(list(expectPolicy)), layers: optional(list(of('number'))), marks: optional(list(expectMark)),
+    name: optional(of('string')), signal: optional(expectSignal), onProgress: optional(of('function')),
   })('options', options);
   const { config, engine } = model;
   const { policies = [model.policy], marks = [], name = '', signal, onProgress } = options;

@@ -82,13 +82,6 @@ export function isHeld({ last }: Pick<HeadTrace, 'last'>, j: number, time: numbe
 
 /**
  * The positions that a head's cache holds once token `time` has been read, ascending.
- *
- * @example
- * ```ts
- * import { heldAt } from 'neural-attention-search';
- * console.log([...heldAt({ last: Int32Array.of(2147483647, 2, 2) }, 1)]); // [0,1]
- * console.log([...heldAt({ last: Int32Array.of(2147483647, 2, 2) }, 2)]); // [0]
- * ```
  */
 export function heldAt(head: Pick<HeadTrace, 'last'>, time: number): Int32Array {
   const held: number[] = [];
