@@ -1,4 +1,7 @@
-/** The fifth set of broken kernels, by someone who had not seen the diagnosis. Its page records the first meeting. */
+/**
+ * The fifth set of broken kernels, by someone who had not seen the diagnosis. Its page records the first meeting. Every
+ * fifth kernel is judged, which takes a minute or two; with NATS_MUTANTS=all each one is.
+ */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { DIAGNOSES } from '../src/vectors.ts';
@@ -14,8 +17,14 @@ const FIRST = 77;
 
 let judged: Judged[] = [];
 const namesOf = (id: string): Mutant['named'] => [...FIFTH_NAMES[id] ?? [], ...LATER_NAMES[id] ?? []];
-const NAMED = FIFTH.map((each) => ({ ...each, named: namesOf(each.id) }));
+const whole = process.env['NATS_MUTANTS'] === 'all';
+const CHOSEN = FIFTH.filter(({ id }, n) => whole || n % 5 === 0 || RIGHT.includes(id));
+const NAMED = CHOSEN.map((each) => ({ ...each, named: namesOf(each.id) }));
 beforeAll(async () => (judged = await judgeAll(NAMED)), 3_600_000);
+
+const page = readFileSync(new URL('../docs/mutants-fifth.md', import.meta.url), 'utf8');
+const rowOf = (what: string): string | undefined =>
+  page.split('\n').find((line) => line.startsWith(`| ${what.replaceAll('|', '\\|')} |`));
 
 describe('the fifth set of mutants', () => {
   it('is caught, every one that is wrong', () => {
@@ -30,13 +39,13 @@ describe('the fifth set of mutants', () => {
   });
 
   it('is named no worse than at the first meeting', () => {
-    const named = judged.filter(({ right }) => right);
-    expect(named.length).toBeGreaterThanOrEqual(51);
+    const before = CHOSEN.filter(({ what }) => rowOf(what)?.endsWith('| named |'));
+    expect(before.length).toBeGreaterThan(0);
+    expect(judged.filter(({ right }) => right).length).toBeGreaterThanOrEqual(before.length);
   });
 
   it('has a page with every one, and the counts of the first meeting', () => {
-    const page = readFileSync(new URL('../docs/mutants-fifth.md', import.meta.url), 'utf8');
-    for (const { what } of FIFTH) expect(page).toContain(`| ${what.replaceAll('|', '\\|')} |`);
+    expect(FIFTH.filter(({ what }) => rowOf(what) === undefined).map(({ id }) => id)).toEqual([]);
     expect(page.match(/\| (named|located) \|$/gm)).toHaveLength(FIRST);
   });
 });
