@@ -2,16 +2,15 @@
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { createEngine } from '../src/engines.ts';
 import type { Cache } from '../src/core/engine.ts';
-import { FileFormatError, StoppedError, ValueError } from '../src/core/errors.ts';
+import { StoppedError, ValueError } from '../src/core/errors.ts';
 import { FOREVER, TOKEN_TYPE_NAMES } from '../src/core/lifetime.ts';
 import type { NDArray } from '../src/core/tensor.ts';
-import { decodeTrace, encodeTrace, expectTraceSize } from '../src/evaluate/trace/codec.ts';
 import { endingOf } from '../src/evaluate/trace/ending.ts';
 import { equalPolicies, meanLiveShare } from '../src/evaluate/trace/equal.ts';
 import { markOf } from '../src/evaluate/trace/marks.ts';
 import { recordTrace } from '../src/evaluate/trace/record.ts';
 import {
-  entriesOverTime, heldAt, markOverTime, NO_TYPE, type PolicyTrace, TOP_KEYS, TOP_QUERIES, type Trace,
+  entriesOverTime, heldAt, markOverTime, NO_TYPE, type PolicyTrace, TOP_KEYS, TOP_QUERIES,
 } from '../src/evaluate/trace/trace.ts';
 import { lifetime, matchedPolicies, ndarray } from '../src/index.ts';
 import { Model } from '../src/model/model.ts';
@@ -270,53 +269,5 @@ describe('equalPolicies()', () => {
     }
     const [same] = matchedPolicies({ lengths: [N], meanLiveShare: share, endShare: share }, ['window']);
     expect(window).toEqual(same.policy);
-  });
-});
-
-describe('the codec', () => {
-  const traceOf = async (): Promise<Trace> => {
-    const model = tinyModel(5);
-    made.push(model);
-    return recordTrace(model, tokens, {
-      policies: ['nats', 'h2o:4', 'nats-rank:4'].map(parsePolicy), marks: [{ name: 'x', begin: 1, end: 3 }], name: 'tiny',
-    });
-  };
-
-  it('keeps what was held and when exactly, and the rest to its rounding', async () => {
-    const trace = await traceOf();
-    const again = await decodeTrace(await encodeTrace(trace));
-    expect({ ...again, policies: [] }).toEqual({ ...trace, policies: [] });
-    trace.policies.forEach((policy, p) => {
-      const other = again.policies[p];
-      expect({ ...other, heads: [], loss: [] }).toEqual({ ...policy, heads: [], loss: [] });
-      policy.loss.forEach((x, n) => {
-        expect(Number.isNaN(x) ? Number.isNaN(other.loss[n]) : Math.abs(other.loss[n] - x) <= x / 2048).toBe(true);
-      });
-      policy.heads.flat().forEach((head, n) => {
-        const { types, last, users, used, userWeights, usedWeights, scores, received } = other.heads.flat()[n];
-        expect([types, last, users, used]).toEqual([head.types, head.last, head.users, head.used]);
-        for (const [mine, theirs] of [[userWeights, head.userWeights], [usedWeights, head.usedWeights]]) {
-          mine.forEach((x, at) => expect(Math.abs(x - theirs[at])).toBeLessThanOrEqual(0.5 / 255 + 1e-7));
-        }
-        expect(scores.length).toBe(head.scores.length);
-        for (const [mine, theirs] of [[scores, head.scores], [received, head.received]]) {
-          mine.forEach((x, at) => {
-            expect(Math.abs(x - theirs[at])).toBeLessThanOrEqual(Math.abs(theirs[at]) / 2048 + 6e-8);
-          });
-        }
-      });
-    });
-  });
-
-  it('refuses bytes that are no trace, and one that is cut off', async () => {
-    const bytes = await encodeTrace(await traceOf());
-    for (const bad of [new Uint8Array(0), Uint8Array.of(1, 2, 3), bytes.slice(0, bytes.length / 2)]) {
-      await expect(decodeTrace(bad)).rejects.toThrow(FileFormatError);
-    }
-  });
-
-  it('refuses to write more than is allowed, with what to do', () => {
-    expect(() => expectTraceSize(61e6, 32e6)).toThrow('about 61.0 MB, and the limit is 32.0 MB: read fewer tokens');
-    expect(() => expectTraceSize(32e6, 32e6)).not.toThrow();
   });
 });

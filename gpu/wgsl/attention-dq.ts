@@ -6,12 +6,12 @@ import {
   addSums, bring, declareSums, elementOf, oncePerTile, otherRows, ownRows, pairLocals, type PairTile, places, products,
   reader, storeSums, threads, writer,
 } from './attention-pairs.ts';
+import { enqueueLive, queueLocals } from './attention-queue.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 
 /** dq. */
 export const queryGradients: (tile: PairTile) => FastKernel<unknown> = oncePerTile((tile) => {
   const [OWN, OTHERS, THREADS] = [ownRows(tile), otherRows(tile), threads(tile)];
-  const WORDS = Math.ceil(THREADS / 32);
   const element = elementOf(tile.d);
   return fastKernel({
     name: `attention dq, d = ${tile.d}, ${OWN} queries by ${OTHERS} keys`,
@@ -24,8 +24,8 @@ export const queryGradients: (tile: PairTile) => FastKernel<unknown> = oncePerTi
     inputs: { q: element, k: element, v: element, last: 'u32', rows: 'vec2f', dOut: element },
     outputs: { dq: element },
     locals: {
-      ...pairLocals(tile, 2, 1), queue: ['u32', OTHERS + THREADS], spans: ['vec2i', OTHERS], marks: ['atomic<u32>', WORDS],
-      hidden: ['atomic<u32>', 1], found: ['u32', 1],
+      ...pairLocals(tile, 2, 1), ...queueLocals(THREADS, OTHERS), spans: ['vec2i', OTHERS],
+      hidden: ['atomic<u32>', 1],
     },
     threads: THREADS,
     body: wgsl`
@@ -50,24 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   ${declareSums(tile, ['dq'])}
   var queued = 0u;
   for (var start = 0u; start < count; start += ${THREADS}) {
-    let candidate = start + t;
-    var live = false;
-    if (candidate < count) { live = bitcast<i32>(last[base + candidate]) >= max(i32(begin), i32(candidate)); }
-    if (t < ${WORDS}) { atomicStore(&marks[t], 0); }
-    workgroupBarrier();
-    if (live) { atomicOr(&marks[t / 32], 1u << (t % 32)); }
-    workgroupBarrier();
-    var before = 0u;
-    var all = 0u;
-    for (var word = 0u; word < ${WORDS}; word++) {
-      let marked = atomicLoad(&marks[word]);
-      all += countOneBits(marked);
-      if (word < t / 32) { before += countOneBits(marked); }
-      if (word == t / 32) { before += countOneBits(marked & ((1u << (t % 32)) - 1)); }
-    }
-    if (live) { queue[queued + before] = candidate; }
-    if (t == 0) { found[0] = queued + all; }
-    queued = workgroupUniformLoad(&found[0]);
+    ${enqueueLive(THREADS)}
     let ending = start + ${THREADS} >= count;
     var taken = 0u;
     while (queued - taken >= ${OTHERS} || (ending && taken < queued)) {

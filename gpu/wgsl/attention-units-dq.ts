@@ -6,13 +6,13 @@ import {
   addUnitSums, bringOthers, bringOwn, dropStrange, functions, OTHERS, ownOf, storeUnitSums, threadsOf, unitLocals,
   unitPlaces, unitProducts, unitSums, type UnitTile, weights,
 } from './attention-units.ts';
+import { enqueueLive, queueLocals } from './attention-queue.ts';
 import { fastKernel, type FastKernel, wgsl } from './fast/template.ts';
 
 /** dq for heads of size d. */
 export function unitQueryGradients(tile: UnitTile): FastKernel<unknown> {
   const { on, d } = tile;
   const [OWN, THREADS] = [ownOf(tile), threadsOf(tile)];
-  const WORDS = THREADS / 32;
   return fastKernel({
     name: `attention dq by matrix units, d = ${d}`,
     header: `
@@ -25,8 +25,7 @@ export function unitQueryGradients(tile: UnitTile): FastKernel<unknown> {
     inputs: { q: 'vec4f', k: 'vec4f', v: 'vec4f', last: 'u32', rows: 'vec2f', dOut: 'vec4f' },
     outputs: { dq: 'vec4f' },
     locals: {
-      ...unitLocals(tile, 1), queue: ['u32', OTHERS + THREADS], spans: ['vec2i', OTHERS], marks: ['atomic<u32>', WORDS],
-      found: ['u32', 1],
+      ...unitLocals(tile, 1), ...queueLocals(THREADS, OTHERS), spans: ['vec2i', OTHERS],
     },
     threads: THREADS,
     body: wgsl`
@@ -46,24 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   ${unitSums(tile, ['dq'])}
   var queued = 0u;
   for (var start = 0u; start < count; start += ${THREADS}) {
-    let candidate = start + t;
-    var live = false;
-    if (candidate < count) { live = bitcast<i32>(last[base + candidate]) >= max(i32(begin), i32(candidate)); }
-    if (t < ${WORDS}) { atomicStore(&marks[t], 0); }
-    workgroupBarrier();
-    if (live) { atomicOr(&marks[t / 32], 1u << (t % 32)); }
-    workgroupBarrier();
-    var before = 0u;
-    var all = 0u;
-    for (var word = 0u; word < ${WORDS}; word++) {
-      let marked = atomicLoad(&marks[word]);
-      all += countOneBits(marked);
-      if (word < t / 32) { before += countOneBits(marked); }
-      if (word == t / 32) { before += countOneBits(marked & ((1u << (t % 32)) - 1)); }
-    }
-    if (live) { queue[queued + before] = candidate; }
-    if (t == 0) { found[0] = queued + all; }
-    queued = workgroupUniformLoad(&found[0]);
+    ${enqueueLive(THREADS)}
     let ending = start + ${THREADS} >= count;
     var taken = 0u;
     while (queued - taken >= ${OTHERS} || (ending && taken < queued)) {

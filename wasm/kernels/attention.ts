@@ -3,8 +3,9 @@
  * index, if that is 0), and `last`, the last query that sees each. `share` query heads read the head; query t of each
  * is at position i0 + t. Hidden keys and values are never read.
  */
-import { axpy, dot, exp4, exp64, log64, sum4 } from './math';
+import { axpy, dot, exp64, log64 } from './math';
 import { F16, widen } from './panels';
+import { exponentials, largest, scaled } from './softmax';
 
 @inline
 function positionOf(pos: usize, j: i32): i32 {
@@ -57,45 +58,6 @@ export function attentionTile(a: usize, lda: usize, b: usize, c: usize, ldc: usi
   v128.store(c, s10); v128.store(c, s11, 16); c += ldc;
   v128.store(c, s20); v128.store(c, s21, 16); c += ldc;
   v128.store(c, s30); v128.store(c, s31, 16);
-}
-
-/** The largest of m scores, which are filled up to a multiple of four by -Infinity. */
-@inline
-function largest(s: usize, m: i32): f32 {
-  for (let j = m; j < ((m + 3) & ~3); j++) store<f32>(s + (<usize>j << 2), -Infinity);
-  let top = f32x4.splat(-Infinity);
-  for (let p = s; p < s + (<usize>m << 2); p += 16) top = f32x4.max(top, v128.load(p));
-  return max<f32>(max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)));
-}
-/**
- * Replaces m scores by exp(score - top), and returns their sum. Two vectors at a time share the constants of exp4, which
- * take longer to make than to use.
- */
-@inline
-function exponentials(s: usize, m: i32, top: f32): f32 {
-  let z = f32x4.splat(0);
-  const most = f32x4.splat(top);
-  const end = s + (<usize>m << 2);
-  for (; s + 16 < end; s += 32) {
-    const e = exp4(f32x4.sub(v128.load(s), most));
-    const f = exp4(f32x4.sub(v128.load(s, 16), most));
-    v128.store(s, e);
-    v128.store(s, f, 16);
-    z = f32x4.add(f32x4.add(z, e), f);
-  }
-  if (s < end) {
-    const e = exp4(f32x4.sub(v128.load(s), most));
-    v128.store(s, e);
-    z = f32x4.add(z, e);
-  }
-  return sum4(z);
-}
-@inline
-function scaled(from: usize, to: usize, n: i32, by: f32): void {
-  const f = f32x4.splat(by);
-  let k = 0;
-  for (; k + 4 <= n; k += 4) v128.store(to + (<usize>k << 2), f32x4.mul(v128.load(from + (<usize>k << 2)), f));
-  for (; k < n; k++) store<f32>(to + (<usize>k << 2), load<f32>(from + (<usize>k << 2)) * by);
 }
 
 /** float32. Returns the number of visible pairs. Rows of heads are `head` bytes apart in q and out, those of lse in lse. */
