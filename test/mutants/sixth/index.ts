@@ -1,0 +1,15 @@
+/**
+ * A sixth set of broken kernels, by an author who knew the documentation, the algorithm and the kernel that mutants
+ * change, but neither the diagnosis nor its names, nor the judge, nor any result of earlier sets.
+ * @module
+ */
+import { GRADIENTS } from './gradients.ts';
+import { HEADS_AND_SOFTMAX } from './heads-and-softmax.ts';
+import { ISSUE } from './issue.ts';
+import { MASKS_AND_TYPES } from './masks-and-types.ts';
+import type { Sixth } from './parts.ts';
+import { STORAGE } from './storage.ts';
+
+export const SIXTH: readonly Sixth[] = [
+  ...ISSUE, ...MASKS_AND_TYPES, ...HEADS_AND_SOFTMAX, ...GRADIENTS, ...STORAGE,
+];
