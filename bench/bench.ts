@@ -18,6 +18,7 @@ import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
 import { pickingCase } from './picking.ts';
 import { gpuLargeTrainingCase, hostTrainingCase, trainingCase } from './training.ts';
+import { wasmMemoryCase } from './wasm-memory.ts';
 
 const LLAMA_CASE: Case = { name: 'llama', run: llamaCase };
 
@@ -36,7 +37,9 @@ const HOST_CASES: readonly Case[] = [
 ];
 
 /** For the engine of WebAssembly, beside the reference. */
-const WASM_CASES: readonly Case[] = [...HOST_CASES, { name: 'training', run: hostTrainingCase }];
+const WASM_CASES: readonly Case[] = [
+  ...HOST_CASES, { name: 'memory', run: wasmMemoryCase }, { name: 'training', run: hostTrainingCase },
+];
 
 const CASES: readonly Case[] = [
   { name: 'attention', run: attentionCase },
@@ -61,11 +64,12 @@ const command = new Command('bench')
   .addOption(gpuOption())
   .addOption(computeOption())
   .addOption(cacheOption())
+  .option('--tokens <n>', 'with --engine wasm, tokens that the case memory decodes (default: 50000)', whole(100))
   .option('--repeats <n>', 'timed rounds of attention and training (default: 3, with --quick 2)', whole(1))
   .parse();
-const { json, quick, only, repeats, engine: cpu, gpu, compute, cache, llama } = command.opts<{
+const { json, quick, only, repeats, engine: cpu, gpu, compute, cache, llama, tokens } = command.opts<{
   json: boolean; quick: boolean; only?: string; repeats?: number; engine?: CpuChoice; gpu?: GpuChoice;
-  compute?: 'f32' | 'f16'; cache?: CacheDtype; llama?: string;
+  compute?: 'f32' | 'f16'; cache?: CacheDtype; llama?: string; tokens?: number;
 }>();
 
 if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
@@ -74,7 +78,7 @@ if (llama !== undefined && !existsSync(`${llama}/config.json`)) {
 const openWasm = cpu === 'wasm' ? () => createEngine({ engine: 'wasm' }) : undefined;
 const openEngine = gpu ? () => createEngine({ gpu, ...(compute && { compute }) }) : openWasm;
 const settings: Settings = {
-  quick, llama, compute, cache, createEngine: () => createEngine(), openEngine,
+  quick, llama, compute, cache, tokens, createEngine: () => createEngine(), openEngine,
   repeats: repeats ?? (quick ? 2 : 3),
   model: existsSync('models/nats/config.json') ? 'models/nats' : undefined,
 };

@@ -29,6 +29,8 @@ export interface Settings {
   readonly compute?: 'f32' | 'f16' | undefined;
   /** What --cache says, for a whole Llama. */
   readonly cache?: CacheDtype | undefined;
+  /** What --tokens says: how many the memory of WebAssembly is measured over. */
+  readonly tokens?: number | undefined;
   /** Opens the engine that --gpu names. */
   readonly openEngine?: (() => Promise<TrainingEngine>) | undefined;
 }

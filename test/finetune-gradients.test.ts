@@ -1,6 +1,5 @@
-/** The gradient of the scorers in fine-tuning, against differences through a dense model. */
-import { describe, expect, it } from 'vitest';
-import { createEngine } from '../src/engines.ts';
+/** The gradient of the scorers in fine-tuning on every exact engine, against differences through a dense model. */
+import { expect, it } from 'vitest';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { gumbelNoise, Stream } from '../src/core/random.ts';
 import { finetuneGradients, oneByOne, wholeBatch } from '../src/train/finetune-gradients.ts';
@@ -8,9 +7,11 @@ import { scorerNames } from '../src/model/config/names.ts';
 import { denseLifetime } from './support/dense.ts';
 import { denseHidden } from './support/dense-llama.ts';
 import { centralDifferences } from './support/differences.ts';
+import { describeEngines, EXACT } from './support/engines.ts';
 import { configOf, NATS, optionsOf, tokens, weightsOf } from './support/finetune-setup.ts';
+import { some } from './support/thorough.ts';
 
-describe('the gradient of the scorers', () => {
+describeEngines('the gradient of the scorers', ({ engine: current }) => {
   const cases = [
     { name: 'token by token', nats: NATS, N: 7 },
     { name: 'for chunks, the last one unfinished', nats: { ...NATS, chunk: 2, window: 1 }, N: 7 },
@@ -19,7 +20,7 @@ describe('the gradient of the scorers', () => {
     { name: 'of a sliding window shorter than a chunk', nats: { ...NATS, chunk: 3, window: 0 }, N: 8, sliding: 3 },
   ];
   const title = 'equals central differences of the relaxed mask through the rest of the model, $name';
-  it.each(cases)(title, async ({ nats, N, sliding }) => {
+  it.each(some(3, cases))(title, async ({ nats, N, sliding }) => {
     const own = sliding === undefined ? {} : { model_type: 'mistral', sliding_window: sliding };
     const config = configOf({ ...own, nats: { ...nats, policy: 'nats' } });
     const { kvHeads: G, hiddenSize: D, layers } = config;
@@ -27,7 +28,7 @@ describe('the gradient of the scorers', () => {
     const weights = weightsOf(config);
     const ids = [...tokens.slice(3, 3 + N)];
     const options = optionsOf({ batch: 1, rule: 'exact' });
-    const engine = createEngine();
+    const engine = current();
     const [uploaded, draw] = [uploadWeights(engine, weights), { step: 4, sequences: [0] }];
     const got = await finetuneGradients(engine, config, options, uploaded, [Int32Array.from(ids)], draw);
 
@@ -103,7 +104,7 @@ describe('the gradient of the scorers', () => {
 
   it('is the same for a whole batch as for its sequences one by one, up to rounding', async () => {
     const config = configOf({ nats: { ...NATS, policy: 'nats', lambda: 0.1 } });
-    const engine = createEngine();
+    const engine = current();
     const weights = uploadWeights(engine, weightsOf(config));
     const windows = [0, 5].map((start) => tokens.slice(start, start + 16));
     const [parts, whole] = [
@@ -120,7 +121,7 @@ describe('the gradient of the scorers', () => {
       a.forEach((x, n) => expect(Math.abs(x - b[n])).toBeLessThan(1e-12 * size));
     }
   });
-});
+}, EXACT);
 
 /** §7 per type of one layer: `lambda` is the layer's own share of the price. */
 function priceOf(

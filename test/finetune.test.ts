@@ -1,30 +1,46 @@
-/** Fine-tuning: a base that does not change, steering, resuming bit for bit. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import type { Engine, Tensor } from '../src/core/engine.ts';
+/** Fine-tuning, on every engine: a base that does not change, steering, resuming bit for bit. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Tensor } from '../src/core/engine.ts';
+import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { createEngine } from '../src/engines.ts';
-import { FileFormatError, StoppedError, ValueError } from '../src/core/errors.ts';
+import { StoppedError, ValueError } from '../src/core/errors.ts';
 import { Model } from '../src/model/model.ts';
 import { Finetuner, type FinetuneState } from '../src/train/finetune.ts';
-import { loadFinetune, saveFinetune } from '../src/train/finetune-checkpoint.ts';
 import { scorerNames } from '../src/model/config/names.ts';
 import {
   DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions, type Price, steer,
 } from '../src/train/finetune-options.ts';
+import { decodeState, encodeState } from '../src/train/state-file.ts';
+import { forEachEngine, TRAINING } from './support/engines.ts';
 import { configOf, NATS, optionsOf, tokens, weightsOf } from './support/finetune-setup.ts';
 import { THOROUGH } from './support/thorough.ts';
+import { expectSameBits } from './support/tolerance.ts';
 
-function baseOf(engine: Engine = createEngine()): Model {
-  const config = configOf();
-  return new Model(engine, config, weightsOf(config));
+/** All numbers of a state in one list, for comparison bit for bit. */
+function bits(state: FinetuneState): Float64Array {
+  const arrays = [state.weights, state.m, state.v].flatMap((part) => [...part.values()]);
+  const { lambda, kept = NaN } = state.price;
+  return Float64Array.of(state.step, lambda, kept, ...arrays.flatMap(({ data }) => [...data]));
 }
 
-describe('the base', () => {
+forEachEngine('fine-tuning', ({ precision, trains, create }) => {
+  let engine: TrainingEngine;
+  beforeAll(async () => void (engine = await create()));
+  afterAll(() => engine.dispose());
+
+  function baseOf(on = engine): Model {
+    const config = configOf();
+    return new Model(on, config, weightsOf(config));
+  }
+
+  async function tuned(change: Partial<FinetuneOptions> = {}, nats: object = {}): Promise<Finetuner> {
+    const finetuner = new Finetuner(baseOf(), { ...NATS, ...nats }, optionsOf(change), tokens);
+    await finetuner.run();
+    return finetuner;
+  }
+
   /** An engine that records which operations are called, and how many elements their results have. */
-  function watched(calls: string[]): Engine {
-    const engine = createEngine();
+  function watched(calls: string[]): TrainingEngine {
     return new Proxy(engine, {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name, target);
@@ -37,7 +53,7 @@ describe('the base', () => {
     });
   }
 
-  it('does not change by a bit, and no gradient of its matrices is computed', async () => {
+  it('does not change the base by a bit, and no gradient of its matrices is computed', async () => {
     const calls: string[] = [];
     const model = baseOf(watched(calls));
     const bytes = async (tensors: Iterable<Tensor>) => {
@@ -60,53 +76,22 @@ describe('the base', () => {
     expect(await bytes(model.weights.values())).toEqual(before); // still there
   });
 
-  it('is refused if it already has learned types', () => {
+  it('refuses a base that already has learned types', () => {
     const config = configOf({ nats: { ...NATS, policy: 'nats' } });
-    const model = new Model(createEngine(), config, weightsOf(config));
+    const model = new Model(engine, config, weightsOf(config));
     expect(() => new Finetuner(model, NATS, optionsOf(), tokens)).toThrow(/already has learned types/);
   });
-});
 
-/** All numbers of a state in one list, for comparison bit for bit. */
-function bits(state: FinetuneState): Float64Array {
-  const arrays = [state.weights, state.m, state.v].flatMap((part) => [...part.values()]);
-  const { lambda, kept = NaN } = state.price;
-  return Float64Array.of(state.step, lambda, kept, ...arrays.flatMap(({ data }) => [...data]));
-}
-
-async function tuned(change: Partial<FinetuneOptions> = {}, nats: object = {}): Promise<Finetuner> {
-  const finetuner = new Finetuner(baseOf(), { ...NATS, ...nats }, optionsOf(change), tokens);
-  await finetuner.run();
-  return finetuner;
-}
-
-describe('fine-tuning', () => {
   it('gives the same bits across a resume from a file, the price included', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'natsearch-finetune-'));
-    try {
-      const whole = bits(await (await tuned()).state());
-      const finetuner = new Finetuner(baseOf(), NATS, optionsOf(), tokens);
-      for (let n = 0; n < 3; n++) await finetuner.next();
-      const { config, options } = finetuner;
-      const record = { baseModel: 'base', config, options, textHash: 'x', packageVersion: '1' };
-      await saveFinetune(folder, finetuner, record);
-      const { state, run } = await loadFinetune(folder);
-      expect(run).toEqual(record);
-      expect(bits(state)).toEqual(bits(await finetuner.state()));
-      const resumed = new Finetuner(baseOf(), NATS, run.options, tokens, { from: state });
-      expect(resumed.step).toBe(3);
-      await resumed.run();
-      expect(bits(await resumed.state())).toEqual(whole);
-      const path = join(folder, 'finetune-state.safetensors');
-      writeFileSync(path, readFileSync(path).subarray(0, -8));
-      await expect(loadFinetune(folder)).rejects.toThrow(FileFormatError);
-      writeFileSync(path, readFileSync(join(folder, 'adapter_model.safetensors')));
-      await expect(loadFinetune(folder)).rejects.toThrow(/not a state of fine-tuning/);
-      const files = ['adapter_config.json', 'adapter_model.safetensors', 'finetune-state.safetensors'];
-      expect(readdirSync(folder).sort()).toEqual(files);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    const whole = bits(await (await tuned()).state());
+    const finetuner = new Finetuner(baseOf(), NATS, optionsOf(), tokens);
+    for (let n = 0; n < 3; n++) await finetuner.next();
+    const { price, ...state } = await finetuner.state();
+    const read = await decodeState(await encodeState(state, {}), 'the state', 'fine-tuning');
+    const resumed = new Finetuner(baseOf(), NATS, optionsOf(), tokens, { from: { ...read, price } });
+    expect(resumed.step).toBe(3);
+    await resumed.run();
+    expectSameBits(bits(await resumed.state()), whole, 'state');
   });
 
   it('depends on the seed', async () => {
@@ -115,7 +100,8 @@ describe('fine-tuning', () => {
     expect(bits(await (await tuned({ steps: 1, seed: 12 })).state())).not.toEqual(first);
   });
 
-  it('brings the student closer to the teacher if memory is free', async () => {
+  // Sixty steps.
+  if (trains && (THOROUGH || precision === 'float32')) it('brings the student closer to the teacher if memory is free', async () => {
     const losses: number[] = [];
     const finetuner = new Finetuner(baseOf(), NATS, optionsOf({ keep: 0, steps: 60, learningRate: 2e-2 }), tokens);
     await finetuner.run({ onStep: ({ relativeLoss }) => void losses.push(relativeLoss) });
@@ -124,7 +110,7 @@ describe('fine-tuning', () => {
   }, 60_000);
 
   // 200 steps take seconds, so only the thorough run takes them.
-  if (THOROUGH) it.each([0.3, 0.6])('is steered to a kept share of %d', async (keep) => {
+  if (THOROUGH && trains) it.each([0.3, 0.6])('is steered to a kept share of %d', async (keep) => {
     const kept: number[] = [];
     const options = optionsOf({ keep, steps: 200, context: 32, learningRate: 2e-2 });
     const finetuner = new Finetuner(baseOf(), NATS, options, tokens);
@@ -150,10 +136,13 @@ describe('fine-tuning', () => {
     await expect(run).rejects.toMatchObject({ cause: 'lunch' });
     expect(finetuner.step).toBe(2);
   });
+}, TRAINING);
 
+describe('a run', () => {
   it('refuses text and numbers that no run can use', () => {
+    const base = new Model(createEngine(), configOf(), weightsOf(configOf()));
     const make = (change: Partial<FinetuneOptions>, nats: object = {}, text: Int32Array = tokens) => () => {
-      return new Finetuner(baseOf(), { ...NATS, ...nats }, optionsOf(change), text);
+      return new Finetuner(base, { ...NATS, ...nats }, optionsOf(change), text);
     };
     expect(make({}, {}, tokens.slice(0, 16))).toThrow(/16 tokens but a context of 16 needs 17/);
     for (const change of [{ keep: 1 }, { keep: -0.1 }, { keep: NaN }, { steps: 0 }, { learningRate: 0 }]) {

@@ -1,5 +1,6 @@
 /**
- * Fifty steps of training on a GPU follow the reference as closely as float32 allows: losses, types, final weights.
+ * Fifty steps of training on a GPU, or by WebAssembly, follow the reference as closely as float32 allows: losses,
+ * types, final weights.
  *
  * The budget. The truth is the reference in float64. How much rounding matters to this training is measured by the
  * same training of the reference in float32, which stores every result rounded: one rounding of u = 2^-24 per result.
@@ -29,6 +30,7 @@ import { DEFAULT_TRAIN_OPTIONS, type TrainOptions } from '../src/train/options.t
 import { batchGradients, Trainer } from '../src/train/trainer.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 import { some, THOROUGH } from './support/thorough.ts';
+import { wasmEngine } from '../wasm/index.ts';
 
 const VOCABULARY = 258;
 const WORST_OPERATION = Math.max(6 + 4 * Math.log(VOCABULARY), Math.sqrt(VOCABULARY)); // 28.2
@@ -142,5 +144,6 @@ function follows(open: () => Promise<Engine>): void {
 
 const gpuJs = (gpu: DeviceMode) => (): Promise<Engine> => openEngine({ gpu, testing: true });
 describe('training on gpu.js webasm', () => follows(gpuJs('webasm')));
+describe('training on wasm', () => follows(async () => wasmEngine({ testing: true })));
 describeWebGPU('training on gpu.js webgpu', () => follows(gpuJs('webgpu')));
 if (THOROUGH) describeWebGPU('training on WGSL', () => follows(() => openWgslEngine({ testing: true })));

@@ -1,6 +1,9 @@
-/** Sessions under a budget: what they decode, what they hold, and how their forks and snapshots continue. */
+/**
+ * Sessions under a budget, on every exact engine: what they decode, what they hold, and how their forks and snapshots
+ * continue.
+ */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { referenceEngine } from '../reference/index.ts';
 import { massAttention, MassCache } from '../reference/public/mass.ts';
 import { UnsupportedError, ValueError } from '../src/core/errors.ts';
@@ -16,6 +19,7 @@ import { planMemory } from '../src/model/plan.ts';
 import { cacheRule } from '../src/model/policy.ts';
 import type { Session } from '../src/model/session/session.ts';
 import { formatPolicy, kindOf, parsePolicy, type Policy } from '../src/policies/index.ts';
+import { EXACT } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
 import { tinyModel } from './support/tiny-model.ts';
 import { expectSameBits } from './support/tolerance.ts';
@@ -60,14 +64,19 @@ async function feed(
   });
 }
 
-describe.each(KINDS)('a session under %s %j', (text, fields) => {
+const engines = await Promise.all(EXACT.map(async ({ name, create }) => [name, await create()] as const));
+afterAll(() => engines.forEach(([, each]) => each.dispose()));
+
+const kinds = engines.flatMap(([name, on]) => KINDS.map(([text, fields]) => [text, fields, name, on] as const));
+describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
   const policy = parsePolicy(text);
-  const model = livelyModel(engine, livelyConfig(kindOf(policy).ranks ? 'nats' : 'full', {}, fields));
+  const config = livelyConfig(kindOf(policy).ranks ? 'nats' : 'full', {}, fields);
+  const [ruler, model] = [livelyModel(engine, config), livelyModel(on, config)];
   const lengths = [17, 9, 1];
   const texts = lengths.map((length, n) => livelyIds(n, length));
 
   it('decodes, in any split and beside other sequences, the same as for the whole text at once', async () => {
-    const truths = await Promise.all(texts.map((ids) => wholeLogits(model, policy, ids)));
+    const truths = await Promise.all(texts.map((ids) => wholeLogits(ruler, policy, ids)));
     const plans = fc.array(fc.tuple(fc.nat(6), fc.nat(6), fc.nat(6)), { maxLength: 5 });
     await fc.assert(fc.asyncProperty(plans, async (plan) => {
       const session = model.session({ batch: 3, blockSize: 2, policy });

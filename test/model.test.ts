@@ -1,9 +1,10 @@
-/** The whole model: its gradient compared with differences, its decoding with its training pass. */
+/**
+ * The whole model on every exact engine: its gradient compared with differences, its decoding with its training pass.
+ */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { Tensor } from '../src/core/engine.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
-import { createEngine } from '../src/engines.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { evaluate } from '../src/evaluate/evaluate.ts';
 import { type ModelConfig, parseConfig } from '../src/model/config/config.ts';
@@ -18,8 +19,10 @@ import { Tape } from '../src/core/tape.ts';
 import type { NDArray } from '../src/core/tensor.ts';
 import { computeGradients } from '../src/train/gradients.ts';
 import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
+import { EXACT } from './support/engines.ts';
 
-const engine: TrainingEngine = createEngine();
+const engines = await Promise.all(EXACT.map(async ({ name, create }) => [name, await create()] as const));
+afterAll(() => engines.forEach(([, engine]) => engine.dispose()));
 
 function configOf(policy: string, nats: object = {}, fields: object = {}): ModelConfig {
   return parseConfig({
@@ -46,7 +49,7 @@ function idsOf(seed: number, length: number): Int32Array {
   return Int32Array.from({ length }, () => random.below(258));
 }
 
-describe('the gradient of the whole model', () => {
+describe.each(engines)('the gradient of the whole model [%s]', (_, engine) => {
   const options = { ...DEFAULT_TRAIN_OPTIONS, batch: 2, context: 9, seed: 3 };
 
   it.each([
@@ -112,7 +115,7 @@ describe('the gradient of the whole model', () => {
 
 /** The logits [N,V] of the full masked pass, with types as at inference. */
 async function maskedLogits(
-  config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array,
+  engine: TrainingEngine, config: ModelConfig, weights: Map<string, NDArray>, ids: Int32Array,
 ): Promise<ArrayLike<number>> {
   const tape = new Tape(engine, false);
   const uploaded = uploadWeights(engine, weights);
@@ -139,7 +142,7 @@ async function maskedLogits(
   return engine.read(logits);
 }
 
-describe('a session', () => {
+describe.each(engines)('a session [%s]', (_, engine) => {
   const cases: [string, object][] = [
     ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }],
     ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
@@ -150,7 +153,7 @@ describe('a session', () => {
     const model = new Model(engine, config, weights);
     const lengths = [11, 7, 1];
     const texts = lengths.map((length, n) => idsOf(20 + n, length));
-    const truths = await Promise.all(texts.map((ids) => maskedLogits(config, weights, ids)));
+    const truths = await Promise.all(texts.map((ids) => maskedLogits(engine, config, weights, ids)));
     const V = config.vocabSize;
     const plans = fc.array(fc.tuple(fc.nat(4), fc.nat(4), fc.nat(4)), { maxLength: 6 });
     await fc.assert(fc.asyncProperty(plans, async (plan) => {
@@ -216,7 +219,7 @@ describe('a session', () => {
   });
 });
 
-describe('evaluate()', () => {
+describe.each(engines)('evaluate() [%s]', (_, engine) => {
   const config = configOf('nats', {}, { num_attention_heads: 4, num_key_value_heads: 2 });
   const weights = livelyWeights(config, 9);
   const model = new Model(engine, config, weights);
@@ -226,7 +229,7 @@ describe('evaluate()', () => {
     let loss = 0;
     for (let start = 0; start < text.length; start += 8) {
       const targets = text.slice(start, start + 8);
-      const logits = await maskedLogits(config, weights, Int32Array.of(256, ...targets.slice(0, -1)));
+      const logits = await maskedLogits(engine, config, weights, Int32Array.of(256, ...targets.slice(0, -1)));
       targets.forEach((target, n) => {
         const row = Array.from({ length: 258 }, (_, v) => logits[n * 258 + v]);
         loss += Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0)) - row[target];
@@ -258,7 +261,7 @@ describe('evaluate()', () => {
   });
 });
 
-describe('generate()', () => {
+describe.each(engines)('generate() [%s]', (_, engine) => {
   const config = configOf('nats', { chunk: 2 }, { num_attention_heads: 4, num_key_value_heads: 2 });
   const model = new Model(engine, config, livelyWeights(config, 10));
   const whole = async (prompt: string, options: object) => {

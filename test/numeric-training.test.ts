@@ -1,4 +1,4 @@
-/** No training continues or saves what is NaN or infinite, nor resumes from it. */
+/** No training saves what is NaN or infinite, nor resumes from it. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,8 +19,8 @@ import { DEFAULT_FINETUNE_OPTIONS } from '../src/train/finetune-options.ts';
 import { DEFAULT_TRAIN_OPTIONS } from '../src/train/options.ts';
 import { tensorsOf } from '../src/train/state.ts';
 import { decodeState } from '../src/train/state-file.ts';
-import { localGradients, Trainer, type TrainingState } from '../src/train/trainer.ts';
-import { configOf, DOWN, modelWith } from './support/spoiled-model.ts';
+import { Trainer, type TrainingState } from '../src/train/trainer.ts';
+import { configOf } from './support/spoiled-model.ts';
 
 let root: string;
 beforeAll(() => void (root = mkdtempSync(join(tmpdir(), 'natsearch-numeric-'))));
@@ -37,43 +37,6 @@ const options = { ...DEFAULT_TRAIN_OPTIONS, steps: 30, batch: 2, context: 8, war
 const bits = (state: TrainingState): number[][] => [...tensorsOf(state)].map(([, { data }]) => [...data]);
 
 describe('training', () => {
-  it('at a learning rate of 1e30 stops with the step, the place and the rate', async () => {
-    for (const policy of ['full', 'nats']) {
-      const trainer = new Trainer(
-        createEngine(), configOf(policy), { ...options, learningRate: 1e30, minLearningRate: 1e30 }, tokens,
-      );
-      const message = /^step \d+: .*(loss|types|gradient|row).*learning rate of 1e\+30, which is probably too high/;
-      await expect(trainer.run()).rejects.toThrow(message);
-      await expect(trainer.run()).rejects.toThrow(NumericError);
-    }
-  });
-
-  it.each([['loss', /the loss is NaN/], ['gradient', /the gradient of 'lm_head\.weight' is the first to hold Infinity/]])(
-    'leaves weights and moments as they were before a step without a %s', async (which, message) => {
-      const config = configOf('full');
-      const local = localGradients(config, options);
-      const trainer = new Trainer(createEngine(), config, options, tokens, {
-        source: {
-          async compute(engine, weights, windows, step) {
-            const found = await local.compute(engine, weights, windows, step);
-            if (step < 3) return found;
-            if (which === 'loss') return { ...found, loss: NaN };
-            const name = 'lm_head.weight';
-            const { shape } = weights.get(name)!;
-            found.gradients.set(name, engine.tensor(new Float64Array(shape[0] * shape[1]).fill(Infinity), shape));
-            return found;
-          },
-        },
-      });
-      await trainer.next();
-      await trainer.next();
-      const before = bits(await trainer.state());
-      await expect(trainer.next()).rejects.toThrow(message);
-      await expect(trainer.next()).rejects.toThrow(/^step 3: /);
-      expect(trainer.step).toBe(2);
-      expect(bits(await trainer.state())).toEqual(before);
-    });
-
   it('does not save a state that overflowed, and keeps what was saved', async () => {
     const [config, out] = [configOf('full'), folder()];
     const run = { config, options, textHash: '' };
@@ -189,21 +152,7 @@ describe('--resume', () => {
 
 describe('fine-tuning', () => {
   const finetune = { ...DEFAULT_FINETUNE_OPTIONS, context: 12, batch: 1, steps: 4, warmup: 0 };
-  const base = (weights = initialWeights(configOf('full'), 1)): Model =>
-    new Model(createEngine(), configOf('full'), weights);
-
-  it('of a base with NaN in a weight stops, and names it', async () => {
-    const finetuner = new Finetuner(modelWith(DOWN, NaN), { window: 2 }, finetune, tokens);
-    await expect(finetuner.next()).rejects.toThrow(/^step 1: .*down_proj\.weight' holds NaN at element 3/);
-    expect(finetuner.step).toBe(0);
-  });
-
-  it('stops if the final hidden states of the base are all 0, since no error can be relative to them', async () => {
-    const weights = initialWeights(configOf('full'), 1);
-    weights.get('model.norm.weight')!.data.fill(0);
-    const finetuner = new Finetuner(base(weights), { window: 2 }, finetune, tokens);
-    await expect(finetuner.next()).rejects.toThrow(/final hidden states are all 0/);
-  });
+  const base = (): Model => new Model(createEngine(), configOf('full'), initialWeights(configOf('full'), 1));
 
   it('at a learning rate that overflows saves nothing, and keeps the existing adapter', async () => {
     const [out, config] = [folder(), configOf('full')];

@@ -10,20 +10,32 @@
  *
  * Every number is a median of CPU milliseconds, or tokens per second of CPU time. It only reports.
  */
+import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+import { fail, flagsOf, whole } from './arguments.mjs';
 
-const { values: flags } = parseArgs({ options: { llama: { type: 'string' }, training: { type: 'boolean' }, threads: { type: 'string' }, rounds: { type: 'string', default: '9' } } });
-const rounds = Number(flags.rounds);
-if (flags.threads) {
-  await (await import('./threads.mjs')).threads(Number(flags.threads), rounds, flags.llama);
+const flags = flagsOf(import.meta.url, {
+  llama: { type: 'string' }, training: { type: 'boolean' }, threads: { type: 'string' },
+  rounds: { type: 'string', default: '9' },
+});
+const rounds = whole(flags, 'rounds');
+if (flags.llama !== undefined && !existsSync(`${flags.llama}/config.json`)) {
+  fail(`--llama ${flags.llama} has no config.json: random-llama.mjs writes such a folder`);
+}
+if (flags.threads !== undefined) {
+  await (await import('./threads.mjs')).threads(whole(flags, 'threads', 64), rounds, flags.llama);
   process.exit(0);
 }
 const rows = [];
-if (flags.llama) rows.push(...await (await import('./whole.mjs')).whole(flags.llama, rounds));
-else if (flags.training) rows.push(...await (await import('./jax-training.mjs')).training(rounds));
+/** A module that imports the other libraries. */
+const load = (file) => import(file).catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  fail(`${error.message.split('\n')[0]}: run (cd bench/peers && npm install --ignore-scripts)`);
+});
+if (flags.llama) rows.push(...await (await load('./whole.mjs')).whole(flags.llama, rounds));
+else if (flags.training) rows.push(...await (await load('./jax-training.mjs')).training(rounds));
 else {
-  const { attentions, products } = await import('./kernels.mjs');
+  const { attentions, products } = await load('./kernels.mjs');
   rows.push(...await products(rounds), ...await attentions(rounds));
 }
 const rates = flags.llama || flags.training;

@@ -7,25 +7,21 @@
  *     node bench/peers/random-llama.mjs --out runs/tiny --layers 2 --hidden 64 --heads 4 --intermediate 128
  */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { fail, flagsOf, whole } from './arguments.mjs';
 import { llamaTensors, openGguf } from './gguf.mjs';
 
-const { values: flags } = parseArgs({ options: {
+const flags = flagsOf(import.meta.url, {
   out: { type: 'string' }, layers: { type: 'string', default: '22' }, hidden: { type: 'string', default: '2048' },
   intermediate: { type: 'string', default: '5632' }, heads: { type: 'string', default: '32' },
   'kv-heads': { type: 'string', default: '4' }, vocabulary: { type: 'string', default: '32000' },
   context: { type: 'string', default: '40960' }, seed: { type: 'string', default: '1' },
-} });
-const number = (name) => {
-  const value = Number(flags[name]);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number above 0`);
-  return value;
-};
-if (!flags.out) throw new Error('--out is missing: name the folder to write');
+});
+const number = (name) => whole(flags, name);
+if (!flags.out) fail('--out is missing: name the folder to write');
 const [layers, D, F, H, G, V] = ['layers', 'hidden', 'intermediate', 'heads', 'kv-heads', 'vocabulary'].map(number);
 const d = D / H;
-if (!Number.isInteger(d) || d % 2 || H % G) throw new Error('--hidden must be an even multiple of --heads, and --heads a multiple of --kv-heads');
-if (V < 259) throw new Error('--vocabulary must be 259 or more: three special tokens and 256 bytes');
+if (!Number.isInteger(d) || d % 2 || H % G) fail('--hidden must be an even multiple of --heads, and --heads a multiple of --kv-heads');
+if (V < 259) fail('--vocabulary must be 259 or more: three special tokens and 256 bytes');
 
 // ---- numbers --------------------------------------------------------------------------------------------------------
 const convert = { float: new Float32Array(1) };

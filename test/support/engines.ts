@@ -12,13 +12,15 @@ import { referenceEngine } from '../../reference/index.ts';
 import type { Engine } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { wasmEngine } from '../../wasm/index.ts';
-import { cases } from './thorough.ts';
+import { cases, THOROUGH } from './thorough.ts';
 import { skipping } from './unfinished-engine.ts';
 
 export interface EngineCase {
   readonly name: string;
   readonly precision: Engine['precision'];
   create(): Promise<TrainingEngine>;
+  /** Whether `npm test` runs trainings on it, as `npm run test:all` does on every engine, except the longest. */
+  readonly trains?: boolean;
   /** Why this engine is not available here. Its tests are then skipped, with this reason. */
   readonly missing?: string;
 }
@@ -56,15 +58,23 @@ const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => 
 
 /** One line for each engine. Tests that need what an engine lacks are skipped there. */
 const LINES: readonly (Omit<EngineCase, 'create'> & { create(): Promise<Engine> })[] = [
-  { name: 'reference float64', precision: 'float64', create: async () => referenceEngine('float64') },
+  { name: 'reference float64', precision: 'float64', trains: true, create: async () => referenceEngine('float64') },
   { name: 'reference float32', precision: 'float32', create: async () => referenceEngine('float32') },
-  { name: 'wasm float64', precision: 'float64', create: async () => wasmEngine({ precision: 'float64', testing: true }) },
-  { name: 'wasm float32', precision: 'float32', create: async () => wasmEngine({ testing: true }) },
+  {
+    name: 'wasm float64', precision: 'float64', trains: true,
+    create: async () => wasmEngine({ precision: 'float64', testing: true }),
+  },
+  { name: 'wasm float32', precision: 'float32', trains: true, create: async () => wasmEngine({ testing: true }) },
   ...stacks,
 ];
 export const ENGINES: readonly EngineCase[] = LINES.map((line) => {
   return { ...line, create: async () => skipping(await line.create()) };
 });
+
+/** The engines of trainings. */
+export const TRAINING: readonly EngineCase[] = ENGINES.filter(({ trains }) => THOROUGH || trains);
+/** Those whose results are as exact as float64. */
+export const EXACT: readonly EngineCase[] = ENGINES.filter(({ precision }) => precision === 'float64');
 
 /** What a test body gets: the engine, and a property runner that frees every tensor of a run. */
 export interface UnderTest {
@@ -80,15 +90,19 @@ export interface UnderTest {
 }
 
 /** One `describe` per engine. */
-export function forEachEngine(title: string, tests: (use: EngineCase) => void): void {
-  for (const use of ENGINES) {
+export function forEachEngine(
+  title: string, tests: (use: EngineCase) => void, among: readonly EngineCase[] = ENGINES,
+): void {
+  for (const use of among) {
     if (use.missing) describe.skip(`${title} [${use.name}: skipped, ${use.missing}]`, () => tests(use));
     else describe(`${title} [${use.name}]`, () => tests(use));
   }
 }
 
 /** One `describe` per engine, around tests that share one instance of it. */
-export function describeEngines(title: string, tests: (use: UnderTest) => void): void {
+export function describeEngines(
+  title: string, tests: (use: UnderTest) => void, among: readonly EngineCase[] = ENGINES,
+): void {
   forEachEngine(title, ({ create, precision }) => {
     let engine: TrainingEngine | undefined;
     const current = (): TrainingEngine => engine!;
@@ -105,7 +119,7 @@ export function describeEngines(title: string, tests: (use: UnderTest) => void):
           { numRuns: cases(Math.ceil(runs / 10), runs) },
         ),
     });
-  });
+  }, among);
 }
 
 /** Calls `body` with a view of `engine` that remembers what it returns, and disposes of all of it afterwards. */
