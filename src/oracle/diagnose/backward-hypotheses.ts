@@ -8,7 +8,8 @@ import type { Change } from './backward-change.ts';
 import { wrongIntermediates } from './backward-intermediates.ts';
 import { backwardRoundings } from './rounding-hypotheses.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
-import { MOST_KEPT, type RowOptions, type Scene, type Sees } from './scene.ts';
+import { ownForward } from './own-forward.ts';
+import { logSum, MOST_KEPT, type Scene, type Sees } from './scene.ts';
 
 function* changes(scene: Scene): Generator<Change> {
   const { scale, headDim: d, kvHeads: G, queryHeads: H } = scene.parameters;
@@ -60,27 +61,6 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'query-lost', sees: (head, i, j) => i < scene.N - 1 && scene.sees(head, i, j) };
   yield* backwardRoundings(scene);
   yield* wrongIntermediates(scene);
-}
-
-/** The weights and P' - D of a forward pass that makes the same mistake. */
-function ownForward(scene: Scene, options: RowOptions): Required<Pick<Change, 'weight' | 'change'>> {
-  const known = new Map<number, { lse: number; D: number }>();
-  const forward = (query: number): { lse: number; D: number } => {
-    let made = known.get(query);
-    if (!made) {
-      const row = scene.row(query, options);
-      const m = Math.max(...row.S);
-      const lse = m + Math.log(row.S.reduce((sum, x) => sum + Math.exp(x - m), 0));
-      const gain = (j: number): number => scene.gain(query, row.from * scene.N + j);
-      const D = row.keys.reduce((sum, j, n) => sum + Math.exp(row.S[n] - lse) * gain(j), 0);
-      known.set(query, made = { lse, D });
-    }
-    return made;
-  };
-  return {
-    weight: (query, S) => Math.exp(S - forward(query).lse),
-    change: (query, key) => scene.gain(query, key) - forward(query).D,
-  };
 }
 
 export const backwardHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
@@ -138,6 +118,7 @@ function groupOf(scene: Scene, { counts, modulo }: Change, head: number): number
 export function weightOf(
   scene: Scene, { weight, scale = scene.parameters.scale }: Change, query: number, key: number,
 ): number {
+  if (!weight && scale === scene.parameters.scale) return scene.weight(query, key);
   const S = scale * scene.product(query, key);
   return weight ? weight(query, S) : Math.exp(S - scene.lse(query));
 }
@@ -239,10 +220,6 @@ function* modulo(scene: Scene): Generator<WrongPair> {
   const forward = (query: number): { lse: number; all: number; D: number } => {
     let made = own.get(query);
     if (made) return made;
-    const logSum = (S: readonly number[]): number => {
-      const m = Math.max(...S);
-      return m + Math.log(S.reduce((a, x) => a + Math.exp(x - m), 0));
-    };
     const row = scene.row(query, { from: other(query) });
     const lse = logSum(row.S);
     const D = row.keys.reduce((a, j, n) => a + Math.exp(row.S[n] - lse) * scene.gain(query, row.from * N + j), 0);

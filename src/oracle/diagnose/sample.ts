@@ -23,6 +23,8 @@ export interface SampleOptions {
 
 /** How far the shares of positive errors may differ; of fifty elements, chance rarely makes it more. */
 const UNEVEN = 0.4;
+/** More than 1 by more than the roundings of sums of squares. */
+const LOOSE = 1 + 1e-9;
 /** How many rows must show an error before its distribution says anything. */
 const MANY_ROWS = 12;
 
@@ -38,6 +40,8 @@ export class Sample {
   /** How many of the first rows, those furthest off, refute a hypothesis that leaves most of them unexplained. */
   readonly #strict: number = 0;
   readonly #squares: number;
+  /** The places in #rows, those that refute most for their price first: each row alone may refute a hypothesis. */
+  readonly #order: readonly number[];
   /** Rounds a prediction as the outputs are stored. */
   readonly #stored: (x: number) => number;
 
@@ -64,7 +68,18 @@ export class Sample {
       const most0 = off.get(this.#rows[0]) ?? 0;
       this.#strict = this.#rows.slice(0, 2).filter((row) => off.get(row)! > 0.5 * most0).length;
     }
-    this.#squares = this.#rows.reduce((sum, row) => sum + this.#deviation(row) ** 2, 0);
+    const squares = this.#rows.map((row) => this.#deviation(row) ** 2);
+    this.#squares = squares.reduce((sum, each) => sum + each, 0);
+    const worth = squares.map((each, n) => each / this.#price(this.#rows[n]));
+    this.#order = [...this.#rows.keys()].sort((a, b) => worth[b] - worth[a] || a - b);
+  }
+
+  /** How many pairs a row sums over, about. */
+  #price(row: number): number {
+    const { N, chunks, parameters: { chunk } } = this.#scene;
+    if (this.#output === 'dv' || this.#output === 'dk') return N - row % N;
+    if (this.#output === 'dw' || this.#output === 'dl') return N - row % chunks * chunk;
+    return ['out', 'lse', 'dq', 'dm_rows', 'cache_out'].includes(this.#output) ? 1 + row % N : 1;
   }
 
   /** How many numbers of these rows are off. */
@@ -111,21 +126,38 @@ export class Sample {
   /** The share of the deviation that a hypothesis leaves unexplained, or Infinity if it is more than `plausible`. */
   unexplained({ predict }: Hypothesis, plausible: number): number {
     const most = plausible * plausible * this.#squares;
-    const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
+    const made: ArrayLike<number>[] = [];
+    let sum = 0;
+    for (const n of this.#order) {
+      made[n] = predict(this.#rows[n]);
+      const own = this.#leaves(n, made[n], 0, most * LOOSE);
+      sum += own;
+      // Sums in another order differ by roundings, which only the sum in the order of rows is to decide about.
+      const alone = n < this.#strict ? plausible * this.#deviation(this.#rows[n]) ** 2 * LOOSE : Infinity;
+      if (!(sum <= most * LOOSE) || own > alone) return Infinity;
+    }
     let left = 0;
     for (const [n, row] of this.#rows.entries()) {
-      const made = predict(row);
       const before = left;
-      const fits = this.#numbers(row, (actual, _, n) => {
-        const [a, p] = [clip(actual), this.#exact ? clip(made[n]) : this.#stored(made[n])];
-        if (Object.is(a, p) || a === p) return;
-        if (this.#exact || !Number.isFinite(a) || !Number.isFinite(p)) return false;
-        left += (a - p) ** 2;
-        return left <= most;
-      });
-      if (!fits || (n < this.#strict && left - before > plausible * this.#deviation(row) ** 2)) return Infinity;
+      left = this.#leaves(n, made[n], left, most);
+      const alone = n < this.#strict ? plausible * this.#deviation(row) ** 2 : Infinity;
+      if (!(left <= most) || left - before > alone) return Infinity;
     }
     return Math.sqrt(left / this.#squares);
+  }
+
+  /** `left` and the squares that `made` leaves unexplained in a row, or Infinity if they are more than `most`. */
+  #leaves(n: number, made: ArrayLike<number>, left: number, most: number): number {
+    const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
+    let total = left;
+    const fits = this.#numbers(this.#rows[n], (actual, _, c) => {
+      const [a, p] = [clip(actual), this.#exact ? clip(made[c]) : this.#stored(made[c])];
+      if (Object.is(a, p) || a === p) return;
+      if (this.#exact || !Number.isFinite(a) || !Number.isFinite(p)) return false;
+      total += (a - p) ** 2;
+      return total <= most;
+    });
+    return fits ? total : Infinity;
   }
 
   /** Whether the outputs are stored in 16 bits, where sums that were rounded leave no trace of their own. */

@@ -5,9 +5,14 @@
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
 import { planOf } from '../cases/type-sums.ts';
 import type { CaseParameters, ClaimedDtype, OracleCase, OutputName, Tensors } from '../types.ts';
+import { PairTable } from './pair-table.ts';
 
 /** Whether query i of KV head `head` = b G + g may see key j. */
-export type Sees = (head: number, i: number, j: number) => boolean;
+export interface Sees {
+  (head: number, i: number, j: number): boolean;
+  /** The last query that sees each key of a head, if that and causality are all that decides. */
+  readonly lasts?: (head: number) => Int32Array;
+}
 
 /** What planOf() says about one KV head: its types, e(c) of §5, and the previous GLOBAL of each chunk. */
 export type Plan = ReturnType<typeof planOf>;
@@ -59,14 +64,20 @@ export class Scene {
   readonly types: Int32Array;
   readonly last: Int32Array;
   readonly #plans: Plan[] = [];
-  readonly #products = new Map<number, Float64Array>();
-  readonly #values = new Map<number, Float64Array>();
-  readonly #norms = new Map<number, number>();
-  readonly #shifts = new Map<number, number>();
-  readonly #D = new Map<number, number>();
+  /** Whether products are kept instead of computed again. */
+  readonly #keeps: boolean;
+  readonly #products: PairTable;
+  readonly #gains: PairTable;
+  readonly #weights: PairTable;
+  readonly #rows: (Row | undefined)[];
+  readonly #keys: (readonly number[] | undefined)[];
+  readonly #norms: Float64Array;
+  readonly #shifts: Float64Array;
+  readonly #D: Float64Array;
 
   constructor(
     { parameters, inputs, expected }: OracleCase, outputs: Tensors, dtype: ClaimedDtype, failing: Uint8Array,
+    keeps = true,
   ) {
     this.parameters = parameters;
     this.inputs = inputs;
@@ -83,12 +94,23 @@ export class Scene {
     [this.q, this.k, this.v, this.dout] = [floats('q'), floats('k'), floats('v'), floats('dout')];
     this.types = ((expected.types ?? inputs.types) as IntegerTensor).data;
     this.last = (expected.last as IntegerTensor).data;
+    this.#keeps = keeps && this.N <= MOST_KEPT;
+    const table = (make: (query: number, key: number) => number): PairTable =>
+      new PairTable(this.heads, this.R, this.N, make);
+    this.#products = table((query, key) => this.#dot(this.q, query, this.k, key, this.d));
+    this.#gains = table((query, key) => this.#dot(this.dout, query, this.v, key, this.d));
+    this.#weights = table((query, key) => this.#weight(query, key));
+    const queries = this.heads * this.R * this.N;
+    this.#rows = Array.from({ length: this.#keeps ? queries : 0 });
+    this.#keys = Array.from({ length: this.#keeps ? this.heads * this.N : 0 });
+    const unknown = (): Float64Array => new Float64Array(queries).fill(NaN);
+    [this.#norms, this.#shifts, this.#D] = [unknown(), unknown(), unknown()];
   }
 
-  /** The same case with other inputs, and the truths that it had. */
+  /** The same case with other inputs, and the truths that it had. It keeps no products, of which few are asked for. */
   withInputs(inputs: Tensors): Scene {
     const { parameters, expected, outputs, dtype, failing } = this;
-    return new Scene({ name: '', why: '', notCompared: {}, parameters, inputs, expected }, outputs, dtype, failing);
+    return new Scene({ name: '', why: '', notCompared: {}, parameters, inputs, expected }, outputs, dtype, failing, false);
   }
 
   /** exp in the claimed arithmetic, where float32 may overflow. */
@@ -115,30 +137,29 @@ export class Scene {
   }
 
   /** The mask of §2. */
-  readonly sees: Sees = (head, i, j) => j <= i && i <= this.last[head * this.N + j];
+  readonly sees: Sees = Object.assign(
+    (head: number, i: number, j: number): boolean => j <= i && i <= this.last[head * this.N + j],
+    { lasts: (head: number): Int32Array => this.last.subarray(head * this.N, (head + 1) * this.N) },
+  );
 
   /** q . k, unscaled, of a query and a key of any KV head. */
   product(query: number, key: number, dims: number = this.d): number {
-    if (dims !== this.d || this.N > MOST_KEPT) return this.#dot(this.q, query, this.k, key, dims);
-    return this.#kept(this.#products, query, key, this.q, this.k);
+    if (dims !== this.d || !this.#keeps) return this.#dot(this.q, query, this.k, key, dims);
+    return this.#products.at(query, key);
   }
 
   /** do . v of a query and a key. */
   gain(query: number, key: number): number {
-    if (this.N > MOST_KEPT) return this.#dot(this.dout, query, this.v, key, this.d);
-    return this.#kept(this.#values, query, key, this.dout, this.v);
+    return this.#keeps ? this.#gains.at(query, key) : this.#dot(this.dout, query, this.v, key, this.d);
   }
 
-  #kept(rows: Map<number, Float64Array>, query: number, key: number, x: Float64Array, y: Float64Array): number {
-    const { N } = this;
-    const from = Math.floor(key / N);
-    const at = query * this.heads + from;
-    let row = rows.get(at);
-    if (!row) {
-      row = Float64Array.from({ length: N }, (_, j) => this.#dot(x, query, y, from * N + j, this.d));
-      rows.set(at, row);
-    }
-    return row[key - from * N];
+  /** exp(S - lse) of a query and a key of any KV head: A of §3, if the query sees the key. */
+  weight(query: number, key: number): number {
+    return this.#keeps ? this.#weights.at(query, key) : this.#weight(query, key);
+  }
+
+  #weight(query: number, key: number): number {
+    return Math.exp(this.parameters.scale * this.product(query, key) - this.lse(query));
   }
 
   #dot(x: Float64Array, row: number, y: Float64Array, other: number, dims: number): number {
@@ -147,26 +168,54 @@ export class Scene {
     return sum;
   }
 
-  /** The keys that `query` sees, with their S. */
+  /** The keys that query i of a KV head sees, ascending. If those are the right ones, the same array each time. */
+  keysSeen(head: number, i: number, sees: Sees = this.sees): readonly number[] {
+    if (!this.#keeps) return this.#seen(head, i, sees);
+    const right = this.#keys[head * this.N + i] ??= this.#seen(head, i, this.sees);
+    return sees === this.sees || this.#seesAll(head, i, sees, right) ? right : this.#seen(head, i, sees);
+  }
+
+  #seen(head: number, i: number, sees: Sees): readonly number[] {
+    const keys: number[] = [];
+    const lasts = sees.lasts?.(head);
+    if (lasts) for (let j = 0; j <= i; j++) if (i <= lasts[j]) keys.push(j);
+    if (!lasts) for (let j = 0; j < this.N; j++) if (sees(head, i, j)) keys.push(j);
+    return keys;
+  }
+
+  /** Whether these are the keys that query i sees. */
+  #seesAll(head: number, i: number, sees: Sees, keys: readonly number[]): boolean {
+    const lasts = sees.lasts?.(head);
+    let n = 0;
+    if (lasts) for (let j = 0; j <= i; j++) if (i <= lasts[j] && keys[n++] !== j) return false;
+    if (!lasts) for (let j = 0; j < this.N; j++) if (sees(head, i, j) && keys[n++] !== j) return false;
+    return n === keys.length;
+  }
+
+  /** The keys that `query` sees, with their S. The same object each time if it is the right row. */
   row(query: number, { sees = this.sees, from, scale = this.parameters.scale, dims }: RowOptions = {}): Row {
     const { N } = this;
     const head = this.headOf(query);
     const source = from ?? head;
     const i = query % N;
-    const keys: number[] = [];
-    for (let j = 0; j < N; j++) if (sees(head, i, j)) keys.push(j);
+    const keys = this.keysSeen(head, i, sees);
+    const right = this.#keeps && source === head && scale === this.parameters.scale && dims === undefined
+      && keys === this.#keys[head * N + i];
+    if (right && this.#rows[query]) return this.#rows[query];
     const S = keys.map((j) => scale * this.product(query, source * N + j, dims));
-    return { query, i, head, from: source, keys, S };
+    const row = { query, i, head, from: source, keys, S };
+    if (right) this.#rows[query] = row;
+    return row;
   }
 
   /** The sum of weights[n] v_j over the keys j = keys[n] of a row. */
   weigh({ keys, from }: Row, weights: ArrayLike<number>, values: Float64Array = this.v): Float64Array {
     const { N, d } = this;
     const out = new Float64Array(d);
-    keys.forEach((j, n) => {
-      const at = (from * N + j) * d;
-      for (let c = 0; c < d; c++) out[c] = out[c] + weights[n] * values[at + c];
-    });
+    for (let n = 0; n < keys.length; n++) {
+      const [at, weight] = [(from * N + keys[n]) * d, weights[n]];
+      for (let c = 0; c < d; c++) out[c] = out[c] + weight * values[at + c];
+    }
     return out;
   }
 
@@ -177,26 +226,28 @@ export class Scene {
 
   /** m_i of §3. */
   shift(query: number): number {
-    let m = this.#shifts.get(query);
-    if (m === undefined) this.#shifts.set(query, m = Math.max(...this.row(query).S));
-    return m;
+    return known(this.#shifts, query, () => Math.max(...this.row(query).S));
   }
 
   /** n_i of §4 by the rule `bounded`. */
   causalLse(query: number): number {
-    let norm = this.#norms.get(query);
-    if (norm === undefined) {
-      const { S } = this.row(query, { sees: (_, i, j) => j <= i });
-      const m = Math.max(...S);
-      this.#norms.set(query, norm = m + Math.log(S.reduce((sum, x) => sum + Math.exp(x - m), 0)));
-    }
-    return norm;
+    return known(this.#norms, query, () => logSum(this.row(query, { sees: (_, i, j) => j <= i }).S));
   }
 
   /** D_i of §4. */
   D(query: number): number {
-    let D = this.#D.get(query);
-    if (D === undefined) this.#D.set(query, D = this.#dot(this.dout, query, this.truth('out') as Float64Array, query, this.d));
-    return D;
+    const D = this.#D[query];
+    if (!Number.isNaN(D)) return D;
+    return (this.#D[query] = this.#dot(this.dout, query, this.truth('out') as Float64Array, query, this.d));
   }
+}
+
+function known(numbers: Float64Array, at: number, make: () => number): number {
+  return Number.isNaN(numbers[at]) ? (numbers[at] = make()) : numbers[at];
+}
+
+/** The logarithm of the sum of exp. */
+export function logSum(S: readonly number[]): number {
+  const m = Math.max(...S);
+  return m + Math.log(S.reduce((sum, x) => sum + Math.exp(x - m), 0));
 }

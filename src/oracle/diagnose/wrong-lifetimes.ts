@@ -25,14 +25,13 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     name: DiagnosisName, change: (head: number, j: number, type: number, c: number) => number,
   ): WrongLifetime => {
     const made: Int32Array[] = [];
-    const last = (head: number, j: number): number => {
-      made[head] ??= Int32Array.from({ length: N }, (_, t) => {
-        const c = chunkOf(t, C);
-        return Math.min(change(head, t, scene.plan(head).own[c], c), FOREVER);
-      });
-      return made[head][j];
-    };
-    return { name, last, sees: (head, i, j) => j <= i && i <= last(head, j) };
+    const lasts = (head: number): Int32Array => (made[head] ??= Int32Array.from({ length: N }, (_, t) => {
+      const c = chunkOf(t, C);
+      return Math.min(change(head, t, scene.plan(head).own[c], c), FOREVER);
+    }));
+    const last = (head: number, j: number): number => lasts(head)[j];
+    const sees = (head: number, i: number, j: number): boolean => j <= i && i <= last(head, j);
+    return { name, last, sees: Object.assign(sees, { lasts }) };
   };
   const right = (head: number, j: number): number => scene.last[head * N + j];
   const ofType = (
@@ -166,9 +165,16 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
       yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j)
         && (tileOf(j) === tileOf(i) || scene.sees(head, row(i), tileOf(j) * tile)));
     }
+    const tiles = tileOf(N - 1) + 1;
+    const known = new Map<number, Uint8Array>();
     const anySeen = (head: number, i: number, t: number): boolean => {
-      for (let j = t * tile; j < Math.min(N, (t + 1) * tile); j++) if (scene.sees(head, i, j)) return true;
-      return false;
+      const at = head * N + i;
+      let row = known.get(at);
+      if (!row) {
+        known.set(at, row = new Uint8Array(tiles));
+        for (const j of scene.keysSeen(head, i)) row[tileOf(j)] = 1;
+      }
+      return row[t] === 1;
     };
     yield mask('tile-whole', (head, i, j) => j <= i && anySeen(head, i, tileOf(j)));
     yield mask('tile-whole', (head, i, j) => j <= i && (tileOf(j) === tileOf(i) ? scene.sees(head, i, j)
