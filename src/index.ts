@@ -78,7 +78,7 @@ export {
 export type { CacheDtype, CacheStep } from './core/cache.ts';
 export type { Stores } from './core/engine.ts';
 export type {
-  Drawing, FeedForwardInputs, Forms, Norm, Projected, ProjectInputs, Projection,
+  DecoderLayer, Drawing, FeedForwardInputs, Forms, LayersInputs, LayersMade, Norm, Projected, ProjectInputs, Projection,
 } from './core/forms.ts';
 export type { Dtype, WeightDtype } from './core/tensor.ts';
 export type {

@@ -13,7 +13,7 @@ import { rmsNorm } from './rmsnorm.ts';
 /** The forms on a machine. `argmax` gives integers. */
 export function formsOf(
   on: Machine, argmax: (x: WasmArray, sizes: { rows: number; D: number }) => WasmArray,
-): Partial<Forms<WasmArray>> {
+): Partial<Omit<Forms<WasmArray>, 'layers'>> {
   const logits = (x: WasmArray, norm: Norm<WasmArray>, head: WasmArray): WasmArray => {
     const made = on.make([...x.shape.slice(0, -1), head.shape[0]]);
     withNormed(on, x, norm, (normed, rows) => multiply(on, normed.at, rows, [[head, made.at]]));

@@ -61,6 +61,14 @@ export interface Dispatch {
   readonly work: number;
 }
 
+/** A dispatch with all that it needs, to be recorded again and again. */
+export interface Repeated {
+  readonly dispatch: Dispatch;
+  readonly group: GPUBindGroup;
+  /** Its parameters, which may be changed before each time. */
+  readonly words: Uint32Array;
+}
+
 /**
  * The commands of one device. They run in the order in which they are recorded. Those that need a program which is
  * still being compiled are kept back, with all that follow, until they are waited for.
@@ -104,6 +112,9 @@ export class Recorder {
     this.#params = device.createBuffer({ size: this.#slots.length, usage: UNIFORM });
   }
 
+  /** How often commands were submitted. */
+  submits = 0;
+
   /** Whether there are commands that have not been submitted. */
   get pending(): boolean {
     return this.#encoder !== undefined || this.#backlog.length > 0;
@@ -117,7 +128,6 @@ export class Recorder {
       this.#backlog.push(() => this.dispatch(dispatch));
       return;
     }
-    const encoder = this.#record();
     const slot = this.#dispatches;
     if (typeof params === 'function') {
       this.#words.at = (slot * SLOT) / 4;
@@ -125,10 +135,15 @@ export class Recorder {
     } else {
       this.#slots.set(new Uint8Array(params), slot * SLOT);
     }
-    const pass = this.#pass ??= encoder.beginComputePass();
-    if (this.#set !== program) pass.setPipeline(program.pipeline);
+    this.#encode(program, this.#bound(program, buffers), groups, work);
+  }
+
+  /** Encodes a dispatch, whose parameters are in the next slot. */
+  #encode(program: Program, group: GPUBindGroup, groups: Dispatch['groups'], work: number): void {
+    const pass = this.#pass ??= this.#record().beginComputePass();
+    if (this.#set !== program) pass.setPipeline(program.pipeline!);
     this.#set = program;
-    pass.setBindGroup(0, this.#bound(program, buffers), this.#offsets[slot]);
+    pass.setBindGroup(0, group, this.#offsets[this.#dispatches]);
     // Every argument costs the host something.
     if (groups[1] === 1 && groups[2] === 1) pass.dispatchWorkgroups(groups[0]);
     else pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
@@ -137,6 +152,31 @@ export class Recorder {
     const { dispatches, early = dispatches } = this.#limits;
     const most = this.reads === 0 && this.#place <= EARLY_SUBMITS * early ? early : dispatches;
     if (this.#dispatches >= most || this.#work >= this.#limits.work) this.#submit();
+  }
+
+  /** A dispatch, prepared to be repeated. */
+  prepare(dispatch: Dispatch): Repeated {
+    const { program, params, buffers } = dispatch;
+    const words = new Uint32Array(program.paramBytes / 4);
+    if (typeof params === 'function') params({ whole: words, real: new Float32Array(words.buffer), at: 0 });
+    else words.set(new Uint32Array(params));
+    const own = (to: ParamWords): void => to.whole.set(words, to.at);
+    return { dispatch: { ...dispatch, params: own }, group: this.#groupOf(program, buffers), words };
+  }
+
+  /** Records dispatches once more. */
+  repeat(all: readonly Repeated[]): void {
+    this.#health.check();
+    for (let n = 0; n < all.length; n++) {
+      const { dispatch, group, words } = all[n];
+      if (!dispatch.program.pipeline || this.#backlog.length > 0) {
+        this.dispatch({ ...dispatch, params: words.slice().buffer });
+        continue;
+      }
+      this.#words.whole.set(words, (this.#dispatches * SLOT) / 4);
+      this.#place++;
+      this.#encode(dispatch.program, group, dispatch.groups, dispatch.work);
+    }
   }
 
   /** The bind group, which is most likely one of those that this place in the order of dispatches had before. */
@@ -222,6 +262,7 @@ export class Recorder {
     // The queue writes this after all that was submitted before, which may read the same slots.
     if (this.#dispatches > 0) queue.writeBuffer(this.#params, 0, this.#slots, 0, this.#dispatches * SLOT);
     queue.submit([this.#encoder.finish()]);
+    this.submits++;
     this.#encoder = undefined;
     this.#dispatches = this.#work = 0;
     if (!this.#releasing) this.#pool.settle(); // or else commands that are kept back may use the buffers

@@ -15,7 +15,7 @@ import type { AppendSizes } from '../../src/core/sizes.ts';
 import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
 import { APPEND, SETTLE, STEP, STORING, TALLY, wordsOf } from './cache-kernels.ts';
-import { type Book, CacheStore } from './cache-store.ts';
+import { type Book, CacheStore, type Slots } from './cache-store.ts';
 import { canAppend, decode, type Fresh, servesAtOnce } from './decode.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { hasPrefill, prefillCached } from './prefill.ts';
@@ -24,6 +24,17 @@ import { hasPrefill, prefillCached } from './prefill.ts';
 const [DROP_EVERY, DROP_SHARE] = [64, 1 / 64];
 /** At least so many on a GPU, where passing over dead entries takes less than recording how they are dropped. */
 const DROP_EVERY_ON_GPU = 256;
+
+/** Where the next token of every sequence goes. */
+export interface Place {
+  readonly slots: Slots;
+  /** At least as many as a head has entries then. */
+  readonly most: number;
+  /** The position of the token. */
+  readonly first: number;
+  readonly window: number;
+  readonly reach: number;
+}
 
 export class WgslCache implements CacheKernels<WgslArray> {
   readonly #device: WgslDevice;
@@ -40,6 +51,10 @@ export class WgslCache implements CacheKernels<WgslArray> {
   /** The newest token of every sequence, which attend() will append. */
   #fresh: Fresh | undefined;
   readonly #canAppend: boolean;
+  /** A token of every sequence. */
+  readonly #one: readonly number[];
+  /** What is freed with the cache. */
+  #belongings: (() => void)[] = [];
 
   constructor(device: WgslDevice, options: CacheOptions) {
     this.#device = device;
@@ -48,20 +63,14 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#seen = new Int32Array(options.batch);
     this.#evicted = new Int32Array(options.batch);
     this.#canAppend = canAppend(device, options);
+    this.#one = new Array<number>(options.batch).fill(1);
   }
 
   append(k: WgslArray, v: WgslArray, types: WgslArray, { T, rows, counts }: AppendSizes): void {
     const { window, reach = FOREVER } = this.#options;
-    counts.forEach((count, b) => {
-      if (this.#seen[b] + count >= FOREVER) throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + count} tokens, but positions are counted to ${FOREVER - 1} only: clear() the cache`);
-    });
+    this.#expectPositions(counts);
     if (T === 0) return;
-    this.#settle();
-    const most = Math.max(...counts);
-    const least = this.#device.width === 64 && !this.#device.testing ? DROP_EVERY_ON_GPU : DROP_EVERY;
-    if (this.#since >= Math.max(least, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
-    this.#since += most;
-    this.#store.reserve(counts);
+    this.#makeRoom(counts);
     const first = this.#seen[0];
     this.#differ = counts.some((count, b) => count !== T || this.#seen[b] !== first);
     const device = this.#device;
@@ -75,6 +84,48 @@ export class WgslCache implements CacheKernels<WgslArray> {
       this.#store.took(counts);
     }
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
+  }
+
+  #expectPositions(counts: readonly number[]): void {
+    counts.forEach((count, b) => {
+      if (this.#seen[b] + count >= FOREVER) throw new DeviceError(`sequence ${b} would reach ${this.#seen[b] + count} tokens, but positions are counted to ${FOREVER - 1} only: clear() the cache`);
+    });
+  }
+
+  /** Drops what is dead from time to time, and sees that so many tokens have room. */
+  #makeRoom(counts: readonly number[]): void {
+    this.#settle();
+    const least = this.#device.width === 64 && !this.#device.testing ? DROP_EVERY_ON_GPU : DROP_EVERY;
+    if (this.#since >= Math.max(least, DROP_SHARE * Math.max(...this.#seen))) this.#drop();
+    this.#since += Math.max(...counts);
+    this.#store.reserve(counts);
+  }
+
+  /**
+   * Whether attention can append the next token of every sequence, all of which are at the same position: for commands
+   * that are recorded again and again, of which the cache knows by beginOne() and endOne().
+   */
+  canAppendOne(share: number): boolean {
+    return this.#canAppend && servesAtOnce(share, this.#options.headDim) &&
+      this.#seen.every((seen) => seen === this.#seen[0]);
+  }
+
+  /** Makes room for the next token of every sequence: where it goes. Nothing happens if it has no position any more. */
+  beginOne(): Place {
+    const { window, reach = FOREVER } = this.#options;
+    this.#expectPositions(this.#one);
+    this.#makeRoom(this.#one);
+    this.#store.check();
+    this.#differ = false;
+    const limits = { window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
+    return { slots: this.#store.slots, most: this.#store.most + 1, first: this.#seen[0], ...limits };
+  }
+
+  /** Notes that the commands were recorded. */
+  endOne(): void {
+    this.#store.took(this.#one);
+    for (let b = 0; b < this.#seen.length; b++) this.#seen[b]++;
+    this.evict();
   }
 
   /** Records that the slots take the new tokens, k and v [B,G,T,d]. */
@@ -111,8 +162,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
   #settle(): void {
     const fresh = this.#taken();
     if (!fresh) return;
-    const counts = new Array<number>(this.#options.batch).fill(1);
-    this.#write([fresh.k, fresh.v], fresh.types, { T: 1, rows: 1, counts, ...fresh });
+    this.#write([fresh.k, fresh.v], fresh.types, { T: 1, rows: 1, counts: this.#one, ...fresh });
     this.#appended(fresh);
   }
 
@@ -125,7 +175,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
 
   /** Notes that it is in the slots. */
   #appended({ k, v, types }: Fresh): void {
-    this.#store.took(new Array<number>(this.#options.batch).fill(1));
+    this.#store.took(this.#one);
     for (const memory of [k, v, types]) this.#device.free(memory);
   }
 
@@ -213,9 +263,15 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#store.fill(snapshot, Array.from(snapshot.seen, (n) => n - n % this.#options.chunk));
   }
 
+  /** Calls `free` when the cache is disposed of. */
+  keep(free: () => void): void {
+    this.#belongings.push(free);
+  }
+
   dispose(): void {
     this.#forget();
     this.#store.clear();
+    for (const free of this.#belongings.splice(0)) free();
   }
 
   #forget(): void {

@@ -211,6 +211,9 @@ export function canAppend(
 export const servesAtOnce = (group: number, d: number): boolean =>
   headsAtOnce({ group, d }) === group;
 
+/** How many parts the kernels for GPUs cut the entries into, of which no head has more than `most`. */
+export const partsOf = (heads: number, most: number): number => decodeParts(heads, heads * most);
+
 /** The same by kernels whose workgroups serve all query heads of a KV head. Processors compile these slowly. */
 function decodeOnGpu(
   device: WgslDevice, q: Memory, { keys, values, entries, states, heads, parity, stored }: Slots, most: number,
@@ -218,7 +221,7 @@ function decodeOnGpu(
 ): Memory {
   const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
   const { first, merge } = passes(B * G, H / G, d, stored, bySubgroups, fresh !== undefined);
-  const parts = decodeParts(B * G, B * G * most);
+  const parts = partsOf(B * G, most);
   const rows = parts * (H / G);
   const sums = device.allocate(rows * 4 * Math.ceil(d / 4));
   const [stats, out] = [device.allocate((rows + parts) * 2), device.allocate(B * H * d)];

@@ -8,7 +8,8 @@ import { adapterName } from '../device/adapter.ts';
 import { BufferPool } from '../device/buffer-pool.ts';
 import { DeviceHealth } from '../device/health.ts';
 import { type PatientRead, Reads } from '../device/reads.ts';
-import { Recorder } from '../device/recorder.ts';
+import { type ParamWords, Recorder, type Repeated } from '../device/recorder.ts';
+import { Capture } from './capture.ts';
 import type { AdapterInfo } from './fast/index.ts';
 import { Pipelines } from './pipeline.ts';
 import { type Kernel, writeParams } from './template.ts';
@@ -97,6 +98,7 @@ export class WgslDevice {
   readonly #pool: BufferPool;
   readonly #recorder: Recorder;
   readonly #reads: Reads;
+  #capture: Capture | undefined;
   #disposed = false;
 
   constructor({ device, adapter, owned, testing, width, compute = 'f32' }: DeviceOptions) {
@@ -136,6 +138,7 @@ export class WgslDevice {
 
   /** Memory that holds a copy of the bytes, of which there may be any number. */
   upload(data: Float32Array | Int32Array | Uint32Array | Uint8Array): Memory {
+    this.#capture?.fail();
     const bytes = Math.ceil(data.byteLength / 4) * 4;
     const memory = memoryOf(this.#pool.takeForWriting(bytes, 8), bytes);
     if (bytes === 0) return memory;
@@ -152,8 +155,12 @@ export class WgslDevice {
 
   /** Memory of `elements` numbers of four bytes, with undefined content. */
   allocate(elements: number): Memory {
+    const again = this.#capture?.take(elements * 4);
+    if (again) return again;
     // Large results have ever new sizes, which should share their memory.
-    return memoryOf(this.#pool.take(elements * 4, elements > 2 ** 18 ? 2 : 8), elements * 4);
+    const made = memoryOf(this.#pool.take(elements * 4, elements > 2 ** 18 ? 2 : 8), elements * 4);
+    this.#capture?.own(made);
+    return made;
   }
 
   /** A second holder of the same memory. Each frees it once. */
@@ -163,7 +170,7 @@ export class WgslDevice {
   }
 
   free(memory: Memory): void {
-    if (--memory.holds.count > 0) return;
+    if (--memory.holds.count > 0 || this.#capture?.give(memory)) return;
     this.#pool.give(memory.buffer, this.#recorder.pending);
     if (this.#pool.overfull) this.#recorder.flush();
   }
@@ -176,17 +183,48 @@ export class WgslDevice {
     const buffers: GPUBuffer[] = [];
     for (let n = 0; n < inputs.length; n++) buffers.push(inputs[n].buffer);
     for (let n = 0; n < outputs.length; n++) buffers.push(outputs[n].buffer);
-    this.#recorder.dispatch({
+    const dispatch = {
       program: this.pipelines.of(kernel),
-      params: (to) => writeParams(kernel, params, to),
+      params: (to: ParamWords) => writeParams(kernel, params, to),
       buffers,
-      groups: [x, y, z],
+      groups: [x, y, z] as const,
       work: work ?? x * y * z * FLAT * 16,
-    });
+    };
+    this.#capture?.note(kernel, this.#recorder.prepare(dispatch));
+    this.#recorder.dispatch(dispatch);
+  }
+
+  /** Calls `work`, which only allocates, frees and runs kernels, and keeps its commands and its memory. */
+  capture(work: (capture: Capture) => void): Capture {
+    const capture = new Capture();
+    this.#capture = capture;
+    try {
+      work(capture);
+    } finally {
+      this.#capture = undefined;
+      capture.end();
+    }
+    return capture;
+  }
+
+  /** Records commands once more, which read and write the same memory. */
+  repeat(commands: readonly Repeated[]): void {
+    this.#recorder.repeat(commands);
+  }
+
+  /** How often commands were submitted: those of now will have been when it is more. */
+  get submits(): number {
+    return this.#recorder.submits;
+  }
+
+  /** Writes to memory that no command reads which has not been submitted. */
+  write({ buffer }: Memory, data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>): void {
+    this.gpuDevice.queue.writeBuffer(buffer, 0, data);
   }
 
   /** Copies elements of four bytes. */
   copy(from: Memory, fromElement: number, to: Memory, toElement: number, elements: number): void {
+    this.#capture?.fail();
     if (elements > 0) this.#recorder.copy(from.buffer, fromElement * 4, to.buffer, toElement * 4, elements * 4);
   }
 

@@ -23,11 +23,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   out[n] = element(ids[n / p.width] * p.width + n % p.width);
 }`, 'DTYPE', 'ELEMENT');
 
-/** out[n] = weight[ids[n]]: weight [V,D] as stored, ids of `count` -> [count,D]. */
+/** out[n] = weight[ids[n]]: weight [V,D] as stored, ids of `count` -> [count,D], in `out` or new memory. */
 export function embedding(
   device: WgslDevice, weight: Memory, dtype: StoredDtype, ids: Memory, count: number, width: number,
+  out: Memory = device.allocate(count * width),
 ): Memory {
-  const out = device.allocate(count * width);
   device.run(EMBEDDING({ DTYPE: dtype, ELEMENT: ELEMENT[dtype] }), {
     params: { count, width }, inputs: [weight, ids], outputs: [out], groups: flat(count * width),
   });

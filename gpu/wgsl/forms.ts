@@ -3,6 +3,7 @@
  * @module
  */
 import type { Drawing, Forms, Norm, Projected, Projection } from '../../src/core/forms.ts';
+import type { CacheKernels } from '../../src/core/kernels.ts';
 import { sizeOf } from '../../src/core/tensor.ts';
 import { argmax } from './argmax.ts';
 import { real, WgslArray } from './array.ts';
@@ -11,6 +12,7 @@ import { draw } from './draw.ts';
 import { add } from './elementwise.ts';
 import { fewRows, type FewRows, ROW_BYTES, STRIDE, unitsOf, widthOf } from './few-rows.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
+import { layersOn } from './layers.ts';
 import { linear } from './linear.ts';
 import { rmsNorm, SMALL } from './rmsnorm.ts';
 import { rope } from './rope.ts';
@@ -22,7 +24,7 @@ const FEW = 4;
 /** Arrays of the kernel `rotate`, which may be more than a device allows. */
 const [ROTATE_ARRAYS, BIASES] = [11, 3];
 
-export function formsOf(device: WgslDevice): Forms<WgslArray> {
+export function formsOf(device: WgslDevice): Forms<WgslArray, CacheKernels<WgslArray>> {
   const f32 = (x: WgslArray): Memory => real(device, x);
   const made = (memory: Memory, shape: readonly number[]): WgslArray => new WgslArray(shape, memory);
   const free = (...memories: readonly Memory[]): void => memories.forEach((memory) => device.free(memory));
@@ -82,7 +84,7 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
     return made(y, [B, count, N, sizes.d]);
   };
 
-  return {
+  const forms: Omit<Forms<WgslArray>, 'layers'> = {
     project({ x, norm, q, k, v, cos, sin }): Projected<WgslArray> {
       const [B, N, D] = x.shape as [number, number, number];
       const d = q.weight.shape[0] / q.heads;
@@ -149,6 +151,7 @@ export function formsOf(device: WgslDevice): Forms<WgslArray> {
 
     ...((device.width === 64 || device.testing) && { drawnToken }),
   };
+  return { ...forms, ...(device.width === 64 && { layers: layersOn(device, forms) }) };
 
   /** Drawing takes long where the threads of a workgroup that wait for one another share a processor. */
   function drawnToken(

@@ -26,6 +26,13 @@ export function formsOn(tape: Tape): Forms {
     feedForward: (inputs) => (own.feedForward ? tape.own(own.feedForward(inputs)) : composed.feedForward(inputs)),
     logits,
     nextToken: (...inputs) => (own.nextToken ? tape.own(own.nextToken(...inputs)) : largest(tape, logits(...inputs))),
+    ...(own.layers && {
+      layers: (inputs) => {
+        const made = own.layers!(inputs);
+        if (made) tape.own(made.x);
+        return made;
+      },
+    }),
     ...(own.drawnToken && { drawnToken: (...inputs) => tape.own(own.drawnToken!(...inputs)) }),
   };
 }

@@ -4,6 +4,7 @@
  * (test/forms.test.ts). Letters in shapes are those of engine.ts.
  * @module
  */
+import type { Cache } from './cache.ts';
 import type { Tensor } from './tensor.ts';
 
 /** A root-mean-square norm: weight [D]. */
@@ -66,8 +67,41 @@ export interface Drawing<T = Tensor> {
   readonly minP?: number | undefined;
 }
 
+/** A layer of a decoder: the weights that its forms read. */
+export interface DecoderLayer<T = Tensor> {
+  readonly attention: Omit<ProjectInputs<T>, 'x' | 'cos' | 'sin'>;
+  /** [D,H*d] */
+  readonly output: T;
+  readonly feedForward: Omit<FeedForwardInputs<T>, 'x'>;
+}
+
+/** One token of each sequence, all of which go through the layers of a decoder. */
+export interface LayersInputs<T = Tensor, C = Cache> {
+  /** Integers [B,1]. */
+  readonly ids: T;
+  /** [V,D] */
+  readonly embedding: T;
+  /** They belong to weights that do not change, and are the same array in every call. */
+  readonly layers: readonly DecoderLayer<T>[];
+  /** The cache of each layer. */
+  readonly caches: readonly C[];
+  /** Numbers of the host: rotary tables [B,d/2], and types [B,G] of the tokens, which are those of every layer. */
+  readonly cos: ArrayLike<number>;
+  readonly sin: ArrayLike<number>;
+  readonly types: ArrayLike<number>;
+  readonly scale: number;
+}
+
+/** What the layers made of it. */
+export interface LayersMade<T = Tensor> {
+  /** [B,1,D] */
+  readonly x: T;
+  /** The inputs and outputs of attention in each layer, which last until x is disposed of. */
+  stages(): readonly (Projected<T> & { readonly attended: T })[];
+}
+
 /** The forms. Attention together with the cache is Cache.step() and Cache.prefill(). */
-export interface Forms<T = Tensor> {
+export interface Forms<T = Tensor, C = Cache> {
   /** The inputs of a layer's attention: norm, projections, norms of heads, rotation. */
   project(inputs: ProjectInputs<T>): Projected<T>;
   /** x [B,N,D] plus the merged heads of `attended` [B,H,N,d], projected by weight [D,H*d]. */
@@ -87,4 +121,10 @@ export interface Forms<T = Tensor> {
    * the choice to the host, which draws the same token unless u lies within their rounding of the border between two.
    */
   drawnToken?(x: T, norm: Norm<T>, head: T, drawing: Drawing<T>): T;
+  /**
+   * All layers of a decoder for one token of each sequence, with a step of each cache: embedding, and then project(),
+   * Cache.step(), output() and feedForward() of layer after layer. Undefined, and nothing has happened, where the
+   * engine would rather be called for each of these.
+   */
+  layers?(inputs: LayersInputs<T, C>): LayersMade<T> | undefined;
 }

@@ -62,7 +62,7 @@ export interface Kernels<A extends Shaped> extends Pick<Engine, 'name' | 'precis
   createMassCache?(options: MassCacheOptions): CacheKernels<A>;
 
   /** The forms that are computed in one call; see forms.ts. */
-  readonly forms?: Partial<Forms<A>>;
+  readonly forms?: Partial<Forms<A, CacheKernels<A>>>;
 }
 
 /** The operations of inference and training on arrays A. */

@@ -4,16 +4,16 @@
  * @module
  */
 import { formsOn } from '../core/composed-forms.ts';
-import type { Engine, Tensor } from '../core/engine.ts';
+import type { Cache, Engine, Tensor } from '../core/engine.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { Drawing, FeedForwardInputs, Norm, Projected, ProjectInputs, Projection } from '../core/forms.ts';
+import type { DecoderLayer, Drawing, LayersMade, Norm, Projected, Projection } from '../core/forms.ts';
 import type { Tape } from '../core/tape.ts';
 import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config/config.ts';
 import { embedding, rmsNorm } from '../core/layers.ts';
 import { EMBEDDING, HEAD } from './config/names.ts';
-import { rotaryTables } from './rotary.ts';
+import { rotaryAngles, rotaryTables } from './rotary.ts';
 
 /** Weights on an engine, by Hugging Face's names. */
 export type Weights = ReadonlyMap<string, Tensor>;
@@ -88,17 +88,26 @@ export function layerStates(
   return x;
 }
 
-/** The weights of a layer, by the form that reads them. */
-interface Layer {
-  readonly attention: Omit<ProjectInputs, 'x' | 'cos' | 'sin'>;
-  readonly output: Tensor;
-  readonly feedForward: Omit<FeedForwardInputs, 'x'>;
+/**
+ * The same for one token of each sequence, whose types [B,G] the host knows, in one call of the engine with a step of
+ * every cache. Undefined where the engine has no such form, or does not take it here.
+ */
+export function layersAtOnce(
+  tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>,
+  { caches, types }: { readonly caches: readonly Cache[]; readonly types: ArrayLike<number> },
+): LayersMade | undefined {
+  if (!tape.engine.forms?.layers) return undefined;
+  const { cos, sin } = rotaryAngles(config, positions);
+  return formsOn(tape).layers!({
+    ids, embedding: weightOf(weights, EMBEDDING), layers: layersOf(config, weights), caches, cos, sin, types,
+    scale: 1 / Math.sqrt(config.headDim),
+  });
 }
 
 /** The layers of models whose weights do not change: to look them up anew for each token takes long. */
-const layers = new WeakMap<Weights, { readonly config: ModelConfig; readonly layers: readonly Layer[] }>();
+const layers = new WeakMap<Weights, { readonly config: ModelConfig; readonly layers: readonly DecoderLayer[] }>();
 
-function layersOf(config: ModelConfig, weights: Weights): readonly Layer[] {
+function layersOf(config: ModelConfig, weights: Weights): readonly DecoderLayer[] {
   const known = layers.get(weights);
   if (known?.config === config) return known.layers;
   const found = Array.from({ length: config.layers }, (_, n) => layerOf(config, weights, n));
@@ -106,7 +115,7 @@ function layersOf(config: ModelConfig, weights: Weights): readonly Layer[] {
   return found;
 }
 
-function layerOf(config: ModelConfig, weights: Weights, n: number): Layer {
+function layerOf(config: ModelConfig, weights: Weights, n: number): DecoderLayer {
   const { heads, kvHeads, rmsNormEpsilon: epsilon } = config;
   const { projectionBias, headNorm } = architectureOf(config);
   const of = (name: string) => weightOf(weights, `model.layers.${n}.${name}`);

@@ -50,13 +50,21 @@ function clamp(x: number): number {
 export function rotaryTables(
   tape: Tape, config: ModelConfig, positions: ArrayLike<number>, B: number, N: number,
 ): { cos: Tensor; sin: Tensor } {
-  let angles = latest.get(config);
-  if (!angles || !equal(angles.positions, positions)) latest.set(config, angles = anglesOf(config, positions));
+  let angles = rotaryAngles(config, positions);
   if (tape.engine.precision === 'float32' && positions.length > MANY) angles = angles.narrow ??= narrowed(angles);
   const shape = [B, N, config.headDim / 2];
   return {
     cos: tape.own(tape.engine.tensor(angles.cos, shape)), sin: tape.own(tape.engine.tensor(angles.sin, shape)),
   };
+}
+
+/** The same on the host, [B*N,d/2]. */
+export function rotaryAngles(config: ModelConfig, positions: ArrayLike<number>): Angles {
+  const angles = latest.get(config);
+  if (angles && equal(angles.positions, positions)) return angles;
+  const made = anglesOf(config, positions);
+  latest.set(config, made);
+  return made;
 }
 
 /** cos and sin of some positions. */

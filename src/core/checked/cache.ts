@@ -56,6 +56,17 @@ export class CheckedCache<A extends Shaped> implements Cache {
     return this.#inOneCall('prefill', step, counts);
   }
 
+  /** The raw cache, of which a form takes a step; it then calls stepped(). */
+  rawOn(on: Handles<A>): CacheKernels<A> {
+    if (on !== this.#on) throw new ValueError(`a cache of another engine reached the engine '${on.kernels.name}': fork() does not move it`);
+    return this.#alive();
+  }
+
+  /** Notes that a form took a step of one token of every sequence. */
+  stepped(): void {
+    this.#noteStep(new Array<number>(this.options.batch).fill(1));
+  }
+
   /** A step in one call if the engine has one, and otherwise the three calls for which it stands. */
   #inOneCall(name: 'step' | 'prefill', step: CacheStep, counts: readonly number[] | undefined): Tensor {
     const raw = this.#alive();

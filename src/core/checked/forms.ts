@@ -6,9 +6,11 @@ import { type Expected, finite, optional, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import type { Forms, Norm, Projection } from '../forms.ts';
 import { expectPositive, expectShape } from '../shape.ts';
+import type { CacheKernels } from '../kernels.ts';
 import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../sizes.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
 import type { Handles } from './handles.ts';
+import { checkedLayers } from './layers.ts';
 
 const expectShare: Expected = (name, value) => {
   finite(name, value);
@@ -16,8 +18,10 @@ const expectShare: Expected = (name, value) => {
 };
 
 /** Forms on tensors, made from forms on arrays. Those that the engine lacks stay absent. */
-export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Forms<A>>): Partial<Forms> {
-  const { project, output, feedForward, logits, nextToken, drawnToken } = raw;
+export function checkedForms<A extends Shaped>(
+  on: Handles<A>, raw: Partial<Forms<A, CacheKernels<A>>>,
+): Partial<Forms> {
+  const { project, output, feedForward, layers, logits, nextToken, drawnToken } = raw;
   const float = (name: string, x: Tensor): A => on.float(name, x);
   const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
     finite('epsilon', epsilon);
@@ -71,6 +75,7 @@ export function checkedForms<A extends Shaped>(on: Handles<A>, raw: Partial<Form
         return on.real('feedForward', () => feedForward({ x, norm, gate, up, down }));
       },
     }),
+    ...(layers && { layers: checkedLayers(on, layers) }),
     ...(logits && {
       logits(...inputs) {
         const checked = headed(...inputs);

@@ -67,7 +67,7 @@ export class Flight {
       this.#steps.push({ recording, tokens: found });
     } catch (error) {
       const known = await this.#session.explain(recording, error);
-      tape.dispose();
+      recording.dispose();
       throw known;
     }
   }
@@ -86,7 +86,7 @@ export class Flight {
     } catch (error) {
       throw await this.#session.explain(recording, error);
     } finally {
-      recording.tape.dispose();
+      recording.dispose();
     }
   }
 
@@ -102,7 +102,7 @@ export class Flight {
 
   /** Gives up what is in flight. The session has read it all the same. */
   dispose(): void {
-    for (const { recording } of this.#steps.splice(0)) recording.tape.dispose();
+    for (const { recording } of this.#steps.splice(0)) recording.dispose();
   }
 }
 

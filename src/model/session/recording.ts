@@ -5,7 +5,7 @@
 import type { Cache, ChunkPool, Tensor } from '../../core/engine.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
-import { layerStates } from '../decoder.ts';
+import { layersAtOnce, layerStates } from '../decoder.ts';
 import { typeScores } from '../scorer.ts';
 import type { Pass } from './results.ts';
 import type { SessionModel } from './session-options.ts';
@@ -29,11 +29,12 @@ export class Recording {
   /** Owns the tensors of the pass. */
   readonly tape: Tape;
   readonly watch: Watch;
-  /** The types that each layer has chosen. */
-  readonly chosen: Tensor[] = [];
   /** Whether some layer's cache has taken the tokens, and whether all have. */
   readonly reached: { layers: boolean; end: boolean } = { layers: false, end: false };
   #x: Tensor | undefined;
+  readonly #chosen: Tensor[] = [];
+  /** The types of every layer, where the host had them and no tensor was needed. */
+  #pattern: Int32Array | undefined;
 
   /** @param seen How many tokens each sequence has seen before. It takes taken[b] of T. */
   constructor(model: SessionModel, seen: readonly number[], T: number, taken: readonly number[]) {
@@ -51,18 +52,45 @@ export class Recording {
     return { model, tape, watch, x: this.#x!, taken, T, positions };
   }
 
+  /** The types that each layer has chosen. */
+  get chosen(): readonly Tensor[] {
+    const { model: { engine, config }, tape, taken, T } = this;
+    if (this.#pattern && this.#chosen.length === 0) {
+      const types = tape.own(engine.integers(this.#pattern, [taken.length, config.kvHeads, T]));
+      for (let layer = 0; layer < config.layers; layer++) this.#chosen.push(types);
+    }
+    return this.#chosen;
+  }
+
+  /** Frees what the pass owns. */
+  dispose(): void {
+    this.watch.dispose();
+    this.tape.dispose();
+  }
+
   /** Runs the layers over tokens [batch,T]: these, or those of a tensor. */
   run(ids: ArrayLike<number> | Tensor, memories: Memories): void {
-    const { model: { engine, config, weights }, tape, watch, T, taken, positions, chosen, reached } = this;
+    const { model: { engine, config, weights }, tape, watch, T, taken, positions, reached } = this;
     const { policy, seen, caches } = memories;
     const fresh = seen.every((tokens) => tokens === 0);
     const tokens = 'kind' in ids ? ids : tape.own(engine.integers(ids, [seen.length, T]));
-    const pattern = fixedTypes(tape, policy, { config, seen, T });
+    const fixed = fixedTypes(policy, { config, seen, T });
+    if (fixed && T === 1 && !fresh && taken.every((count) => count === 1)) {
+      const made = layersAtOnce(tape, config, weights, tokens, positions, { caches, types: fixed });
+      if (made) {
+        watch.later(made.stages);
+        this.#x = made.x;
+        this.#pattern = fixed;
+        reached.layers = reached.end = true;
+        return;
+      }
+    }
+    const pattern = fixed && tape.own(engine.integers(fixed, [seen.length, config.kvHeads, T]));
     this.#x = layerStates(tape, config, weights, tokens, positions, (layer, inputs) => {
       reached.layers = true;
       watch.see(layer, inputs);
       const types = pattern ?? this.#types(layer, inputs.hidden, memories);
-      if (types && !kindOf(policy).ranks) chosen.push(types);
+      if (types && !kindOf(policy).ranks) this.#chosen.push(types);
       const asked = { q: inputs.q, k: inputs.k, v: inputs.v, types, scale: 1 / Math.sqrt(config.headDim) };
       const out = tape.own(fresh ? caches[layer].prefill(asked, taken) : caches[layer].step(asked, taken));
       watch.attended(layer, out);

@@ -179,7 +179,7 @@ export class Session {
     } catch (error) {
       throw await this.#explain(recording, error);
     } finally {
-      recording.tape.dispose();
+      recording.dispose();
     }
   }
 
@@ -202,7 +202,7 @@ export class Session {
       recording.run(ids, { policy, seen, caches: this.#caches, pools: this.#pools });
     } catch (error) {
       const known = await this.#explain(recording, error);
-      recording.tape.dispose();
+      recording.dispose();
       throw known;
     }
     for (const [b, count] of taken.entries()) {

@@ -47,14 +47,12 @@ async function readScorers(engine: Engine, weights: Weights, layers: number): Pr
 }
 
 /** The types [B,G,T] of a fixed pattern, which are those of every layer; undefined if the policy is no such pattern. */
-export function fixedTypes(
-  tape: Tape, policy: Policy, { config: { kvHeads: G }, seen, T }: Step,
-): Tensor | undefined {
+export function fixedTypes(policy: Policy, { config: { kvHeads: G }, seen, T }: Step): Int32Array | undefined {
   const kind = kindOf(policy);
   if (!kind.type || kind.learned || kind.ranks) return undefined;
   const types = new Int32Array(seen.length * G * T);
   for (let n = 0; n < types.length; n++) types[n] = kind.type(policy, seen[Math.floor(n / (G * T))] + (n % T));
-  return tape.own(tape.engine.integers(types, [seen.length, G, T]));
+  return types;
 }
 
 /**

@@ -6,6 +6,7 @@
 import type { Engine, Tensor } from '../../core/engine.ts';
 import { NumericError, ValueError } from '../../core/errors.ts';
 import { firstNotFinite } from '../../core/finite.ts';
+import type { LayersMade } from '../../core/forms.ts';
 import type { LayerInputs, Weights } from '../decoder.ts';
 
 /** What stages are called. */
@@ -30,6 +31,8 @@ export class Watch {
   readonly #weights: Weights;
   readonly #counts: readonly number[] | undefined;
   readonly #stages: Stage[] = [];
+  #later: LayersMade['stages'] | undefined;
+  readonly #owned: Tensor[] = [];
 
   /** @param counts How many tokens of each sequence count (default: all). */
   constructor(engine: Engine, weights: Weights, counts?: readonly number[]) {
@@ -51,6 +54,28 @@ export class Watch {
     this.#stages.push({ layer, kind: 'attention', tensor });
   }
 
+  /** Registers what will be there when it is asked for: the stages of all layers at once. */
+  later(stages: LayersMade['stages']): void {
+    this.#later = stages;
+  }
+
+  #known(): readonly Stage[] {
+    const later = this.#later?.() ?? [];
+    this.#later = undefined;
+    later.forEach((stage, layer) => {
+      this.see(layer, stage);
+      this.attended(layer, stage.attended);
+    });
+    this.#owned.push(...later.flatMap((stage) => Object.values(stage) as Tensor[]));
+    return this.#stages;
+  }
+
+  /** Frees what was there when it was asked for. */
+  dispose(): void {
+    for (const tensor of this.#owned.splice(0)) tensor.dispose();
+    this.#later = undefined;
+  }
+
   /**
    * The error that says where numbers first stopped being finite.
    *
@@ -67,13 +92,13 @@ export class Watch {
   async explain(error: unknown): Promise<unknown> {
     if (!(error instanceof ValueError)) return error;
     if (await this.#first()) return this.blame('token types cannot be chosen');
-    const { bad } = await this.#weight(this.#stages.at(-1)?.layer ?? -1);
+    const { bad } = await this.#weight(this.#known().at(-1)?.layer ?? -1);
     return bad === undefined ? error : new NumericError(`token types cannot be chosen: ${bad}`);
   }
 
   /** The first stage that holds NaN or infinity, and which it is. */
   async #first(): Promise<{ stage: Stage; value: number } | undefined> {
-    for (const stage of this.#stages) {
+    for (const stage of this.#known()) {
       let data: ArrayLike<number>;
       try {
         data = await this.#engine.read(stage.tensor);

@@ -1,0 +1,167 @@
+/**
+ * All layers of a decoder for one token of each sequence. The commands of a token are those of the one before it, but
+ * for where it goes in the caches: they are kept, with the memory that they use, and recorded again.
+ *
+ * While the step of one token is in flight, the next one needs memory of its own. So there are several ways through
+ * the layers, and a step takes one whose results nobody holds any more.
+ * @module
+ */
+import type { Forms, LayersInputs, LayersMade, Projected } from '../../src/core/forms.ts';
+import type { CacheKernels } from '../../src/core/kernels.ts';
+import { real, WgslArray } from './array.ts';
+import type { Place, WgslCache } from './cache.ts';
+import type { Capture, Kept } from './capture.ts';
+import { decode, partsOf } from './decode.ts';
+import type { Memory, WgslDevice } from './device.ts';
+import { embedding } from './embedding.ts';
+import type { StoredDtype } from './stored.ts';
+
+type Inputs = LayersInputs<WgslArray, CacheKernels<WgslArray>>;
+type Stage = Projected<WgslArray> & { readonly attended: WgslArray };
+
+/** The most ways of a session: so many steps may be in flight. */
+const MOST_WAYS = 8;
+/** The most sequences: the kernels for few rows serve no more. */
+const MOST_ROWS = 4;
+
+/** The commands of a step, and what they read and write. */
+interface Way {
+  readonly capture: Capture;
+  readonly cos: Memory;
+  readonly sin: Memory;
+  readonly types: Memory;
+  /** The embedding of the tokens. */
+  readonly start: Memory;
+  readonly x: Memory;
+  readonly stages: readonly Stage[];
+  /** For each layer the commands that know the place of the token, and for which slots and parts they were made. */
+  readonly layers: readonly { readonly commands: readonly Kept[]; readonly slots: Place['slots']; readonly parts: number }[];
+  /** How often commands had been submitted when it was taken: those of the way are not among them. */
+  submits: number;
+}
+
+/** The ways of a session, by its first cache. They belong to one list of layers. */
+interface Ways {
+  readonly layers: Inputs['layers'];
+  readonly all: Way[];
+  /** Whether the commands can be kept at all. */
+  possible: boolean;
+}
+
+/** The form of the contract, made of `forms`. */
+export function layersOn(
+  device: WgslDevice, forms: Pick<Forms<WgslArray>, 'project' | 'output' | 'feedForward'>,
+): NonNullable<Forms<WgslArray, CacheKernels<WgslArray>>['layers']> {
+  const known = new WeakMap<WgslCache, Ways>();
+
+  function waysOf(first: WgslCache, layers: Inputs['layers']): Ways {
+    let ways = known.get(first);
+    if (ways?.layers === layers) return ways;
+    if (ways) forget(ways);
+    known.set(first, ways = { layers, all: [], possible: true });
+    const made = ways;
+    first.keep(() => forget(made));
+    return ways;
+  }
+
+  function forget({ all }: Ways): void {
+    for (const way of all.splice(0)) release(way);
+  }
+
+  function release({ capture, cos, sin, types, start }: Way): void {
+    for (const memory of [...capture.memories, cos, sin, types, start]) device.free(memory);
+  }
+
+  const isFree = ({ x, submits }: Way): boolean => x.holds.count === 1 && submits < device.submits;
+
+  return (inputs): LayersMade<WgslArray> | undefined => {
+    const { ids, layers } = inputs;
+    const caches = inputs.caches as readonly WgslCache[];
+    const [B, H, G] = [ids.shape[0], layers[0]?.attention.q.heads, layers[0]?.attention.k.heads];
+    if (layers.length === 0 || B > MOST_ROWS || !caches.every((cache) => cache.canAppendOne(H / G))) return undefined;
+    const ways = waysOf(caches[0], layers);
+    if (!ways.possible || (ways.all.length >= MOST_WAYS && !ways.all.some(isFree))) return undefined;
+    const places = caches.map((cache) => cache.beginOne());
+    const fits = ({ layers: made }: Way): boolean => made.every(({ slots, parts }, n) =>
+      slots === places[n].slots && parts === partsOf(B * G, places[n].most));
+    let way = ways.all.find((each) => isFree(each) && fits(each));
+    if (way) {
+      repeat(way, inputs, places);
+    } else {
+      const old = ways.all.findIndex(isFree);
+      // Its memory serves the new one, which so has most of its bind groups.
+      if (old >= 0) release(ways.all.splice(old, 1)[0]);
+      way = take(inputs, places);
+      ways.all.push(way);
+      ways.possible = way.capture.whole;
+    }
+    for (const cache of caches) cache.endOne();
+    const { x, stages } = way;
+    way.submits = device.submits;
+    return {
+      x: new WgslArray([B, 1, inputs.embedding.shape[1]], device.share(x)),
+      stages: () => stages.map((stage) => Object.fromEntries(Object.entries(stage).map(([name, { shape, memory }]) =>
+        [name, new WgslArray(shape, device.share(memory))])) as unknown as Stage),
+    };
+  };
+
+  /** Takes the steps of a token, and keeps them. */
+  function take(inputs: Inputs, places: readonly Place[]): Way {
+    const { ids, embedding: table, layers, cos, sin, types, scale } = inputs;
+    const [B, D] = [ids.shape[0], table.shape[1]];
+    // Whatever is widened for good is widened before.
+    for (const { attention, feedForward } of layers) {
+      const { norm, q, k, v } = attention;
+      for (const each of [norm, feedForward.norm, q.norm, k.norm, v.norm]) if (each) real(device, each.weight);
+      for (const { bias } of [q, k, v]) if (bias) real(device, bias);
+    }
+    const [cosine, sine] = [cos, sin].map((table) => device.upload(Float32Array.from(table)));
+    const kinds = device.upload(Int32Array.from(types));
+    const start = device.allocate(B * D);
+    embedding(device, table.memory, table.dtype as StoredDtype, ids.memory, B, D, start);
+    const half = cos.length / B;
+    const [c, s] = [cosine, sine].map((memory) => new WgslArray([B, 1, half], memory));
+    const stages: Stage[] = [];
+    const made: { commands: readonly Kept[]; slots: Place['slots']; parts: number }[] = [];
+    let last: Memory;
+    const capture = device.capture((kept) => {
+      let x = new WgslArray([B, 1, D], device.share(start));
+      layers.forEach(({ attention, feedForward, output }, n) => {
+        const { slots, most, first, window, reach } = places[n];
+        const stage = forms.project({ x, ...attention, cos: c, sin: s });
+        const { q, k, v } = stage;
+        const [, H, , d] = q.shape;
+        const G = k.shape[1];
+        const before = kept.commands.length;
+        const out = decode(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
+          k: k.memory, v: v.memory, types: kinds, first, window, reach,
+        });
+        made.push({ commands: kept.commands.slice(before), slots, parts: partsOf(B * G, most) });
+        const attended = new WgslArray(q.shape, out);
+        stages.push({ ...stage, attended });
+        const sum = forms.output(x, attended, output);
+        device.free(x.memory);
+        x = forms.feedForward({ ...feedForward, x: sum });
+        device.free(sum.memory);
+      });
+      last = x.memory;
+    });
+    return { capture, cos: cosine, sin: sine, types: kinds, start, x: last!, stages, layers: made, submits: 0 };
+  }
+
+  /** Takes them again. */
+  function repeat(way: Way, { ids, embedding: table, cos, sin, types }: Inputs, places: readonly Place[]): void {
+    device.write(way.cos, Float32Array.from(cos));
+    device.write(way.sin, Float32Array.from(sin));
+    device.write(way.types, Int32Array.from(types));
+    embedding(device, table.memory, table.dtype as StoredDtype, ids.memory, ids.shape[0], table.shape[1], way.start);
+    for (let n = 0; n < places.length; n++) {
+      const { first, slots } = places[n];
+      for (const { words, fields } of way.layers[n].commands) {
+        words[fields['first']] = first;
+        words[fields['parity']] = slots.parity;
+      }
+    }
+    device.repeat(way.capture.commands);
+  }
+}
