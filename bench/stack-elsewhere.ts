@@ -4,22 +4,25 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import type { StackReport } from './stack-measure.ts';
+import { type StackName, type StackReport, titleOf } from './stack-measure.ts';
 import type { StacksDocument } from './stack-table.ts';
 
 interface Program {
   readonly runtime: string;
   readonly command: string;
   readonly args: readonly string[];
-  readonly stacks: readonly string[];
+  readonly stacks: readonly StackName[];
 }
 
 const PROGRAMS: readonly Program[] = [
   {
-    runtime: 'Deno', command: process.env['DENO'] ?? 'deno', stacks: ['webgpu'],
+    runtime: 'Deno', command: process.env['DENO'] ?? 'deno', stacks: ['webgpu', 'wgsl'],
     args: ['run', '-A', 'bench/stacks.ts', '--json', '--stacks'],
   },
-  { runtime: 'Chromium', command: process.execPath, stacks: ['webgl2', 'webgpu'], args: ['bench/stacks-browser.mjs'] },
+  {
+    runtime: 'Chromium', command: process.execPath, stacks: ['webgl2', 'webgpu', 'wgsl'],
+    args: ['bench/stacks-browser.mjs'],
+  },
 ];
 
 /**
@@ -33,7 +36,7 @@ export function measureElsewhere(gpuJs: string, onFailure: (message: string) => 
   return PROGRAMS.flatMap((program) => {
     const { runtime, stacks } = program;
     const skip = (skipped: string): StackReport[] =>
-      stacks.map((stack) => ({ stack: `gpu.js ${stack}`, runtime, skipped }));
+      stacks.map((stack) => ({ stack: titleOf(stack), runtime, skipped }));
     try {
       const text = output(program);
       if (text !== undefined) return parseStacks(text, runtime, gpuJs);

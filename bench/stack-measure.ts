@@ -38,8 +38,22 @@ export interface StackReport {
   readonly skipped?: string;
 }
 
-/** A stack by name: 'reference' is the reference in float32, the rest are backends of gpu.js. */
-export type StackName = 'reference' | Exclude<GpuChoice, true>;
+/**
+ * A stack by name: 'reference' is the reference in float32, 'wgsl' the engine of hand-written WGSL, 'wgsl-f16' the same
+ * with products of many rows in float16, and the rest are backends of gpu.js.
+ */
+export type StackName = 'reference' | 'wgsl-f16' | Exclude<GpuChoice, true>;
+
+/** What tables call a stack. */
+export function titleOf(name: StackName): string {
+  if (name === 'reference') return 'reference float32';
+  return name === 'wgsl' ? name : name === 'wgsl-f16' ? 'wgsl, compute f16' : `gpu.js ${name}`;
+}
+
+function open(name: StackName): TrainingEngine | Promise<TrainingEngine> {
+  if (name === 'reference') return createEngine({ precision: 'float32' });
+  return name === 'wgsl-f16' ? createEngine({ gpu: 'wgsl', compute: 'f16' }) : createEngine({ gpu: name });
+}
 
 /**
  * Measures stacks one after the other.
@@ -54,11 +68,11 @@ export async function measureStacks(
   const reports: StackReport[] = [];
   let expected: Generation | undefined;
   for (const name of stacks) {
-    const stack = name === 'reference' ? 'reference float32' : name === 'wgsl' ? name : `gpu.js ${name}`;
+    const stack = titleOf(name);
     onStack?.(stack);
     let engine: TrainingEngine;
     try {
-      engine = name === 'reference' ? createEngine({ precision: 'float32' }) : await createEngine({ gpu: name });
+      engine = await open(name);
     } catch (error) {
       reports.push({ stack, runtime, skipped: error instanceof Error ? error.message : String(error) });
       continue;

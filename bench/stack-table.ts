@@ -72,6 +72,10 @@ of the float64 reference in the same runtime. After a first difference the texts
 of two logits add up to the lead of the highest logit over the second; the smallest of these leads is given below the table. The
 greedy text of so small a model soon repeats itself, so late tokens add little.
 
+The columns named wgsl are the engine of hand-written WGSL. On an H100 it takes all its fast kernels; \`compute f16\` rounds the
+factors of products of many rows, and of attention of many queries, to float16, for matrix units. That column is measured with
+\`node dist/bench/stacks.js --stacks reference,wgsl,wgsl-f16 --json\` there, and merged.
+
 A software driver computes on the CPU what a GPU would compute: it shows that the kernels are right, not how a GPU rounds.
 
 ${stacksTable(found)}`;

@@ -1,5 +1,5 @@
 /**
- * Prints the stacks of headless Chromium as JSON: `node bench/stacks-browser.mjs webgl2,webgpu > FILE`, which
+ * Prints the stacks of headless Chromium as JSON: `node bench/stacks-browser.mjs webgl2,webgpu,wgsl > FILE`, which
  * `npm run stacks` runs. There is no server: the requests of the page are intercepted and answered here.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ const ORIGIN = 'http://localhost'; // trusted like https, without which there is
 const MODEL = 'models/nats';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const stacks = (process.argv[2] ?? 'webgl2,webgpu').split(',');
+const stacks = (process.argv[2] ?? 'webgl2,webgpu,wgsl').split(',');
 
 /** What is needed to drive Chromium, or `missing`: why it cannot be driven here. */
 async function findChromium() {
@@ -63,5 +63,5 @@ async function measure({ chromium, executablePath, flags }) {
 const { devDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
 const { missing, ...found } = await findChromium();
 const reports = missing === undefined ? await measure(found)
-  : stacks.map((stack) => ({ stack: `gpu.js ${stack}`, runtime: 'Chromium', skipped: missing }));
+  : stacks.map((stack) => ({ stack: stack === 'wgsl' ? stack : `gpu.js ${stack}`, runtime: 'Chromium', skipped: missing }));
 process.stdout.write(`${JSON.stringify({ gpuJs: devDependencies['gpu.js'], stacks: reports }, null, 2)}\n`);

@@ -10,7 +10,7 @@ import { measureElsewhere, readStacks } from './stack-elsewhere.ts';
 import { measureStacks, type StackName, type StackReport } from './stack-measure.ts';
 import { type StacksDocument, stacksPage, stacksTable } from './stack-table.ts';
 
-const NAMES: readonly StackName[] = ['reference', 'cpu', 'webasm', 'webgpu', 'wgsl', 'webgl2'];
+const NAMES: readonly StackName[] = ['reference', 'cpu', 'webasm', 'webgpu', 'wgsl', 'wgsl-f16', 'webgl2'];
 const MODEL = 'models/nats';
 const { devDependencies: { 'gpu.js': gpuJs } } = JSON.parse(readFileSync('package.json', 'utf8')) as {
   devDependencies: { 'gpu.js': string };

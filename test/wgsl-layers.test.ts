@@ -65,7 +65,8 @@ describeWebGPU('all layers of a decoder in one call', () => {
       // Not all take a token, and then they are at different positions.
       const counts = Array.from(first, (_, b) => Number(b === 0));
       found.push([...await session.step(first, { counts, logits: 'last' })].slice(0, 31));
-      found.push([...await session.next(first)], (await session.stats()).map(({ live, visiblePairs }) => [[...live], [...visiblePairs]]));
+      found.push([...await session.next(first)], (await session.stats()).map(({ live, visiblePairs }) =>
+        [[...live], [...visiblePairs]]));
       found.push(await all(copy.greedy(first, { steps: 3 })), session.tokens.map((ids) => [...ids]));
       const types: number[][] = [];
       await copy.step(first, { onTypes: (_, each) => types.push([...each]) });
