@@ -57,7 +57,7 @@ describe.each(NAMES)('%s', { timeout: 300_000 }, (name) => {
 });
 
 describeChromium('every bundle in Chromium', () => {
-  it.each(NAMES)('%s: lifetime() alone, and a model on two engines', async (name) => {
+  it.each(NAMES)('%s: lifetime() alone, and a model on three engines', async (name) => {
     const model = await loadModel(join(root, 'models/nats'), { engine: createEngine() });
     let text = '';
     const options = { maxNewTokens: 12, temperature: 0 };
@@ -75,7 +75,8 @@ describeChromium('every bundle in Chromium', () => {
       }
     }
     const path = expect.stringMatching(/^StorageError: files cannot be reached here/);
-    expect(results).toEqual([LIFETIME_RESULT, { reference: text, gpu: text, path }]);
+    const fetched = ['/model/config.json', '/model/model.safetensors']; // no module or kernel of an engine
+    expect(results).toEqual([LIFETIME_RESULT, { reference: text, wasm: text, gpu: text, path, fetched }]);
   });
 });
 

@@ -57,12 +57,13 @@ export type PoolReply = { readonly sequence: number } & (
   | { readonly error: { readonly name: string; readonly message: string; readonly stack: string } }
 );
 
-/** Weights of which every worker may have a copy, in bytes of float32. */
-const COPIED = 64 << 20;
+/** Weights of which every worker may have a copy, in bytes of float32 (docs/benchmarks.md, Threads). */
+const COPIED = 16 << 20;
 
 /**
- * Whether a pool computes a run, with a sequence for each worker, or the threads of one engine, which share its
- * weights. The latter have more to wait for, so a pool is faster while weights are few. The bits are the same.
+ * Whether a pool computes a run, with a sequence for each worker, or the threads of one engine, which share one copy of
+ * the weights. The latter share only what is large enough, so a pool is faster while weights are few. The bits are the
+ * same.
  */
 export function takesPool(
   { threads, engine, gpu }: { threads: number; engine?: CpuChoice | undefined; gpu?: unknown },

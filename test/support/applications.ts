@@ -14,10 +14,17 @@ globalThis.result = [...lifetime(types, { window: 0 }).data].join();
 export const LIFETIME_RESULT = '2,1,2147483647';
 
 /**
- * Generates with a model from fetched bytes, on the reference and on gpu.js, and loads a path, which a page refuses.
+ * Generates with a model from fetched bytes, on the reference, on WebAssembly and on gpu.js, and loads a path, which a
+ * page refuses. It says what was fetched.
  */
 export const WHOLE = `
 import { createEngine, loadModel } from 'neural-attention-search';
+const fetched = new Set();
+const ask = globalThis.fetch;
+globalThis.fetch = (what) => {
+  fetched.add(String(what));
+  return ask(what);
+};
 const bytes = async (name) => new Uint8Array(await (await fetch('/model/' + name)).arrayBuffer());
 async function generated(engine) {
   const config = JSON.parse(new TextDecoder().decode(await bytes('config.json')));
@@ -32,7 +39,9 @@ const isBrowser = typeof document !== 'undefined';
 const refusal = () => loadModel('models/nats').then(() => 'loaded', (error) => error.name + ': ' + error.message);
 globalThis.result = (async () => ({
   reference: await generated(createEngine()),
+  wasm: await generated(await createEngine({ engine: 'wasm' })),
   gpu: await generated(await createEngine({ gpu: 'webasm' })),
   path: isBrowser ? await refusal() : '',
+  fetched: [...fetched],
 }))();
 `;
