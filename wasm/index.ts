@@ -24,7 +24,7 @@ import { WasmMassCache } from './mass-cache.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
 import { tokenTypes, tokenTypesBackward } from './search.ts';
-import { machineThreads, oneThreadOnly } from './threads.ts';
+import { machineThreads, MOST_THREADS, oneThreadOnly } from './threads.ts';
 
 /** Options of wasmEngine(). */
 export interface WasmOptions {
@@ -55,7 +55,8 @@ export async function openWasmEngine({ precision = 'float32', threads }: WasmOpt
   if (threads === undefined) return wasmEngineOn(machine);
   await machine.threads?.ready();
   const running = machine.threads?.running ?? 1;
-  const why = running === threads ? '' : ` (${oneThreadOnly() ?? machine.threads?.refused})`;
+  const fewer = (): string => oneThreadOnly() ?? machine.threads?.refused ?? `an engine has at most ${MOST_THREADS}`;
+  const why = running === threads ? '' : ` (${fewer()})`;
   return wasmEngineOn(machine, `wasm ${precision}, ${running === 1 ? 'one thread' : `${running} threads`}${why}`);
 }
 
