@@ -4,7 +4,7 @@
  * @module
  */
 import type { Repeated } from '../device/recorder.ts';
-import type { Memory } from './device.ts';
+import type { Memory } from './memory.ts';
 import type { Kernel } from './template.ts';
 
 /** A command, and at which words of its parameters the fields are that may change. */

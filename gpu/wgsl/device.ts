@@ -11,16 +11,11 @@ import { type PatientRead, Reads } from '../device/reads.ts';
 import { type ParamWords, Recorder, type Repeated } from '../device/recorder.ts';
 import { Capture } from './capture.ts';
 import type { AdapterInfo } from './fast/index.ts';
+import type { Memory } from './memory.ts';
 import { Pipelines } from './pipeline.ts';
 import { type Kernel, writeParams } from './template.ts';
 
-/** Memory on the device. */
-export interface Memory {
-  readonly buffer: GPUBuffer;
-  readonly bytes: number;
-  /** How many arrays hold the buffer. */
-  readonly holds: { count: number };
-}
+export type { Memory } from './memory.ts';
 
 /** A call of a kernel. */
 export interface Call {
