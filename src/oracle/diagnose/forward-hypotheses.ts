@@ -185,14 +185,20 @@ function* wrongSoftmax(scene: Scene, by: By): Generator<Hypothesis> {
     const Z = Math.fround(sum(E));
     return { out: scene.weigh(row, E.map(Math.fround)).map((x) => Math.fround(x) / Z), lse: Math.log(Z) };
   });
+  const tiled = TILES.filter((tile) => tile < 2 * scene.N).map((tile) => (query: number): Row =>
+    scene.row(query, { sees: (_, i, j) => j < Math.floor(i / tile) * tile + tile }));
+  for (const wide of [...rows, ...tiled]) {
+    for (const nothing of [NaN, 0]) { // what is left where every weight underflows
+      yield by('max-causal', (query) => {
+        const row = scene.row(query);
+        const m = Math.max(...wide(query).S);
+        const E = row.S.map((x) => scene.exp(x - m));
+        const Z = sum(E);
+        return { out: scene.weigh(row, E).map((x) => (Z === 0 ? nothing : x / Z)), lse: m + Math.log(Z) };
+      });
+    }
+  }
   for (const wide of rows) {
-    yield by('max-causal', (query) => {
-      const row = scene.row(query);
-      const m = Math.max(...wide(query).S);
-      const E = row.S.map((x) => scene.exp(x - m));
-      const Z = sum(E);
-      return { out: scene.weigh(row, E).map((x) => x / Z), lse: m + Math.log(Z) };
-    });
     for (const low of [1e4, 1e3, 1e2, 1e9]) {
       yield by('finite-mask', (query) => {
         const row = wide(query);

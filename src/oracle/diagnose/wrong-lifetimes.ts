@@ -180,6 +180,35 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     yield mask('tile-whole', (head, i, j) => j <= i && (tileOf(j) === tileOf(i) ? scene.sees(head, i, j)
       : anySeen(head, i, tileOf(j))));
   }
+  yield* tilesByRow(scene);
+}
+
+/** Tiles of keys that are skipped where one row of a tile of rows, the last or the first, sees none of their keys. */
+function* tilesByRow(scene: Scene): Generator<WrongLifetime> {
+  const { N } = scene;
+  for (const rows of TILES.filter((each) => each < N)) {
+    for (const keys of TILES.filter((each) => each < N && each <= 2 * rows && rows <= 2 * each)) {
+      for (const which of ['last', 'first'] as const) {
+        const known = new Map<number, Uint8Array>();
+        const seen = (head: number, i: number, j: number): boolean => {
+          const first = Math.floor(i / rows) * rows;
+          let own = known.get(head * N + first);
+          if (!own) {
+            known.set(head * N + first, own = new Uint8Array(Math.ceil(N / keys)));
+            const row = which === 'first' ? first : Math.min(first + rows, N) - 1;
+            for (const key of scene.keysSeen(head, row)) own[Math.floor(key / keys)] = 1;
+          }
+          return own[Math.floor(j / keys)] === 1;
+        };
+        const detail = `of ${keys}, where the ${which} of ${rows} rows sees no key of it`;
+        const diagonal = (i: number, j: number): boolean => Math.floor(i / rows) === Math.floor(j / rows);
+        const sees: Sees = (head, i, j) => scene.sees(head, i, j) && (diagonal(i, j) || seen(head, i, j));
+        yield { name: 'tile-skipped', detail, sees };
+        if (which === 'first') continue; // of its own rows the first sees none but itself
+        yield { name: 'tile-skipped', detail, sees: (head, i, j) => scene.sees(head, i, j) && seen(head, i, j) };
+      }
+    }
+  }
 }
 
 /** The last token of the first chunk after c whose type closes LOCAL, or FOREVER. */
