@@ -5,7 +5,7 @@
  * @module
  */
 import { flat, type Memory, type WgslDevice } from './device.ts';
-import { type FastKernel, matrixMatmul, matrixTile, type ProductSizes, runsOn } from './fast/index.ts';
+import { type FastKernel, LEAST_OUTPUTS, matrixMatmul, matrixTile, type ProductSizes, runsOn } from './fast/index.ts';
 import { kernel } from './template.ts';
 
 /** What is summed over at a time. */
@@ -41,9 +41,9 @@ function tiles({ I, J, K, form }: HalfProduct): FastKernel<ProductSizes> {
   return found;
 }
 
-/** Whether products of these sizes are rounded to float16: rows that are no multiple of 8 stay as they are. */
+/** Whether products of these sizes are rounded to float16: not rows that are no multiple of 8, nor few outputs. */
 const isHalf = ({ compute }: WgslDevice, { I, J, K, form }: HalfProduct): boolean =>
-  compute === 'f16' && J % 8 === 0 && (form === 'NN' ? K : I) % 8 === 0;
+  compute === 'f16' && J % 8 === 0 && (form === 'NN' ? K : I) % 8 === 0 && I * J >= LEAST_OUTPUTS;
 
 /** The product by matrix units, or undefined where it is not in float16 or there are none. */
 export function halfProduct(device: WgslDevice, product: HalfProduct): Memory | undefined {

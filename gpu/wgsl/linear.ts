@@ -7,6 +7,7 @@
 import type { LinearSizes } from '../../src/core/sizes.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
+import { LEAST_OUTPUTS } from './fast/index.ts';
 import { mixedProduct, roundedFactors } from './half.ts';
 import { matmul, matrixProduct } from './matmul.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
@@ -102,7 +103,8 @@ export function linear(
   if (rows > FEW) {
     const half = matrixProduct(device, x, weight, dtype, bias, { rows, M, K });
     if (half) return half;
-    const rounded = dtype === 'f32' && K % 8 === 0 && roundedFactors(device, { a: x, b: weight }, [rows * K, M * K]);
+    const rounds = dtype === 'f32' && K % 8 === 0 && rows * M >= LEAST_OUTPUTS;
+    const rounded = rounds && roundedFactors(device, { a: x, b: weight }, [rows * K, M * K]);
     const [a, b] = rounded || [x, weight];
     const y = matmul(device, { a, b, I: rows, J: M, K, dtype, form: 'NT' });
     for (const factor of rounded || []) device.free(factor);

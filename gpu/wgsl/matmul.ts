@@ -5,7 +5,7 @@
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { sumParts } from './elementwise.ts';
 import {
-  type FastKernel, matmul as tiledMatmul, matrixMatmul, matrixTile, type ProductSizes, runsOn,
+  type FastKernel, LEAST_OUTPUTS, matmul as tiledMatmul, matrixMatmul, matrixTile, type ProductSizes, runsOn,
 } from './fast/index.ts';
 import { ELEMENT, type StoredDtype } from './stored.ts';
 import { template } from './template.ts';
@@ -188,7 +188,8 @@ export function matrixProduct(
   device: WgslDevice, x: Memory, weight: Memory, dtype: StoredDtype, bias: Memory | undefined,
   { rows: R, M, K }: { readonly rows: number; readonly M: number; readonly K: number },
 ): Memory | undefined {
-  if (device.compute !== 'f16' || K % 8 !== 0 || (device.testing && !hasMatrixUnits(device))) return undefined;
+  if (device.compute !== 'f16' || K % 8 !== 0 || R * M < LEAST_OUTPUTS) return undefined;
+  if (device.testing && !hasMatrixUnits(device)) return undefined;
   const tiles = halfMatmul(dtype, matrixTile({ R, M }), K % DEPTH === 0, bias !== undefined);
   const y = device.allocate(R * M);
   device.run(tiles, {

@@ -51,11 +51,11 @@ function foundWay(device: WgslDevice, group: number, d: number): Way | null {
   return runs(kernel) && runs(IMMORTAL) ? { kernel, tile: portableTile(group), stored: 'f32' } : null;
 }
 
-/** Whether attention of so many queries goes this way. */
+/** Whether attention of so many queries goes this way, to keys of a cache as they are stored or to those of a call. */
 export function hasPrefill(
-  device: WgslDevice, { B, H, G, N, d }: AttentionSizes, keys: number, stored: SlotDtype = 'f32',
+  device: WgslDevice, { B, H, G, N, d }: AttentionSizes, keys: number, stored?: SlotDtype,
 ): boolean {
-  if (stored === 'f16' && d % 4 !== 0) return false;
+  if (stored && d % 4 !== 0) return false; // so that what a cache stores keys in changes nothing else
   if (N < (device.testing ? 5 : LEAST_QUERIES) || B * G * keys * d * 4 > device.maxBytes) return false;
   return wayOf(device, H / G, d) !== null;
 }

@@ -9,7 +9,7 @@ export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes, hea
 export { decodeMerge } from './decode-merge.ts';
 export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
 export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
-export { type MatrixFactor, matrixMatmul, type MatrixMatmulOptions, matrixTile } from './matmul-matrix.ts';
+export { LEAST_OUTPUTS, type MatrixFactor, matrixMatmul, type MatrixMatmulOptions, matrixTile } from './matmul-matrix.ts';
 export { type PortablePrefillOptions, portableTile, prefillAttention } from './prefill.ts';
 export { BLOCK as LIST_BLOCK, immortalKeys, type PrefillSizes, tileKeys } from './prefill-lists.ts';
 export { hasPrefillMatrix, prefillMatrix, type PrefillOptions, prefillTile } from './prefill-matrix.ts';

@@ -27,6 +27,8 @@ export interface MatrixMatmulOptions {
 }
 
 const THREADS = 256;
+/** Elements of a 16x16 part: WebGPU refuses to bind fewer to what stores such parts. */
+export const LEAST_OUTPUTS = 256;
 /** The tile for a product, measured on an H100: large ones if there are enough of them to fill it. */
 export function matrixTile({ R, M }: Pick<ProductSizes, 'R' | 'M'>): readonly [rows: number, columns: number] {
   return Math.ceil(R / 128) * Math.ceil(M / 128) >= 128 ? [128, 128] : [64, 64];
