@@ -1,5 +1,6 @@
 /**
- * Reading back many results at a time: the one asked for and all that waited share one staging buffer and one map.
+ * Reading back many results at a time: the one asked for and all that waited share one staging buffer and one map, and
+ * reads that are asked for in a row, if the first is large, share a submit with all that was recorded before them.
  * @module
  */
 import { DeviceError } from '../../src/core/errors.ts';
@@ -23,8 +24,10 @@ export interface PatientRead<T> extends LateRead<T> {
   readonly arrived: Promise<T>;
 }
 
-/** Bytes up to which staging buffers are kept: some tokens, and the counts of a cache's heads. */
+/** Bytes of the smallest staging buffers: some tokens, and the counts of a cache's heads. Who reads these waits. */
 const SMALL = 4096;
+/** Bytes up to which staging buffers are kept, and how many of each size. */
+const [KEPT, MOST_KEPT] = [2 ** 20, 16];
 
 interface Wanted {
   readonly buffer: GPUBuffer;
@@ -38,9 +41,11 @@ export class Reads {
   readonly #recorder: Recorder;
   /** Reads that wait for the next one. */
   #waiting: (Wanted & { settle: (data: Promise<ArrayBuffer>) => void })[] = [];
-  /** Staging buffers of SMALL bytes that are free: to make one takes longer than to read a token. */
-  readonly #small: GPUBuffer[] = [];
+  /** Free staging buffers by their size, a power of two: to make one takes longer than to read a token. */
+  readonly #free = new Map<number, GPUBuffer[]>();
   #closed = false;
+  /** The submit of the reads that are being asked for in a row. */
+  #row: Promise<void> | undefined;
   /** Reads under way. */
   readonly #onTheirWay = new Set<Promise<unknown>>();
 
@@ -77,7 +82,7 @@ export class Reads {
   async settled(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#onTheirWay);
-    for (const staging of this.#small.splice(0)) staging.destroy();
+    for (const kept of this.#free.values()) for (const staging of kept.splice(0)) staging.destroy();
   }
 
   async #readAll(first: Wanted | undefined): Promise<ArrayBuffer> {
@@ -102,9 +107,10 @@ export class Reads {
     this.#health.check(); // here, so that the reads that waited hear of it too
     const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     if (size === 0) return new ArrayBuffer(0);
-    const small = size <= SMALL;
-    const staging = (small ? this.#small.pop() : undefined) ??
-      this.#device.createBuffer({ size: small ? SMALL : size, usage: STAGING });
+    const room = size > KEPT ? size : Math.max(SMALL, 2 ** Math.ceil(Math.log2(size)));
+    const kept = this.#keptOf(room);
+    const staging = kept?.pop() ?? this.#device.createBuffer({ size: room, usage: STAGING });
+    let free = false;
     let at = 0;
     for (const { buffer, bytes } of parts) {
       if (bytes > 0) this.#recorder.copy(buffer, 0, staging, at, bytes);
@@ -112,13 +118,14 @@ export class Reads {
     }
     this.#recorder.reads++;
     try {
-      await this.#recorder.submitted();
+      await this.#submitted(size);
       await staging.mapAsync(READ, 0, size);
       this.#health.check();
       const data = staging.getMappedRange(0, size).slice(0);
-      if (small && !this.#closed) {
+      if (kept && kept.length < MOST_KEPT && !this.#closed) {
         staging.unmap();
-        this.#small.push(staging);
+        kept.push(staging);
+        free = true;
       }
       return data;
     } catch (error) {
@@ -128,7 +135,23 @@ export class Reads {
       throw new DeviceError(`reading back ${size} bytes failed: ${oneLine(error)}`);
     } finally {
       this.#recorder.reads--;
-      if (!this.#small.includes(staging)) staging.destroy();
+      if (!free) staging.destroy();
     }
+  }
+
+  #keptOf(room: number): GPUBuffer[] | undefined {
+    if (room > KEPT) return undefined;
+    let kept = this.#free.get(room);
+    if (!kept) this.#free.set(room, kept = []);
+    return kept;
+  }
+
+  /** Submits the copies: of few bytes at once, unless others in the same row are larger, and of more after the row. */
+  #submitted(size: number): Promise<void> {
+    if (size <= SMALL && !this.#row) return this.#recorder.submitted();
+    return this.#row ??= Promise.resolve().then(() => {
+      this.#row = undefined;
+      return this.#recorder.submitted();
+    });
   }
 }
