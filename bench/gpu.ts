@@ -158,6 +158,20 @@ export async function gpuDecodeCase({ quick, openEngine }: Settings): Promise<Me
   return found;
 }
 
+/**
+ * The median milliseconds of a step over `rounds` rounds of `steps` steps, as bench/peers/training.py measures them,
+ * after `warmUp` steps: a GPU that was idle needs half a second to become fast.
+ */
+async function timeOfStep(
+  trainer: Trainer, { warmUp, rounds, steps }: { warmUp: number; rounds: number; steps: number },
+): Promise<number> {
+  for (let n = 0; n < warmUp; n++) await trainer.next();
+  const [time] = await timeInTurns([async () => {
+    for (let n = 0; n < steps; n++) await trainer.next();
+  }], { rounds, warmUp: 0 }) as [number];
+  return time / steps;
+}
+
 /** Times training of the shipped configuration, 16 x 1,024 tokens a step, in the way of `natsearch train --gpu`. */
 export async function gpuTrainingCase(
   { quick, repeats, model, compute, openEngine }: Settings,
@@ -173,7 +187,8 @@ export async function gpuTrainingCase(
     const engine = await openEngine();
     const config = shippedConfig(model, policy);
     const trainer = new Trainer(engine, config, options, tokens, { source: batchGradients(config, options) });
-    const [time] = await timeInTurns([() => trainer.next()], { rounds: 2 * repeats }) as [number];
+    const how = quick ? { warmUp: 1, rounds: repeats, steps: 2 } : { warmUp: 30, rounds: 2 * repeats - 1, steps: 10 };
+    const time = await timeOfStep(trainer, how);
     trainer.dispose();
     engine.dispose();
     found.push({ what: `${policy}: ${options.batch} x ${options.context} tokens a step`, value: (options.batch * options.context * 1000) / time, unit: 'tokens/s' });
