@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import type { GeneratedToken, GenerateOptions } from '../src/model/generate/generate-options.ts';
 import type { Model } from '../src/model/model.ts';
-import { forEachEngine } from './support/engines.ts';
+import { forEachEngine, OPERATIONS } from './support/engines.ts';
 import { livelyConfig, livelyModel } from './support/lively-model.ts';
 import { some } from './support/thorough.ts';
 
@@ -76,4 +76,4 @@ forEachEngine('generate() with steps in flight', ({ create }) => {
     await expect(run()).rejects.toThrow('something else feeds it at the same time');
     engine.dispose();
   });
-});
+}, OPERATIONS);

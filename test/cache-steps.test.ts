@@ -10,7 +10,7 @@ import { UnsupportedError, ValueError } from '../src/core/errors.ts';
 import { seeds } from './support/arbitraries.ts';
 import { typeRows } from './support/cache-model.ts';
 import { draw } from './support/draw.ts';
-import { describeEngines } from './support/engines.ts';
+import { describeEngines, OPERATIONS } from './support/engines.ts';
 import { expectSameBits } from './support/tolerance.ts';
 
 const sizes = fc.record({
@@ -70,7 +70,7 @@ describeEngines('step() and prefill()', ({ engine, holds }) => {
     cache.clear();
     cache.prefill(next());
   });
-});
+}, OPERATIONS);
 
 describeEngines('the storage of a cache', ({ engine, holds }) => {
   it('is one that the engine supports, or is refused by name', () => {
@@ -121,7 +121,7 @@ describeEngines('the storage of a cache', ({ engine, holds }) => {
     cache.append(x, x, engine().integers([0], [1, 1, 1]));
     expect([...(await cache.snapshot()).keys]).toEqual(pairs.map(([, to]) => to));
   });
-});
+}, OPERATIONS);
 
 /** Tensors whose numbers are rounded to a dtype in another way than by the cache: through the bytes of a weight. */
 async function roundedBy(

@@ -6,7 +6,7 @@ import type { Cache, CacheOptions, CacheSnapshot, Engine } from '../src/core/eng
 import { DisposedError, ShapeError, ValueError } from '../src/core/errors.ts';
 import { cacheSizes, expectLawful, followsTheModel, untypedDeaths } from './support/cache-commands.ts';
 import { CacheModel, cacheOptions, type CacheSizes, type System, typeRows } from './support/cache-model.ts';
-import { describeEngines, scoped } from './support/engines.ts';
+import { describeEngines, scoped, OPERATIONS } from './support/engines.ts';
 import { cases } from './support/thorough.ts';
 import { expectSameBits, expectWithin } from './support/tolerance.ts';
 
@@ -62,13 +62,14 @@ async function filled(engine: Engine): Promise<{ cache: Cache; good: CacheSnapsh
   return { cache, good: await cache.snapshot() };
 }
 
-describeEngines('the cache', ({ precision, engine }) => {
+describeEngines('the cache', ({ precision, computes, engine }) => {
   it('gives the rows of full masked attention, holds exactly the live entries and frees the rest, for every split', () =>
-    scoped(engine(), (inner) => followsTheModel(precision, (sizes) => engineSystem(inner, sizes))), 30_000);
+    scoped(engine(), (inner) =>
+      followsTheModel(precision, (sizes) => engineSystem(inner, sizes), undefined, computes)), 30_000);
 
   it('does so if a reach ends tokens before their chunk is full', () =>
     scoped(engine(), (inner) =>
-      followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths)), 30_000);
+      followsTheModel(precision, (sizes) => engineSystem(inner, sizes), untypedDeaths, computes)), 30_000);
 
   it('continues from the snapshot of another engine, and the other from its own, within the budget of float32', () =>
     scoped(engine(), (inner) => fc.assert(fc.asyncProperty(cacheSizes, moves, async (sizes, steps) => {
@@ -242,4 +243,4 @@ describeEngines('the cache', ({ precision, engine }) => {
     expect(() => cache.restore(good)).toThrow(DisposedError);
     other.dispose();
   });
-});
+}, OPERATIONS);

@@ -12,10 +12,10 @@ import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { seeds } from './support/arbitraries.ts';
 import * as bounded from './support/bounded-forms.ts';
 import { draw } from './support/draw.ts';
-import { describeEngines } from './support/engines.ts';
-import { type Bounded, expectWithin, Rounding } from './support/tolerance.ts';
+import { describeEngines, OPERATIONS } from './support/engines.ts';
+import { type Bounded, expectWithin } from './support/tolerance.ts';
 
-const sizes = fc.record({
+const some = fc.record({
   B: fc.integer({ min: 1, max: 2 }), N: fc.constantFrom(1, 1, 2, 3), D: fc.constantFrom(1, 2, 3, 4, 5, 8, 24),
   G: fc.integer({ min: 1, max: 2 }), share: fc.integer({ min: 1, max: 2 }), half: fc.integer({ min: 1, max: 3 }),
   F: fc.constantFrom(1, 2, 3, 4, 6, 16), dtype: fc.constantFrom('f32', 'f16', 'bf16'), bias: fc.boolean(), headNorm: fc.boolean(), seed: seeds,
@@ -45,8 +45,9 @@ async function each(engine: Engine, check: (forms: Forms) => Promise<void>): Pro
   }
 }
 
-describeEngines('forms', ({ precision, holds }) => {
-  const R = new Rounding(precision);
+describeEngines('forms', ({ precision, R, computes, holds }) => {
+  // More than four rows, of multiples of 8, go by matrix units where factors are float16.
+  const sizes = computes === 'f16' ? some.map((drawn) => ({ ...drawn, N: drawn.N + 4, half: 4, F: 8 * drawn.F })) : some;
   const within = async (
     engine: Engine, tensor: Tensor, shape: readonly number[], truth: bounded.Rows, what: string,
   ) => {
@@ -137,7 +138,7 @@ describeEngines('forms', ({ precision, holds }) => {
         }
       });
     }, 40));
-});
+}, OPERATIONS);
 
 describeEngines('nextToken()', ({ engine }) => {
   it('is -1 exactly where a logit is NaN or infinite', async () => {
@@ -147,7 +148,7 @@ describeEngines('nextToken()', ({ engine }) => {
       expect([...await engine().readIntegers(forms.nextToken(x, norm, head))]).toEqual([1, -1, 0]);
     });
   });
-});
+}, OPERATIONS);
 
 describe('formsOn()', () => {
   /** An engine with one form of its own, whose result no composition gives. */

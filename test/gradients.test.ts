@@ -5,15 +5,14 @@ import type { Engine } from '../src/core/engine.ts';
 import type { MaskGradientRule, TrainingEngine } from '../src/core/training-engine.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { ndarray } from '../src/core/tensor.ts';
-import { type AttentionProblem, attentionProblem, long, sizes } from './support/arbitraries.ts';
+import { type AttentionProblem, attentionProblem, longFor, sizesFor } from './support/arbitraries.ts';
 import { boundedAttention, boundedBackward, boundedTypeGradient } from './support/bounded.ts';
 import { denseLoss, denseMask, oneHot, relaxedMask } from './support/dense.ts';
 import { centralDifferences, ruler, widened } from './support/differences.ts';
-import { describeEngines } from './support/engines.ts';
+import { describeEngines, OPERATIONS } from './support/engines.ts';
 import { exact, expectWithin, Rounding } from './support/tolerance.ts';
 import { forwardAndBackward, upload } from './support/upload.ts';
 
-const small = sizes({ N: 6, B: 2, G: 2 });
 const RULES: readonly MaskGradientRule[] = ['exact', 'bounded'];
 
 /** The rounding error of the loss sum(dOut * out) in float64, for the differences. */
@@ -48,8 +47,9 @@ async function typeGradient(
   return engine.read(dTypes!);
 }
 
-describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
-  const R = new Rounding(precision);
+describeEngines('attentionBackward()', ({ precision, R, computes, holds, engine }) => {
+  const sizes = sizesFor(computes);
+  const small = computes ? sizes({ N: 5, B: 1, G: 1, d: [4, 32] }) : sizes({ N: 6, B: 2, G: 2 });
 
   it('gives dq, dk and dv that equal central differences of the dense loss', () =>
     holds(small, async (size, engine) => {
@@ -95,7 +95,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
     }));
 
   it('gives all of these for longer sequences of several tiles, too', () =>
-    holds(long, async (size, engine) => {
+    holds(longFor(computes), async (size, engine) => {
       const p = attentionProblem(size, precision);
       const truth = boundedBackward(p, R);
       const got = await forwardAndBackward(engine, p);
@@ -174,7 +174,7 @@ describeEngines('attentionBackward()', ({ precision, holds, engine }) => {
       const { budget, dM } = referenceMaskGradient(attentionProblem(size, precision), precision, rule);
       expectWithin(dM, budget, 'dM');
     }));
-});
+}, OPERATIONS);
 
 function referenceMaskGradient(p: AttentionProblem, precision: Engine['precision'], rule: MaskGradientRule) {
   const { B, G, H, N, d } = p;

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { NumericError } from '../src/core/errors.ts';
 import { Model } from '../src/model/model.ts';
 import type { Session } from '../src/model/session/session.ts';
-import { forEachEngine } from './support/engines.ts';
+import { forEachEngine, OPERATIONS } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 import { some } from './support/thorough.ts';
 
@@ -45,4 +45,4 @@ forEachEngine('session.greedy()', ({ create }) => {
     await expect(all(model.session().greedy([7], { steps: 5 }))).rejects.toThrow('at position 0 of sequence 0');
     engine.dispose();
   });
-});
+}, OPERATIONS);

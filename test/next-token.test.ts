@@ -6,7 +6,7 @@ import { NumericError } from '../src/core/errors.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import type { GeneratedToken, GenerateOptions } from '../src/model/generate/generate-options.ts';
 import { Model } from '../src/model/model.ts';
-import { forEachEngine } from './support/engines.ts';
+import { forEachEngine, OPERATIONS } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 
 const BYTES = { vocab_size: 258, bos_token_id: 256, eos_token_id: 257 };
@@ -63,7 +63,7 @@ forEachEngine('session.next()', ({ create }) => {
     expect(error.message).toBe((await said(step.step([3, 7], { logits: 'last' }))).message);
     engine.dispose();
   });
-});
+}, OPERATIONS);
 
 describe('generate() at temperature 0', () => {
   const collect = async (model: Model, prompts: string[], options: GenerateOptions): Promise<number[][]> => {

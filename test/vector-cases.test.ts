@@ -5,15 +5,17 @@ import type { NamedTensor } from '../src/formats/named-tensor.ts';
 import { OUTPUT_ORDER } from '../src/oracle/types.ts';
 import { makeCase, type OracleCase, SUITES, verifyCase } from '../src/vectors.ts';
 import { engineOutputs } from './support/engine-outputs.ts';
-import { describeEngines } from './support/engines.ts';
+import { describeEngines, OPERATIONS } from './support/engines.ts';
 import { replay } from './support/oracle-truths.ts';
-import { THOROUGH } from './support/thorough.ts';
+import { some, THOROUGH } from './support/thorough.ts';
 
 /** What no operation of an engine gives: the dense mask, sums of its gradient by rows, and the book of the cache. */
 const NOT_GIVEN = ['mask', 'dm_rows', 'cache_closed_by', 'cache_evicted_at', 'cache_bytes'];
 /** Chunks, groups, a price with noise and forced types, keys that are NaN where hidden, and steps of a cache. */
 const FEW = ['one-token', 'odd-3', 'hidden-nan', 'chunk-2', 'global-adjacent', 'temperature-half', 'rule-bounded'];
 const RECIPES = SUITES.small.filter(({ name }) => THOROUGH || FEW.includes(name));
+/** Heads of sizes that matrix units take, for engines that use them. Inputs are exact in float16. */
+const TILES = some(2, SUITES.tiles.filter(({ tokens, headDim }) => tokens <= 160 && headDim % 32 === 0));
 
 /** The case is made once for all engines. */
 const cases = new Map<string, Promise<OracleCase>>();
@@ -46,14 +48,14 @@ async function outputsOf(engine: TrainingEngine, each: OracleCase): Promise<Reco
   }));
 }
 
-describeEngines('the cases of the oracle', ({ engine, precision }) => {
-  it.each(RECIPES)('$name: every output is within its budget', async (recipe) => {
+describeEngines('the cases of the oracle', ({ engine, precision, computes }) => {
+  it.each(computes ? [...RECIPES, ...TILES] : RECIPES)('$name: every output is within its budget', async (recipe) => {
     const each = await caseOf(recipe);
     const wanted = OUTPUT_ORDER.filter((name) => each.expected[name] && !NOT_GIVEN.includes(name));
     const outputs = await outputsOf(engine(), each);
-    const { tensors } = verifyCase(each, outputs, { dtype: precision === 'float64' ? 'f64' : 'f32' });
+    const { tensors } = verifyCase(each, outputs, { dtype: precision === 'float64' ? 'f64' : computes ?? 'f32' });
     const given = tensors.filter(({ name }) => !NOT_GIVEN.includes(name));
     expect(given.filter(({ status }) => status !== 'pass')).toEqual([]);
     expect(given.map(({ name }) => name)).toEqual(wanted);
   });
-});
+}, OPERATIONS);

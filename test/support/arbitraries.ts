@@ -73,6 +73,22 @@ export const long: fc.Arbitrary<Sizes> = fc
   .tuple(sizes({ N: 40, B: 1, G: 2, d: [2, 6] }), fc.constantFrom(31, 33, 64, 67))
   .map(([size, N]) => ({ ...size, N }));
 
+/**
+ * Sizes of problems and of long ones for an engine: where factors are float16, heads of which some are of a size that
+ * matrix units take, and more queries than a few.
+ */
+export function sizesFor(computes: 'f16' | undefined): typeof sizes {
+  if (!computes) return sizes;
+  return (most) => sizes({ ...most, d: most.d ?? [4, 32] })
+    .map((size) => (size.seed % 2 === 0 ? { ...size, N: most.N, B: 1, G: 1, H: size.group } : size));
+}
+
+export function longFor(computes: 'f16' | undefined): fc.Arbitrary<Sizes> {
+  if (!computes) return long;
+  return fc.tuple(long, fc.constantFrom(6, 32, 64))
+    .map(([size, d]) => ({ ...size, d, ...(d > 6 && { G: 1, H: 1, group: 1 }) }));
+}
+
 /** The numbers of an attention problem; `last` is that of `types`. */
 export interface AttentionProblem extends Sizes {
   readonly q: Float64Array;

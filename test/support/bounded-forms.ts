@@ -16,7 +16,7 @@ export function rows(data: ArrayLike<number>, width: number): Rows {
 /** x Wᵀ + b. */
 export function linear(R: Rounding, x: Rows, weight: Rows, bias?: readonly Bounded[]): Rows {
   return x.map((row) => weight.map((w, m) => {
-    const dot = R.sum(row.map((each, k) => R.multiply(each, w[k])));
+    const dot = R.sum(row.map((each, k) => R.product(each, w[k])));
     return bias ? R.add(dot, bias[m]) : dot;
   }));
 }

@@ -35,7 +35,7 @@ function dot(
 ): Bounded {
   const terms: Bounded[] = [];
   for (let x = 0; x < d; x++) {
-    terms.push(R.multiply(R.multiply(factor, exact(a[i * d + x])), exact(b[j * d + x])));
+    terms.push(R.multiply(factor, R.product(exact(a[i * d + x]), exact(b[j * d + x]))));
   }
   return R.sum(terms);
 }
@@ -68,7 +68,7 @@ export function boundedAttention(p: Problem, R: Rounding, first = 0): { out: Bou
     const { E } = weights(R, S);
     const Z = R.sum(E);
     for (let x = 0; x < p.d; x++) {
-      out.push(R.divide(R.sum(E.map((e, n) => R.multiply(e, exact(p.v[(base + visible[n]) * p.d + x])))), Z));
+      out.push(R.divide(R.sum(E.map((e, n) => R.product(e, exact(p.v[(base + visible[n]) * p.d + x])))), Z));
     }
     lse.push(logSumExp(R, S));
   }
@@ -106,9 +106,9 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
       if (!visible.includes(j)) continue;
       const dS = R.multiply(scale, R.multiply(A, change));
       for (let x = 0; x < d; x++) {
-        dq[query * d + x].push(R.multiply(dS, exact(p.k[key * d + x])));
-        dk[key * d + x].push(R.multiply(dS, exact(p.q[query * d + x])));
-        dv[key * d + x].push(R.multiply(A, exact(p.dOut[query * d + x])));
+        dq[query * d + x].push(R.product(dS, exact(p.k[key * d + x])));
+        dk[key * d + x].push(R.product(dS, exact(p.q[query * d + x])));
+        dv[key * d + x].push(R.product(A, exact(p.dOut[query * d + x])));
       }
     }
   }

@@ -166,12 +166,14 @@ const commands = fc.commands(
 /** Runs random commands on a fresh system. */
 export async function followsTheModel(
   precision: Engine['precision'], make: (sizes: CacheSizes) => System,
-  which: fc.Arbitrary<CacheSizes> = cacheSizes,
+  which: fc.Arbitrary<CacheSizes> = cacheSizes, computes?: 'f16',
 ): Promise<void> {
+  // Heads that matrix units take.
+  const drawnSizes = computes ? which.map((drawn) => ({ ...drawn, headDim: 32 })) : which;
   await fc.assert(
-    fc.asyncProperty(which, commands, async (sizes, drawn) => {
+    fc.asyncProperty(drawnSizes, commands, async (sizes, drawn) => {
       const real = new Twins(make(sizes));
-      await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision), real }), drawn)
+      await fc.asyncModelRun(() => ({ model: new CacheModel(sizes, precision, computes), real }), drawn)
         .finally(() => real.dispose());
     }),
     { numRuns: cases(30, 100) },

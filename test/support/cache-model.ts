@@ -52,13 +52,15 @@ interface Head {
 export class CacheModel {
   readonly sizes: CacheSizes;
   readonly precision: Engine['precision'];
+  readonly #R: Rounding;
   heads: Head[] = [];
   seen: number[] = [];
   /** Whether something was appended since the last evict(). */
   stale = false;
 
-  constructor(sizes: CacheSizes, precision: Engine['precision']) {
+  constructor(sizes: CacheSizes, precision: Engine['precision'], computes?: 'f16') {
     this.sizes = sizes;
+    this.#R = new Rounding(precision, computes);
     this.precision = precision;
     this.clear();
   }
@@ -107,7 +109,7 @@ export class CacheModel {
           ...one, H: group, group, d, q: queries, k: Float64Array.from(head.k), v: Float64Array.from(head.v), last,
           scale: 1 / Math.sqrt(d),
         },
-        new Rounding(this.precision), seen,
+        this.#R, seen,
       ).out;
       truth.forEach((value, n) => {
         const h = Math.floor(n / (count * d));

@@ -13,11 +13,14 @@ import type { Engine } from '../../src/core/engine.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { wasmEngine } from '../../wasm/index.ts';
 import { cases, THOROUGH } from './thorough.ts';
+import { Rounding } from './tolerance.ts';
 import { skipping } from './unfinished-engine.ts';
 
 export interface EngineCase {
   readonly name: string;
   readonly precision: Engine['precision'];
+  /** 'f16' if factors of products of many rows, and of attention of many queries, are rounded to float16. */
+  readonly computes?: 'f16';
   create(): Promise<TrainingEngine>;
   /** Whether `npm test` runs trainings on it, as `npm run test:all` does on every engine, except the longest. */
   readonly trains?: boolean;
@@ -25,19 +28,22 @@ export interface EngineCase {
   readonly missing?: string;
 }
 
-/** A backend of gpu.js, or the engine of hand-written WGSL. */
-type Stack = DeviceMode | 'wgsl';
+/** A backend of gpu.js, or the engine of hand-written WGSL, which may compute in float16. */
+type Stack = DeviceMode | 'wgsl' | 'wgsl:f16';
 
 /**
- * The GPU engines to test: those in NATS_STACKS, separated by commas. Default: all that Node and Deno can have.
+ * The GPU engines to test: those in NATS_STACKS, separated by commas. Default: all that Node and Deno can have, in the
+ * quick run without `wgsl:f16`.
  */
-const STACKS = (process.env['NATS_STACKS'] ?? 'cpu,webasm,webgpu,wgsl').split(',').filter(Boolean) as Stack[];
+const STACKS = (process.env['NATS_STACKS'] ?? `cpu,webasm,webgpu,wgsl${THOROUGH ? ',wgsl:f16' : ''}`)
+  .split(',').filter(Boolean) as Stack[];
 /** Those in NATS_REQUIRE, whose absence is a failure instead of a skip. */
 const REQUIRED = (process.env['NATS_REQUIRE'] ?? '').split(',');
 
 /** Opens an engine in which memory starts as NaN and tiles are small. */
 const open = (gpu: Stack): Promise<TrainingEngine> =>
-  (gpu === 'wgsl' ? openWgslEngine({ testing: true }) : openEngine({ gpu, testing: true }));
+  (gpu === 'wgsl' ? openWgslEngine({ testing: true })
+    : gpu === 'wgsl:f16' ? openWgslEngine({ testing: true, compute: 'f16' }) : openEngine({ gpu, testing: true }));
 
 /** Why an engine is not available, or undefined if it is. */
 async function absence(gpu: Stack): Promise<string | undefined> {
@@ -52,8 +58,11 @@ async function absence(gpu: Stack): Promise<string | undefined> {
 
 const stacks = await Promise.all(STACKS.map(async (gpu): Promise<EngineCase> => {
   const missing = await absence(gpu);
-  const name = gpu === 'wgsl' ? gpu : `gpu.js ${gpu}`;
-  return { name, precision: 'float32', create: () => open(gpu), ...(missing && { missing }) };
+  const name = gpu.startsWith('wgsl') ? gpu : `gpu.js ${gpu}`;
+  return {
+    name, precision: 'float32', create: () => open(gpu), ...(missing && { missing }),
+    ...(gpu === 'wgsl:f16' && { computes: 'f16' }),
+  };
 }));
 
 /** One line for each engine. Tests that need what an engine lacks are skipped there. */
@@ -67,9 +76,12 @@ const LINES: readonly (Omit<EngineCase, 'create'> & { create(): Promise<Engine> 
   { name: 'wasm float32', precision: 'float32', trains: true, create: async () => wasmEngine({ testing: true }) },
   ...stacks,
 ];
-export const ENGINES: readonly EngineCase[] = LINES.map((line) => {
+/** All of them, for tests whose budgets are those of what an engine computes in. */
+export const OPERATIONS: readonly EngineCase[] = LINES.map((line) => {
   return { ...line, create: async () => skipping(await line.create()) };
 });
+/** Those that are as exact as their precision. */
+export const ENGINES: readonly EngineCase[] = OPERATIONS.filter(({ computes }) => !computes);
 
 /** The engines of trainings. */
 export const TRAINING: readonly EngineCase[] = ENGINES.filter(({ trains }) => THOROUGH || trains);
@@ -79,6 +91,9 @@ export const EXACT: readonly EngineCase[] = ENGINES.filter(({ precision }) => pr
 /** What a test body gets: the engine, and a property runner that frees every tensor of a run. */
 export interface UnderTest {
   readonly precision: Engine['precision'];
+  readonly computes?: 'f16';
+  /** The arithmetic of budgets. */
+  readonly R: Rounding;
   engine(): TrainingEngine;
   /**
    * Runs `body` on `runs` drawn values, a tenth of them in the quick run; tensors made through its `engine` are freed
@@ -103,7 +118,7 @@ export function forEachEngine(
 export function describeEngines(
   title: string, tests: (use: UnderTest) => void, among: readonly EngineCase[] = ENGINES,
 ): void {
-  forEachEngine(title, ({ create, precision }) => {
+  forEachEngine(title, ({ create, precision, computes }) => {
     let engine: TrainingEngine | undefined;
     const current = (): TrainingEngine => engine!;
     beforeAll(async () => {
@@ -111,7 +126,7 @@ export function describeEngines(
     });
     afterAll(() => engine?.dispose());
     tests({
-      precision,
+      precision, ...(computes && { computes }), R: new Rounding(precision, computes),
       engine: current,
       holds: (drawn, body, runs = 60) =>
         fc.assert(

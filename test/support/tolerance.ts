@@ -14,15 +14,27 @@
  * because results below it may be flushed to zero.
  *
  * u is 2^-24 for float32 and 2^-53 for float64, plus 2^-53 because the truth is itself evaluated in float64.
+ *
+ * An engine that computes in float16 (`compute: 'f16'`) rounds the factors of products of many rows, and of attention
+ * of many queries, to float16, and sums the exact products of these in float32. Each factor x, weights of pairs among
+ * them, brings at most 2^-11 |x| + 2^-25, the latter for numbers below float16's smallest normal one. Weights of a
+ * softmax are rounded relative to the largest score so far, so that 2^-25 is at most as much of the largest weight.
+ * Units that multiply matrices may cut off what a sum has too many bits for instead of rounding it (Fasi, Higham,
+ * Mikaitis and Pranesh, Numerical behavior of NVIDIA tensor cores, 2021, §3): 2u for each term of a sum. All else is as
+ * in float32. Sizes that no such unit takes are computed in float32, which is within the same budget.
  * @module
  */
 import type { Engine } from '../../src/core/engine.ts';
+import { fromFloat16, toFloat16 } from '../../src/core/float16.ts';
 
 /** A number, and how far from it the result of a correct engine may be. */
 export interface Bounded {
   readonly value: number;
   readonly error: number;
 }
+
+/** The nearest number of float16. */
+export const asFloat16 = (x: number): number => fromFloat16(toFloat16(x));
 
 /** A number that the engine was given exactly. */
 export function exact(value: number): Bounded {
@@ -33,8 +45,11 @@ export function exact(value: number): Bounded {
 export class Rounding {
   readonly u: number;
   readonly tiny: number;
+  /** What products are computed in, if not in the engine's precision. */
+  readonly factors: 'f16' | undefined;
 
-  constructor(precision: Engine['precision']) {
+  constructor(precision: Engine['precision'], factors?: 'f16') {
+    this.factors = factors;
     this.u = (precision === 'float32' ? 2 ** -24 : 2 ** -53) + 2 ** -53;
     this.tiny = precision === 'float32' ? 2 ** -126 : 2 ** -1022;
   }
@@ -60,6 +75,17 @@ export class Rounding {
   multiply(a: Bounded, b: Bounded): Bounded {
     const brought = Math.abs(a.value) * b.error + Math.abs(b.value) * a.error + a.error * b.error;
     return this.#rounded(a.value * b.value, brought, 1);
+  }
+
+  /** A number as products of many rows take it. One that float16 holds, and that is known exactly, stays as it is. */
+  factor(x: Bounded): Bounded {
+    if (!this.factors || (x.error === 0 && asFloat16(x.value) === x.value)) return x;
+    return { value: x.value, error: x.error + (Math.abs(x.value) + x.error) * 2 ** -11 + 2 ** -25 };
+  }
+
+  /** a b as a term of a product of many rows. */
+  product(a: Bounded, b: Bounded): Bounded {
+    return this.multiply(this.factor(a), this.factor(b));
   }
 
   divide(a: Bounded, b: Bounded): Bounded {
@@ -97,7 +123,7 @@ export class Rounding {
       brought += term.error;
       magnitude += Math.abs(term.value) + term.error;
     }
-    const n = terms.length;
+    const n = terms.length * (this.factors ? 2 : 1);
     return { value, error: brought + (n * this.u / (1 - n * this.u)) * magnitude + n * this.tiny };
   }
 
