@@ -12,7 +12,7 @@ import { hiddenStates } from '../src/model/decoder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { Model } from '../src/model/model.ts';
 import { Tape } from '../src/core/tape.ts';
-import { ENGINES } from './support/engines.ts';
+import { ENGINES, EXACT } from './support/engines.ts';
 import { some, THOROUGH } from './support/thorough.ts';
 
 const root = fileURLToPath(new URL('./fixtures/hf/models/', import.meta.url));
@@ -124,12 +124,14 @@ describe.each(names)('%s', (name) => {
     }
   };
 
-  it('has the logits and hidden states of transformers, in float64', () => using(referenceEngine(), async (model) => {
-    expect(distance(await hiddenWithoutCache(model, ids, 2), want.hidden)).toBeLessThan(1e-9);
-    for (const sizes of inDepth(name) ? [[40], [1], [3, 16, 1]] : [[3, 16, 1]]) {
-      expect(distance((await logitsInSteps(model, ids, sizes)).logits, want.logits)).toBeLessThan(1e-9);
-    }
-  }));
+  it.each(EXACT)('has the logits and hidden states of transformers, in float64 [$name]', async ({ create }) => {
+    await using(await create(), async (model) => {
+      expect(distance(await hiddenWithoutCache(model, ids, 2), want.hidden)).toBeLessThan(1e-9);
+      for (const sizes of inDepth(name) ? [[40], [1], [3, 16, 1]] : [[3, 16, 1]]) {
+        expect(distance((await logitsInSteps(model, ids, sizes)).logits, want.logits)).toBeLessThan(1e-9);
+      }
+    });
+  });
 
   it('continues greedily with the tokens of transformers, however the prompt is split', () => {
     return using(referenceEngine(), async (model) => {
@@ -147,8 +149,8 @@ describe.each(names)('%s', (name) => {
     expect((await logitsInSteps(a, ids, [5])).logits).toEqual((await logitsInSteps(b, ids, [5])).logits);
   });
 
-  const engines = ENGINES.filter(({ precision, name: engine }) => {
-    return precision === 'float32' && (inDepth(name) || engine.startsWith('reference'));
+  const engines = ENGINES.filter(({ precision, trains, name: engine }) => {
+    return precision === 'float32' && (inDepth(name) || trains || engine.startsWith('reference'));
   });
   for (const use of engines) {
     it.skipIf(use.missing)(`agrees in float32 and chooses the same tokens [${use.name}]`, async () => {
