@@ -2,12 +2,16 @@
 
     npx natsearch vectors --format npz --out vectors
     python3 gpu_attention.py vectors --out outputs           # needs PyTorch 2.5 and a GPU
-    for each in outputs/*/; do npx natsearch verify $each --vectors vectors --tensors out,backward; done
+    for each in outputs/*; do                                # such as outputs/math-bf16
+        npx natsearch verify $each --vectors vectors --tensors out,backward --dtype ${each##*-} \\
+            --only $(ls $each | sed 's/.npz//' | paste -sd,) # the cases that this kernel takes
+    done
 
 For each implementation and dtype it writes a folder: `dense` is autograd through a masked softmax,
-`sdpa` is scaled_dot_product_attention with its efficient backend where that takes the case (else its
-mathematics), and `flex` is FlexAttention, compiled by Triton, which also gives lse. It prints the
-versions it ran with. d is padded to 16, the least that Triton's products take: see `padded`.
+`math`, `efficient` and `flash` are the backends of scaled_dot_product_attention, and `flex` is
+FlexAttention, compiled by Triton, which also gives lse. Flash takes no mask, so it runs the cases in
+which every query sees all keys before it. It prints the versions it ran with, and the cases that a
+backend refuses. d is padded to 16, the least that Triton's products take: see `padded`.
 """
 
 import argparse
@@ -39,14 +43,29 @@ def dense(q, k, v, mask, scale):
     return torch.softmax(S.masked_fill(~mask, -torch.inf), -1).to(v.dtype) @ v
 
 
-def sdpa(q, k, v, mask, scale):
+def sdpa(backend, q, k, v, mask, scale):
     R = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(R, 1) for x in (k, v))
     N, width = q.shape[2], -(-q.shape[2] // 8) * 8  # the efficient backend wants rows of a mask aligned
     bias = torch.zeros(*mask.shape[:3], width, dtype=q.dtype, device=q.device)[..., :N]
     bias = bias.masked_fill_(~mask, -torch.inf)
-    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+    with sdpa_kernel([backend]):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+
+
+def math(q, k, v, mask, scale):
+    return sdpa(SDPBackend.MATH, q, k, v, mask, scale)
+
+
+def efficient(q, k, v, mask, scale):
+    return sdpa(SDPBackend.EFFICIENT_ATTENTION, q, k, v, mask, scale)
+
+
+def flash(q, k, v, mask, scale):
+    R = q.shape[1] // k.shape[1]
+    k, v = (x.repeat_interleave(R, 1) for x in (k, v))
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
 
 
 torch._dynamo.config.recompile_limit = 1000  # each shape and dtype is compiled; beyond the limit it would run uncompiled
@@ -77,12 +96,21 @@ def run(kernel, case, dtype, device):
     return {n: t.detach().float().cpu().numpy() for n, t in results.items()}
 
 
+def takes(kernel, case, dtype):
+    """Whether an implementation is to run a case."""
+    if kernel == "flash":
+        N = case.parameters["tokens"]
+        return dtype != "f32" and bool((case.visible == np.tril(np.ones((N, N), bool))).all())
+    return kernel != "flex" or case.name in FLEX
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("vectors")
     parser.add_argument("--out", default="outputs")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--kernels", default="dense,sdpa,flex")
+    parser.add_argument("--kernels", default="dense,math,efficient,flash,flex")
+    parser.add_argument("--dtypes", default="f32,f16,bf16")
     parser.add_argument("--seconds", type=float, default=600, help="leave out cases after this time")
     args = parser.parse_args()
     torch.set_float32_matmul_precision("highest")  # not TF32, which a claim of float32 does not cover
@@ -91,17 +119,24 @@ def main():
     begin = time.monotonic()
     finite = vectors.cases(args.vectors, lambda case: not case.entry["notCompared"] and "hidden-" not in case.name)
     for kernel in args.kernels.split(","):
-        chosen = [c for c in finite if kernel != "flex" or c.name in FLEX]
-        for dtype in DTYPES:
-            done = 0
+        for dtype in args.dtypes.split(","):
+            chosen = [case for case in finite if takes(kernel, case, dtype)]
+            done, refused = 0, []
             for case in chosen:
                 if time.monotonic() - begin > args.seconds:
                     print(f"{kernel} {dtype}: out of time before {case.name}")
                     break
-                folder = pathlib.Path(args.out) / f"{kernel}-{dtype}"
-                case.save(folder, **run(globals()[kernel], case, DTYPES[dtype], args.device))
+                try:
+                    outputs = run(globals()[kernel], case, DTYPES[dtype], args.device)
+                except RuntimeError as error:
+                    if "No available kernel" not in str(error):
+                        raise
+                    refused.append(case.name)
+                    continue
+                case.save(pathlib.Path(args.out) / f"{kernel}-{dtype}", **outputs)
                 done += 1
-            print(f"{kernel} {dtype}: {done} of {len(chosen)} cases, {time.monotonic() - begin:.0f} s so far", flush=True)
+            said = f", refused {', '.join(refused)}" if refused else ""
+            print(f"{kernel} {dtype}: {done} of {len(chosen)} cases{said}, {time.monotonic() - begin:.0f} s so far", flush=True)
 
 
 if __name__ == "__main__":
