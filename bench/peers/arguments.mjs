@@ -12,11 +12,12 @@ export function fail(message) {
   process.exit(2);
 }
 
-/** The flags of the program whose import.meta.url is `program`, by parseArgs(). */
-export function flagsOf(program, options) {
-  let values;
+/** The flags of the program whose import.meta.url is `program`, by parseArgs(), and what else there is if it may be. */
+export function flagsOf(program, options, { allowPositionals = false } = {}) {
+  let [values, positionals] = [];
   try {
-    ({ values } = parseArgs({ options: { ...options, help: { type: 'boolean', short: 'h' } } }));
+    const all = { ...options, help: { type: 'boolean', short: 'h' } };
+    ({ values, positionals } = parseArgs({ allowPositionals, options: all }));
   } catch (error) {
     fail(error.message.split('. ')[0].replace(/\.$/, ''));
   }
@@ -29,7 +30,7 @@ export function flagsOf(program, options) {
     process.stdout.write(`${comment.replace(/^ \* ?/gm, '')}\nFlags, with their defaults:\n${defaults.join('')}`);
     process.exit(0);
   }
-  return values;
+  return { ...values, positionals };
 }
 
 /** The whole number of a flag, from 1 to `most`. */

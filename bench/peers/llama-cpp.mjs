@@ -8,19 +8,25 @@
  * Prints JSON: tokens per second of a prefill, and of greedy decoding after several lengths of context, as medians; and
  * the first greedy tokens after the tokens 1, 2, ..., 8, to compare with those of this package on the same weights.
  */
-import { parseArgs } from 'node:util';
-import { getLlama } from 'node-llama-cpp';
+import { existsSync } from 'node:fs';
+import { fail, flagsOf, whole } from './arguments.mjs';
 
-const { values: flags, positionals: [path] } = parseArgs({ allowPositionals: true, options: {
+const flags = flagsOf(import.meta.url, {
   gpu: { type: 'string', default: 'vulkan' }, prefill: { type: 'string', default: '4096' },
   after: { type: 'string', default: '512,1024,30000' }, tokens: { type: 'string', default: '64' },
   rounds: { type: 'string', default: '3' }, threads: { type: 'string' },
-} });
-if (!path) throw new Error('name a GGUF file, such as random-llama.mjs writes');
-const [prefill, tokens, rounds] = ['prefill', 'tokens', 'rounds'].map((name) => Number(flags[name]));
+}, { allowPositionals: true });
+const [path] = flags.positionals;
+if (!path) fail('a file is missing: name a GGUF file, such as random-llama.mjs writes');
+if (!existsSync(path)) fail(`${path} is not there: name a GGUF file, such as random-llama.mjs writes`);
+const [prefill, tokens, rounds] = ['prefill', 'tokens', 'rounds'].map((name) => whole(flags, name));
 const after = flags.after.split(',').map(Number);
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
+const { getLlama } = await import('node-llama-cpp').catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  fail('node-llama-cpp is not installed: run npm install --no-save --ignore-scripts node-llama-cpp@3.21.1');
+});
 const llama = await getLlama({
   gpu: flags.gpu === 'false' ? false : flags.gpu, build: 'never', logLevel: 'error',
   ...(flags.threads && { maxThreads: Number(flags.threads) }), // more threads than free cores wait for one another
