@@ -95,10 +95,10 @@ describeWebGPU('the gradients of attention by matrix units', () => {
       const budget = truth[name].map(({ value, error }, n): Bounded => ({ value, error: error + more[name][n] }));
       expectWithin(found[name], budget, name);
     }
-    // It did round, by as much as these roundings are: float32 is closer. A single key has a weight of 1.
+    // It did round, by as much as these roundings are: float32 is closer. Where each query sees one key, weights are 1.
     const plain = await gradients(device, p, 'float32');
     const distance = (x: Float32Array): number => Math.hypot(...x.map((each, n) => each - truth.dv[n].value));
-    if (p.N > 1) expect(distance(found.dv)).toBeGreaterThan(8 * distance(plain.dv));
+    if (p.N > 1 && !(p.only === 2 && p.window === 0)) expect(distance(found.dv)).toBeGreaterThan(8 * distance(plain.dv));
     device.dispose();
   }, 240_000);
 
