@@ -114,7 +114,8 @@ function pass(
     wanted.set(window.subarray(1), b * N);
   });
   const [ids, targets] = [read, wanted].map((list) => tape.own(engine.integers(list, [B, N]))) as [Tensor, Tensor];
-  const positions = Int32Array.from({ length: B * N }, (_, n) => n % N);
+  const positions = new Int32Array(B * N);
+  for (let n = 0; n < B * N; n++) positions[n] = n % N;
   const search = new Search(tape, config, options, weights, B, N, draw, watch);
   const logits = decode(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
   const losses = crossEntropy(tape, logits, targets, (draw.scale ?? 1) / (options.batch * N));
@@ -262,7 +263,8 @@ export class Search {
       Promise.all(this.#chosen.map((layer) => engine.readIntegers(layer.types))),
       Promise.all(this.#chosen.map((layer) => engine.read(layer.kept))),
     ]);
-    for (const layer of types) for (const type of layer) typeCounts[type]++;
+    // A step may have 100,000 types, for which an iterator takes milliseconds until it is compiled.
+    for (const layer of types) for (let n = 0; n < layer.length; n++) typeCounts[layer[n]]++;
     const kept = shares.reduce((all, layer) => all + sum(layer), 0);
     return { kept: kept / (this.#config.layers * this.#config.kvHeads), typeCounts };
   }
