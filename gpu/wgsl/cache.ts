@@ -16,7 +16,7 @@ import { real, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
 import { APPEND, SETTLE, STEP, STORING, TALLY, wordsOf } from './cache-kernels.ts';
 import { type Book, CacheStore, type Slots } from './cache-store.ts';
-import { canAppend, decode, type Fresh, servesAtOnce } from './decode.ts';
+import { canAppend, decode, type Fresh } from './decode.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { hasPrefill, prefillCached } from './prefill.ts';
 
@@ -105,9 +105,8 @@ export class WgslCache implements CacheKernels<WgslArray> {
    * Whether attention can append the next token of every sequence, all of which are at the same position: for commands
    * that are recorded again and again, of which the cache knows by beginOne() and endOne().
    */
-  canAppendOne(share: number): boolean {
-    return this.#canAppend && servesAtOnce(share, this.#options.headDim) &&
-      this.#seen.every((seen) => seen === this.#seen[0]);
+  get canAppendOne(): boolean {
+    return this.#canAppend && this.#seen.every((seen) => seen === this.#seen[0]);
   }
 
   /** Makes room for the next token of every sequence: where it goes. Nothing happens if it has no position any more. */
@@ -185,8 +184,8 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#store.check();
     if (!this.#store.filled) return new WgslArray(q.shape, device.upload(new Float32Array(B * H * T * d)));
     const sizes = { B, H, G, N: T, d };
-    if (this.#fresh && servesAtOnce(H / G, d)) {
-      const fresh = this.#taken()!;
+    const fresh = this.#taken();
+    if (fresh) {
       const out = decode(device, real(device, q), this.#store.slots, this.#store.most + 1, sizes, scale, fresh);
       this.#appended(fresh);
       return new WgslArray(q.shape, out);

@@ -8,8 +8,8 @@ import type { Slots } from './cache-store.ts';
 import type { CacheOptions } from '../../src/core/cache.ts';
 import type { SlotDtype } from './cache-kernels.ts';
 import {
-  decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, type DecodeSizes, decodeStep, type FastKernel,
-  hasDecodeSubgroups, headsAtOnce,
+  areFew, decodeAttention, decodeAttentionSubgroups, decodeMerge, decodeParts, type DecodeSizes, decodeStep,
+  type FastKernel, hasDecodeSubgroups,
 } from './fast/index.ts';
 import { template } from './template.ts';
 
@@ -168,12 +168,12 @@ type Passes = Readonly<Record<'first' | 'merge', FastKernel<DecodeSizes>>>;
 const written = new Map<string, Passes>();
 
 function passes(
-  heads: number, group: number, d: number, stored: SlotDtype, bySubgroups: boolean, fresh: boolean,
+  heads: number, group: number, d: number, stored: SlotDtype, bySubgroups: boolean, fresh: boolean, few: boolean,
 ): Passes {
-  const key = `${heads} ${group} ${d} ${stored} ${bySubgroups} ${fresh}`;
+  const key = `${heads} ${group} ${d} ${stored} ${bySubgroups} ${fresh} ${few}`;
   let both = written.get(key);
   if (!both) {
-    const options = { heads, group, d, stored, layout: { slots: true, fresh } } as const;
+    const options = { heads, group, d, stored, layout: { slots: true, fresh }, few } as const;
     both = {
       first: bySubgroups ? decodeAttentionSubgroups(options) : decodeAttention(options),
       merge: decodeMerge(options, bySubgroups ? decodeStep(options) : 64),
@@ -207,10 +207,6 @@ export function canAppend(
     device.storageBuffers >= FRESH_ARRAYS;
 }
 
-/** Whether one workgroup serves all query heads of a KV head, so that no two of them close an entry. */
-export const servesAtOnce = (group: number, d: number): boolean =>
-  headsAtOnce({ group, d }) === group;
-
 /** How many parts the kernels for GPUs cut the entries into, of which no head has more than `most`. */
 export const partsOf = (heads: number, most: number): number => decodeParts(heads, heads * most);
 
@@ -220,7 +216,7 @@ function decodeOnGpu(
   { B, H, G, d }: AttentionSizes, scale: number, fresh: Fresh | undefined,
 ): Memory {
   const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
-  const { first, merge } = passes(B * G, H / G, d, stored, bySubgroups, fresh !== undefined);
+  const { first, merge } = passes(B * G, H / G, d, stored, bySubgroups, fresh !== undefined, areFew(B * G * most));
   const parts = partsOf(B * G, most);
   const rows = parts * (H / G);
   const sums = device.allocate(rows * 4 * Math.ceil(d / 4));

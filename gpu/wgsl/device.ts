@@ -9,7 +9,7 @@ import { BufferPool } from '../device/buffer-pool.ts';
 import { DeviceHealth } from '../device/health.ts';
 import { type PatientRead, Reads } from '../device/reads.ts';
 import { type ParamWords, Recorder, type Repeated } from '../device/recorder.ts';
-import { Capture } from './capture.ts';
+import { Capture, type Kept } from './capture.ts';
 import type { AdapterInfo } from './fast/index.ts';
 import type { Memory } from './memory.ts';
 import { Pipelines } from './pipeline.ts';
@@ -200,6 +200,14 @@ export class WgslDevice {
       capture.end();
     }
     return capture;
+  }
+
+  /** A command that reads and writes other memories in the place of some. */
+  rebound(kept: Kept, from: readonly Memory[], to: readonly Memory[]): Kept {
+    const { dispatch, words, fields } = kept;
+    const other = (buffer: GPUBuffer): number => from.findIndex((each) => each.buffer === buffer);
+    const buffers = dispatch.buffers.map((buffer) => to[other(buffer)]?.buffer ?? buffer);
+    return { ...this.#recorder.prepare({ ...dispatch, buffers, params: words.slice().buffer }), fields };
   }
 
   /** Records commands once more, which read and write the same memory. */

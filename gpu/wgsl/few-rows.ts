@@ -19,7 +19,9 @@ export interface FewRows {
   readonly stored: StoredDtype;
   /** Rows are read in pieces of 16 bytes of a weight, not number by number; see `widthOf`. */
   readonly wide: boolean;
-  /** The pieces of a row are a multiple of `STRIDE`. */
+  /** Pieces of a row that a lane has in flight. */
+  readonly unroll: number;
+  /** The pieces of a row are a multiple of what all lanes have in flight. */
   readonly whole: boolean;
   /** Rows of x. */
   readonly rows: number;
@@ -32,7 +34,7 @@ export interface FewRows {
 /** Threads of a workgroup. Some drivers take seconds to compile more without subgroups. */
 const threadsOf = (subgroups: boolean): number => (subgroups ? 256 : 64);
 /** Threads that share an output, or a pair of them. */
-const LANES = 32;
+export const LANES = 32;
 /** Outputs, or pairs of them, that a workgroup makes. */
 export const unitsOf = (subgroups: boolean): number => threadsOf(subgroups) / LANES;
 /** Bytes of workgroup memory that normed rows may take. */
@@ -44,8 +46,6 @@ const each = (count: number, piece: (n: number) => string, between = ' '): strin
 /** Numbers of a piece. */
 export const widthOf = (stored: StoredDtype, K: number): number =>
   stored === 'f32' ? (K % 4 === 0 ? 4 : 1) : K % 8 === 0 ? 8 : 1;
-/** Pieces that the lanes of a unit read in one turn of their loop. */
-export const STRIDE: number = 8 * LANES;
 
 /** How weights and rows are read: types, functions, and the product of a piece. */
 function readers({ stored, wide }: FewRows) {
@@ -72,28 +72,48 @@ function readers({ stored, wide }: FewRows) {
   };
 }
 
-/** The sums of a unit over one or two rows of the weights, read with `unroll` pieces of each in flight. */
-function loop(options: FewRows, names: readonly [string, string?], rows: readonly string[]): string {
-  const { piece, product } = readers(options);
-  const { whole, subgroups } = options;
+/** Pieces of each row of weights that a lane has in flight, of one row or two: all that it needs, if these are few. */
+export function unrollOf(pieces: number, two: boolean, subgroups: boolean): number {
   // Without subgroups the kernel is for any device, and short, since some drivers compile slowly.
-  const unroll = (subgroups ? 8 : 2) / names.length;
+  if (!subgroups) return two ? 1 : 2;
+  return two ? 4 : [8, 12, 11, 10, 9].find((n) => (pieces / LANES) % n === 0) ?? 8;
+}
+
+/**
+ * The sums of a unit over one or two rows of the weights. The pieces of the first turn are read `early`, before the
+ * rows are normed: reading weights is what takes time, and does not wait for that.
+ */
+function loop(
+  options: FewRows, names: readonly [string, string?], rows: readonly string[],
+): { readonly early: string; readonly late: string; readonly pieces: string } {
+  const { piece, product, table } = readers(options);
+  const { whole, unroll, subgroups } = options;
   const at = (r: number) => (n: string): string => `row_of(${r}u, ${n})`;
-  const step = (u: number): string => `i + ${u * LANES}u`;
-  const load = names.map((w, n) => each(unroll, (u) =>
-    `let ${'ab'[n]}${u} = ${piece(w!, `(${rows[n]}) * p.pieces + ${whole ? step(u) : `min(${step(u)}, p.pieces - 1u)`}`)};`));
-  const add = each(unroll, (u) => {
+  const places = (i: string, u: number): string => {
+    const place = `${i} + ${u * LANES}u`;
+    return whole ? place : `min(${place}, p.pieces - 1u)`;
+  };
+  const load = (i: string): string => names.map((w, n) => each(unroll, (u) =>
+    `${'ab'[n]}${u} = ${piece(w!, `(${rows[n]}) * p.pieces + ${places(i, u)}`)};`)).join('\n    ');
+  const add = (i: string): string => each(unroll, (u) => each(options.rows, (r) => names.map((_, n) => {
     // Beyond the last piece its product is left out by a select: a branch would keep the reads of x apart.
-    const place = whole ? step(u) : `min(${step(u)}, p.pieces - 1u)`;
-    return each(options.rows, (r) => names.map((_, n) => {
-      const term = product(`${'ab'[n]}${u}`, at(r), place);
-      return `${'st'[n]}${r} += ${whole ? term : `select(0.0, ${term}, ${step(u)} < p.pieces)`};`;
-    }).join(' '));
-  }, '\n    ');
-  return `for (var i = lane; i < p.pieces; i += ${LANES * unroll}u) {
-    ${load.join('\n    ')}
-    ${add}
-  }`;
+    const term = product(`${'ab'[n]}${u}`, at(r), places(i, u));
+    return `${'st'[n]}${r} += ${whole ? term : `select(0.0, ${term}, ${i} + ${u * LANES}u < p.pieces)`};`;
+  }).join(' ')), '\n    ');
+  const stride = `${LANES * unroll}u`;
+  const kind = options.wide ? table : 'f32';
+  const pieces = names.map((_, n) => each(unroll, (u) => `var ${'ab'[n]}${u}: ${kind};`)).join(' ');
+  if (!subgroups) {
+    return { early: '', pieces, late: `for (var i = lane; i < p.pieces; i += ${stride}) {
+    ${load('i')}
+    ${add('i')}
+  }` };
+  }
+  return { early: load('lane'), pieces, late: `${add('lane')}
+  for (var i = lane + ${stride}; i < p.pieces; i += ${stride}) {
+    ${load('i')}
+    ${add('i')}
+  }` };
 }
 
 const made = new Map<number, Kernel>();
@@ -101,17 +121,17 @@ const [KINDS, STORED] = [['rotate', 'gate', 'add', 'plain'], ['f32', 'f16', 'bf1
 
 /** The kernel of `options`. The same options give the same object. */
 export function fewRows(options: FewRows): Kernel {
-  const { kind, stored, rows, wide, whole, bias, subgroups } = options;
+  const { kind, stored, rows, wide, whole, unroll, bias, subgroups } = options;
   // A number, since this is asked for every product of every token.
   const flags = +wide * 8 + +whole * 4 + +bias * 2 + +subgroups;
-  const key = ((rows * 4 + KINDS.indexOf(kind)) * 4 + STORED.indexOf(stored)) * 16 + flags;
+  const key = (((rows * 16 + unroll) * 4 + KINDS.indexOf(kind)) * 4 + STORED.indexOf(stored)) * 16 + flags;
   let known = made.get(key);
   if (!known) made.set(key, known = build(options));
   return known;
 }
 
 function build(options: FewRows): Kernel {
-  const { kind, rows: R, stored, wide, whole, bias, subgroups } = options;
+  const { kind, rows: R, stored, wide, whole, unroll, bias, subgroups } = options;
   const normed = kind !== 'add';
   const [THREADS, UNITS] = [threadsOf(subgroups), unitsOf(subgroups)];
   const two = kind === 'rotate' || kind === 'gate';
@@ -126,6 +146,7 @@ function build(options: FewRows): Kernel {
   const outputs = kind === 'rotate' ? [['hidden', x], ['q', 'f32'], ['k', 'f32'], ['v', 'f32']] : [['out', 'f32']];
   const bindings = [...inputs.map(([name, type]) => [name, type, 'read'] as const),
     ...outputs.map(([name, type]) => [name, type, 'read_write'] as const)];
+  const body = BODIES[kind](options);
   const sums = two ? 2 : 1;
   const all = R * sums;
   const letters = two ? ['s', 't'] : ['s'];
@@ -140,7 +161,7 @@ function build(options: FewRows): Kernel {
   }
   workgroupBarrier();
   ${each(R, (r) => letters.map((s, n) => `${s}${r} = totals[team * ${all}u + ${r * sums + n}u];`).join(' '))}`;
-  return kernel(`few rows, ${kind}, ${stored} rows=${R}${wide ? ' wide' : ''}${whole ? ' whole' : ''}${bias ? ' bias' : ''}${subgroups ? ' subgroups' : ''}`, `
+  return kernel(`few rows, ${kind}, ${stored} rows=${R}${wide ? ' wide' : ''}${whole ? ' whole' : ''}${unroll > 8 ? ` ${unroll} in flight` : ''}${bias ? ' bias' : ''}${subgroups ? ' subgroups' : ''}`, `
 ${HEADERS[kind]}
 // ${LANES} lanes share ${two ? 'a pair of outputs' : 'an output'}, for all ${R} rows of x [${R},K]; a workgroup has ${UNITS} of these units. Weights are ${stored}.
 ${subgroups ? 'enable subgroups;\ndiagnostic(off, subgroup_uniformity);' : ''}
@@ -162,9 +183,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   ${subgroups ? '' : `let team = thread / ${LANES}u;\n  let lane = thread % ${LANES}u;`}
   let block = group.y * groups.x + group.x;
   let unit = block * ${UNITS}u + team;
+  ${body.pieces}
+  ${body.early}
   ${normed ? norm(R, x, kind === 'rotate', subgroups, THREADS) : ''}
   ${each(R, (r) => letters.map((s) => `var ${s}${r} = 0.0;`).join(' '))}
-  ${BODIES[kind](options)}
+  ${body.late}
   ${reduced}
   if (unit < p.units) {
     ${each(R, (r) => `if (lane == ${r}u) { ${STORES[kind](r, bias)} }`, '\n    ')}
@@ -215,10 +238,21 @@ const HEADERS = {
   plain: '// out[r, m] = n[r] . W[m] for n = rms norm of x.',
 } as const;
 
-const BODIES: Readonly<Record<FewRows['kind'], (options: FewRows) => string>> = {
+/** Which unit, the pieces in flight, what is read early, and the sums. */
+const BODIES: Readonly<Record<FewRows['kind'], (options: FewRows) => ReturnType<typeof loop>>> = {
   rotate: (options) => {
-    const part = (w: string): string => loop(options, [w, w], ['first', 'first + p.half']).replaceAll('\n', '\n  ');
-    return `let own = min(unit, p.units - 1u);
+    const parts = ['wq', 'wk', 'wv'].map((w) => loop(options, [w, w], ['first', 'first + p.half']));
+    const branches = (name: 'early' | 'late'): string => {
+      const [q, k, v] = parts.map((part) => part[name].replaceAll('\n', '\n  '));
+      return q && `if (kind == 0u) {
+    ${q}
+  } else if (kind == 1u) {
+    ${k}
+  } else {
+    ${v}
+  }`;
+    };
+    const pieces = `let own = min(unit, p.units - 1u);
   let ofQ = p.heads * p.half;
   let ofK = p.groups * p.half;
   let kind = u32(own >= ofQ) + u32(own >= ofQ + ofK);
@@ -226,18 +260,16 @@ const BODIES: Readonly<Record<FewRows['kind'], (options: FewRows) => string>> = 
   let column = pair % p.half;
   let head = pair / p.half;
   let first = head * 2u * p.half + column;
-  if (kind == 0u) {
-    ${part('wq')}
-  } else if (kind == 1u) {
-    ${part('wk')}
-  } else {
-    ${part('wv')}
-  }`;
+  ${parts[0].pieces}`;
+    return { pieces, early: branches('early'), late: branches('late') };
   },
-  gate: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['wg', 'wu'], ['m', 'm'])}`,
-  add: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['w'], ['m'])}`,
-  plain: (options) => `let m = min(unit, p.units - 1u);\n  ${loop(options, ['w'], ['m'])}`,
+  gate: (options) => ofUnit(loop(options, ['wg', 'wu'], ['m', 'm'])),
+  add: (options) => ofUnit(loop(options, ['w'], ['m'])),
+  plain: (options) => ofUnit(loop(options, ['w'], ['m'])),
 };
+
+const ofUnit = ({ pieces, ...rest }: ReturnType<typeof loop>): ReturnType<typeof loop> =>
+  ({ pieces: `let m = min(unit, p.units - 1u);\n  ${pieces}`, ...rest });
 
 const STORES: Readonly<Record<FewRows['kind'], (r: number, bias: boolean) => string>> = {
   rotate: (r, bias) => {

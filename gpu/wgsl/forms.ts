@@ -10,7 +10,7 @@ import { real, WgslArray } from './array.ts';
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { draw } from './draw.ts';
 import { add } from './elementwise.ts';
-import { fewRows, type FewRows, ROW_BYTES, STRIDE, unitsOf, widthOf } from './few-rows.ts';
+import { fewRows, type FewRows, LANES, ROW_BYTES, unitsOf, unrollOf, widthOf } from './few-rows.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { layersOn } from './layers.ts';
 import { linear } from './linear.ts';
@@ -45,7 +45,10 @@ export function formsOf(device: WgslDevice): Forms<WgslArray, CacheKernels<WgslA
     const folds = Math.max(1, Math.ceil(all / MOST_GROUPS));
     const width = widthOf(stored, K);
     const [pieces, wide] = [K / width, width > 1];
-    const made = fewRows({ kind, rows, stored, wide, whole: pieces % STRIDE === 0, bias, subgroups: device.subgroups });
+    const { subgroups } = device;
+    const unroll = unrollOf(pieces, kind === 'rotate' || kind === 'gate', subgroups);
+    const whole = pieces % (LANES * unroll) === 0;
+    const made = fewRows({ kind, rows, stored, wide, unroll, whole, bias, subgroups });
     device.run(made, {
       params: {
         units, M: units, pieces, vectors: wide ? K / 4 : K, heads: 0, groups: 0, half: 0, N: 1, epsilon: 0,

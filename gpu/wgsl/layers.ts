@@ -10,7 +10,8 @@ import type { Forms, LayersInputs, LayersMade, Projected } from '../../src/core/
 import type { CacheKernels } from '../../src/core/kernels.ts';
 import { real, WgslArray } from './array.ts';
 import type { Place, WgslCache } from './cache.ts';
-import type { Capture, Kept } from './capture.ts';
+import { memoriesOf } from './cache-rows.ts';
+import type { Capture } from './capture.ts';
 import { decode, partsOf } from './decode.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import { embedding } from './embedding.ts';
@@ -34,8 +35,8 @@ interface Way {
   readonly start: Memory;
   readonly x: Memory;
   readonly stages: readonly Stage[];
-  /** For each layer the commands that know the place of the token, and for which slots and parts they were made. */
-  readonly layers: readonly { readonly commands: readonly Kept[]; readonly slots: Place['slots']; readonly parts: number }[];
+  /** Of each layer: from which to which command the cache's step is, and for which slots and parts these were made. */
+  readonly layers: { readonly from: number; readonly to: number; slots: Place['slots']; readonly parts: number }[];
   /** How often commands had been submitted when it was taken: those of the way are not among them. */
   submits: number;
 }
@@ -77,13 +78,13 @@ export function layersOn(
   return (inputs): LayersMade<WgslArray> | undefined => {
     const { ids, layers } = inputs;
     const caches = inputs.caches as readonly WgslCache[];
-    const [B, H, G] = [ids.shape[0], layers[0]?.attention.q.heads, layers[0]?.attention.k.heads];
-    if (layers.length === 0 || B > MOST_ROWS || !caches.every((cache) => cache.canAppendOne(H / G))) return undefined;
+    const [B, G] = [ids.shape[0], layers[0]?.attention.k.heads];
+    if (layers.length === 0 || B > MOST_ROWS || !caches.every((cache) => cache.canAppendOne)) return undefined;
     const ways = waysOf(caches[0], layers);
     if (!ways.possible || (ways.all.length >= MOST_WAYS && !ways.all.some(isFree))) return undefined;
     const places = caches.map((cache) => cache.beginOne());
-    const fits = ({ layers: made }: Way): boolean => made.every(({ slots, parts }, n) =>
-      slots === places[n].slots && parts === partsOf(B * G, places[n].most));
+    const fits = ({ layers: made }: Way): boolean =>
+      made.every(({ parts }, n) => parts === partsOf(B * G, places[n].most));
     let way = ways.all.find((each) => isFree(each) && fits(each));
     if (way) {
       repeat(way, inputs, places);
@@ -122,7 +123,7 @@ export function layersOn(
     const half = cos.length / B;
     const [c, s] = [cosine, sine].map((memory) => new WgslArray([B, 1, half], memory));
     const stages: Stage[] = [];
-    const made: { commands: readonly Kept[]; slots: Place['slots']; parts: number }[] = [];
+    const made: Way['layers'] = [];
     let last: Memory;
     const capture = device.capture((kept) => {
       let x = new WgslArray([B, 1, D], device.share(start));
@@ -132,11 +133,11 @@ export function layersOn(
         const { q, k, v } = stage;
         const [, H, , d] = q.shape;
         const G = k.shape[1];
-        const before = kept.commands.length;
+        const from = kept.commands.length;
         const out = decode(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
           k: k.memory, v: v.memory, types: kinds, first, window, reach,
         });
-        made.push({ commands: kept.commands.slice(before), slots, parts: partsOf(B * G, most) });
+        made.push({ from, to: kept.commands.length, slots, parts: partsOf(B * G, most) });
         const attended = new WgslArray(q.shape, out);
         stages.push({ ...stage, attended });
         const sum = forms.output(x, attended, output);
@@ -155,13 +156,21 @@ export function layersOn(
     device.write(way.sin, Float32Array.from(sin));
     device.write(way.types, Int32Array.from(types));
     embedding(device, table.memory, table.dtype as StoredDtype, ids.memory, ids.shape[0], table.shape[1], way.start);
+    const { commands } = way.capture;
     for (let n = 0; n < places.length; n++) {
       const { first, slots } = places[n];
-      for (const { words, fields } of way.layers[n].commands) {
+      const layer = way.layers[n];
+      for (let at = layer.from; at < layer.to; at++) {
+        // Slots are laid out anew from time to time.
+        if (layer.slots !== slots) {
+          commands[at] = device.rebound(commands[at], memoriesOf(layer.slots), memoriesOf(slots));
+        }
+        const { words, fields } = commands[at];
         words[fields['first']] = first;
         words[fields['parity']] = slots.parity;
       }
+      layer.slots = slots;
     }
-    device.repeat(way.capture.commands);
+    device.repeat(commands);
   }
 }

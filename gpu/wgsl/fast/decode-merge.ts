@@ -24,8 +24,10 @@ const UNROLL = 4;
  * What becomes of the query's own token, where it is not among the entries yet: its score here, and by the first
  * query of a KV head its key, value and entry in the first free slot. Each row of it is one word or two.
  */
+const terms = (across: number): string =>
+  `if (t < ${across}) { own_terms[t] = dot(q[group.x * ${across} + t] * (P.scale * 1.4426950408889634), held(k[head * ${across} + t])); }`;
 const score = (across: number): string => `var s = 0f;
-for (var c = 0u; c < ${across}; c++) { s += dot(q[group.x * ${across} + c] * (P.scale * 1.4426950408889634), held(k[head * ${across} + c])); }`;
+for (var c = 0u; c < ${across}; c++) { s += own_terms[c]; }`;
 const append = (across: number): string => `if (query == 0) {
   let slot = heads[12 * head] + count(head);
   if (t < ${across}) {
@@ -87,7 +89,9 @@ export function decodeMerge(
       out: 'f32', ...(slots && { heads: 'u32' }),
       ...(fresh && { keys: kind, values: kind, entries: 'vec2i', states: 'u32' }),
     },
-    locals: { row_sums: ['vec4f', THREADS], row_stats: ['vec2f', THREADS] },
+    locals: {
+      row_sums: ['vec4f', THREADS], row_stats: ['vec2f', THREADS], ...(fresh && { own_terms: ['f32', across] }),
+    },
     threads: THREADS,
     body: wgsl`
 const LOWEST = ${LOWEST};
@@ -117,7 +121,7 @@ let higher = max(top, ${each(UNROLL, (u) => `a${u}.x`).reduce((a, b) => `max(${a
     }
   }
   ${slots ? tally(fresh, group) : ''}
-  ${fresh ? append(across) : ''}
+  ${fresh ? `${append(across)}\n${terms(across)}` : ''}
   row_sums[t] = sum;
   row_stats[t] = vec2f(top, l);
   workgroupBarrier();

@@ -15,6 +15,8 @@ export interface DecodeOptions {
   readonly stored: 'f32' | 'f16';
   /** Where the entries of a head lie. */
   readonly layout: Paged | Slots;
+  /** There are so few entries that more workgroups, each for fewer query heads, are worth reading them twice. */
+  readonly few?: boolean;
 }
 
 /** In blocks, by a page table. */
@@ -46,15 +48,18 @@ export const THREADS = 256;
 export const LOWEST = '-3.4028234e38f';
 
 /** Query heads that one workgroup serves: a divisor of the group, so that registers and workgroup memory suffice. */
-export function headsAtOnce({ group, d }: Pick<DecodeOptions, 'group' | 'd'>): number {
+export function headsAtOnce({ group, d, few = false }: Pick<DecodeOptions, 'group' | 'd' | 'few'>): number {
   let share = 1;
-  for (let n = 2; n <= Math.min(group, 8); n++) if (group % n === 0 && n * d <= 512) share = n;
+  for (let n = 2; n <= Math.min(group, few ? 4 : 8); n++) if (group % n === 0 && n * d <= 512) share = n;
   return share;
 }
 
+/** Whether so many entries in all are few. */
+export const areFew = (entries: number): boolean => entries < 32768;
+
 /** A good number of parts: some for each head, and enough to fill a large GPU if there are `entries` in all. */
 export function decodeParts(heads: number, entries: number): number {
-  return heads + (entries < 32768 ? 128 : 256);
+  return heads + (areFew(entries) ? 128 : 256);
 }
 
 /**
@@ -111,10 +116,13 @@ export function placing({ layout }: DecodeOptions): { readonly place: string; re
 /** Whether the token of the query is not among the entries yet. */
 export const isFresh = ({ layout }: Pick<DecodeOptions, 'layout'>): boolean => 'slots' in layout && layout.fresh;
 
-/** What a GLOBAL token does to the entry at place `p` that the query sees: if it is LOCAL and open, it ends here. */
+/**
+ * What a GLOBAL token does to the entry at place `p` that the query sees: if it is LOCAL and open, it ends here. One
+ * workgroup of each part does it; for others, which may read its end meanwhile, it counts before and after.
+ */
 export function closing(options: DecodeOptions, p: string): string {
   if (!isFresh(options)) return '';
-  return `if (types[head] == 0 && states[${p}] == 1) { states[${p}] = 0; entries[${p}].y = i32(P.first); }`;
+  return `if (group.y == 0 && types[head] == 0 && states[${p}] == 1) { states[${p}] = 0; entries[${p}].y = i32(P.first); }`;
 }
 
 /** Whether some entries may not count. */

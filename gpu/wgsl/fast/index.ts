@@ -5,7 +5,7 @@
  * from call to call are parameters, so a model needs few kernels.
  * @module
  */
-export { decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes, headsAtOnce } from './decode.ts';
+export { areFew, decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes } from './decode.ts';
 export { decodeMerge } from './decode-merge.ts';
 export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
 export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
