@@ -71,6 +71,7 @@ export class Scene {
   readonly #weights: PairTable;
   readonly #rows: (Row | undefined)[];
   readonly #keys: (readonly number[] | undefined)[];
+  readonly #queries: (readonly number[] | undefined)[];
   readonly #norms: Float64Array;
   readonly #shifts: Float64Array;
   readonly #D: Float64Array;
@@ -101,6 +102,7 @@ export class Scene {
     this.#gains = table((query, key) => this.#dot(this.dout, query, this.v, key, this.d));
     this.#weights = table((query, key) => this.#weight(query, key));
     const queries = this.heads * this.R * this.N;
+    this.#queries = Array.from({ length: this.heads * this.N });
     this.#rows = Array.from({ length: this.#keeps ? queries : 0 });
     this.#keys = Array.from({ length: this.#keeps ? this.heads * this.N : 0 });
     const unknown = (): Float64Array => new Float64Array(queries).fill(NaN);
@@ -127,8 +129,9 @@ export class Scene {
   }
 
   /** The queries of token i in the query heads that read KV head `head`. */
-  queriesOf(head: number, i: number): number[] {
-    return Array.from({ length: this.R }, (_, r) => (head * this.R + r) * this.N + i);
+  queriesOf(head: number, i: number): readonly number[] {
+    const { N, R } = this;
+    return (this.#queries[head * N + i] ??= Array.from({ length: R }, (_, r) => (head * R + r) * N + i));
   }
 
   plan(head: number): Plan {
