@@ -3,29 +3,30 @@
  * @module
  */
 
+/** How many queries share an array: memory is taken only where it is asked for. */
+const SHIFT = 5;
+
 /** Numbers by query (b H + h) N + i and key (b G + g) N + j. */
 export class PairTable {
-  /** By KV heads of the query and of the key, [R N, N] numbers. */
+  /** By KV head of the key and 2^SHIFT queries, [2^SHIFT, N] numbers. */
   readonly #blocks: (Float64Array | undefined)[];
   readonly #heads: number;
-  readonly #queries: number;
   readonly #N: number;
   readonly #make: (query: number, key: number) => number;
 
+  /** @param heads KV heads of all sequences. @param R Query heads of each. */
   constructor(heads: number, R: number, N: number, make: (query: number, key: number) => number) {
-    this.#blocks = Array.from({ length: heads * heads });
+    this.#blocks = Array.from({ length: heads * ((heads * R * N >> SHIFT) + 1) });
     this.#heads = heads;
-    this.#queries = R * N;
     this.#N = N;
     this.#make = make;
   }
 
   at(query: number, key: number): number {
-    const [N, queries] = [this.#N, this.#queries];
-    const own = Math.floor(query / queries);
+    const N = this.#N;
     const from = Math.floor(key / N);
-    const block = this.#blocks[own * this.#heads + from] ??= new Float64Array(queries * N).fill(NaN);
-    const at = (query - own * queries) * N + key - from * N;
+    const block = this.#blocks[(query >> SHIFT) * this.#heads + from] ??= new Float64Array(N << SHIFT).fill(NaN);
+    const at = (query & ((1 << SHIFT) - 1)) * N + key - from * N;
     const kept = block[at];
     return Number.isNaN(kept) ? (block[at] = this.#make(query, key)) : kept;
   }
