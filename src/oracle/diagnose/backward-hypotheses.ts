@@ -142,7 +142,10 @@ export interface WrongPair {
   readonly name: DiagnosisName;
   /** dM of one pair, summed over the group. */
   readonly at: (head: number, i: number, j: number) => number;
+  readonly detail?: string;
 }
+
+export const detailOf = ({ detail }: WrongPair): Pick<Hypothesis, 'detail'> => (detail === undefined ? {} : { detail });
 
 /** The dM of §4, summed over the query heads of the group. */
 export function rightPair(scene: Scene): WrongPair['at'] {
@@ -166,7 +169,19 @@ function pairs(
   };
 }
 
+/** Wrong dM: of all pairs, and then of hidden or visible pairs alone. */
 export function* wrongPairs(scene: Scene): Generator<WrongPair> {
+  const right = rightPair(scene);
+  yield* wrongEverywhere(scene);
+  for (const hidden of [true, false]) {
+    for (const { name, at } of wrongEverywhere(scene)) {
+      if (!/^(dm-without-d|dm-scaled|sign|ds-without-a|weights-|d-unnormalised|rule-)/.test(name)) continue;
+      yield { name, detail: `of ${hidden ? 'hidden' : 'visible'} pairs alone`, at: (head, i, j) => (scene.sees(head, i, j) === hidden ? right : at)(head, i, j) };
+    }
+  }
+}
+
+function* wrongEverywhere(scene: Scene): Generator<WrongPair> {
   const { scale, rule } = scene.parameters;
   const { R } = scene;
   const exact = (query: number, S: number): number => Math.exp(S - scene.lse(query));
@@ -238,8 +253,8 @@ function* modulo(scene: Scene): Generator<WrongPair> {
 
 /** The row sums of dM. */
 export const rowSumHypotheses: Hypotheses = function* (scene): Generator<Hypothesis> {
-  for (const { name, at } of wrongPairs(scene)) {
-    yield { name, predict: (row) => {
+  for (const { name, at, detail } of wrongPairs(scene)) {
+    yield { name, ...(detail !== undefined && { detail }), predict: (row) => {
       const [head, i] = [Math.floor(row / scene.N), row % scene.N];
       let total = 0;
       for (let j = 0; j <= i; j++) total += at(head, i, j);

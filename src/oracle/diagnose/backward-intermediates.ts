@@ -50,7 +50,8 @@ export function* wrongIntermediates(scene: Scene): Generator<Change> {
   const parts: readonly (readonly [string, (c: number) => boolean])[] = d < 2 ? [] : [
     ['the first half of d', (c) => c < d >> 1], ['the first half of d', (c) => c < Math.ceil(d / 2)],
     ['the second half of d', (c) => c >= d >> 1], ['the even numbers of d', (c) => c % 2 === 0],
-    ['the odd numbers of d', (c) => c % 2 === 1], ['all numbers of d but the last', (c) => c < d - 1],
+    ['the odd numbers of d', (c) => c % 2 === 1],
+    ...[16, 32, 64].filter((most) => most < d && most !== d >> 1).map((most) => [`the first ${most} numbers of d`, (c: number) => c < most] as const), ['all numbers of d but the last', (c) => c < d - 1],
     ...[4, 8, 16].filter((width) => d % width > 0 && d > width).map((width) => [`whole vectors of ${width} in d`, (c: number) => c < d - d % width] as const),
   ];
   for (const [detail, counts] of parts) {

@@ -26,6 +26,9 @@ interface Change {
   /** Another last(j), at the end of each step. */
   readonly last?: (head: number, j: number) => number;
   readonly renumbers?: boolean;
+  /** What is held after a step of what lives on, given how many entries died in it. */
+  readonly keeps?: (living: readonly number[], died: number) => readonly number[];
+  readonly detail?: string;
 }
 
 /** What happens to the entries of one KV head. */
@@ -47,6 +50,11 @@ function* changes(scene: Scene): Generator<Change> {
   yield { name: 'closed-by-last', lastGlobal: true };
   yield { name: 'closes-again', again: true };
   yield { name: 'renumbered', renumbers: true };
+  for (const least of [1, 2]) {
+    const where = `where a step evicts ${least === 1 ? 'any' : 'two or more'}`;
+    yield { name: 'entries-lost', detail: `the newest, ${where}`, keeps: (living, died) => (died < least ? living : living.slice(0, -1)) };
+    yield { name: 'entries-lost', detail: `the oldest, ${where}`, keeps: (living, died) => (died < least ? living : living.slice(1)) };
+  }
   for (const { name, last } of wrongLifetimes(scene)) if (last) yield { name, last };
 }
 
@@ -85,11 +93,13 @@ function run(scene: Scene, head: number, change: Change): History {
     }
     if (change.last) {
       for (let j = 0; j < next; j++) last[j] = change.last(head, j);
-      for (let j = 0; j < N; j++) if (closedBy[j] >= 0) closedBy[j] = last[j];
+      for (let j = 0; j < N; j++) if (closedBy[j] >= 0) closedBy[j] = last[j] < FOREVER ? last[j] : -1;
     }
     const dies = (j: number): boolean => !change.never && last[j] < next + (change.shift ?? 0);
     for (const j of entries) if (dies(j)) evictedAt[j] = r;
-    entries = entries.filter((j) => !dies(j));
+    const living = entries.filter((j) => !dies(j));
+    entries = change.keeps ? [...change.keeps(living, entries.length - living.length)] : living;
+    if (change.keeps) open = open.filter((j) => entries.includes(j));
     held.push(change.renumbers ? entries.map((_, n) => n) : [...entries]);
   }
   return { closedBy, evictedAt, held, last };
@@ -116,7 +126,7 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
       : output === 'cache_evicted_at' ? (row: number) => [history(Math.floor(row / N)).evictedAt[row % N]]
         : (row: number) => [held(Math.floor(row / N) % heads, Math.floor(row / (N * heads)))[row % N]];
     if (output !== 'cache_out') {
-      yield { name: change.name, predict };
+      yield { name: change.name, predict, ...(change.detail !== undefined && { detail: change.detail }) };
       continue;
     }
     if (change.renumbers) continue;

@@ -12,11 +12,15 @@
 import { backwardHypotheses, rowSumHypotheses } from './backward-hypotheses.ts';
 import { cacheHypotheses } from './cache-hypotheses.ts';
 import { failingOf, isInteger } from '../judge/compare.ts';
+import { componentHypotheses } from './component-hypotheses.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import { factors, genericHypotheses, misplaced, oneKey, unwritten } from './generic-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { expHypotheses } from './exp-hypotheses.ts';
+import { foreignKeys, headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
+import { integerHypotheses } from './integer-hypotheses.ts';
 import { movedHypotheses } from './moved-hypotheses.ts';
 import { fittedHypotheses, termsHypotheses } from './terms-hypotheses.ts';
 import { locate } from './location.ts';
@@ -26,7 +30,8 @@ import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { Scene, type Sees } from './scene.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
-import { choiceHypotheses, scoreHypotheses, typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
+import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
+import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
 import { wordsOf } from './wording.ts';
@@ -46,6 +51,8 @@ const PLAUSIBLE = 0.25;
 const PLAUSIBLE_IN_PART = 0.1;
 /** The same where only a few numbers are off. */
 const PLAUSIBLE_OF_FEW = 0.02;
+/** The same where fewer numbers than FEW are off. */
+const CERTAIN = 1e-3;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
@@ -95,8 +102,14 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     ...(place.everyHead ? [] : [inHead]), ...(inRows && finite ? [(at: number) => inHead(at) && inRows(at)] : []),
     ...(alone ? [inFailing] : []),
   ];
-  const sampleOf = (n: number): Sample =>
-    (samples[n] ??= new Sample(scene, output, { skip, first, within: parts[n - 1] }));
+  // Where a part of the components fails, the others are left out.
+  const { inComponents } = place;
+  const whole = parts.length;
+  if (inComponents && finite && ATTENTION.includes(output)) parts.push(inHead);
+  const sampleOf = (n: number): Sample => (samples[n] ??= new Sample(scene, output, {
+    skip: n > whole ? new Set([...skip, ...[...failing.keys()].filter((at) => !inComponents!(at % scene.d))]) : skip,
+    first, within: parts[n - 1],
+  }));
   const known = (): Iterable<Hypothesis> => {
     const nothing = [...unwritten(scene, output)];
     const all = [...KNOWN[output](scene, output), ...misplaced(scene, output)];
@@ -107,12 +120,18 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known },
     { known: () => genericHypotheses(scene, output) },
     { known: () => movedHypotheses(scene, output), tight: true },
+    { known: () => headReads(scene, output), tight: true, parts: 0 },
+    { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
+    { known: () => headSums(scene, output), tight: true, parts: 0 },
     { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
+    { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },
     { known: () => oneKey(scene, output) },
     { known: () => fittedHypotheses(scene, output), tight: true },
     { known: () => termsHypotheses(scene, output), tight: true },
     { known: () => typeTermsHypotheses(scene, output), tight: true },
+    { known: () => expHypotheses(scene, output), tight: true, parts: 0 },
+    { known: () => integerHypotheses(scene, output), parts: 0 },
   ];
   let foundIn = 0;
   const believed = firstOf(pools.flatMap(({ known: pool, tight, parts: most = parts.length }) => {
@@ -121,7 +140,10 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
       const sample = sampleOf(n);
       if ((n > 0 || tight) && sample.size < FEW) {
         if (pool !== known || !ATTENTION.includes(output)) return [];
-        return best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
+        const nothing = best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
+        if (nothing.length > 0 || !finite || sample.off < 2) return nothing;
+        foundIn = n;
+        return best(sample, made ??= [...pool()], CERTAIN);
       }
       made ??= [...pool()];
       foundIn = n;

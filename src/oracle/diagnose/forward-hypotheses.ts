@@ -7,6 +7,7 @@ import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { forwardRoundings, type Made } from './rounding-hypotheses.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
+import { mergedForwards } from './softmax-merges.ts';
 
 /** Makes the hypothesis that computes each row by `make`. */
 type By = (name: DiagnosisName, make: (query: number) => Made, detail?: string) => Hypothesis;
@@ -45,6 +46,7 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
   yield changed('scale-inverted', () => ({ scale: 1 / scale }));
   yield* wrongLse(scene, by);
   yield* wrongOnline(scene, by);
+  yield* mergedForwards(scene, by);
   yield* notFinite(scene, by);
   yield* wrongSoftmax(scene, by);
   for (const width of [2, 4, 8, 16, 32]) {

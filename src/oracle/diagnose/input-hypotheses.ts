@@ -43,6 +43,10 @@ const MOVES: readonly Move[] = [
   ['the token before', 'N', (n) => Math.max(n - 1, 0)],
   ['the next token', 'N', (n, N) => Math.min(n + 1, N - 1)],
   ...[8, 16, 32, 64, 128, 256].map((size): Move => [`token j mod ${size}`, 'N', (n) => n % size]),
+  ...[8, 16, 32, 64].flatMap((size): Move[] => [
+    [`odd tiles of ${size} tokens are those before them (slot j mod ${size} in pages of ${2 * size})`, 'N', (n) => n - n % (2 * size) + n % size],
+    [`each tile of ${size} tokens is the one before`, 'N', (n) => (n < size ? n : n - size)],
+  ]),
   ['the other half of d', 'd', (c, d) => (c + (d >> 1)) % d],
   ['d in reverse order', 'd', (c, d) => d - 1 - c],
   ['neighbours in d swapped', 'd', (c, d) => ((c ^ 1) < d ? c ^ 1 : c)],
@@ -56,11 +60,16 @@ function* readings(): Generator<Reading> {
     const [n, c] = [Math.floor(at / d) % N, at % d];
     return data[((b * N + n) * H + h) * d + c];
   });
+  const packed = (data: Float64Array, { H, N, d }: Sizes): Float64Array => data.map((x, at) => {
+    if (at < H * N * d) return x;
+    return data[Math.floor(at / d) % N > 0 ? at - d : at - (H - 1) * N * d - d];
+  });
   for (const of of INPUTS) {
     for (const move of MOVES) {
       yield { name: 'input-misread', detail: `${of.join(' and ')}: ${move[0]}`, of, how: move[0], read: (data, s) => moved(data, s, move) };
     }
     yield { name: 'input-misread', detail: `${of.join(' and ')} read as if it were [B,N,H,d]`, of, how: 'layout', read: layout };
+    yield { name: 'input-misread', detail: `${of.join(' and ')}: the token before, in packed sequences`, of, read: packed };
   }
   for (const of of [...INPUTS, ['q', 'k'], ['q', 'k', 'v']] as const) {
     for (const [to, round] of [['e4m3', e4m3], ['e5m2', e5m2]] as const) {

@@ -23,6 +23,8 @@ export interface Location {
   readonly inHead: (at: number) => boolean;
   /** Whether an element lies in rows of which all fail; undefined if no property describes them. */
   readonly inRows: ((at: number) => boolean) | undefined;
+  /** Whether a component lies in a part of d of which all fail; undefined if no property describes it. */
+  readonly inComponents: ((c: number) => boolean) | undefined;
   /** Whether something fails in every head, and in every row of them. */
   readonly everyHead: boolean;
   readonly everyRow: boolean;
@@ -66,6 +68,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
   });
   const [where, facts]: [string[], string[]] = [[], []];
   let inRows: Location['inRows'];
+  let inComponents: Location['inComponents'];
   const spread: string[] = [];
   let described = false;
   axes.forEach((axis, n) => {
@@ -79,6 +82,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     const best = bestOf(found, count);
     if (!best) return;
     where.push(`only ${best.text}`);
+    if (best.exact && axis === 'other') inComponents = best.has;
     if (!best.exact || headAxes.includes(n) || axis === 'other') return;
     described = true;
     inRows ??= (at) => best.has(on(n, at));
@@ -121,7 +125,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
   const allHeads = headAxes.reduce((product, axis) => product * shape[axis], 1);
   return {
     everyHead: heads.size === allHeads, everyRow: rows.size === failing.length / width,
-    where, facts, spread: spread.length > 0 ? `in ${spread.join(', ')}` : 'in its only number', inRows,
+    where, facts, spread: spread.length > 0 ? `in ${spread.join(', ')}` : 'in its only number', inRows, inComponents,
     inHead: (at) => heads.has(headOf(at)), inFailing: (at) => rows.has(Math.floor(at / width)),
   };
 }

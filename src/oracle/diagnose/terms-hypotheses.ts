@@ -27,6 +27,7 @@ export function* partsOf(scene: Scene, output: OutputName): Generator<Part> {
   yield part('the pairs on the diagonal', (_, i, j) => i === j);
   yield part('the pairs off the diagonal', (_, i, j) => i !== j);
   yield part('key 0', (_head, _i, j) => j === 0);
+  yield part('the last key', (_head, _i, j) => j === N - 1);
   yield part('the last query', (_, i) => i === N - 1);
   yield part('keys at the end of their life', (head, i, j) => scene.last[head * N + j] === i);
   yield part('keys W before the query', (_, i, j) => i - j === W);
@@ -79,7 +80,7 @@ export const termsHypotheses: Hypotheses = function* (scene, output): Generator<
   if (!['out', 'lse', 'dv', 'dq', 'dk', 'dm_rows'].includes(output) || scene.N > 1024) return;
   const width = output === 'lse' || output === 'dm_rows' ? 1 : scene.d;
   const failing = failingRows(scene, width);
-  if (failing.length < 4 || failing.length * width < 8) return; // one factor explains a few numbers anyway
+  if (failing.length * width < 8) return; // one factor explains a few numbers anyway
   const rows = failing.filter((_, n) => n % Math.ceil(failing.length / FITTED) === 0);
   const hides = output !== 'dm_rows';
   for (const part of partsOf(scene, output)) {

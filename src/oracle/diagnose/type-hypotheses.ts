@@ -1,9 +1,9 @@
 /**
- * Wrong choices of types (§6), wrong gradients of types (§5), and wrong gradients of scores (§6, §7).
+ * Wrong gradients of types (§5).
  * @module
  */
-import { chunkEnd, chunkOf, TokenType } from '../../core/lifetime.ts';
-import { rightPair, type WrongPair, wrongPairs } from './backward-hypotheses.ts';
+import { chunkEnd, TokenType } from '../../core/lifetime.ts';
+import { detailOf, rightPair, type WrongPair, wrongPairs } from './backward-hypotheses.ts';
 import { inputPairs } from './input-hypotheses.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
@@ -11,62 +11,6 @@ import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
-
-/** The scores and noise of a chunk t = (b G + g) Nc + c, and whether it is forced to be GLOBAL. */
-interface Scored {
-  readonly scores: readonly number[];
-  readonly noise: readonly number[];
-  readonly forced: boolean;
-}
-
-function scoredOf({ inputs, chunks, parameters: { kvHeads: G } }: Scene): (t: number) => Scored {
-  const [scores, noise, forced] = [inputs.scores.data, inputs.noise?.data, inputs.forced?.data];
-  return (t) => ({
-    scores: [0, 1, 2].map((n) => scores[3 * t + n]),
-    noise: [0, 1, 2].map((n) => noise?.[3 * t + n] ?? 0),
-    forced: forced?.[Math.floor(t / (G * chunks)) * chunks + t % chunks] === 1,
-  });
-}
-
-function softmax(z: readonly number[]): number[] {
-  const e = z.map((x) => Math.exp(x - Math.max(...z)));
-  return e.map((x) => x / (e[0] + e[1] + e[2]));
-}
-
-/** types [B,G,Nc]. */
-export const choiceHypotheses: Hypotheses = function* (scene): Generator<Hypothesis> {
-  if (!scene.inputs.scores) return;
-  const of = scoredOf(scene);
-  const { temperature: tau } = scene.parameters;
-  const first = (z: readonly number[]): number => z.indexOf(Math.max(...z));
-  const sums = ({ scores, noise }: Scored): number[] => scores.map((x, n) => x + noise[n]);
-  const choose = (name: DiagnosisName, choice: (scored: Scored, t: number) => number): Hypothesis => ({
-    name, predict: (t) => [of(t).forced ? GLOBAL : choice(of(t), t)],
-  });
-  yield choose('ties-highest', (each) => sums(each).lastIndexOf(Math.max(...sums(each))));
-  const single = (z: readonly number[]): number[] => {
-    const e = z.map((x) => Math.fround(Math.exp(Math.fround(x - Math.max(...z)))));
-    const Z = Math.fround(Math.fround(e[0] + e[1]) + e[2]);
-    return e.map((x) => Math.fround(x / Z));
-  };
-  yield choose('probabilities-tie', (each) => first(single(sums(each).map((x) => Math.fround(x / tau)))));
-  yield choose('noise-sign', ({ scores, noise }) => first(scores.map((x, n) => x - noise[n])));
-  yield choose('noise-ignored', ({ scores }) => first(scores));
-  yield choose('noise-untempered', ({ scores, noise }) => first(scores.map((x, n) => x / tau + noise[n])));
-  yield { name: 'forced-ignored', predict: (t) => [first(sums(of(t)))] };
-  yield { name: 'forced-ignored', predict: (t) => [of(t).forced && t % scene.chunks === 0 ? GLOBAL : first(sums(of(t)))] };
-  yield { name: 'forced-ignored', predict: (t) => [of(t).forced && t % scene.chunks > 0 ? GLOBAL : first(sums(of(t)))] };
-  yield choose('argmin', (each) => sums(each).indexOf(Math.min(...sums(each))));
-  const swapped = (type: number): number => [GLOBAL, WINDOW, LOCAL][type];
-  yield choose('types-local-window', (each) => swapped(first(sums(each))));
-  yield choose('types-reversed', (each) => 2 - first(sums(each)));
-  yield { name: 'types-reversed', predict: (t) => [2 - (of(t).forced ? GLOBAL : first(sums(of(t))))] };
-  const flat = Float64Array.from(scene.inputs.scores.data, (x, n) => x + (scene.inputs.noise?.data[n] ?? 0));
-  yield choose('scores-transposed', (_, t) => {
-    const [head, c] = [Math.floor(t / scene.chunks), t % scene.chunks];
-    return first([0, 1, 2].map((type) => flat[(head * 3 + type) * scene.chunks + c]));
-  });
-};
 
 /** dw, dl, dg [B,G,Nc]. */
 export const typeGradientHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
@@ -173,10 +117,18 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     yield by('dg-all-local', (head, c) => positive(head, c) - negative(head, c, { all: true }));
     yield by('dg-sign', (head, c) => positive(head, c) + negative(head, c));
   }
+  if (output !== 'dg') {
+    const last = (head: number, c: number): number => (output === 'dw' ? windowTo(c) : end(head, c));
+    for (const tile of TILES) {
+      const first = (n: number): number => Math.floor(n / tile) * tile;
+      yield { ...by('ends-by-tile', (head, c) => column(dM, head, c, () => first(last(head, c)) + tile - 1)), detail: `sums up to whole tiles of ${tile}` };
+      yield { ...by('ends-by-tile', (head, c) => column(dM, head, c, () => first(last(head, c) + 1) - 1)), detail: `sums down to whole tiles of ${tile}` };
+    }
+  }
   if (C > 1) yield by('chunk-mean', (head, c) => plain(dM, output)(head, c) / C);
   if (output === 'dw') yield by('triple-swapped', plain(dM, 'dl'));
   if (output === 'dl') yield by('triple-swapped', plain(dM, 'dw'));
-  for (const wrong of wrongPairs(scene)) yield sumsOf(scene, output, wrong);
+  for (const wrong of wrongPairs(scene)) yield { ...sumsOf(scene, output, wrong), ...detailOf(wrong) };
 };
 
 /** dw, dl and dg from a wrong dM. */
@@ -221,56 +173,3 @@ function kept(scene: Scene, at: WrongPair['at']): WrongPair['at'] {
     return all[n];
   };
 }
-
-/** dscores [B,G,Nc,3]. */
-export const scoreHypotheses: Hypotheses = function* (scene): Generator<Hypothesis> {
-  if (!scene.inputs.scores) return;
-  const { N, chunks, parameters: { temperature: tau, price, chunk: C, window: W } } = scene;
-  const of = scoredOf(scene);
-  const prices = (t: number): number[] => {
-    const [head, c] = [Math.floor(t / chunks), t % chunks];
-    const total = [0, 0, 0];
-    for (let j = c * C; j < Math.min((c + 1) * C, N); j++) {
-      [N - 1, scene.plan(head).closing[c], Math.min(chunkEnd(chunkOf(j, C), C) + W, N - 1)]
-        .forEach((last, type) => (total[type] += price * (last - j)));
-    }
-    return total;
-  };
-  const probabilities = (t: number): number[] =>
-    softmax(of(t).scores.map((x, n) => (x + of(t).noise[n]) / tau));
-  const triple = (t: number): number[] => (['dg', 'dl', 'dw'] as const).map((name) => scene.truth(name)[t]);
-  interface Wrong {
-    y?: (t: number) => number[];
-    dt?: (t: number) => number[];
-    factor?: number;
-    mean?: boolean;
-    forced?: boolean;
-  }
-  const priced = (t: number): number[] => triple(t).map((x, n) => x + prices(t)[n]);
-  const wrong = (
-    name: DiagnosisName, { y = probabilities, dt = priced, factor = 1, mean = true, forced = true }: Wrong,
-  ): Hypothesis => ({
-    name,
-    predict: (t) => {
-      if (forced && of(t).forced) return [0, 0, 0];
-      const [p, x] = [y(t), dt(t)];
-      const about = mean ? p.reduce((sum, each, n) => sum + each * x[n], 0) : 0;
-      return p.map((each, n) => factor * each * (x[n] - about) / tau);
-    },
-  });
-  yield wrong('tau-missing', { factor: tau });
-  yield wrong('tau-squared', { factor: 1 / tau });
-  yield wrong('softmax-mean', { mean: false });
-  yield wrong('forced-gradient', { forced: false });
-  yield wrong('price-missing', { dt: triple });
-  yield wrong('price-sign', { dt: (t) => triple(t).map((x, n) => x - prices(t)[n]) });
-  yield wrong('price-chosen', { dt: (t) => triple(t).map((x, n) => (n === scene.types[t] ? x + prices(t)[n] : x)) });
-  yield wrong('probabilities-without-noise', { y: (t) => softmax(of(t).scores.map((x) => x / tau)) });
-  yield wrong('probabilities-hard', { y: (t) => [0, 1, 2].map((n) => (n === scene.types[t] ? 1 : 0)) });
-  yield wrong('noise-sign', { y: (t) => softmax(of(t).scores.map((x, n) => (x - of(t).noise[n]) / tau)) });
-  yield wrong('noise-untempered', { y: (t) => softmax(of(t).scores.map((x, n) => x / tau + of(t).noise[n])) });
-  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n])) });
-  yield wrong('tau-missing', { y: (t) => softmax(of(t).scores.map((x, n) => x + of(t).noise[n])), factor: tau });
-  yield wrong('triple-swapped', { dt: (t) => [0, 2, 1].map((n) => priced(t)[n]) });
-  yield wrong('types-reversed', { dt: (t) => priced(t).toReversed() });
-};

@@ -5,6 +5,7 @@
 import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { TILES } from './hypothesis.ts';
+import { rarerLifetimes } from './rarer-lifetimes.ts';
 import type { Plan, Scene, Sees } from './scene.ts';
 
 /** A mask that an implementation may have instead of §2's, with `last` if lifetimes describe it. */
@@ -137,6 +138,7 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
       : closer({ own } as unknown as Plan, c, C, (each) => each === GLOBAL);
   });
 
+  yield* rarerLifetimes(scene, ofType);
   const mask = (name: DiagnosisName, sees: Sees): WrongLifetime => ({ name, sees });
   yield mask('causal-missing', (head, i, j) => i <= right(head, j));
   yield mask('causal-missing', (head, i, j) => i <= right(head, j) && i <= j + W || j <= i && scene.sees(head, i, j));

@@ -1,0 +1,157 @@
+/**
+ * Which KV head each query head reads, found by trying all of them; keys that do not belong to a head; and which query
+ * heads are summed for a KV head, found by least squares.
+ * @module
+ */
+import { slope, weightOf } from './backward-hypotheses.ts';
+import { attend } from './forward-hypotheses.ts';
+import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { failingRows } from './moved-hypotheses.ts';
+import { MOST_KEPT, type RowOptions, type Scene } from './scene.ts';
+import type { OutputName } from '../types.ts';
+
+/** The share of the deviation of a head that the right source may leave, as squares. */
+const SAME = 1e-3;
+
+const FORWARD: readonly OutputName[] = ['out', 'lse', 'cache_out'];
+
+/** What of another KV head a query head may use. */
+const USES = [
+  ['kv-other', 'reads', (_: Scene, from: number): RowOptions => ({ from })],
+  ['kv-other', 'reads, with its lifetimes,', (scene: Scene, from: number): RowOptions => ({ from, sees: (_, i, j) => scene.sees(from, i, j) })],
+  ['types-moved', 'has the lifetimes of', (scene: Scene, from: number): RowOptions => ({ sees: (_, i, j) => scene.sees(from, i, j) })],
+] as const;
+
+function byHead(rows: readonly number[], N: number): ReadonlyMap<number, readonly number[]> {
+  const heads = new Map<number, number[]>();
+  for (const row of rows) {
+    const head = Math.floor(row / N);
+    heads.set(head, [...heads.get(head) ?? [], row]);
+  }
+  return heads;
+}
+
+export const headReads: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { N, heads, d, parameters: { kvHeads: G, queryHeads: H } } = scene;
+  if (!FORWARD.includes(output) || heads < 2 || heads > 16 || N > MOST_KEPT) return;
+  const width = output === 'lse' ? 1 : d;
+  const [actual, truth] = [scene.outputs[output].data, scene.truth(output)];
+  const failing = byHead(failingRows(scene, width), N);
+  const made = (query: number, options: RowOptions): ArrayLike<number> => {
+    const { out, lse } = attend(scene, scene.row(query, options));
+    return output === 'lse' ? [lse] : out;
+  };
+  const squares = (query: number, other: (c: number) => number): number =>
+    Array.from({ length: width }, (_, c) => (actual[query * width + c] - other(c)) ** 2).reduce((a, b) => a + b, 0);
+  for (const [name, verb, use] of USES) {
+    const sources = new Map<number, number>();
+    for (const [head, all] of failing) {
+      const rows = all.filter((_, n) => n % Math.ceil(all.length / 4) === 0);
+      const from = rows.length * width < 4 ? undefined : Array.from({ length: heads }, (_, n) => n).find((source) =>
+        source !== Math.floor(head / scene.R) && rows.every((query) => {
+          const other = made(query, use(scene, source));
+          return squares(query, (c) => other[c]) < SAME * squares(query, (c) => truth[query * width + c]);
+        }));
+      if (from === undefined) break;
+      sources.set(head, from);
+    }
+    if (sources.size < failing.size) continue;
+    const told = [...sources].slice(0, 2).map(([head, from]) => `query head ${head % H} of batch ${Math.floor(head / H)} `
+      + `${verb} KV head ${from % G} of batch ${Math.floor(from / G)}`);
+    yield { name, detail: told.join(', '), predict: (query) => {
+      const from = sources.get(Math.floor(query / N));
+      return made(query, from === undefined ? {} : use(scene, from));
+    } };
+  }
+};
+
+/** Rows that see one key more, of the head or sequence before or after. */
+export const foreignKeys: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { N, d, heads, parameters: { kvHeads: G, scale } } = scene;
+  if (!FORWARD.includes(output) || heads < 2) return;
+  const places = [
+    ['the last key of the sequence before', (head: number) => (head - G) * N + N - 1],
+    ['the first key of the next sequence', (head: number) => (head + G) * N],
+    ['the last key of the head before', (head: number) => head * N - 1],
+    ['the first key of the next head', (head: number) => (head + 1) * N],
+  ] as const;
+  for (const [detail, place] of places) {
+    yield { name: 'key-foreign', detail, predict: (query) => {
+      const row = scene.row(query);
+      const { out, lse } = attend(scene, row);
+      const key = place(row.head);
+      if (key < 0 || key >= heads * N) return output === 'lse' ? [lse] : out;
+      const S = scale * scene.product(query, key);
+      const all = Math.max(lse, S) + Math.log1p(Math.exp(-Math.abs(lse - S)));
+      const [own, other] = [Math.exp(lse - all), Math.exp(S - all)];
+      return output === 'lse' ? [all] : Array.from(out, (x, c) => own * x + other * scene.v[key * d + c]);
+    } };
+  }
+};
+
+/** dk and dv that sum other query heads of the sequence than those of the group, each some whole number of times. */
+export const headSums: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  const { N, d, R, parameters: { kvHeads: G, queryHeads: H, scale } } = scene;
+  if ((output !== 'dk' && output !== 'dv') || H < 2 || H > 16 || N > MOST_KEPT) return;
+  const [actual, truth] = [scene.outputs[output].data, scene.truth(output)];
+  const right = { name: 'unknown' } as const;
+  /** What query head h of the sequence adds at token j of its own KV head. */
+  const added = (b: number, h: number, j: number): Float64Array => {
+    const head = b * G + Math.floor(h / R);
+    const [key, x] = [head * N + j, output === 'dv' ? scene.dout : scene.q];
+    const total = new Float64Array(d);
+    for (let i = j; i < N; i++) {
+      if (!scene.sees(head, i, j)) continue;
+      const query = (b * H + h) * N + i;
+      const a = output === 'dv' ? weightOf(scene, right, query, key) : scale * slope(scene, right, query, key);
+      for (let c = 0; c < d; c++) total[c] = total[c] + a * x[query * d + c];
+    }
+    return total;
+  };
+  const counts = new Map<number, readonly number[]>();
+  for (const [head, all] of byHead(failingRows(scene, d), N)) {
+    const rows = all.filter((_, n) => n % Math.ceil(all.length / Math.ceil(4 * H / d + 2)) === 0);
+    if (rows.length * d < 2 * H) return;
+    const parts = rows.map((row) => Array.from({ length: H }, (_, h) => added(Math.floor(head / G), h, row % N)));
+    const dot = (f: (n: number, c: number) => number): number =>
+      rows.reduce((sum, _, n) => sum + Array.from({ length: d }, (_x, c) => f(n, c)).reduce((a, b) => a + b, 0), 0);
+    const matrix = Array.from({ length: H }, (_, a) => [
+      ...Array.from({ length: H }, (_x, b) => dot((n, c) => parts[n][a][c] * parts[n][b][c])),
+      dot((n, c) => parts[n][a][c] * actual[rows[n] * d + c]),
+    ]);
+    const times = solved(matrix);
+    if (!times?.every((x) => Math.abs(x - Math.round(x)) < 0.02)) return;
+    counts.set(head, times.map((x) => Math.round(x) + 0));
+  }
+  if (counts.size === 0) return;
+  const told = [...counts].slice(0, 2).map(([head, times]) => `KV head ${head % G} sums query heads ${
+    times.flatMap((x, h) => (x === 0 ? [] : [x === 1 ? `${h}` : `${h} (${x} times)`])).join(', ')}`);
+  yield { name: 'group-other', detail: told.join('; '), predict: (row) => {
+    const times = counts.get(Math.floor(row / N));
+    if (!times) return truth.slice(row * d, (row + 1) * d);
+    const total = new Float64Array(d);
+    times.forEach((x, h) => {
+      if (x !== 0) added(Math.floor(row / N / G), h, row % N).forEach((y, c) => (total[c] = total[c] + x * y));
+    });
+    return total;
+  } };
+};
+
+/** The solution of a small system of linear equations, the right side last in each row; undefined if there is none. */
+export function solved(rows: readonly (readonly number[])[]): number[] | undefined {
+  const m = rows.map((row) => [...row]);
+  const n = m.length;
+  for (let at = 0; at < n; at++) {
+    let pivot = at;
+    for (let row = at + 1; row < n; row++) if (Math.abs(m[row][at]) > Math.abs(m[pivot][at])) pivot = row;
+    [m[at], m[pivot]] = [m[pivot], m[at]];
+    const top = m[at][at];
+    if (!Number.isFinite(top) || Math.abs(top) < 1e-12 * Math.max(...rows[at].map(Math.abs))) return undefined;
+    for (let row = 0; row < n; row++) {
+      if (row === at) continue;
+      const factor = m[row][at] / top;
+      for (let c = at; c <= n; c++) m[row][c] = m[row][c] - factor * m[at][c];
+    }
+  }
+  return m.map((row, at) => row[n] / row[at]);
+}
