@@ -89,7 +89,7 @@ export const foreignKeys: Hypotheses = function* (scene, output): Generator<Hypo
   }
 };
 
-/** dk and dv that sum other query heads of the sequence than those of the group, each some whole number of times. */
+/** dk and dv that sum other query heads of the sequence than those of the group. */
 export const headSums: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N, d, R, parameters: { kvHeads: G, queryHeads: H, scale } } = scene;
   if ((output !== 'dk' && output !== 'dv') || H < 2 || H > 16 || N > MOST_KEPT) return;
@@ -120,12 +120,13 @@ export const headSums: Hypotheses = function* (scene, output): Generator<Hypothe
       dot((n, c) => parts[n][a][c] * actual[rows[n] * d + c]),
     ]);
     const times = solved(matrix);
-    if (!times?.every((x) => Math.abs(x - Math.round(x)) < 0.02)) return;
+    if (!times?.every((x) => Math.min(Math.abs(x), Math.abs(x - 1)) < 0.02)) return;
     counts.set(head, times.map((x) => Math.round(x) + 0));
   }
-  if (counts.size === 0) return;
+  const foreign = [...counts].some(([head, times]) => times.some((x, h) => x > 0 && Math.floor(h / R) !== head % G));
+  if (!foreign) return;
   const told = [...counts].slice(0, 2).map(([head, times]) => `KV head ${head % G} sums query heads ${
-    times.flatMap((x, h) => (x === 0 ? [] : [x === 1 ? `${h}` : `${h} (${x} times)`])).join(', ')}`);
+    times.flatMap((x, h) => (x === 0 ? [] : [h])).join(', ')}`);
   yield { name: 'group-other', detail: told.join('; '), predict: (row) => {
     const times = counts.get(Math.floor(row / N));
     if (!times) return truth.slice(row * d, (row + 1) * d);

@@ -69,7 +69,7 @@ function* readings(): Generator<Reading> {
       yield { name: 'input-misread', detail: `${of.join(' and ')}: ${move[0]}`, of, how: move[0], read: (data, s) => moved(data, s, move) };
     }
     yield { name: 'input-misread', detail: `${of.join(' and ')} read as if it were [B,N,H,d]`, of, how: 'layout', read: layout };
-    yield { name: 'input-misread', detail: `${of.join(' and ')}: the token before, in packed sequences`, of, read: packed };
+    yield { name: 'input-misread', detail: `${of.join(' and ')}: the token before, in packed sequences`, of, how: 'packed', read: packed };
   }
   for (const of of [...INPUTS, ['q', 'k'], ['q', 'k', 'v']] as const) {
     for (const [to, round] of [['e4m3', e4m3], ['e5m2', e5m2]] as const) {

@@ -29,7 +29,7 @@ const sums = (d: number, parts: readonly Part[], of: (part: Part, c: number) => 
 
 /** How results of splits may be merged instead of by e^(m - the largest m). */
 const MERGES: readonly (readonly [how: string, merge: (d: number, parts: readonly Part[]) => Made])[] = [
-  ['added without a common maximum', (d, parts) => {
+  ['added without a common maximum: neither accumulator nor sum rescaled', (d, parts) => {
     const Z = total(parts.map((part) => part.Z));
     return { out: sums(d, parts, ({ o }, c) => o[c] / Z), lse: Math.max(...parts.map(({ m }) => m)) + Math.log(Z) };
   }],
@@ -37,10 +37,6 @@ const MERGES: readonly (readonly [how: string, merge: (d: number, parts: readonl
     out: sums(d, parts, ({ o, Z }, c) => o[c] / Z / parts.length),
     lse: total(parts.map(({ m, Z }) => m + Math.log(Z))) / parts.length,
   })],
-  ['weighed by Z without the maxima', (d, parts) => {
-    const Z = total(parts.map((part) => part.Z));
-    return { out: sums(d, parts, ({ o }, c) => o[c] / Z), lse: Math.log(Z) };
-  }],
 ];
 
 /** Forward passes of one row, by name. */
@@ -71,7 +67,7 @@ export function* mergedForwards<T>(
   }, 'the maximum starts at 0');
   for (const steps of [127, 255, 128, 256, 7, 15]) {
     const whole = (e: number): number => Math.round(e * steps) / steps;
-    for (const tile of [N, ...TILES.filter((each) => each < N)]) {
+    for (const tile of [N, ...steps % 128 === 127 ? TILES.filter((each) => each < N) : []]) {
       yield by('probabilities-bits', (query) => steppedRow(scene, scene.row(query), tile, whole),
         `in steps of 1 / ${steps}${tile === N ? '' : `, in tiles of ${tile} keys`}`);
     }
