@@ -101,3 +101,17 @@ export const SIXTH_ANSWERS: Readonly<Record<string, Answers>> = {
   'newest-lost': { names: [] },
   'decode-sees-past': { names: ['diagonal-hidden'], places: /in steps of one token/ },
 };
+
+/** Names that the diagnosis had not at the first meeting. */
+export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {
+  'dk-groups-overlap': ['group-other'], 'scan-of-32': ['local-in-block'], 'kv-stride-1': ['kv-other'],
+  'neighbour-not-closed': [['local-other', /right behind it/]], 'splits-without-maxima': ['splits-merged'],
+  'age-in-a-byte': ['integer-wraps'], 'exp-parabola': ['exp-approximate'], 'packed-one-before': ['key-foreign'],
+  'dw-whole-tiles': ['ends-by-tile'], 'newest-lost': ['entries-lost'],
+};
+
+/** All answers that are true of a mutant. */
+export function answersOf(id: string): Answers {
+  const { names, places } = SIXTH_ANSWERS[id];
+  return { names: [...names, ...LATER_ANSWERS[id] ?? []], ...(places && { places }) };
+}

@@ -168,8 +168,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
   const { where, facts, spread } = place;
   const details: Record<string, string[]> = {};
-  for (const { name: each, detail, also = [] } of believed) {
-    if (detail !== undefined) (details[each] ??= []).push(...also, detail);
+  for (const { name: each, detail, also = [], kind } of believed) {
+    if (detail !== undefined) (details[each] ??= []).push(...also, detail, ...kind === undefined ? [] : [kind]);
   }
   const { parameters: { kvHeads }, N } = scene;
   const sees = believed[0]?.sees;

@@ -17,6 +17,8 @@ export interface Hypothesis {
   readonly detail?: string;
   /** Other true words for the detail, such as what of the case a factor is. */
   readonly also?: readonly string[];
+  /** The detail without its fitted number, which another case may have otherwise. */
+  readonly kind?: string;
 }
 
 /** Every way the oracle knows to get one output wrong, the most likely first. */

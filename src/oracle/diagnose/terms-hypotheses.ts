@@ -91,10 +91,15 @@ export const termsHypotheses: Hypotheses = function* (scene, output): Generator<
       if (factor === undefined || !Number.isFinite(factor) || Math.abs(factor - none) < 1e-3) continue;
       const times = Math.abs(factor) < 1e-3 ? 'left out' : `times ${Number(factor.toPrecision(3))}`;
       const words = hidden ? `${part.words}, though hidden, count${Math.abs(factor - 1) < 1e-3 ? '' : ` ${times}`}` : `${part.words}: ${times}`;
-      yield { name: 'terms-weighed', detail: words, predict: (row) => made(scene, output, row, split(row), factor, hidden) };
+      const kind = `${part.words}${hidden ? ', though hidden' : ''}: ${oftenness(factor)}`;
+      yield { name: 'terms-weighed', detail: words, kind, predict: (row) => made(scene, output, row, split(row), factor, hidden) };
     }
   }
 };
+
+/** A factor of terms in words that do not depend on the sizes of a case. */
+export const oftenness = (factor: number): string =>
+  (Math.abs(factor) < 1e-3 ? 'left out' : factor < 0 ? 'with another sign' : factor > 1 ? 'more than once' : 'less than once');
 
 /** What a row is if its part counts `factor` times. */
 function made(

@@ -8,7 +8,7 @@ import { rightPair } from './backward-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { failingRows } from './moved-hypotheses.ts';
 import { MOST_KEPT, type Scene } from './scene.ts';
-import { partsOf } from './terms-hypotheses.ts';
+import { oftenness, partsOf } from './terms-hypotheses.ts';
 
 /** The fewest chunks that must fail before one number fitted to them says anything. */
 const FEWEST = 6;
@@ -40,6 +40,7 @@ export const typeTermsHypotheses: Hypotheses = function* (scene, output): Genera
     const times = Math.abs(factor) < 1e-3 ? 'left out' : `times ${Number(factor.toPrecision(3))}`;
     yield {
       name: 'terms-weighed', detail: beyond ? `${words} beyond the end, too: ${times}` : `${words}: ${times}`,
+      kind: `${words}${beyond ? ' beyond the end' : ''}: ${oftenness(factor)}`,
       predict: (row) => [truth[row] + more * of(row)],
     };
   };
