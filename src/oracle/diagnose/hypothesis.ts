@@ -21,6 +21,15 @@ export interface Hypothesis {
   readonly kind?: string;
 }
 
+/** A mask that an implementation may have instead of §2's, with `last` if lifetimes describe it. */
+export interface WrongLifetime {
+  readonly name: DiagnosisName;
+  readonly sees: Sees;
+  /** last(j) of KV head b G + g. */
+  readonly last?: (head: number, j: number) => number;
+  readonly detail?: string;
+}
+
 /** Every way the oracle knows to get one output wrong, the most likely first. */
 export type Hypotheses = (scene: Scene, output: OutputName) => Iterable<Hypothesis>;
 

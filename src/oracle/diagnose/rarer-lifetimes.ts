@@ -4,9 +4,8 @@
  */
 import { chunkEnd, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
-import { TILES } from './hypothesis.ts';
+import { TILES, type WrongLifetime } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
-import type { WrongLifetime } from './wrong-lifetimes.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 

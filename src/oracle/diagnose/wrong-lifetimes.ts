@@ -4,18 +4,9 @@
  */
 import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
-import { TILES } from './hypothesis.ts';
+import { TILES, type WrongLifetime } from './hypothesis.ts';
 import { rarerLifetimes } from './rarer-lifetimes.ts';
 import type { Plan, Scene, Sees } from './scene.ts';
-
-/** A mask that an implementation may have instead of §2's, with `last` if lifetimes describe it. */
-export interface WrongLifetime {
-  readonly name: DiagnosisName;
-  readonly sees: Sees;
-  /** last(j) of KV head b G + g. */
-  readonly last?: (head: number, j: number) => number;
-  readonly detail?: string;
-}
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 
