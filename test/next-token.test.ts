@@ -1,12 +1,11 @@
 /** Greedy decoding reads back tokens instead of logits, and is otherwise what it would be with logits. */
-import { describe, expect, it } from 'vitest';
-import { referenceEngine } from '../reference/index.ts';
+import { expect, it } from 'vitest';
 import type { Engine } from '../src/core/engine.ts';
 import { NumericError } from '../src/core/errors.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import type { GeneratedToken, GenerateOptions } from '../src/model/generate/generate-options.ts';
 import { Model } from '../src/model/model.ts';
-import { forEachEngine, OPERATIONS } from './support/engines.ts';
+import { forEachEngine, OPERATIONS, TRAINING } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 
 const BYTES = { vocab_size: 258, bos_token_id: 256, eos_token_id: 257 };
@@ -65,7 +64,7 @@ forEachEngine('session.next()', ({ create }) => {
   });
 }, OPERATIONS);
 
-describe('generate() at temperature 0', () => {
+forEachEngine('generate() at temperature 0', ({ create }) => {
   const collect = async (model: Model, prompts: string[], options: GenerateOptions): Promise<number[][]> => {
     const told: number[][] = prompts.map(() => []);
     const onToken = ({ sequence, token }: GeneratedToken): void => void told[sequence].push(token);
@@ -76,7 +75,7 @@ describe('generate() at temperature 0', () => {
   const modelOn = (engine: Engine): Model => livelyModel(engine, livelyConfig('nats', {}, BYTES));
 
   it('reads back one number per sequence and token, unless log-probabilities or a penalty need all', async () => {
-    const { engine, reads } = reading(referenceEngine());
+    const { engine, reads } = reading(await create());
     const model = modelOn(engine);
     await collect(model, ['ab', 'c'], { prefillStep: 2 });
     // The first reads are one hidden state each, at the end of a step of the prompt.
@@ -90,14 +89,14 @@ describe('generate() at temperature 0', () => {
   });
 
   it('gives the same tokens with and without logits', async () => {
-    const model = modelOn(referenceEngine());
+    const model = modelOn(await create());
     for (const prompts of [['ab'], ['a longer prompt', 'b', 'cd']]) {
       expect(await collect(model, prompts, {})).toEqual(await collect(model, prompts, { logprobs: 0 }));
     }
   });
 
   it('leaves a session that continues with any options, as if logits had been read all along', async () => {
-    const model = modelOn(referenceEngine());
+    const model = modelOn(await create());
     const texts = await Promise.all([{}, { logprobs: 0 }].map(async (more) => {
       const session = model.session({ batch: 2 });
       const parts = [await collect(model, ['ab', 'c'], { session, ...more, maxNewTokens: 3 })];
@@ -107,4 +106,4 @@ describe('generate() at temperature 0', () => {
     }));
     expect(texts[0]).toEqual(texts[1]);
   });
-});
+}, TRAINING);

@@ -2,9 +2,9 @@
 import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { referenceEngine } from '../reference/index.ts';
 import { ValueError } from '../src/core/errors.ts';
 import { entriesUnder, expectPolicy, formatPolicy, kindOf, parsePolicy, policyKinds } from '../src/policies/index.ts';
+import { describeEngines, ENGINES } from './support/engines.ts';
 
 /** The files of src/policies, without their endings. */
 const FILES = readdirSync(new URL('../src/policies', import.meta.url)).map((name) => name.replace('.ts', '')).sort();
@@ -33,12 +33,13 @@ describe('every policy of the list', () => {
       expectPolicy('the policy', policy);
     }));
   });
+});
 
+describeEngines('a policy', ({ holds }) => {
   it.each(policyKinds().filter((kind) => !kind.learned).map((kind) => [kind.grammar, kind] as const))(
     '%s says what a cache holds after any text, with and without a reach', async (grammar, kind) => {
-      const engine = referenceEngine();
       const bounds = fc.option(fc.integer({ min: 0, max: 50 }), { nil: undefined });
-      await fc.assert(fc.asyncProperty(numbers, fc.integer({ min: 1, max: 40 }), bounds, async (drawn, N, reach) => {
+      await holds(fc.tuple(numbers, fc.integer({ min: 1, max: 40 }), bounds), async ([drawn, N, reach], engine) => {
         const policy = parsePolicy(written(grammar, drawn));
         const rule = { ...kind.rule(policy, { window: 7, chunk: 5 }), ...(reach !== undefined && { reach }) };
         const cache = engine.createCache({ batch: 1, kvHeads: 1, headDim: 1, blockSize: 4, ...rule });
@@ -53,9 +54,9 @@ describe('every policy of the list', () => {
         // How much of a budget a reach ends early depends on which entries had high scores.
         if ('mass' in rule && reach !== undefined) expect(live[0]).toBeLessThanOrEqual(most);
         else expect(live[0]).toBe(most);
-      }));
+      }, 300);
     });
-});
+}, ENGINES.filter(({ trains }) => trains)); // gpu.js has no budgets
 
 describe('parsePolicy()', () => {
   it.each(['', 'Nats', 'windows:3', 'constructor', 'window '])('does not know %j', (text) => {
