@@ -24,6 +24,7 @@ export type { AttentionScore, Budget, MassOptions, MassRule, MassScore } from '.
 // Models: reading, decoding, measuring, training
 export { formatPolicy, parsePolicy, type Policy } from './policies/index.ts';
 export { type ModelConfig, type NatsConfig, parseConfig } from './model/config/config.ts';
+export type { Recency } from './model/config/recency.ts';
 export type { LinearScaling, Llama3Scaling, RopeScaling, YarnScaling } from './model/config/rope-config.ts';
 export type { ModelType } from './model/arch/index.ts';
 export { type Adapter, type AdapterSettings, type BaseFields, parseAdapter } from './model/folder/adapter.ts';

@@ -32,7 +32,7 @@ export const MASS: readonly Equation[] = [
       held: '1 for entry $i$ and those held after step $i - 1$, else 0', a: 'the mass that query $i$ gives entry $j$',
       S: 'scores of query $i$', n: 'an entry',
     },
-    excerpt: ['const a = Float64Array.from(held', 'mass[n] += a[n] / Z'],
+    excerpt: ['a[n] = scale * dot(q', 'mass[n] += a[n] / Z'],
     file: 'src/core/mass-step.ts', function: 'massStep',
   },
   {
@@ -67,7 +67,7 @@ export const MASS: readonly Equation[] = [
       p: 'how many positions on each side count, 2', a: 'the mass that query $n$ gave entry $j$',
       n: 'a query, then a position', held: '1 for the entries held, else 0',
     },
-    excerpt: ['const reach =', 'return sum / pool'],
+    excerpt: ['const reach =', 'pooled[n] /= pool'],
     file: 'src/core/mass-step.ts', function: 'massStep',
   },
   {

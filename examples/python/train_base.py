@@ -14,9 +14,10 @@ later the share --repeats of all windows is such noise. Recall rests on copying 
 model of this size does not learn that from text alone in this time. The share --share of the later windows is cut from
 the recall documents: questions.jsonl, of which the tokens of answers count --answer-weight times, or plain text. With
 --seconds, the learning rate follows the clock instead of --steps. From the share --long-from of training on, windows are
---context tokens long, and before that a half of it.
+--context tokens long, and before that --short.
 """
 import argparse
+import copy
 import json
 import math
 import platform
@@ -108,6 +109,25 @@ def drop(model, p):
             part.register_forward_hook(lambda module, _, out: F.dropout(out, p, module.training))
 
 
+def go_on(o):
+    """The model in o.begin, with o.layers layers and a longer context. Added layers begin without any effect."""
+    config = LlamaConfig.from_pretrained(o.begin)
+    if o.yarn:
+        config.rope_parameters = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": o.yarn,
+                                  "original_max_position_embeddings": config.max_position_embeddings}
+    config.max_position_embeddings = o.context
+    model = LlamaForCausalLM.from_pretrained(o.begin, config=config, dtype=torch.float32)
+    layers = model.model.layers
+    while len(layers) < o.layers:
+        added = copy.deepcopy(layers[len(layers) // 2])
+        added.self_attn.layer_idx = len(layers)
+        for part in (added.self_attn.o_proj, added.mlp.down_proj):
+            torch.nn.init.zeros_(part.weight)
+        layers.append(added)
+    model.config.num_hidden_layers = len(layers)
+    return model
+
+
 def losses(model, ids, mask=None):
     """The loss in nats of each token of ids [B,N+1] except the first, and the logits."""
     hidden = model.model(input_ids=ids[:, :-1], attention_mask=mask, use_cache=False)[0]
@@ -179,6 +199,9 @@ def main():
     parser.add_argument("--answer-weight", type=float, default=8, help="how much tokens of answers count")
     parser.add_argument("--seconds", type=float, help="how long to train, instead of --steps")
     parser.add_argument("--long-from", type=float, default=0, help="share of training after which windows have --context tokens")
+    parser.add_argument("--short", type=int, help="the tokens of windows before that; default: a half of --context")
+    parser.add_argument("--begin", type=Path, help="a model folder to go on from, instead of noise; --layers may be more than it has")
+    parser.add_argument("--yarn", type=float, help="stretches the positions of --begin so many times")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--intermediate", type=int, default=768)
     parser.add_argument("--layers", type=int, default=4)
@@ -210,7 +233,7 @@ def main():
     held = {name: (encode(tokenizer, ["".join(docs)]), sum(len(d.encode()) for d in docs)) for name, docs in held.items()}
     print("tokens:", [len(s) for s, _ in streams], {name: len(s) for name, (s, _) in held.items()}, flush=True)
 
-    model = LlamaForCausalLM(LlamaConfig(
+    model = go_on(o).cuda() if o.begin else LlamaForCausalLM(LlamaConfig(
         vocab_size=o.vocabulary, hidden_size=o.hidden, intermediate_size=o.intermediate, num_hidden_layers=o.layers,
         num_attention_heads=o.heads, num_key_value_heads=o.kv_heads, max_position_embeddings=o.context,
         rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
@@ -244,7 +267,7 @@ def main():
 
     # First the model learns copying, in short windows: few different tokens, and twice as many each time they are copied.
     several, short = 64, min(128, o.context // 8)
-    for step in range(1, o.warm_up + 1):
+    for step in range(1, (0 if o.begin else o.warm_up) + 1):
         loss = update(windows([], [1], 256, short, several, rng), o.warm_lr * min(1, step / 200))
         if step % 100 == 0:
             model.eval()
@@ -259,7 +282,8 @@ def main():
         step += 1
         done = (time.time() - began) / (o.seconds - (began - start)) if o.seconds else step / o.steps
         rate = min(step / 200, 0.1 + 0.45 * (1 + math.cos(math.pi * min(1, done))))
-        context, batch = (o.context, o.batch) if done >= o.long_from else (o.context // 2, o.batch * 2)
+        context = o.context if done >= o.long_from else o.short or o.context // 2
+        batch = o.batch * o.context // context
         loss = update(windows(streams, shares, batch, context, o.vocabulary, rng), o.lr * rate)
         seen += batch * context
         if step % 500 == 0 or done >= 1:

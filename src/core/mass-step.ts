@@ -62,10 +62,14 @@ function append({ score }: MassRule, head: HeadUnderBudget, slot: number, d: num
 function attend({ held, k, v, start }: HeadUnderBudget, g: number, queries: QueryRows): Float64Array {
   const { q, out, lse, d, scale, row, group } = queries;
   const mass = new Float64Array(held.length);
+  const a = new Float64Array(held.length); // plain loops: this is where the time of a decoded token goes
   for (let h = 0; h < group; h++) {
     const at = row(g, h);
-    const a = Float64Array.from(held, (slot) => scale * dot(q, at * d, k, start + slot * d, d));
-    const max = a.reduce((x, y) => (y > x ? y : x), -Infinity);
+    let max = -Infinity;
+    for (let n = 0; n < held.length; n++) {
+      a[n] = scale * dot(q, at * d, k, start + held[n] * d, d);
+      if (a[n] > max) max = a[n];
+    }
     let Z = 0;
     for (let n = 0; n < held.length; n++) Z += a[n] = exp(a[n] - max);
     for (let n = 0; n < held.length; n++) {
@@ -101,22 +105,23 @@ function score({ score }: MassRule, { held, scores }: HeadUnderBudget, i: number
 /** The scores that eviction compares after query i, in the order of `held`. */
 function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: number): Float64Array {
   const width = scoreWidth(rule);
-  const sums = Float64Array.from(held, (slot) => {
-    let sum = 0;
-    for (let n = slot * width; n < (slot + 1) * width; n++) sum += scores[n];
-    return sum;
-  });
+  const sums = new Float64Array(held.length);
+  for (let n = 0; n < held.length; n++) {
+    for (let at = held[n] * width; at < (held[n] + 1) * width; at++) sums[n] += scores[at];
+  }
   if (rule.score.by !== 'attention') return sums;
   const { mean = false, pool = 1 } = rule.score;
   const of = mean ? sums.map((sum, n) => sum / (i - position[held[n]] + 1)) : sums;
   const reach = (pool - 1) / 2;
-  return of.map((_, n) => {
-    let sum = 0;
+  if (pool === 1) return of;
+  const pooled = new Float64Array(held.length);
+  for (let n = 0; n < held.length; n++) {
     for (let m = Math.max(0, n - reach); m <= Math.min(n + reach, held.length - 1); m++) {
-      if (Math.abs(position[held[m]] - position[held[n]]) <= reach) sum += of[m];
+      if (Math.abs(position[held[m]] - position[held[n]]) <= reach) pooled[n] += of[m];
     }
-    return sum / pool;
-  });
+    pooled[n] /= pool;
+  }
+  return pooled;
 }
 
 /**
@@ -124,7 +129,7 @@ function worth(rule: MassRule, { held, position, scores }: HeadUnderBudget, i: n
  */
 function evict(rule: MassRule, head: HeadUnderBudget, i: number, reach: number | undefined): void {
   const { position, last } = head;
-  head.held = head.held.filter((slot) => endWithin(FOREVER, position[slot], reach) > i);
+  if (reach !== undefined) head.held = head.held.filter((slot) => endWithin(FOREVER, position[slot], reach) > i);
   const { first = 0 } = rule;
   const newest = i - recentAfter(rule, i); // the newest position that is not protected
   while (head.held.length > budgetAfter(rule, i)) {

@@ -11,6 +11,7 @@ import { Fields, shown } from './config-fields.ts';
 import { parseModelType, parseSpecials } from './hf-config.ts';
 import { refuseForeignFields } from './known-fields.ts';
 import { EMBEDDING, HEAD, scorerName } from './names.ts';
+import { isRecency, type Recency } from './recency.ts';
 import { parseRope, type RopeScaling, writeRopeScaling } from './rope-config.ts';
 
 /** Far more layers than any model has, so that a wrong number does not become an endless wait. */
@@ -57,6 +58,8 @@ export interface NatsConfig {
   readonly lambda: number;
   /** tau of §6. */
   readonly temperature: number;
+  /** By how much the policy nats-rank ranks a token above an equal one before it, by layer and KV head. Default: 0. */
+  readonly recency?: Recency;
 }
 
 /**
@@ -107,13 +110,17 @@ export function parseConfig(json: unknown): ModelConfig {
     ...(slidingWindow !== undefined && { slidingWindow }),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
     ...parseSpecials(fields, absent, vocabSize),
-    nats: parseNats(fields.object('nats')),
+    nats: parseNats(fields.object('nats'), layers, kvHeads),
   };
 }
 
-function parseNats(fields: Fields | undefined): NatsConfig {
+function parseNats(fields: Fields | undefined, layers: number, kvHeads: number): NatsConfig {
   if (!fields) return { policy: 'full', window: 0, chunk: 1, pooling: 'mean', lambda: 0, temperature: 1 };
-  fields.only(['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature']);
+  fields.only(['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature', 'recency']);
+  const recency = fields.value('recency') ?? undefined;
+  if (recency !== undefined && !isRecency(recency, layers, kvHeads)) {
+    throw new ConfigError('config.json: nats.recency must be a number from 0 for each KV head of each layer');
+  }
   const policy = fields.text('policy', 'nats');
   let parsed: Policy;
   try {
@@ -135,6 +142,7 @@ function parseNats(fields: Fields | undefined): NatsConfig {
     chunk: fields.whole('chunk', 1, 1),
     lambda: fields.number('lambda', 0, 0),
     temperature: fields.positive('temperature', 1),
+    ...(recency !== undefined && { recency }),
   };
 }
 

@@ -23,7 +23,7 @@ export const expectConfig: Expected = (name, config) => {
     eosTokenIds: optional(list(token)),
     nats: record({
       policy: of('string'), window: wholeFrom(0), chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), lambda: finite,
-      temperature: positive,
+      temperature: positive, recency: optional(list(list(numberFrom(0)))),
     }),
   })(name, config);
 };

@@ -10,6 +10,7 @@ import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts
 import { expectFinite } from '../../core/finite.ts';
 import type { ModelConfig } from '../config/config.ts';
 import { scorerName } from '../config/names.ts';
+import { isRecency, type Recency } from '../config/recency.ts';
 import type { NDArray } from '../../core/tensor.ts';
 import { type Bytes, bytesOf, jsonOf } from '../../formats/bytes.ts';
 import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from '../../files/files.ts';
@@ -34,6 +35,8 @@ export interface AdapterSettings {
   readonly pooling: Pooling;
   /** tau of §6. */
   readonly temperature: number;
+  /** By how much the policy nats-rank ranks a token above an equal one before it, by layer and KV head. Default: 0. */
+  readonly recency?: Recency;
   /** The price of memory at the end (§7). */
   readonly lambda: number;
   /** The kept share that lambda was steered to reach; 0 if lambda was fixed. */
@@ -230,9 +233,12 @@ export async function parseAdapter(
   if (!Array.isArray(keptByLayer) || !keptByLayer.every((x) => typeof x === 'number' && x >= 0)) {
     return fail(': keptByLayer is not a list of shares');
   }
+  const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
+  const { recency } = fields;
+  const aged = recency === undefined || isRecency(recency, base['layers'], base['kvHeads']);
+  if (!aged) return fail(': recency is not a number from 0 for each KV head of each layer');
   const pooling = text('pooling');
   if (pooling !== 'mean' && pooling !== 'max') return fail(`: pooling is ${shown(pooling)}, not mean or max`);
-  const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
   if (text('base_sha256') !== await hashOf(base)) fail('was changed: base_sha256 is not the hash of base');
   const baseWeights = fields['base_weights_sha256'] === undefined ? undefined : text('base_weights_sha256');
   if (baseWeights !== undefined && !/^[0-9a-f]{64}$/.test(baseWeights)) fail(`: base_weights_sha256 is ${shown(baseWeights)}, not a SHA-256`);
@@ -246,6 +252,7 @@ export async function parseAdapter(
     chunk: whole('chunk', 1),
     pooling,
     temperature: number('temperature', (x) => x > 0, 'a number above 0'),
+    ...(recency !== undefined && { recency: recency as Recency }),
     lambda: number('lambda', (x) => x >= 0, 'a number, 0 or more'),
     targetKeep: share('targetKeep'),
     kept: share('kept'),
@@ -280,8 +287,8 @@ function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, s
 
 /** The config of the base together with the adapter's types. */
 export function adaptedConfig(adapter: AdapterSettings, config: ModelConfig): ModelConfig {
-  const { window, chunk, pooling, lambda, temperature } = adapter;
-  return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature } };
+  const { window, chunk, pooling, lambda, temperature, recency } = adapter;
+  return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature, ...(recency && { recency }) } };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -6,7 +6,7 @@ import type { Cache, ChunkPool, Tensor } from '../../core/engine.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import { layersAtOnce, layerStates } from '../decoder.ts';
-import { typeScores } from '../scorer.ts';
+import { rankScores } from '../scorer.ts';
 import type { Pass } from './results.ts';
 import type { SessionModel } from './session-options.ts';
 import { fixedTypes, learnedTypes } from './step-types.ts';
@@ -104,9 +104,9 @@ export class Recording {
    * undefined, or the scores of types [B,G,T,3] if they rank entries.
    */
   #types(layer: number, hidden: Tensor, { policy, seen, pools }: Memories): Tensor | undefined {
-    const { model: { config, weights }, tape, T, taken } = this;
+    const { model: { config, weights }, tape, T, taken, positions } = this;
     const { learned, ranks } = kindOf(policy);
-    if (ranks) return typeScores(tape, hidden, weights, layer, config.kvHeads);
+    if (ranks) return rankScores(tape, hidden, weights, layer, config, positions);
     if (!learned) return undefined;
     const pool = pools[layer];
     const pooled = pool ? tape.own(pool.push(hidden, taken)) : hidden;
