@@ -14,13 +14,17 @@ export interface StacksDocument {
 /** Matches the names of drivers that compute on the CPU. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe/i;
 
+/** Matches the names of GPUs. */
+const ON_GPU = /nvidia|amd|intel|apple/i;
+
 /** A Markdown table with a row per operation and a column per stack, then the devices used and what was skipped. */
 export function stacksTable({ gpuJs, stacks }: StacksDocument): string {
   const here = stacks.filter(({ operations }) => operations);
   const operations = [...new Set(here.flatMap((stack) => stack.operations!.map(({ operation }) => operation)))];
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const lines = [
-    line(['operation', ...here.map(({ stack, runtime }) => `${stack}, ${runtime.split(/[ .]/, 2).join(' ')}`)]),
+    line(['operation', ...here.map(({ stack, runtime, engine }) =>
+      `${stack}, ${runtime.split(/[ .]/, 2).join(' ')}${/web|wgsl/.test(stack) && ON_GPU.test(engine!) ? ', GPU' : ''}`)]),
     line(['---', ...here.map(() => '---')]),
     ...operations.map((name) => line([
       name, ...here.map((stack) => shown(stack.operations!.find(({ operation }) => operation === name))),
@@ -72,9 +76,10 @@ of the float64 reference in the same runtime. After a first difference the texts
 of two logits add up to the lead of the highest logit over the second; the smallest of these leads is given below the table. The
 greedy text of so small a model soon repeats itself, so late tokens add little.
 
-The columns named wgsl are the engine of hand-written WGSL. On an H100 it takes all its fast kernels; \`compute f16\` rounds the
-factors of products of many rows, and of attention of many queries, to float16, for matrix units. That column is measured with
-\`node dist/bench/stacks.js --stacks reference,wgsl,wgsl-f16 --json\` there, and merged.
+The columns named wgsl are the engine of hand-written WGSL. Those of a GPU were measured there with
+\`node dist/bench/stacks.js --stacks reference,wgsl,wgsl-f16 --json\`, and merged. \`compute f16\` rounds the factors of products of
+many rows, and of attention of many queries, to float16, for matrix units, where tensors are large enough for these; most of the
+table's are not, so [benchmarks-gpu.md](benchmarks-gpu.md) says what it costs in a whole model.
 
 A software driver computes on the CPU what a GPU would compute: it shows that the kernels are right, not how a GPU rounds.
 
