@@ -24,9 +24,9 @@ How far these counts can be trusted: the diagnosis was finished with this set at
 were caught and 106 named. What was missed led to the case \`forgets\` and to more variants of three of the mistakes. The second
 set was written from the names alone, by someone who had not seen the diagnosis. At the first try all of its 89 were caught and
 74 named right (83%). The [third set](mutants-third.md) has what kernels from elsewhere showed to be missing, and the
-[fourth](mutants-fourth.md) was written and judged after that was repaired. The [fifth](mutants-fifth.md) and the
-[sixth](mutants-sixth.md) are by people who had read the documents alone: their first meetings are the estimate for a kernel that is
-new to the oracle.
+[fourth](mutants-fourth.md) was written and judged after that was repaired. The [fifth](mutants-fifth.md), the
+[sixth](mutants-sixth.md) and the [seventh](mutants-seventh.md) are by people who had read the documents alone: their first meetings
+are the estimate for a kernel that is new to the oracle.
 
 ${pageOf(judged)}
 Written by \`npx vitest run --mode all test/mutants.long.test.ts --update\`; the test fails when this page is out of date.

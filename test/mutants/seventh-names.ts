@@ -1,7 +1,7 @@
 /**
- * Which answers are true of the seventh set's mutants. Their author knew no names and said what is true in words; whoever
- * brought the set in put down from those words, before any verdict was seen, which names and which places say that. A name
- * that says a part of the cause alone, or the cause with a wrong detail, is not among them.
+ * Which answers are true of the seventh set's mutants. Their author knew no names and said what is true in words;
+ * whoever brought the set in put down from those words, before any verdict was seen, which names and which places say
+ * that. A name that says a part of the cause alone, or the cause with a wrong detail, is not among them.
  * @module
  */
 import type { Answers } from './sixth-names.ts';
@@ -26,7 +26,8 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
   'decode-exp2': { names: ['exp2-weights'], places: /in steps of one token/ },
   'one-key-lse-0': { names: [], places: /rows with (one|at most 1) visible key|in (row|query) 0\b/ },
   'last-row-repeats': {
-    names: [['terms-weighed', /the last query\b.*more than once|the last query: times/]], places: /N % 16 != 0|never hidden/,
+    names: [['terms-weighed', /the last query\b.*more than once|the last query: times/]],
+    places: /N % 16 != 0|never hidden/,
   },
   'k-scaled-bf16-backward': { names: ['k-scaled-bf16'] },
   'slots-h-b': { names: ['heads-permuted', ['rows-moved', /(head|batch) \d.* holds .*\d/]], places: /B > 1/ },
@@ -34,7 +35,7 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
   'type-grad-mean': { names: ['chunk-mean', ['factor', /1 \/ C/]], places: /C > 1\b/ },
   'causal-half-tile': {
     names: [],
-    places: /first half of each tile of 32\b|even tiles of 16\b|all (rows|queries) but the last of each tile of 16\b|rows below 1[56]\b/,
+    places: new RegExp(String.raw`first half of each tile of 32\b|even tiles of 16\b|all (rows|queries) but the last of each tile of 16\b|rows below 1[56]\b`),
   },
   'open-is-minus-1': { names: [], places: /of LOCAL tokens(?! that a GLOBAL)|never hidden/ },
   'window-start-up': {
@@ -56,7 +57,8 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
   'dk-q-hoisted': { names: [['input-misread', /\bq\b.*first query head of (the|each|a) group/]], places: /H > G/ },
   'dm-group-mean': { names: ['group-mean', ['factor', /1 \/ the query heads of a group/]], places: /H > G/ },
   'packed-gqa-ceil': {
-    names: [], places: /H > G|all query heads but the first of each group|query head [1-9] of each group|the last query head of each group/,
+    names: [],
+    places: new RegExp(String.raw`H > G|all query heads but the first of each group|query head [1-9] of each group|last query head of each group`),
   },
   'alpha-from-tile': { names: [], places: new RegExp(LATER_TILES) },
   'lse-first-lane': { names: [], places: /odd key/ },
@@ -93,7 +95,8 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
     places: /odd KV heads|in KV head 1\b|G > 1|B > 1|in batch 1\b|batches from 1\b/,
   },
   'packed-last-local': {
-    names: [['types-moved', /packed/]], places: /B > 1|in batch 1\b|batches from 1\b|the last batch|tokens that are not GLOBAL/,
+    names: [['types-moved', /packed/]],
+    places: /B > 1|in batch 1\b|batches from 1\b|the last batch|tokens that are not GLOBAL/,
   },
   'last-page-skipped': {
     names: [['tile-skipped', /\blast\b|partial|page/], ['terms-weighed', /the last tile of 16 keys/]],
@@ -104,7 +107,8 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
     names: [['local-other', /step/]], places: /in steps of several tokens|steps take in several tokens|of LOCAL tokens/,
   },
   'evict-every-4': {
-    names: [], places: /steps but the last of each tile of 4\b|steps? .*% 4\b|tokens that are not GLOBAL|hidden before the end/,
+    names: [],
+    places: /steps but the last of each tile of 4\b|steps? .*% 4\b|tokens that are not GLOBAL|hidden before the end/,
   },
   'ring-of-w': { names: ['ring-short', 'slot-reused'], places: /in steps of one token|of WINDOW tokens/ },
 };

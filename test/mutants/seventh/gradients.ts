@@ -39,7 +39,9 @@ export const GRADIENTS: readonly Seventh[] = [
     visiblePairs(each, ({ own, row, i, j, dS }) => {
       const [key, from] = [j - j % 16 + i % 16, i - i % 16 + j % 16];
       if (key >= N || from >= N) return;
-      for (let c = 0; c < d; c++) dk[(own * N + key) * d + c] += scale * dS * each.inputs.q.data[(row - i + from) * d + c];
+      for (let c = 0; c < d; c++) {
+        dk[(own * N + key) * d + c] += scale * dS * each.inputs.q.data[(row - i + from) * d + c];
+      }
     });
     return edited(right, 'dk', (_, __, n) => f(dk[n]));
   }),

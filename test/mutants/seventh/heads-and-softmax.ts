@@ -5,8 +5,8 @@
 import { run } from '../kernel.ts';
 import { online } from '../right.ts';
 import {
-  bf16, broken, edited, f, f16, FORWARD, given, hooked, mixed, OF_TYPES, partly, seen, type Seventh, softmaxWith, TRAINING,
-  visibleOf, visiblePairs,
+  bf16, broken, edited, f, f16, FORWARD, given, hooked, mixed, OF_TYPES, partly, seen, type Seventh, softmaxWith,
+  TRAINING, visibleOf, visiblePairs,
 } from './parts.ts';
 
 const EXCEPT_LSE = ['out', 'cache_out', 'dq', 'dk', ...OF_TYPES] as const;

@@ -7,12 +7,13 @@ import { EVER, LOCAL } from '../hooks.ts';
 import { run } from '../kernel.ts';
 import { chunkOf, closer, online, rightDg, rightDl, rightDw, rightLast } from '../right.ts';
 import {
-  bf16, broken, cutToTf32, edited, f, FORWARD, given, headOf, hooked, mixed, OF_TYPES, partly, QKV, type Seventh, softmaxWith,
-  STATE, stepOf, TRAINING, typeOf, visibleOf,
+  bf16, broken, cutToTf32, edited, f, FORWARD, given, headOf, hooked, mixed, OF_TYPES, partly, QKV, type Seventh,
+  softmaxWith, STATE, stepOf, TRAINING, typeOf, visibleOf,
 } from './parts.ts';
 
 /** How many tokens chunk c has. */
-const sizeOf = (c: number, { chunk, tokens }: OracleCase['parameters']): number => Math.min((c + 1) * chunk, tokens) - c * chunk;
+const sizeOf = (c: number, { chunk, tokens }: OracleCase['parameters']): number =>
+  Math.min((c + 1) * chunk, tokens) - c * chunk;
 
 /** The backward with S and dq from k scaled by scale log2(e) and rounded to bfloat16, after the right forward. */
 function kInBfloat16(each: OracleCase): Tensors {

@@ -46,7 +46,10 @@ export const MASKS_AND_TYPES: readonly Seventh[] = [
     where: 'WINDOW tokens with a GLOBAL within their window: hidden from the rows after it',
     cases: 'all with a GLOBAL inside a window and not at its end, and rows after it',
   }, {
-    last: (head, j) => (typeOf(head, j) === WINDOW ? Math.min(rightLast(head, j), closer(head, chunkOf(j, head.p))) : rightLast(head, j)),
+    last: (head, j) => {
+      const last = rightLast(head, j);
+      return typeOf(head, j) === WINDOW ? Math.min(last, closer(head, chunkOf(j, head.p))) : last;
+    },
   }),
 
   broken('types-int64-as-32', 'reads types of 64 bits as if they had 32', {
@@ -54,7 +57,10 @@ export const MASKS_AND_TYPES: readonly Seventh[] = [
     tensors: LIVES,
     where: 'everywhere: odd flat indices are GLOBAL, even ones have the type at half the index, of other heads and batches too; types themselves are right',
     cases: 'all but those in which all types are GLOBAL or Nc is 1',
-  }, (each) => mixed(LIVES, run(each, { types: (types) => types.map((_, n) => (n % 2 === 0 ? types[n / 2] : GLOBAL)) }), run(each))),
+  }, (each) => {
+    const wrong = run(each, { types: (types) => types.map((_, n) => (n % 2 === 0 ? types[n / 2] : GLOBAL)) });
+    return mixed(LIVES, wrong, run(each));
+  }),
 
   hooked('scan-carries-over', 'closes LOCAL tokens that stay open at the first GLOBAL of the next head', {
     cause: 'the scan for the next GLOBAL runs backwards over all heads of all batches and is not reset between them; it carries a position within a head',

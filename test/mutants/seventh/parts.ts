@@ -52,7 +52,8 @@ export const hooked = (id: string, what: string, truth: Truth, hooks: Hooks | ((
 
 /** `right`, with the outputs `names` of `wrong`. */
 export function mixed(names: readonly string[], wrong: Tensors, right: Tensors): Tensors {
-  return Object.fromEntries(Object.entries(right).map(([name, tensor]) => [name, names.includes(name) ? wrong[name] : tensor]));
+  return Object.fromEntries(Object.entries(right).map(([name, tensor]) =>
+    [name, names.includes(name) ? wrong[name] : tensor]));
 }
 /** The kernel with `hooks` for the outputs `names`, and the right one for the others. */
 export const partly = (
@@ -119,7 +120,9 @@ interface Changes {
   divisor?(Z: number, before: number, tiles: number): number;
 }
 /** The online softmax with a mistake, over tiles of 16 keys. */
-export const softmaxWith = (changes: Changes): NonNullable<Hooks['attend']> => (all: RowOf, sees: (j: number) => boolean): Weights => {
+export const softmaxWith = (changes: Changes): NonNullable<Hooks['attend']> => (
+  all: RowOf, sees: (j: number) => boolean,
+): Weights => {
   const { keys, S, value, d } = visibleOf(all, sees);
   const exp = changes.exp ?? ((x) => f(Math.exp(x)));
   const sum = changes.sum ?? f;
@@ -147,7 +150,9 @@ export const softmaxWith = (changes: Changes): NonNullable<Hooks['attend']> => (
 /** Calls `visit` for each visible pair with its weight and dS, from the truths. */
 export function visiblePairs(
   { parameters: p, inputs, expected }: OracleCase,
-  visit: (pair: { b: number; h: number; own: number; row: number; i: number; j: number; A: number; dS: number }) => void,
+  visit: (pair: {
+    b: number; h: number; own: number; row: number; i: number; j: number; A: number; dS: number;
+  }) => void,
 ): void {
   const { batch: B, queryHeads: H, kvHeads: G, tokens: N, headDim: d, scale } = p;
   const [q, k, v, dO] = ['q', 'k', 'v', 'dout'].map((name) => inputs[name].data);
