@@ -16,6 +16,12 @@ import type { Handles } from './handles.ts';
 /** Expects the number of tokens that each sequence takes of a step. */
 export const expectCounts: Expected = (name, value) => optional(list(wholeFrom(0)))(name, value);
 
+// For forms that take a step of several caches at once. Methods would be open to whoever has a cache.
+/** The raw cache, of which a form takes a step of one token of every sequence; noteTokens() follows. */
+export let rawOf: <A extends Shaped>(cache: CheckedCache<A>, on: Handles<A>) => CacheKernels<A>;
+/** Notes that a form took that step. */
+export let noteTokens: <A extends Shaped>(cache: CheckedCache<A>) => void;
+
 export class CheckedCache<A extends Shaped> implements Cache {
   readonly options: CacheOptions | MassCacheOptions;
   readonly #on: Handles<A>;
@@ -56,15 +62,12 @@ export class CheckedCache<A extends Shaped> implements Cache {
     return this.#inOneCall('prefill', step, counts);
   }
 
-  /** The raw cache, of which a form takes a step; it then calls stepped(). */
-  rawOn(on: Handles<A>): CacheKernels<A> {
-    if (on !== this.#on) throw new ValueError(`a cache of another engine reached the engine '${on.kernels.name}': fork() does not move it`);
-    return this.#alive();
-  }
-
-  /** Notes that a form took a step of one token of every sequence. */
-  stepped(): void {
-    this.#noteStep(new Array<number>(this.options.batch).fill(1));
+  static {
+    rawOf = (cache, on) => {
+      if (on !== cache.#on) throw new ValueError(`a cache of another engine reached the engine '${on.kernels.name}': fork() does not move it`);
+      return cache.#alive();
+    };
+    noteTokens = (cache) => cache.#noteStep(new Array<number>(cache.options.batch).fill(1));
   }
 
   /** A step in one call if the engine has one, and otherwise the three calls for which it stands. */

@@ -10,7 +10,7 @@ import type { DecoderLayer, Forms, LayersInputs, Norm, Projection } from '../for
 import type { CacheKernels } from '../kernels.ts';
 import { checkTypeValues, expectRank, expectShape } from '../shape.ts';
 import { linearSizes, normSizes, querySizes, ropeSizes, sameSizes } from '../sizes.ts';
-import { CheckedCache } from './cache.ts';
+import { CheckedCache, noteTokens, rawOf } from './cache.ts';
 import type { Handles } from './handles.ts';
 
 /** The layers of a call as arrays, with every tensor among them, and the array that it had. */
@@ -111,11 +111,11 @@ export function checkedLayers<A extends Shaped>(
     expectElements('types', types, [batch, kvHeads]);
     checkTypeValues(types);
     const given: LayersInputs<A, CacheKernels<A>> = {
-      ids, embedding, layers, caches: caches.map((cache) => cache.rawOn(on)), cos, sin, types, scale,
+      ids, embedding, layers, caches: caches.map((cache) => rawOf(cache, on)), cos, sin, types, scale,
     };
     const made = on.run('layers', () => raw(given));
     if (!made) return undefined;
-    for (const cache of caches) cache.stepped();
+    for (const cache of caches) noteTokens(cache);
     return {
       x: on.realOf(made.x),
       stages: () => made.stages().map(({ hidden, q, k, v, attended }) => ({
