@@ -201,6 +201,40 @@ describe('diagnose()', () => {
     expect(verdictsOf([])).toEqual([]);
   });
 
+  it('has no headline for a name that explains less than half of the failing cases', async () => {
+    const each = await makeCase(recipe({ window: 2 }));
+    const long = verifyCase(each, mixed(each, await otherWindow(each, 3), ['last', 'mask']));
+    const other = (name: string): CaseReport =>
+      ({ ...long, diagnosis: { ...long.diagnosis!, name: name as never, candidates: [name as never], details: {} } });
+    const half = [long, long, other('sign'), other('factor')];
+    expect(verdictsOf(half)[0]).toMatchObject({ name: 'window-long', cases: 2 });
+    const [first, second] = verdictsOf([...half, other('unknown')]);
+    expect(first).toMatchObject({ name: 'unknown', cases: 3 });
+    expect(second).toMatchObject({ name: 'window-long', cases: 2 });
+  });
+
+  it('says that nothing was written only if all that fails is 0, in whole tiles of rows', async () => {
+    const each = await makeCase(recipe({ window: 2 }));
+    const { lse } = each.expected;
+    const only = (zero: (at: number) => boolean, to = 0): CaseReport => {
+      const data = Float64Array.from(lse.data, (x, at) => (zero(at) ? to * x : x));
+      return verifyCase(each, { ...narrow(each.expected), lse: { ...lse, data } as typeof lse });
+    };
+    const N = each.parameters.tokens;
+    expect(only(() => true).diagnosis!.candidates).toContain('zeros');
+    const { diagnosis } = only((at) => at % N % 2 === 1);
+    expect(diagnosis).toMatchObject({ name: 'zeros-in-part', details: { 'zeros-in-part': ['in odd rows'] } });
+    expect(only(() => true, 1 / 64).diagnosis!.candidates).not.toContain('zeros');
+  });
+
+  it('takes no difference from what stands for never', async () => {
+    const each = await makeCase(recipe({ window: 2 }));
+    const { last } = each.expected;
+    const open = { ...last, data: last.data.map((x) => (x === 2 ** 31 - 1 ? -1 : x)) };
+    const { diagnosis } = verifyCase(each, { ...narrow(each.expected), last: open as typeof last });
+    expect(diagnosis!.name).not.toBe('offset');
+  });
+
   it('has a distinct description for every name', () => {
     const all = Object.values(DIAGNOSES);
     expect(new Set(all).size).toBe(all.length);

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { DIAGNOSES } from '../src/vectors.ts';
-import { SEVENTH_ANSWERS } from './mutants/seventh-names.ts';
+import { answersOf, LATER_ANSWERS, SEVENTH_ANSWERS } from './mutants/seventh-names.ts';
 import { SEVENTH } from './mutants/seventh/index.ts';
 import { gradeOf } from './support/grade.ts';
 import { type Judged, judgeAll } from './support/judge.ts';
@@ -30,16 +30,19 @@ describe('the seventh set of mutants', () => {
 
   it('has answers for every mutant, of names that exist', () => {
     expect(Object.keys(SEVENTH_ANSWERS)).toEqual(SEVENTH.map(({ id }) => id));
-    const names = Object.values(SEVENTH_ANSWERS).flatMap((each) => each.names.map((name) => String([name].flat()[0])));
+    expect(Object.keys(LATER_ANSWERS).filter((id) => !Object.hasOwn(SEVENTH_ANSWERS, id))).toEqual([]);
+    const names = SEVENTH.flatMap(({ id }) => answersOf(id).names.map((name) => String([name].flat()[0])));
     expect(names.filter((name) => !Object.hasOwn(DIAGNOSES, name))).toEqual([]);
   });
 
-  it('is named or located, each that was so at the first meeting', () => {
+  it('is named or located, each that was so at the first meeting, and has no false name since', () => {
     const good = (id: string): boolean =>
-      ['named', 'located'].includes(gradeOf(judged.find((each) => each.id === id)!, SEVENTH_ANSWERS[id]));
+      ['named', 'located'].includes(gradeOf(judged.find((each) => each.id === id)!, answersOf(id)));
     const before = CHOSEN.filter(({ what }) => /\| (named|located) \|$/.test(rowOf(what) ?? ''));
     expect(before.length).toBeGreaterThan(0);
     expect(before.filter(({ id }) => !good(id)).map(({ id }) => id)).toEqual([]);
+    const grades = judged.map((each) => `${each.id} is ${gradeOf(each, answersOf(each.id))}, as ${each.name}`);
+    expect(grades.filter((text) => / is no,/.test(text))).toEqual([]);
   });
 
   it('has a page with every one, and the counts of the first meeting', () => {

@@ -91,16 +91,29 @@ export function printCommon(judged: readonly Judged[]): string {
   return lines.length === 0 ? '' : `In common:\n${lines.map((line) => `  ${line}`).join('\n')}\n`;
 }
 
+/** The verdicts that count, each with its evidence. One that explains far fewer cases than another is a coincidence. */
+export function likeliestWords(
+  verdicts: readonly Verdict[], failed: number,
+): readonly (readonly [words: string, evidence: string])[] {
+  const [first, ...others] = verdicts;
+  if (!first) return [];
+  const said = ({ name, detail }: Verdict): string =>
+    `${DIAGNOSES[name as DiagnosisName]}${detail === undefined ? '' : ` (${detail})`}`;
+  const shown = (most: number): Verdict[] => others.filter(({ cases }) => 2 * cases >= most).slice(0, 2);
+  if (first.name !== 'unknown') {
+    return [first, ...shown(first.cases)].map((each) => [said(each), `explains ${each.cases} of ${failed} failing cases`]);
+  }
+  return [
+    [said(first), 'no name explains half of the failing cases, and where they fail says more'],
+    ...shown(others[0]?.cases ?? 0).map((each) => [`also like ${said(each)}`, `in ${each.cases} of ${failed} failing cases`] as const),
+  ];
+}
+
 /** What most failing cases have in common. A mistake shows in many cases, a coincidence in few. */
 export function printLikeliest(verdicts: readonly Verdict[], failed: number): string {
   if (failed < 2 || verdicts.length === 0) return '';
   const { bold } = colours(process.stdout);
-  // A diagnosis that explains far fewer cases than another is a coincidence.
-  const shown = verdicts.filter(({ cases }) => 2 * cases >= verdicts[0].cases).slice(0, 3);
-  const lines = shown.map(({ name, cases, detail }, n) => {
-    const words = `${DIAGNOSES[name as DiagnosisName]}${detail === undefined ? '' : ` (${detail})`}`;
-    return `  ${n === 0 ? bold(words) : words}: explains ${cases} of ${failed} failing cases`;
-  });
+  const lines = likeliestWords(verdicts, failed).map(([words, evidence], n) => `  ${n === 0 ? bold(words) : words}: ${evidence}`);
   return `Most likely:\n${lines.join('\n')}\n`;
 }
 

@@ -12,7 +12,6 @@ import { verdictsOf } from '../oracle/judge/verdict.ts';
 import { commonOf } from '../oracle/judge/common.ts';
 import { errorMaps } from '../oracle/judge/error-map.ts';
 import { pairCount, verifyCase } from '../oracle/judge/verify.ts';
-import { DIAGNOSES, type DiagnosisName } from '../oracle/diagnose/diagnoses.ts';
 import { writeFilesAtomic } from '../files/files.ts';
 import { oneLine, UsageError } from './errors.ts';
 import { createProgress } from './terminal.ts';
@@ -22,7 +21,8 @@ import { inOrder } from './verify-layout.ts';
 import { BudgetPool } from './verify-pool.ts';
 import { matching } from './patterns.ts';
 import {
-  legend, printAllMissing, printBroken, printCase, printCommon, printLikeliest, printMissing, printPassing,
+  legend, likeliestWords, printAllMissing, printBroken, printCase, printCommon, printLikeliest, printMissing,
+  printPassing,
 } from './verify-text.ts';
 
 interface Flags {
@@ -127,8 +127,8 @@ async function run(path: string, flags: Flags): Promise<void> {
     await pool.close();
   }
   if (html !== undefined) {
-    const likeliest = verdictsOf(pages.map(({ report }) => report)).slice(0, 3)
-      .map(({ name, detail, cases: n }) => `${DIAGNOSES[name as DiagnosisName]}${detail === undefined ? '' : ` (${detail})`}: explains ${n} failing cases`);
+    const reports = pages.map(({ report }) => report);
+    const likeliest = likeliestWords(verdictsOf(reports), reports.filter(({ pass }) => !pass).length).map((each) => each.join(': '));
     await writeFilesAtomic([[html, pageOf(pages, likeliest)]]);
   }
   process.stdout.write(json ? jsonOf(verdicts, pages) : summary(verdicts, { all, quiet, folder, pages }));

@@ -112,3 +112,16 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
   },
   'ring-of-w': { names: ['ring-short', 'slot-reused'], places: /in steps of one token|of WINDOW tokens/ },
 };
+
+/** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
+export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> = {
+  'one-key-lse-0': [['zeros-in-part', /row 0|one visible key/]],
+  'z-summed-f16': ['sum-f16'],
+  'chosen-type-only': [['zeros-in-part', /of tokens that are not/]],
+};
+
+/** All answers that are true of a mutant. */
+export function answersOf(id: string): Answers {
+  const { names, places } = SEVENTH_ANSWERS[id];
+  return { names: [...names, ...LATER_ANSWERS[id] ?? []], ...(places && { places }) };
+}

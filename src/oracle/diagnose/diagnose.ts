@@ -155,6 +155,10 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   }
   if (believed.length === 0) believed.push(...alike(sampleOf(Math.min(1, parts.length)), known()));
   const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(Math.min(1, parts.length)).hasNaN() ? 'nan' : 'unknown');
+  const [only] = place.where;
+  for (const [n, each] of believed.entries()) {
+    if (each.name === 'zeros-in-part' && only !== undefined) believed[n] = { ...each, detail: only.replace('only ', '') };
+  }
   const candidates = [...new Set([name, ...believed.map((each) => each.name)])];
   const { words, key } = wordsOf(scene, output, divergence, believed[0]?.sees);
   const said = (each: DiagnosisName): string => {

@@ -93,6 +93,7 @@ const ARITHMETIC = {
   'layout-dims': 'written as [B,H,d,N]: tokens and d swapped',
   'tail-unwritten': 'rows of the last, partial tile never written',
   'zeros': 'never written: all zeros',
+  'zeros-in-part': 'zeros in some rows, and others are written',
   'lse-no-log': 'lse without the log',
   'lse-base-2': 'lse in base 2',
   'lse-no-max': 'lse without the maximum',
@@ -155,6 +156,8 @@ const ARITHMETIC = {
 } as const;
 
 const ROUNDING = {
+  'sum-f16': 'Z, the sum of the weights, accumulated in float16 (11 bits)',
+  'sum-bf16': 'Z, the sum of the weights, accumulated in bfloat16 (8 bits)',
   'accumulated-f16': 'products accumulated in float16 (11 bits)',
   'accumulated-bf16': 'products accumulated in bfloat16 (8 bits)',
   'probabilities-f16': 'P rounded to float16 (11 bits)',

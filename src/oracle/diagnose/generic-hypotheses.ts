@@ -22,7 +22,7 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   if (order) {
     const size = truth.length / order.length / width;
     const own = output === 'dk' || output === 'dv' ? 'KV head' : 'query head';
-    const moved = order.flatMap((from, to) => (from === to ? [] : [`${own} ${to % heads} holds ${from % heads}`]));
+    const moved = order.flatMap((from, to) => (from === to ? [] : [headWords(to, from, heads, own)]));
     yield {
       ...by('heads-permuted', (row) => rowOf(order[Math.floor(row / size)] * size + row % size)),
       detail: moved.slice(0, 3).join(', '),
@@ -49,15 +49,22 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   }
 };
 
+function headWords(to: number, from: number, heads: number, own: string): string {
+  const [ours, theirs] = [Math.floor(to / heads), Math.floor(from / heads)];
+  if (ours === theirs) return `${own} ${to % heads} holds ${from % heads}`;
+  return `batch ${ours}, ${own} ${to % heads} holds batch ${theirs}, ${own} ${from % heads}`;
+}
+
 /**
- * The head b H + h whose truth each head of the outputs holds, if they are those of the same heads in another order.
+ * The head b H + h whose truth each head of the outputs holds, if they are those of all heads in another order; heads
+ * of other sequences, too.
  */
 function orderOf(scene: Scene, output: OutputName): number[] | undefined {
   const { N, d } = scene;
   const truth = scene.truth(output);
   const actual = scene.outputs[output].data;
   const [B, H] = scene.expected[output].shape;
-  if (H < 2) return undefined;
+  if (B * H < 2) return undefined;
   const width = rowWidth(output, d);
   const rows = Array.from({ length: Math.min(N, 12) }, (_, n) => Math.floor((n + 0.5) * N / Math.min(N, 12)));
   const distance = (to: number, from: number): { off: number; size: number } => {
@@ -71,23 +78,49 @@ function orderOf(scene: Scene, output: OutputName): number[] | undefined {
     }
     return { off, size };
   };
-  const order = Array.from({ length: B * H }, (_, to) => {
+  const order: number[] = [];
+  for (let to = 0; to < B * H; to++) {
     const first = to - to % H;
-    return Array.from({ length: H }, (_, h) => first + h).find((from) => {
+    const near = Array.from({ length: H }, (_, h) => first + h);
+    // Its own sequence first, and of heads that are alike each once.
+    const all = [to, ...near, ...Array(B * H).keys()].filter((from) => !order.includes(from));
+    order.push(all.find((from) => {
       const { off, size } = distance(to, from);
       return off < 1e-3 * size;
-    }) ?? -1;
-  });
+    }) ?? -1);
+  }
   const whole = !order.includes(-1) && new Set(order).size === order.length;
   return whole && order.some((from, to) => from !== to) ? order : undefined;
 }
 
-/** Outputs that nothing was written to. */
+/** Outputs that nothing was written to, or that are 0 in some rows. */
 export const unwritten: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   if (scene.truth(output) instanceof Int32Array) return;
   const nothing = new Float64Array(rowWidth(output, scene.d));
-  yield { name: 'zeros', predict: () => nothing };
+  const { data } = scene.outputs[output];
+  if (scene.failing.some((level, at) => level > 0 && data[at] !== 0)) return;
+  const all = data.every((x) => x === 0);
+  if (all || inWholeTiles(scene, output)) yield { name: 'zeros', predict: () => nothing };
+  if (!all) yield { name: 'zeros-in-part', predict: () => nothing };
 };
+
+/** The smallest tile of rows that a kernel may leave unwritten. */
+const TILE = 8;
+
+/** Whether all that fails lies in heads, or in tiles of rows, that are 0 as a whole. */
+function inWholeTiles(scene: Scene, output: OutputName): boolean {
+  const width = rowWidth(output, scene.d);
+  const actual = scene.outputs[output].data;
+  const [B, H = 1] = scene.expected[output].shape;
+  const many = actual.length / (B * H * width); // rows of a head
+  const written = (at: number): boolean => actual.subarray(at * width, (at + 1) * width).some((x) => x !== 0);
+  return failingGroups(scene, width).every((row) => {
+    const head = row - row % many;
+    const first = head + row % many - row % many % TILE;
+    for (let at = first; at < Math.min(first + TILE, head + many); at++) if (written(at)) return false;
+    return true;
+  });
+}
 
 /** Wrong storage, sign or factor. */
 export const genericHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {

@@ -47,12 +47,6 @@ export function* rarerLifetimes(scene: Scene, ofType: OfType): Generator<WrongLi
     if (W >= range) {
       yield { ...ofType(WINDOW, 'integer-wraps', (head, j) => scene.last[head * N + j] - W + W % range), detail: `W modulo ${range}` };
     }
-    const position = (head: number, j: number): number => {
-      const last = scene.last[head * N + j];
-      return last < FOREVER && last >= range ? last % range : last;
-    };
-    yield { ...ofType(WINDOW, 'integer-wraps', position), detail: `last() of WINDOW modulo ${range}` };
-    yield { ...ofType(LOCAL, 'integer-wraps', position), detail: `last() of LOCAL modulo ${range}` };
   }
   for (const tile of TILES.filter((each) => each < N)) {
     yield { name: 'key-lost', detail: `key 0, in rows from ${tile}`, sees: (head, i, j) => scene.sees(head, i, j) && (j > 0 || i < tile) };

@@ -120,7 +120,7 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
         yield by(`accumulated-${dtype}`, (query) => accumulate(scene, query, round, { ofS, ofOut, ...how }));
       }
     }
-    yield by(`accumulated-${dtype}`, (query) => {
+    yield by(`sum-${dtype}`, (query) => {
       const row = scene.row(query);
       const { E, m } = softmax(scene, row.S);
       const Z = E.reduce((total, x) => round(total + x), 0);

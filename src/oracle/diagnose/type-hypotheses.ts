@@ -122,6 +122,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
     for (const tile of TILES) {
       const first = (n: number): number => Math.floor(n / tile) * tile;
       yield { ...by('ends-by-tile', (head, c) => column(dM, head, c, () => first(last(head, c)) + tile - 1)), detail: `sums up to whole tiles of ${tile}` };
+      if (tile >= scene.N) continue; // no sum is left
       yield { ...by('ends-by-tile', (head, c) => column(dM, head, c, () => first(last(head, c) + 1) - 1)), detail: `sums down to whole tiles of ${tile}` };
     }
   }

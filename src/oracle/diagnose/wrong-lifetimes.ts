@@ -130,7 +130,8 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   });
 
   yield* rarerLifetimes(scene, ofType);
-  const mask = (name: DiagnosisName, sees: Sees): WrongLifetime => ({ name, sees });
+  const mask = (name: DiagnosisName, sees: Sees, detail?: string): WrongLifetime =>
+    ({ name, sees, ...(detail !== undefined && { detail }) });
   yield mask('causal-missing', (head, i, j) => i <= right(head, j));
   yield mask('causal-missing', (head, i, j) => i <= right(head, j) && i <= j + W || j <= i && scene.sees(head, i, j));
   yield mask('causal-missing', (head, i, j) => j > i || scene.sees(head, i, j));
@@ -142,12 +143,12 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   for (const tile of TILES) {
     const tileOf = (n: number): number => Math.floor(n / tile);
     const partial = Math.floor(N / tile);
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial);
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0);
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0));
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i));
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1);
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial, 'the last, partial one');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0, 'the first');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0), 'the first, for rows after it');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i), 'the one on the diagonal');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1, 'the one before the diagonal');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1, 'the second');
     yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j) && scene.sees(head, i, tileOf(j) * tile));
     if (N % tile > 0) {
       yield mask('tile-unmasked', (head, i, j) => j <= i && (tileOf(j) === partial || scene.sees(head, i, j)));

@@ -3,6 +3,7 @@
  * share.
  * @module
  */
+import { verdictsOf } from './verdict.ts';
 import type { CaseParameters, CaseReport } from '../types.ts';
 
 /** A report, and the parameters of its case. */
@@ -24,6 +25,9 @@ export interface Common {
 type Condition = readonly [text: string, holds: (p: CaseParameters) => boolean];
 /** The largest first, as the last that still holds tells most. */
 const SIZES = [256, 128, 64, 32, 16];
+/** The share of the failing cases that have a place in common; and the same where no name explains them. */
+const MOST = 0.9;
+const MOST_OF_UNKNOWN = 0.75;
 const powerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(x));
 
 const CONDITIONS: readonly Condition[] = [
@@ -45,6 +49,9 @@ const CONDITIONS: readonly Condition[] = [
   ...SIZES.map((n): Condition => [`N > W > ${n}`, (p) => p.window > n && p.tokens > p.window]),
   ['W < N', (p) => p.window < p.tokens],
   ...[64, 32, 16, 8].map((n): Condition => [`d > ${n}`, (p) => p.headDim > n]),
+  ['d % 8 = 0', (p) => p.headDim % 8 === 0],
+  ['d % 8 != 0', (p) => p.headDim % 8 > 0],
+  ['d % 4 = 0', (p) => p.headDim % 4 === 0],
   ['d % 4 != 0', (p) => p.headDim % 4 > 0],
   ['d is no power of two', (p) => !powerOfTwo(p.headDim)],
   ['the scale is no power of two', (p) => !powerOfTwo(p.scale)],
@@ -57,7 +64,7 @@ const CONDITIONS: readonly Condition[] = [
 
 /**
  * The parameters that every failing case has and some passing case has not, those that fewest passing cases have first;
- * and the places that nine of ten failing cases have in common.
+ * and the places that nine of ten failing cases have in common, or three of four where no name is the headline.
  */
 export function commonOf(
   judged: readonly Judged[],
@@ -74,7 +81,8 @@ export function commonOf(
   for (const { report } of failing) {
     for (const fact of report.diagnosis?.facts ?? []) counts.set(fact, (counts.get(fact) ?? 0) + 1);
   }
-  const places = [...counts].filter(([, n]) => n >= 0.9 * failing.length)
+  const most = verdictsOf(failing.map(({ report }) => report))[0]?.name === 'unknown' ? MOST_OF_UNKNOWN : MOST;
+  const places = [...counts].filter(([, n]) => n >= most * failing.length)
     .map(([text, n]) => ({ text, failing: n, of: failing.length })).sort((a, b) => b.failing - a.failing);
   return { cases: cases.slice(0, 3), places: places.slice(0, 4) };
 }

@@ -10,14 +10,16 @@ export interface Verdict {
   readonly name: string;
   /** What most of them say beside it: which input, which terms, which factor. */
   readonly detail?: string;
-  /** How many failing cases it explains. */
+  /** How many failing cases it explains; of a first `unknown`, how many the best of the names leaves unexplained. */
   readonly cases: number;
   /** How many failing cases name it first. */
   readonly first: number;
 }
 
 /**
- * The diagnoses, those that explain the most failing cases first. One case alone often allows several.
+ * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name that
+ * explains less than half of the failing cases is no headline: `unknown` stands first then, and the places that all
+ * have in common say more.
  *
  * @param reports What verifyCase returned; reports that pass are ignored.
  * @example
@@ -42,7 +44,7 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
       const { cases, first } = counts.get(name) ?? { cases: 0, first: 0 };
       counts.set(name, { cases: cases + 1, first: first + (diagnosis!.name === name ? 1 : 0) });
       const own = details.get(name) ?? new Map<string, number>();
-      for (const detail of diagnosis!.details?.[name] ?? []) own.set(detail, (own.get(detail) ?? 0) + 1);
+      for (const detail of new Set(diagnosis!.details?.[name])) own.set(detail, (own.get(detail) ?? 0) + 1);
       details.set(name, own);
     }
   }
@@ -50,6 +52,11 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
     const [most] = [...details.get(name) ?? []].sort(([, a], [, b]) => b - a);
     return most && 2 * most[1] > counts.get(name)!.cases ? { detail: most[0] } : {};
   };
-  return [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
+  const sorted: Verdict[] = [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
     .sort((a, b) => b.cases - a.cases || b.first - a.first);
+  const failing = reports.filter(({ diagnosis }) => diagnosis).length;
+  const [best] = sorted;
+  if (!best || best.name === 'unknown' || 2 * best.cases >= failing) return sorted;
+  const first = counts.get('unknown')?.first ?? 0;
+  return [{ name: 'unknown', cases: failing - best.cases, first }, ...sorted.filter(({ name }) => name !== 'unknown')];
 }

@@ -38,7 +38,7 @@ export const PRECISIONS: readonly Mutant[] = [
   hooked('fast-exp', 'has an exp with a relative error of 2^-10', 'unknown', {
     attend: soft({ exp: (x) => Math.exp(x) * (1 + 2 ** -10 * Math.sin(97 * x)) }),
   }),
-  hooked('sum-of-p-f16', 'sums the weights in float16', 'accumulated-f16', { attend: soft({ sumZ: half }) }),
+  hooked('sum-of-p-f16', 'sums the weights in float16', ['accumulated-f16', 'sum-f16'], { attend: soft({ sumZ: half }) }),
   claiming('f16', 'pv-f16-claimed', 'claims float16 and accumulates P V in it', 'accumulated-f16', { attend: soft({ sum: half }) }),
   claiming('bf16', 'qk-bf16-claimed', 'claims bfloat16 and accumulates q . k in it', 'accumulated-bf16', { dot: dots(ascending, brain) }),
   claiming('f16', 'p-bf16-claimed', 'claims float16 and rounds P to bfloat16', 'probabilities-bf16', {
