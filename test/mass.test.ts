@@ -7,7 +7,7 @@ import { referenceEngine } from '../reference/index.ts';
 import { massAttention, MassCache } from '../reference/public/mass.ts';
 import type { Cache, Engine } from '../src/core/engine.ts';
 import { DisposedError, ShapeError, UnsupportedError, ValueError } from '../src/core/errors.ts';
-import type { MassRule } from '../src/core/mass.ts';
+import { budgetAfter, type MassRule } from '../src/core/mass.ts';
 import { type FloatArray, ndarray, type NDArray } from '../src/core/tensor.ts';
 import { kindOf, parsePolicy } from '../src/policies/index.ts';
 import { wasmEngine } from '../wasm/index.ts';
@@ -27,6 +27,13 @@ const layout = { batch: 1, kvHeads: 1, headDim: 1, blockSize: 2 };
 function inputsOf({ G, group, N, d, q, k, v, scale }: Truth): { q: NDArray; k: NDArray; v: NDArray; scale: number } {
   return { q: ndarray(q, [1, G * group, N, d]), k: ndarray(k, [1, G, N, d]), v: ndarray(v, [1, G, N, d]), scale };
 }
+
+describe('budgetAfter()', () => {
+  it('rounds to the nearest whole number, a half up, and what lies just below a half down', () => {
+    const after = (base: number): number => budgetAfter({ budget: { base, perToken: 0.25 } }, 1);
+    expect([0, -(2 ** -55), -(2 ** -54), 2 ** -53, 1, 0.999, -0.501, -3].map(after)).toEqual([1, 1, 0, 1, 2, 1, 0, 0]);
+  });
+});
 
 describe('massAttention()', () => {
   it('lets each query see the same as a simulation that only masks, and gives the same results', () => {

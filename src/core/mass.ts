@@ -56,7 +56,7 @@ export interface MassOptions {
 
 /** k(i), the most entries that are held after step i. */
 export function budgetAfter({ budget: { base, perToken } }: Pick<MassRule, 'budget'>, i: number): number {
-  return Math.max(0, Math.floor(base + perToken * (i + 1) + 0.5));
+  return Math.max(0, Math.round(base + perToken * (i + 1))); // adding 0.5 would round what lies just below a half up
 }
 
 /** How many of the newest positions, including that of token i, step i must not evict. */
