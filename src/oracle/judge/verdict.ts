@@ -16,6 +16,9 @@ export interface Verdict {
   readonly first: number;
 }
 
+/** Names that say no mistake. */
+const VAGUE = ['unknown', 'nan', 'imprecise', 'keys-by-row', 'one-key'];
+
 /**
  * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name that
  * explains less than half of the failing cases is no headline: `unknown` stands first then, and the places that all
@@ -55,6 +58,9 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   const sorted: Verdict[] = [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
     .sort((a, b) => b.cases - a.cases || b.first - a.first);
   const failing = reports.filter(({ diagnosis }) => diagnosis).length;
+  // That errors are those of some rounding says less than which one, where that explains half of the cases, too.
+  const named = sorted.findIndex(({ name, cases }) => !VAGUE.includes(name) && 2 * cases >= failing);
+  if (sorted[0]?.name === 'imprecise' && named > 0) sorted.unshift(...sorted.splice(named, 1));
   const [best] = sorted;
   if (!best || best.name === 'unknown' || 2 * best.cases >= failing) return sorted;
   const first = counts.get('unknown')?.first ?? 0;
