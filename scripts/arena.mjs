@@ -22,6 +22,14 @@ const budgets = (values('--budgets')[0] ?? '0.05,0.1,0.25').split(',');
 const kinds = (values('--kinds')[0] ?? 'window,streaming,h2o,h2o-mean,keynorm,snapkv,tova,nats-rank').split(',');
 const subjects = ['--text', '--questions'].flatMap((flag) => values(flag).map((path) => [flag, path]));
 const parts = `${out}-parts`;
+const fail = (message) => {
+  process.stderr.write(`error: ${message}; the head of scripts/arena.mjs has an example\n`);
+  process.exit(2);
+};
+if (!/^[1-9]\d*$/.test(jobs ?? '')) fail(`the first argument is ${jobs ?? 'missing'}: it must be the number of processes`);
+if (!out) fail('--out is missing: it names the folder of the results');
+if (subjects.length === 0) fail('--text or --questions is missing: an arena needs something to read');
+if (!existsSync('dist/cli/main.js')) fail('dist/cli/main.js is missing: run npm run build first, in the folder of the repository');
 const started = Date.now();
 const left = () => Number(process.env.ARENA_SECONDS ?? Infinity) - (Date.now() - started) / 1000;
 const known = new Map();
