@@ -4,11 +4,12 @@
  */
 import { type Expected, finite, optional, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
-import type { Forms, Norm, Projection } from '../forms.ts';
+import type { Forms, Norm } from '../forms.ts';
 import { expectPositive, expectShape } from '../shape.ts';
 import type { CacheKernels } from '../kernels.ts';
-import { headSizes, linearSizes, normSizes, ropeSizes, sameSizes } from '../sizes.ts';
+import { headSizes, linearSizes, sameSizes } from '../sizes.ts';
 import type { Shaped, Tensor } from '../tensor.ts';
+import { formParts } from './form-parts.ts';
 import type { Handles } from './handles.ts';
 import { checkedLayers } from './layers.ts';
 
@@ -23,33 +24,19 @@ export function checkedForms<A extends Shaped>(
 ): Partial<Forms> {
   const { project, output, feedForward, layers, logits, nextToken, drawnToken } = raw;
   const float = (name: string, x: Tensor): A => on.float(name, x);
-  const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
-    finite('epsilon', epsilon);
-    const made = { weight: float('norm.weight', weight), epsilon };
-    normSizes(x, made.weight);
-    return made;
-  };
+  const { normed, projection, feedForward: fed } = formParts(float);
   const headed = (x: Tensor, norm: Norm, head: Tensor): [x: A, norm: Norm<A>, head: A] => {
     const [a, w] = [float('x', x), float('head', head)];
     linearSizes(a, w);
     return [a, normed(norm, a), w];
   };
-  const last = (shape: readonly number[], size: number): Shaped => ({ shape: [...shape.slice(0, -1), size] });
   return {
     ...(project && {
       project(inputs) {
         const [x, cos, sin] = [float('x', inputs.x), float('cos', inputs.cos), float('sin', inputs.sin)];
-        const projection = ({ heads, weight, bias, norm }: Projection, rotates: boolean): Projection<A> => {
-          const w = float('weight', weight);
-          const { M } = linearSizes(x, w);
-          const b = bias && float('bias', bias);
-          if (b) expectShape('bias', b, [M], `the weight is [${w.shape}]`);
-          const split = { shape: [x.shape[0], heads, x.shape[1], M / heads] };
-          if (rotates) ropeSizes(split, cos, sin);
-          return { heads, weight: w, ...(b && { bias: b }), ...(norm && { norm: normed(norm, split) }) };
-        };
         const norm = normed(inputs.norm, x);
-        const [q, k, v] = [projection(inputs.q, true), projection(inputs.k, true), projection(inputs.v, false)];
+        const rotary = [cos, sin] as const;
+        const [q, k, v] = [projection(inputs.q, x, rotary), projection(inputs.k, x, rotary), projection(inputs.v, x)];
         const made = on.run('project', () => project({ x, norm, q, k, v, cos, sin }));
         return { hidden: on.realOf(made.hidden), q: on.realOf(made.q), k: on.realOf(made.k), v: on.realOf(made.v) };
       },
@@ -66,13 +53,8 @@ export function checkedForms<A extends Shaped>(
     ...(feedForward && {
       feedForward(inputs) {
         const x = float('x', inputs.x);
-        const norm = normed(inputs.norm, x);
-        const [gate, up, down] = [float('gate', inputs.gate), float('up', inputs.up), float('down', inputs.down)];
-        const { M: F } = linearSizes(x, gate);
-        expectShape('up', up, gate.shape, 'it must have the shape of gate');
-        const { M } = linearSizes(last(x.shape, F), down);
-        sameSizes('x', x, last(x.shape, M), 'it is added to the result');
-        return on.real('feedForward', () => feedForward({ x, norm, gate, up, down }));
+        const parts = fed(inputs, x);
+        return on.real('feedForward', () => feedForward({ x, ...parts }));
       },
     }),
     ...(layers && { layers: checkedLayers(on, layers) }),

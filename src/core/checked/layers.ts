@@ -6,11 +6,12 @@ import { finite, numbers } from '../arguments.ts';
 import { expectElements, type Shaped, type Tensor } from '../tensor.ts';
 import { checkIds } from '../checks.ts';
 import { ShapeError } from '../errors.ts';
-import type { DecoderLayer, Forms, LayersInputs, Norm, Projection } from '../forms.ts';
+import type { DecoderLayer, Forms, LayersInputs, Projection } from '../forms.ts';
 import type { CacheKernels } from '../kernels.ts';
 import { checkTypeValues, expectRank, expectShape } from '../shape.ts';
-import { linearSizes, normSizes, querySizes, ropeSizes, sameSizes } from '../sizes.ts';
+import { linearSizes, querySizes, sameSizes } from '../sizes.ts';
 import { CheckedCache, noteTokens, rawOf } from './cache.ts';
+import { formParts } from './form-parts.ts';
 import type { Handles } from './handles.ts';
 
 /** The layers of a call as arrays, with every tensor among them, and the array that it had. */
@@ -38,32 +39,17 @@ export function checkedLayers<A extends Shaped>(
       return array;
     };
     const [row, table] = [{ shape: [1, 1, D] }, { shape: [1, 1, half] }];
-    const normed = ({ weight, epsilon }: Norm, x: Shaped): Norm<A> => {
-      finite('epsilon', epsilon);
-      const made = { weight: float('norm.weight', weight), epsilon };
-      normSizes(x, made.weight);
-      return made;
-    };
-    const projection = ({ heads, weight, bias, norm }: Projection): Projection<A> => {
-      const w = float('weight', weight);
-      const { M } = linearSizes(row, w);
-      const b = bias && float('bias', bias);
-      if (b) expectShape('bias', b, [M], `the weight is [${w.shape}]`);
-      const split = { shape: [1, heads, 1, M / heads] };
-      ropeSizes(split, table, table);
-      return { heads, weight: w, ...(b && { bias: b }), ...(norm && { norm: normed(norm, split) }) };
-    };
+    const rotary = [table, table] as const;
+    const { normed, projection, feedForward: fed } = formParts(float);
     const made = layers.map(({ attention, output, feedForward }): DecoderLayer<A> => {
       const { norm, q, k, v } = attention;
-      const all = { norm: normed(norm, row), q: projection(q), k: projection(k), v: projection(v) };
-      const [out, gate, up, down] = [
-        float('weight', output), float('gate', feedForward.gate), float('up', feedForward.up), float('down', feedForward.down),
-      ];
-      sameSizes('x', row, { shape: [1, 1, linearSizes({ shape: [1, 1, all.q.weight.shape[0]] }, out).M] }, 'it is added to the projection of what was attended');
-      expectShape('up', up, gate.shape, 'it must have the shape of gate');
-      const { M } = linearSizes({ shape: [1, 1, linearSizes(row, gate).M] }, down);
-      sameSizes('x', row, { shape: [1, 1, M] }, 'it is added to the result');
-      return { attention: all, output: out, feedForward: { norm: normed(feedForward.norm, row), gate, up, down } };
+      const all = {
+        norm: normed(norm, row), q: projection(q, row, rotary), k: projection(k, row, rotary), v: projection(v, row),
+      };
+      const out = float('weight', output);
+      const { M } = linearSizes({ shape: [1, 1, all.q.weight.shape[0]] }, out);
+      sameSizes('x', row, { shape: [1, 1, M] }, 'it is added to the projection of what was attended');
+      return { attention: all, output: out, feedForward: fed(feedForward, row) };
     });
     return { layers: made, tensors, arrays, fits: new WeakSet() };
   }
