@@ -9,6 +9,7 @@ export {
   type WasmEngineOptions,
 } from './engines.ts';
 export { loadModel, type LoadOptions, type ModelBytes } from './load.ts';
+export type { ConfigOverrides } from './model/config/config-overrides.ts';
 
 // Token types and what follows from them (§2, §5, §6, §7)
 export { FOREVER, TOKEN_TYPE_NAMES, TokenType } from './core/lifetime.ts';

@@ -13,7 +13,8 @@ import type { ModelFolder } from './model/folder/model-folder.ts';
 import { storedAs, type StoredBytes, storedWeights } from './formats/safetensors.ts';
 import { tensorDigest, weightsHash } from './formats/weights-hash.ts';
 import { chatTemplateOf } from './model/generate/chat-template.ts';
-import { checkWeights, isSuperfluous, type ModelConfig, parseConfig } from './model/config/config.ts';
+import { checkWeights, isSuperfluous, type ModelConfig } from './model/config/config.ts';
+import { type ConfigOverrides, expectJson, listed, parseOverridden } from './model/config/config-overrides.ts';
 import { uploadWeight } from './model/decoder.ts';
 import { parseGenerationConfig } from './model/config/generation-config.ts';
 import { expectKnown } from './core/known-options.ts';
@@ -52,6 +53,11 @@ export interface LoadOptions {
   readonly engine?: Engine;
   /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or its contents. */
   readonly adapter?: string | URL | Adapter;
+  /**
+   * Fields of config.json to read with other values, such as `rope_parameters` for longer texts. An adapter that was
+   * learned with some brings them along; these are applied after its own.
+   */
+  readonly configOverrides?: ConfigOverrides;
   /** Whether texts get the tokens that the tokenizer puts before them; see `Tokenizer.starts`. Default: true. */
   readonly bos?: boolean;
   /** Called while the weights of a folder are read, with the bytes done and the bytes in all. */
@@ -83,17 +89,20 @@ export interface LoadOptions {
  * ```
  */
 export async function loadModel(source: string | URL | ModelBytes, options: LoadOptions = {}): Promise<Model> {
-  expectKnown('loadModel()', options, ['engine', 'adapter', 'bos', 'onProgress', 'onOtherBase']);
+  expectKnown('loadModel()', options, ['engine', 'adapter', 'configOverrides', 'bos', 'onProgress', 'onOtherBase']);
   record({
     engine: optional(expectEngine), bos: optional(of('boolean')), onProgress: optional(of('function')),
-    onOtherBase: optional(of('function')),
+    onOtherBase: optional(of('function')), configOverrides: optional(expectJson),
   })('options', options);
   const adapter = await adapterOf(options.adapter);
   const adapted = adapter && await adaptation(adapter);
-  if (typeof source === 'string' || source instanceof URL) return loadFolder(folderOf(source), options, adapter, adapted);
+  const overrides = listed(adapter?.configOverrides, options.configOverrides);
+  if (typeof source === 'string' || source instanceof URL) {
+    return loadFolder(folderOf(source), options, overrides, adapter, adapted);
+  }
   record()('source', source);
   expectKnown('the source of a model', source, SOURCE, 'field');
-  const own = parseConfig(jsonOf(source.config, 'config.json'));
+  const own = parseOverridden(jsonOf(source.config, 'config.json'), overrides);
   const config = adapted?.(own) ?? own;
   const tokenizerConfig = jsonOf(source.tokenizerConfig, 'tokenizer_config.json');
   const files = { tokenizer: jsonOf(source.tokenizer, 'tokenizer.json'), tokenizerConfig };
@@ -134,13 +143,16 @@ async function owning(make: (weights: Map<string, Tensor>) => Promise<Model>): P
 
 /** Loads a folder. The code for files is imported only here and on demand, so that browsers can import this module. */
 async function loadFolder(
-  path: string, options: LoadOptions, adapter?: Adapter, adapted?: (config: ModelConfig) => ModelConfig,
+  path: string, options: LoadOptions, overrides: readonly ConfigOverrides[], adapter?: Adapter,
+  adapted?: (config: ModelConfig) => ModelConfig,
 ): Promise<Model> {
   const { engine = await openCpuEngine(), onProgress, bos } = options;
   const { openModelFolder } = await import('./model/folder/model-folder.ts');
   const { readStored } = await import('./files/safetensors-file.ts');
   const more = adapter?.weights;
-  const folder = await openModelFolder(path, { ...(adapted && { adapted }), ...(more && { more }) });
+  const folder = await openModelFolder(path, {
+    overrides, ...(adapted && { adapted }), ...(more && { more }),
+  });
   const tokenizer = await folderTokenizer(folder, bos); // refused before the weights are read, which takes long
   const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
   const how = { ...(onProgress && { onProgress }), ...(digests && { digests }) };

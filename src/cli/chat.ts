@@ -6,11 +6,12 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { ConfigError } from '../core/errors.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import { Conversation, type Turn } from './conversation.ts';
 import { UsageError } from './errors.ts';
 import { ChatInput } from './chat-input.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, threadsOption } from './options.ts';
+import { bosOption, computeOption, configOverridesOption, engineOption, gpuOption, threadsOption } from './options.ts';
 import { checkModelFolder, find } from './paths.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
 import { colours, formatBytes, formatCount, formatDuration, formatShare, printable } from './terminal.ts';
@@ -18,6 +19,7 @@ import { colours, formatBytes, formatCount, formatDuration, formatShare, printab
 interface Flags extends SamplingFlags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   system?: string;
   chatTemplate?: string;
   bos: boolean;
@@ -41,6 +43,7 @@ export function registerChat(program: Command): void {
     .description('talk with a model that has a chat template; from a pipe, each line is a message')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .option('--system <text>', 'instructions for the model, before the conversation')
     .option('--chat-template <file>', 'a Jinja template instead of the model\'s own');
   addSamplingOptions(command)
@@ -59,7 +62,7 @@ async function run(flags: Flags): Promise<void> {
   if (flags.system === '') throw new UsageError('--system is empty: give it at least one character, or leave it out');
   const template = flags.chatTemplate === undefined ? undefined : await readTemplate(flags.chatTemplate);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine, flags.adapter, flags.bos, ({ chatTemplate }) => {
+  const model = await openModel(flags, engine, ({ chatTemplate }) => {
     if (chatTemplate || template !== undefined) return;
     throw new ConfigError(`${flags.model} has no chat template, in tokenizer_config.json or chat_template.jinja: take a model that was made for conversations, give --chat-template, or continue text with natsearch generate`);
   });

@@ -8,9 +8,12 @@ import { type Difference, perplexityDifference } from '../evaluate/difference.ts
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import { evaluateShuffled, SHUFFLED } from '../evaluate/shuffled.ts';
 import type { KeptOf } from '../evaluate/match.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
+import {
+  bosOption, computeOption, configOverridesOption, engineOption, gpuOption, threadsOption, whole,
+} from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import {
   absentText, addPolicyOptions, checkPolicyFlags, chosenPolicies, type Matched, policyCount, type PolicyFlags, SAME,
@@ -23,6 +26,7 @@ import { TEXT_HELP } from './text-files.ts';
 interface Flags extends PolicyFlags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   bos: boolean;
   text: string[];
   context?: number;
@@ -42,6 +46,7 @@ export function registerEval(program: Command): void {
     .description('decode text through the evicting cache and compare policies')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .requiredOption('--text <path...>', TEXT_HELP)
     .option('--context <n>', 'tokens after which a new cache begins (default: as trained)', whole(1))
     .option('--max-tokens <n>', 'read only the first n tokens, and no more of the texts than they need', whole(1))
@@ -61,7 +66,7 @@ async function run(flags: Flags): Promise<void> {
   checkPolicyFlags(flags);
   checkModelFolder(flags.model);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
+  const model = await openModel(flags, engine);
   const interrupt = interruptSignal();
   try {
     const chosen = chosenPolicies(flags, model);

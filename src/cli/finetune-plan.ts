@@ -7,6 +7,7 @@ import { basename, join, resolve } from 'node:path';
 import type { Pooling } from '../core/engine.ts';
 import { ValueError } from '../core/errors.ts';
 import type { ModelFolder } from '../model/folder/model-folder.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import { folderTokenizer } from '../load.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
@@ -28,6 +29,7 @@ import { checkValidation, planValidation, type ValidationPlan } from './validati
 /** The command's parsed options. */
 export interface FinetuneFlags extends RunFlags {
   model: string;
+  configOverrides?: ConfigOverrides;
   keep?: number;
   lambda?: number;
   window?: number;
@@ -52,7 +54,8 @@ export interface FinetunePlan {
 
 /** Reads everything but the weights, and refuses what no run can use. */
 export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> {
-  const folder = await openFolder(flags.model);
+  const { configOverrides } = flags;
+  const folder = await openFolder(flags.model, configOverrides);
   const options = usage(() => readOptions(flags, folder.config));
   if (options.context <= 2 * flags.chunk) {
     throw new UsageError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
@@ -68,7 +71,8 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
   checkLongEnough(tokens, options.context, `the training text in ${listed(flags.text)}`);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const record: FinetuneRecord = {
-    baseModel: basename(resolve(flags.model)), config, options, textHash: fingerprint(tokens), packageVersion: version,
+    baseModel: basename(resolve(flags.model)), ...(configOverrides && { configOverrides }), config, options,
+    textHash: fingerprint(tokens), packageVersion: version,
   };
   const plan = { folder, tokenizer, tokens, ...(validation && { validation }) };
   if (!saved) return { ...plan, record };

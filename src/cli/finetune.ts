@@ -20,7 +20,7 @@ import {
   checkFlags, checkSameBase, type FinetuneFlags, type FinetunePlan, planFinetune,
 } from './finetune-plan.ts';
 import { openBase, openEngine } from './open.ts';
-import { notNegative, share, whole } from './options.ts';
+import { configOverridesOption, notNegative, share, whole } from './options.ts';
 import { openOut } from './out.ts';
 import { takesPool, WorkerPool } from './pool.ts';
 import { addPlaceOptions, addRunOptions } from './run-flags.ts';
@@ -37,7 +37,8 @@ export function registerFinetune(program: Command): void {
   const d = DEFAULT_FINETUNE_OPTIONS;
   const command = program.command('finetune')
     .description('let an existing model learn token types; its weights stay unchanged, and an adapter is written')
-    .requiredOption('--model <dir>', 'model folder, as published on Hugging Face');
+    .requiredOption('--model <dir>', 'model folder, as published on Hugging Face')
+    .addOption(configOverridesOption());
   addPlaceOptions(command, 'the adapter')
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)

@@ -5,13 +5,16 @@
 import type { Command } from 'commander';
 import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { formatPolicy } from '../policies/index.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import type { GeneratedToken, GenerateOptions } from '../model/generate/generate-options.ts';
 import type { Model } from '../model/model.ts';
 import type { FinishReason } from '../model/generate/sequence.ts';
 import { UsageError } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { cacheUse, type CacheUse, openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
+import {
+  bosOption, computeOption, configOverridesOption, engineOption, gpuOption, threadsOption, whole,
+} from './options.ts';
 import { checkModelFolder } from './paths.ts';
 import { patientProgress, type PromptTokens, readPrompt, tokensOf } from './prompt.ts';
 import { addSamplingOptions, type SamplingFlags, samplingOptions } from './sampling.ts';
@@ -20,6 +23,7 @@ import { formatBytes, formatCount, formatDuration, formatShare, interruptSignal,
 interface Flags extends SamplingFlags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   bos: boolean;
   prompt?: string;
   promptFile?: string;
@@ -37,6 +41,7 @@ export function registerGenerate(program: Command): void {
     .description('continue a prompt; text goes to stdout as it is generated, a summary to stderr')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .option('--prompt <text>', 'the text to continue, or - to read it from stdin')
     .option('--prompt-file <path>', 'the file to continue, without the newline at its end');
   addSamplingOptions(command)
@@ -57,7 +62,7 @@ async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
   const prompt = await readPrompt(flags);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
+  const model = await openModel(flags, engine);
   const interrupt = interruptSignal();
   try {
     const options = { ...samplingOptions(flags, model), ...(logprobs !== undefined && { logprobs }) };

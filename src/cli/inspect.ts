@@ -9,13 +9,14 @@ import { adaptedConfig, type Adapter, checkAdapter, readAdapter } from '../model
 import { type ModelFolder, openModelFolder } from '../model/folder/model-folder.ts';
 import { formatPolicy } from '../policies/index.ts';
 import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
+import { type ConfigOverrides, listed } from '../model/config/config-overrides.ts';
 import { architectureOf } from '../model/arch/index.ts';
 import type { GenerationDefaults } from '../model/config/generation-config.ts';
 import { createHfTokenizer } from '../model/tokenizer/hf-tokenizer.ts';
 import { defaultTokenizer } from '../model/model.ts';
 import { sizeOf } from '../core/tensor.ts';
 import { openCpuEngine } from '../engines.ts';
-import { cacheOption } from './options.ts';
+import { cacheOption, configOverridesOption } from './options.ts';
 import { checkAdapterFolder, checkModelFolder } from './paths.ts';
 import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
@@ -26,6 +27,7 @@ const LENGTHS = [4096, 32_768, 131_072];
 interface Flags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   cache?: CacheDtype;
   json: boolean;
 }
@@ -36,6 +38,7 @@ export function registerInspect(program: Command): void {
     .description('describe a model, and the size of its cache by policy; reads no weights')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .addOption(cacheOption())
     .option('--json', 'print one JSON document instead', false)
     .action(run);
@@ -45,7 +48,8 @@ async function run(flags: Flags): Promise<void> {
   checkModelFolder(flags.model);
   if (flags.adapter !== undefined) checkAdapterFolder(flags.adapter);
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
-  const folder = await openModelFolder(flags.model);
+  const overrides = listed(adapter?.configOverrides, flags.configOverrides);
+  const folder = await openModelFolder(flags.model, { overrides });
   if (adapter) checkAdapter(adapter, folder.config);
   const cache = flags.cache ?? (await openCpuEngine()).stores.cache[0];
   const report = await inspect(folder, adapter, cache);

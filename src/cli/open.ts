@@ -9,6 +9,7 @@ import { readStored, readTensors } from '../files/safetensors-file.ts';
 import { storedAs } from '../formats/safetensors.ts';
 import { weightsHash } from '../formats/weights-hash.ts';
 import { loadModel } from '../load.ts';
+import { type ConfigOverrides, listed } from '../model/config/config-overrides.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { uploadWeight } from '../model/decoder.ts';
 import { defaultTokenizer, Model, noTokenizer } from '../model/model.ts';
@@ -60,29 +61,40 @@ async function withLoadProgress<T>(load: (onProgress: OnProgress) => Promise<T>)
  *
  * @throws {ConfigError} If the model has no tokenizer, which commands need to read text.
  */
-export async function openFolder(folder: string): Promise<ModelFolder> {
+export async function openFolder(folder: string, overrides?: ConfigOverrides): Promise<ModelFolder> {
   checkModelFolder(folder);
-  const opened = await openModelFolder(folder);
+  const opened = await openModelFolder(folder, { overrides: listed(overrides) });
   for (const note of opened.notes) process.stderr.write(`note: ${note}\n`);
   if (opened.tokenizer === undefined && !defaultTokenizer(opened.config)) throw noTokenizer(opened.config, folder);
   return opened;
 }
 
+/** Which model to load, and how. */
+export interface ModelFlags {
+  /** Its folder. */
+  readonly model: string;
+  /** The folder of learned types. */
+  readonly adapter?: string;
+  readonly configOverrides?: ConfigOverrides;
+  /** Whether texts get the tokens that the tokenizer puts before them. Default: true. */
+  readonly bos?: boolean;
+}
+
 /**
- * Loads the model in `folder`, with the types of `adapter` if there is one. Large models draw a progress bar.
+ * Loads a model, with the types of an adapter if there is one. Large models draw a progress bar.
  *
- * @param bos Whether texts get the tokens that the tokenizer puts before them.
  * @param check May refuse a folder before its weights are read.
  */
 export async function openModel(
-  folder: string, engine: Engine, adapter?: string, bos = true, check?: (folder: ModelFolder) => void,
+  { model, adapter, configOverrides, bos = true }: ModelFlags, engine: Engine, check?: (folder: ModelFolder) => void,
 ): Promise<Model> {
-  const opened = await openFolder(folder);
+  const opened = await openFolder(model, configOverrides);
   check?.(opened);
   if (adapter !== undefined) checkAdapterFolder(adapter);
-  return withLoadProgress((onProgress) => {
-    return loadModel(folder, { engine, onProgress, bos, ...(adapter !== undefined && { adapter, onOtherBase }) });
-  });
+  return withLoadProgress((onProgress) => loadModel(model, {
+    engine, onProgress, bos, ...(configOverrides && { configOverrides }),
+    ...(adapter !== undefined && { adapter, onOtherBase }),
+  }));
 }
 
 function onOtherBase(warning: string): void {

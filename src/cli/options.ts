@@ -8,6 +8,7 @@ import { CACHE_DTYPES } from '../core/cache.ts';
 import { isNamedError } from '../core/errors.ts';
 import { BUDGET_HELP } from '../policies/budget.ts';
 import { formatPolicy, givesTypes, grammars, kindOf, parsePolicy, type Policy, policyKinds } from '../policies/index.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import { oneLine, UsageError } from './errors.ts';
 
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -93,6 +94,23 @@ export function cacheOption(): Option {
 /** --no-bos, without which `bos` is true. */
 export function bosOption(): Option {
   return new Option('--no-bos', 'put no token before a text, even if the tokenizer does');
+}
+
+/** --config-overrides with a JSON object. */
+export function configOverridesOption(): Option {
+  return new Option('--config-overrides <json>', 'read fields of config.json with other values, such as ' +
+    '\'{"rope_parameters": {"rope_type": "yarn", "factor": 4}}\'').argParser(jsonObject);
+}
+
+function jsonObject(text: string): ConfigOverrides {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as ConfigOverrides;
+  throw new InvalidArgumentError('It must be a JSON object with fields of config.json.');
 }
 
 /** A cache policy. */

@@ -14,10 +14,13 @@ import { readJson } from '../files/json-file.ts';
 import { inFolder } from '../model/folder/model-folder.ts';
 import { architectureOf } from '../model/arch/index.ts';
 import { kindOf, type Policy } from '../policies/index.ts';
-import { type ModelConfig, parseConfig } from '../model/config/config.ts';
+import type { ModelConfig } from '../model/config/config.ts';
+import { type ConfigOverrides, listed, parseOverridden } from '../model/config/config-overrides.ts';
 import { planMemory, usualPolicies } from '../model/plan.ts';
 import { thisMachine } from './machine.ts';
-import { cacheOption, type EngineFlags, engineOption, gpuOption, policies, policyHelp, share, whole } from './options.ts';
+import {
+  cacheOption, configOverridesOption, type EngineFlags, engineOption, gpuOption, policies, policyHelp, share, whole,
+} from './options.ts';
 import { checkAdapterFolder, find } from './paths.ts';
 import { describePlan, type Report } from './plan-text.ts';
 
@@ -31,6 +34,7 @@ const STORED: Readonly<Record<string, number>> = { float64: 8, float32: 4, float
 interface Flags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   context?: number;
   policy?: readonly Policy[];
   keep?: number;
@@ -46,6 +50,7 @@ export function registerPlan(program: Command): void {
     .description('say how much memory a model takes and whether it fits here, from its config.json, before any weight is downloaded')
     .requiredOption('--model <path>', 'model folder, of which only config.json is read, or a config.json')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .option('--context <n>', 'tokens to plan for (default: 4k, 32k and 128k)', whole(1))
     .option('--policy <p...>', 'what the cache keeps, of those below (default: full, a window, and learned types)', policies)
     .option('--keep <share>', 'what learned types keep (default: as measured for the adapter, or 0.25)', share)
@@ -58,23 +63,26 @@ export function registerPlan(program: Command): void {
 }
 
 async function run(flags: Flags): Promise<void> {
-  const { base, dtype } = await readConfig(flags.model);
   if (flags.adapter !== undefined) checkAdapterFolder(flags.adapter);
   const adapter = flags.adapter === undefined ? undefined : await readAdapter(flags.adapter);
+  const overrides = listed(adapter?.configOverrides, flags.configOverrides);
+  const { base, dtype } = await readConfig(flags.model, overrides);
   if (adapter) checkAdapter(adapter, base);
   const report = await plan(flags, adapter ? adaptedConfig(adapter, base) : base, dtype, adapter);
   process.stdout.write(`${flags.json ? JSON.stringify(report) : describePlan(report)}\n`);
 }
 
 /** The config of a folder or file, and the dtype that it says its weights are stored in. */
-async function readConfig(path: string): Promise<{ base: ModelConfig; dtype: string | undefined }> {
+async function readConfig(
+  path: string, overrides: readonly ConfigOverrides[],
+): Promise<{ base: ModelConfig; dtype: string | undefined }> {
   const isFolder = find(path, 'folder or file', 'pass a model folder, or a config.json').isDirectory();
   const file = isFolder ? join(path, 'config.json') : path;
   if (!(await fileExists(file))) throw new StorageError(`${path} has no config.json: download it (no weights are needed)`);
   const json = await readJson(file);
   const { torch_dtype: old, dtype = old } = (json ?? {}) as { torch_dtype?: unknown; dtype?: unknown };
   try {
-    return { base: parseConfig(json), dtype: typeof dtype === 'string' && Object.hasOwn(STORED, dtype) ? dtype : undefined };
+    return { base: parseOverridden(json, overrides), dtype: typeof dtype === 'string' && Object.hasOwn(STORED, dtype) ? dtype : undefined };
   } catch (error) {
     throw inFolder(dirname(file), error);
   }

@@ -10,11 +10,14 @@ import { recallDocuments, recallText } from '../evaluate/recall/documents.ts';
 import { measureRecall, type Recall } from '../evaluate/recall/measure.ts';
 import { type RecallKind, recallKinds, TASKS } from '../evaluate/recall/tasks/index.ts';
 import { writeFilesAtomic } from '../files/files.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import { formatPolicy, kindOf, parsePolicy } from '../policies/index.ts';
 import { usage } from './errors.ts';
 import { noteIfRepeated } from './notes.ts';
 import { openEngine, openModel } from './open.ts';
-import { bosOption, computeOption, engineOption, gpuOption, threadsOption, whole } from './options.ts';
+import {
+  bosOption, computeOption, configOverridesOption, engineOption, gpuOption, threadsOption, whole,
+} from './options.ts';
 import { forceOption, openOut } from './out.ts';
 import { checkModelFolder } from './paths.ts';
 import {
@@ -44,6 +47,7 @@ interface WriteFlags {
 interface TestFlags extends PolicyFlags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   bos: boolean;
   questions: string;
   maxDocuments?: number;
@@ -78,6 +82,7 @@ export function registerRecall(program: Command): void {
     .description('ask the questions, through the cache of each policy')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .requiredOption('--questions <file>', 'questions.jsonl')
     .option('--max-documents <n>', 'ask only the first n questions', whole(1))
     .option('--step <n>', 'tokens fed at once; affects speed, never results', whole(1), 64)
@@ -119,7 +124,7 @@ async function test(flags: TestFlags): Promise<void> {
   checkModelFolder(flags.model);
   const documents = (await readQuestions(flags.questions)).slice(0, flags.maxDocuments);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
+  const model = await openModel(flags, engine);
   const interrupt = interruptSignal();
   try {
     const chosen = chosenPolicies(flags, model);

@@ -39,7 +39,7 @@ export interface Memory {
 export async function askForKeys(
   base: string, adapter: string, engine: Engine, filler: string, seed: number, signal: AbortSignal,
 ): Promise<Memory> {
-  const model = await openModel(base, engine, adapter);
+  const model = await openModel({ model: base, adapter }, engine);
   try {
     const asked = recallDocuments({ kind: 'passkey', documents: KEYS, length: LENGTH, filler, seed });
     const learned = await measureRecall(model, asked, { signal });

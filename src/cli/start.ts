@@ -74,8 +74,9 @@ export function registerStart(program: Command): void {
 async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Promise<void> {
   checkModelFolder(flags.model);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine);
-  const dense = denseIsOptional && !existsSync(flags.dense) ? undefined : await openModel(flags.dense, engine);
+  const model = await openModel(flags, engine);
+  const noDense = denseIsOptional && !existsSync(flags.dense);
+  const dense = noDense ? undefined : await openModel({ model: flags.dense }, engine);
   const interrupt = interruptSignal();
   try {
     const text = (await readDocuments(flags.text, interrupt.signal)).join('\n');

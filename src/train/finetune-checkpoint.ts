@@ -7,6 +7,7 @@ import { expectFinite } from '../core/finite.ts';
 import { type AdapterSettings, baseFields, writeAdapter } from '../model/folder/adapter.ts';
 import { makeFolder, writeFileAtomic } from '../files/files.ts';
 import type { ModelConfig } from '../model/config/config.ts';
+import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import type { Plan } from './checkpoint.ts';
 import type { FinetuneState, Finetuner } from './finetune.ts';
 import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';
@@ -21,6 +22,8 @@ export interface FinetuneRecord {
   readonly baseModel: string;
   /** The SHA-256 of its weights, as by weightsHash(); states of older versions have none. */
   readonly baseWeights?: string;
+  /** The fields of the base's config.json that were overridden. */
+  readonly configOverrides?: ConfigOverrides;
   /** The config of the base, with the options of the search. */
   readonly config: ModelConfig;
   readonly options: FinetuneOptions;
@@ -52,9 +55,10 @@ export async function saveFinetune(
     kept: keptByLayer.reduce((a, b) => a + b, 0) / keptByLayer.length, keptByLayer,
     context, steps: state.step, seed, packageVersion: run.packageVersion,
   };
-  const { baseModel, baseWeights, config } = run;
+  const { baseModel, baseWeights, configOverrides, config } = run;
   await writeAdapter(folder, {
-    baseModel, base: baseFields(config), ...(baseWeights !== undefined && { baseWeights }), ...settings,
+    baseModel, base: baseFields(config), ...(baseWeights !== undefined && { baseWeights }),
+    ...(configOverrides !== undefined && { configOverrides }), ...settings,
     weights: state.weights,
   });
   return settings;

@@ -80,6 +80,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
       config: DENSE, weights: encoded, tokenizer: undefined, tokenizerConfig: {}, generationConfig: {}, chatTemplate: 'x',
     }, {
       engine, bos: true, onProgress: () => undefined, onOtherBase: () => undefined, adapter: undefined,
+      configOverrides: { rope_parameters: { rope_theta: 5000 } },
     }],
     call: library.loadModel,
   },

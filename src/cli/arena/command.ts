@@ -9,9 +9,13 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CacheDtype } from '../../core/cache.ts';
 import { matchingKinds } from '../../evaluate/match.ts';
 import { writeFilesAtomic } from '../../files/files.ts';
+import type { ConfigOverrides } from '../../model/config/config-overrides.ts';
+import { readAdapter } from '../../model/folder/adapter.ts';
 import { UsageError } from '../errors.ts';
 import { openEngine } from '../open.ts';
-import { bosOption, cacheOption, engineOption, type EngineFlags, gpuOption, share, threadsOption, whole } from '../options.ts';
+import {
+  bosOption, cacheOption, configOverridesOption, engineOption, type EngineFlags, gpuOption, share, threadsOption, whole,
+} from '../options.ts';
 import { forceOption, openOut } from '../out.ts';
 import { checkAdapterFolder, checkModelFolder, packageRoot } from '../paths.ts';
 import { interruptSignal } from '../terminal.ts';
@@ -24,6 +28,7 @@ import { findSubjects } from './subjects.ts';
 interface Flags extends EngineFlags {
   model: string;
   adapter: string[];
+  configOverrides?: ConfigOverrides;
   text: string[];
   questions: string[];
   budgets: number[];
@@ -56,6 +61,7 @@ export function registerArena(program: Command): void {
     .description('compare learned types with every eviction policy at equal memory, on texts and questions')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir...>', 'token types that natsearch finetune learned for it', [])
+    .addOption(configOverridesOption())
     .option('--text <path...>', `${TEXT_HELP.replace(/, or - for stdin$/, '')}; each path is a text of its own`, [])
     .option('--questions <file...>', 'questions.jsonl of natsearch recall write', [])
     .requiredOption('--out <dir>', 'folder for the results, the report and the page; an interrupted arena goes on there')
@@ -76,12 +82,20 @@ export function registerArena(program: Command): void {
     .action(run);
 }
 
+/** Refuses an adapter whose base was read otherwise than the base is here, with which all policies are measured. */
+async function checkOverrides(folder: string, given: ConfigOverrides = {}): Promise<void> {
+  checkAdapterFolder(folder);
+  const { configOverrides: own } = await readAdapter(folder);
+  if (!own || JSON.stringify(own) === JSON.stringify(given)) return;
+  throw new UsageError(`the base of ${folder} was read with config overrides: give --config-overrides '${JSON.stringify(own)}', so that all policies read it like that`);
+}
+
 async function run(flags: Flags): Promise<void> {
   if (flags.text.length + flags.questions.length === 0) {
     throw new UsageError('there is nothing to compare on: pass --text or --questions');
   }
   checkModelFolder(flags.model);
-  for (const adapter of flags.adapter) checkAdapterFolder(adapter);
+  for (const adapter of flags.adapter) await checkOverrides(adapter, flags.configOverrides);
   const subjects = await findSubjects(flags.text, flags.questions);
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const close = await openOut(flags.out, ARENA_FOLDER, flags.force);

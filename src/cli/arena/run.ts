@@ -14,6 +14,7 @@ import { measureRecall } from '../../evaluate/recall/measure.ts';
 import type { Model } from '../../model/model.ts';
 import { withStarts } from '../../model/tokenizer/tokenizer.ts';
 import { formatPolicy, type Policy } from '../../policies/index.ts';
+import type { ConfigOverrides } from '../../model/config/config-overrides.ts';
 import { openModel } from '../open.ts';
 import { createProgress, type Progress } from '../terminal.ts';
 import { type Entrant, entrantsAt, entrantsLike, splitKinds, usesLearned } from './entrants.ts';
@@ -24,6 +25,7 @@ import { hashOf, questionsOf, type Subject, tokensOf } from './subjects.ts';
 export interface ArenaOptions {
   readonly model: string;
   readonly adapters: readonly string[];
+  readonly configOverrides?: ConfigOverrides;
   readonly bos: boolean;
   readonly subjects: readonly Subject[];
   readonly budgets: readonly number[];
@@ -129,7 +131,11 @@ export class Arena {
   async #model(adapter?: string): Promise<Model> {
     if (!this.#open || this.#open.adapter !== adapter) {
       this.dispose();
-      this.#open = { adapter, model: await openModel(this.#options.model, this.#engine, adapter, this.#options.bos) };
+      const { model, bos, configOverrides } = this.#options;
+      const flags = {
+        model, bos, ...(adapter !== undefined && { adapter }), ...(configOverrides && { configOverrides }),
+      };
+      this.#open = { adapter, model: await openModel(flags, this.#engine) };
     }
     return this.#open.model;
   }
@@ -200,11 +206,11 @@ export class Arena {
   }
 
   #key(subject: Subject, policy: Policy, adapter: string | undefined): string {
-    const { model, bos, contexts, context, maxDocuments, cache, version } = this.#options;
+    const { model, configOverrides, bos, contexts, context, maxDocuments, cache, version } = this.#options;
     const size = subject.kind === 'text' ? { contexts, context } : { maxDocuments };
     const all = {
       base: this.#hashes.get(model), adapter: adapter && this.#hashes.get(adapter), bos, policy: formatPolicy(policy),
-      subject: subject.hash, ...size, cache, engine: this.#engine.name, version,
+      subject: subject.hash, ...size, configOverrides, cache, engine: this.#engine.name, version,
     };
     return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 32);
   }

@@ -14,9 +14,12 @@ import type { Trace } from '../../evaluate/trace/trace.ts';
 import type { Model } from '../../model/model.ts';
 import { withStarts } from '../../model/tokenizer/tokenizer.ts';
 import { formatPolicy, kindOf, type Policy } from '../../policies/index.ts';
+import type { ConfigOverrides } from '../../model/config/config-overrides.ts';
 import { oneLine, UsageError } from '../errors.ts';
 import { openEngine, openModel } from '../open.ts';
-import { bosOption, engineOption, type EngineFlags, gpuOption, policies, policyHelp, positive, whole } from '../options.ts';
+import {
+  bosOption, configOverridesOption, engineOption, type EngineFlags, gpuOption, policies, policyHelp, positive, whole,
+} from '../options.ts';
 import { forceOption, STDOUT, writeOut } from '../out.ts';
 import { checkModelFolder } from '../paths.ts';
 import { createProgress, interruptSignal } from '../terminal.ts';
@@ -28,6 +31,7 @@ import { traceReport, traceText } from './report.ts';
 interface Flags extends EngineFlags {
   model: string;
   adapter?: string;
+  configOverrides?: ConfigOverrides;
   text: string[];
   policy?: readonly Policy[];
   tokens?: number;
@@ -53,6 +57,7 @@ export function registerTrace(program: Command): void {
     .description('record what caches keep of a text, token by token, as one page to play back')
     .requiredOption('--model <dir>', 'model folder')
     .option('--adapter <dir>', 'token types that natsearch finetune learned for it')
+    .addOption(configOverridesOption())
     .requiredOption('--text <path...>', TEXT_HELP)
     .option('--out <file>', 'the page to write, or - for stdout; needed without --json')
     .option('--policy <p...>', 'what the caches keep, of those below (default: nats, and full, window and h2o at equal bytes)', policies)
@@ -74,7 +79,7 @@ async function run(flags: Flags): Promise<void> {
   if (flags.out === STDOUT && flags.json) throw new UsageError('--out - and --json would both write to stdout: name a file');
   checkModelFolder(flags.model);
   const engine = await openEngine(flags);
-  const model = await openModel(flags.model, engine, flags.adapter, flags.bos);
+  const model = await openModel(flags, engine);
   const interrupt = interruptSignal();
   try {
     const most = Math.min(flags.tokens ?? model.config.maxPositions, MOST_TOKENS);

@@ -83,6 +83,11 @@ export function refuseForeignFields(fields: Fields): void {
   fields.refuseMisspelt(OPTIONAL, [...READ, ...HARMLESS, ...ELSEWHERE.keys()]);
 }
 
+/** Whether a field of config.json affects what is computed, or is refused. */
+export function hasEffect(name: string): boolean {
+  return READ.includes(name) || ELSEWHERE.has(name) || Object.hasOwn(ALIASES, name);
+}
+
 /** The fields that are unknown here. They have no effect, as transformers does not read them for these models. */
 export function ignoredFields(json: unknown): string[] {
   const known = [...READ, ...HARMLESS, ...ELSEWHERE.keys(), ...Object.keys(ALIASES)];

@@ -9,6 +9,7 @@ import type { Pooling } from '../../core/engine.ts';
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
 import { expectFinite } from '../../core/finite.ts';
 import type { ModelConfig } from '../config/config.ts';
+import { type ConfigOverrides, expectJson } from '../config/config-overrides.ts';
 import { scorerName } from '../config/names.ts';
 import { isRecency, type Recency } from '../config/recency.ts';
 import type { NDArray } from '../../core/tensor.ts';
@@ -61,6 +62,8 @@ export interface Adapter extends AdapterSettings {
   /** The name of the base, for people to read. */
   readonly baseModel: string;
   readonly base: BaseFields;
+  /** The fields of the base's config.json that were overridden. loadModel() overrides them in the same way. */
+  readonly configOverrides?: ConfigOverrides;
   /** The SHA-256 of the base's weights, as by weightsHash(); adapters of older versions have none. */
   readonly baseWeights?: string;
   /** The scorers by Hugging Face's names, [3G, D] each, with rows in the order [KV head][type]. */
@@ -70,22 +73,12 @@ export interface Adapter extends AdapterSettings {
 /** Refuses anything but an adapter in memory. */
 export const expectAdapter: Expected = (name, adapter) => {
   record({
-    baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), window: wholeFrom(0),
+    baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), configOverrides: optional(expectJson), window: wholeFrom(0),
     chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
   })(name, adapter);
   const { weights } = adapter as Adapter;
   if (!(weights instanceof Map)) fail(`the weights of ${name}`, weights, 'a Map of scorers; or pass the folder that natsearch finetune wrote');
   for (const [key, array] of weights) floats(`the weight '${key}' of ${name}`, array);
-};
-
-/** An object that a JSON file can hold. */
-const expectJson: Expected = (name, value) => {
-  record()(name, value);
-  try {
-    JSON.stringify(value);
-  } catch {
-    fail(name, value, 'what JSON can hold');
-  }
 };
 
 /** Fields on which no forward pass of the base depends: those of NAtS, token ids, and the training context. */
@@ -125,7 +118,7 @@ export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, confi
   const different = names.filter((name) => text(theirs[name]) !== text(ours[name]));
   if (different.length === 0) return;
   const list = different.map((name) => `${name} ${text(theirs[name])}, here ${text(ours[name])}`).join('; ');
-  throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on`);
+  throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on, or override these fields of its config as they were then`);
 }
 
 /**
@@ -148,11 +141,12 @@ export function otherWeights(
  * @throws {NumericError} If a scorer holds NaN or infinity. Nothing is written then.
  */
 export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
-  const { weights, base, baseModel, baseWeights, ...settings } = adapter;
+  const { weights, base, baseModel, baseWeights, configOverrides, ...settings } = adapter;
   expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
   const json = {
     format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base,
-    ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }), ...settings,
+    ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }),
+    ...(configOverrides !== undefined && { config_overrides: configOverrides }), ...settings,
   };
   await makeFolder(folder);
   await writeFilesAtomic([
@@ -242,12 +236,15 @@ export async function parseAdapter(
   if (text('base_sha256') !== await hashOf(base)) fail('was changed: base_sha256 is not the hash of base');
   const baseWeights = fields['base_weights_sha256'] === undefined ? undefined : text('base_weights_sha256');
   if (baseWeights !== undefined && !/^[0-9a-f]{64}$/.test(baseWeights)) fail(`: base_weights_sha256 is ${shown(baseWeights)}, not a SHA-256`);
+  const overrides = fields['config_overrides'];
+  if (overrides !== undefined && !isRecord(overrides)) return fail(`: config_overrides is ${shown(overrides)}, not an object`);
   const { tensors } = decodeSafetensors(bytesOf(bytes, files.weights), files.weights);
   checkScorers(tensors, base, keptByLayer.length, files.weights);
   return {
     baseModel: text('base_model'),
     base,
     ...(baseWeights !== undefined && { baseWeights }),
+    ...(overrides !== undefined && { configOverrides: overrides }),
     window: whole('window', 0),
     chunk: whole('chunk', 1),
     pooling,

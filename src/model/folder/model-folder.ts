@@ -4,7 +4,8 @@
  */
 import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts';
 import { expectFinite } from '../../core/finite.ts';
-import { checkWeights, expectedWeights, type ModelConfig, parseConfig, serializeConfig } from '../config/config.ts';
+import { checkWeights, expectedWeights, type ModelConfig, serializeConfig } from '../config/config.ts';
+import { type ConfigOverrides, parseOverridden } from '../config/config-overrides.ts';
 import { ignoredFields } from '../config/known-fields.ts';
 import { type ChatTemplate, chatTemplateOf } from '../generate/chat-template.ts';
 import { type GenerationDefaults, parseGenerationConfig } from '../config/generation-config.ts';
@@ -49,6 +50,7 @@ export interface ModelFolder {
 /**
  * Reads everything in a model folder except the weights, and checks that config and headers agree.
  *
+ * @param options.overrides Fields of config.json to read with other values.
  * @param options.adapted Turns the folder's config into the one to use.
  * @param options.more Weights from elsewhere, which that config requires in addition to the folder's.
  * @throws {StorageError} If the folder or a file in it is missing.
@@ -56,7 +58,12 @@ export interface ModelFolder {
  * @throws {ConfigError} If the config is incomplete or contradicts the weights.
  */
 export async function openModelFolder(
-  folder: string, options: { adapted?: (config: ModelConfig) => ModelConfig; more?: ReadonlyMap<string, NDArray> } = {},
+  folder: string,
+  options: {
+    overrides?: readonly ConfigOverrides[];
+    adapted?: (config: ModelConfig) => ModelConfig;
+    more?: ReadonlyMap<string, NDArray>;
+  } = {},
 ): Promise<ModelFolder> {
   if (!(await fileExists(folder))) throw new StorageError(`there is no model folder ${folder}: check the path`);
   if (!(await fileExists(`${folder}/${CONFIG}`))) {
@@ -64,7 +71,7 @@ export async function openModelFolder(
     throw new StorageError(`${folder} has no ${CONFIG}: ${instead}`);
   }
   const json = await readJson(`${folder}/${CONFIG}`);
-  const own = parseConfigIn(folder, json);
+  const own = parseConfigIn(folder, json, options.overrides ?? []);
   const config = options.adapted?.(own) ?? own;
   const { places, notes } = await findWeights(folder, config, options.more).catch((error: unknown) => {
     throw inFolder(folder, error);
@@ -93,9 +100,9 @@ async function readIfThere(path: string): Promise<unknown> {
   return await fileExists(path) ? readJson(path) : undefined;
 }
 
-function parseConfigIn(folder: string, json: unknown): ModelConfig {
+function parseConfigIn(folder: string, json: unknown, overrides: readonly ConfigOverrides[]): ModelConfig {
   try {
-    return parseConfig(json);
+    return parseOverridden(json, overrides);
   } catch (error) {
     throw inFolder(folder, error);
   }
