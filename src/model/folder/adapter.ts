@@ -85,6 +85,10 @@ export const expectAdapter: Expected = (name, adapter) => {
 const BOOKKEEPING: readonly string[] =
   ['nats', 'maxPositions', 'bosTokenId', 'eosTokenId', 'eosTokenIds'] satisfies (keyof ModelConfig)[];
 
+/** Fields of a base that change no shape of its weights, so that the same weights may be meant. */
+const RESHAPES_NOTHING: readonly string[] =
+  ['ropeTheta', 'ropeScaling', 'rmsNormEpsilon', 'slidingWindow'] satisfies (keyof ModelConfig)[];
+
 /** The fields of `config` that affect results. */
 export function baseFields(config: ModelConfig): BaseFields {
   return counting(JSON.parse(JSON.stringify(config)) as BaseFields);
@@ -118,7 +122,9 @@ export function checkAdapter(adapter: Pick<Adapter, 'base' | 'baseModel'>, confi
   const different = names.filter((name) => text(theirs[name]) !== text(ours[name]));
   if (different.length === 0) return;
   const list = different.map((name) => `${name} ${text(theirs[name])}, here ${text(ours[name])}`).join('; ');
-  throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on, or override these fields of its config as they were then`);
+  const shapes = different.some((name) => !RESHAPES_NOTHING.includes(name));
+  const remedy = shapes ? '' : ', or override these fields of its config as they were then';
+  throw new ConfigError(`the adapter was made for another base, ${JSON.stringify(adapter.baseModel)}: ${list}: use the model that it was fine-tuned on${remedy}`);
 }
 
 /**
