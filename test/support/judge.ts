@@ -37,13 +37,15 @@ export async function judgeFirst(mutants: readonly Mutant[]): Promise<Judged[]> 
   return judgeAll(mutants, (await smallSuite()).filter(({ name }) => !ADDED.test(name)));
 }
 
+/** Budgets by case, as many sets are judged. */
+const known = new Map<string, readonly HeadBudgets[]>();
+
 /** Runs each over the small suite. The verdict is the name that explains most of its failing cases. */
 export async function judgeAll(mutants: readonly Mutant[], cases?: readonly OracleCase[]): Promise<Judged[]> {
   const suite = cases ?? await smallSuite();
-  const known = new Map<string, readonly HeadBudgets[]>();
   const budgetsOf = (each: OracleCase, dtype: ClaimedDtype): readonly HeadBudgets[] => {
     const { batch, kvHeads } = each.parameters;
-    const key = `${each.name} ${dtype}`;
+    const key = `${each.name} ${dtype} ${suite.length}`;
     const made = known.get(key)
       ?? Array.from({ length: batch * kvHeads }, (_, head) => headBudgets(problemOf(each, head), dtype));
     known.set(key, made);

@@ -11,6 +11,8 @@ export interface Change {
   readonly sees?: Sees;
   /** Instead of A, for a pair with this S. */
   readonly weight?: (query: number, S: number) => number;
+  /** The same by query and key. */
+  readonly pairWeight?: (query: number, key: number) => number;
   /** Instead of P' - D. */
   readonly change?: (query: number, key: number) => number;
   /** Which query heads 0..R-1 of the group are summed. */
@@ -27,5 +29,9 @@ export interface Change {
   readonly round?: (x: number) => number;
   /** Rounds dS before its product. */
   readonly roundSlope?: (x: number) => number;
+  /** Whether `round` is of sums of one query head, before the scale, which are added without rounding. */
+  readonly byHead?: boolean;
+  /** Rounds the whole sum of one query head. */
+  readonly roundHead?: (x: number) => number;
   readonly detail?: string;
 }

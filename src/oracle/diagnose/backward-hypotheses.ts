@@ -70,7 +70,7 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
     const { name, sees = scene.sees, factor = 1 } = made;
     const seen = { ...made.sees && { sees: made.sees }, ...made.detail !== undefined && { detail: made.detail } };
     if (output === 'dq') {
-      if (name.startsWith('group')) continue;
+      if (name.startsWith('group') || made.roundHead) continue;
       yield { name, ...seen, predict: (query) => {
         const head = scene.headOf(query);
         const out = new Float64Array(d);
@@ -78,9 +78,9 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
         for (let j = 0; j < N; j++) {
           if (!sees(head, query % N, j)) continue;
           const key = from * N + j;
-          axpy(factor * scale * slope(scene, made, query, key), k, key, out, d, made.round);
+          axpy((made.byHead ? 1 : factor * scale) * slope(scene, made, query, key), k, key, out, d, made.round);
         }
-        return out;
+        return made.byHead ? out.map((x) => factor * scale * x) : out;
       } };
       continue;
     }
@@ -91,15 +91,18 @@ export const backwardHypotheses: Hypotheses = function* (scene, output): Generat
     yield { name, ...seen, predict: (at) => {
       const [head, j] = [Math.floor(at / N), at % N];
       const out = new Float64Array(d);
+      const late = output === 'dk' && made.byHead ? factor * scale : 1;
       for (const first of groupOf(scene, made, head)) {
+        const sums = made.byHead || made.roundHead ? new Float64Array(d) : out;
         const own = made.foreign ? Math.floor(first / scene.R) : head;
         const key = own * N + j;
         for (let i = 0; i < N; i++) {
           if (!sees(own, i, j)) continue;
           const query = first * N + i;
-          if (output === 'dv') axpy(factor * weightOf(scene, made, query, key), dout, query, out, d, made.round);
-          else axpy(factor * scale * slope(scene, made, query, key), q, query, out, d, made.round);
+          if (output === 'dv') axpy(factor * weightOf(scene, made, query, key), dout, query, sums, d, made.round);
+          else axpy(factor * scale / late * slope(scene, made, query, key), q, query, sums, d, made.round);
         }
+        if (sums !== out) sums.forEach((x, c) => (out[c] = out[c] + (made.roundHead ?? ((y) => y))(late * x)));
       }
       return out;
     } };
@@ -116,8 +119,9 @@ function groupOf(scene: Scene, { counts, modulo }: Change, head: number): number
 
 /** The weight of a pair. */
 export function weightOf(
-  scene: Scene, { weight, scale = scene.parameters.scale }: Change, query: number, key: number,
+  scene: Scene, { weight, pairWeight, scale = scene.parameters.scale }: Change, query: number, key: number,
 ): number {
+  if (pairWeight) return pairWeight(query, key);
   if (!weight && scale === scene.parameters.scale) return scene.weight(query, key);
   const S = scale * scene.product(query, key);
   return weight ? weight(query, S) : Math.exp(S - scene.lse(query));

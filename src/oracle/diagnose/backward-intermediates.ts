@@ -21,6 +21,9 @@ export function* wrongIntermediates(scene: Scene): Generator<Change> {
     yield { name: 'intermediate-rounded', detail: `dS to ${detail}`, roundSlope: round };
     const kept = remembered((query) => sumOf(d, (c) => dout[query * d + c] * round(out[query * d + c])));
     yield { name: 'intermediate-rounded', detail: `o to ${detail}, for D`, change: (query, key) => scene.gain(query, key) - kept(query) };
+    yield { name: 'intermediate-rounded', detail: `dP = dout v to ${detail}`, change: (query, key) => round(scene.gain(query, key)) - scene.D(query) };
+    yield { name: 'exponent-rounded', detail: `S - lse to ${detail}, in the backward`, weight: (query, S) => Math.exp(round(S - scene.lse(query))) };
+    yield { name: 'exponent-rounded', detail: `(S - lse) log2(e) to ${detail}, in the backward`, weight: (query, S) => 2 ** round((S - scene.lse(query)) * Math.LOG2E) };
     yield { name: 'intermediate-rounded', detail: `D to ${detail}`, change: (query, key) => scene.gain(query, key) - round(scene.D(query)) };
   }
   const others: readonly (readonly [string, (query: number) => number])[] = [

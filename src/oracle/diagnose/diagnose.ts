@@ -28,12 +28,14 @@ import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
+import { solvedTerms } from './solved-terms.ts';
 import { Scene, type Sees } from './scene.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
 import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
 import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
+import { FACTS } from '../judge/common.ts';
 import { wordsOf } from './wording.ts';
 
 /** Hypotheses that are tried together. */
@@ -129,6 +131,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known: () => oneKey(scene, output) },
     { known: () => fittedHypotheses(scene, output), tight: true },
     { known: () => termsHypotheses(scene, output), tight: true },
+    { known: () => solvedTerms(scene, output), tight: true, parts: 1 },
     { known: () => typeTermsHypotheses(scene, output), tight: true },
     { known: () => expHypotheses(scene, output), tight: true, parts: 0 },
     { known: () => integerHypotheses(scene, output), parts: 0 },
@@ -181,7 +184,9 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const pairs = sees && !isInteger(scene.expected[output])
     ? pairMap(N, (i, j) => scene.sees(head, i, j), (i, j) => sees(head, i, j)) : undefined;
   const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts, spread, details };
-  return { divergence: found, diagnosis: { ...diagnosis, ...(pairs && { pairs }) } };
+  const made = { ...diagnosis, ...(pairs && { pairs }) };
+  FACTS.set(made, place.weighed);
+  return { divergence: found, diagnosis: made };
 };
 
 /** The kind of mistake. What is unknown is of the kind of the output that fails. */

@@ -181,6 +181,7 @@ const ROUNDING = {
   'probabilities-bits': 'P rounded to few bits',
   'weights-dropped': 'small weights dropped',
   'exp-approximate': 'exp approximated',
+  'exponent-rounded': 'the argument of exp rounded',
   'imprecise': 'errors of a rounding, of which the place is not known',
   'stored-f16': 'results rounded to float16 (11 bits)',
   'stored-bf16': 'results rounded to bfloat16 (8 bits)',

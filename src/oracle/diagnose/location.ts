@@ -11,12 +11,26 @@ import { type HeadFact, keyFacts, rowFacts } from './row-facts.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
 
+/** What holds of all that fails in a case. */
+export interface Facts {
+  /** Facts that are true of all that fails and not of the rest, with the share of what has them that fails. */
+  readonly holds: ReadonlyMap<string, number>;
+  /** Facts that are not true of all that fails. */
+  readonly denied: ReadonlySet<string>;
+}
+interface Weighed {
+  readonly holds: Map<string, number>;
+  readonly denied: Set<string>;
+}
+
 /** Where an output fails. */
 export interface Location {
   /** In words, the most telling first: "only in odd query heads". Empty if failures are everywhere. */
   readonly where: readonly string[];
   /** Every fact that is true, for comparison with those of other cases. */
   readonly facts: readonly string[];
+  /** What facts() gives of the diagnosis. */
+  readonly weighed: Facts;
   /** How much fails: "in 2 of 4 query heads and 31 of 40 rows". */
   readonly spread: string;
   /** Whether an element lies in a batch and head in which something fails. */
@@ -67,6 +81,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     compared.forEach((axis, n) => (axis[on(n, at)] = 1));
   });
   const [where, facts]: [string[], string[]] = [[], []];
+  const weighed = { holds: new Map<string, number>(), denied: new Set<string>() };
   let inRows: Location['inRows'];
   let inComponents: Location['inComponents'];
   const spread: string[] = [];
@@ -77,7 +92,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     const count = fails[n].reduce((a, b) => a + b, 0);
     spread.push(`${count} of ${size} ${wordsFor(axis, chunkedAt(scene, axis, size))[1]}`);
     const own = headAxes.includes(n) ? new Uint8Array(size).fill(1) : compared[n];
-    const found = matching(factsOf(scene, axis, size), fails[n], own);
+    const found = matching(factsOf(scene, axis, size), fails[n], own, weighed);
     facts.push(...found.map(({ text }) => text));
     const best = bestOf(found, count);
     if (!best) return;
@@ -105,7 +120,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     const flat = function* (): Generator<Fact> {
       for (const { text, has } of made) yield { text, has: (n) => has(Math.floor(n / size), n % size) };
     };
-    const found = matching(flat(), bad, all);
+    const found = matching(flat(), bad, all, weighed);
     const typed = found.filter(({ text }) => OF_TYPE.test(text)).map(({ text }) => text);
     facts.unshift(...typed);
     facts.push(...found.map(({ text }) => text).filter((text) => !facts.includes(text)));
@@ -115,7 +130,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     if (best && !typed.includes(best.text) && (!described || (best.exact && best.text.startsWith('of')))) where.push(`only ${best.text}`);
     if (best?.exact) inRows ??= (at) => best.has(placeOf(at));
   } else if (output === 'mask') {
-    const found = ofKeys(scene, failing);
+    const found = ofKeys(scene, failing, weighed);
     facts.push(...found);
     where.push(...found.slice(0, 1).map((text) => `only ${text}`));
   }
@@ -125,7 +140,7 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
   const allHeads = headAxes.reduce((product, axis) => product * shape[axis], 1);
   return {
     everyHead: heads.size === allHeads, everyRow: rows.size === failing.length / width,
-    where, facts, spread: spread.length > 0 ? `in ${spread.join(', ')}` : 'in its only number', inRows, inComponents,
+    where, facts, weighed, spread: spread.length > 0 ? `in ${spread.join(', ')}` : 'in its only number', inRows, inComponents,
     inHead: (at) => heads.has(headOf(at)), inFailing: (at) => rows.has(Math.floor(at / width)),
   };
 }
@@ -141,22 +156,26 @@ function bestOf(found: readonly Found[], count: number): Found | undefined {
 }
 
 /** The facts that are true of all that fail, and not of all that is compared. */
-function matching(facts: Iterable<Fact>, fails: Uint8Array, compared: Uint8Array): Found[] {
+function matching(facts: Iterable<Fact>, fails: Uint8Array, compared: Uint8Array, { holds, denied }: Weighed): Found[] {
   const all = Array.from(fails.keys()).filter((n) => compared[n] || fails[n]);
   const bad = all.filter((n) => fails[n]);
-  if (bad.length === 0 || bad.length === all.length) return [];
+  if (bad.length === 0) return [];
   const found: Found[] = [];
   for (const fact of facts) {
-    if (!bad.every(fact.has)) continue;
+    if (!bad.every(fact.has)) {
+      denied.add(fact.text);
+      continue;
+    }
     const having = all.filter(fact.has).length;
     if (having === all.length) continue;
+    holds.set(fact.text, bad.length / having);
     found.push({ ...fact, exact: having === bad.length, having });
   }
   return found;
 }
 
 /** The same for the keys of a mask [B,G,N,N]. */
-function ofKeys(scene: Scene, failing: Uint8Array): readonly string[] {
+function ofKeys(scene: Scene, failing: Uint8Array, weighed: Weighed): readonly string[] {
   const { N } = scene;
   const [bad, all] = [new Uint8Array(scene.heads * N), new Uint8Array(scene.heads * N)];
   failing.forEach((level, at) => {
@@ -168,5 +187,5 @@ function ofKeys(scene: Scene, failing: Uint8Array): readonly string[] {
   const flat = function* (): Generator<Fact> {
     for (const { text, has } of keyFacts(scene, false)) yield { text, has: (n) => has(Math.floor(n / N), n % N) };
   };
-  return matching(flat(), bad, all).sort((a, b) => a.having - b.having).map(({ text }) => text);
+  return matching(flat(), bad, all, weighed).sort((a, b) => a.having - b.having).map(({ text }) => text);
 }

@@ -91,6 +91,7 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
       }, `below 2^-${power}`);
     }
   }
+  yield* exponents(scene, by);
   const { scale } = scene.parameters;
   for (const [dtype, round] of NARROW) {
     for (const before of [1, Math.LOG2E, 1 / scale]) {
@@ -126,6 +127,41 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
       const Z = E.reduce((total, x) => round(total + x), 0);
       return { out: scene.weigh(row, E.map((x) => x / Z)), lse: m + Math.log(Z) };
     });
+  }
+}
+
+/** An exp of rounded arguments, or whose results are never below some number. */
+function* exponents<T>(scene: Scene, by: By<T>): Generator<T> {
+  const made = (query: number, E: (x: number) => number, tile: number): Made => {
+    const row = scene.row(query);
+    const { m } = softmax(scene, row.S);
+    const maxima: number[] = [];
+    let top = -Infinity;
+    for (let at = 0; at < row.keys.length;) {
+      let end = at;
+      while (end < row.keys.length && Math.floor(row.keys[end] / tile) === Math.floor(row.keys[at] / tile)) end++;
+      top = Math.max(top, ...row.S.slice(at, end));
+      for (; at < end; at++) maxima.push(top);
+    }
+    const weights = row.S.map((x, n) => E(x - maxima[n]) * Math.exp(maxima[n] - m));
+    const Z = sum(weights);
+    return { out: scene.weigh(row, weights.map((x) => x / Z)), lse: m + Math.log(Z) };
+  };
+  const tiles = [scene.N, ...[16, 32, 64, 128].filter((tile) => tile < scene.N)];
+  for (const [name, round] of [['float16', half], ['bfloat16', brain], ['TF32', tf32Cut]] as const) {
+    for (const tile of tiles) {
+      const where = tile === scene.N ? '' : `, by the maximum of tiles of ${tile} so far`;
+      const detail = `S - m to ${name}${where}`;
+      yield by('exponent-rounded', (query) => made(query, (x) => Math.exp(round(x)), tile), detail);
+      yield by('exponent-rounded', (query) => made(query, (x) => 2 ** round(x * Math.LOG2E), tile), `(S - m) log2(e) to ${name}${where}`);
+      yield by('exponent-rounded', (query) => made(query, (x) => round(Math.exp(round(x))), tile), `S - m and its exp to ${name}${where}`);
+    }
+  }
+  for (let power = 4; power <= 20; power++) {
+    for (const tile of tiles) {
+      const where = tile === scene.N ? '' : `, by the maximum of tiles of ${tile} so far`;
+      yield by('exp-approximate', (query) => made(query, (x) => Math.exp(Math.max(x, -power)), tile), `never below e^-${power}${where}`);
+    }
   }
 }
 
@@ -191,8 +227,14 @@ function accumulate(
 export interface RoundedChange {
   readonly name: DiagnosisName;
   readonly weight?: (query: number, S: number) => number;
+  readonly pairWeight?: (query: number, key: number) => number;
   /** Rounds each running sum, and each term before it is added. */
   readonly round?: Round;
+  /** Whether those are sums of one query head, before the scale, which are added without rounding. */
+  readonly byHead?: boolean;
+  /** Rounds the whole sum of one query head. */
+  readonly roundHead?: Round;
+  readonly detail?: string;
 }
 
 /** Gradients that round somewhere. */
@@ -201,5 +243,17 @@ export function* backwardRoundings(scene: Scene): Generator<RoundedChange> {
   for (const [dtype, round] of NARROW) {
     yield { name: `lse-${dtype}`, weight: (query, S) => Math.exp(S - round(scene.lse(query))) };
     yield { name: `accumulated-${dtype}`, round };
+    yield { name: `accumulated-${dtype}`, round, byHead: true };
+    const word = dtype === 'f16' ? 'float16' : 'bfloat16';
+    yield { name: 'intermediate-rounded', detail: `dk and dv of each query head to ${word}`, roundHead: round };
+    const { scale } = scene.parameters;
+    for (const factor of [scale, scale * Math.LOG2E]) {
+      for (const which of ['k', 'q'] as const) {
+        const name = `${which}-scaled-${dtype}` as const;
+        yield { name, detail: 'in the backward', pairWeight: (query, key) => Math.exp(scale / factor * product(scene, query, key, {
+          q: which === 'q' ? (x) => round(x * factor) : (x) => x, k: which === 'k' ? (x) => round(x * factor) : (x) => x,
+        }) - scene.lse(query)) };
+      }
+    }
   }
 }

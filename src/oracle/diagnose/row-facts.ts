@@ -29,6 +29,8 @@ export function* rowFacts(scene: Scene): Generator<HeadFact> {
   yield { text: 'in rows that hide a key', has: (head, i) => of(head, i).seen < i + 1 };
   yield { text: 'in rows that hide no key', has: (head, i) => of(head, i).seen === i + 1 };
   yield { text: 'in rows that close LOCAL keys', has: (head, i) => of(head, i).closes };
+  yield { text: 'in rows right after the last that sees a key', has: (head, i) => of(head, i).after };
+  yield { text: 'in rows that are the last to see a key', has: (head, i) => of(head, i).lasts };
   if (C > 1) {
     yield { text: 'in rows that end a chunk', has: (_, i) => i % C === C - 1 };
     yield { text: 'in rows that begin a chunk', has: (_, i) => i % C === 0 };
@@ -43,6 +45,7 @@ export function* rowFacts(scene: Scene): Generator<HeadFact> {
       text: `in rows whose first tile of ${tile} keys is hidden whole`, has: (head, i) => of(head, i).first >= tile,
     };
   }
+  yield* seenTiles(scene);
   for (const count of COUNTS.slice(1).toReversed()) {
     yield { text: `in rows with more than ${count} visible keys`, has: (head, i) => of(head, i).seen > count };
   }
@@ -73,6 +76,39 @@ export function* rowFacts(scene: Scene): Generator<HeadFact> {
     yield { text: `in rows with a visible score above ${size}`, has: (head, i) => top(head, i)[0] > size };
   }
   yield { text: 'in rows whose visible scores are all negative', has: (head, i) => top(head, i)[0] < 0 };
+}
+
+/** Rows that see certain earlier keys of tiles, as kernels that lose or mistake those keys are wrong in. */
+function* seenTiles(scene: Scene): Generator<HeadFact> {
+  const { N } = scene;
+  const known = new Map<string, Uint8Array>();
+  const seesSome = (words: string, is: (j: number, i: number) => boolean): HeadFact => ({
+    text: `in rows that see ${words}`,
+    has: (head, i) => {
+      const key = `${head} ${words}`;
+      let rows = known.get(key);
+      if (!rows) {
+        rows = new Uint8Array(N);
+        for (let at = 0; at < N; at++) {
+          for (let j = 0; j < at && rows[at] === 0; j++) if (is(j, at) && scene.sees(head, at, j)) rows[at] = 1;
+        }
+        known.set(key, rows);
+      }
+      return rows[i] === 1;
+    },
+  });
+  if (N > MOST_KEPT) return;
+  yield seesSome('key 0', (j) => j === 0);
+  yield seesSome('an odd key', (j) => j % 2 === 1);
+  for (const tile of [8, 16, 32, 64]) {
+    if (N <= tile) continue;
+    yield seesSome(`the last key of a tile of ${tile}`, (j) => j % tile === tile - 1);
+    yield seesSome(`the first key of a tile of ${tile}`, (j) => j % tile === 0);
+    yield seesSome(`an odd tile of ${tile} keys`, (j) => Math.floor(j / tile) % 2 === 1);
+    yield seesSome(`the second half of a tile of ${tile} keys`, (j) => j % tile >= tile / 2);
+    yield seesSome(`the second tile of ${tile} keys`, (j) => Math.floor(j / tile) === 1);
+    yield seesSome(`the tile of ${tile} keys before their own`, (j, i) => Math.floor(j / tile) === Math.floor(i / tile) - 1);
+  }
 }
 
 /** What holds of a key j, or of a chunk if `chunked`, by its lifetime. */
@@ -112,6 +148,18 @@ export function* keyFacts(scene: Scene, chunked: boolean): Generator<HeadFact> {
     yield fact(`of keys that at most ${count} queries see`, (head, n) => end(head, n) - token(n) + 1 <= count);
   }
   yield fact('of keys within W of the end', (_, n) => token(n) >= N - W);
+  if (!chunked) {
+    for (const tile of [8, 16, 32, 64]) {
+      if (N <= tile) continue;
+      const reaches = (head: number, j: number, rest: number): boolean => {
+        const next = j + (rest - j % tile + tile) % tile;
+        return (next > j ? next : next + tile) <= end(head, j);
+      };
+      yield fact(`of keys that the last row of a tile of ${tile} sees`, (head, j) => reaches(head, j, tile - 1));
+      yield fact(`of keys that the first row of a tile of ${tile} sees`, (head, j) => reaches(head, j, 0));
+    }
+    yield fact('of keys that the last row sees', (head, j) => end(head, j) === N - 1);
+  }
   yield fact('of keys further than W from the end', (_, n) => token(n) < N - W);
 }
 
@@ -127,6 +175,9 @@ interface Visible {
   readonly seen: number;
   readonly first: number;
   readonly closes: boolean;
+  /** Whether the row is the last that sees a key of before, and whether it follows such a row. */
+  readonly lasts: boolean;
+  readonly after: boolean;
   /** By type, the keys before i that are seen, and those that are hidden. */
   readonly sees: readonly number[];
   readonly hides: readonly number[];
@@ -135,12 +186,14 @@ interface Visible {
 function lazily(scene: Scene): (head: number, i: number) => Visible {
   const { N, parameters: { chunk } } = scene;
   return (head, i) => {
-    let [seen, first, closes] = [0, i, false];
+    let [seen, first, closes, lasts, after] = [0, i, false, false, false];
     const [sees, hides] = [[0, 0, 0], [0, 0, 0]];
     const { own } = scene.plan(head);
     for (let j = i; j >= 0; j--) {
       const last = scene.last[head * N + j];
       const type = own[chunkOf(j, chunk)];
+      if (last === i - 1) after = true;
+      if (last === i && j < i) lasts = true;
       if (last < i) hides[type] = hides[type] + 1;
       else {
         seen++;
@@ -149,7 +202,7 @@ function lazily(scene: Scene): (head: number, i: number) => Visible {
         if (last === i && type === LOCAL) closes = true;
       }
     }
-    return { seen, first, closes, sees, hides };
+    return { seen, first, closes, lasts, after, sees, hides };
   };
 }
 

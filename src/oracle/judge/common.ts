@@ -4,7 +4,8 @@
  * @module
  */
 import { verdictsOf } from './verdict.ts';
-import type { CaseParameters, CaseReport } from '../types.ts';
+import type { Facts } from '../diagnose/location.ts';
+import type { CaseParameters, CaseReport, Diagnosis } from '../types.ts';
 
 /** A report, and the parameters of its case. */
 export interface Judged {
@@ -22,17 +23,29 @@ export interface Common {
   readonly of: number;
 }
 
+/** What holds of all that fails, by diagnosis. Reports do not hold it, as they are printed. */
+export const FACTS: WeakMap<Diagnosis, Facts> = new WeakMap();
+
 type Condition = readonly [text: string, holds: (p: CaseParameters) => boolean];
 /** The largest first, as the last that still holds tells most. */
 const SIZES = [256, 128, 64, 32, 16];
 /** The share of the failing cases that have a place in common; and the same where no name explains them. */
 const MOST = 0.9;
 const MOST_OF_UNKNOWN = 0.75;
+/** The same of a place that no failing case denies: the others are too small to tell, or have no other places. */
+const UNDENIED = 0.4;
+/** How unlikely it must be that failing cases have a parameter in common by chance, if most that have it pass. */
+const CHANCE = 0.005;
+/** How many places of each kind are said. */
+const KINDS: readonly (readonly [kind: RegExp, most: number])[] = [
+  [/^of [A-Z]+ tokens$/, 1], [/head|batch/, 2], [/component/, 1], [/\bsteps?\b/, 1], [/^of |that |with |chunk|beyond W|up to W/, 2], [/./, 2],
+];
 const powerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(x));
 
 const CONDITIONS: readonly Condition[] = [
   ['B > 1', (p) => p.batch > 1],
   ['G > 1', (p) => p.kvHeads > 1],
+  ['B G > 1', (p) => p.batch * p.kvHeads > 1],
   ['H > G', (p) => p.queryHeads > p.kvHeads],
   ['G > 1 and H > G', (p) => p.kvHeads > 1 && p.queryHeads > p.kvHeads],
   ['H > 2 G', (p) => p.queryHeads > 2 * p.kvHeads],
@@ -74,17 +87,40 @@ export function commonOf(
   const cases = CONDITIONS.flatMap(([text, holds]): Common[] => {
     if (!failing.every(({ parameters }) => holds(parameters))) return [];
     const having = judged.filter(({ parameters }) => holds(parameters));
-    if (having.length === judged.length || 2 * failing.length < having.length) return [];
+    if (having.length === judged.length) return [];
+    const chance = (having.length / judged.length) ** failing.length;
+    if (2 * failing.length < having.length && chance > CHANCE) return [];
     return [{ text, failing: failing.length, of: having.length }];
   }).sort((a, b) => a.of - b.of);
-  const counts = new Map<string, number>();
+  const counts = new Map<string, { n: number; precise: number; denied: number }>();
   for (const { report } of failing) {
-    for (const fact of report.diagnosis?.facts ?? []) counts.set(fact, (counts.get(fact) ?? 0) + 1);
+    const { facts = [] } = report.diagnosis!;
+    const { holds, denied } = FACTS.get(report.diagnosis!)
+      ?? { holds: new Map(facts.map((text) => [text, 1])), denied: [] };
+    const at = (text: string): { n: number; precise: number; denied: number } => {
+      const made = counts.get(text) ?? { n: 0, precise: 0, denied: 0 };
+      counts.set(text, made);
+      return made;
+    };
+    for (const [text, share] of holds) {
+      const own = at(text);
+      own.n++;
+      own.precise += share;
+    }
+    for (const text of denied) at(text).denied++;
   }
+  const all = failing.length;
   const most = verdictsOf(failing.map(({ report }) => report))[0]?.name === 'unknown' ? MOST_OF_UNKNOWN : MOST;
-  const places = [...counts].filter(([, n]) => n >= most * failing.length)
-    .map(([text, n]) => ({ text, failing: n, of: failing.length })).sort((a, b) => b.failing - a.failing);
-  return { cases: cases.slice(0, 3), places: places.slice(0, 4) };
+  const telling = [...counts]
+    .filter(([, { n, denied }]) => n >= most * all || (denied === 0 && n > 1 && n >= UNDENIED * all))
+    .sort(([, a], [, b]) => b.precise - a.precise || b.n - a.n);
+  const said = KINDS.map(() => 0);
+  const places: Common[] = [];
+  for (const [text, { n }] of telling) {
+    const kind = KINDS.findIndex(([words]) => words.test(text));
+    if (said[kind]++ < KINDS[kind][1]) places.push({ text, failing: n, of: all });
+  }
+  return { cases: cases.slice(0, 3), places: places.slice(0, 6) };
 }
 
 /** The same, as lines of text. */
