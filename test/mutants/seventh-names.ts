@@ -117,6 +117,7 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
 export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> = {
   'one-key-lse-0': [['zeros-in-part', /row 0|one visible key/]],
   'z-summed-f16': ['sum-f16'],
+  'exp-in-half': [['exponent-rounded', /S - m and its exp to float16/]],
   'causal-half-tile': [['terms-weighed', /later keys of the query's own tile of (16|32)\b/]],
   'chosen-type-only': [['zeros-in-part', /of tokens that are not/]],
 };

@@ -38,7 +38,8 @@ const UNDENIED = 0.4;
 const CHANCE = 0.005;
 /** How many places of each kind are said. */
 const KINDS: readonly (readonly [kind: RegExp, most: number])[] = [
-  [/^of [A-Z]+ tokens$/, 1], [/head|batch/, 2], [/component/, 1], [/\bsteps?\b/, 1], [/^of |that |with |chunk|beyond W|up to W/, 2], [/./, 2],
+  [/^of [A-Z]+ tokens$/, 1],
+  [/head|batch/, 2], [/component/, 1], [/\bsteps?\b/, 1], [/^of |that |with |chunk|beyond W|up to W/, 2], [/./, 2],
 ];
 const powerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(x));
 
