@@ -76,7 +76,8 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
 describe('models/base with models/adapters/long-0.1-w32', () => {
   it('is read with the positions that the adapter brings along, and keeps about a tenth of 2,048 tokens', async () => {
     using model = await loadModel(path('models/base'), { adapter: path('models/adapters/long-0.1-w32') });
-    expect(model.config).toMatchObject({ maxPositions: 4096, ropeScaling: { kind: 'yarn', factor: 4 }, nats: { window: 32 } });
+    const ropeScaling = { kind: 'yarn', factor: 4 };
+    expect(model.config).toMatchObject({ maxPositions: 4096, ropeScaling, nats: { window: 32 } });
     const tokens = model.tokenizer.encode(mobyDick(3)).subarray(0, 2048);
     const { endLiveShare, contexts } = await evaluate(model, tokens, { context: 2048, step: 64 });
     expect(contexts).toHaveLength(1);
