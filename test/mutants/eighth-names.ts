@@ -43,8 +43,9 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
   },
   'dm-scores-bf16': {
     names: ['scores-bf16', ['intermediate-rounded', /\bS to (bfloat16|8 bits)/], ['scores-bits', /8 bits|bfloat16/]],
+    parts: [['exponent-rounded', /\bS\b(?! - ).*(bfloat16|8 bits)/]],
   },
-  'exp-power-1024': { names: ['exp-approximate'], places: SEVERAL_KEYS },
+  'exp-power-1024': { names: [['exp-approximate', /^(?!never)/]], places: SEVERAL_KEYS },
   // 2. windows
   'window-aligned-8': { names: ['window-other'], places: /of WINDOW tokens|W > (8|16|32)\b|W < N/ },
   'window-0-is-none': {
@@ -64,8 +65,10 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
     names: [['local-by-neighbour', /sequence|batch/]], places: /B > 1|of LOCAL tokens/,
   },
   'local-carry-late': {
-    names: [['local-other', /\blate|\+ ?1|exclusive/]], parts: ['local-late', ['local-other', /^(?!not)/]],
-    places: any(later(16), 'of LOCAL tokens'),
+    names: [['local-other', /\blate|\+ ?1|exclusive/]], parts: [
+      'local-late', ['local-other', /^(?!not)/], ['terms-weighed', /^LOCAL keys hidden for the first time(?!.*WINDOW)/],
+    ],
+    places: any(later(16), 'of LOCAL tokens', 'rows right after the last that sees a key'),
   },
   // 4. groups
   'dm-sum-mod': { names: ['group-modulo', 'group-other'], places: /G > 1|H > G/ },
@@ -105,7 +108,7 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
   },
   'dq-scale-padded-d': { names: ['factor'], parts: ['scale-own'] },
   'exp2-diagonal-backward': {
-    names: ['exp2-weights', ['terms-weighed', /on the diagonal(?!.*left out)/]],
+    names: ['exp2-weights', ['terms-weighed', /(on the diagonal|own tile of 16)(?!.*left out)/]],
     places: any(SEVERAL_KEYS.source, 'on the diagonal'),
   },
   // 7. lse and the maximum
@@ -121,14 +124,17 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
   // 8. tiles of keys and rows
   'dq-last-key-of-tile': {
     names: [['terms-weighed', /the last key of each tile of 32\b.*left out/]], parts: [['key-lost', /key 31\b/]],
-    places: /from 31\b|N > 3[12]\b|rows from 32\b|the last (key|token) of each tile of 32\b|key 31\b|% 32 = 31/,
+    places: /from 31\b|N > 3[12]\b|rows from 32\b|the last (key|token) of (each|a) tile of 32\b|key 31\b|% 32 = 31/,
   },
   'tile-before-diagonal-twice': {
-    names: [['terms-weighed', /tiles? of 16 before the (one on the )?diagonal.*(times 2\b|more than once|twice)/]],
-    places: any(later(16)),
+    names: [['terms-weighed', /tiles? of 16.* before .*(diagonal|own).*(times 2\b|more than once|twice)/]],
+    places: any(later(16), 'the tile of 16 keys before their own'),
   },
   'diagonal-causal-only': {
-    names: [['ends-by-tile', /diagonal|own tile/], ['tile-whole', /diagonal/], ['mask-ignored', /diagonal/]],
+    names: [
+      ['ends-by-tile', /diagonal|own tile/], ['tile-whole', /diagonal/], ['mask-ignored', /diagonal/],
+      ['terms-weighed', /^(?!later).*own tile of 16.*though hidden/],
+    ],
     parts: ['mask-ignored'],
     places: any(HIDING, 'on the diagonal', 'rows but the first of each tile of 16', 'their own tile of 16'),
   },
@@ -176,21 +182,26 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
   },
   'sink-twice': {
     names: [['terms-weighed', /(the first (key|token)|(key|token) 0|the sink).*(times 2\b|more than once|twice)/]],
-    places: /(in|counts|sees) (key|token) 0\b|first (key|token|chunk) is GLOBAL/,
+    places: /(in|counts|sees?) (key|token) 0\b|first (key|token|chunk) is GLOBAL/,
   },
   // 13. masks by row, tile or chunk
-  'causal-late-from-64': { names: ['causal-late'], places: any(later(64)) },
+  'causal-late-from-64': { names: ['causal-late', ['terms-weighed', /next key|key after/]], places: any(later(64)) },
   'causal-by-chunk': {
-    names: [['causal-missing', /chunk/], ['causal-late', /chunk/]],
+    names: [['causal-missing', /chunk/], ['causal-late', /chunk/], ['terms-weighed', /later keys of .*own chunk/]],
     places: /C > 1\b|rows but the last of each (chunk|tile of (2|4))\b|rows that begin a chunk|last of (a|their) chunk/,
   },
   'odd-tiles-stale-rows': {
-    names: [['ends-by-tile', /odd tiles/], ['types-moved', /odd tiles/]],
+    names: [
+      ['ends-by-tile', /odd tiles/], ['types-moved', /odd tiles/], ['terms-weighed', /odd tiles of 16.*though hidden/],
+    ],
     places: any(later(16), HIDING, 'odd tiles of 16 (rows|queries)'),
   },
   // 14. gradients of the types
   'dl-after-chunk': {
-    names: [['dl-diagonal-block', /^\D*$/], ['terms-weighed', /(diagonal|own (row|chunk)|chunk itself).*left out/]],
+    names: [
+      ['dl-diagonal-block', /^\D*$/],
+      ['terms-weighed', /(diagonal|own (row|chunk|key|token)|chunk itself).*left out/],
+    ],
   },
   'dg-charges-window': {
     names: [
