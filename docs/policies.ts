@@ -45,7 +45,7 @@ export function policiesTable(): string {
     const kept = !budget ? '-' : /\+R\b/.test(kind.grammar) ? 'the newest R' : protectedBy(rule.mass);
     const numbers = budget ? scoreWidth(rule.mass) : 0;
     return `| \`${kind.grammar}\` | ${kind.help} | ${decidedBy(kind, rule)} | ${kept} | ${numbers === 0 ? '-' : numbers} | ` +
-      `${budget ? 'with budgets' : 'all'} | ${kind.matching ? 'yes' : '-'} |`;
+      `${budget ? 'reference, wasm, WGSL' : 'all'} | ${kind.matching ? 'yes' : '-'} |`;
   });
   return [
     '| policy | keeps | decided by | whatever the score | numbers per entry | engines | `--match` |',

@@ -1,6 +1,6 @@
 /**
- * Sessions under a budget, on every exact engine: what they decode, what they hold, and how their forks and snapshots
- * continue.
+ * Sessions under a budget, on every exact engine and on WGSL: what they decode, what they hold, and how their forks and
+ * snapshots continue.
  */
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -19,8 +19,9 @@ import { planMemory } from '../src/model/plan.ts';
 import { cacheRule } from '../src/model/policy.ts';
 import type { Session } from '../src/model/session/session.ts';
 import { formatPolicy, kindOf, parsePolicy, type Policy } from '../src/policies/index.ts';
-import { EXACT } from './support/engines.ts';
+import { ENGINES, EXACT } from './support/engines.ts';
 import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
+import { cases, some } from './support/thorough.ts';
 import { tinyModel } from './support/tiny-model.ts';
 import { expectSameBits } from './support/tolerance.ts';
 
@@ -64,10 +65,17 @@ async function feed(
   });
 }
 
-const engines = await Promise.all(EXACT.map(async ({ name, create }) => [name, await create()] as const));
+const USED = [...EXACT, ...ENGINES.filter(({ name, missing }) => name === 'wgsl' && !missing)];
+const engines = await Promise.all(USED.map(async ({ name, create }) => [name, await create()] as const));
+/**
+ * How far numbers of order 1 may be from the truth: in float32, a thousand roundings through two layers of width 12. No
+ * scores of these texts are that close, and whatever else is evicted shows.
+ */
+const OFF = { float64: 1e-10, float32: 1e-4 } as const;
 afterAll(() => engines.forEach(([, each]) => each.dispose()));
 
-const kinds = engines.flatMap(([name, on]) => KINDS.map(([text, fields]) => [text, fields, name, on] as const));
+const kinds = engines.flatMap(([name, on]) =>
+  (on.precision === 'float64' ? KINDS : some(4, KINDS)).map(([text, fields]) => [text, fields, name, on] as const));
 describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
   const policy = parsePolicy(text);
   const config = livelyConfig(kindOf(policy).ranks ? 'nats' : 'full', {}, fields);
@@ -85,12 +93,12 @@ describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
         if (Math.max(...counts) === 0) continue;
         await feed(session, texts, counts, (b, at, row) => row.forEach((got, v) => {
           const truth = truths[b][at * row.length + v];
-          if (!(Math.abs(truth - got) <= 1e-10 * (1 + Math.abs(truth)))) expect(got, `${b} ${at}`).toBe(truth);
+          if (!(Math.abs(truth - got) <= OFF[on.precision] * (1 + Math.abs(truth)))) expect(got, `${b} ${at}`).toBe(truth);
         }));
       }
       expect(session.lengths).toEqual(lengths);
       session.dispose();
-    }), { numRuns: 8 });
+    }), { numRuns: on.precision === 'float64' ? 8 : cases(2, 8) });
   });
 
   it('continues with the same bits in a fork and from its snapshot, and reports what it holds', async () => {
@@ -111,7 +119,8 @@ describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
     for (const { bytes, entryBytes, live } of await session.stats()) {
       expect([...bytes]).toEqual([...live].map((n) => Math.ceil(n / 2) * 2 * entryBytes));
     }
-    const { policies } = planMemory(model.config, { policies: [policy], contexts: [14], blockSize: 2 });
+    const planned = { policies: [policy], contexts: [14], blockSize: 2, engine: on.precision === 'float64' ? 'reference' : 'gpu' } as const;
+    const { policies } = planMemory(model.config, planned);
     const own = (await session.stats()).reduce((sum, { bytes }) => sum + bytes[0] + bytes[1], 0);
     if (model.config.slidingWindow === undefined) expect(own).toBe(policies[0].caches[0].bytes);
     else expect(own).toBeLessThanOrEqual(policies[0].caches[0].bytes);

@@ -10,8 +10,7 @@ import { DisposedError, ShapeError, UnsupportedError, ValueError } from '../src/
 import { budgetAfter, type MassRule } from '../src/core/mass.ts';
 import { type FloatArray, ndarray, type NDArray } from '../src/core/tensor.ts';
 import { kindOf, parsePolicy } from '../src/policies/index.ts';
-import { wasmEngine } from '../wasm/index.ts';
-import { describeEngines } from './support/engines.ts';
+import { describeEngines, ENGINES } from './support/engines.ts';
 import type { Method } from './support/mass-model.ts';
 import { followsTheSimulation, type Layer, layers, ruled, type Ruled, type Truth, truthOf } from './support/mass-scenes.ts';
 import { engineSystem, optionsOf, publicSystem } from './support/mass-systems.ts';
@@ -189,50 +188,48 @@ describe('MassCache', () => {
   });
 });
 
-const ON_CPU = (['float64', 'float32'] as const).flatMap((precision) => [
-  { name: `the reference in ${precision}`, precision, create: referenceEngine },
-  { name: `wasm in ${precision}`, precision, create: (of: typeof precision) => wasmEngine({ precision: of, testing: true }) },
-]);
+/** The engines that have caches under a budget. */
+const BUDGETED = ENGINES.filter(({ name }) => /^(reference|wasm|wgsl)/.test(name));
 
-describe.each(ON_CPU)('a budget on $name', ({ precision, create }) => {
-  // In float32 the sums of arbitrary numbers could be rounded to another order, so there weights are exact.
-  const regimes = precision === 'float64' ? ['real', 'winner', 'equal'] as const : ['winner'] as const;
-  it('gives, holds, counts and frees the same as the simulation, for every split, in forks and from snapshots', () => {
-    const engine = create(precision);
-    return followsTheSimulation(precision, regimes, (layer, each, scale) => engineSystem(engine, layer, each, scale));
-  }, 60_000);
+describeEngines('a budget', ({ engine, precision }) => {
+  // In float32 equal weights, such as 1/3, could be rounded to different sums.
+  const regimes = precision === 'float64' ? ['real', 'winner', 'equal'] as const : ['real', 'winner'] as const;
+  it('gives, holds, counts and frees the same as the simulation, for every split, in forks and from snapshots', () =>
+    followsTheSimulation(
+      precision, regimes, (layer, each, scale) => engineSystem(engine(), layer, each, scale)), 60_000);
 
-  it('continues from a snapshot of the other precision', async () => {
-    const from = create(precision);
-    const to = create(precision === 'float64' ? 'float32' : 'float64');
+  it('continues from a snapshot of the other precision, which continues from its own', async () => {
+    const other = referenceEngine(precision === 'float64' ? 'float32' : 'float64');
     const layer: Layer = { batch: 1, kvHeads: 1, group: 1, headDim: 1, blockSize: 3, seed: 1 };
     const each: Ruled = { method: { name: 'h2o', budget: () => 2, newest: () => 1 }, mass: rule };
-    const [one, two] = [from, to].map((engine) => engine.createCache(optionsOf(layer, each)));
-    const step = (engine: Engine, cache: Cache, x: number): void => {
-      const tensor = engine.tensor([x], [1, 1, 1, 1]);
+    const step = (on: Engine, cache: Cache, x: number): void => {
+      const tensor = on.tensor([x], [1, 1, 1, 1]);
       cache.append(tensor, tensor, undefined);
       cache.attend(tensor, 1);
       cache.evict();
     };
-    for (const x of [0, 3, 1]) step(from, one, x);
-    two.restore(await one.snapshot());
-    for (const x of [0, 0]) step(to, two, x);
-    expect([...await two.positions(0, 0)]).toEqual([1, 4]);
+    for (const [from, to] of [[engine(), other], [other, engine()]] as const) {
+      const [one, two] = [from, to].map((on) => on.createCache(optionsOf(layer, each)));
+      for (const x of [0, 3, 1]) step(from, one, x);
+      two.restore(await one.snapshot());
+      for (const x of [0, 0]) step(to, two, x);
+      expect([...await two.positions(0, 0)]).toEqual([1, 4]);
+    }
   });
 
   it.each(['f32', 'f16'] as const)('stores keys and values as %s, with the same results as for numbers that were rounded before', async (storage) => {
-    const engine = create(precision);
+    const on = engine();
     const layer: Layer = { batch: 1, kvHeads: 2, group: 2, headDim: 4, blockSize: 3, seed: 3 };
     const mass = { ...rule, budget: { base: 4, perToken: 0 } };
     const each: Ruled = { method: { name: 'h2o', budget: () => 4, newest: () => 2 }, mass };
     const { q, k, v } = truthOf(layer, 12, 3, 'real', 'float32', each.method);
-    const narrow = engine.createCache({ ...optionsOf(layer, each), storage });
-    const wide = engine.createCache(optionsOf(layer, each));
-    const tensor = (x: FloatArray, heads: number) => engine.tensor(x, [1, heads, 12, 4]);
+    const narrow = on.createCache({ ...optionsOf(layer, each), storage });
+    const wide = on.createCache(optionsOf(layer, each));
+    const tensor = (x: FloatArray, heads: number) => on.tensor(x, [1, heads, 12, 4]);
     const out = narrow.step({ q: tensor(q, 4), k: tensor(k, 2), v: tensor(v, 2), scale: 1 });
     const [kept, read] = [k, v].map((x) => tensor(roundedTo(storage, x), 2));
     const truth = wide.step({ q: tensor(q, 4), k: kept, v: read, scale: 1 });
-    expectSameBits(await engine.read(out), await engine.read(truth), 'out');
+    expectSameBits(await on.read(out), await on.read(truth), 'out');
     expect([...await narrow.positions(0, 1)]).toEqual([...await wide.positions(0, 1)]);
     const bytes = 2 * 4 * (storage === 'f32' ? 4 : 2) + 8 + (precision === 'float64' ? 8 : 4);
     expect((await narrow.stats()).entryBytes).toBe(bytes);
@@ -240,17 +237,17 @@ describe.each(ON_CPU)('a budget on $name', ({ precision, create }) => {
   });
 
   it('throws a DisposedError if used after dispose()', () => {
-    const engine = create(precision);
-    const cache = engine.createCache({ ...layout, mass: rule });
+    const cache = engine().createCache({ ...layout, mass: rule });
     cache.dispose();
     expect(() => cache.evict()).toThrow(DisposedError);
   });
-});
+}, BUDGETED);
 
-describeEngines('a budget', ({ engine }) => {
-  it('is supported, or refused by a named error that names the engine', () => {
+describeEngines('an engine', ({ engine }) => {
+  it('has caches under a budget, or refuses them by a named error that names the engine', () => {
     const make = (): Cache => engine().createCache({ ...layout, mass: rule });
-    if (/^(reference|wasm)/.test(engine().name)) return expect(make().options).toMatchObject({ ...layout, mass: rule });
+    const has = /^(reference|wasm|wgsl)/.test(engine().name);
+    if (has) return expect(make().options).toMatchObject({ ...layout, mass: rule });
     expect(make).toThrow(UnsupportedError);
     expect(make).toThrow(`the engine '${engine().name}' has no caches under a budget`);
   });

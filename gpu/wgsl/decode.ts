@@ -105,7 +105,7 @@ fn keyAt(slot: u32, e: u32) -> $ELEMENT { $KEY }
 fn valueAt(slot: u32, column: u32) -> f32 { $VALUE }`, 'THREADS', 'COLUMNS', 'ELEMENT', 'WIDTH', 'PRODUCT', 'KEYS', 'VALUES', 'KEY', 'VALUE');
 
 /** How the kernel reads element e of a key, which has four numbers or one, and a number of a value. */
-function reading(stored: SlotDtype, four: boolean): Readonly<Record<'KEYS' | 'VALUES' | 'KEY' | 'VALUE', string>> {
+export function reading(stored: SlotDtype, four: boolean): Readonly<Record<'KEYS' | 'VALUES' | 'KEY' | 'VALUE', string>> {
   const whole = 'slot * (p.d / $WIDTHu) + e';
   if (stored === 'f32') {
     return {

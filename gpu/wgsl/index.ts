@@ -26,6 +26,7 @@ import { mergeHeads, splitHeads } from './heads.ts';
 import { keptShare, lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { addMemoryPrice } from './mask.ts';
+import { WgslMassCache } from './mass-cache.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
 import { tokenTypes, tokenTypesBackward } from './search.ts';
@@ -192,6 +193,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
       };
     },
     createCache: (options) => new WgslCache(device, options),
+    createMassCache: (options) => new WgslMassCache(device, options),
   };
 }
 

@@ -64,6 +64,11 @@ export function recentAfter(rule: MassRule, i: number): number {
   return Math.min(rule.recent.most ?? Infinity, Math.floor(rule.recent.share * budgetAfter(rule, i)));
 }
 
+/** At least as many as a head holds after step i, whatever it held before: the budget, or all that is protected. */
+export function mostAfter(rule: MassRule, i: number): number {
+  return Math.max(budgetAfter(rule, i), (rule.first ?? 0) + recentAfter(rule, i));
+}
+
 /** How many numbers are kept for each entry to compute its score. */
 export function scoreWidth({ score }: MassRule): number {
   if (score.by === 'age') return 0;

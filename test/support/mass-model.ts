@@ -40,6 +40,11 @@ export interface Simulated {
   readonly held: number[][];
   /** The last query that sees each key. For keys still held, FOREVER or the end that the reach sets. */
   readonly last: Int32Array;
+  /**
+   * How far, relatively to the largest score, any score that was not the lowest was above that of an entry that was
+   * evicted. Scores that are the same do not count.
+   */
+  margin: number;
 }
 
 export function simulate(s: Sequence, method: Method): Simulated[] {
@@ -48,7 +53,10 @@ export function simulate(s: Sequence, method: Method): Simulated[] {
   const held = Array.from({ length: G }, () => new Set<number>());
   const weights = Array.from({ length: G }, () => [] as number[][]); // [G][i][j], summed over the group
   const found = Array.from({ length: G }, (): Simulated =>
-    ({ mask: [], held: [], last: Int32Array.from({ length: N }, (_, j) => Math.min(FOREVER, j + reach)) }));
+    ({
+      mask: [], held: [], margin: Infinity,
+      last: Int32Array.from({ length: N }, (_, j) => Math.min(FOREVER, j + reach)),
+    }));
   for (let i = 0; i < N; i++) {
     for (let g = 0; g < G; g++) {
       held[g].add(i);
@@ -68,6 +76,9 @@ export function simulate(s: Sequence, method: Method): Simulated[] {
         const may = [...held[g]].filter(isFree).sort((x, y) => x - y);
         if (may.length === 0) break;
         const least = Math.min(...may.map((j) => scores[j]));
+        const others = may.map((j) => scores[j]).filter((score) => score > least);
+        const gap = (Math.min(...others) - least) / Math.max(...may.map((j) => Math.abs(scores[j])));
+        if (others.length > 0) found[g].margin = Math.min(found[g].margin, gap);
         const out = may.find((j) => scores[j] === least)!; // the oldest among equals
         held[g].delete(out);
         found[g].last[out] = i;

@@ -136,6 +136,9 @@ function nextRows<X>(
   }));
 }
 
+/** How close scores may be, relatively to the largest, before roundings to float32 could order them otherwise. */
+const CLOSE = 2 ** -14;
+
 /** Takes random steps with a cache, and checks that outputs, positions and counts are those of the simulation. */
 export async function followsTheSimulation(
   precision: Engine['precision'], regimes: readonly Regime[], make: (layer: Layer, rule: Ruled, scale: number) => System,
@@ -148,6 +151,8 @@ export async function followsTheSimulation(
       const N = counts.reduce((sum, each) => sum + each[b], 0);
       return truthOf(layer, N, seed + b, regime, precision, rule.method);
     });
+    const apart = truths.every(({ heads }) => heads.every(({ margin }) => margin > CLOSE));
+    fc.pre(precision === 'float64' || regime !== 'real' || apart);
     const system = new Twins(make(layer, rule, truths[0].scale));
     const seen = Array.from({ length: B }, () => 0);
     for (const [n, { T, evicts, then }] of steps.entries()) {

@@ -227,7 +227,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createCache(kept)), kept);
   }
   #massCache(options: MassCacheOptions): Cache {
-    if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' has no caches under a budget: use the reference, or a policy whose tokens have types`);
+    if (!this.#kernels.createMassCache) throw new UnsupportedError(`the engine '${this.name}' has no caches under a budget: use wasm, wgsl or the reference, or a policy whose tokens have types`);
     checkCacheOptions(options);
     const kept = { ...options, mass: massOf(options.mass), storage: this.#storage(options.storage) };
     return new CheckedCache(this.on, this.on.run('createCache', () => this.#kernels.createMassCache!(kept)), kept);
