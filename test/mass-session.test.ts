@@ -99,7 +99,7 @@ describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
       expect(session.lengths).toEqual(lengths);
       session.dispose();
     }), { numRuns: on.precision === 'float64' ? 8 : cases(2, 8) });
-  });
+  }, 120_000);
 
   it('continues with the same bits in a fork and from its snapshot, and reports what it holds', async () => {
     const session = model.session({ batch: 3, blockSize: 2, policy });
@@ -124,7 +124,7 @@ describe.each(kinds)('a session under %s %j [%s]', (text, fields, _, on) => {
     const own = (await session.stats()).reduce((sum, { bytes }) => sum + bytes[0] + bytes[1], 0);
     if (model.config.slidingWindow === undefined) expect(own).toBe(policies[0].caches[0].bytes);
     else expect(own).toBeLessThanOrEqual(policies[0].caches[0].bytes);
-  });
+  }, 120_000);
 });
 
 describe('a budget', () => {

@@ -142,6 +142,7 @@ const CLOSE = 2 ** -14;
 /** Takes random steps with a cache, and checks that outputs, positions and counts are those of the simulation. */
 export async function followsTheSimulation(
   precision: Engine['precision'], regimes: readonly Regime[], make: (layer: Layer, rule: Ruled, scale: number) => System,
+  runs: number = cases(60, 400),
 ): Promise<void> {
   const scene = fc.tuple(layers, ruled, fc.array(step, { minLength: 1, maxLength: 7 }), fc.constantFrom(...regimes));
   await fc.assert(fc.asyncProperty(scene, async ([layer, rule, steps, regime]) => {
@@ -168,7 +169,7 @@ export async function followsTheSimulation(
       if (then !== 'go') await system.grow(then);
     }
     system.dispose();
-  }), { numRuns: cases(60, 400) });
+  }), { numRuns: runs });
 }
 
 /** @param waits Whether evict() has not been called yet, so that the cache may hold more. */
