@@ -12,7 +12,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const output = `${root}docs/passage.svg`;
 const [COLUMNS, ROWS, WIDTH, HEIGHT, LEFT, TOP] = [76, 13, 9.6, 27, 24, 86];
 
-const said = execFileSync(process.execPath, ['dist/cli/main.js', 'start', '--json'], {
+const said = execFileSync(process.execPath, [
+  'dist/cli/main.js', 'start', '--text', 'examples/moby-dick.txt', '--json', // with a text, nothing else is asked
+], {
   cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 26,
 });
 const { text: [file], types: { layer, head, shares, tokens } } = JSON.parse(said);

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  evaluate, loadModel, matchedPolicies, measureRecall, type Model, perplexityDifference, recallDocuments,
+  evaluate, loadModel, matchedPolicies, measureRecall, type Model, parsePolicy, perplexityDifference, recallDocuments,
 } from '../src/index.ts';
 import { cases } from './support/thorough.ts';
 
@@ -18,6 +18,25 @@ function mobyDick(chapters: number): string {
   return readdirSync(data).filter((name) => number(name) <= chapters).sort((a, b) => number(a) - number(b))
     .map((name) => readFileSync(join(data, name), 'utf8').trim()).join('\n\n');
 }
+
+describe('models/base with models/adapters/rank-w32', () => {
+  it.each([51, 102])('loses less under a cap of %i of 1,024 entries than fixed patterns and SnapKV, by two standard errors', async (size) => {
+    const model = await loadModel(path('models/base'), { adapter: path('models/adapters/rank-w32') });
+    try {
+      const text = model.tokenizer.encode(mobyDick(10)).subarray(0, 8 * 1024);
+      const ranked = await evaluate(model, text, { policy: parsePolicy(`nats-rank:${size}`), context: 1024, step: 64 });
+      for (const other of [`window:${size}`, `streaming:4+${size - 4}`, `snapkv:${size}`]) {
+        const { contexts } = await evaluate(model, text, { policy: parsePolicy(other), context: 1024, step: 64 });
+        const { percent, standardError } = perplexityDifference(ranked.contexts, contexts);
+        expect(percent, other).toBeLessThan(-2 * standardError!);
+        const held = (all: typeof contexts) => all.map(({ live }) => live);
+        expect(held(ranked.contexts), other).toEqual(held(contexts));
+      }
+    } finally {
+      model.dispose();
+    }
+  }, 600_000);
+});
 
 describe('models/base with models/adapters/keep-0.1-w32', () => {
   let model: Model;

@@ -1,23 +1,27 @@
 /**
- * What `natsearch start` shows of long memory: keys told once, and asked for hundreds of tokens later, under caches
- * that hold equally much.
+ * What `natsearch start` shows of long memory: keys told once, and asked for a long time later, under caches that hold
+ * equally much.
  * @module
  */
 import type { Engine } from '../core/engine.ts';
 import { matchedPolicies } from '../evaluate/match.ts';
-import { measureRecall } from '../evaluate/recall/measure.ts';
-import { recallDocuments } from '../evaluate/recall/documents.ts';
+import { type RecallDocument, recallDocuments } from '../evaluate/recall/documents.ts';
+import type { Model } from '../model/model.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { openModel } from './open.ts';
 import { formatShare, table } from './terminal.ts';
 
-/** How many keys, and the characters of each text that hides one. */
-const [KEYS, LENGTH] = [4, 2400];
+/** How many keys, the characters of each text that hides one, and how many of them lie between it and the question. */
+const [KEYS, LENGTH, LEAST] = [4, 9000, 6000];
+/** Among how many texts to look for those. */
+const DRAWN = 100;
+/** Tokens fed at once. Affects speed, never results. */
+const STEP = 64;
 
 /** What a model with one kind of cache answered. */
 export interface Remembered {
   readonly policy: string;
-  /** Entries held at the question over those of a full cache. */
+  /** Entries held at the end over those of a full cache. */
   readonly endShare: number;
   readonly answers: readonly string[];
 }
@@ -25,14 +29,21 @@ export interface Remembered {
 /** The keys that were told, and what each cache knew of them. */
 export interface Memory {
   readonly told: readonly string[];
-  /** The mean number of tokens of a text. */
-  readonly tokens: number;
+  /** The number of tokens from each key to the question. */
+  readonly distances: readonly number[];
   readonly rows: readonly Remembered[];
 }
 
+/** What the texts took under one policy, beside the answers. */
+interface Asked extends Remembered {
+  readonly lengths: readonly number[];
+  readonly meanLiveShare: number;
+}
+
 /**
- * Asks a model for keys under learned types, under a window and H2O that hold as many entries at the question, and with
- * everything kept.
+ * Asks a model for keys with everything kept, under learned types, and under a window and H2O that hold as many entries
+ * at the end. The texts are the first of those that `seed` draws in which the key lies far enough back; nobody looks at
+ * answers to choose them.
  *
  * @param filler The text that the keys are hidden in.
  */
@@ -41,35 +52,59 @@ export async function askForKeys(
 ): Promise<Memory> {
   const model = await openModel({ model: base, adapter }, engine);
   try {
-    const asked = recallDocuments({ kind: 'passkey', documents: KEYS, length: LENGTH, filler, seed });
-    const learned = await measureRecall(model, asked, { signal });
-    const { lengths, meanLiveShare, residentShare: endShare, meanTokens } = learned;
-    const like = matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'h2o'])
-      .flatMap(({ by, policy }) => (by === 'end' && policy ? [policy] : []));
-    const policies: Policy[] = [{ kind: 'full' }, { kind: 'nats' }, ...like];
-    const rows: Remembered[] = [];
-    for (const policy of policies) {
-      const answers: string[] = [];
-      for (const { prompt, answer } of asked) {
-        let said = '';
-        const how = { policy, temperature: 0, maxNewTokens: answer.length, signal, prefillStep: 64 };
-        for await (const piece of model.generate(prompt, how)) said += piece;
-        answers.push(said.slice(0, answer.length));
-      }
-      const { residentShare } = policy.kind === 'nats' ? learned
-        : await measureRecall(model, asked.slice(0, 1), { policy, signal });
-      rows.push({ policy: formatPolicy(policy), endShare: residentShare, answers });
+    const drawn = recallDocuments({ kind: 'passkey', documents: DRAWN, length: LENGTH, filler, seed });
+    const texts = drawn.filter(({ distance }) => distance >= LEAST).slice(0, KEYS);
+    const rows = [await ask(model, { kind: 'full' }, texts, signal), await ask(model, { kind: 'nats' }, texts, signal)];
+    const { lengths, meanLiveShare, endShare } = rows[1];
+    for (const { by, policy } of matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'h2o'])) {
+      if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
     }
-    return { told: asked.map(({ answer }) => answer), tokens: meanTokens, rows };
+    return {
+      told: texts.map(({ answer }) => answer),
+      distances: texts.map(({ prompt, distance }) => model.tokenizer.encode(prompt.slice(-distance)).length),
+      rows: rows.map(({ policy, endShare: share, answers }) => ({ policy, endShare: share, answers })),
+    };
   } finally {
     model.dispose();
   }
 }
 
+/** Reads each text once through the cache of a policy, and lets the model go on with the most likely tokens. */
+async function ask(
+  model: Model, policy: Policy, texts: readonly RecallDocument[], signal: AbortSignal,
+): Promise<Asked> {
+  const [answers, lengths]: [string[], number[]] = [[], []];
+  let [live, full, visible, causal] = [0, 0, 0, 0];
+  for (const { prompt, answer } of texts) {
+    const session = model.session({ policy });
+    try {
+      let said = '';
+      const how = { session, temperature: 0, maxNewTokens: answer.length, signal, prefillStep: STEP };
+      for await (const piece of model.generate(prompt, how)) said += piece;
+      answers.push(said.slice(0, answer.length));
+      const layers = await session.stats();
+      const tokens = Math.max(...layers.flatMap(({ seen }) => [...seen]));
+      lengths.push(tokens);
+      for (const { live: held, visiblePairs } of layers) {
+        live += sum(held);
+        visible += sum(visiblePairs);
+        full += held.length * tokens;
+        causal += held.length * tokens * (tokens + 1) / 2;
+      }
+    } finally {
+      session.dispose();
+    }
+  }
+  return { policy: formatPolicy(policy), endShare: live / full, meanLiveShare: visible / causal, answers, lengths };
+}
+
+const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
+
 /** The keys as a table, in which a wrong answer is in brackets. */
-export function memoryTable({ told, rows }: Memory): string {
+export function memoryTable({ told, distances, rows }: Memory): string {
   const known = (answers: readonly string[]): string => `${answers.filter((answer, n) => answer === told[n]).length} of ${told.length}`;
-  return table(['', 'entries held', 'known', ...told.map((key) => `told ${key}`)], rows.map(({ policy, endShare, answers }) => [
+  const heads = told.map((key, n) => `${key}, ${distances[n]} tokens ago`);
+  return table(['', 'entries held', 'known', ...heads], rows.map(({ policy, endShare, answers }) => [
     policy, formatShare(endShare), known(answers),
     ...answers.map((answer, n) => (answer === told[n] ? answer : `(${answer.replace(/\s+/g, ' ')})`)),
   ]));
