@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LIFETIME_ALONE, LIFETIME_RESULT, WHOLE } from './support/applications.ts';
 import { BUNDLERS, legibly, packedApp } from './support/packed.ts';
+import { some } from './support/thorough.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -37,7 +38,7 @@ const scripts = (out: string) => readdirSync(join(app, out), { recursive: true, 
   .filter((name) => name.endsWith('.js')).map((name) => readFileSync(join(app, out, name), 'utf8'));
 
 /** The bundles are run in Node here. test/bundles.long.test.ts runs pages in Chromium. */
-describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
+describe.each(some(1, QUICK))('%s', { timeout: 60_000 }, (name) => {
   const out = `out-${QUICK.indexOf(name)}`;
   it('bundles lifetime() alone without a warning, into less than 5 kB', async () => {
     expect(await BUNDLERS[name](app, 'small.mjs', `${out}/small`)).toEqual([]);
@@ -57,7 +58,7 @@ describe.each(QUICK)('%s', { timeout: 60_000 }, (name) => {
   });
 });
 
-it('Rollup bundles only parts of reference/ and src/core for lifetime() alone', async () => {
+it.each(some(0, ['Rollup']))('%s bundles only parts of reference/ and src/core for lifetime() alone', async () => {
   expect(await legibly(app, 'small.mjs', 'legible')).toEqual([]);
   const [code, ...more] = scripts('legible');
   expect(more).toEqual([]);
