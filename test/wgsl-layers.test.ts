@@ -1,6 +1,6 @@
 /**
- * Decoding by commands that are kept and recorded again gives, bit for bit, what decoding layer by layer gives: both
- * take the same kernels.
+ * Decoding by commands that are kept and recorded again gives what decoding layer by layer gives: the same tokens,
+ * types and counts, and logits but for rounding, since the parts of attention are put together in another order.
  */
 import { expect, it } from 'vitest';
 import { openWgslEngine } from '../gpu/wgsl/open.ts';
@@ -33,6 +33,18 @@ async function bothWays<T>(work: (engine: Engine, taken: () => number) => Promis
   const single = await work(engine, () => taken);
   engine.dispose();
   return [kept, single];
+}
+
+/** Logits are not whole: they pass through at most 16 sums, of at most 64 terms each, which may be in another order. */
+function expectSame(found: unknown, truth: unknown): void {
+  if (Array.isArray(found) && Array.isArray(truth)) {
+    expect(found.length).toBe(truth.length);
+    found.forEach((each, n) => expectSame(each, truth[n]));
+  } else if (typeof found === 'number' && typeof truth === 'number' && !Number.isInteger(truth)) {
+    expect(Math.abs(found - truth)).toBeLessThanOrEqual(2 ** -24 * 16 * 64 * (1 + Math.abs(truth)));
+  } else {
+    expect(found).toEqual(truth);
+  }
 }
 
 async function all(tokens: AsyncIterable<Int32Array>): Promise<number[][]> {
@@ -74,7 +86,7 @@ describeWebGPU('all layers of a decoder in one call', () => {
       model.dispose();
       return { found, count };
     });
-    expect(kept.found).toEqual(single.found);
+    expectSame(kept.found, single.found);
     expect([kept.count, single.count]).toEqual([ahead < 8 ? steps : expect.any(Number) as number, 0]);
     expect(kept.count).toBeGreaterThan(4);
   });

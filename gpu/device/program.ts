@@ -33,6 +33,15 @@ export interface Program {
   readonly paramBytes: number;
   /** Bind groups by the numbers of their buffers: in a steady state the same ones recur. */
   readonly groups: Map<string, GPUBindGroup>;
+  /** The same program for parameters at fixed places, which are faster to bind; it is compiled when first asked for. */
+  readonly fixed?: () => FixedProgram;
+}
+
+/** A program whose bind groups say where its parameters are. */
+export interface FixedProgram {
+  /** Undefined while it is being compiled, or if that failed. */
+  readonly pipeline: GPUComputePipeline | undefined;
+  readonly layout: GPUBindGroupLayout;
 }
 
 /** Compiles a program. @throws {DeviceError} If the driver refuses it. */
@@ -56,8 +65,10 @@ export async function compile(device: GPUDevice, health: DeviceHealth, source: P
 export function compileSoon(device: GPUDevice, health: DeviceHealth, source: ProgramSource): Program {
   health.check();
   const { layout, descriptor } = described(device, source);
+  let fixed: FixedProgram | undefined;
   const program: { -readonly [Key in keyof Program]: Program[Key] } = {
     pipeline: undefined, layout, paramBytes: source.paramBytes, groups: new Map(),
+    fixed: () => fixed ??= compileFixed(device, source),
   };
   program.ready = device.createComputePipelineAsync(descriptor).then((pipeline) => {
     program.pipeline = pipeline;
@@ -65,14 +76,24 @@ export function compileSoon(device: GPUDevice, health: DeviceHealth, source: Pro
   return program;
 }
 
+/** Whoever needs it does without if the driver refuses it: the other one was compiled. */
+function compileFixed(device: GPUDevice, source: ProgramSource): FixedProgram {
+  const { layout, descriptor } = described(device, source, false);
+  const fixed: { -readonly [Key in keyof FixedProgram]: FixedProgram[Key] } = { pipeline: undefined, layout };
+  device.createComputePipelineAsync(descriptor).then((pipeline) => {
+    fixed.pipeline = pipeline;
+  }, () => {});
+  return fixed;
+}
+
 function described(
-  device: GPUDevice, { name, code, inputs, outputs = 1 }: ProgramSource,
+  device: GPUDevice, { name, code, inputs, outputs = 1 }: ProgramSource, hasDynamicOffset = true,
 ): { layout: GPUBindGroupLayout; descriptor: GPUComputePipelineDescriptor } {
   const storage = (binding: number): GPUBindGroupLayoutEntry =>
     ({ binding, visibility: COMPUTE, buffer: { type: binding > inputs ? 'storage' : 'read-only-storage' } });
   const layout = device.createBindGroupLayout({
     entries: [
-      { binding: 0, visibility: COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
+      { binding: 0, visibility: COMPUTE, buffer: { type: 'uniform', hasDynamicOffset } },
       ...Array.from({ length: inputs + outputs }, (_, n) => storage(n + 1)),
     ],
   });

@@ -5,7 +5,10 @@
  */
 import type { BufferPool } from './buffer-pool.ts';
 import type { DeviceHealth } from './health.ts';
-import type { Program } from './program.ts';
+import type { FixedProgram, Program } from './program.ts';
+import { areSame, bindGroup, type Bound, type Dispatch, fixedOf, type ParamWords, type Repeated } from './repeated.ts';
+
+export type { Dispatch, ParamWords, Repeated } from './repeated.ts';
 
 /** GPUBufferUsage as numbers, since its global is missing in Node. */
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
@@ -23,51 +26,10 @@ export interface SubmitLimits {
 
 /** For engines whose unit of work is a thread that runs a loop. */
 const THREADS: SubmitLimits = { dispatches: 64, work: 2 ** 20 };
-/** Bind groups that a program keeps. */
-const MOST_GROUPS = 256;
-/** Submits after a read that are sent early. */
-const EARLY_SUBMITS = 4;
+/** Bind groups that a program keeps, and submits after a read that are sent early. */
+const [MOST_GROUPS, EARLY_SUBMITS] = [256, 4];
 /** Places in the order of dispatches at which bind groups are remembered, and how many at each. */
 const [PLACES, AT_A_PLACE] = [1024, 4];
-
-/** A bind group, and what it binds. */
-interface Bound {
-  readonly program: Program;
-  readonly buffers: readonly GPUBuffer[];
-  readonly group: GPUBindGroup;
-}
-
-/** Whether two lists of the same length hold the same buffers. */
-function areSame(a: readonly GPUBuffer[], b: readonly GPUBuffer[]): boolean {
-  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
-  return true;
-}
-
-/** Where a dispatch writes its parameters: the same bytes as whole and as real numbers, from word `at` on. */
-export interface ParamWords {
-  readonly whole: Uint32Array;
-  readonly real: Float32Array;
-  readonly at: number;
-}
-
-/** A dispatch: its parameters, the buffers that it reads, and then those that it writes. */
-export interface Dispatch {
-  readonly program: Program;
-  /** The bytes of the parameters, or what writes them. */
-  readonly params: ArrayBuffer | ((to: ParamWords) => void);
-  readonly buffers: readonly GPUBuffer[];
-  readonly groups: readonly [x: number, y: number, z: number];
-  /** How much it computes, in the unit of the recorder's limits. */
-  readonly work: number;
-}
-
-/** A dispatch with all that it needs, to be recorded again and again. */
-export interface Repeated {
-  readonly dispatch: Dispatch;
-  readonly group: GPUBindGroup;
-  /** Its parameters, which may be changed before each time. */
-  readonly words: Uint32Array;
-}
 
 /**
  * The commands of one device. They run in the order in which they are recorded. Those that need a program which is
@@ -86,7 +48,7 @@ export class Recorder {
   /** What was bound at the n-th dispatch since the last read: equal steps bind the same again. */
   readonly #places: Bound[][] = [];
   #place = 0;
-  #set: Program | undefined;
+  #set: Program | FixedProgram | undefined;
   readonly #limits: SubmitLimits;
   readonly #numbers = new WeakMap<GPUBuffer, number>();
   #nextNumber = 0;
@@ -98,8 +60,12 @@ export class Recorder {
   #releasing = false;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
+  /** Dispatches since the last submit, and how many besides have parameters of their own. */
   #dispatches = 0;
+  #fixed = 0;
   #work = 0;
+  /** Buffers to destroy after the next submit. */
+  #retired: GPUBuffer[] = [];
 
   constructor(device: GPUDevice, health: DeviceHealth, pool: BufferPool, limits: SubmitLimits = THREADS) {
     this.#device = device;
@@ -140,33 +106,89 @@ export class Recorder {
 
   /** Encodes a dispatch, whose parameters are in the next slot. */
   #encode(program: Program, group: GPUBindGroup, groups: Dispatch['groups'], work: number): void {
+    const pass = this.#passWith(program);
+    pass.setBindGroup(0, group, this.#offsets[this.#dispatches]);
+    this.#dispatches++;
+    this.#launch(pass, groups, work);
+  }
+
+  #passWith(program: Program | FixedProgram): GPUComputePassEncoder {
     const pass = this.#pass ??= this.#record().beginComputePass();
     if (this.#set !== program) pass.setPipeline(program.pipeline!);
     this.#set = program;
-    pass.setBindGroup(0, group, this.#offsets[this.#dispatches]);
+    return pass;
+  }
+
+  #launch(pass: GPUComputePassEncoder, groups: Dispatch['groups'], work: number): void {
     // Every argument costs the host something.
     if (groups[1] === 1 && groups[2] === 1) pass.dispatchWorkgroups(groups[0]);
     else pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
-    this.#dispatches++;
     this.#work += work;
     const { dispatches, early = dispatches } = this.#limits;
     const most = this.reads === 0 && this.#place <= EARLY_SUBMITS * early ? early : dispatches;
-    if (this.#dispatches >= most || this.#work >= this.#limits.work) this.#submit();
+    if (this.#dispatches + this.#fixed >= most || this.#work >= this.#limits.work) this.#submit();
   }
 
   /** A dispatch, prepared to be repeated. */
   prepare(dispatch: Dispatch): Repeated {
-    const { program, params, buffers } = dispatch;
+    const { program, params } = dispatch;
     const words = new Uint32Array(program.paramBytes / 4);
     if (typeof params === 'function') params({ whole: words, real: new Float32Array(words.buffer), at: 0 });
     else words.set(new Uint32Array(params));
+    return this.#repeated(dispatch, words);
+  }
+
+  #repeated(dispatch: Dispatch, words: Uint32Array): Repeated {
     const own = (to: ParamWords): void => to.whole.set(words, to.at);
-    return { dispatch: { ...dispatch, params: own }, group: this.#groupOf(program, buffers), words };
+    return { dispatch: { ...dispatch, params: own }, group: this.#groupOf(dispatch.program, dispatch.buffers), words };
+  }
+
+  /**
+   * Gives prepared dispatches, which are always repeated together, parameters at places of their own: the dispatches,
+   * and the buffer of the parameters.
+   */
+  fix<R extends Repeated>(all: readonly R[]): [all: R[], buffer: GPUBuffer] {
+    const words = new Uint32Array(all.length * SLOT / 4);
+    const buffer = this.#device.createBuffer({ size: Math.max(words.byteLength, SLOT), usage: UNIFORM });
+    return [all.map((each, n) => {
+      const own = words.subarray(n * SLOT / 4, n * SLOT / 4 + each.words.length);
+      own.set(each.words);
+      const fixed = fixedOf(this.#device, each.dispatch, { buffer, words }, n * SLOT);
+      return { ...each, ...this.#repeated(each.dispatch, own), ...fixed };
+    }), buffer];
+  }
+
+  /** The same with other buffers, and the same parameters. */
+  rebound<R extends Repeated>(repeated: R, buffers: readonly GPUBuffer[]): R {
+    const { dispatch, words, fixed } = repeated;
+    const other = { ...dispatch, buffers };
+    const again = fixed && fixedOf(this.#device, other, fixed.params, words.byteOffset);
+    return { ...repeated, ...this.#repeated(other, words), ...again };
+  }
+
+  /** Destroys a buffer once nothing that was recorded needs it. */
+  retire(buffer: GPUBuffer): void {
+    if (this.pending) this.#retired.push(buffer);
+    else buffer.destroy();
   }
 
   /** Records dispatches once more. */
   repeat(all: readonly Repeated[]): void {
     this.#health.check();
+    const params = all[0]?.fixed?.params;
+    if (params && this.#backlog.length === 0 && all.every(({ fixed }) => fixed?.program.pipeline)) {
+      // The queue writes this after all that was submitted before: what repeats them has been submitted since.
+      this.#device.queue.writeBuffer(params.buffer, 0, params.words);
+      for (let n = 0; n < all.length; n++) {
+        const { dispatch: { groups, work }, fixed } = all[n];
+        const pass = this.#passWith(fixed!.program);
+        pass.setBindGroup(0, fixed!.group);
+        this.#fixed++;
+        this.#place++;
+        this.#launch(pass, groups, work);
+      }
+      return;
+    }
     for (let n = 0; n < all.length; n++) {
       const { dispatch, group, words } = all[n];
       if (!dispatch.program.pipeline || this.#backlog.length > 0) {
@@ -198,13 +220,7 @@ export class Recorder {
     const known = groups.get(key);
     if (known) return known;
     if (groups.size === MOST_GROUPS) groups.clear();
-    const group = this.#device.createBindGroup({
-      layout,
-      entries: [
-        { binding: 0, resource: { buffer: this.#params, size: paramBytes } },
-        ...buffers.map((buffer, n) => ({ binding: n + 1, resource: { buffer } })),
-      ],
-    });
+    const group = bindGroup(this.#device, layout, { buffer: this.#params, size: paramBytes }, buffers);
     groups.set(key, group);
     return group;
   }
@@ -264,7 +280,8 @@ export class Recorder {
     queue.submit([this.#encoder.finish()]);
     this.submits++;
     this.#encoder = undefined;
-    this.#dispatches = this.#work = 0;
+    this.#dispatches = this.#fixed = this.#work = 0;
+    for (const buffer of this.#retired.splice(0)) buffer.destroy();
     if (!this.#releasing) this.#pool.settle(); // or else commands that are kept back may use the buffers
   }
 

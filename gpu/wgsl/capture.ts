@@ -27,6 +27,15 @@ export class Capture {
     this.commands.push({ ...command, fields: Object.fromEntries(fields.map(({ name }, n) => [name, n])) });
   }
 
+  /** The memory of their parameters. */
+  params: GPUBuffer | undefined;
+
+  /** Takes the same commands, whose parameters have memory of their own. */
+  fix(commands: readonly Kept[], params: GPUBuffer): void {
+    this.commands.splice(0, Infinity, ...commands);
+    this.params = params;
+  }
+
   /** Notes that the work did what cannot be repeated, such as to upload data. */
   fail(): void {
     this.whole = false;

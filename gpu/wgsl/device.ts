@@ -199,15 +199,20 @@ export class WgslDevice {
       this.#capture = undefined;
       capture.end();
     }
+    if (capture.whole) capture.fix(...this.#recorder.fix(capture.commands));
     return capture;
+  }
+
+  /** Lets go of what was captured. */
+  release({ memories, params }: Capture): void {
+    for (const memory of memories) this.free(memory);
+    if (params) this.#recorder.retire(params);
   }
 
   /** A command that reads and writes other memories in the place of some. */
   rebound(kept: Kept, from: readonly Memory[], to: readonly Memory[]): Kept {
-    const { dispatch, words, fields } = kept;
     const other = (buffer: GPUBuffer): number => from.findIndex((each) => each.buffer === buffer);
-    const buffers = dispatch.buffers.map((buffer) => to[other(buffer)]?.buffer ?? buffer);
-    return { ...this.#recorder.prepare({ ...dispatch, buffers, params: words.slice().buffer }), fields };
+    return this.#recorder.rebound(kept, kept.dispatch.buffers.map((buffer) => to[other(buffer)]?.buffer ?? buffer));
   }
 
   /** Records commands once more, which read and write the same memory. */

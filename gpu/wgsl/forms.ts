@@ -8,9 +8,10 @@ import { sizeOf } from '../../src/core/tensor.ts';
 import { argmax } from './argmax.ts';
 import { real, WgslArray } from './array.ts';
 import { type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
+import type { Attended } from './decode.ts';
 import { draw } from './draw.ts';
 import { add } from './elementwise.ts';
-import { fewRows, type FewRows, LANES, ROW_BYTES, unitsOf, unrollOf, widthOf } from './few-rows.ts';
+import { fewRows, type FewRows, MERGE_THREADS, ROW_BYTES, sharing, unitsOf, widthOf } from './few-rows.ts';
 import { mergeHeads, splitHeads } from './heads.ts';
 import { layersOn } from './layers.ts';
 import { linear } from './linear.ts';
@@ -36,19 +37,18 @@ export function formsOf(device: WgslDevice): Forms<WgslArray, CacheKernels<WgslA
     device.width > 4 && rows > 0 && rows <= FEW && K > 0 && (!normed || rows * K * 4 <= ROW_BYTES) &&
     weights.every(({ dtype }) => dtype === weights[0].dtype);
   const run = (
-    { kind, K, rows, bias = false }: Pick<FewRows, 'kind' | 'rows'> & { K: number; bias?: boolean },
+    { kind, K, rows, bias = false, parts }: Pick<FewRows, 'kind' | 'rows' | 'parts'> & { K: number; bias?: boolean },
     weight: WgslArray, units: number,
     params: Readonly<Record<string, number>>, inputs: readonly Memory[], outputs: readonly Memory[],
   ): void => {
     const stored = weight.dtype as StoredDtype;
-    const all = Math.ceil(units / unitsOf(device.subgroups));
-    const folds = Math.max(1, Math.ceil(all / MOST_GROUPS));
     const width = widthOf(stored, K);
     const [pieces, wide] = [K / width, width > 1];
     const { subgroups } = device;
-    const unroll = unrollOf(pieces, kind === 'rotate' || kind === 'gate', subgroups);
-    const whole = pieces % (LANES * unroll) === 0;
-    const made = fewRows({ kind, rows, stored, wide, unroll, whole, bias, subgroups });
+    const shared = sharing(kind, pieces, subgroups);
+    const all = Math.ceil(units / unitsOf({ kind, subgroups, ...shared }));
+    const folds = Math.max(1, Math.ceil(all / MOST_GROUPS));
+    const made = fewRows({ kind, rows, stored, wide, ...shared, bias, subgroups, ...(parts && { parts }) });
     device.run(made, {
       params: {
         units, M: units, pieces, vectors: wide ? K / 4 : K, heads: 0, groups: 0, half: 0, N: 1, epsilon: 0,
@@ -154,7 +154,8 @@ export function formsOf(device: WgslDevice): Forms<WgslArray, CacheKernels<WgslA
 
     ...((device.width === 64 || device.testing) && { drawnToken }),
   };
-  return { ...forms, ...(device.width === 64 && { layers: layersOn(device, forms) }) };
+  const parts = { joinsParts, outputOfParts };
+  return { ...forms, ...(device.width === 64 && { layers: layersOn(device, { ...forms, ...parts }) }) };
 
   /** Drawing takes long where the threads of a workgroup that wait for one another share a processor. */
   function drawnToken(
@@ -180,13 +181,34 @@ export function formsOf(device: WgslDevice): Forms<WgslArray, CacheKernels<WgslA
     const shape = [...x.shape.slice(0, -1), V];
     if (few(rows, K, [head], true)) {
       const out = device.allocate(rows * V);
-      run({ kind: 'plain', K, rows }, head, V, { epsilon: norm.epsilon }, [f32(x), f32(norm.weight), head.memory], [out]);
+      run({ kind: 'plain', K, rows }, head, V, { epsilon: norm.epsilon },
+        [f32(x), f32(norm.weight), head.memory], [out]);
       return made(out, shape);
     }
     const normed = normOf(x, norm);
     const y = product(normed, rows, K, head);
     free(normed);
     return made(y, shape);
+  }
+
+  /** Whether outputOfParts() can do it. */
+  function joinsParts(x: WgslArray, weight: WgslArray): boolean {
+    const [rows] = rowsOf(x);
+    const K = weight.shape[1];
+    return few(rows, K, [weight], true) && widthOf(weight.dtype as StoredDtype, K) > 1 &&
+      (!device.subgroups || device.gpuDevice.limits.maxComputeInvocationsPerWorkgroup >= MERGE_THREADS);
+  }
+
+  /** x + W a for rows a of attention, which are put together of their parts on the way: both. */
+  function outputOfParts(
+    x: WgslArray, { sums, stats, types, book, params, ...parts }: Attended, weight: WgslArray,
+  ): readonly [sum: WgslArray, attended: Memory] {
+    const [[rows], [M, K]] = [rowsOf(x), weight.shape];
+    const [out, attended] = [device.allocate(rows * M), device.allocate(rows * K)];
+    run({ kind: 'merge', K, rows, parts }, weight, M, params,
+      [sums, stats, types, weight.memory, f32(x)], [out, attended, book]);
+    free(sums, stats);
+    return [made(out, x.shape), attended];
   }
 
   /** x + W a for rows of a. */

@@ -12,7 +12,7 @@ import { real, WgslArray } from './array.ts';
 import type { Place, WgslCache } from './cache.ts';
 import { memoriesOf } from './cache-rows.ts';
 import type { Capture } from './capture.ts';
-import { decode, partsOf } from './decode.ts';
+import { type Attended, decodeFresh, partsOf } from './decode.ts';
 import type { Memory, WgslDevice } from './device.ts';
 import { embedding } from './embedding.ts';
 import type { StoredDtype } from './stored.ts';
@@ -36,7 +36,7 @@ interface Way {
   readonly x: Memory;
   readonly stages: readonly Stage[];
   /** Of each layer: from which to which command the cache's step is, and for which slots and parts these were made. */
-  readonly layers: { readonly from: number; readonly to: number; slots: Place['slots']; readonly parts: number }[];
+  readonly layers: { readonly from: number; readonly to: number; slots: Place['slots']; readonly parts: number; readonly joins: boolean }[];
   /** How often commands had been submitted when it was taken: those of the way are not among them. */
   submits: number;
 }
@@ -49,9 +49,15 @@ interface Ways {
   possible: boolean;
 }
 
+/** Attention whose parts are put together by the product that follows. */
+interface Joining {
+  joinsParts(x: WgslArray, weight: WgslArray): boolean;
+  outputOfParts(x: WgslArray, parts: Attended, weight: WgslArray): readonly [sum: WgslArray, attended: Memory];
+}
+
 /** The form of the contract, made of `forms`. */
 export function layersOn(
-  device: WgslDevice, forms: Pick<Forms<WgslArray>, 'project' | 'output' | 'feedForward'>,
+  device: WgslDevice, forms: Pick<Forms<WgslArray>, 'project' | 'output' | 'feedForward'> & Joining,
 ): NonNullable<Forms<WgslArray, CacheKernels<WgslArray>>['layers']> {
   const known = new WeakMap<WgslCache, Ways>();
 
@@ -70,7 +76,8 @@ export function layersOn(
   }
 
   function release({ capture, cos, sin, types, start }: Way): void {
-    for (const memory of [...capture.memories, cos, sin, types, start]) device.free(memory);
+    device.release(capture);
+    for (const memory of [cos, sin, types, start]) device.free(memory);
   }
 
   const isFree = ({ x, submits }: Way): boolean => x.holds.count === 1 && submits < device.submits;
@@ -84,7 +91,7 @@ export function layersOn(
     if (!ways.possible || (ways.all.length >= MOST_WAYS && !ways.all.some(isFree))) return undefined;
     const places = caches.map((cache) => cache.beginOne());
     const fits = ({ layers: made }: Way): boolean =>
-      made.every(({ parts }, n) => parts === partsOf(B * G, places[n].most));
+      made.every(({ parts, joins }, n) => parts === partsOf(B * G, places[n].most, joins));
     let way = ways.all.find((each) => isFree(each) && fits(each));
     if (way) {
       repeat(way, inputs, places);
@@ -134,13 +141,21 @@ export function layersOn(
         const [, H, , d] = q.shape;
         const G = k.shape[1];
         const from = kept.commands.length;
-        const out = decode(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
+        const joins = forms.joinsParts(x, output);
+        const out = decodeFresh(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
           k: k.memory, v: v.memory, types: kinds, first, window, reach,
-        });
-        made.push({ from, to: kept.commands.length, slots, parts: partsOf(B * G, most) });
-        const attended = new WgslArray(q.shape, out);
+        }, joins);
+        let sum: WgslArray;
+        let attended: WgslArray;
+        if ('sums' in out) {
+          const [added, merged] = forms.outputOfParts(x, out, output);
+          [sum, attended] = [added, new WgslArray(q.shape, merged)];
+        } else {
+          attended = new WgslArray(q.shape, out);
+          sum = forms.output(x, attended, output);
+        }
+        made.push({ from, to: kept.commands.length, slots, parts: partsOf(B * G, most, joins), joins });
         stages.push({ ...stage, attended });
-        const sum = forms.output(x, attended, output);
         device.free(x.memory);
         x = forms.feedForward({ ...feedForward, x: sum });
         device.free(sum.memory);

@@ -5,7 +5,7 @@
  * @module
  */
 import type { SlotDtype } from './cache-kernels.ts';
-import { reading } from './decode.ts';
+import { reading } from './decode-portable.ts';
 import { BOOK } from './mass-kernels.ts';
 import { type Kernel, type Template, template } from './template.ts';
 

@@ -6,6 +6,7 @@ import {
   closing, counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh,
   isMasked, LOWEST, partition, placing, THREADS,
 } from './decode.ts';
+import { OWN_ENTRY, ownFunctions } from './decode-own.ts';
 import { four } from './stored.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';
 
@@ -30,7 +31,7 @@ function keysAtOnce(stored: 'f32' | 'f16'): number {
 
 /** A first pass in which `d / 8` lanes share an entry, and every read serves all query heads of the KV head. */
 export function decodeAttentionSubgroups(options: DecodeOptions): FastKernel<DecodeSizes> {
-  const { heads, group, d, stored } = options;
+  const { group, d, stored } = options;
   const masked = isMasked(options);
   const { place, counts } = placing(options);
   const count = counting(options);
@@ -71,12 +72,13 @@ const LOWEST = ${LOWEST};
 ${partition(options, step)}
 ${place}
 ${count.local}
+${isFresh(options) ? ownFunctions(stored) : ''}
 @compute @workgroup_size(${THREADS})
 fn main(
   @builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32,
   @builtin(subgroup_id) sg: u32, @builtin(subgroup_invocation_id) lane: u32
 ) {
-  ${findPart(heads)}
+  ${findPart(options)}
   let first = head * ${group} + group.y * ${share};
   let j = lane % ${lanes};
   let mine = sg * ${32 / lanes} + lane / ${lanes};
@@ -113,6 +115,7 @@ fn main(
         each(share, (h) => `o${h} += a * s${e}_${h}; o${h}_ += b * s${e}_${h};`).join(' ')} }`.trim();
     })}
   }
+  ${isFresh(options) ? ownToken(options, [a, b]) : ''}
   // The entries of the lanes of a subgroup, then those of the subgroups.
   ${joins.map((by) => each(share, (h) => `{
   let top = max(m${h}, subgroupShuffleXor(m${h}, ${by}));
@@ -141,4 +144,42 @@ fn main(
 }`,
     workgroups: ({ parts }) => [parts, group / share, 1],
   });
+}
+
+/**
+ * Takes in the query's own token, the last entry of its head: the lanes that share the first entry of a step do, of
+ * which lane j has the elements at `places`. The score passes through all lanes of their subgroup.
+ */
+function ownToken(options: DecodeOptions, [a, b]: readonly [string, string]): string {
+  const { d, stored } = options;
+  const share = headsAtOnce(options);
+  const lanes = d / WIDTH;
+  const own = (x: string, part: string): string => `own_${x}[head * ${d / 4} + ${part}]`;
+  const store = (x: string): string => stored === 'f16'
+    ? `${x}[slot * ${lanes} + j] = vec4u(stored(${own(x, a)}), stored(${own(x, b)}));`
+    : `${x}[slot * ${2 * lanes} + j] = stored(${own(x, a)}); ${x}[slot * ${2 * lanes} + ${lanes} + j] = stored(${own(x, b)});`;
+  return wgsl`
+if (owns && sg == 0) {
+  let ka = held(${own('k', a)}); let kb = held(${own('k', b)});
+  ${each(share, (h) => `var s${h} = dot(ka, q${h}) + dot(kb, q${h}_);`)}
+  ${each(Math.log2(lanes), (n) => each(share, (h) => `s${h} += subgroupShuffleXor(s${h}, ${2 ** n});`).join(' '))}
+  if (lane < ${lanes}) {
+    if (j == 0) { seen++; }
+    let va = held(${own('v', a)}); let vb = held(${own('v', b)});
+    ${each(share, (h) => `{
+  let top = max(m${h}, s${h});
+  let keep = exp2(m${h} - top);
+  let weight = exp2(s${h} - top);
+  m${h} = top; l${h} = l${h} * keep + weight; o${h} = o${h} * keep + va * weight; o${h}_ = o${h}_ * keep + vb * weight;
+}`)}
+    if (group.y == 0) {
+      let slot = place_of(head, count(head) - 1);
+      ${store('k')}
+      ${store('v')}
+      if (j == 0) {
+        ${OWN_ENTRY}
+      }
+    }
+  }
+}`.trim();
 }

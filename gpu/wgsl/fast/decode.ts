@@ -3,8 +3,12 @@
  * parts of one size, whatever each head holds. The second pass is decode-merge.ts.
  * @module
  */
+import { OWN_ENTRY, ownFunctions } from './decode-own.ts';
 import { FOUR, four, ONE, one } from './stored.ts';
 import { each, type Element, fastKernel, type FastKernel, type KernelText, wgsl } from './template.ts';
+
+/** What the parts of heads depend on. */
+export type PartOptions = Pick<DecodeOptions, 'heads' | 'layout'>;
 
 export interface DecodeOptions {
   /** Heads of the cache, B*G. */
@@ -15,8 +19,8 @@ export interface DecodeOptions {
   readonly stored: 'f32' | 'f16';
   /** Where the entries of a head lie. */
   readonly layout: Paged | Slots;
-  /** There are so few entries that more workgroups, each for fewer query heads, are worth reading them twice. */
-  readonly few?: boolean;
+  /** The most query heads of a workgroup: fewer make more workgroups, which read entries more often. Default: 8. */
+  readonly share?: number;
 }
 
 /** In blocks, by a page table. */
@@ -31,8 +35,8 @@ export interface Paged {
 export interface Slots {
   readonly slots: true;
   /**
-   * The query's own token is not among the entries yet: the merge adds it, to the result and to the cache. The first
-   * pass closes LOCAL entries if its type is GLOBAL. For chunks of one token.
+   * The query's own token is not among the entries yet: the first pass adds it, to the result and to the cache, and
+   * closes LOCAL entries if its type is GLOBAL. For chunks of one token.
    */
   readonly fresh: boolean;
 }
@@ -48,10 +52,10 @@ export const THREADS = 256;
 export const LOWEST = '-3.4028234e38f';
 
 /** Query heads that one workgroup serves: a divisor of the group, so that registers and workgroup memory suffice. */
-export function headsAtOnce({ group, d, few = false }: Pick<DecodeOptions, 'group' | 'd' | 'few'>): number {
-  let share = 1;
-  for (let n = 2; n <= Math.min(group, few ? 4 : 8); n++) if (group % n === 0 && n * d <= 512) share = n;
-  return share;
+export function headsAtOnce({ group, d, share = 8 }: Pick<DecodeOptions, 'group' | 'd' | 'share'>): number {
+  let most = 1;
+  for (let n = 2; n <= Math.min(group, share); n++) if (group % n === 0 && n * d <= 512) most = n;
+  return most;
 }
 
 /** Whether so many entries in all are few. */
@@ -66,11 +70,12 @@ export function decodeParts(heads: number, entries: number): number {
  * Entries per part, a multiple of `step`, so that the parts of all heads are at most P.parts > HEADS. The loops over
  * heads are unrolled if there are few, so that their reads do not wait for one another.
  */
-export function partition({ heads, layout }: Pick<DecodeOptions, 'heads' | 'layout'>, step: number): string {
+export function partition({ heads, layout }: PartOptions, step: number): string {
+  const held = 'slots' in layout ? `heads[12 * head + 2 + P.parity]${layout.fresh ? ' + 1' : ''}` : 'held[head].x';
   const total = heads <= 32 ? `return ${each(heads, (n) => `count(${n})`).join(' + ')};`
     : `var sum = 0u; for (var n = 0u; n < ${heads}; n++) { sum += count(n); } return sum;`;
   return wgsl`
-fn count(head: u32) -> u32 { return ${'slots' in layout ? 'heads[12 * head + 2 + P.parity]' : 'held[head].x'}; }
+fn count(head: u32) -> u32 { return ${held}; }
 fn all_entries() -> u32 { ${total} }
 fn part_size() -> u32 {
   let room = P.parts - ${heads};
@@ -79,7 +84,8 @@ fn part_size() -> u32 {
 }
 
 /** Parts are numbered through, head after head: finds the head, and the entries begin..end-1 of the part. */
-export function findPart(heads: number): string {
+export function findPart({ heads, ...options }: PartOptions): string {
+  const fresh = isFresh(options);
   return wgsl`
 let size = part_size();
 var part = group.x;
@@ -95,7 +101,8 @@ for (; head < ${heads}; head++) {
 }`.trim()}
 if (head >= ${heads}) { return; }
 let begin = part * size;
-let end = min(begin + size, count(head));`.trim();
+let end = min(begin + size, count(head)${fresh ? ' - 1' : ''});${fresh ? `
+let owns = begin + size >= count(head);  // the query's own token is the last entry of the last part` : ''}`.trim();
 }
 
 /** The function that finds entry n of a head, and what says whether the entry at place `p` counts. */
@@ -130,7 +137,9 @@ export const isMasked = ({ layout }: DecodeOptions): boolean => 'slots' in layou
 
 /** The arrays of a layout. */
 function arraysOf({ layout }: DecodeOptions): Readonly<Record<string, Element>> {
-  if ('slots' in layout) return layout.fresh ? { heads: 'u32', types: 'i32' } : { heads: 'u32', entries: 'vec2i' };
+  if ('slots' in layout) {
+    return layout.fresh ? { heads: 'u32', types: 'i32', own_k: 'vec4f', own_v: 'vec4f' } : { heads: 'u32', entries: 'vec2i' };
+  }
   return { table: 'u32', held: 'vec2u', ...(layout.masked ? { last: 'u32' } : {}) };
 }
 
@@ -153,11 +162,12 @@ export function decodeArrays(
   const fresh = isFresh(options);
   return {
     params: {
-      parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32' }), scale: 'f32',
+      parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32', window: 'u32', reach: 'u32' }),
+      scale: 'f32',
     },
-    inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', k: kind, v: kind, ...arraysOf(options) },
+    inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', ...(!fresh && { k: kind, v: kind }), ...arraysOf(options) },
     outputs: {
-      sums: 'vec4f', stats: 'vec2f', ...(fresh && { entries: 'vec2i', states: 'u32' }),
+      sums: 'vec4f', stats: 'vec2f', ...(fresh && { k: kind, v: kind, entries: 'vec2i', states: 'u32' }),
     },
   };
 }
@@ -167,7 +177,8 @@ export function decodeHeader({ heads, group, d, stored, layout }: DecodeOptions,
   const where = 'slots' in layout
     ? `entry n of a head is at place heads[12 head] + n, for n below heads[12 head + 2 + parity]. An entry counts if
     entries[place].y >= ${layout.fresh ? 'first' : 'heads[12 head + 8]'}, the position of the query; others are never multiplied. Behind the other stats is the number of those that do, [parts].${layout.fresh ? `
-    If the type of the query's own token, types[head], is 0, entries whose state is 1 end at its position.` : ''}`
+    The query's own token is the last entry: own_k and own_v [${heads},${d}] f32 are its key and value, which count as they are stored.
+    They and its entry go to the first free slot. If its type, types[head], is 0, entries whose state is 1 end at its position.` : ''}`
     : `entry n of a head is at place
     table[head,n / ${layout.block}] * ${layout.block} + n % ${layout.block}, for n below held[head].x; table is [${heads},width].
     ${layout.masked ? 'An entry counts if last[place] >= held[head].y, the position of the query; others are never multiplied.' : 'Every entry counts.'}`;
@@ -181,7 +192,7 @@ export function decodeHeader({ heads, group, d, stored, layout }: DecodeOptions,
 
 /** A first pass in core WGSL, for heads of any size. */
 export function decodeAttention(options: DecodeOptions): FastKernel<DecodeSizes> {
-  const { heads, group, d, stored } = options;
+  const { group, d, stored } = options;
   const { place, counts } = placing(options);
   const count = counting(options);
   const share = headsAtOnce(options);
@@ -212,12 +223,13 @@ const LOWEST = ${LOWEST};
 ${partition(options, 64)}
 ${place}
 ${count.local}
+${isFresh(options) ? ownFunctions(stored) : ''}
 ${read('q', 'f32')}
 ${read('k', stored)}
 ${read('v', stored)}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  ${findPart(heads)}
+  ${findPart(options)}
   let first = head * ${group} + group.y * ${share};
   let column = t % ${across};
   let row = t / ${across};
@@ -266,6 +278,30 @@ var m: array<f32, ${share}>;
       }
     }
   }
+  ${isFresh(options) ? wgsl`
+workgroupBarrier();
+if (owns && t < ${across}) {           // these are row 0
+  if (t == 0) { seen++; }
+  let value = held(own_v[head * ${across} + t]);
+  for (var h = 0u; h < ${share}; h++) {
+    var s = 0f;
+    for (var c = 0u; c < ${across}; c++) { s += dot(held(own_k[head * ${across} + c]), query[h * ${across} + c]); }
+    let top = max(m[h], s);
+    let keep = exp2(m[h] - top);
+    let weight = exp2(s - top);
+    m[h] = top;
+    l[h] = l[h] * keep + weight;
+    o[h] = o[h] * keep + value * weight;
+  }
+  if (group.y == 0) {
+    let slot = place_of(head, count(head) - 1);
+    k[slot * ${across} + t] = stored(own_k[head * ${across} + t]);
+    v[slot * ${across} + t] = stored(own_v[head * ${across} + t]);
+    if (t == 0) {
+      ${OWN_ENTRY}
+    }
+  }
+}`.trim() : ''}
   ${count.add}
   for (var h = 0u; h < ${share}; h++) {
     workgroupBarrier();

@@ -5,8 +5,10 @@
  * from call to call are parameters, so a model needs few kernels.
  * @module
  */
-export { areFew, decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes } from './decode.ts';
-export { decodeMerge } from './decode-merge.ts';
+export {
+  areFew, decodeAttention, type DecodeOptions, decodeParts, type DecodeSizes, LOWEST, partition,
+} from './decode.ts';
+export { decodeMerge, joinParts, noting, partsOfHead } from './decode-merge.ts';
 export { decodeAttentionSubgroups, decodeStep, hasDecodeSubgroups } from './decode-subgroups.ts';
 export { type Factor, matmul, type MatmulOptions, type ProductSizes } from './matmul.ts';
 export { LEAST_OUTPUTS, type MatrixFactor, matrixMatmul, type MatrixMatmulOptions, matrixTile } from './matmul-matrix.ts';
