@@ -30,7 +30,6 @@ const THREADS: SubmitLimits = { dispatches: 64, work: 2 ** 20 };
 const [MOST_GROUPS, EARLY_SUBMITS] = [256, 4];
 /** Places in the order of dispatches at which bind groups are remembered, and how many at each. */
 const [PLACES, AT_A_PLACE] = [1024, 4];
-
 /**
  * The commands of one device. They run in the order in which they are recorded. Those that need a program which is
  * still being compiled are kept back, with all that follow, until they are waited for.
