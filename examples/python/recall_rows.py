@@ -83,6 +83,8 @@ class Writer:
             calls = [first] * 6 + [name for name in others for _ in range(2)]
             order = self.rng.permutation(len(calls))
             return [self.told(call, name=calls[n]) for n in order], True, [(question, " " + first)]
+        if task == "chains":
+            return self.chains(most)
         if task == "hops":
             number, same, question = self.wording(task)
             length = int(self.rng.integers(2, most + 2))
@@ -116,8 +118,33 @@ class Writer:
         return ([self.told(fact, name=name, value=value) for fact, _, name, value, _ in each], False,
                 [(question.format(name=name), space + value) for _, question, name, value, space in each])
 
+    def chains(self, level):
+        """Numbers that are passed on, and questions. Levels: 0, one hop, each name is asked for as soon as it is told; 1,
+        one hop; 2, 3, 4, up to so many hops. At the levels 0 and 1, half of the documents tell one chain after the other."""
+        number, same, question = self.wording("hops")
+        length = 1 + int(self.rng.integers(1 if level < 3 else 2, max(1, level) + 1))
+        count = 2 if self.rng.random() < 0.5 else int(self.rng.integers(2, 2 + max(1, 9 // length)))
+        names = self.some_names(count * length)
+        count = len(names) // length
+        soon = level == 0 or self.rng.random() < 0.15
+        told, asked = [], []
+        for chain in (names[c * length:(c + 1) * length] for c in range(count)):
+            value, said = self.digits(3), []
+            for before, name in zip([None, *chain], chain):
+                words = {"name": name, "value": value, "before": before}
+                said.append([(self.told(same if before else number, **words), False)])
+                if soon and before:
+                    said[-1] += [(" " + question.format(name=name), False), (value, True), (".", False)]
+            told.append(said)
+            asked += [] if soon else [(question.format(name=name), value) for name in chain[1:]]
+        order = np.repeat(np.arange(count), length)
+        if level > 1 or self.rng.random() < 0.5:
+            order = self.rng.permutation(order)
+        return [told[c].pop(0) for c in order], True, asked
+
     def document(self, task, most, filler, questions):
-        """Pieces of a document: facts, with about so many characters of filler, then at most so many questions."""
+        """Pieces of a document: facts, with about so many characters of filler, then at most so many questions. `most`
+        counts names, or hops; it is the level of the task "chains", which is hops with levels."""
         facts, ordered, asked = self.scene(task, most)
         begin = int(self.rng.integers(len(self.sentences)))
         between, size = [], 0
@@ -128,7 +155,8 @@ class Writer:
         places = np.sort(self.rng.integers(0, len(between) + 1, len(facts)))
         pieces, at = [], 0
         for place, n in zip(places, order):
-            pieces += [(" " + s, False) for s in between[at:place]] + [(facts[n], False)]
+            pieces += [(" " + s, False) for s in between[at:place]]
+            pieces += [(facts[n], False)] if isinstance(facts[n], str) else facts[n]
             at = place
         pieces += [(" " + s, False) for s in between[at:]]
         for n in self.rng.permutation(len(asked))[:questions]:  # each once, or its answer could be copied from before

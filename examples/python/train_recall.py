@@ -9,6 +9,8 @@ any filler and a question about every name: of 2 names at first, later of 4 and 
 long row has --context tokens of documents with filler; beside long rows are windows of text and of noise that occurs
 twice (train_base.py). Mostly tokens of answers count. --types-text becomes documents of which no wording is tested,
 from which `natsearch finetune` can learn token types.
+With --hop-levels, hops are two documents in five, and have levels instead, from one hop whose name is asked for at once to
+four hops (chains() of recall_rows.py): the next level begins when 90% of the first digits of answers at this one are right.
 """
 import argparse
 import json
@@ -24,6 +26,8 @@ from recall_rows import Writer, encoder, frequent_words, row, split_sentences
 
 TASKS = ("passkey", "pairs", "needle", "multikey", "hops", "common")
 OFTEN = np.array([0.06, 0.17, 0.12, 0.3, 0.28, 0.07])
+OFTEN_WITH_LEVELS = np.array([0.05, 0.1, 0.12, 0.28, 0.4, 0.05])
+LEVELS = 5
 
 
 def curriculum(done):
@@ -31,17 +35,22 @@ def curriculum(done):
     return (2, 1) if done < 0.15 else (4, 2) if done < 0.4 else (4, 3) if done < 0.65 else (6, 4)
 
 
-def documents(writer, done, long):
-    """Documents without end, of all tasks in turn."""
+def documents(writer, done, level, long):
+    """Documents without end, of all tasks in turn. Level -1: hops have no levels."""
     names, hops = curriculum(done)
+    if level >= 0:
+        names = 2 if done < 0.05 else 4 if done < 0.3 else 6
     while True:
-        for n in writer.rng.choice(len(TASKS), 4, replace=False, p=OFTEN):
-            most = hops if TASKS[n] == "hops" else names
+        for n in writer.rng.choice(len(TASKS), 4, replace=False, p=OFTEN if level < 0 else OFTEN_WITH_LEVELS):
+            task, most = TASKS[n], hops if TASKS[n] == "hops" else names
+            if level >= 0 and task == "hops":
+                other = int(writer.rng.integers(min(level + 2, LEVELS)))
+                task, most = "chains", level if writer.rng.random() < 0.7 else other
             filler = writer.rng.integers(200, 2800) if long else writer.rng.integers(0, 200) * (writer.rng.random() < 0.4)
-            yield writer.document(TASKS[n], most, filler, 6 if long else 99)
+            yield writer.document(task, most, filler, 6 if long else 99)
 
 
-def work(seed, sentences, names, tokenizer_file, progress, queue, long, rows, length):
+def work(seed, sentences, names, tokenizer_file, progress, level, queue, long, rows, length):
     """A process that makes batches of rows."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tokenizers import Tokenizer
@@ -49,7 +58,8 @@ def work(seed, sentences, names, tokenizer_file, progress, queue, long, rows, le
     encode = encoder(Tokenizer.from_file(tokenizer_file))
     plain, answer = (0.2, 20) if long else (0.02, 1)
     while True:
-        made = [row(documents(writer, progress.value, long), encode, length, plain, answer) for _ in range(rows)]
+        made = [row(documents(writer, progress.value, level.value, long), encode, length, plain, answer)
+                for _ in range(rows)]
         queue.put(tuple(np.stack(each) for each in zip(*made)))
 
 
@@ -63,6 +73,7 @@ def options():
     parser.add_argument("--types-text", type=Path)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--hop-levels", action="store_true")
     parser.add_argument("--dense", type=int, default=384)
     parser.add_argument("--tokens", type=int, default=65536, help="in a step")
     parser.add_argument("--workers", type=int, default=8)
@@ -87,19 +98,20 @@ def main():
 
     # The processes begin before CUDA does.
     process = multiprocessing.get_context("fork")
-    progress = process.Value("d", 0.0)
+    progress, level = process.Value("d", 0.0), process.Value("i", 0 if o.hop_levels else -1)
     dense, long = process.Queue(48), process.Queue(24)
     dense_rows, long_rows = o.tokens // o.dense, o.tokens // o.context
     recall_rows = round(0.6 * long_rows)
     for n in range(o.workers):
         made = (long, True, recall_rows, o.context) if n % 3 == 0 else (dense, False, dense_rows, o.dense)
-        args = (1000 * o.seed + n, sentences, names, tokenizer_file, progress, *made)
+        args = (1000 * o.seed + n, sentences, names, tokenizer_file, progress, level, *made)
         process.Process(target=work, args=args, daemon=True).start()
 
     if o.types_text:
         writer, lines = Writer(sentences, np.random.default_rng(o.seed + 7), tested=False), []
         for n in range(4000):
             task = TASKS[n % len(TASKS)]
+            task = "chains" if o.hop_levels and task == "hops" else task
             pieces = writer.document(task, 4, int(writer.rng.integers(400, 3000)), 1)
             lines.append("".join(text for text, _ in pieces).strip())
         o.types_text.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +150,23 @@ def main():
             ids, counts = np.concatenate([ids, others]), np.concatenate([counts, np.full(others.shape, 0.5)])
         return torch.from_numpy(ids.astype(np.int64)).cuda(), torch.from_numpy(counts.astype(np.float32)).cuda()
 
+    writer, tests = Writer(sentences, np.random.default_rng(o.seed + 9), names), []
+    for n in range(LEVELS if o.hop_levels else 0):
+        endless = (writer.document("chains", n, 0, 99) for _ in iter(int, 1))
+        made = [row(endless, encoder(tokenizer), o.dense, 0, 1) for _ in range(16)]
+        ids, counts = (torch.from_numpy(np.stack(each)).cuda() for each in zip(*made))
+        tests.append((ids.long(), (counts[:, 1:] > 0) & (counts[:, :-1] == 0)))
+
+    @torch.no_grad()
+    def first_digits():
+        """The share of answers about hops whose first digit is right, for each level."""
+        model.eval()
+        with torch.autocast("cuda", torch.bfloat16):
+            right = [(losses(model, ids)[1].argmax(-1) == ids[:, 1:])[first].float().mean().item()
+                     for ids, first in tests]
+        model.train()
+        return right
+
     def results(most):
         model.eval()
         name, (stream, size) = next(iter(held.items()))
@@ -168,6 +197,12 @@ def main():
             if time.time() - shown > 10 or done >= 1:
                 say(json.dumps(log[-1]))
                 shown = time.time()
+        if o.hop_levels and step % 100 == 0:
+            right = first_digits()
+            log[-1] |= {"level": level.value, "firstDigits": right}
+            if level.value < LEVELS - 1 and right[level.value] > 0.9:
+                level.value += 1
+                say("hops: level", level.value, right)
         if step % o.test_every == 0:
             log.append({"step": step, **results(16)})
             say(json.dumps(log[-1]))
@@ -178,9 +213,12 @@ def main():
     (o.out / "generation_config.json").unlink(missing_ok=True)
     (o.out / "tokenizer.json").write_bytes((o.begin / "tokenizer.json").read_bytes())
     say("saved", step, "steps", tokens, "tokens")
-    final = {"steps": step, "tokens": tokens, "results": results(60), "log": log,
+    final = {"steps": step, "tokens": tokens, "log": log,
              "options": {k: str(v) for k, v in vars(o).items()}, "torch": torch.__version__, "gpu": torch.cuda.get_device_name()}
-    (o.out / "training.json").write_text(json.dumps(final, indent=1) + "\n")
+    write = lambda: (o.out / "training.json").write_text(json.dumps(final, indent=1) + "\n")
+    write()  # before the questions, which take a while
+    final["results"] = results(60)
+    write()
     say(json.dumps(final["results"]))
     for child in multiprocessing.active_children():
         child.terminate()

@@ -11,12 +11,14 @@ One process trains one variant, and all variants see the same windows and begin 
     lora     mse, and low-rank changes of q and k (--rank) are learned with the scorers
     lora-kl  both
     windows  mse, with two windows (--windows) beside GLOBAL and LOCAL
+    lora-windows  lora and windows
     heads    mse, but each KV head has a price of its own, which is steered to the same share in each
 
 Then the types are fixed and measured with hard masks, as at inference: GLOBAL is made dearer or cheaper by one number for
 all heads until so much of the cache is kept, as a mean over time and, in a second measurement, at the end of the context.
 results.json has the nats per token of each context under full attention and under the types, for paired comparisons, and
-the share of questions that both answer.
+which questions are answered: with the scores as learned, with GLOBAL so rare that --keep of the pairs are kept in the mean
+over the first questions of all files, under full attention, and under windows of as many entries at the end.
 """
 import argparse
 import json
@@ -34,7 +36,7 @@ from transformers import LlamaForCausalLM
 from masked import (NAME, LowRank, Relaxed, forward, hard_types, kept_share, last_query, logits_of, prices, scores_of,
                     visible)
 
-VARIANTS = ("mse", "kl", "lora", "lora-kl", "windows", "heads")
+VARIANTS = ("mse", "kl", "lora", "lora-kl", "windows", "lora-windows", "heads")
 
 
 def stream(tokenizer, path):
@@ -103,6 +105,26 @@ def answers(model, tokenizer, path, choose, most):
     return right
 
 
+def rarer_global(model, tokenizer, paths, types, target, each=3, rounds=9):
+    """The shift of GLOBAL's score with which the types keep the target share of pairs in the first questions of each file."""
+    low, high = -12.0, 12.0
+    for _ in range(rounds if paths else 0):
+        shift, shares = (low + high) / 2, []
+        for path in paths:
+            answers(model, tokenizer, path, chooser(*types, shift, shares), each)
+        low, high = (shift, high) if torch.stack(shares).mean(0)[0] < target else (low, shift)
+    return (low + high) / 2
+
+
+def last_ones(model, share):
+    """Masks in which a query sees itself and as many tokens before it as are this share of the whole, for forward()."""
+    def choose(at, h):
+        i = torch.arange(h.shape[1], device=h.device)
+        seen = (i[None] <= i[:, None]) & (i[:, None] - i[None] < max(1, round(share * h.shape[1])))
+        return seen.float().expand(len(h), model.config.num_key_value_heads, -1, -1)
+    return choose
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
@@ -134,7 +156,7 @@ def main():
     torch.set_float32_matmul_precision("high")
     model = LlamaForCausalLM.from_pretrained(o.model, dtype=torch.float32).cuda().eval().requires_grad_(False)
     c, tokenizer = model.config, Tokenizer.from_file(str(o.model / "tokenizer.json"))
-    windows = o.windows if o.variant == "windows" else [o.window]
+    windows = o.windows if o.variant.endswith("windows") else [o.window]
     kinds, groups, layers = 2 + len(windows), c.num_key_value_heads, c.num_hidden_layers
     start_of = c.bos_token_id or 0
     text = np.concatenate([stream(tokenizer, p) for p in o.text])
@@ -210,7 +232,8 @@ def main():
                 print(o.variant, o.seed, json.dumps(log[-1]), flush=True)
 
     weights = [w.detach() for w in scorers]
-    results = {"keptByHead": shares.tolist(), "steps": step, "seconds": time.time() - start}
+    results = {"options": {k: str(v) for k, v in vars(o).items()}, "keptByHead": shares.tolist(), "steps": step,
+               "seconds": time.time() - start}
     types = (weights, kinds, windows)
     for name, body in held.items():
         adapted(False)
@@ -226,22 +249,32 @@ def main():
             print(o.variant, o.seed, name, measured, f"above full {excess.mean():.4f} +-",
                   f"{excess.std() / len(excess) ** 0.5:.4f}, kept {mean:.4f} / {end:.4f}", flush=True)
         results[name] = result
-    for path in o.questions:
-        adapted(False)
-        full = answers(model, tokenizer, path, None, o.ask)
-        adapted(True)
-        shares = []
-        nats = answers(model, tokenizer, path, chooser(*types, 0.0, shares), o.ask)
-        mean, end = torch.stack(shares).mean(0).tolist()
-        results[path.parent.name] = {"full": full, "nats": nats, "mean": mean, "end": end}
-        print(o.variant, o.seed, path.parent.name, f"full {np.mean(full):.3f} nats {np.mean(nats):.3f}",
-              f"kept {mean:.4f} / {end:.4f}", flush=True)
     o.out.mkdir(parents=True, exist_ok=True)
     named = {NAME.format(n): w.cpu().contiguous() for n, w in enumerate(weights)}
     save_file(named, str(o.out / "adapter_model.safetensors"), metadata={"format": "pt"})
-    results["options"] = {k: str(v) for k, v in vars(o).items()}
     (o.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
-    (o.out / "results.json").write_text(json.dumps(results) + "\n")
+    save = lambda: (o.out / "results.json").write_text(json.dumps(results) + "\n")
+    save()
+    rarer = rarer_global(model, tokenizer, o.questions, types, o.keep)
+    for path in o.questions:
+        result = {}
+        for measured, shift in (("nats", 0.0), ("nats at the share", rarer)):
+            shares = []
+            right = answers(model, tokenizer, path, chooser(*types, shift, shares), o.ask)
+            mean, end = torch.stack(shares).mean(0).tolist()
+            result[measured] = {"right": right, "shift": shift, "mean": mean, "end": end}
+        adapted(False)
+        result["full"] = {"right": answers(model, tokenizer, path, None, o.ask)}
+        for measured in ("nats", "nats at the share"):
+            end = result[measured]["end"]
+            result["window: " + measured] = {"right": answers(model, tokenizer, path, last_ones(model, end), o.ask)}
+        adapted(True)
+        if changes:
+            result["full, changed"] = {"right": answers(model, tokenizer, path, None, o.ask)}
+        results[path.parent.name] = result
+        save()
+        print(o.variant, o.seed, path.parent.name, {k: round(float(np.mean(v["right"])), 3) for k, v in result.items()},
+              [round(result[m][w], 4) for m in ("nats", "nats at the share") for w in ("mean", "end")], flush=True)
 
 
 if __name__ == "__main__":
