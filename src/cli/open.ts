@@ -9,6 +9,7 @@ import { readStored, readTensors } from '../files/safetensors-file.ts';
 import { storedAs } from '../formats/safetensors.ts';
 import { weightsHash } from '../formats/weights-hash.ts';
 import { loadModel } from '../load.ts';
+import { expectedWeights, type ModelConfig } from '../model/config/config.ts';
 import { type ConfigOverrides, listed } from '../model/config/config-overrides.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { uploadWeight } from '../model/decoder.ts';
@@ -91,10 +92,27 @@ export async function openModel(
   const opened = await openFolder(model, configOverrides);
   check?.(opened);
   if (adapter !== undefined) checkAdapterFolder(adapter);
+  const advice = adviceOnGpu(engine, opened.config);
+  if (advice !== undefined) process.stderr.write(`natsearch: note: ${advice}\n`);
   return withLoadProgress((onProgress) => loadModel(model, {
     engine, onProgress, bos, ...(configOverrides && { configOverrides }),
     ...(adapter !== undefined && { adapter, onOtherBase }),
   }));
+}
+
+/**
+ * The number of weights below which a token takes longer to dispatch on a GPU than to compute on a CPU: with 0.8
+ * million a CPU is twice as fast, with 3.7 million a tenth slower (Small models in docs/benchmarks-gpu.md).
+ */
+const FEW_WEIGHTS = 2_000_000;
+
+/** What to say of a model that decodes faster without a GPU, or nothing. */
+export function adviceOnGpu(engine: Pick<Engine, 'name'>, config: ModelConfig): string | undefined {
+  if (!engine.name.startsWith('wgsl')) return undefined;
+  let weights = 0;
+  for (const shape of expectedWeights(config).values()) weights += shape.reduce((a, b) => a * b, 1);
+  if (weights >= FEW_WEIGHTS) return undefined;
+  return `a model of ${(weights / 1e6).toFixed(1)} million weights decodes faster on a CPU: leave out --gpu`;
 }
 
 function onOtherBase(warning: string): void {
