@@ -92,7 +92,8 @@ export function commonOf(
     const chance = (having.length / judged.length) ** failing.length;
     if (2 * failing.length < having.length && chance > CHANCE) return [];
     return [{ text, failing: failing.length, of: having.length }];
-  }).sort((a, b) => a.of - b.of);
+  }).filter(({ text }, _, all) => text !== 'B G > 1' || !all.some((each) => /^[BG] > 1$/.test(each.text)))
+    .sort((a, b) => a.of - b.of);
   const counts = new Map<string, { n: number; precise: number; denied: number }>();
   for (const { report } of failing) {
     const { facts = [] } = report.diagnosis!;
