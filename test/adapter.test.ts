@@ -120,7 +120,8 @@ describe('a base', () => {
     const check = () => checkAdapter(adapter, parseConfig({ ...LLAMA, ...change }));
     expect(check).toThrow(ConfigError);
     expect(check).toThrow(message);
-    expect(check).toThrow(/^the adapter was made for another base, "tiny": [^\n]* that it was fine-tuned on(, or override these fields of its config as they were then)?$/);
+    expect(check).toThrow(/^the adapter was made for another base, "tiny": [^\n]*$/);
+    expect(check).toThrow(/ that it was fine-tuned on(, or override these fields of its config as they were then)?$/);
   });
 });
 
