@@ -21,7 +21,8 @@ import { expectKnown } from './core/known-options.ts';
 import { defaultTokenizer, Model } from './model/model.ts';
 import { type Tokenizer, withoutStarts } from './model/tokenizer/tokenizer.ts';
 import { dropOthers, prefixed, tieHead } from './model/folder/weight-names.ts';
-import { widen } from './core/stored.ts';
+import type { Merge } from './model/low-rank.ts';
+import { littleEndian, widen } from './core/stored.ts';
 import type { Shaped } from './core/tensor.ts';
 
 /**
@@ -51,7 +52,10 @@ export interface LoadOptions {
    * where there is no WebAssembly with SIMD.
    */
   readonly engine?: Engine;
-  /** Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or its contents. */
+  /**
+   * Learned token types for a base that has none: the folder that `natsearch finetune` wrote, or its contents. Changes
+   * of q and k that it brings along are merged into these weights of the model, in float32.
+   */
   readonly adapter?: string | URL | Adapter;
   /**
    * Fields of config.json to read with other values, such as `rope_parameters` for longer texts. An adapter that was
@@ -123,11 +127,27 @@ export async function loadModel(source: string | URL | ModelBytes, options: Load
     chatTemplate: chatTemplateOf(tokenizerConfig, source.chatTemplate),
   };
   const engine = options.engine ?? await openCpuEngine();
+  const merges = await mergesFor(config, adapter);
   return owning(async (weights) => {
-    for (const [name, { bytes, dtype, shape }] of base) weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
+    for (const [name, stored] of base) weights.set(name, uploadStored(engine, stored, merges?.get(name)));
     for (const [name, array] of adapter?.weights ?? []) weights.set(name, uploadWeight(engine, array));
     return new Model(engine, config, weights, tokenizer, extras);
   });
+}
+
+/** How the adapter changes weights of the base, by their names; undefined if it has only scorers. */
+async function mergesFor(config: ModelConfig, adapter: Adapter | undefined): Promise<Map<string, Merge> | undefined> {
+  if (!adapter?.lowRank) return undefined;
+  const { mergesOf } = await import('./model/low-rank.ts');
+  return mergesOf(config, adapter.lowRank);
+}
+
+/** Uploads a weight as it is stored, or a changed one as float32 (float64 if it is stored as that). */
+function uploadStored(engine: Engine, { bytes, dtype, shape }: StoredBytes, merge?: Merge): Tensor {
+  const stored = storedAs(dtype);
+  if (!merge) return engine.weight(bytes, stored, shape);
+  const data = merge(widen(bytes, stored));
+  return engine.weight(littleEndian(data), data instanceof Float64Array ? 'f64' : 'f32', shape);
 }
 
 /** Makes a model from weights on an engine, which are freed if that fails. */
@@ -153,12 +173,13 @@ async function loadFolder(
   const folder = await openModelFolder(path, {
     overrides, ...(adapted && { adapted }), ...(more && { more }),
   });
+  const merges = await mergesFor(folder.config, adapter);
   const tokenizer = await folderTokenizer(folder, bos); // refused before the weights are read, which takes long
   const digests = adapter?.baseWeights === undefined ? undefined : new Map<string, string>();
   const how = { ...(onProgress && { onProgress }), ...(digests && { digests }) };
   return owning(async (weights) => {
-    for await (const [name, { bytes, dtype, shape }] of readStored(folder.places, how)) {
-      weights.set(name, engine.weight(bytes, storedAs(dtype), shape));
+    for await (const [name, stored] of readStored(folder.places, how)) {
+      weights.set(name, uploadStored(engine, stored, merges?.get(name)));
     }
     if (adapter && digests) await checkBase(adapter, digests, options);
     for (const [name, array] of more ?? []) weights.set(name, uploadWeight(engine, array));

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, FileFormatError, StorageError } from '../src/core/errors.ts';
 import {
-  type Adapter, adaptedConfig, baseFields, checkAdapter, encodeScorers, parseAdapter, readAdapter, writeAdapter,
+  type Adapter, adaptedConfig, baseFields, checkAdapter, parseAdapter, readAdapter, writeAdapter,
 } from '../src/model/folder/adapter.ts';
+import { encodeAdapter } from '../src/model/folder/adapter-weights.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
 import { checkWeights, type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
@@ -46,7 +47,7 @@ function rewrite(fields: object): void {
 }
 
 function rewriteScorers(weights: Iterable<readonly [string, NDArray]>): void {
-  writeFileSync(join(folder, 'adapter_model.safetensors'), encodeScorers(new Map(weights)));
+  writeFileSync(join(folder, 'adapter_model.safetensors'), encodeAdapter(new Map(weights)));
 }
 
 describe('an adapter', () => {
@@ -77,7 +78,7 @@ describe('an adapter', () => {
   });
 
   it('exports scorers in float32 under the authors\' names, rows by KV head, then type', () => {
-    const { tensors } = decodeSafetensors(encodeScorers(adapter.weights));
+    const { tensors } = decodeSafetensors(encodeAdapter(adapter.weights));
     const layer = (n: number) => `model.layers.${n}.self_attn.proj_layer.weight`;
     expect([...tensors.keys()]).toEqual([layer(0), layer(1)]);
     for (const [key, { dtype, shape, data }] of tensors) {
@@ -140,7 +141,7 @@ describe('a damaged adapter', () => {
 
   it.each<[object, RegExp]>([
     [{ format: 'peft' }, /format "peft"/],
-    [{ version: 2 }, /version 2, but this package reads version 1/],
+    [{ version: 3 }, /version 3, but this package reads versions 1 and 2/],
     [{ base: { ...adapter.base, layers: 3 } }, /base_sha256 is not the hash of base/],
     [{ base: undefined }, /has no base/],
     [{ base_model: 5 }, /base_model is 5, not a string/],

@@ -16,7 +16,7 @@ import { checkLongEnough } from '../train/data.ts';
 import { type FinetuneState, searchedConfig } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, type FinetuneRecord, loadFinetune } from '../train/finetune-checkpoint.ts';
 import {
-  checkFinetuneOptions, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
+  checkFinetuneOptions, checkRank, DEFAULT_FINETUNE_OPTIONS, defaultContext, defaultWindow, type FinetuneOptions,
 } from '../train/finetune-options.ts';
 import type { TokenSource } from '../train/token-store.ts';
 import { UsageError, usage } from './errors.ts';
@@ -35,6 +35,8 @@ export interface FinetuneFlags extends RunFlags {
   window?: number;
   pooling: Pooling;
   context?: number;
+  lowRank: number;
+  lowRankAlpha?: number;
 }
 
 /** A run that has passed every check. */
@@ -92,23 +94,28 @@ export function checkSameBase({ fromBase }: FinetunePlan, hash: string, model: s
 
 /** Refuses flags that contradict each other, before anything is read. */
 export function checkFlags(flags: FinetuneFlags): void {
-  const { model, out, keep, lambda } = flags;
+  const { model, out, keep, lambda, lowRank, lowRankAlpha } = flags;
   if (isSamePlace(out, model)) {
     throw new UsageError(`--out ${out} is the model's own folder, which must stay unchanged: name another`);
   }
   if (keep !== undefined && lambda !== undefined) {
     throw new UsageError(`--keep ${keep} steers lambda and --lambda ${lambda} fixes it: pass one of them`);
   }
+  if (lowRankAlpha !== undefined && lowRank === 0) {
+    throw new UsageError(`--low-rank-alpha ${lowRankAlpha} multiplies changes of q and k, but there are none: pass --low-rank, too`);
+  }
   checkValidation(flags);
 }
 
 function readOptions(flags: FinetuneFlags, config: ModelConfig): FinetuneOptions {
-  const { keep, lambda } = flags;
+  const { keep, lambda, lowRank, lowRankAlpha } = flags;
   const options: FinetuneOptions = {
     ...DEFAULT_FINETUNE_OPTIONS, ...scheduleOf(flags),
     keep: keep ?? (lambda === undefined ? DEFAULT_FINETUNE_OPTIONS.keep : 0),
     context: flags.context ?? defaultContext(config),
+    ...(lowRank > 0 && { rank: lowRank, alpha: lowRankAlpha ?? lowRank }),
   };
   checkFinetuneOptions(options);
+  checkRank(options, config);
   return options;
 }

@@ -1,5 +1,6 @@
 /**
- * `natsearch finetune`: an existing model learns token types, while its weights stay unchanged.
+ * `natsearch finetune`: an existing model learns token types, while its weights stay unchanged. Changes of its queries
+ * and keys, if any are learned, are in the adapter.
  * @module
  */
 import { type Command, Option } from 'commander';
@@ -10,17 +11,16 @@ import type { Model } from '../model/model.ts';
 import { LOG_FILE, readLog } from '../train/checkpoint.ts';
 import { Finetuner } from '../train/finetune.ts';
 import { FINETUNE_STATE_FILE, saveFinetune } from '../train/finetune-checkpoint.ts';
-import { scorerNames } from '../model/config/names.ts';
 import {
   type FinetuneGradients, type FinetuneSource, oneByOne, wholeBatch,
 } from '../train/finetune-gradients.ts';
-import { DEFAULT_FINETUNE_OPTIONS } from '../train/finetune-options.ts';
+import { DEFAULT_FINETUNE_OPTIONS, trainedShapes } from '../train/finetune-options.ts';
 import { sumParts } from '../train/gradient-sum.ts';
 import {
   checkFlags, checkSameBase, type FinetuneFlags, type FinetunePlan, planFinetune,
 } from './finetune-plan.ts';
 import { openBase, openEngine } from './open.ts';
-import { configOverridesOption, notNegative, share, whole } from './options.ts';
+import { configOverridesOption, notNegative, positive, share, whole } from './options.ts';
 import { openOut } from './out.ts';
 import { takesPool, WorkerPool } from './pool.ts';
 import { addPlaceOptions, addRunOptions } from './run-flags.ts';
@@ -44,7 +44,9 @@ export function registerFinetune(program: Command): void {
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
     .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept (default: context / 16, at most 256)', whole(0))
     .addOption(new Option('--pooling <how>', 'how to pool the hidden states of a chunk').choices(['mean', 'max']).default('mean'))
-    .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1));
+    .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1))
+    .option('--low-rank <r>', 'rank of changes of q and k that are learned with the scorers (LoRA), such as 8; 0: none', whole(0), 0)
+    .option('--low-rank-alpha <alpha>', 'the changes are multiplied by alpha/r (default: r)', positive);
   addRunOptions(command, d, 'scorers', 'threads, one sequence each; affects speed, never results').action(run);
 }
 
@@ -75,8 +77,7 @@ async function runIn(flags: FinetuneFlags): Promise<void> {
     checkSameBase(plan, base.hash, flags.model);
     if (base.frozen) {
       const { config, options } = plan.record;
-      const scorers = new Set(scorerNames(config));
-      const trained = new Map([...expectedWeights(config)].filter(([name]) => scorers.has(name)));
+      const trained = trainedShapes(config, options);
       pool = new WorkerPool({ engine: flags.engine, task: 'finetune', options, trained, frozen: base.frozen }, flags.threads);
     }
     const record = { ...plan.record, baseWeights: base.hash };

@@ -4,9 +4,21 @@
  * @module
  */
 import type { Forms, Norm, Projection } from './forms.ts';
-import { add, argmax, linear, mergeHeads, rmsNorm, rope, splitHeads, swiglu } from './layers.ts';
+import { add, argmax, linear, mergeHeads, rmsNorm, rope, scaled, splitHeads, swiglu } from './layers.ts';
 import type { Tape } from './tape.ts';
 import type { Tensor } from './tensor.ts';
+
+/** A low-rank change of a weight W: x Wᵀ becomes x Wᵀ + scale (x Aᵀ) Bᵀ. */
+export interface Change {
+  /** A [r, D]. */
+  readonly a: Tensor;
+  /** B [rows, r]. */
+  readonly b: Tensor;
+  readonly scale: number;
+}
+
+/** Changes of projections, by the weights that they change. */
+export type Changes = ReadonlyMap<Tensor, Change>;
 
 /** The forms on a tape: those that the engine fuses, and compositions of single operations for the others. */
 export function formsOn(tape: Tape): Forms {
@@ -37,10 +49,25 @@ export function formsOn(tape: Tape): Forms {
   };
 }
 
-/** The forms as single operations, each with its backward if the tape records. */
-export function composedForms(tape: Tape): Forms {
+/**
+ * The forms as single operations, each with its backward if the tape records.
+ *
+ * @param changes What to add to the products of projections.
+ */
+export function composedForms(tape: Tape, changes?: Changes): Forms {
+  const product = (hidden: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor => {
+    const own = linear(tape, hidden, weight, { bias });
+    const change = changes?.get(weight);
+    if (!change) return own;
+    const narrow = linear(tape, hidden, change.a);
+    const times = scaled(tape, narrow, change.scale);
+    const wide = linear(tape, times, change.b);
+    const sum = add(tape, own, wide);
+    tape.release(own, narrow, times, wide);
+    return sum;
+  };
   const heads = (hidden: Tensor, { heads, weight, bias, norm }: Projection): Tensor => {
-    const flat = linear(tape, hidden, weight, { bias });
+    const flat = product(hidden, weight, bias);
     const split = splitHeads(tape, flat, heads);
     const normed = norm ? rmsNorm(tape, split, norm.weight, norm.epsilon) : split;
     tape.release(flat, ...(norm ? [split] : []));

@@ -64,6 +64,18 @@ export function add(tape: Tape, a: Tensor, b: Tensor): Tensor {
   });
 }
 
+/** factor * x for narrow x [...,r], as a product with a diagonal matrix [r,r]. */
+export function scaled(tape: Tape, x: Tensor, factor: number): Tensor {
+  if (factor === 1) return x;
+  const r = x.shape.at(-1)!;
+  const diagonal = new Float64Array(r * r);
+  for (let n = 0; n < r; n++) diagonal[n * (r + 1)] = factor;
+  const weight = tape.own(tape.engine.tensor(diagonal, [r, r]));
+  return tape.record(tape.engine.linear(x, weight), (dOut) => {
+    tape.addGradient(x, tape.training.linearBackwardInput(dOut, weight));
+  });
+}
+
 /** [B,N,heads*d] -> [B,heads,N,d]. */
 export function splitHeads(tape: Tape, x: Tensor, heads: number): Tensor {
   return tape.record(tape.engine.splitHeads(x, heads), (dOut) => tape.addGradient(x, tape.engine.mergeHeads(dOut)));

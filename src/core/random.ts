@@ -12,7 +12,7 @@ import { fastGumbel } from './gumbel.ts';
 import { zeros } from './tensor.ts';
 
 /** The purposes of streams. The first number of a stream is its purpose. */
-export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4, VECTORS: 5, RECALL: 6 } as const;
+export const Stream = { WEIGHTS: 1, BATCH: 2, NOISE: 3, SAMPLE: 4, VECTORS: 5, RECALL: 6, LOW_RANK: 7 } as const;
 
 /** A generator of one stream. */
 export interface Generator {

@@ -38,3 +38,12 @@ export function widenInto(bytes: Uint8Array, dtype: WeightDtype, out: FloatArray
     if (narrow !== out) out.set(narrow);
   }
 }
+
+/** The bytes of numbers in their own dtype, little-endian, as `Engine.weight` takes them. */
+export function littleEndian(data: FloatArray): Uint8Array {
+  const bytes = new Uint8Array(data.byteLength);
+  const view = new DataView(bytes.buffer);
+  if (data instanceof Float64Array) data.forEach((x, n) => view.setFloat64(8 * n, x, true));
+  else data.forEach((x, n) => view.setFloat32(4 * n, x, true));
+  return bytes;
+}

@@ -3,7 +3,7 @@
  * attention of a layer is computed.
  * @module
  */
-import { formsOn } from '../core/composed-forms.ts';
+import { type Changes, composedForms, formsOn } from '../core/composed-forms.ts';
 import type { Cache, Engine, Tensor } from '../core/engine.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { DecoderLayer, Drawing, LayersMade, Norm, Projected, Projection } from '../core/forms.ts';
@@ -57,9 +57,10 @@ export function drawnToken(tape: Tape, config: ModelConfig, weights: Weights, x:
 /** The final hidden states [B,N,D] after the last norm, which the language model head reads. */
 export function hiddenStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
+  changes?: Changes,
 ): Tensor {
   const { weight, epsilon } = lastNorm(config, weights);
-  return rmsNorm(tape, layerStates(tape, config, weights, ids, positions, attend), weight, epsilon);
+  return rmsNorm(tape, layerStates(tape, config, weights, ids, positions, attend, changes), weight, epsilon);
 }
 
 function headOf({ tieWordEmbeddings }: ModelConfig, weights: Weights): Tensor {
@@ -70,13 +71,18 @@ function lastNorm({ rmsNormEpsilon: epsilon }: ModelConfig, weights: Weights): N
   return { weight: weightOf(weights, 'model.norm.weight'), epsilon };
 }
 
-/** The hidden states [B,N,D] after the last layer, before the last norm. */
+/**
+ * The hidden states [B,N,D] after the last layer, before the last norm.
+ *
+ * @param changes Changes of projections that are not merged into the weights.
+ */
 export function layerStates(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>, attend: Attend,
+  changes?: Changes,
 ): Tensor {
   const [B, N] = ids.shape as [number, number];
   const { cos, sin } = rotaryTables(tape, config, positions, B, N);
-  const forms = formsOn(tape);
+  const forms = changes ? composedForms(tape, changes) : formsOn(tape);
   let x = embedding(tape, weightOf(weights, EMBEDDING), ids);
   for (const [n, { attention, feedForward, output }] of layersOf(config, weights).entries()) {
     const inputs = forms.project({ x, ...attention, cos, sin });

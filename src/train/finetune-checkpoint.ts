@@ -6,14 +6,16 @@ import { FileFormatError } from '../core/errors.ts';
 import { expectFinite } from '../core/finite.ts';
 import { type AdapterSettings, baseFields, writeAdapter } from '../model/folder/adapter.ts';
 import { makeFolder, writeFileAtomic } from '../files/files.ts';
+import type { NDArray } from '../core/tensor.ts';
 import type { ModelConfig } from '../model/config/config.ts';
+import { scorerNames } from '../model/config/names.ts';
 import type { ConfigOverrides } from '../model/config/config-overrides.ts';
 import type { Plan } from './checkpoint.ts';
 import type { FinetuneState, Finetuner } from './finetune.ts';
-import { checkPrice, type FinetuneOptions, type Price } from './finetune-options.ts';
+import { checkPrice, type FinetuneOptions, lowRankOf, type Price } from './finetune-options.ts';
 import { encodeState, readState } from './state-file.ts';
 
-/** The state file in an output folder: scorers and AdamW's moments in float64. */
+/** The state file in an output folder: what is trained, and AdamW's moments, in float64. */
 export const FINETUNE_STATE_FILE = 'finetune-state.safetensors';
 
 /** What the state file says about its run. */
@@ -56,12 +58,19 @@ export async function saveFinetune(
     context, steps: state.step, seed, packageVersion: run.packageVersion,
   };
   const { baseModel, baseWeights, configOverrides, config } = run;
+  const scorers = new Set(scorerNames(config));
+  const lowRank = lowRankOf(run.options);
   await writeAdapter(folder, {
     baseModel, base: baseFields(config), ...(baseWeights !== undefined && { baseWeights }),
     ...(configOverrides !== undefined && { configOverrides }), ...settings,
-    weights: state.weights,
+    weights: partOf(state.weights, (name) => scorers.has(name)),
+    ...(lowRank && { lowRank: { ...lowRank, weights: partOf(state.weights, (name) => !scorers.has(name)) } }),
   });
   return settings;
+}
+
+function partOf(weights: ReadonlyMap<string, NDArray>, belongs: (name: string) => boolean): Map<string, NDArray> {
+  return new Map([...weights].filter(([name]) => belongs(name)));
 }
 
 /**

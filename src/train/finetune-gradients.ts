@@ -1,20 +1,26 @@
 /**
  * The loss and the gradients of fine-tuning (§9): the squared distance between the final hidden states with full
- * attention (teacher) and with searched types (student), and the price of memory. Only the scorers get gradients.
+ * attention (teacher) and with searched types (student), and the price of memory. Only the scorers get gradients, and
+ * the student's changes of q and k if it has any.
  * @module
  */
+import type { Changes } from '../core/composed-forms.ts';
 import type { Tensor } from '../core/engine.ts';
 import type { TrainingEngine } from '../core/training-engine.ts';
 import { firstNotFinite } from '../core/finite.ts';
 import type { ModelConfig } from '../model/config/config.ts';
 import { hiddenStates, type Weights } from '../model/decoder.ts';
-import { scorerNames } from '../model/config/names.ts';
+import { changesOf } from '../model/low-rank.ts';
 import { Watch } from '../model/session/watch.ts';
 import { Tape } from '../core/tape.ts';
 import type { FloatArray } from '../core/tensor.ts';
 import { FrozenTape } from './finetune-tape.ts';
+import { type FinetuneOptions, lowRankOf, trainedShapes } from './finetune-options.ts';
 import { sumParts } from './gradient-sum.ts';
 import { type Draw, type Gradients, Search, type SearchOptions } from './gradients.ts';
+
+/** Those options of a fine-tuning that a pass needs. */
+export interface FinetunePassOptions extends SearchOptions, Pick<FinetuneOptions, 'rank' | 'alpha'> {}
 
 /** The result of finetuneGradients(), summed over its sequences. */
 export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
@@ -31,25 +37,25 @@ export interface FinetuneGradients extends Omit<Gradients, 'loss'> {
  * result is one part of the batch's gradient: the parts sum to the gradient of the squared error, averaged over B*N*D,
  * plus lambda times the mean kept share.
  *
- * @param weights Those of the base and of the scorers. Those of the base are only read, and get no gradients.
+ * @param weights Those of the base and those being trained. Those of the base are only read, and get no gradients.
  */
 export async function finetuneGradients(
   engine: TrainingEngine,
   config: ModelConfig,
-  options: SearchOptions,
+  options: FinetunePassOptions,
   weights: Weights,
   windows: readonly Int32Array[],
   draw: Draw,
 ): Promise<FinetuneGradients> {
   const [B, N, D] = [windows.length, windows[0].length, config.hiddenSize];
   const teacher = await teacherStates(engine, config, options, weights, windows);
-  const scorers = scorerNames(config);
-  const base = [...weights].filter(([name]) => !scorers.includes(name));
+  const trained = trainedShapes(config, options);
+  const base = [...weights].filter(([name]) => !trained.has(name));
   const tape = new FrozenTape(engine, base.map(([, weight]) => weight));
   const watch = new Watch(engine, weights);
   try {
     const search = new Search(tape, config, { ...options, noiseless: true }, weights, B, N, draw, watch);
-    const student = run(tape, config, weights, windows, search);
+    const student = run(tape, config, weights, windows, search, changesIn(config, options, weights));
     const difference = minus(await engine.read(student), teacher);
     const loss = sumOfSquares(difference) / D;
     if (!Number.isFinite(loss)) throw await watch.blame(`the loss is ${loss}`);
@@ -59,9 +65,9 @@ export async function finetuneGradients(
     tape.backward();
     const [keptByLayer, summary] = [await search.keptByLayer(), await search.summary()];
     const gradients = new Map<string, Tensor>();
-    for (const name of scorers) {
-      const scorer = weights.get(name)!;
-      gradients.set(name, tape.takeGradient(scorer) ?? engine.zeros(scorer.shape));
+    for (const name of trained.keys()) {
+      const weight = weights.get(name)!;
+      gradients.set(name, tape.takeGradient(weight) ?? engine.zeros(weight.shape));
     }
     return { gradients, loss, signal: sumOfSquares(teacher) / D, keptByLayer, ...summary };
   } catch (error) {
@@ -73,8 +79,8 @@ export async function finetuneGradients(
 
 /** Computes a batch, on this thread, a GPU, or several threads. */
 export type FinetuneSource = (
-  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
-  step: number,
+  engine: TrainingEngine, config: ModelConfig, options: FinetunePassOptions, weights: Weights,
+  windows: readonly Int32Array[], step: number,
 ) => Promise<FinetuneGradients>;
 
 /** Computes the whole batch at once, which suits a GPU. */
@@ -89,12 +95,13 @@ export const oneByOne: FinetuneSource = (engine, config, options, weights, windo
 
 /** The kept share of each layer at inference, summed over sequences. */
 export async function measureKept(
-  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: FinetunePassOptions, weights: Weights,
+  windows: readonly Int32Array[],
 ): Promise<number[]> {
   const tape = new Tape(engine, false);
   try {
     const search = new Search(tape, config, options, weights, windows.length, windows[0].length);
-    run(tape, config, weights, windows, search);
+    run(tape, config, weights, windows, search, changesIn(config, options, weights));
     return await search.keptByLayer();
   } finally {
     tape.dispose();
@@ -103,13 +110,15 @@ export async function measureKept(
 
 /** The distance of the student from the teacher without noise, as at inference, and without gradients. */
 export async function studentAndTeacher(
-  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: FinetunePassOptions, weights: Weights,
+  windows: readonly Int32Array[],
 ): Promise<Pick<FinetuneGradients, 'loss' | 'signal' | 'keptByLayer'>> {
   const teacher = await teacherStates(engine, config, options, weights, windows);
   const tape = new Tape(engine, false);
   try {
     const search = new Search(tape, config, options, weights, windows.length, windows[0].length);
-    const student = await engine.read(run(tape, config, weights, windows, search));
+    const changes = changesIn(config, options, weights);
+    const student = await engine.read(run(tape, config, weights, windows, search, changes));
     const D = config.hiddenSize;
     return {
       loss: sumOfSquares(minus(student, teacher)) / D, signal: sumOfSquares(teacher) / D,
@@ -122,7 +131,8 @@ export async function studentAndTeacher(
 
 /** The final hidden states [B,N,D] with full attention. */
 async function teacherStates(
-  engine: TrainingEngine, config: ModelConfig, options: SearchOptions, weights: Weights, windows: readonly Int32Array[],
+  engine: TrainingEngine, config: ModelConfig, options: FinetunePassOptions, weights: Weights,
+  windows: readonly Int32Array[],
 ): Promise<FloatArray> {
   const full: ModelConfig = { ...config, nats: { ...config.nats, policy: 'full' } };
   const tape = new Tape(engine, false);
@@ -138,13 +148,20 @@ async function teacherStates(
   }
 }
 
+/** The student's changes of q and k; the teacher has none. */
+function changesIn(config: ModelConfig, options: FinetunePassOptions, weights: Weights): Changes | undefined {
+  const lowRank = lowRankOf(options);
+  return lowRank && changesOf(config, weights, lowRank);
+}
+
 function run(
   tape: Tape, config: ModelConfig, weights: Weights, windows: readonly Int32Array[], search: Search,
+  changes?: Changes,
 ): Tensor {
   const [B, N] = [windows.length, windows[0].length];
   const ids = tape.own(tape.engine.integers(windows.flatMap((window) => [...window]), [B, N]));
   const positions = Array.from({ length: B * N }, (_, n) => n % N);
-  return hiddenStates(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs));
+  return hiddenStates(tape, config, weights, ids, positions, (layer, inputs) => search.attend(layer, inputs), changes);
 }
 
 /** x - y in float64. A GPU makes millions of them, for which Float64Array.from() takes as long as the layers do. */

@@ -2,9 +2,12 @@
  * The options of fine-tuning, and how the price of memory is steered towards a kept share.
  * @module
  */
-import { expectObject, finite, of } from '../core/arguments.ts';
+import { expectObject, finite, of, optional, positive } from '../core/arguments.ts';
 import { NumericError, ValueError } from '../core/errors.ts';
+import { expectWhole } from '../core/shape.ts';
 import type { ModelConfig } from '../model/config/config.ts';
+import { scorerNames } from '../model/config/names.ts';
+import { largestRank, type LowRank, lowRankShapes } from '../model/low-rank.ts';
 import { checkTrainOptions, type TrainOptions } from './options.ts';
 
 /** Everything that determines the result of fine-tuning, apart from the base, W, C, pooling, tau and the text. */
@@ -13,6 +16,38 @@ export interface FinetuneOptions extends TrainOptions {
    * The share of the cache to keep at `context` tokens, in (0, 1), which lambda is steered to reach. 0: fixed lambda.
    */
   readonly keep: number;
+  /**
+   * r: the rank of the changes of q and k that are learned together with the scorers (LoRA). 0, the default: none, and
+   * the model itself stays as it is.
+   */
+  readonly rank?: number;
+  /** The changes are multiplied by alpha/r. Default: r. */
+  readonly alpha?: number;
+}
+
+/** What `options` say about changes of q and k; undefined if there are none. */
+export function lowRankOf(
+  { rank = 0, alpha = rank }: Pick<FinetuneOptions, 'rank' | 'alpha'>,
+): Pick<LowRank, 'rank' | 'alpha'> | undefined {
+  return rank === 0 ? undefined : { rank, alpha };
+}
+
+/** The shapes of what is trained, by name: a scorer for each layer, then the changes of q and k, if any. */
+export function trainedShapes(
+  config: ModelConfig, options: Pick<FinetuneOptions, 'rank'>,
+): Map<string, readonly number[]> {
+  const scorer = [3 * config.kvHeads, config.hiddenSize];
+  return new Map([
+    ...scorerNames(config).map((name) => [name, scorer] as const), ...lowRankShapes(config, options.rank ?? 0),
+  ]);
+}
+
+/** Changes of q and k learn at this share of the scorers' rate, as in the trials of docs/finetuning.md. */
+const LOW_RANK_RATE = 0.25;
+
+/** By what to multiply the learning rate for a weight that is trained. */
+export function rateOf(name: string): number {
+  return name.includes('.lora_') ? LOW_RANK_RATE : 1;
 }
 
 /** The numbers of §9: 7,000 sequences, AdamW at 2e-3. Scorers have no weight decay. */
@@ -33,11 +68,23 @@ export function defaultWindow(context: number): number {
 
 /** @throws {ValueError} If no run can use the options. */
 export function checkFinetuneOptions(options: FinetuneOptions): void {
-  checkTrainOptions(options, 'Finetuner', ['keep']);
+  checkTrainOptions(options, 'Finetuner', ['keep', 'rank', 'alpha']);
   finite('keep', options.keep);
   if (!(options.keep >= 0 && options.keep < 1)) {
     throw new ValueError(`keep is ${options.keep}: it must be a share of the cache between 0 and 1, or 0 for a fixed lambda`);
   }
+  const { rank = 0, alpha } = options;
+  expectWhole('rank', rank, 0);
+  optional(positive)('alpha', alpha);
+  if (rank === 0 && alpha !== undefined) {
+    throw new ValueError(`alpha is ${alpha}, but without a rank there are no changes of q and k to multiply: give a rank, too`);
+  }
+}
+
+/** @throws {ValueError} If the changes of q and k could be any for this model, so that their rank is not low. */
+export function checkRank({ rank = 0 }: Pick<FinetuneOptions, 'rank'>, config: ModelConfig): void {
+  const most = largestRank(config);
+  if (rank > most) throw new ValueError(`rank is ${rank}, but the query projection of this model has only rank ${most}: choose a small rank, such as 8`);
 }
 
 /** The state of the steering. */

@@ -1,5 +1,6 @@
 /**
- * Fine-tuning: an existing model learns token types. Its weights stay unchanged, and only the scorers are trained.
+ * Fine-tuning: an existing model learns token types. Its weights stay unchanged, and only the scorers are trained, and
+ * changes of q and k of low rank if there are to be any.
  * @module
  */
 import { expectObject, of, oneOf, optional, record } from '../core/arguments.ts';
@@ -9,14 +10,17 @@ import type { TrainingEngine } from '../core/training-engine.ts';
 import { fail } from '../core/described.ts';
 import { expectGoing, NumericError, ValueError } from '../core/errors.ts';
 import type { ModelConfig } from '../model/config/config.ts';
-import { scorerNames } from '../model/config/names.ts';
 import type { Weights } from '../model/decoder.ts';
 import { expectPositive, expectWhole } from '../core/shape.ts';
-import { ndarray, sizeOf } from '../core/tensor.ts';
+import { initialLowRank } from '../model/low-rank.ts';
+import { type NDArray, ndarray, sizeOf } from '../core/tensor.ts';
 import { checkLongEnough, expectCallbacks, expectRun, trainingWindow } from './data.ts';
 import { inStep } from './diverged.ts';
 import { type FinetuneSource, measureKept, oneByOne } from './finetune-gradients.ts';
-import { checkFinetuneOptions, checkPrice, type FinetuneOptions, type Price, steer } from './finetune-options.ts';
+import {
+  checkFinetuneOptions, checkPrice, checkRank, type FinetuneOptions, lowRankOf, type Price, rateOf, steer,
+  trainedShapes,
+} from './finetune-options.ts';
 import { learningRateAt } from './options.ts';
 import { Optimiser } from './optimiser.ts';
 import { checkState } from './state.ts';
@@ -24,7 +28,7 @@ import type { TokenSource } from './token-store.ts';
 import type { TrainingState } from './trainer.ts';
 import { validateFinetuning, type Validation, validationWindows } from './validation.ts';
 
-/** Everything needed to resume: scorers (`weights`) and their moments, and the price of memory. */
+/** Everything needed to resume: what is trained (`weights`) and its moments, and the price of memory. */
 export interface FinetuneState extends TrainingState {
   readonly price: Price;
 }
@@ -108,17 +112,15 @@ export class Finetuner {
     this.options = options;
     this.#tokens = tokens;
     this.#source = source;
-    const shape = [3 * this.config.kvHeads, this.config.hiddenSize];
-    const shapes = new Map(scorerNames(this.config).map((name) => [name, shape]));
+    checkRank(options, this.config);
+    const shapes = trainedShapes(this.config, options);
     if (from) {
       checkState(from, shapes);
       checkPrice(from.price);
     }
     this.#step = from?.step ?? 0;
     this.#price = from?.price ?? { lambda: this.config.nats.lambda };
-    const zero = ndarray(new Float64Array(sizeOf(shape)), shape);
-    const fresh = new Map([...shapes.keys()].map((name) => [name, zero]));
-    this.#on = new Optimiser(this.engine, from ?? { weights: fresh });
+    this.#on = new Optimiser(this.engine, from ?? { weights: fresh(this.config, options, shapes) });
     this.#weights = new Map([...base.weights, ...this.#on.weights]);
   }
 
@@ -128,7 +130,7 @@ export class Finetuner {
   }
 
   /**
-   * Does one step: batch, teacher and student, clipped AdamW of the scorers, and the next price.
+   * Does one step: batch, teacher and student, clipped AdamW of what is trained, and the next price.
    *
    * @throws {NumericError} If the loss, a gradient or the price is NaN or infinite. The state is then as before the
    *   step.
@@ -146,7 +148,7 @@ export class Finetuner {
       if (!(signal > 0)) throw new NumericError(`step ${step}: the base's final hidden states are all 0, so errors cannot be measured relative to them: its weights are damaged`);
       const measured = { loss: loss / (batch * context), kept: mean(keptByLayer) / batch };
       let price = this.#price;
-      const gradientNorm = await this.#on.update(step, gradients, loss, options, { before: () => {
+      const gradientNorm = await this.#on.update(step, gradients, loss, options, { rate: rateOf, before: () => {
         price = steer(this.#price, measured.kept, measured.loss, options.keep);
         checkPrice(price);
       } });
@@ -217,7 +219,7 @@ export class Finetuner {
     return { step: this.#step, price: this.#price, ...await this.#on.read(this.#step) };
   }
 
-  /** Frees scorers and moments, but not the base. Idempotent. */
+  /** Frees what is trained and its moments, but not the base. Idempotent. */
   dispose(): void {
     this.#on.dispose();
   }
@@ -245,6 +247,17 @@ export function searchedConfig(
   if (!Number.isFinite(all.lambda) || !(all.lambda >= 0)) fail('lambda', all.lambda, 'a finite number, 0 or more');
   oneOf('mean', 'max')('pooling', all.pooling);
   return { ...config, nats: all };
+}
+
+/** Where a run begins: scorers of 0, and changes of q and k that have no effect yet. */
+function fresh(
+  config: ModelConfig, options: FinetuneOptions, shapes: ReadonlyMap<string, readonly number[]>,
+): Map<string, NDArray> {
+  const lowRank = lowRankOf(options);
+  const changes = lowRank && initialLowRank(config, lowRank.rank, options.seed);
+  return new Map([...shapes].map(([name, shape]) => {
+    return [name, changes?.get(name) ?? ndarray(new Float64Array(sizeOf(shape)), shape)];
+  }));
 }
 
 function mean(values: readonly number[]): number {

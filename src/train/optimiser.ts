@@ -34,6 +34,7 @@ export class Optimiser {
    * @param loss The loss of the same step, for the error message.
    * @param more.before Called once the norm is known to be finite, before anything is written. If it throws, the step
    *   ends.
+   * @param more.rate By what to multiply the learning rate for a weight. Default: 1 for all.
    * @param more.scaling The factor by which gradients are larger than those of the loss. If they overflow, nothing is
    *   changed.
    * @returns The norm before clipping, without the scale; Infinity if they overflowed.
@@ -42,7 +43,9 @@ export class Optimiser {
    */
   async update(
     step: number, gradients: ReadonlyMap<string, Tensor>, loss: number, options: TrainOptions,
-    { before, scaling }: { before?: () => void; scaling?: LossScale | undefined } = {},
+    { before, scaling, rate }: {
+      before?: () => void; scaling?: LossScale | undefined; rate?: (name: string) => number;
+    } = {},
   ): Promise<number> {
     const { scale = 1 } = scaling ?? {};
     const squaredNorm = this.#engine.sumOfSquares([...this.weights.keys()].map((name) => gradients.get(name)!));
@@ -50,7 +53,7 @@ export class Optimiser {
       const scaled = await checkedNorm(this.#engine, squaredNorm, gradients, loss, scale).catch(inStep(step, options));
       if (scaled === Infinity) return Infinity;
       before?.();
-      this.#step(step, gradients, options, scaling, { squaredNorm });
+      this.#step(step, gradients, options, scaling, { squaredNorm }, rate);
       return scaled / scale;
     } finally {
       squaredNorm.dispose();
@@ -82,12 +85,13 @@ export class Optimiser {
     step: number, gradients: ReadonlyMap<string, Tensor>, options: TrainOptions,
     { scale, skipped }: Pick<LossScale, 'scale' | 'skipped'> = { scale: 1, skipped: 0 },
     { squaredNorm, guard }: { readonly squaredNorm: Tensor; readonly guard?: Tensor },
+    rate: (name: string) => number = () => 1,
   ): void {
     const { beta1, beta2, weightDecay, clip } = options;
     const learningRate = learningRateAt(step, options);
     for (const [name, weight] of this.weights) {
       this.#engine.adamW(weight, gradients.get(name)!, this.m.get(name)!, this.v.get(name)!, {
-        step: step - skipped, learningRate, beta1, beta2, epsilon: 1e-8,
+        step: step - skipped, learningRate: learningRate * rate(name), beta1, beta2, epsilon: 1e-8,
         weightDecay: weight.shape.length > 1 ? weightDecay : 0,
         clip: { squaredNorm, maxNorm: clip, scale }, ...(guard && { guard }),
       });

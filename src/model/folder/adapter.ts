@@ -1,6 +1,7 @@
 /**
- * Adapters: the token-type scorers that an existing model learned, in a folder of their own. adapter_config.json says
- * which base they belong to, and adapter_model.safetensors holds them.
+ * Adapters: the token-type scorers that an existing model learned, in a folder of their own, perhaps with changes of
+ * its queries and keys of low rank. adapter_config.json says which base they belong to, and adapter_model.safetensors
+ * holds them.
  * @module
  */
 import { type Expected, finite, floats, of, oneOf, optional, positive, record, wholeFrom } from '../../core/arguments.ts';
@@ -10,13 +11,14 @@ import { ConfigError, FileFormatError, StorageError } from '../../core/errors.ts
 import { expectFinite } from '../../core/finite.ts';
 import type { ModelConfig } from '../config/config.ts';
 import { type ConfigOverrides, expectJson } from '../config/config-overrides.ts';
-import { scorerName } from '../config/names.ts';
 import { isRecency, type Recency } from '../config/recency.ts';
 import type { NDArray } from '../../core/tensor.ts';
 import { type Bytes, bytesOf, jsonOf } from '../../formats/bytes.ts';
+import { type LowRank, type Sizes, TARGETS } from '../low-rank.ts';
+import { encodeAdapter, splitWeights } from './adapter-weights.ts';
 import { fileExists, makeFolder, readFileBytes, writeFilesAtomic } from '../../files/files.ts';
 import { readJson } from '../../files/json-file.ts';
-import { decodeSafetensors, encodeSafetensors } from '../../formats/safetensors.ts';
+import { decodeSafetensors } from '../../formats/safetensors.ts';
 import { sha256 } from '../../formats/sha256.ts';
 
 /** The config in an adapter's folder. */
@@ -25,7 +27,11 @@ export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 
 const FORMAT = 'natsearch-adapter';
-const VERSION = 1;
+/** The versions: of scorers alone, and of scorers and changes of q and k, which older packages must not leave out. */
+const [VERSION, LOW_RANK_VERSION] = [1, 2];
+
+/** What PEFT calls changes of low rank. */
+const PEFT_TYPE = 'LORA';
 
 /** What an adapter's types mean and how they were learned: adapter_config.json without the base. */
 export interface AdapterSettings {
@@ -68,6 +74,8 @@ export interface Adapter extends AdapterSettings {
   readonly baseWeights?: string;
   /** The scorers by Hugging Face's names, [3G, D] each, with rows in the order [KV head][type]. */
   readonly weights: ReadonlyMap<string, NDArray>;
+  /** The changes of q and k that were learned with them, if any. loadModel() merges them into the weights. */
+  readonly lowRank?: LowRank;
 }
 
 /** Refuses anything but an adapter in memory. */
@@ -75,10 +83,12 @@ export const expectAdapter: Expected = (name, adapter) => {
   record({
     baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), configOverrides: optional(expectJson), window: wholeFrom(0),
     chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
+    lowRank: optional(record({ rank: wholeFrom(1), alpha: positive })),
   })(name, adapter);
-  const { weights } = adapter as Adapter;
+  const { weights, lowRank } = adapter as Adapter;
   if (!(weights instanceof Map)) fail(`the weights of ${name}`, weights, 'a Map of scorers; or pass the folder that natsearch finetune wrote');
-  for (const [key, array] of weights) floats(`the weight '${key}' of ${name}`, array);
+  if (lowRank && !(lowRank.weights instanceof Map)) fail(`the lowRank.weights of ${name}`, lowRank.weights, 'a Map of the matrices A and B; or pass the folder that natsearch finetune wrote');
+  for (const [key, array] of [...weights, ...(lowRank?.weights ?? [])]) floats(`the weight '${key}' of ${name}`, array);
 };
 
 /** Fields on which no forward pass of the base depends: those of NAtS, token ids, and the training context. */
@@ -140,33 +150,28 @@ export function otherWeights(
 }
 
 /**
- * Writes the two files of an adapter, which are renamed into place once both are on the disk. Scorers are rounded to
+ * Writes the two files of an adapter, which are renamed into place once both are on the disk. Weights are rounded to
  * float32.
  *
  * @throws {StorageError} If a file cannot be written.
- * @throws {NumericError} If a scorer holds NaN or infinity. Nothing is written then.
+ * @throws {NumericError} If a weight holds NaN or infinity. Nothing is written then.
  */
 export async function writeAdapter(folder: string, adapter: Adapter): Promise<void> {
-  const { weights, base, baseModel, baseWeights, configOverrides, ...settings } = adapter;
+  const { weights: scorers, lowRank, base, baseModel, baseWeights, configOverrides, ...settings } = adapter;
+  const weights = new Map([...scorers, ...(lowRank?.weights ?? [])]);
   expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
   const json = {
-    format: FORMAT, version: VERSION, base_model: baseModel, base_sha256: await hashOf(base), base,
+    format: FORMAT, version: lowRank ? LOW_RANK_VERSION : VERSION,
+    base_model: baseModel, base_sha256: await hashOf(base), base,
     ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }),
     ...(configOverrides !== undefined && { config_overrides: configOverrides }), ...settings,
+    ...(lowRank && { peft_type: PEFT_TYPE, r: lowRank.rank, lora_alpha: lowRank.alpha, target_modules: TARGETS }),
   };
   await makeFolder(folder);
   await writeFilesAtomic([
-    [`${folder}/${ADAPTER_WEIGHTS}`, encodeScorers(weights)],
+    [`${folder}/${ADAPTER_WEIGHTS}`, encodeAdapter(weights)],
     [`${folder}/${ADAPTER_CONFIG}`, `${JSON.stringify(json, null, 2)}\n`],
   ]);
-}
-
-/** A safetensors file of scorers in float32, with the names that Hugging Face and the authors' code use. */
-export function encodeScorers(
-  weights: ReadonlyMap<string, NDArray>, metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
-  const tensors = [...weights].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }] as const);
-  return encodeSafetensors(tensors, { format: 'pt', ...metadata });
 }
 
 /**
@@ -217,7 +222,8 @@ export async function parseAdapter(
   const fields: unknown = JSON.parse(JSON.stringify(parsed)); // what is no JSON counts as missing, and a Date is text
   if (!isRecord(fields)) return fail('is not a JSON object');
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
-  if (fields['version'] !== VERSION) fail(`has version ${shown(fields['version'])}, but this package reads version ${VERSION}`);
+  const { version } = fields;
+  if (version !== VERSION && version !== LOW_RANK_VERSION) fail(`has version ${shown(version)}, but this package reads versions ${VERSION} and ${LOW_RANK_VERSION}`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
     const value = fields[name];
     return typeof value === 'number' && fits(value) ? value : fail(`: ${name} is ${shown(value)}, not ${must}`);
@@ -245,7 +251,12 @@ export async function parseAdapter(
   const overrides = fields['config_overrides'];
   if (overrides !== undefined && !isRecord(overrides)) return fail(`: config_overrides is ${shown(overrides)}, not an object`);
   const { tensors } = decodeSafetensors(bytesOf(bytes, files.weights), files.weights);
-  checkScorers(tensors, base, keptByLayer.length, files.weights);
+  const ranked = version === LOW_RANK_VERSION;
+  const sizes = ranked && String(fields['target_modules']) !== String(TARGETS)
+    ? fail(`: target_modules is ${shown(fields['target_modules'])}, not ${JSON.stringify(TARGETS)}`)
+    : base as unknown as Sizes;
+  const changes = ranked && { rank: whole('r', 1), alpha: number('lora_alpha', (x) => x > 0, 'a number above 0') };
+  const parts = splitWeights(tensors, sizes, changes ? changes.rank : 0, keptByLayer.length, files.weights);
   return {
     baseModel: text('base_model'),
     base,
@@ -264,28 +275,9 @@ export async function parseAdapter(
     steps: whole('steps', 0),
     seed: number('seed', (x) => Number.isSafeInteger(x) && x >= 0, 'a whole number from 0'),
     packageVersion: text('packageVersion'),
-    weights: new Map([...tensors].map(([name, { data, shape }]) => [name, { data, shape }])),
+    weights: parts.scorers,
+    ...(changes && { lowRank: { ...changes, weights: parts.changes } }),
   };
-}
-
-/** Refuses weights other than one scorer [3G, D] per layer, and scorers that are not finite. */
-function checkScorers(tensors: ReadonlyMap<string, NDArray>, base: BaseFields, shares: number, file: string): void {
-  const { layers, kvHeads, hiddenSize } = base as Record<string, number>;
-  const fail = (what: string): never => {
-    throw new FileFormatError(`${file} ${what}: copy the adapter again, or fine-tune again`);
-  };
-  if (tensors.size !== layers || shares !== layers) {
-    fail(`holds ${tensors.size} scorers and ${ADAPTER_CONFIG} ${shares} kept shares for the base's ${layers} layers`);
-  }
-  for (let n = 0; n < layers; n++) {
-    const name = scorerName(n);
-    const tensor = tensors.get(name) ?? fail(`lacks '${name}'`);
-    if (String(tensor.shape) !== String([3 * kvHeads, hiddenSize])) {
-      fail(`holds '${name}' as [${tensor.shape}], but for the base it must be [${3 * kvHeads},${hiddenSize}]`);
-    }
-    const wrong = tensor.data.findIndex((x) => !Number.isFinite(x));
-    if (wrong >= 0) fail(`holds '${name}' with ${tensor.data[wrong]} at element ${wrong}, which is not a finite number`);
-  }
 }
 
 /** The config of the base together with the adapter's types. */
