@@ -86,6 +86,8 @@ interface Report {
   readonly chatTemplate: boolean;
   /** The kept share measured after fine-tuning, at `context` tokens; null if unknown. */
   readonly kept: { readonly overall: number; readonly byLayer: readonly number[]; readonly context: number } | null;
+  /** The changes of queries and keys that the adapter brings along; absent if there are none. */
+  readonly lowRank?: { readonly rank: number; readonly alpha: number };
   readonly bytesPerToken: number;
   readonly cache: readonly CacheSize[];
 }
@@ -107,6 +109,7 @@ async function inspect(folder: ModelFolder, adapter: Adapter | undefined, cache:
     tokenizer: await tokenizerOf(folder),
     generation: folder.generation ?? null,
     chatTemplate: folder.chatTemplate !== undefined,
+    ...(adapter?.lowRank && { lowRank: { rank: adapter.lowRank.rank, alpha: adapter.lowRank.alpha } }),
     kept: adapter ? { overall: adapter.kept, byLayer: adapter.keptByLayer, context: adapter.context } : null,
     bytesPerToken: config.layers * config.kvHeads * each,
     cache: LENGTHS.flatMap((tokens) => cacheSizes(config, adapter, tokens, each)),
@@ -163,6 +166,7 @@ function describe(report: Report & { model: string }, dtype: string): string {
   if (kept) {
     lines.push(`  kept          ${formatShare(kept.overall)} at ${kept.context} tokens; by layer ${kept.byLayer.map(formatShare).join(' ')}`);
   }
+  if (report.lowRank) lines.push(`  low rank      ${report.lowRank.rank}, alpha ${report.lowRank.alpha}: queries and keys are changed`);
   lines.push(`  cache         ${formatBytes(report.bytesPerToken)} per token in ${dtype}`, '');
   const policies = [...new Set(report.cache.map(({ policy }) => policy))];
   const rows = policies.map((policy) => [policy, ...LENGTHS.map((tokens) => {

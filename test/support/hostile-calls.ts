@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as library from '../../src/index.ts';
 import { encodeSafetensors } from '../../src/formats/safetensors.ts';
+import { initialLowRank } from '../../src/model/low-rank.ts';
 import { baseFields } from '../../src/model/folder/adapter.ts';
 import { initialWeights } from '../../src/model/init.ts';
 import { Model } from '../../src/model/model.ts';
@@ -49,6 +50,7 @@ const learned = {
   kept: 1, keptByLayer: [1], context: 4, steps: 1, seed: 0, packageVersion: '0',
   weights: new Map([...finetuned.weights]),
 };
+const lowRank = { rank: 1, alpha: 2, weights: initialLowRank(full, 1, 0) };
 const hf = await createHfTokenizer(
   JSON.parse(readText('../field/tokenizers/llama-2/tokenizer.json')), { ...full, vocabSize: 32000 },
   JSON.parse(readText('../field/tokenizers/llama-2/tokenizer_config.json')),
@@ -86,6 +88,9 @@ export const CALLS: Readonly<Record<string, Call>> = {
   },
   'loadModel with an adapter': {
     given: [{ config: DENSE, weights: encoded }, { engine, adapter: learned }], call: library.loadModel,
+  },
+  'loadModel with changes of q and k': {
+    given: [{ config: DENSE, weights: encoded }, { engine, adapter: { ...learned, lowRank } }], call: library.loadModel,
   },
   'loadModel of shards': { given: [{ config: DENSE, weights: [encoded] }], call: library.loadModel },
   ...ATTENTION_CALLS,
@@ -176,6 +181,9 @@ export const CALLS: Readonly<Record<string, Call>> = {
       { from: finetuned, source: undefined },
     ],
     call: construct(library.Finetuner),
+  },
+  'Finetuner with changes of q and k': {
+    given: [dense, { window: 2 }, { ...finetuning, rank: 1, alpha: 2 }, tokens], call: construct(library.Finetuner),
   },
   'Finetuner.run': { given: [{ onStep: () => undefined, signal: stopped }], call: (o: never) => finetuner().run(o).catch(unlessStopped) },
   'Finetuner.validate': { given: [tokens, 4], call: (...given: [never, never]) => finetuner().validate(...given) },
