@@ -10,7 +10,7 @@ import { readAdapter } from '../src/model/folder/adapter.ts';
 import { writeModelFolder } from '../src/model/folder/model-folder.ts';
 import { initialWeights } from '../src/model/init.ts';
 import { bytes, natsearch, steps } from './support/run-command.ts';
-import { THOROUGH } from './support/thorough.ts';
+import { some, THOROUGH } from './support/thorough.ts';
 
 const FILES = ['adapter_config.json', 'adapter_model.safetensors', 'finetune-state.safetensors'];
 const config = parseConfig({
@@ -69,9 +69,10 @@ describe('natsearch finetune --low-rank', () => {
       [finetune(join(root, 'one'), '--steps', '2', '--resume'), /the checkpoint was made with alpha = 3, not 2/, 1],
       [['export', '--adapter', join(root, 'one'), '--out', join(root, 'x')], /also changes q and k, .* pass --model/, 2],
     ];
-    const ended = await Promise.all(cases.map(([args]) => natsearch(args)));
+    const chosen = some(3, cases);
+    const ended = await Promise.all(chosen.map(([args]) => natsearch(args)));
     for (const [n, { code, stderr }] of ended.entries()) {
-      const [args, message, wanted] = cases[n];
+      const [args, message, wanted] = chosen[n];
       expect(stderr, args.join(' ')).toMatch(message);
       expect(code, stderr).toBe(wanted);
     }
