@@ -55,6 +55,7 @@ describe('natsearch finetune --low-rank', () => {
       expect(dtype).toBe('F32');
       expect([...data], name).toEqual([...await model.engine.read(model.weights.get(name)!)]);
     }
+    if (!THOROUGH) return;
     const { stdout } = await natsearch(['inspect', '--model', base, '--adapter', out]);
     expect(stdout).toMatch(/ {2}low rank {6}2, alpha 3: queries and keys are changed/);
   }, 60_000);
@@ -69,7 +70,7 @@ describe('natsearch finetune --low-rank', () => {
       [finetune(join(root, 'one'), '--steps', '2', '--resume'), /the checkpoint was made with alpha = 3, not 2/, 1],
       [['export', '--adapter', join(root, 'one'), '--out', join(root, 'x')], /also changes q and k, .* pass --model/, 2],
     ];
-    const chosen = some(3, cases);
+    const chosen = some(2, cases);
     const ended = await Promise.all(chosen.map(([args]) => natsearch(args)));
     for (const [n, { code, stderr }] of ended.entries()) {
       const [args, message, wanted] = chosen[n];
