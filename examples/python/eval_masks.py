@@ -77,6 +77,8 @@ def main():
     model = LlamaForCausalLM.from_pretrained(o.model, dtype=torch.float32).cuda().eval()
     tokenizer = Tokenizer.from_file(str(o.model / "tokenizer.json"))
     weights = load_file((o.adapter / "adapter_model.safetensors") if o.adapter else (o.model / "model.safetensors"))
+    if any(".lora_" in name for name in weights):
+        raise SystemExit(f"{o.adapter} also changes q and k, which is not merged here: name an adapter of scorers alone")
     names = [NAME.format(n) for n in range(model.config.num_hidden_layers)]
     scorers = [weights[name].float().cuda() for name in names if name in weights]
     settings = json.loads((o.adapter / "adapter_config.json").read_text()) if o.adapter else config.get("nats", {})

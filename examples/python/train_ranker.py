@@ -145,6 +145,8 @@ def main():
         held[Path(path).name] = F.pad(body, (1, 0), value=c.bos_token_id or 0).cuda()
     print({"tokens": [len(t) for t in texts], "contexts": {k: len(v) for k, v in held.items()}}, flush=True)
     begin = load_file(o.adapter / "adapter_model.safetensors") if o.adapter else {}
+    if any(".lora_" in name for name in begin):
+        raise SystemExit(f"{o.adapter} also changes q and k, which is not merged here: name an adapter of scorers alone")
     # Not 0: where all ranks are equal, everything is kept, and there is nothing to learn from.
     scorers = [begin.get(NAME.format(n), 0.01 * torch.randn(3 * groups, c.hidden_size)).cuda().requires_grad_() for n in range(c.num_hidden_layers)]
     recency = torch.full((c.num_hidden_layers, groups), math.log(o.recency), device="cuda", requires_grad=True)
