@@ -8,8 +8,12 @@ export function partsOf(file) {
   const done = new Map();
   if (!existsSync(file)) return done;
   for (const line of readFileSync(file, 'utf8').split('\n')) {
-    if (line === '' || !line.endsWith('}')) continue; // a line that was being written when the process ended
-    const part = JSON.parse(line);
+    let part;
+    try {
+      part = JSON.parse(line);
+    } catch {
+      continue; // a line that was being written when the process ended
+    }
     const key = cellKey(part);
     if (!done.has(key)) done.set(key, new Map());
     done.get(key).set(part.from, part);

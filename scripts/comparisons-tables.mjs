@@ -12,8 +12,18 @@ import { formatPolicy, matchedPolicies, perplexityDifference, recallDifference }
 import { PATTERNS, QUESTIONS, SCORED, sized, SIZES, SUBJECTS, TEXTS, WAYS } from './comparisons-plan.mjs';
 import { kept, measuredCell, partsOf } from './comparisons-parts.mjs';
 
-const done = partsOf(join(process.argv[2] ?? 'runs/comparisons', 'parts.jsonl'));
-const cell = (on, policy, learner = null) => measuredCell(done, { on, learner, policy }, SUBJECTS[on].text ? 64 : 200);
+const file = join(process.argv[2] ?? 'runs/comparisons', 'parts.jsonl');
+const done = partsOf(file);
+const lacking = Object.keys(SUBJECTS).filter((on) => SUBJECTS[on].text && !cell(on, 'full'));
+if (lacking.length > 0) {
+  process.stderr.write(`${file} has no complete full attention on ${lacking.join(' and ')}: run node scripts/comparisons.mjs first\n`);
+  process.exit(2);
+}
+/** What was measured of a cell; nothing if parts are missing. */
+function cell(on, policy, learner = null) {
+  return measuredCell(done, { on, learner, policy }, SUBJECTS[on].text ? 64 : 200);
+}
+
 const say = (...lines) => process.stdout.write(`${lines.join('\n')}\n`);
 const row = (...cells) => say(`| ${cells.join(' | ')} |`);
 const signed = (x, digits = 2) => `${x < 0 ? '-' : '+'}${Math.abs(x).toFixed(digits)}`;

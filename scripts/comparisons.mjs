@@ -73,12 +73,19 @@ async function main() {
     process.stderr.write('usage, after npm run build: node scripts/comparisons.mjs PROCESSES --texts DIR --out DIR\n');
     process.exit(2);
   }
+  for (const { text, questions } of Object.values(SUBJECTS)) {
+    const path = join(values.texts, text ?? questions);
+    if (existsSync(path)) continue;
+    process.stderr.write(`${path} is missing: run bash scripts/base-texts.sh ${values.texts}\n`);
+    process.exit(2);
+  }
   const { matchedPolicies, formatPolicy } = await library();
   const begun = performance.now();
   const most = (on) => Number(SUBJECTS[on].text ? values.contexts : values.questions);
   mkdirSync(values.out, { recursive: true });
   const file = join(values.out, 'parts.jsonl');
   const done = partsOf(file);
+  if (existsSync(file) && !readFileSync(file, 'utf8').endsWith('\n')) appendFileSync(file, '\n'); // after a line that was cut off
   const cells = values.last ? plan().reverse() : plan();
   const running = new Set();
   let longest = 30; // seconds that a part may take

@@ -1,55 +1,8 @@
-/**
- * The seventh set of broken kernels, by an author who knew neither the diagnosis nor its names. Its page records the
- * first meeting. Every fifth kernel is judged, which takes about a minute; with NATS_MUTANTS=all, each one is.
- */
-import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { DIAGNOSES } from '../src/vectors.ts';
+/** The seventh set of broken kernels: see support/blind-set.ts. */
 import { answersOf, LATER_ANSWERS, SEVENTH_ANSWERS } from './mutants/seventh-names.ts';
 import { SEVENTH } from './mutants/seventh/index.ts';
-import { gradeOf } from './support/grade.ts';
-import { type Judged, judgeAll } from './support/judge.ts';
+import { describeBlindSet } from './support/blind-set.ts';
 
-let judged: Judged[] = [];
-const whole = process.env['NATS_MUTANTS'] === 'all';
-const CHOSEN = SEVENTH.filter((_, n) => whole || n % 5 === 0);
-beforeAll(async () => {
-  judged = await judgeAll(CHOSEN.map((each) => ({ ...each, where: SEVENTH_ANSWERS[each.id].places })));
-}, 3_600_000);
-
-const page = readFileSync(new URL('../docs/mutants-seventh.md', import.meta.url), 'utf8');
-const rowOf = (what: string): string | undefined =>
-  page.split('\n').find((line) => line.startsWith(`| ${what.replaceAll('|', '\\|')} |`));
-const countOf = (grade: string): number => page.match(new RegExp(String.raw`\| ${grade} \|$`, 'gm'))?.length ?? 0;
-const told = (row: string): number => Number(new RegExp(String.raw`^\| ${row}[^|]*\| \**(\d+)`, 'm').exec(page)?.[1]);
-
-describe('the seventh set of mutants', () => {
-  it('is caught, every one', () => {
-    expect(judged.filter(({ failing }) => failing.length === 0)).toEqual([]);
-  });
-
-  it('has answers for every mutant, of names that exist', () => {
-    expect(Object.keys(SEVENTH_ANSWERS)).toEqual(SEVENTH.map(({ id }) => id));
-    expect(Object.keys(LATER_ANSWERS).filter((id) => !Object.hasOwn(SEVENTH_ANSWERS, id))).toEqual([]);
-    const names = SEVENTH.flatMap(({ id }) => answersOf(id).names.map((name) => String([name].flat()[0])));
-    expect(names.filter((name) => !Object.hasOwn(DIAGNOSES, name))).toEqual([]);
-  });
-
-  it('is named or located, each that was so at the first meeting, and has no false name since', () => {
-    const good = (id: string): boolean =>
-      ['named', 'located'].includes(gradeOf(judged.find((each) => each.id === id)!, answersOf(id)));
-    const before = CHOSEN.filter(({ what }) => /\| (named|located) \|$/.test(rowOf(what) ?? ''));
-    expect(before.length).toBeGreaterThan(0);
-    expect(before.filter(({ id }) => !good(id)).map(({ id }) => id)).toEqual([]);
-    const grades = judged.map((each) => `${each.id} is ${gradeOf(each, answersOf(each.id))}, as ${each.name}`);
-    expect(grades.filter((text) => / is no,/.test(text))).toEqual([]);
-  });
-
-  it('has a page with every one, and the counts of the first meeting', () => {
-    expect(SEVENTH.filter(({ what }) => rowOf(what) === undefined).map(({ id }) => id)).toEqual([]);
-    expect(countOf('named')).toBe(told('named:'));
-    expect(countOf('located')).toBe(told('located:'));
-    expect(countOf(String.raw`outputs`)).toBe(told('outputs alone:'));
-    expect(countOf(String.raw`\*\*no\*\*`)).toBe(told('no:'));
-  });
+describeBlindSet({
+  title: 'seventh', mutants: SEVENTH, answers: SEVENTH_ANSWERS, later: LATER_ANSWERS, answersOf, now: 'no false name',
 });

@@ -10,6 +10,7 @@
  * of this engine over the round of llama.cpp that follows at once. Contexts grow with each round, on both sides alike.
  */
 import { fork } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { fail, flagsOf, whole } from './arguments.mjs';
@@ -22,6 +23,7 @@ const flags = flagsOf(import.meta.url, {
 }, { allowPositionals: true });
 const [folder] = flags.positionals;
 if (!folder) fail('a folder is missing: name one that random-llama.mjs has written');
+if (!existsSync(`${folder}/model.gguf`)) fail(`${folder}/model.gguf is not there: name a folder that random-llama.mjs has written`);
 const [rounds, tokens] = ['rounds', 'tokens'].map((name) => whole(flags, name));
 const WARM_UP = 8;
 const tenth = (length) => Math.max(1, Math.round(length / 10) - 4);

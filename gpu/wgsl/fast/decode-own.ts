@@ -4,6 +4,7 @@
  * @module
  */
 import { four, HALF, type Stored } from './stored.ts';
+import { wgsl } from './template.ts';
 
 const AFTER = 'fn after(position: i32, distance: i32) -> i32 { return select(position + distance, 0x7fffffff, distance > 0x7fffffff - position); }';
 
@@ -26,6 +27,42 @@ export const OWN_ENTRY = `let kind = types[head];
 let i = i32(P.first);
 entries[slot] = vec2i(i, min(select(0x7fffffff, after(i, i32(P.window)), kind == 2), after(i, i32(P.reach))));
 states[slot] = u32(kind == 1);`;
+
+/** Adds a value with score s to the running sums of query head h. */
+export const WEIGH = `let top = max(m[h], s);
+let keep = exp2(m[h] - top);
+let weight = exp2(s - top);
+m[h] = top;
+l[h] = l[h] * keep + weight;
+o[h] = o[h] * keep + value * weight;`;
+
+/** Takes the token into the sums of `share` query heads, in row 0, and into the cache; a row has `across` vectors. */
+export const ownToken = (share: number, across: number): string => wgsl`
+workgroupBarrier();
+if (owns && t < ${across}) {           // these are row 0
+  if (t == 0) { seen++; }
+  let value = held(own_v[head * ${across} + t]);
+  for (var h = 0u; h < ${share}; h++) {
+    var s = 0f;
+    for (var c = 0u; c < ${across}; c++) { s += dot(held(own_k[head * ${across} + c]), query[h * ${across} + c]); }
+    ${WEIGH}
+  }
+  if (group.y == 0) {
+    let slot = place_of(head, count(head) - 1);
+    k[slot * ${across} + t] = stored(own_k[head * ${across} + t]);
+    v[slot * ${across} + t] = stored(own_v[head * ${across} + t]);
+    if (t == 0) {
+      ${OWN_ENTRY}
+    }
+  }
+}`.trim();
+
+/**
+ * What a GLOBAL token does to the entry at place `p` that the query sees: if it is LOCAL and open, it ends here. One
+ * workgroup of each part does it; for others, which may read its end meanwhile, it counts before and after.
+ */
+export const closing = (p: string): string =>
+  `if (group.y == 0 && types[head] == 0 && states[${p}] == 1) { states[${p}] = 0; entries[${p}].y = i32(P.first); }`;
 
 /** Notes in the book of `head` that it has the token. */
 export const OWN_NOTE = `let kind = types[head];

@@ -3,10 +3,10 @@
  * @module
  */
 import {
-  closing, counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh,
+  counting, decodeArrays, decodeHeader, type DecodeOptions, type DecodeSizes, findPart, headsAtOnce, isFresh,
   isMasked, LOWEST, partition, placing, THREADS,
 } from './decode.ts';
-import { OWN_ENTRY, ownFunctions } from './decode-own.ts';
+import { closing, OWN_ENTRY, ownFunctions } from './decode-own.ts';
 import { four } from './stored.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './template.ts';
 
@@ -91,7 +91,7 @@ fn main(
     ${each(keys, (e) => `${read('k', e)} ${read('v', e)}`)}
     ${each(keys, (e) => `let ok${e} = k0 + ${e * apart} + mine < end${masked ? ` && ${counts(`p${e}`)}` : ''};`)}
     ${count.add && `if (j == 0) { ${each(keys, (e) => `seen += u32(ok${e});`).join(' ')} }`}
-    ${isFresh(options) ? `if (j == 0) { ${each(keys, (e) => `if (ok${e}) { ${closing(options, `p${e}`)} }`).join(' ')} }` : ''}
+    ${isFresh(options) ? `if (j == 0) { ${each(keys, (e) => `if (ok${e}) { ${closing(`p${e}`)} }`).join(' ')} }` : ''}
     k0 += ${step};
     ${each(keys, (e) => `p${e} = ${slot(e)};`)}
     ${each(keys, (e) => {

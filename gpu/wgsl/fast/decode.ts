@@ -3,7 +3,7 @@
  * parts of one size, whatever each head holds. The second pass is decode-merge.ts.
  * @module
  */
-import { OWN_ENTRY, ownFunctions } from './decode-own.ts';
+import { closing, ownFunctions, ownToken, WEIGH } from './decode-own.ts';
 import { FOUR, four, ONE, one } from './stored.ts';
 import { each, type Element, fastKernel, type FastKernel, type KernelText, wgsl } from './template.ts';
 
@@ -123,15 +123,6 @@ export function placing({ layout }: DecodeOptions): { readonly place: string; re
 /** Whether the token of the query is not among the entries yet. */
 export const isFresh = ({ layout }: Pick<DecodeOptions, 'layout'>): boolean => 'slots' in layout && layout.fresh;
 
-/**
- * What a GLOBAL token does to the entry at place `p` that the query sees: if it is LOCAL and open, it ends here. One
- * workgroup of each part does it; for others, which may read its end meanwhile, it counts before and after.
- */
-export function closing(options: DecodeOptions, p: string): string {
-  if (!isFresh(options)) return '';
-  return `if (group.y == 0 && types[head] == 0 && states[${p}] == 1) { states[${p}] = 0; entries[${p}].y = i32(P.first); }`;
-}
-
 /** Whether some entries may not count. */
 export const isMasked = ({ layout }: DecodeOptions): boolean => 'slots' in layout || layout.masked;
 
@@ -236,7 +227,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   for (var i = t; i < ${share * across}; i += ${THREADS}) {
     query[i] = four_of_q(first + i / ${across}, i % ${across}) * (P.scale * 1.4426950408889634);
   }
-var m: array<f32, ${share}>;
+  var m: array<f32, ${share}>;
   var l: array<f32, ${share}>;
   var o: array<vec4f, ${share}>;
   for (var h = 0u; h < ${share}; h++) { m[h] = LOWEST; }
@@ -254,7 +245,7 @@ var m: array<f32, ${share}>;
           for (var h = 0u; h < ${share}; h++) { s[h] += dot(key, query[h * ${across} + c]); }
         }
         for (var h = 0u; h < ${share}; h++) { scores[h * ${THREADS} + t] = s[h]; }
-        ${closing(options, 'place')}
+        ${isFresh(options) ? closing('place') : ''}
       } else {
         place = 0xffffffff;
       }
@@ -268,40 +259,12 @@ var m: array<f32, ${share}>;
         let value = four_of_v(place, column);
         for (var h = 0u; h < ${share}; h++) {
           let s = scores[h * ${THREADS} + i];
-          let top = max(m[h], s);
-          let keep = exp2(m[h] - top);
-          let weight = exp2(s - top);
-          m[h] = top;
-          l[h] = l[h] * keep + weight;
-          o[h] = o[h] * keep + value * weight;
+          ${WEIGH}
         }
       }
     }
   }
-  ${isFresh(options) ? wgsl`
-workgroupBarrier();
-if (owns && t < ${across}) {           // these are row 0
-  if (t == 0) { seen++; }
-  let value = held(own_v[head * ${across} + t]);
-  for (var h = 0u; h < ${share}; h++) {
-    var s = 0f;
-    for (var c = 0u; c < ${across}; c++) { s += dot(held(own_k[head * ${across} + c]), query[h * ${across} + c]); }
-    let top = max(m[h], s);
-    let keep = exp2(m[h] - top);
-    let weight = exp2(s - top);
-    m[h] = top;
-    l[h] = l[h] * keep + weight;
-    o[h] = o[h] * keep + value * weight;
-  }
-  if (group.y == 0) {
-    let slot = place_of(head, count(head) - 1);
-    k[slot * ${across} + t] = stored(own_k[head * ${across} + t]);
-    v[slot * ${across} + t] = stored(own_v[head * ${across} + t]);
-    if (t == 0) {
-      ${OWN_ENTRY}
-    }
-  }
-}`.trim() : ''}
+  ${isFresh(options) ? ownToken(share, across) : ''}
   ${count.add}
   for (var h = 0u; h < ${share}; h++) {
     workgroupBarrier();
