@@ -26,19 +26,24 @@ import { mergeHeads, splitHeads } from './heads.ts';
 import { keptShare, lifetime } from './lifetime.ts';
 import { linear, linearBackwardBias, linearBackwardInput, linearBackwardWeight } from './linear.ts';
 import { addMemoryPrice } from './mask.ts';
-import { WgslMassCache } from './mass-cache.ts';
+import type { WgslMassCache } from './mass-cache.ts';
 import { rmsNorm, rmsNormBackward } from './rmsnorm.ts';
 import { rope } from './rope.ts';
 import { tokenTypes, tokenTypesBackward } from './search.ts';
 import type { StoredDtype } from './stored.ts';
 import { swiglu, swigluBackward } from './swiglu.ts';
 
-/** An engine on a device, which it disposes of. */
-export function wgslEngine(device: WgslDevice): TrainingEngine {
-  return checked(kernels(device));
+/** What is in files of their own, so that no part of a bundle is too large for a page. */
+export interface Parts {
+  readonly MassCache: typeof WgslMassCache;
 }
 
-function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
+/** An engine on a device, which it disposes of. */
+export function wgslEngine(device: WgslDevice, parts: Parts): TrainingEngine {
+  return checked(kernels(device, parts));
+}
+
+function kernels(device: WgslDevice, { MassCache }: Parts): TrainingKernels<WgslArray> {
   const f32 = (x: WgslArray): Memory => real(device, x);
   const made = (memory: Memory, shape: readonly number[]): WgslArray => new WgslArray(shape, memory);
   const whole = (memory: Memory, shape: readonly number[]): WgslArray => new WgslArray(shape, memory, 'i32');
@@ -193,7 +198,7 @@ function kernels(device: WgslDevice): TrainingKernels<WgslArray> {
       };
     },
     createCache: (options) => new WgslCache(device, options),
-    createMassCache: (options) => new WgslMassCache(device, options),
+    createMassCache: (options) => new MassCache(device, options),
   };
 }
 

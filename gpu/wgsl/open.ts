@@ -38,9 +38,11 @@ export async function openWgslEngine(
 ): Promise<TrainingEngine> {
   if (gpuDevice !== undefined) checkGpuDevice(gpuDevice);
   oneOf('f32', 'f16')('compute', compute);
-  const opened = await openGpuDevice(gpuDevice, dawn);
+  const [opened, { WgslMassCache: MassCache }] = await Promise.all([
+    openGpuDevice(gpuDevice, dawn), import('./mass-cache.ts'),
+  ]);
   const device = new WgslDevice({ ...opened, testing, compute, ...(width && { width }) });
-  if (compute === 'f32' || testing || hasMatrixUnits(device)) return wgslEngine(device);
+  if (compute === 'f32' || testing || hasMatrixUnits(device)) return wgslEngine(device, { MassCache });
   const lacks = `compute is f16, but ${device.description} lets WebGPU reach no matrix units that multiply 16x16x16 float16 to float32`;
   device.dispose();
   throw new DeviceError(`${lacks}: leave compute out, which works everywhere`);
