@@ -10,11 +10,11 @@ import type { ClaimedDtype, OracleCase, Tensors } from '../src/oracle/types.ts';
 import { verifyCase } from '../src/oracle/judge/verify.ts';
 import { generator } from '../src/core/random.ts';
 import { type Honest, honestOutputs, ORDERS } from './support/honest.ts';
-import { cases } from './support/thorough.ts';
+import { cases, some } from './support/thorough.ts';
 
 const engine = createEngine();
 const DTYPES = ['f32', 'f16', 'bf16'] as const satisfies readonly ClaimedDtype[];
-const CASES = cases(40, 1000);
+const CASES = cases(20, 1000);
 
 /** Random small cases of any sizes and types. */
 function randomRecipe(n: number): Recipe {
@@ -57,7 +57,7 @@ describe('honest kernels', () => {
   it('pass if they store dk and dv in 16 bits by query head, before they sum the group', { timeout: 120_000 }, async () => {
     const failed: string[] = [];
     let beyond = 0;
-    for (let n = 0; n < cases(12, 200); n++) {
+    for (let n = 0; n < cases(6, 200); n++) {
       const recipe = { ...randomRecipe(n), queryHeads: 8, kvHeads: 1 + n % 2, rule: 'bounded', tokens: 12, steps: [] } as const;
       const each = await makeCase(engine, { ...recipe, types: { pattern: ['GLWWW'] } }, n);
       for (const dtype of ['f16', 'bf16'] as const) {
@@ -101,7 +101,7 @@ describe('honest kernels', () => {
   });
 
   it('pass the small suite in f64 too', { timeout: 60_000 }, async () => {
-    for (const [n, recipe] of SUITES.small.filter(({ tokens }) => tokens < 100).entries()) {
+    for (const [n, recipe] of some(24, SUITES.small.filter(({ tokens }) => tokens < 100)).entries()) {
       const order = ORDERS[n % ORDERS.length];
       expect(failures(await makeCase(engine, recipe), { dtype: 'f64', order }), recipe.name).toEqual([]);
     }

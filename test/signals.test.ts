@@ -1,7 +1,7 @@
 /** Signals: closing the terminal saves as Ctrl-C does, and every command ends with a line. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -40,10 +40,13 @@ const lines = (): number => {
 };
 const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess =>
   spawn(process.execPath, [main, ...args], { cwd: root, env: { ...process.env, _: 'sh', ...env } });
-async function ended(child: ChildProcess): Promise<{ code: number | null; stderr: string }> {
+/** The exit code as a shell tells it: that of a process that a signal ended is 128 + its number. */
+async function ended(child: ChildProcess): Promise<{ code: number; stderr: string }> {
   let stderr = '';
   child.stderr?.on('data', (data: Buffer) => void (stderr += data.toString()));
-  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  const code = await new Promise<number>((resolve) => {
+    child.on('close', (own, signal) => resolve(own ?? 128 + constants.signals[signal!]));
+  });
   return { code, stderr };
 }
 

@@ -7,12 +7,12 @@ import { some } from './support/thorough.ts';
 
 /** Kept here because an instance must outlive its devices. */
 const instance: GPU = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+const variants = some(120, fastVariants());
 
 it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays that every device has, or 12 to append', async () => {
   const adapter = await instance.requestAdapter();
   const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as GPUFeatureName[];
   const device = await adapter!.requestDevice({ requiredFeatures: features });
-  const variants = some(120, fastVariants());
   const faults = await Promise.all(variants.map(async ({ name, code }) => {
     const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
     return messages.map(({ lineNum, message }) => `${name}, line ${lineNum}: ${message}`);
@@ -30,7 +30,7 @@ it('every variant of a fast kernel is valid WGSL, and binds at most the 8 arrays
 });
 
 it('kernels that exceed 16 KiB of workgroup memory or 256 invocations say so', () => {
-  for (const { name, code, workgroupBytes, threads } of fastVariants()) {
+  for (const { name, code, workgroupBytes, threads } of variants) {
     const declared = [...code.matchAll(/var<workgroup> \w+: (?:array<)?array<([\w<>]+), (\d+)>(?:, (\d+)>)?;/g)]
       .reduce((sum, [, type, length, count = '1']) => sum + Number(length) * Number(count) * 4 * Number(/^vec(\d)/.exec(type)?.[1] ?? 1), 0);
     expect(workgroupBytes, name).toBe(declared);

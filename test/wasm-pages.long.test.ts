@@ -11,7 +11,6 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
 import { describeChromium, resultsOf, serve } from './support/chromium.ts';
 import { numbersOf } from './support/page-numbers.ts';
-import { some } from './support/thorough.ts';
 
 /** WebAssembly may be compiled, but there is no eval(), no script but those of the page, and no worker from a blob. */
 const POLICY = { 'content-security-policy': `default-src 'self'; script-src 'self' 'wasm-unsafe-eval'` };
@@ -42,7 +41,7 @@ describeChromium('a page with the engine of WebAssembly', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it.each(some<[string, Record<string, string>, string]>(1, [
+  it.each<[string, Record<string, string>, string]>([
     ['that allows WebAssembly alone', POLICY, 'wasm float32, one thread (memory is not shared here: a page has to be cross-origin isolated)'],
     ['that is isolated', ISOLATED, 'wasm float32, 2 threads'],
     ['that is isolated and allows workers from blobs', { ...ISOLATED, ...BLOBS }, 'wasm float32, 2 threads'],
@@ -50,7 +49,7 @@ describeChromium('a page with the engine of WebAssembly', () => {
       'that is isolated and refuses them', { ...ISOLATED, ...POLICY },
       'wasm float32, one thread (the policy of this page refuses workers from blob: addresses)',
     ],
-  ]))('%s', async (_, headers, name) => {
+  ])('%s', async (_, headers, name) => {
     const { url, server } = await serve({ '': folder }, headers);
     try {
       expect(await resultsOf([`${url}index.html`])).toEqual([{ name, numbers: expected }]);
