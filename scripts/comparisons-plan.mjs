@@ -32,6 +32,10 @@ export const sized = (kind, size) => (kind === 'streaming' ? `streaming:4+${size
  *   an adapter on the same subject.
  */
 
+/** @param {Cell} cell @returns {string} Such as 'pairs: snapkv as keep-0.1-w32 by end' or 'pairs: nats of rank-w32'. */
+export const cellName = ({ on, learner, policy, match }) =>
+  `${on}: ${policy ?? `${match.kind} as ${match.like} by ${match.by}`}${learner ? ` of ${learner}` : ''}`;
+
 /** @returns {Cell[]} Some are named twice. */
 export function plan() {
   const cells = [];

@@ -8,14 +8,16 @@
  *
  * A cell is cut into parts of some contexts or questions, each of which is a line of parts.jsonl as soon as it is
  * measured: the same command goes on, also where it was interrupted. --seconds N begins no part that could end later,
- * --contexts and --questions measure fewer than 64 and 200, and --last begins with the last cells of the plan.
+ * --contexts and --questions measure fewer than 64 and 200, and --last begins with the last cells of the plan. --only
+ * PATTERN measures only cells whose name (cellName() in the plan) matches this regular expression; with several
+ * patterns, those of the first come first.
  */
 import { fork } from 'node:child_process';
 import { appendFileSync, createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { CONTEXT, plan, SUBJECTS } from './comparisons-plan.mjs';
+import { cellName, CONTEXT, plan, SUBJECTS } from './comparisons-plan.mjs';
 import { cellKey, kept, measuredCell, partsOf } from './comparisons-parts.mjs';
 
 const library = () => import('../dist/index.js');
@@ -65,7 +67,7 @@ async function main() {
       texts: { type: 'string', default: 'runs' }, out: { type: 'string' },
       seconds: { type: 'string', default: 'Infinity' },
       contexts: { type: 'string', default: '64' }, questions: { type: 'string', default: '200' },
-      last: { type: 'boolean', default: false },
+      last: { type: 'boolean', default: false }, only: { type: 'string', multiple: true, default: [''] },
     },
   });
   const jobs = Number(positionals[0]);
@@ -86,7 +88,8 @@ async function main() {
   const file = join(values.out, 'parts.jsonl');
   const done = partsOf(file);
   if (existsSync(file) && !readFileSync(file, 'utf8').endsWith('\n')) appendFileSync(file, '\n'); // after a line that was cut off
-  const cells = values.last ? plan().reverse() : plan();
+  const ordered = values.last ? plan().reverse() : plan();
+  const cells = values.only.flatMap((pattern) => ordered.filter((cell) => new RegExp(pattern).test(cellName(cell))));
   const running = new Set();
   let longest = 30; // seconds that a part may take
 
