@@ -226,7 +226,14 @@ export const EIGHTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = {
 };
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
-export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {};
+export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {
+  'window-of-tile-end': [['ends-by-tile', /^WINDOW before the tile of 16 rows/]],
+  'causal-late-from-64': [['pairs-seen', /^the next key, for queries from 64/]],
+  'causal-by-chunk': [['pairs-seen', /own chunk/]],
+  'farthest-pair-lost': [['pairs-hidden', /^the last query and key 0/]],
+  'out-row-halves-swapped': [['elements-moved', /^the halves of each whole tile of 16 rows exchanged/]],
+  'lse-tokens-first': [['elements-moved', /^\[B,N,H/]],
+};
 
 /** All answers that are true of a mutant. */
 export function answersOf(id: string): Answers {

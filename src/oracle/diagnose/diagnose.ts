@@ -16,7 +16,7 @@ import { componentHypotheses } from './component-hypotheses.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import { factors, genericHypotheses, misplaced, oneKey, unwritten } from './generic-hypotheses.ts';
-import type { Hypotheses, Hypothesis } from './hypothesis.ts';
+import { type Hypotheses, type Hypothesis, mayHoldIn, type PartKind } from './hypothesis.ts';
 import { expHypotheses } from './exp-hypotheses.ts';
 import { foreignKeys, headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
@@ -28,14 +28,17 @@ import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
+import { holdsInBoth } from './consistency.ts';
+import { pairRules } from './pair-rules.ts';
 import { solvedTerms } from './solved-terms.ts';
+import { storageHypotheses } from './storage-hypotheses.ts';
 import { Scene, type Sees } from './scene.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
 import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
 import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
-import { FACTS } from '../judge/common.ts';
+import { FACTS } from '../judge/facts.ts';
 import { wordsOf } from './wording.ts';
 
 /** Hypotheses that are tried together. */
@@ -57,6 +60,10 @@ const PLAUSIBLE_OF_FEW = 0.02;
 const CERTAIN = 1e-3;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
+/** What is solved for, which says the name before it in other words. */
+const SOLVED: readonly DiagnosisName[] = [
+  'window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved',
+];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
 const FEW = 8;
 
@@ -67,8 +74,8 @@ const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothes
     const sees: Sees = (head, i, j) => scene.sees(head, i, j) && (j !== lost || i === j);
     yield { name: 'key-lost', sees, detail: `key ${lost}`, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
   }
-  for (const { name, sees, last, detail } of wrongLifetimes(scene)) {
-    const more = detail === undefined ? {} : { detail };
+  for (const { name, sees, last, detail, also } of wrongLifetimes(scene)) {
+    const more = { ...(detail !== undefined && { detail }), ...(also && { also }) };
     if (output === 'mask') {
       yield { name, sees, ...more, predict: (n) =>
         [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
@@ -100,17 +107,20 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   // Of whole numbers and of NaN, those that fail alone say too little: whatever changes them explains them.
   const finite = failing.every((level) => level < 10);
   const alone = finite && !isInteger(scene.expected[output]) && !place.everyRow;
-  const parts = [
-    ...(place.everyHead ? [] : [inHead]), ...(inRows && finite ? [(at: number) => inHead(at) && inRows(at)] : []),
-    ...(alone ? [inFailing] : []),
+  type Part = readonly [kind: PartKind, has: (at: number) => boolean];
+  const parts: Part[] = [
+    ...(place.everyHead ? [] : [['heads', inHead] as const]),
+    ...(inRows && finite ? [['rows', (at: number) => inHead(at) && inRows(at)] as const] : []),
+    ...(alone ? [['failing', inFailing] as const] : []),
   ];
   // Where a part of the components fails, the others are left out.
   const { inComponents } = place;
   const whole = parts.length;
-  if (inComponents && finite && ATTENTION.includes(output)) parts.push(inHead);
+  if (inComponents && finite && ATTENTION.includes(output)) parts.push(['components', inHead]);
+  const within = (n: number): ((at: number) => boolean) | undefined => parts[n - 1]?.[1];
   const sampleOf = (n: number): Sample => (samples[n] ??= new Sample(scene, output, {
     skip: n > whole ? new Set([...skip, ...[...failing.keys()].filter((at) => !inComponents!(at % scene.d))]) : skip,
-    first, within: parts[n - 1],
+    first, ...(n > 0 && { within: within(n)! }),
   }));
   const known = (): Iterable<Hypothesis> => {
     const nothing = [...unwritten(scene, output)];
@@ -121,13 +131,14 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const pools: readonly Pool[] = [
     { known },
     { known: () => genericHypotheses(scene, output) },
-    { known: () => movedHypotheses(scene, output), tight: true },
+    { known: () => [...movedHypotheses(scene, output), ...storageHypotheses(scene, output)], tight: true },
     { known: () => headReads(scene, output), tight: true, parts: 0 },
     { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
     { known: () => headSums(scene, output), tight: true, parts: 0 },
     { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },
+    { known: () => (output === 'mask' ? [] : pairRules(scene, output)), tight: true, parts: 1 },
     { known: () => oneKey(scene, output) },
     { known: () => fittedHypotheses(scene, output), tight: true },
     { known: () => termsHypotheses(scene, output), tight: true },
@@ -137,6 +148,10 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known: () => integerHypotheses(scene, output), parts: 0 },
   ];
   let foundIn = 0;
+  const inPart = (n: number, all: readonly Hypothesis[]): readonly Hypothesis[] =>
+    (n === 0 ? all : all.filter(({ name }) => mayHoldIn(name, parts[n - 1][0])));
+  const consistent = (n: number, all: Hypothesis[]): Hypothesis[] =>
+    all.filter((each) => holdsInBoth(scene, output, each, within(n)));
   const believed = firstOf(pools.flatMap(({ known: pool, tight, parts: most = parts.length }) => {
     let made: readonly Hypothesis[] | undefined; // each keeps what it computes
     return Array.from({ length: Math.min(most, parts.length) + 1 }, (_, n) => () => {
@@ -146,15 +161,21 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
         const nothing = best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
         if (nothing.length > 0 || !finite || sample.off < 2) return nothing;
         foundIn = n;
-        return best(sample, made ??= [...pool()], CERTAIN);
+        return consistent(n, best(sample, inPart(n, made ??= [...pool()]), CERTAIN));
       }
       made ??= [...pool()];
       foundIn = n;
-      return best(sample, made, sample.off < FEW ? PLAUSIBLE_OF_FEW : n > 0 || tight ? PLAUSIBLE_IN_PART : PLAUSIBLE);
+      const most = sample.off < FEW ? PLAUSIBLE_OF_FEW : n > 0 || tight ? PLAUSIBLE_IN_PART : PLAUSIBLE;
+      return consistent(n, best(sample, inPart(n, made), most));
     });
   }));
+  // What is true of one case by chance is not of all: the solved pairs, or heads, are what the cases have in common.
+  const solved = output === 'mask' ? pairRules
+    : believed.some(({ name }) => /^(gqa|kv)-/.test(name) && name !== 'kv-other') ? headReads
+      : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums : undefined;
+  if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART));
   if (believed.length > 0 && believed[0].name !== 'factor') {
-    believed.push(...best(sampleOf(foundIn), factors(scene, output, parts[foundIn - 1]), PLAUSIBLE_IN_PART));
+    believed.push(...best(sampleOf(foundIn), factors(scene, output, within(foundIn)), PLAUSIBLE_IN_PART));
   }
   if (believed.length === 0) believed.push(...alike(sampleOf(Math.min(1, parts.length)), known()));
   const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(Math.min(1, parts.length)).hasNaN() ? 'nan' : 'unknown');
@@ -169,7 +190,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
       .flatMap(({ detail, also = [] }) => (detail === undefined ? [] : [detail, ...also]));
     return `${DIAGNOSES[each]}${all.length > 0 ? ` (${[...new Set(all)].slice(0, 3).join(', or ')})` : ''}`;
   };
-  const also = candidates.slice(1, 3).map(said);
+  const also = candidates.slice(1).filter((each) => !SOLVED.includes(each)).slice(0, 2).map(said);
   const like = name === 'unknown' ? 'Looks like nothing that the oracle knows'
     : `Looks like: ${said(name)}${also.length > 0 ? ` (or: ${also.join('; or: ')})` : ''}`;
   const found: Divergence = { ...divergence, ...(key !== undefined && divergence.key === undefined && { key }) };
@@ -185,7 +206,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     ? pairMap(N, (i, j) => scene.sees(head, i, j), (i, j) => sees(head, i, j)) : undefined;
   const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts, spread, details };
   const made = { ...diagnosis, ...(pairs && { pairs }) };
-  FACTS.set(made, place.weighed);
+  const few = failing.reduce((count, level) => count + Number(level > 0), 0) < FEW;
+  FACTS.set(made, { ...place.weighed, few });
   return { divergence: found, diagnosis: made };
 };
 

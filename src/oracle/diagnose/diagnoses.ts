@@ -58,6 +58,8 @@ const MASK = {
   'tile-unmasked': 'a last, partial tile without its mask',
   'key-lost': 'one key that no later query reads',
   'query-lost': 'the last query left out of the sums over queries',
+  'pairs-hidden': 'some pairs of a query and a key that it sees are left out',
+  'pairs-seen': 'some pairs of a query and a key that it does not see count',
   'keys-by-row': 'one key too many or too few in each failing row: no rule that the oracle knows',
   'one-key': 'this pair alone: no rule that the oracle knows',
 } as const;
@@ -144,6 +146,7 @@ const ARITHMETIC = {
   'chunk-mean': 'the mean over the tokens of a chunk, not the sum',
   'other-tensor': 'another output, or an input, in the place of this one',
   'rows-moved': 'rows that hold other rows',
+  'elements-moved': 'right numbers in other places of storage',
   'components-moved': 'the numbers of d in another order',
   'input-misread': 'an input read from another place',
   'intermediate-misread': 'D or lse in the backward from another place',

@@ -35,8 +35,8 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
     ({ name, predict: (query) => pick(make(query)), ...(detail !== undefined && { detail }) });
   const changed = (name: DiagnosisName, options: (head: number, query: number) => RowOptions): Hypothesis =>
     by(name, (query) => attend(scene, scene.row(query, options(scene.headOf(query), query))));
-  for (const { name, sees, detail } of wrongLifetimes(scene)) {
-    yield { ...changed(name, () => ({ sees })), sees, ...(detail !== undefined && { detail }) };
+  for (const { name, sees, detail, also } of wrongLifetimes(scene)) {
+    yield { ...changed(name, () => ({ sees })), sees, ...(detail !== undefined && { detail }), ...(also && { also }) };
   }
   yield* wrongHeads(scene, changed);
   const { scale, headDim: d } = scene.parameters;

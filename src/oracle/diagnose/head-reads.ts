@@ -22,6 +22,36 @@ const USES = [
   ['types-moved', 'has the lifetimes of', (scene: Scene, from: number): RowOptions => ({ sees: (_, i, j) => scene.sees(from, i, j) })],
 ] as const;
 
+/** The KV head that query head h of batch b reads by some mistakes, of R in a group. */
+const FORMULAS: readonly (readonly [words: string, of: (h: number, R: number, G: number, b: number) => number])[] = [
+  ['h mod G', (h, _, G) => h % G],
+  ['G - 1 - floor(h / R)', (h, R, G) => G - 1 - Math.floor(h / R)],
+  ['0', () => 0],
+  ['G - 1', (_h, _R, G) => G - 1],
+  ['round(h / R), at most G - 1', (h, R, G) => Math.min(Math.round(h / R), G - 1)],
+  ['ceil(h / R), at most G - 1', (h, R, G) => Math.min(Math.ceil(h / R), G - 1)],
+  ['floor((h + 1) / R), at most G - 1', (h, R, G) => Math.min(Math.floor((h + 1) / R), G - 1)],
+  ['floor((h - 1) / R), at least 0', (h, R) => Math.floor(Math.max(h - 1, 0) / R)],
+  ['floor(h / R) + 1, mod G', (h, R, G) => (Math.floor(h / R) + 1) % G],
+  ['floor(h / R) - 1, mod G', (h, R, G) => (Math.floor(h / R) + G - 1) % G],
+  ['floor(h / R) + b, mod G', (h, R, G, b) => (Math.floor(h / R) + b) % G],
+  ['floor(h / (R + 1))', (h, R) => Math.floor(h / (R + 1))],
+  ['floor(h / (R - 1)), at most G - 1', (h, R, G) => Math.min(Math.floor(h / Math.max(R - 1, 1)), G - 1)],
+  ['floor(h / 2), at most G - 1', (h, _, G) => Math.min(h >> 1, G - 1)],
+];
+
+/** "query heads 0 to 5 read KV heads 0, 1, 1, 1, 2, 2", of each batch in which they are others. */
+function mapWords(read: readonly number[], H: number, G: number, verb: string): string {
+  const batches = Array.from({ length: read.length / H }, (_, b) => read.slice(b * H, (b + 1) * H));
+  const plural = verb.replace('reads', 'read').replace('has', 'have');
+  const lines = batches.map((own, b) => (own.every((from) => Math.floor(from / G) === b)
+    ? `KV heads ${own.map((from) => from % G).join(', ')}`
+    : own.map((from) => `KV head ${from % G} of batch ${Math.floor(from / G)}`).join(', ')));
+  const who = H > 1 ? `query heads 0 to ${H - 1} ${plural}` : `query head 0 ${verb}`;
+  if (lines.every((line) => line === lines[0])) return `${who} ${lines[0]}`;
+  return lines.map((line, b) => `of batch ${b}, ${who} ${line}`).slice(0, 2).join('; ');
+}
+
 function byHead(rows: readonly number[], N: number): ReadonlyMap<number, readonly number[]> {
   const heads = new Map<number, number[]>();
   for (const row of rows) {
@@ -56,9 +86,12 @@ export const headReads: Hypotheses = function* (scene, output): Generator<Hypoth
       sources.set(head, from);
     }
     if (sources.size < failing.size) continue;
-    const told = [...sources].slice(0, 2).map(([head, from]) => `query head ${head % H} of batch ${Math.floor(head / H)} `
-      + `${verb} KV head ${from % G} of batch ${Math.floor(from / G)}`);
-    yield { name, detail: told.join(', '), predict: (query) => {
+    const read = Array.from({ length: heads * scene.R }, (_, head) => sources.get(head) ?? Math.floor(head / scene.R));
+    const also = FORMULAS.filter(([, of]) => read.every((from, head) => {
+      const [b, h] = [Math.floor(head / H), head % H];
+      return from === b * G + of(h, scene.R, G, b);
+    })).map(([words]) => `query head h ${verb} KV head ${words}`);
+    yield { name, detail: mapWords(read, H, G, verb), also, predict: (query) => {
       const from = sources.get(Math.floor(query / N));
       return made(query, from === undefined ? {} : use(scene, from));
     } };
@@ -88,6 +121,21 @@ export const foreignKeys: Hypotheses = function* (scene, output): Generator<Hypo
     } };
   }
 };
+
+/** Which query heads h of a sequence KV head g sums by some mistakes, of R in a group. */
+const SUMS: readonly (readonly [words: string, is: (h: number, R: number, g: number, G: number) => boolean])[] = [
+  ['the first of each group', (h, R, g) => h === g * R],
+  ['the last of each group', (h, R, g) => h === g * R + R - 1],
+  ['even query heads of each group', (h, R, g) => Math.floor(h / R) === g && h % R % 2 === 0],
+  ['odd query heads of each group', (h, R, g) => Math.floor(h / R) === g && h % R % 2 === 1],
+  ['all but the first of each group', (h, R, g) => Math.floor(h / R) === g && h % R > 0],
+  ['all but the last of each group', (h, R, g) => Math.floor(h / R) === g && h % R < R - 1],
+  ['the query heads h mod G', (h, _, g, G) => h % G === g],
+  ['this KV head and all before it', (h, R, g) => h < (g + 1) * R],
+  ['one query head further', (h, R, g) => h > g * R && h <= (g + 1) * R],
+  ['one query head back', (h, R, g) => h >= g * R - 1 && h < (g + 1) * R - 1],
+  ['those of KV head 0', (h, R) => h < R],
+];
 
 /** dk and dv that sum other query heads of the sequence than those of the group. */
 export const headSums: Hypotheses = function* (scene, output): Generator<Hypothesis> {
@@ -123,11 +171,11 @@ export const headSums: Hypotheses = function* (scene, output): Generator<Hypothe
     if (!times?.every((x) => Math.min(Math.abs(x), Math.abs(x - 1)) < 0.02)) return;
     counts.set(head, times.map((x) => Math.round(x) + 0));
   }
-  const foreign = [...counts].some(([head, times]) => times.some((x, h) => x > 0 && Math.floor(h / R) !== head % G));
-  if (!foreign) return;
   const told = [...counts].slice(0, 2).map(([head, times]) => `KV head ${head % G} sums query heads ${
     times.flatMap((x, h) => (x === 0 ? [] : [h])).join(', ')}`);
-  yield { name: 'group-other', detail: told.join('; '), predict: (row) => {
+  const also = SUMS.filter(([, is]) => [...counts].every(([head, times]) =>
+    times.every((x, h) => x === Number(is(h, R, head % G, G))))).map(([words]) => words);
+  yield { name: 'group-other', detail: told.join('; '), also, predict: (row) => {
     const times = counts.get(Math.floor(row / N));
     if (!times) return truth.slice(row * d, (row + 1) * d);
     const total = new Float64Array(d);

@@ -2,7 +2,7 @@
  * Hypotheses: what an implementation that makes a certain mistake would output.
  * @module
  */
-import type { DiagnosisName } from './diagnoses.ts';
+import { causeOf, type DiagnosisName } from './diagnoses.ts';
 import type { Scene, Sees } from './scene.ts';
 import type { OutputName } from '../types.ts';
 
@@ -21,6 +21,32 @@ export interface Hypothesis {
   readonly kind?: string;
 }
 
+/** Names that say themselves in which heads or sequences something is wrong. */
+const OF_HEADS: ReadonlySet<DiagnosisName> = new Set<DiagnosisName>([
+  'gqa-modulo', 'kv-reversed', 'kv-first', 'kv-other', 'batch-mixed', 'heads-permuted', 'types-of-first-head', 'types-of-first-batch',
+  'types-moved', 'local-by-neighbour', 'layout-heads', 'layout-dims', 'group-modulo', 'group-other',
+]);
+/** Names that say themselves in which rows, keys or tiles something is wrong. */
+const OF_ROWS: ReadonlySet<DiagnosisName> = new Set<DiagnosisName>([
+  'key-lost', 'tile-skipped', 'tile-by-first-key', 'tile-whole', 'tile-unmasked', 'ends-by-tile', 'rows-moved', 'query-lost',
+  'integer-wraps', 'sink-forgotten', 'terms-weighed', 'tail-unwritten', 'key-foreign', 'pairs-hidden', 'pairs-seen',
+]);
+
+/** A part of an output: the heads in which something fails, rows that a property describes, or the rows that fail. */
+export type PartKind = 'heads' | 'rows' | 'failing' | 'components';
+
+/**
+ * Whether a name may be believed of a part of an output alone. What a name says of heads or rows must be true of all of
+ * them: a kernel that reads the wrong KV head in query head 1 alone does not read KV heads in reverse order. And rows
+ * that a mask should have changed, and that are right, refute it, unless a property tells them from those that fail.
+ */
+export function mayHoldIn(name: DiagnosisName, part: PartKind): boolean {
+  if (OF_HEADS.has(name)) return false;
+  if (part === 'heads') return true;
+  if (OF_ROWS.has(name)) return false;
+  return part !== 'failing' || causeOf(name) !== 'mask';
+}
+
 /** A mask that an implementation may have instead of §2's, with `last` if lifetimes describe it. */
 export interface WrongLifetime {
   readonly name: DiagnosisName;
@@ -28,6 +54,8 @@ export interface WrongLifetime {
   /** last(j) of KV head b G + g. */
   readonly last?: (head: number, j: number) => number;
   readonly detail?: string;
+  /** Other true words for the detail. */
+  readonly also?: readonly string[];
 }
 
 /** Every way the oracle knows to get one output wrong, the most likely first. */

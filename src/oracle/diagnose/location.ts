@@ -17,6 +17,8 @@ export interface Facts {
   readonly holds: ReadonlyMap<string, number>;
   /** Facts that are not true of all that fails. */
   readonly denied: ReadonlySet<string>;
+  /** Whether so few numbers are wrong that a mistake may well not be told by them. */
+  readonly few?: boolean;
 }
 interface Weighed {
   readonly holds: Map<string, number>;

@@ -108,7 +108,10 @@ function nearestRow(
   let size = 0;
   for (let c = 0; c < width; c++) size += actual[row * width + c] ** 2;
   if (!(size > 0) || !Number.isFinite(size)) return undefined;
-  const most = Math.min(SAME, 1e-2 / width) * size;
+  let own = 0;
+  for (let c = 0; c < width; c++) own += (actual[row * width + c] - truth[row * width + c]) ** 2;
+  // Rows that are nearly alike are no evidence: the other one must be much nearer than its own.
+  const most = Math.min(Math.min(SAME, 1e-2 / width) * size, Math.max(1e-2 * own, 1e-12 * size));
   let found: number | undefined;
   let least = most;
   for (let from = 0; from < truth.length / width; from++) {

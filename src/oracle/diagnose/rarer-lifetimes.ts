@@ -10,7 +10,7 @@ import type { Scene } from './scene.ts';
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
 
 /** Makes a lifetime that is wrong for tokens of one type. */
-type OfType = (
+export type OfType = (
   type: number, name: DiagnosisName, change: (head: number, j: number, c: number) => number,
 ) => WrongLifetime;
 
@@ -44,9 +44,9 @@ export function* rarerLifetimes(scene: Scene, ofType: OfType): Generator<WrongLi
       return j <= i && (i <= last || again);
     };
     yield { name: 'integer-wraps', sees: age, detail: `ages modulo ${range}` };
-    if (W >= range) {
-      yield { ...ofType(WINDOW, 'integer-wraps', (head, j) => scene.last[head * N + j] - W + W % range), detail: `W modulo ${range}` };
-    }
+  }
+  for (const range of [16, 32, 64, 128, 256].filter((each) => each <= W)) {
+    yield { ...ofType(WINDOW, 'integer-wraps', (head, j) => scene.last[head * N + j] - W + W % range), detail: `W modulo ${range}` };
   }
   for (const tile of TILES.filter((each) => each < N)) {
     yield { name: 'key-lost', detail: `key 0, in rows from ${tile}`, sees: (head, i, j) => scene.sees(head, i, j) && (j > 0 || i < tile) };

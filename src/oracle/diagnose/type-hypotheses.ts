@@ -8,6 +8,7 @@ import { inputPairs } from './input-hypotheses.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
+import { windowsOf } from './solved-lifetimes.ts';
 import type { OutputName } from '../types.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
@@ -88,6 +89,9 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
       yield by('window-from-chunk-start', (head, c) => column(dM, head, c, () => c * C + W));
     }
     yield by('window-forever', (head, c) => column(dM, head, c, () => N - 1));
+    for (const [size, [detail, ...also]] of windowsOf(scene)) {
+      yield { ...by('window-other', (head, c) => column(dM, head, c, () => chunkEnd(c, C) + size)), detail, also };
+    }
   }
   if (output === 'dl') {
     yield by('dl-to-end', (head, c) => column(dM, head, c, () => N - 1));

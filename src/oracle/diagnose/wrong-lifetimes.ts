@@ -6,6 +6,7 @@ import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { TILES, type WrongLifetime } from './hypothesis.ts';
 import { rarerLifetimes } from './rarer-lifetimes.ts';
+import { solvedLifetimes, windowsOf } from './solved-lifetimes.ts';
 import type { Plan, Scene, Sees } from './scene.ts';
 
 const { GLOBAL, LOCAL, WINDOW } = TokenType;
@@ -67,14 +68,8 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     yield ofType(WINDOW, 'window-from-chunk-start', (_, _j, c) => c * C + W);
   }
   yield ofType(WINDOW, 'window-forever', () => FOREVER);
-  const windows: readonly (readonly [string, number])[] = [
-    ...[-4, -3, -2, 2, 3, 4].map((by) => [`W ${by < 0 ? '-' : '+'} ${Math.abs(by)}`, W + by] as const),
-    ['2 W', 2 * W], ['W / 2', W >> 1], ['2 W + 1', 2 * W + 1], ['0', 0], ['W + C', W + C], ['W - C', W - C],
-    ...[8, 16, 32, 64, 128].map((size) => [String(size), size] as const),
-  ];
-  for (const [detail, size] of windows) {
-    if (size < 0 || Math.abs(size - W) <= 1) continue; // one more and one less have names of their own
-    yield { ...ofType(WINDOW, 'window-other', (head, j) => right(head, j) - W + size), detail };
+  for (const [size, [detail, ...also]] of windowsOf(scene)) {
+    yield { ...ofType(WINDOW, 'window-other', (head, j) => right(head, j) - W + size), detail, also };
   }
   for (const tile of TILES.filter((each) => each < N)) {
     for (const [detail, end] of [
@@ -130,6 +125,7 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   });
 
   yield* rarerLifetimes(scene, ofType);
+  yield* solvedLifetimes(scene, ofType, (change) => life('ends-by-tile', change));
   const mask = (name: DiagnosisName, sees: Sees, detail?: string): WrongLifetime =>
     ({ name, sees, ...(detail !== undefined && { detail }) });
   yield mask('causal-missing', (head, i, j) => i <= right(head, j));
@@ -143,17 +139,17 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   for (const tile of TILES) {
     const tileOf = (n: number): number => Math.floor(n / tile);
     const partial = Math.floor(N / tile);
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial, 'the last, partial one');
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0, 'the first');
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0), 'the first, for rows after it');
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i), 'the one on the diagonal');
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1, 'the one before the diagonal');
-    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1, 'the second');
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== partial, `the last, partial one of ${tile}`);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 0, `the first, of ${tile}`);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && (tileOf(i) === 0 || tileOf(j) !== 0), `the first, for rows after it, of ${tile}`);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i), `the one on the diagonal, of ${tile}`);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== tileOf(i) - 1, `the one before the diagonal, of ${tile}`);
+    yield mask('tile-skipped', (head, i, j) => scene.sees(head, i, j) && tileOf(j) !== 1, `the second, of ${tile}`);
     yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j) && scene.sees(head, i, tileOf(j) * tile));
     if (N % tile > 0) {
-      yield mask('tile-unmasked', (head, i, j) => j <= i && (tileOf(j) === partial || scene.sees(head, i, j)));
-      yield mask('tile-unmasked', (head, i, j) => (tileOf(i) === partial ? i <= right(head, j) : scene.sees(head, i, j)));
-      yield mask('tile-unmasked', (head, i, j) => (tileOf(j) === partial || scene.sees(head, i, j)));
+      yield mask('tile-unmasked', (head, i, j) => j <= i && (tileOf(j) === partial || scene.sees(head, i, j)), `of ${tile}`);
+      yield mask('tile-unmasked', (head, i, j) => (tileOf(i) === partial ? i <= right(head, j) : scene.sees(head, i, j)), `of ${tile}`);
+      yield mask('tile-unmasked', (head, i, j) => (tileOf(j) === partial || scene.sees(head, i, j)), `of ${tile}`);
     }
     for (const row of [(i: number) => tileOf(i) * tile, (i: number) => Math.min(tileOf(i) * tile + tile, N) - 1]) {
       yield mask('tile-by-first-key', (head, i, j) => scene.sees(head, i, j)
@@ -170,9 +166,9 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
       }
       return row[t] === 1;
     };
-    yield mask('tile-whole', (head, i, j) => j <= i && anySeen(head, i, tileOf(j)));
+    yield mask('tile-whole', (head, i, j) => j <= i && anySeen(head, i, tileOf(j)), `tiles of ${tile}`);
     yield mask('tile-whole', (head, i, j) => j <= i && (tileOf(j) === tileOf(i) ? scene.sees(head, i, j)
-      : anySeen(head, i, tileOf(j))));
+      : anySeen(head, i, tileOf(j))), `tiles of ${tile}`);
   }
   yield* tilesByRow(scene);
 }

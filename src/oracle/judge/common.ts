@@ -3,9 +3,9 @@
  * share.
  * @module
  */
+import { FACTS } from './facts.ts';
 import { verdictsOf } from './verdict.ts';
-import type { Facts } from '../diagnose/location.ts';
-import type { CaseParameters, CaseReport, Diagnosis } from '../types.ts';
+import type { CaseParameters, CaseReport } from '../types.ts';
 
 /** A report, and the parameters of its case. */
 export interface Judged {
@@ -22,9 +22,6 @@ export interface Common {
   /** How many cases have it; for a place, how many fail. */
   readonly of: number;
 }
-
-/** What holds of all that fails, by diagnosis. Reports do not hold it, as they are printed. */
-export const FACTS: WeakMap<Diagnosis, Facts> = new WeakMap();
 
 type Condition = readonly [text: string, holds: (p: CaseParameters) => boolean];
 /** The largest first, as the last that still holds tells most. */

@@ -3,7 +3,9 @@
  * @module
  */
 import { expectReports } from '../cases/expected.ts';
+import { causeOf, type DiagnosisName } from '../diagnose/diagnoses.ts';
 import type { CaseReport } from '../types.ts';
+import { FACTS } from './facts.ts';
 
 /** A diagnosis, and the evidence for it. */
 export interface Verdict {
@@ -18,6 +20,17 @@ export interface Verdict {
 
 /** Names that say no mistake. */
 const VAGUE = ['unknown', 'nan', 'imprecise', 'keys-by-row', 'one-key'];
+/** Names of mistakes that have one detail in every case: another window elsewhere is another mistake. */
+const ONE_DETAIL = [
+  'window-other', 'local-other', 'ends-by-tile', 'types-moved', 'local-by-neighbour', 'integer-wraps', 'tile-skipped', 'key-lost',
+  'offset', 'input-misread', 'intermediate-misread', 'local-in-block', 'terms-weighed', 'pairs-hidden', 'pairs-seen',
+];
+/** The share of the cases with a detail that must have the same one. */
+const AGREED = 0.7;
+/** Names that say which heads are read or summed, which any case with several heads can refute. */
+const EXACT = ['group-first', 'group-last', 'group-mean', 'group-modulo', 'gqa-modulo', 'kv-reversed', 'kv-first'];
+/** The share of the failing cases that a headline must explain: of a mistake, and of a rounding, which many hide. */
+const [MOST, HALF] = [0.75, 0.5];
 
 /**
  * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name that
@@ -51,18 +64,37 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
       details.set(name, own);
     }
   }
-  const detailOf = (name: string): { detail?: string } => {
+  const failing = reports.flatMap(({ diagnosis }) => (diagnosis ? [diagnosis] : []));
+  /** The detail that most cases with one say, and how many cases have one. */
+  const agreed = (name: string): { detail?: string; cases: number; of: number } => {
     const [most] = [...details.get(name) ?? []].sort(([, a], [, b]) => b - a);
-    return most && 2 * most[1] > counts.get(name)!.cases ? { detail: most[0] } : {};
+    const of = failing.filter(({ candidates, details: own }) =>
+      candidates.includes(name) && (own?.[name]?.length ?? 0) > 0).length;
+    return most ? { detail: most[0], cases: most[1], of } : { cases: 0, of };
+  };
+  const detailOf = (name: string): { detail?: string } => {
+    const { detail, cases } = agreed(name);
+    return detail !== undefined && 2 * cases > counts.get(name)!.cases ? { detail } : {};
   };
   const sorted: Verdict[] = [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
     .sort((a, b) => b.cases - a.cases || b.first - a.first);
-  const failing = reports.filter(({ diagnosis }) => diagnosis).length;
+  /** Whether a name may be the headline: see verdictsOf(). */
+  const leads = ({ name, cases }: Verdict): boolean => {
+    if (VAGUE.includes(name)) return true;
+    const silent = failing.filter((each) =>
+      (FACTS.get(each)?.few || each.name === 'nan') && !each.candidates.includes(name)).length;
+    const detail = agreed(name);
+    if (ONE_DETAIL.includes(name) && 2 * detail.of > cases && detail.cases < AGREED * detail.of) return false;
+    const most = EXACT.includes(name) ? 1 : causeOf(name as DiagnosisName) === 'rounding' ? HALF : MOST;
+    return cases >= most * (failing.length - silent);
+  };
   // That errors are those of some rounding says less than which one, where that explains half of the cases, too.
-  const named = sorted.findIndex(({ name, cases }) => !VAGUE.includes(name) && 2 * cases >= failing);
+  const named = sorted.findIndex((each) => !VAGUE.includes(each.name) && leads(each));
   if (sorted[0]?.name === 'imprecise' && named > 0) sorted.unshift(...sorted.splice(named, 1));
-  const [best] = sorted;
-  if (!best || best.name === 'unknown' || 2 * best.cases >= failing) return sorted;
+  const best = sorted.find(({ name }) => name !== 'unknown');
+  if (!best || !sorted[0]) return sorted;
+  if (sorted[0].name !== 'unknown' && leads(sorted[0]) && (!VAGUE.includes(sorted[0].name) || 2 * sorted[0].cases >= failing.length)) return sorted;
+  if (sorted[0].name === 'unknown') return sorted;
   const first = counts.get('unknown')?.first ?? 0;
-  return [{ name: 'unknown', cases: failing - best.cases, first }, ...sorted.filter(({ name }) => name !== 'unknown')];
+  return [{ name: 'unknown', cases: failing.length - best.cases, first }, ...sorted.filter(({ name }) => name !== 'unknown')];
 }
