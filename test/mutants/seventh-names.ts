@@ -115,10 +115,15 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
 export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> = {
+  'window-start-up': [['ends-by-tile', /^WINDOW (of whole tiles|with the tile of 16 on the diagonal)/]],
+  'mask-bit-31': [['pairs-hidden', /^the last key of each tile of 32/]],
   'one-key-lse-0': [['zeros-in-part', /row 0|one visible key/]],
   'z-summed-f16': ['sum-f16'],
   'exp-in-half': [['exponent-rounded', /S - m and its exp to float16/]],
-  'causal-half-tile': [['terms-weighed', /later keys of the query's own tile of (16|32)\b/]],
+  'causal-half-tile': [
+    ['terms-weighed', /later keys of the query's own tile of (16|32)\b/],
+    ['pairs-seen', /^later keys of the first half of the tile of 32/],
+  ],
   'chosen-type-only': [['zeros-in-part', /of tokens that are not/]],
 };
 

@@ -82,6 +82,11 @@ export function* solvedLifetimes(
       detail: `counted from the first key of its tile of ${tile}`,
     };
     yield { ...ofType(WINDOW, 'window-other', (_, j) => endOf(j) + W), detail: `counted from the last key of its tile of ${tile}` };
+    yield {
+      ...ofType(WINDOW, 'ends-by-tile', (head, j) =>
+        Math.min(right(head, j), Math.max(endOf(j), endOf(endOf(j) - tile + 1 + W)))),
+      detail: `WINDOW of whole tiles of ${tile} keys within W of the first row of a tile`,
+    };
     yield local('local-in-block', `tiles of ${tile} tokens`, (head, j) => (right(head, j) > endOf(j) ? FOREVER : right(head, j)));
     const before = (head: number, j: number): number => {
       const last = right(head, j);

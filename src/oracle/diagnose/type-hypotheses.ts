@@ -89,8 +89,9 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
       yield by('window-from-chunk-start', (head, c) => column(dM, head, c, () => c * C + W));
     }
     yield by('window-forever', (head, c) => column(dM, head, c, () => N - 1));
-    for (const [size, [detail, ...also]] of windowsOf(scene)) {
-      yield { ...by('window-other', (head, c) => column(dM, head, c, () => chunkEnd(c, C) + size)), detail, also };
+    for (const [size, words] of windowsOf(scene)) {
+      const sums: Sums = (head, c) => column(dM, head, c, () => chunkEnd(c, C) + size);
+      yield { ...by('window-other', sums), also: words.slice(0, -1), detail: words.at(-1)! };
     }
   }
   if (output === 'dl') {

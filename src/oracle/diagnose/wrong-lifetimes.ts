@@ -68,8 +68,9 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
     yield ofType(WINDOW, 'window-from-chunk-start', (_, _j, c) => c * C + W);
   }
   yield ofType(WINDOW, 'window-forever', () => FOREVER);
-  for (const [size, [detail, ...also]] of windowsOf(scene)) {
-    yield { ...ofType(WINDOW, 'window-other', (head, j) => right(head, j) - W + size), detail, also };
+  for (const [size, words] of windowsOf(scene)) {
+    const change = (head: number, j: number): number => right(head, j) - W + size;
+    yield { ...ofType(WINDOW, 'window-other', change), also: words.slice(0, -1), detail: words.at(-1)! };
   }
   for (const tile of TILES.filter((each) => each < N)) {
     for (const [detail, end] of [
