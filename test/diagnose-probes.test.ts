@@ -68,9 +68,9 @@ describe('sums with terms that count wrongly', () => {
       return plain({ ...seen, S: seen.S.map((x, n) => (seen.keys[n] >= row.i - row.i % 16 ? x + Math.LN2 : x)) });
     } }, 'terms-weighed', 'tiles of 16 on the diagonal: times 2'],
     ['with another scale', { scale: (p) => p.scale * Math.LOG2E }, 'scale-off', 'log2(e)'],
-    ['over a Z that is too large', { out: (o, { Z }) => o.map((x) => f(x / (Z + 1))) }, 'row-factor', undefined],
+    ['over a Z that is too large', { out: (o, { Z }) => o.map((x) => f(x / (Z + 1))) }, 'normaliser-other', 'Z + 1'],
     ['without the diagonal in dl', { dl: ({ head, c, cell, column }) => f(column(c, 0, Math.min(head.p.tokens - 1,
-      head.own.indexOf(0, c + 1) < 0 ? Infinity : head.own.indexOf(0, c + 1))) - cell(c, c)) }, 'terms-weighed', 'the pairs on the diagonal: left out'],
+      head.own.indexOf(0, c + 1) < 0 ? Infinity : head.own.indexOf(0, c + 1))) - cell(c, c)) }, 'dl-rows-other', 'from the first row after the token'],
   ] as readonly (readonly [string, Hooks, string, string | undefined])[])('are found: %s', (_, hooks, name, detail) => {
     const [found, details] = said(hooked(hooks));
     expect([found, detail === undefined || details.includes(detail)]).toEqual([name, true]);

@@ -233,6 +233,11 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>
   'farthest-pair-lost': [['pairs-hidden', /^the last query and key 0/]],
   'out-row-halves-swapped': [['elements-moved', /^the halves of each whole tile of 16 rows exchanged/]],
   'lse-tokens-first': [['elements-moved', /^\[B,N,H/]],
+  'lse-negative-max': [['lse-max-other', /^at least 0$/]],
+  'lse-empty-below-1': [['lse-one-key', /^-Infinity/]],
+  'dv-normalised-twice': [['row-weight', /^P times 1 \/ Z$/]],
+  'dl-after-chunk': [['dl-rows-other', /^from the first row after the (chunk|token)$/]],
+  'dg-charges-window': [['dg-charge-other', /^WINDOW tokens in the place of LOCAL ones$/]],
 };
 
 /** All answers that are true of a mutant. */

@@ -1,31 +1,16 @@
 /**
- * Gradients whose intermediates are wrong: S, lse, D and dS, each rounded, or taken from another row, head or part
- * of d.
+ * Gradients whose intermediates are wrong: lse and D taken from another row, head or part of d.
  * @module
  */
 import type { Change } from './backward-change.ts';
-import { bitsOf, brain, e4m3, e5m2, half, tf32, tf32Cut } from './narrow-floats.ts';
+import { remembered } from './backward-roundings.ts';
 import type { Scene } from './scene.ts';
-
-const ROUNDINGS: readonly (readonly [string, (x: number) => number])[] = [
-  ['float16', half], ['bfloat16', brain], ['TF32, cut', tf32Cut], ['TF32', tf32], ['11 bits', bitsOf(11, 'up')], ['fp8 e4m3', e4m3], ['fp8 e5m2', e5m2],
-];
 
 /** Wrong intermediates, by what is wrong with them. */
 export function* wrongIntermediates(scene: Scene): Generator<Change> {
   const { N, d, R, dout } = scene;
   const { queryHeads: H } = scene.parameters;
   const out = scene.truth('out');
-  for (const [detail, round] of ROUNDINGS) {
-    yield { name: 'intermediate-rounded', detail: `S to ${detail}`, weight: (query, S) => Math.exp(round(S) - scene.lse(query)) };
-    yield { name: 'intermediate-rounded', detail: `dS to ${detail}`, roundSlope: round };
-    const kept = remembered((query) => sumOf(d, (c) => dout[query * d + c] * round(out[query * d + c])));
-    yield { name: 'intermediate-rounded', detail: `o to ${detail}, for D`, change: (query, key) => scene.gain(query, key) - kept(query) };
-    yield { name: 'intermediate-rounded', detail: `dP = dout v to ${detail}`, change: (query, key) => round(scene.gain(query, key)) - scene.D(query) };
-    yield { name: 'exponent-rounded', detail: `S - lse to ${detail}, in the backward`, weight: (query, S) => Math.exp(round(S - scene.lse(query))) };
-    yield { name: 'exponent-rounded', detail: `(S - lse) log2(e) to ${detail}, in the backward`, weight: (query, S) => 2 ** round((S - scene.lse(query)) * Math.LOG2E) };
-    yield { name: 'intermediate-rounded', detail: `D to ${detail}`, change: (query, key) => scene.gain(query, key) - round(scene.D(query)) };
-  }
   const others: readonly (readonly [string, (query: number) => number])[] = [
     ['the row before', (query) => query - Number(query % N > 0)],
     ['the next row', (query) => query + Number(query % N < N - 1)],
@@ -61,15 +46,6 @@ export function* wrongIntermediates(scene: Scene): Generator<Change> {
     const kept = remembered((query) => sumOf(d, (c) => (counts(c) ? dout[query * d + c] * out[query * d + c] : 0)));
     yield { name: 'intermediate-misread', detail: `D over ${detail}`, change: (query, key) => scene.gain(query, key) - kept(query) };
   }
-}
-
-function remembered(make: (query: number) => number): (query: number) => number {
-  const known = new Map<number, number>();
-  return (query) => {
-    let made = known.get(query);
-    if (made === undefined) known.set(query, made = make(query));
-    return made;
-  };
 }
 
 function sumOf(d: number, term: (c: number) => number): number {

@@ -9,7 +9,7 @@
  * believed if its errors have the sizes of those found over many rows (Sample.likeness).
  * @module
  */
-import { backwardHypotheses, rowSumHypotheses } from './backward-hypotheses.ts';
+import { backwardHypotheses } from './backward-hypotheses.ts';
 import { cacheHypotheses } from './cache-hypotheses.ts';
 import { failingOf, isInteger } from '../judge/compare.ts';
 import { componentHypotheses } from './component-hypotheses.ts';
@@ -21,18 +21,24 @@ import { expHypotheses } from './exp-hypotheses.ts';
 import { foreignKeys, headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
 import { integerHypotheses } from './integer-hypotheses.ts';
+import { lseHypotheses } from './lse-hypotheses.ts';
 import { movedHypotheses } from './moved-hypotheses.ts';
 import { fittedHypotheses, termsHypotheses } from './terms-hypotheses.ts';
 import { locate } from './location.ts';
 import { Sample } from './sample.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
+import { rowSumHypotheses } from './wrong-pairs.ts';
 import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { holdsInBoth } from './consistency.ts';
 import { pairRules } from './pair-rules.ts';
+import { slopeTerms } from './slope-terms.ts';
 import { solvedTerms } from './solved-terms.ts';
 import { storageHypotheses } from './storage-hypotheses.ts';
 import { Scene, type Sees } from './scene.ts';
+import { partWeights } from './part-weights.ts';
+import { rowWeights } from './row-weights.ts';
+import { typeSums } from './type-sums.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
 import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
 import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
@@ -46,6 +52,8 @@ interface Pool {
   readonly known: () => Iterable<Hypothesis>;
   /** Whether they must explain nearly everything, of more than a few numbers, because they are fitted or many. */
   readonly tight?: boolean;
+  /** Whether what they leave is but the rounding of sums. */
+  readonly exact?: boolean;
   /** How many of the parts they are held against beside the whole. Default: all. */
   readonly parts?: number;
 }
@@ -58,6 +66,9 @@ const PLAUSIBLE_IN_PART = 0.1;
 const PLAUSIBLE_OF_FEW = 0.02;
 /** The same where fewer numbers than FEW are off. */
 const CERTAIN = 1e-3;
+/** The share from which on another explanation is looked for, and how much less that one must leave. */
+const LOOSE = 0.02;
+const CLOSER = 0.1;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
 /** What is solved for, which says the name before it in other words. */
@@ -66,6 +77,13 @@ const SOLVED: readonly DiagnosisName[] = [
 ];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
 const FEW = 8;
+
+/** Hypotheses to believe, and the share of the deviation that the best of them leaves. */
+interface Best {
+  readonly believed: Hypothesis[];
+  readonly least: number;
+}
+const NOTHING: Best = { believed: [], least: Infinity };
 
 const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N } = scene;
@@ -83,8 +101,13 @@ const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothes
   }
 };
 
+const lseAndForward: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  yield* lseHypotheses(scene, output);
+  yield* forwardHypotheses(scene, output);
+};
+
 const KNOWN: Readonly<Record<OutputName, Hypotheses>> = {
-  types: choiceHypotheses, last: lifeHypotheses, mask: lifeHypotheses, out: forwardHypotheses, lse: forwardHypotheses,
+  types: choiceHypotheses, last: lifeHypotheses, mask: lifeHypotheses, out: forwardHypotheses, lse: lseAndForward,
   dv: backwardHypotheses, dq: backwardHypotheses, dk: backwardHypotheses, dm_rows: rowSumHypotheses,
   dw: typeGradientHypotheses, dl: typeGradientHypotheses, dg: typeGradientHypotheses, dscores: scoreHypotheses,
   cache_closed_by: cacheHypotheses, cache_evicted_at: cacheHypotheses, cache_live: cacheHypotheses,
@@ -136,46 +159,48 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
     { known: () => headSums(scene, output), tight: true, parts: 0 },
     { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
+    { known: () => typeSums(scene, output), tight: true, exact: true, parts: 1 },
     { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },
+    { known: () => rowWeights(scene, output), tight: true, exact: true, parts: 1 },
     { known: () => (output === 'mask' ? [] : pairRules(scene, output)), tight: true, parts: 1 },
     { known: () => oneKey(scene, output) },
     { known: () => fittedHypotheses(scene, output), tight: true },
     { known: () => termsHypotheses(scene, output), tight: true },
     { known: () => solvedTerms(scene, output), tight: true, parts: 1 },
+    { known: () => partWeights(scene, output), tight: true, exact: true, parts: 0 },
     { known: () => typeTermsHypotheses(scene, output), tight: true },
+    { known: () => slopeTerms(scene, output), tight: true, parts: 1 },
     { known: () => expHypotheses(scene, output), tight: true, parts: 0 },
     { known: () => integerHypotheses(scene, output), parts: 0 },
   ];
-  let foundIn = 0;
   const inPart = (n: number, all: readonly Hypothesis[]): readonly Hypothesis[] =>
     (n === 0 ? all : all.filter(({ name }) => mayHoldIn(name, parts[n - 1][0])));
-  const consistent = (n: number, all: Hypothesis[]): Hypothesis[] =>
-    all.filter((each) => holdsInBoth(scene, output, each, within(n)));
-  const believed = firstOf(pools.flatMap(({ known: pool, tight, parts: most = parts.length }) => {
+  const consistent = (n: number, { least, believed: all }: Best): Best =>
+    ({ least, believed: all.filter((each) => holdsInBoth(scene, output, each, within(n))) });
+  const { believed, n: foundIn } = firstOf(pools.flatMap(({ known: pool, tight, exact, parts: most }) => {
     let made: readonly Hypothesis[] | undefined; // each keeps what it computes
-    return Array.from({ length: Math.min(most, parts.length) + 1 }, (_, n) => () => {
+    return Array.from({ length: Math.min(most ?? Infinity, parts.length) + 1 }, (_, n) => ({ n, make: (): Best => {
       const sample = sampleOf(n);
       if ((n > 0 || tight) && sample.size < FEW) {
-        if (pool !== known || !ATTENTION.includes(output)) return [];
+        if (pool !== known || !ATTENTION.includes(output)) return NOTHING;
         const nothing = best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
-        if (nothing.length > 0 || !finite || sample.off < 2) return nothing;
-        foundIn = n;
+        if (nothing.believed.length > 0 || !finite || sample.off < 2) return nothing;
         return consistent(n, best(sample, inPart(n, made ??= [...pool()]), CERTAIN));
       }
       made ??= [...pool()];
-      foundIn = n;
-      const most = sample.off < FEW ? PLAUSIBLE_OF_FEW : n > 0 || tight ? PLAUSIBLE_IN_PART : PLAUSIBLE;
-      return consistent(n, best(sample, inPart(n, made), most));
-    });
+      const few = sample.off < FEW || exact;
+      const plausible = few ? PLAUSIBLE_OF_FEW : n > 0 || tight ? PLAUSIBLE_IN_PART : PLAUSIBLE;
+      return consistent(n, best(sample, inPart(n, made), plausible));
+    } }));
   }));
   // What is true of one case by chance is not of all: the solved pairs, or heads, are what the cases have in common.
   const solved = output === 'mask' ? pairRules
     : believed.some(({ name }) => /^(gqa|kv)-/.test(name) && name !== 'kv-other') ? headReads
       : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums : undefined;
-  if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART));
+  if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART).believed);
   if (believed.length > 0 && believed[0].name !== 'factor') {
-    believed.push(...best(sampleOf(foundIn), factors(scene, output, within(foundIn)), PLAUSIBLE_IN_PART));
+    believed.push(...best(sampleOf(foundIn), factors(scene, output, within(foundIn)), PLAUSIBLE_IN_PART).believed);
   }
   if (believed.length === 0) believed.push(...alike(sampleOf(Math.min(1, parts.length)), known()));
   const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(Math.min(1, parts.length)).hasNaN() ? 'nan' : 'unknown');
@@ -219,13 +244,21 @@ function causeAt(name: DiagnosisName, output: OutputName): Diagnosis['cause'] {
   return output.startsWith('cache') && output !== 'cache_out' ? 'cache' : 'arithmetic';
 }
 
-/** What the first that gives something gives. */
-function firstOf(makers: readonly (() => Hypothesis[])[]): Hypothesis[] {
-  for (const make of makers) {
-    const made = make();
-    if (made.length > 0) return made;
+/**
+ * What the first that gives something gives, unless it leaves much unexplained and another one for the same rows
+ * next to nothing. Roundings may leave much, by the order of sums.
+ */
+function firstOf(makers: readonly { readonly n: number; readonly make: () => Best }[]): Best & { readonly n: number } {
+  let first: Best & { readonly n: number } | undefined;
+  for (const { n, make } of makers) {
+    if (first && n !== first.n) continue;
+    const made = { ...make(), n };
+    if (made.believed.length === 0) continue;
+    if (!first) first = made;
+    else if (made.least < CLOSER * first.least) return made;
+    if (first.least < LOOSE || causeOf(first.believed[0].name) === 'rounding') return first;
   }
-  return [];
+  return first ?? { ...NOTHING, n: 0 };
 }
 
 /**
@@ -255,12 +288,12 @@ function unusable(reports: readonly TensorReport[]): Diagnosis {
 }
 
 /** The hypotheses to believe, in the order in which they are known. */
-function best(sample: Sample, known: Iterable<Hypothesis>, plausible: number): Hypothesis[] {
+function best(sample: Sample, known: Iterable<Hypothesis>, plausible: number): Best {
   const good: { hypothesis: Hypothesis; left: number }[] = [];
   for (const hypothesis of known) {
     const left = sample.unexplained(hypothesis, plausible);
     if (left < plausible) good.push({ hypothesis, left });
   }
   const least = Math.min(...good.map(({ left }) => left));
-  return good.filter(({ left }) => left <= 2 * least + 1e-9).map(({ hypothesis }) => hypothesis);
+  return { least, believed: good.filter(({ left }) => left <= 2 * least + 1e-9).map(({ hypothesis }) => hypothesis) };
 }

@@ -2,10 +2,13 @@
  * Inputs that are read from a wrong place, or rounded when they are read: the algorithm itself on other numbers.
  * @module
  */
-import { rightPair, slope, weightOf, type WrongPair } from './backward-hypotheses.ts';
+import { gradientsBy, slope, weightOf } from './backward-hypotheses.ts';
+import { pairs, rightPair, type WrongPair } from './wrong-pairs.ts';
+import type { Change } from './backward-change.ts';
+import { remembered } from './backward-roundings.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
-import { e4m3, e5m2, whole } from './narrow-floats.ts';
+import { bitsOf, e4m3, e5m2, FP8, whole } from './narrow-floats.ts';
 import { attend } from './forward-hypotheses.ts';
 import { MOST_KEPT, type Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
@@ -54,6 +57,12 @@ const MOVES: readonly Move[] = [
   ['the next number of d', 'd', (c, d) => (c + 1) % d],
 ];
 
+/** Formats that do not hold the inputs, which are exact in float16 and bfloat16. */
+const NARROWER: readonly (readonly [string, (x: number) => number])[] = [
+  ...FP8, ...[7, 6, 5].flatMap((bits) => (['even', 'cut'] as const).map((mode) =>
+    [`${bits} bits${mode === 'cut' ? ', cut' : ''}`, bitsOf(bits, mode)] as const)),
+];
+
 function* readings(): Generator<Reading> {
   const layout = (data: Float64Array, { B, H, N, d }: Sizes): Float64Array => data.map((_, at) => {
     const [b, h] = [Math.floor(at / (H * N * d)) % B, Math.floor(at / (N * d)) % H];
@@ -72,14 +81,15 @@ function* readings(): Generator<Reading> {
     yield { name: 'input-misread', detail: `${of.join(' and ')}: the token before, in packed sequences`, of, how: 'packed', read: packed };
   }
   for (const of of [...INPUTS, ['q', 'k'], ['q', 'k', 'v']] as const) {
-    for (const [to, round] of [['e4m3', e4m3], ['e5m2', e5m2]] as const) {
-      yield { name: 'input-rounded', detail: `${of.join(' and ')} to fp8 ${to}`, of, how: to, read: (data) => data.map(round) };
+    for (const [n, [to, round]] of NARROWER.entries()) {
+      yield { name: 'input-rounded', detail: `${of.join(' and ')} to ${to}`, of, how: `${to} ${n}`, read: (data) => data.map(round) };
     }
-    for (const [steps, most] of [['e4m3', 448], ['8 bits', 127], ['4 bits', 7]] as const) {
+    for (const [steps, most] of [['fp8 e4m3', 448], ['fp8 e5m2', 57_344], ['8 bits', 127], ['4 bits', 7]] as const) {
+      const fp8 = { 'fp8 e4m3': e4m3, 'fp8 e5m2': e5m2, '8 bits': undefined, '4 bits': undefined }[steps];
       for (const by of ['row', 'head', 'tensor'] as const) {
-        for (const mode of steps === 'e4m3' ? ['even'] as const : ['even', 'up', 'cut'] as const) {
-          const round = steps === 'e4m3' ? e4m3 : whole[mode];
-          const detail = `${of.join(' and ')} to ${steps === 'e4m3' ? 'fp8 e4m3' : `whole numbers of ${steps}`}, scaled by the largest of each ${by}`;
+        for (const mode of fp8 ? ['even'] as const : ['even', 'up', 'cut'] as const) {
+          const round = fp8 ?? whole[mode];
+          const detail = `${of.join(' and ')} to ${fp8 ? steps : `whole numbers of ${steps}`}, scaled by the largest of each ${by}`;
           yield { name: 'input-rounded', detail, of, how: `${steps} ${by} ${mode}`, read: (data, s) => scaled(data, s, by, most, round) };
         }
       }
@@ -126,8 +136,14 @@ interface Read {
   readonly differs: boolean;
 }
 
+interface Changed {
+  readonly reading: Reading;
+  readonly changed: () => Scene;
+  readonly data: (name: Name) => Float64Array;
+}
+
 /** The scene with an input read otherwise, made when it is first asked for; undefined if nothing changes. */
-function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<{ reading: Reading; changed: () => Scene }> {
+function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<Changed> {
   const { batch: B, queryHeads, kvHeads, tokens: N, headDim: d } = scene.parameters;
   if (N > MOST_KEPT) return;
   const known = new Map<string, Read>();
@@ -152,7 +168,35 @@ function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<{ rea
       differs ||= read.differs;
       inputs[name] = { ...given, data: read.data };
     }
-    if (differs) yield { reading, changed: () => scene.withInputs(inputs as Scene['inputs']) };
+    if (!differs) continue;
+    yield {
+      reading, changed: () => scene.withInputs(inputs as Scene['inputs']),
+      data: (name) => (inputs as Scene['inputs'])[name].data as Float64Array,
+    };
+  }
+}
+
+/** The same for one product of the gradients alone: what the detail adds, and the change. */
+function* inOneProduct(scene: Scene, output: 'dq' | 'dk'): Generator<Change> {
+  const { d } = scene;
+  const only = output;
+  for (const { reading: { name, detail, of }, data } of scenes(scene, (input) => input !== 'v')) {
+    if (of.length > 1) continue;
+    const read = { q: scene.q, k: scene.k, dout: scene.dout, [of[0]]: data(of[0]) };
+    const product = (x: Float64Array, query: number, y: Float64Array, key: number): number => {
+      let total = 0;
+      for (let c = 0; c < d; c++) total += x[query * d + c] * y[key * d + c];
+      return total;
+    };
+    if (of[0] === 'dout') {
+      yield { name, only, detail: `${detail}, for dP alone`, change: (query, key) => product(read.dout, query, scene.v, key) - scene.D(query) };
+      const D = remembered((query) => product(read.dout, query, scene.truth('out') as Float64Array, query));
+      yield { name, only, detail: `${detail}, for D alone`, change: (query, key) => scene.gain(query, key) - D(query) };
+      continue;
+    }
+    if ((of[0] === 'k') !== (output === 'dq')) continue; // the other one is in S alone
+    yield { name, only, detail: `${detail}, for S alone`, pairWeight: (query, key) => Math.exp(scene.parameters.scale * product(read.q, query, read.k, key) - scene.lse(query)) };
+    yield { name, only, detail: `${detail}, for ${output} alone`, operand: read[of[0]] };
   }
 }
 
@@ -172,6 +216,7 @@ export const inputHypotheses: Hypotheses = function* (scene, output): Generator<
   const forward = output === 'out' || output === 'lse' || output === 'cache_out';
   if (!forward && output !== 'dv' && output !== 'dq' && output !== 'dk') return;
   const wanted = (name: Name): boolean => (forward ? name !== 'dout' && !(output === 'lse' && name === 'v') : true);
+  if (output === 'dq' || output === 'dk') yield* gradientsBy(scene, output, inOneProduct(scene, output));
   for (const { reading: { name, detail }, changed } of scenes(scene, wanted)) {
     let other: Scene | undefined;
     yield { name, detail, predict: (row) => {
@@ -210,10 +255,29 @@ function gradient(scene: Scene, output: OutputName, at: number, N: number, d: nu
   return total;
 }
 
-/** dM of inputs that are read otherwise. */
+/** dM of inputs that are read otherwise, in all products or in one alone. */
 export function* inputPairs(scene: Scene): Generator<WrongPair & { readonly detail: string }> {
-  for (const { reading: { name, detail }, changed } of scenes(scene, () => true)) {
+  const { d, parameters: { rule } } = scene;
+  const norm = (query: number): number => (rule === 'exact' ? scene.lse(query) : scene.causalLse(query));
+  const weight = (query: number, S: number): number => Math.exp(S - norm(query));
+  for (const { reading: { name, detail, of }, changed, data } of scenes(scene, () => true)) {
     let at: WrongPair['at'] | undefined;
     yield { name, detail, at: (head, i, j) => (at ??= rightPair(changed()))(head, i, j) };
+    if (of.length > 1) continue;
+    if (of[0] === 'dout') {
+      const dout = data('dout');
+      const dot = (query: number, y: ArrayLike<number>, key: number): number => {
+        let total = 0;
+        for (let c = 0; c < d; c++) total += dout[query * d + c] * y[key * d + c];
+        return total;
+      };
+      yield { name, detail: `${detail}, for dP alone`, at: pairs(scene, weight, (query, key) => dot(query, scene.v, key) - scene.D(query)) };
+      const D = remembered((query) => dot(query, scene.truth('out'), query));
+      yield { name, detail: `${detail}, for D alone`, at: pairs(scene, weight, (query, key) => scene.gain(query, key) - D(query)) };
+    } else if (of[0] !== 'v' && rule === 'bounded') {
+      let other: Scene | undefined;
+      yield { name, detail: `${detail}, for S alone`, at: pairs(scene, (query, _, head, j) =>
+        Math.exp(scene.parameters.scale * (other ??= changed()).product(query, head * scene.N + j) - norm(query))) };
+    }
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Too little precision, in the places where kernels round: of the forward (§3) and of dv, dq, dk (§4).
+ * Too little precision, in the places where kernels round: of the forward (§3).
  * @module
  */
 import type { DiagnosisName } from './diagnoses.ts';
 import { bitsOf, brain, e4m3, e5m2, half, tf32, tf32Cut, whole } from './narrow-floats.ts';
+import { intermediates } from './online-roundings.ts';
 import type { Row, Scene } from './scene.ts';
 
 /** The results of a row. */
@@ -16,23 +17,26 @@ type Round = (x: number) => number;
 /** Makes the hypothesis that computes each row by `make`. */
 type By<T> = (name: DiagnosisName, make: (query: number) => Made, detail?: string) => T;
 
-const WEIGHTS: readonly (readonly [DiagnosisName, Round])[] = [
+/** What P may be rounded to, by name. */
+export const WEIGHTS: readonly (readonly [DiagnosisName, Round])[] = [
   ['probabilities-f16', half], ['probabilities-bf16', brain], ['probabilities-tf32', tf32], ['probabilities-tf32', tf32Cut],
   ['probabilities-e4m3', e4m3], ['probabilities-e5m2', e5m2],
 ];
 /** Roundings to some number of bits with unbounded exponents, as integers and bit masks make them. */
 const BITS = [11, 8, 10, 9, 7, 6, 5, 4, 3].flatMap((bits) =>
   (Object.keys(whole) as (keyof typeof whole)[]).map((mode) => [bits, bitsOf(bits, mode), `${bits} bits${mode === 'cut' ? ', cut' : ''}`] as const));
-const NARROW = [['f16', half], ['bf16', brain]] as const;
+export const NARROW: readonly (readonly ['f16' | 'bf16', Round])[] = [['f16', half], ['bf16', brain]];
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
 
-interface Softmax {
+/** A softmax before the division by Z. */
+export interface Softmax {
   readonly m: number;
   readonly E: readonly number[];
   readonly Z: number;
   readonly lse: number;
 }
-function softmax(scene: Scene, S: readonly number[]): Softmax {
+/** m, exp(S - m), their sum and lse. */
+export function softmax(scene: Scene, S: readonly number[]): Softmax {
   const m = Math.max(...S);
   const E = S.map((x) => scene.exp(x - m));
   const Z = sum(E);
@@ -92,6 +96,7 @@ export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {
     }
   }
   yield* exponents(scene, by);
+  yield* intermediates(scene, by);
   const { scale } = scene.parameters;
   for (const [dtype, round] of NARROW) {
     for (const before of [1, Math.LOG2E, 1 / scale]) {
@@ -185,7 +190,7 @@ function onlineRounded(scene: Scene, query: number, tile: number, round: Round):
 }
 
 /** q . k of numbers that are rounded before. */
-function product({ q, k, d }: Scene, query: number, key: number, round: { q: Round; k: Round }): number {
+export function product({ q, k, d }: Scene, query: number, key: number, round: { q: Round; k: Round }): number {
   let total = 0;
   for (let c = 0; c < d; c++) total += round.q(q[query * d + c]) * round.k(k[key * d + c]);
   return total;
@@ -221,39 +226,4 @@ function accumulate(
     for (let c = 0; c < d; c++) total[c] = round(total[c] + term(E[n] * v[at + c]));
   }
   return { out: total.map((x) => x / Z), lse };
-}
-
-/** A gradient that rounds somewhere; see Change in backward-hypotheses.ts. */
-export interface RoundedChange {
-  readonly name: DiagnosisName;
-  readonly weight?: (query: number, S: number) => number;
-  readonly pairWeight?: (query: number, key: number) => number;
-  /** Rounds each running sum, and each term before it is added. */
-  readonly round?: Round;
-  /** Whether those are sums of one query head, before the scale, which are added without rounding. */
-  readonly byHead?: boolean;
-  /** Rounds the whole sum of one query head. */
-  readonly roundHead?: Round;
-  readonly detail?: string;
-}
-
-/** Gradients that round somewhere. */
-export function* backwardRoundings(scene: Scene): Generator<RoundedChange> {
-  for (const [name, round] of WEIGHTS) yield { name, weight: (query, S) => round(Math.exp(S - scene.lse(query))) };
-  for (const [dtype, round] of NARROW) {
-    yield { name: `lse-${dtype}`, weight: (query, S) => Math.exp(S - round(scene.lse(query))) };
-    yield { name: `accumulated-${dtype}`, round };
-    yield { name: `accumulated-${dtype}`, round, byHead: true };
-    const word = dtype === 'f16' ? 'float16' : 'bfloat16';
-    yield { name: 'intermediate-rounded', detail: `dk and dv of each query head to ${word}`, roundHead: round };
-    const { scale } = scene.parameters;
-    for (const factor of [scale, scale * Math.LOG2E]) {
-      for (const which of ['k', 'q'] as const) {
-        const name = `${which}-scaled-${dtype}` as const;
-        yield { name, detail: 'in the backward', pairWeight: (query, key) => Math.exp(scale / factor * product(scene, query, key, {
-          q: which === 'q' ? (x) => round(x * factor) : (x) => x, k: which === 'k' ? (x) => round(x * factor) : (x) => x,
-        }) - scene.lse(query)) };
-      }
-    }
-  }
 }

@@ -257,14 +257,34 @@ function* scales(scene: Scene, output: OutputName, rows: readonly number[], widt
 
 /** What of the case a factor is, as far as it can be told. */
 export function factorWords(
-  { parameters: { scale, headDim: d, chunk: C, batch: B, kvHeads: G, queryHeads: H }, R }: Scene, factor: number,
+  { parameters, N, R }: Scene, factor: number,
 ): { readonly detail: string; readonly also: readonly string[] } {
+  const { scale, headDim: d, chunk: C, batch: B, kvHeads: G, queryHeads: H, window: W } = parameters;
   const known: readonly (readonly [string, number])[] = [
     ['log2(e)', Math.LOG2E], ['ln 2', Math.LN2], ['the scale', scale], ['1 / scale', 1 / scale], ['the scale squared', scale * scale],
     ['sqrt(d)', Math.sqrt(d)], ['1 / sqrt(d)', 1 / Math.sqrt(d)], ['d', d], ['1 / d', 1 / d],
     ['the query heads of a group', R], ['1 / the query heads of a group', 1 / R],
+    ...inPlaceOfScale(scale, d),
+    ['scale log2(e)', scale * Math.LOG2E], ['scale ln 2', scale * Math.LN2], ['log2(e) squared', Math.LOG2E ** 2],
+    ['N', N], ['1 / N', 1 / N], ['1 / sqrt(N)', 1 / Math.sqrt(N)], ['W', W], ['1 / W', 1 / W], ['the query heads of a group squared', R * R],
     ['C', C], ['1 / C', 1 / C], ['B', B], ['1 / B', 1 / B], ['G', G], ['1 / G', 1 / G], ['H', H], ['1 / H', 1 / H],
   ];
   const same = known.filter(([, x]) => Math.abs(x - 1) > 1e-9 && Math.abs(factor - x) < 2e-4 * Math.abs(x));
   return { detail: String(Number(factor.toPrecision(4))), also: same.map(([words]) => words) };
+}
+
+/** Factors that are right but for another number in the place of the scale. */
+function inPlaceOfScale(scale: number, d: number): (readonly [string, number])[] {
+  const own = (x: number): number => 1 / (scale * Math.sqrt(x));
+  const power = 2 ** Math.ceil(Math.log2(d));
+  return [
+    ['1 / sqrt(d) in the place of the scale', own(d)],
+    ['1 / sqrt of d padded to a power of two in the place of the scale', own(power)],
+    ...[8, 16, 32, 64].flatMap((least): (readonly [string, number])[] => [
+      [`1 / sqrt of d padded to a power of two, at least ${least}, in the place of the scale`, own(Math.max(least, power))],
+      [`1 / sqrt of d padded to a multiple of ${least} in the place of the scale`, own(Math.ceil(d / least) * least)],
+      [`1 / sqrt(${least}) in the place of the scale`, own(least)],
+    ]),
+    ['1 / d in the place of the scale', 1 / (d * scale)],
+  ];
 }

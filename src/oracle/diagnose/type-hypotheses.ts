@@ -3,7 +3,7 @@
  * @module
  */
 import { chunkEnd, TokenType } from '../../core/lifetime.ts';
-import { detailOf, rightPair, type WrongPair, wrongPairs } from './backward-hypotheses.ts';
+import { detailOf, rightPair, type WrongPair, wrongPairs } from './wrong-pairs.ts';
 import { inputPairs } from './input-hypotheses.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
@@ -138,7 +138,7 @@ export const typeGradientHypotheses: Hypotheses = function* (scene, output): Gen
 };
 
 /** dw, dl and dg from a wrong dM. */
-function sumsOf(scene: Scene, output: OutputName, { name, at }: WrongPair): Hypothesis {
+export function sumsOf(scene: Scene, output: OutputName, { name, at }: WrongPair): Hypothesis {
   const { N, chunks, parameters: { chunk: C, window: W } } = scene;
   const pair = kept(scene, at);
   const column = (head: number, c: number, from: number, to: number): number => {

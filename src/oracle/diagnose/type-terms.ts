@@ -4,7 +4,7 @@
  * @module
  */
 import { chunkEnd, TokenType } from '../../core/lifetime.ts';
-import { rightPair } from './backward-hypotheses.ts';
+import { rightPair } from './wrong-pairs.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { failingRows } from './moved-hypotheses.ts';
 import { MOST_KEPT, type Scene } from './scene.ts';
