@@ -80,10 +80,11 @@ const FEW = 8;
 
 /** Hypotheses to believe, and the share of the deviation that the best of them leaves. */
 interface Best {
+  /** A new array, to which others are added. */
   readonly believed: Hypothesis[];
   readonly least: number;
 }
-const NOTHING: Best = { believed: [], least: Infinity };
+const nothingFound = (): Best => ({ believed: [], least: Infinity });
 
 const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N } = scene;
@@ -183,7 +184,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     return Array.from({ length: Math.min(most ?? Infinity, parts.length) + 1 }, (_, n) => ({ n, make: (): Best => {
       const sample = sampleOf(n);
       if ((n > 0 || tight) && sample.size < FEW) {
-        if (pool !== known || !ATTENTION.includes(output)) return NOTHING;
+        if (pool !== known || !ATTENTION.includes(output)) return nothingFound();
         const nothing = best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
         if (nothing.believed.length > 0 || !finite || sample.off < 2) return nothing;
         return consistent(n, best(sample, inPart(n, made ??= [...pool()]), CERTAIN));
@@ -258,7 +259,7 @@ function firstOf(makers: readonly { readonly n: number; readonly make: () => Bes
     else if (made.least < CLOSER * first.least) return made;
     if (first.least < LOOSE || causeOf(first.believed[0].name) === 'rounding') return first;
   }
-  return first ?? { ...NOTHING, n: 0 };
+  return first ?? { ...nothingFound(), n: 0 };
 }
 
 /**
