@@ -1,15 +1,19 @@
 /**
  * Decoding by commands that are kept and recorded again gives what decoding layer by layer gives: the same tokens,
- * types and counts, and logits but for rounding, since the parts of attention are put together in another order.
+ * types and counts. Logits differ, since the parts of attention are put together in another order, and the factor of a
+ * norm multiplies products instead of rows. Those of either way are within the budget of a whole model in float32.
  */
 import { expect, it } from 'vitest';
 import { openWgslEngine } from '../gpu/wgsl/open.ts';
 import { NumericError } from '../src/core/errors.ts';
 import type { Engine } from '../src/core/engine.ts';
 import { Model } from '../src/model/model.ts';
+import type { Session } from '../src/model/session/session.ts';
 import { parsePolicy } from '../src/policies/index.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
+import { type Decoder, ModelBudget } from './support/model-budget.ts';
 import { some, THOROUGH } from './support/thorough.ts';
+import { type Bounded, expectWithin } from './support/tolerance.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 
 /** Software drivers take seconds to compile a kernel. */
@@ -35,15 +39,25 @@ async function bothWays<T>(work: (engine: Engine, taken: () => number) => Promis
   return [kept, single];
 }
 
-/** Logits are not whole: they pass through at most 16 sums, of at most 64 terms each, which may be in another order. */
-function expectSame(found: unknown, truth: unknown): void {
-  if (Array.isArray(found) && Array.isArray(truth)) {
-    expect(found.length).toBe(truth.length);
-    found.forEach((each, n) => expectSame(each, truth[n]));
-  } else if (typeof found === 'number' && typeof truth === 'number' && !Number.isInteger(truth)) {
-    expect(Math.abs(found - truth)).toBeLessThanOrEqual(2 ** -24 * 16 * 64 * (1 + Math.abs(truth)));
-  } else {
-    expect(found).toEqual(truth);
+/** Logits [V] after a sequence of tokens. */
+interface After {
+  readonly tokens: readonly number[];
+  readonly logits: ArrayLike<number>;
+}
+
+/** The logits of each sequence of a session that has just taken a step; of all sequences, or of some. */
+const after = (session: Session, logits: ArrayLike<number>, sequences: readonly number[]): After[] =>
+  sequences.map((b) => ({ tokens: [...session.tokens[b]], logits: Array.from(logits).slice(b * 31, (b + 1) * 31) }));
+
+/** Fails unless all logits are within their budgets, of which sequences that both ways have read share one. */
+function expectLogits(found: readonly After[], model: Decoder, cache: 'f16' | 'f32', known: Map<string, Bounded[]>): void {
+  for (const { tokens, logits } of found) {
+    const key = tokens.join();
+    if (!known.has(key)) {
+      const made = new ModelBudget(model, tokens, { prompt: 0, cache: cache === 'f16' });
+      known.set(key, made.row(tokens.length - 1, found.length * 31));
+    }
+    expectWithin(logits, known.get(key)!, `a logit after ${tokens.length} tokens`);
   }
 }
 
@@ -63,20 +77,23 @@ describeWebGPU('all layers of a decoder in one call', () => {
   ] as const))('gives what it gives layer by layer, as entries are dropped and memory grows: %o', PATIENCE, async (given) => {
     const { policy, batch, ahead, cache, fields } = given;
     const steps = THOROUGH ? 150 : 5; // dead entries are dropped after 64 tokens
+    const config = livelyConfig('full', {}, { ...LONG, ...fields, ...(!THOROUGH && { num_hidden_layers: 1 }) });
     const [kept, single] = await bothWays(async (engine, taken) => {
-      const model = livelyModel(engine, livelyConfig('full', {}, { ...LONG, ...fields, ...(!THOROUGH && { num_hidden_layers: 1 }) }));
+      const model = livelyModel(engine, config);
       const session = model.session({ batch, policy: parsePolicy(policy), cache });
       await session.step(livelyIds(1, 61 * batch), { logits: 'none' });
       const first = livelyIds(2, batch);
+      const everyone = Array.from({ length: batch }, (_, b) => b);
       const before = taken();
       const found: unknown[] = [await all(session.greedy(first, { steps, ahead }))];
       const count = taken() - before;
-      if (!THOROUGH) return { found, count };
       const copy = session.fork();
-      found.push([...await session.step(first)], [...await copy.step(first)]);
+      const logits = after(session, await session.step(first), everyone);
+      if (!THOROUGH) return { found, logits, count };
+      logits.push(...after(copy, await copy.step(first), everyone));
       // Not all take a token, and then they are at different positions.
       const counts = Array.from(first, (_, b) => Number(b === 0));
-      found.push([...await session.step(first, { counts, logits: 'last' })].slice(0, 31));
+      logits.push(...after(session, await session.step(first, { counts, logits: 'last' }), [0]));
       found.push([...await session.next(first)], (await session.stats()).map(({ live, visiblePairs }) =>
         [[...live], [...visiblePairs]]));
       found.push(await all(copy.greedy(first, { steps: 3 })), session.tokens.map((ids) => [...ids]));
@@ -84,9 +101,13 @@ describeWebGPU('all layers of a decoder in one call', () => {
       await copy.step(first, { onTypes: (_, each) => types.push([...each]) });
       found.push(types);
       model.dispose();
-      return { found, count };
+      return { found, logits, count };
     });
-    expectSame(kept.found, single.found);
+    expect(kept.found).toEqual(single.found);
+    const budgets = new Map<string, Bounded[]>();
+    const decoder = { config, weights: livelyWeights(config, 1), policy: parsePolicy(policy) };
+    for (const { logits } of [kept, single]) expectLogits(logits, decoder, cache, budgets);
+    expect(budgets.size).toBeGreaterThanOrEqual(batch);
     expect([kept.count, single.count]).toEqual([ahead < 8 ? steps : expect.any(Number) as number, 0]);
     expect(kept.count).toBeGreaterThan(4);
   });
