@@ -18,6 +18,8 @@ export interface Book {
   readonly visiblePairs: Float64Array;
 }
 
+const sum = (counts: readonly number[]): number => counts.reduce((all, n) => all + n, 0);
+
 /** Entries that a head may take before the slots are laid out anew, besides a fraction of those that it has. */
 const ROOM = 64;
 
@@ -106,9 +108,15 @@ export class CacheStore {
     const { kvHeads: G, blockSize } = this.#options;
     const device = this.#device;
     const more = device.width === 64 && !device.testing ? 4 * ROOM : ROOM;
-    const room = wanted.map((count) => Math.ceil((count + more + count / 8) / blockSize) * blockSize);
-    const total = room.reduce((sum, n) => sum + n, 0);
-    this.#expectRoom(total);
+    const least = wanted.map((count) => Math.ceil(count / blockSize) * blockSize);
+    const spare = this.#expectRoom(sum(least));
+    let room = wanted.map((count) => Math.ceil((count + more + count / 8) / blockSize) * blockSize);
+    if (sum(room) > sum(least) + spare) {
+      // What there is more than is needed is shared out, so that a context which fits does fit.
+      const each = Math.floor(spare / room.length / blockSize) * blockSize;
+      room = least.map((count) => count + each);
+    }
+    const total = sum(room);
     const plan = new Int32Array(3 * this.#heads);
     let at = 0;
     room.forEach((count, head) => {
@@ -157,14 +165,16 @@ export class CacheStore {
     for (const memory of memoriesOf(slots)) this.#device.free(memory);
   }
 
-  /** Refuses more slots than a memory holds. */
-  #expectRoom(total: number): void {
+  /** Refuses more slots than a memory holds, and says how many more it would hold. */
+  #expectRoom(total: number): number {
     const { batch, kvHeads } = this.#options;
     const { maxBytes, limitName } = this.#device;
-    const row = 4 * this.#words;
+    const { blockSize } = this.#options;
+    const row = 4 * Math.max(this.#words, 2); // an entry has two words besides
     const fits = Math.floor(maxBytes / row);
-    if (total <= fits) return;
-    throw new DeviceError(`the keys of a cache take ${total * row} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${Math.floor(fits / (batch * kvHeads))} tokens if all are kept; evict more, ${this.#stored === 'f32' ? 'store it as f16 (cache), ' : ''}or use a shorter context or a smaller batch`);
+    if (total <= fits) return fits - total;
+    const context = Math.floor(fits / (batch * kvHeads) / blockSize) * blockSize;
+    throw new DeviceError(`the keys of a cache take ${total * row} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit over ${batch * kvHeads} heads, a context of ${context} tokens if all are kept; evict more, ${this.#stored === 'f32' ? 'store it as f16 (cache), ' : ''}or use a shorter context or a smaller batch`);
   }
 
   /** Reads the heads with the next read, to know how many slots they use. */

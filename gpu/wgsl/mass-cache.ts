@@ -3,7 +3,7 @@
  * at a time, by a workgroup for each KV head; budgets are small, and what a token evicts is not there for the next one.
  * @module
  */
-import { type CacheSnapshot, type CacheStats, type MassCacheOptions, massEntryBytes } from '../../src/core/cache.ts';
+import { type CacheSnapshot, type CacheStats, type CacheStep, type MassCacheOptions, massEntryBytes } from '../../src/core/cache.ts';
 import { DeviceError } from '../../src/core/errors.ts';
 import type { CacheKernels } from '../../src/core/kernels.ts';
 import { endWithin, FOREVER } from '../../src/core/lifetime.ts';
@@ -71,6 +71,17 @@ export class WgslMassCache implements CacheKernels<WgslArray> {
     });
     this.#pending = { slots, counts, first, steps };
     this.#seen = first.map((seen, b) => seen + counts[b]);
+  }
+
+  /** All in one call, so that what a step needs besides is known before anything has happened. */
+  step(
+    { q, k, v, types, scale }: CacheStep<WgslArray>, { H, ...sizes }: AppendSizes & { H: number },
+  ): WgslArray {
+    this.#store.scratch = 2 + H / this.#options.kvHeads;
+    this.append(k, v, types, sizes);
+    const out = this.attend(q, scale, { H, T: sizes.T });
+    this.evict();
+    return out;
   }
 
   /** (position, tokens) of each sequence, then (budget, positions protected) of each of its T tokens. */

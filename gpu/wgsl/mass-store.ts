@@ -49,6 +49,8 @@ export class MassStore {
   readonly stored: SlotDtype;
   /** Numbers that make an entry's score. */
   readonly width: number;
+  /** Numbers that a step has for an entry besides: two, and one for each query head of a KV head. */
+  scratch = 0;
   readonly #device: WgslDevice;
   readonly #options: MassCacheOptions;
   readonly #heads: number;
@@ -68,7 +70,7 @@ export class MassStore {
   reserve(wanted: number, bound: number): MassSlots {
     const old = this.#slots;
     if (old && wanted <= old.room) return old;
-    const room = Math.ceil(wanted + wanted / 8) + MORE;
+    const room = Math.max(wanted, Math.min(Math.ceil(wanted + wanted / 8) + MORE, this.#fits));
     return this.#slots = old ? this.#packed(old, room, bound) : this.#filled(this.#empty(room), room);
   }
 
@@ -98,13 +100,23 @@ export class MassStore {
     for (const memory of memoriesOf(slots)) this.#device.free(memory);
   }
 
+  /** Numbers of the widest row of an entry, during a step too. */
+  get #widest(): number {
+    return Math.max(this.#words, this.width, this.scratch);
+  }
+
+  /** The most slots of a head that a memory holds. */
+  get #fits(): number {
+    const each = this.#device.maxBytes / 4 / this.#heads;
+    return Math.floor(Math.min(each / this.#widest, (each - bookWords(0)) / (bookWords(1) - bookWords(0))));
+  }
+
   /** Refuses more slots than a memory holds. */
   #expectRoom(room: number): void {
-    const [heads, { maxBytes, limitName }] = [this.#heads, this.#device];
-    const widest = 4 * Math.max(this.#words, this.width);
-    const fits = Math.floor(maxBytes / (heads * widest));
+    const [heads, { maxBytes, limitName }, fits] = [this.#heads, this.#device, this.#fits];
     if (room <= fits) return;
-    throw new DeviceError(`${this.width > this.#words ? 'the scores' : 'the keys'} of a cache under a budget take ${heads * room * widest} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit in each of ${heads} heads, a context of ${fits} tokens if all are kept; choose a smaller budget, shorter steps (prefillStep), or a smaller batch`);
+    const widest = 4 * this.#widest;
+    throw new DeviceError(`${this.#widest > this.#words ? 'the scores' : 'the keys'} of a cache under a budget take ${heads * room * widest} bytes but ${limitName} is ${maxBytes}: at most ${fits} entries fit in each of ${heads} heads, a context of ${fits} tokens if all are kept; choose a smaller budget, shorter steps (prefillStep), or a smaller batch`);
   }
 
   /** The contents of empty slots. */

@@ -10,6 +10,7 @@ import { kindOf, parsePolicy } from '../policies/index.ts';
 import { decode, type LayerInputs, type Weights } from '../model/decoder.ts';
 import { crossEntropy } from '../core/layers.ts';
 import { lifetimeOptions } from '../model/policy.ts';
+import { expectTrainingRoom } from '../model/room.ts';
 import { typeScores } from '../model/scorer.ts';
 import { Watch } from '../model/session/watch.ts';
 import { drawGumbel, Stream } from '../core/random.ts';
@@ -108,6 +109,7 @@ function pass(
   const { engine } = tape;
   const B = windows.length;
   const N = windows[0].length - 1;
+  expectTrainingRoom(engine, config, B, N);
   const [read, wanted] = [new Int32Array(B * N), new Int32Array(B * N)];
   windows.forEach((window, b) => {
     read.set(window.subarray(0, N), b * N);

@@ -13,6 +13,7 @@ import { checkGenerateOptions, fillOptions, type GenerateOptions } from './gener
 import type { TextModel } from './text-model.ts';
 import { type GeneratedPiece, Sequence } from './sequence.ts';
 import { Session } from '../session/session.ts';
+import { expectCacheRoom } from '../room.ts';
 import { withStarts } from '../tokenizer/tokenizer.ts';
 
 /** A prompt: text, or tokens, which are fed unchanged. */
@@ -41,6 +42,12 @@ export async function* generate(
   const generation = fillOptions(options, model.generationDefaults);
   const sequences = tokens.map((each, n) => new Sequence(model, generation, options, n, each, session));
   const longest = Math.max(...tokens.map((each) => each.length));
+  try {
+    expectCacheRoom(session, model.config, longest, prefillStep);
+  } catch (error) {
+    if (!given) session.dispose();
+    throw error;
+  }
   const read = [...session.lengths]; // plus what is fed from here on
   const progress: Progress = {
     given: given !== undefined, signal, read, failed: false,

@@ -12,6 +12,7 @@ import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
 import type { Weights } from '../decoder.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
+import { expectStepRoom } from '../room.ts';
 import { type AheadOf, Flight, greedyAhead } from './flight.ts';
 import { Recording } from './recording.ts';
 import { type Pass, readLogits, readNextTokens } from './results.ts';
@@ -76,8 +77,7 @@ export class Session {
     this.#weights = weights;
     const { kvHeads, headDim, hiddenSize } = config;
     const rule = cacheRule(policy, config);
-    const chunk = 'mass' in rule ? 1 : rule.chunk;
-    const perLayer = { length: config.layers };
+    const [chunk, perLayer] = ['mass' in rule ? 1 : rule.chunk, { length: config.layers }];
     const storage = cache !== undefined && { storage: cache };
     this.#tokens = inherited?.tokens ?? Array.from({ length: batch }, () => []);
     this.#caches = inherited?.caches ??
@@ -120,9 +120,9 @@ export class Session {
     ids: ArrayLike<number>, options: StepOptions = {},
   ): Promise<Float64Array | Float32Array> {
     expectKnown('step()', options, ['counts', 'onTypes', 'logits']);
-    const { logits = 'all', ...rest } = options;
+    const { logits = 'all' } = options;
     oneOf('all', 'last', 'none')('logits', logits);
-    return this.#feed(ids, rest, (pass) => readLogits(pass, logits));
+    return this.#feed(ids, { ...options, logits }, (pass) => readLogits(pass, logits));
   }
 
   /**
@@ -164,13 +164,13 @@ export class Session {
 
   /** Runs the layers over the next tokens, and gives the pass to `read`. */
   async #feed<Result>(
-    ids: ArrayLike<number>, options: Omit<StepOptions, 'logits'>, read: (pass: Pass) => Promise<Result>,
+    ids: ArrayLike<number>, options: StepOptions, read: (pass: Pass) => Promise<Result>,
   ): Promise<Result> {
     const T = this.#expectRow(ids);
     record({ counts: optional(list(wholeFrom(0))), onTypes: optional(of('function')) })('options', options);
-    const { counts, onTypes } = options;
+    const { counts, onTypes, logits } = options;
     this.#assertSound();
-    const recording = await this.#begin(ids, T, checkCounts(counts, this.batch, T));
+    const recording = await this.#begin(ids, T, checkCounts(counts, this.batch, T), logits === 'all' ? T : 1);
     try {
       if (onTypes) {
         for (const [layer, types] of recording.chosen.entries()) onTypes(layer, await this.engine.readIntegers(types));
@@ -191,12 +191,12 @@ export class Session {
   }
 
   /** Records a pass over tokens [batch,T]; the numbers of those of a tensor are not known yet. */
-  async #begin(ids: ArrayLike<number> | Tensor, T: number, taken: readonly number[]): Promise<Recording> {
+  async #begin(ids: ArrayLike<number> | Tensor, T: number, taken: readonly number[], rows = 1): Promise<Recording> {
     this.#assertSound();
-    const { policy } = this;
+    expectStepRoom(this, this.#config, T, Math.max(...taken), rows);
+    const { policy, lengths: seen } = this;
     const { learned, ranks } = kindOf(policy);
     if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
-    const seen = this.lengths;
     const recording = new Recording(this.#model, seen, T, taken);
     try {
       recording.run(ids, { policy, seen, caches: this.#caches, pools: this.#pools });
