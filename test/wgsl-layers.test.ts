@@ -17,7 +17,7 @@ import { type Bounded, expectWithin } from './support/tolerance.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 
 /** Software drivers take seconds to compile a kernel. */
-const PATIENCE = { timeout: 300_000 };
+const PATIENCE = { timeout: THOROUGH ? 900_000 : 300_000 };
 const LONG = { max_position_embeddings: 400 };
 
 /** Calls `work` with an engine that takes all layers at once, and with the same one layer by layer. */

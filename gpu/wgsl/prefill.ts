@@ -80,7 +80,8 @@ function attendListed(
   const all = Math.ceil(T / tile);
   const room = Math.min(keys, device.testing ? 24 : MOST_LISTED);
   const work = B * H * T * keys * d * 4;
-  const fits = Math.min(Math.min(LIST_BYTES, device.maxBytes / 2) / (heads * room * 4), (all * device.dispatchWork) / Math.max(work, 1));
+  const bytes = Math.min(LIST_BYTES, device.maxBytes / 2);
+  const fits = Math.min(bytes / (heads * room * 4), (all * device.dispatchWork) / Math.max(work, 1));
   const range = Math.max(1, Math.min(all, Math.floor(fits)));
   const [ranks, reach, lists, records] = [
     heads * keys, heads * Math.ceil(keys / LIST_BLOCK), heads * keys + heads * range * room, heads * range * 4,

@@ -194,9 +194,9 @@ export class Session {
   async #begin(ids: ArrayLike<number> | Tensor, T: number, taken: readonly number[], rows = 1): Promise<Recording> {
     this.#assertSound();
     expectStepRoom(this, this.#config, T, Math.max(...taken), rows);
-    const { policy, lengths: seen } = this;
-    const { learned, ranks } = kindOf(policy);
+    const { learned, ranks } = kindOf(this.policy);
     if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
+    const { policy, lengths: seen } = this; // as they are now
     const recording = new Recording(this.#model, seen, T, taken);
     try {
       recording.run(ids, { policy, seen, caches: this.#caches, pools: this.#pools });
