@@ -53,7 +53,7 @@ describeWebGPU('the engine of WGSL', () => {
     expect(() => engine.zeros([1, rows, 2 ** 15])).toThrow(
       new RegExp(`^a tensor \\[1,${rows},32768\\] takes .* bytes but maxStorageBufferBindingSize is ${limit} on wgsl .*: at most ${rows - 1} instead of ${rows} tokens fit$`),
     );
-    const wide = engine.createCache({ ...cacheOptions, headDim: 2 ** 20 });
+    const wide = engine.createCache({ ...cacheOptions, headDim: 2 ** 20, blockSize: 64 });
     const k = engine.zeros([1, 1, 1, 2 ** 20]);
     const types = engine.integers([0], [1, 1, 1]);
     expect(() => wide.append(k, k, types)).toThrow(/the keys of a cache take .* at most \d+ entries fit/);
