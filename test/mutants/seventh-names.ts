@@ -115,9 +115,13 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
 export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> = {
+  'lse-first-lane': [['lse-max-other', /even keys/]],
+  'z-stale': [['normaliser-other', /without the tile of 16 keys on the diagonal/]],
+  'dg-cost-own-rows': [['dg-charge-other', /rows of the chunk itself, too/]],
+  'dk-q-hoisted': [['input-misread', /^q: .*for dk alone/]],
   'window-start-up': [['ends-by-tile', /^WINDOW (of whole tiles|with the tile of 16 on the diagonal)/]],
   'mask-bit-31': [['pairs-hidden', /^the last key of each tile of 32/]],
-  'one-key-lse-0': [['zeros-in-part', /row 0|one visible key/]],
+  'one-key-lse-0': [['lse-one-key', /^0/], ['zeros-in-part', /row 0|one visible key/]],
   'z-summed-f16': ['sum-f16'],
   'exp-in-half': [['exponent-rounded', /S - m and its exp to float16/]],
   'causal-half-tile': [
