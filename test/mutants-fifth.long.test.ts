@@ -8,7 +8,7 @@ import { DIAGNOSES } from '../src/vectors.ts';
 import { FIFTH_NAMES, LATER_NAMES } from './mutants/fifth-names.ts';
 import { FIFTH } from './mutants/fifth/index.ts';
 import type { Mutant } from './mutants/mutant.ts';
-import { type Judged, judgeAll } from './support/judge.ts';
+import { type Judged, judgeAll, WHOLE } from './support/judge.ts';
 
 /** Counts whole pages of 4 tokens in cache_bytes, which its budget allows: up to whole blocks of 64 and one more. */
 const RIGHT = ['bytes-of-pages'];
@@ -17,8 +17,7 @@ const FIRST = 77;
 
 let judged: Judged[] = [];
 const namesOf = (id: string): Mutant['named'] => [...FIFTH_NAMES[id] ?? [], ...LATER_NAMES[id] ?? []];
-const whole = process.env['NATS_MUTANTS'] === 'all';
-const CHOSEN = FIFTH.filter(({ id }, n) => whole || n % 5 === 0 || RIGHT.includes(id));
+const CHOSEN = FIFTH.filter(({ id }, n) => WHOLE || n % 5 === 0 || RIGHT.includes(id));
 const NAMED = CHOSEN.map((each) => ({ ...each, named: namesOf(each.id) }));
 beforeAll(async () => (judged = await judgeAll(NAMED)), 3_600_000);
 

@@ -9,7 +9,7 @@ import { DIAGNOSES } from '../../src/vectors.ts';
 import type { Mutant } from '../mutants/mutant.ts';
 import type { Answers } from '../mutants/sixth-names.ts';
 import { gradeOf } from './grade.ts';
-import { type Judged, judgeAll } from './judge.ts';
+import { type Judged, judgeAll, WHOLE } from './judge.ts';
 
 /** A set, and what is true of it. */
 export interface BlindSet {
@@ -29,8 +29,7 @@ export interface BlindSet {
 
 /** Declares the tests. */
 export function describeBlindSet({ title, mutants, answers, later, answersOf, allowed = [], now }: BlindSet): void {
-  const whole = process.env['NATS_MUTANTS'] === 'all';
-  const chosen = mutants.filter(({ id }, n) => whole || n % 5 === 0 || allowed.includes(id));
+  const chosen = mutants.filter(({ id }, n) => WHOLE || n % 5 === 0 || allowed.includes(id));
   const page = readFileSync(new URL(`../../docs/mutants-${title}.md`, import.meta.url), 'utf8');
   const rowOf = (what: string): string | undefined =>
     page.split('\n').find((line) => line.startsWith(`| ${what.replaceAll('|', '\\|')} |`));

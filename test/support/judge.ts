@@ -2,6 +2,8 @@
  * What `natsearch verify` says about broken kernels, and the table for the pages about it.
  * @module
  */
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
 import { diagnose } from '../../src/oracle/diagnose/diagnose.ts';
 import { commonWords } from '../../src/oracle/judge/common.ts';
 import { type HeadBudgets, headBudgets, problemOf } from '../../src/oracle/judge/budget.ts';
@@ -27,6 +29,20 @@ export interface Judged {
   readonly right: boolean;
   /** Whether most failing cases, or the summary of all, say where it fails, for a mutant that says what to say. */
   readonly located: boolean;
+}
+
+/** With NATS_MUTANTS=all, every kernel of a set is judged, and its page written with --update; else a share is. */
+export const WHOLE: boolean = process.env['NATS_MUTANTS'] === 'all';
+
+/** Every third kernel, or all. */
+export const shareOf = (mutants: readonly Mutant[]): readonly Mutant[] => mutants.filter((_, n) => WHOLE || n % 3 === 0);
+
+/** Expects a page to be what is judged here, or to have the rows of the share that is. */
+export async function expectPage(name: string, text: string): Promise<void> {
+  if (WHOLE) return expect(text).toMatchFileSnapshot(`../docs/${name}`);
+  const rows = text.split('\n').filter((line) => /^\| .* \| \d+ \| .* \| \d+ \| /.test(line));
+  expect(rows.length).toBeGreaterThan(0);
+  expect(readFileSync(new URL(`../../docs/${name}`, import.meta.url), 'utf8').split('\n')).toEqual(expect.arrayContaining(rows));
 }
 
 /** The cases that version 2 of the suite added. */
@@ -71,7 +87,6 @@ export async function judgeAll(mutants: readonly Mutant[], cases?: readonly Orac
 function common(suite: readonly OracleCase[], reports: readonly CaseReport[]): readonly string[] {
   return commonWords(reports.map((report, n) => ({ report, parameters: suite[n].parameters })));
 }
-
 
 /** Whether most failing cases, or the summary of all, say it. */
 function says(where: RegExp, suite: readonly OracleCase[], reports: readonly CaseReport[]): boolean {
