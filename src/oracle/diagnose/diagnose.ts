@@ -196,7 +196,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     } }));
   }));
   // What is true of one case by chance is not of all: the solved pairs, or heads, are what the cases have in common.
-  const solved = output === 'mask' ? pairRules
+  const somewhere = place.where.length > 0 && believed.some(({ name }) => causeOf(name) === 'mask');
+  const solved = output === 'mask' || somewhere ? pairRules
     : believed.some(({ name }) => /^(gqa|kv)-/.test(name) && name !== 'kv-other') ? headReads
       : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums : undefined;
   if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART).believed);
