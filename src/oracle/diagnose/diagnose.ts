@@ -72,10 +72,8 @@ const LOOSE = 0.02;
 const CLOSER = 0.1;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
-/** What is solved for, which says the name before it in other words. */
-const SOLVED: readonly DiagnosisName[] = [
-  'window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved',
-];
+/** What says the name before it in other words. */
+const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
 const FEW = 8;
 

@@ -17,6 +17,8 @@ interface Rule {
 
 /** The most rules that are told of one case, the simplest first. */
 const TOLD = 24;
+/** Fewer wrong numbers than this are explained by one of so many rules. */
+const FEWEST = 8;
 
 /** Rules for pairs with j <= i. */
 function* earlier(scene: Scene): Generator<Rule> {
@@ -148,6 +150,7 @@ const named = (seen: boolean, words: string): { readonly name: 'pairs-seen' | 'p
 export const pairRules: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   if (output === 'mask') return yield* ofMask(scene);
   if ((output !== 'out' && output !== 'lse') || scene.N > MOST_KEPT) return;
+  if (scene.failing.reduce((count, level) => count + Number(level > 0), 0) < FEWEST) return;
   const by = (seen: boolean, words: string, sees: Sees): Hypothesis => {
     const predict = (query: number): ArrayLike<number> => {
       const { out, lse } = attend(scene, scene.row(query, { sees }));
