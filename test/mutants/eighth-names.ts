@@ -238,6 +238,8 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>
   'dv-normalised-twice': [['row-weight', /^P times 1 \/ Z$/]],
   'dl-after-chunk': [['dl-rows-other', /^from the first row after the (chunk|token)$/]],
   'dg-charges-window': [['dg-charge-other', /^WINDOW tokens in the place of LOCAL ones$/]],
+  'diagonal-causal-only': [['pairs-seen', /^tiles of 16 on the diagonal/]],
+  'full-last-tile-empty': [['pairs-hidden', /^the last tile of 16 keys/]],
 };
 
 /** All answers that are true of a mutant. */

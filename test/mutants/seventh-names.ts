@@ -118,7 +118,6 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> 
   'lse-first-lane': [['lse-max-other', /even keys/]],
   'z-stale': [['normaliser-other', /without the tile of 16 keys on the diagonal/]],
   'dg-cost-own-rows': [['dg-charge-other', /rows of the chunk itself, too/]],
-  'dk-q-hoisted': [['input-misread', /^q: .*for dk alone/]],
   'window-start-up': [['ends-by-tile', /^WINDOW (of whole tiles|with the tile of 16 on the diagonal)/]],
   'mask-bit-31': [['pairs-hidden', /^the last key of each tile of 32/]],
   'one-key-lse-0': [['lse-one-key', /^0/], ['zeros-in-part', /row 0|one visible key/]],

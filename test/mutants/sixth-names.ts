@@ -104,6 +104,7 @@ export const SIXTH_ANSWERS: Readonly<Record<string, Answers>> = {
 
 /** Names that the diagnosis had not at the first meeting. */
 export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {
+  'lse-of-one-key': [['lse-one-key', /^the score before the scale$/]],
   'dk-groups-overlap': ['group-other'], 'scan-of-32': ['local-in-block'], 'kv-stride-1': ['kv-other'],
   'neighbour-not-closed': [['local-other', /right behind it/]], 'splits-without-maxima': ['splits-merged'],
   'age-in-a-byte': ['integer-wraps'], 'exp-parabola': ['exp-approximate'], 'packed-one-before': ['key-foreign'],

@@ -35,7 +35,9 @@ export interface Judged {
 export const WHOLE: boolean = process.env['NATS_MUTANTS'] === 'all';
 
 /** Every third kernel, or all. */
-export const shareOf = (mutants: readonly Mutant[]): readonly Mutant[] => mutants.filter((_, n) => WHOLE || n % 3 === 0);
+export function shareOf(mutants: readonly Mutant[]): readonly Mutant[] {
+  return mutants.filter((_, n) => WHOLE || n % 3 === 0);
+}
 
 /** Expects a page to be what is judged here, or to have the rows of the share that is. */
 export async function expectPage(name: string, text: string): Promise<void> {

@@ -63,18 +63,25 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
     }]);
     sums.push([`ln Z over ${words}`, (query) => Math.log(of(query, has).reduce((sum, S) => sum + Math.exp(S - m(query)), 0))]);
   }
-  for (const [words, max] of maxima) {
-    yield { name: 'lse-max-other', detail: words, predict: (query) => [max(query) + lnZ(query)] };
-  }
-  for (const [words, sum] of sums) {
-    yield { name: 'lse-sum-other', detail: words, predict: (query) => [m(query) + sum(query)] };
-  }
+  const single = (query: number): boolean => scene.row(query).keys.length === 1;
   const alone: readonly (readonly [string, (query: number) => boolean])[] = [
-    ['', (query) => scene.row(query).keys.length === 1], [', or whose other weights are lost beside 1', (query) => Math.fround(Z(query)) <= 1],
+    ['', single], [', or whose other weights are lost beside 1', (query) => Math.fround(Z(query)) <= 1],
   ];
   for (const [words, has] of alone) {
     for (const value of [-Infinity, Infinity, 0, NaN]) {
       yield { name: 'lse-one-key', detail: `${value}${words}`, predict: (query) => [has(query) ? value : scene.lse(query)] };
     }
+  }
+  for (const [words, factor] of [
+    ['the score before the scale', 1 / scale], ['the score times the scale once more', scale], ['the score in base 2', Math.LOG2E],
+    ['the score times ln 2', Math.LN2], ['the score with the other sign', -1],
+  ] as const) {
+    yield { name: 'lse-one-key', detail: words, predict: (query) => [scene.lse(query) * (single(query) ? factor : 1)] };
+  }
+  for (const [words, max] of maxima) {
+    yield { name: 'lse-max-other', detail: words, predict: (query) => [max(query) + lnZ(query)] };
+  }
+  for (const [words, sum] of sums) {
+    yield { name: 'lse-sum-other', detail: words, predict: (query) => [m(query) + sum(query)] };
   }
 };
