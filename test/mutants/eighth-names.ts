@@ -240,6 +240,8 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>
   'dg-charges-window': [['dg-charge-other', /^WINDOW tokens in the place of LOCAL ones$/]],
   'diagonal-causal-only': [['pairs-seen', /^tiles of 16 on the diagonal/]],
   'full-last-tile-empty': [['pairs-hidden', /^the last tile of 16 keys/]],
+  'erase-in-loop': [['evicts-some', /^the entry behind one that is evicted/]],
+  'close-by-last-missed': [['global-missed', /^those that end with the last token of their step/]],
 };
 
 /** All answers that are true of a mutant. */

@@ -186,7 +186,11 @@ export const NINTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = Object.fro
 );
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
-export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {};
+export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {
+  'causal-from-step': [['step-mask', /^positions up to the number of the query in its step/]],
+  'window-fifo-by-count': [['evicted-by-count', /^once W WINDOW tokens/]],
+  'compaction-keeps-values': [['slots-mixed', /^values stay where evicted entries are replaced by those at the end/]],
+};
 
 /** All answers that are true of a mutant. */
 export function answersOf(id: string): Answers {

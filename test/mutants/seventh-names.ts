@@ -128,6 +128,7 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> 
     ['pairs-seen', /^later keys of the first half of the tile of 32/],
   ],
   'chosen-type-only': [['zeros-in-part', /of tokens that are not/]],
+  'evict-every-4': [['evicts-some', /^only steps r % 4 = 3 evict/]],
 };
 
 /** All answers that are true of a mutant. */

@@ -3,7 +3,9 @@
  * @module
  */
 import type { IntegerTensor } from '../../formats/named-tensor.ts';
-import { chunkEnd, FOREVER, TokenType } from '../../core/lifetime.ts';
+import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
+import { cacheRules } from './cache-rules.ts';
+import { mixedSlots, stepMasks, stepsOf } from './cache-steps.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
@@ -11,7 +13,7 @@ import { wrongLifetimes } from './wrong-lifetimes.ts';
 import type { Scene, Sees } from './scene.ts';
 
 /** What is wrong in §8; what is left out is right. */
-interface Change {
+export interface Change {
   readonly name: DiagnosisName;
   /** A step that ends before token n evicts entries whose last() is below n + shift: 1 is early, -1 late. */
   readonly shift?: number;
@@ -28,7 +30,26 @@ interface Change {
   readonly renumbers?: boolean;
   /** What is held after a step of what lives on, given how many entries died in it. */
   readonly keeps?: (living: readonly number[], died: number) => readonly number[];
+  /** The KV head by whose types the entries of a head live. */
+  readonly by?: (head: number) => number;
+  /** Whether the GLOBAL chunk that ends at `end` closes nothing. */
+  readonly misses?: (end: number, step: CacheStep) => boolean;
+  /** The position that LOCAL entries are closed at, for that of their GLOBAL. */
+  readonly closedAt?: (end: number, step: CacheStep) => number;
+  /** Whether an entry dies, for "its last() is below the next position". */
+  readonly dead?: (j: number, last: number, step: CacheStep, type: (j: number) => number) => boolean;
+  /** What is left of entries, given which of them have died. */
+  readonly evicts?: (entries: readonly number[], dies: (j: number) => boolean, step: CacheStep) => readonly number[];
   readonly detail?: string;
+}
+
+/** A step r that takes in tokens begin to next - 1. */
+export interface CacheStep {
+  readonly r: number;
+  readonly begin: number;
+  readonly next: number;
+  /** The ends of the GLOBAL chunks that end in it, so far. */
+  readonly ends: readonly number[];
 }
 
 /** What happens to the entries of one KV head. */
@@ -56,11 +77,14 @@ function* changes(scene: Scene): Generator<Change> {
     yield { name: 'entries-lost', detail: `the oldest, ${where}`, keeps: (living, died) => (died < least ? living : living.slice(1)) };
   }
   for (const { name, last } of wrongLifetimes(scene)) if (last) yield { name, last };
+  yield* cacheRules(scene);
 }
 
 function run(scene: Scene, head: number, change: Change): History {
   const { N, parameters: { steps, chunk: C } } = scene;
-  const { own } = scene.plan(head);
+  const by = change.by?.(head) ?? head;
+  const { own } = scene.plan(by);
+  const type = (j: number): number => own[chunkOf(j, C)];
   const last = new Int32Array(N).fill(FOREVER);
   const [closedBy, evictedAt] = [new Int32Array(N).fill(-1), new Int32Array(N).fill(-1)];
   let open: number[] = [];
@@ -73,20 +97,23 @@ function run(scene: Scene, head: number, change: Change): History {
     next += T;
     for (let j = begin; j < next; j++) entries.push(j);
     const ends: number[] = [];
+    const step = { r, begin, next, ends };
     for (let c = Math.floor(begin / C); c < Math.floor(next / C); c++) {
       const tokens = Array.from({ length: C }, (_, n) => c * C + n);
       if (own[c] === TokenType.GLOBAL) {
         ends.push(chunkEnd(c, C));
+        if (change.misses?.(ends.at(-1)!, step)) continue;
+        const at = change.closedAt?.(ends.at(-1)!, step) ?? ends.at(-1)!;
         const closing = change.again ? ever.filter((j) => entries.includes(j))
           : change.closes?.(open, ends.at(-1)!, begin) ?? open;
         for (const j of closing) {
-          [closedBy[j], last[j]] = [ends.at(-1)!, ends.at(-1)!];
+          [closedBy[j], last[j]] = [at, at];
         }
         open = open.filter((j) => !closing.includes(j));
       } else if (own[c] === TokenType.LOCAL) {
         open.push(...tokens);
         ever = [...ever, ...tokens];
-      } else for (const j of tokens) last[j] = scene.last[head * N + j];
+      } else for (const j of tokens) last[j] = scene.last[by * N + j];
     }
     if (change.lastGlobal && ends.length > 1) {
       for (let j = 0; j < N; j++) if (ends.includes(closedBy[j])) closedBy[j] = last[j] = ends.at(-1)!;
@@ -95,9 +122,11 @@ function run(scene: Scene, head: number, change: Change): History {
       for (let j = 0; j < next; j++) last[j] = change.last(head, j);
       for (let j = 0; j < N; j++) if (closedBy[j] >= 0) closedBy[j] = last[j] < FOREVER ? last[j] : -1;
     }
-    const dies = (j: number): boolean => !change.never && last[j] < next + (change.shift ?? 0);
-    for (const j of entries) if (dies(j)) evictedAt[j] = r;
-    const living = entries.filter((j) => !dies(j));
+    const dies = (j: number): boolean =>
+      !change.never && (change.dead?.(j, last[j], step, type) ?? last[j] < next + (change.shift ?? 0));
+    const living = [...change.evicts?.(entries, dies, step) ?? entries.filter((j) => !dies(j))];
+    const left = new Set(living);
+    for (const j of entries) if (!left.has(j)) evictedAt[j] = r;
     entries = change.keeps ? [...change.keeps(living, entries.length - living.length)] : living;
     if (change.keeps) open = open.filter((j) => entries.includes(j));
     held.push(change.renumbers ? entries.map((_, n) => n) : [...entries]);
@@ -111,6 +140,8 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
   const { N, heads } = scene;
   if (output === 'cache_out') {
     yield* attending(scene);
+    yield* stepMasks(scene);
+    yield* mixedSlots(scene);
     yield* forwardHypotheses(scene, 'out');
   }
   for (const change of changes(scene)) {
@@ -138,11 +169,6 @@ export const cacheHypotheses: Hypotheses = function* (scene, output): Generator<
     yield { name: change.name, sees, predict: seeing(scene, sees) };
   }
 };
-
-/** By token, the step that takes it in. */
-function stepsOf({ parameters: { steps } }: Scene): number[] {
-  return steps.flatMap((T, r) => Array.from({ length: T }, () => r));
-}
 
 function seeing(scene: Scene, sees: Sees): (row: number) => ArrayLike<number> {
   return (query) => {

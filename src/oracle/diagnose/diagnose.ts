@@ -73,7 +73,7 @@ const CLOSER = 0.1;
 /** The outputs that are 0 only if nothing is written. */
 const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
 /** What says the name before it in other words. */
-const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved'];
+const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved', 'evicts-some'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
 const FEW = 8;
 
