@@ -39,7 +39,7 @@ import { storageHypotheses } from './storage-hypotheses.ts';
 import { Scene, type Sees } from './scene.ts';
 import { partWeights } from './part-weights.ts';
 import { rowWeights } from './row-weights.ts';
-import { typeSums } from './type-sums.ts';
+import { formulas } from './formulas.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
 import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
 import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
@@ -159,7 +159,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
     { known: () => headSums(scene, output), tight: true, parts: 0 },
     { known: () => [...inputHypotheses(scene, output), ...productHypotheses(scene, output)], tight: true, parts: 1 },
-    { known: () => typeSums(scene, output), tight: true, exact: true, parts: 1 },
+    { known: () => formulas(scene, output), tight: true, exact: true, parts: 1 },
     { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },
     { known: () => rowWeights(scene, output), tight: true, exact: true, parts: 1 },

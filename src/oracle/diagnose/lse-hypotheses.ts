@@ -3,7 +3,7 @@
  * @module
  */
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
-import { MOST_KEPT, type Row, type Scene } from './scene.ts';
+import { logSum, MOST_KEPT, type Row, type Scene } from './scene.ts';
 
 /** Keys that a maximum or a sum may be over, by row. */
 function* subsets(scene: Scene): Generator<readonly [words: string, has: (row: Row, j: number) => boolean]> {
@@ -24,6 +24,14 @@ function* subsets(scene: Scene): Generator<readonly [words: string, has: (row: R
     yield [`the tile of ${tile} keys on the diagonal`, (row, j) => at(j) === at(row.i)];
   }
 }
+
+/** What a merge of splits may make of their lse instead of the logarithm of the sum. */
+const MERGES: readonly (readonly [how: string, merge: (lse: readonly number[]) => number])[] = [
+  ['largest', (lse) => Math.max(...lse)], ['smallest', (lse) => Math.min(...lse)],
+  ['sum', (lse) => lse.reduce((a, b) => a + b, 0)], ['mean', (lse) => lse.reduce((a, b) => a + b, 0) / lse.length],
+  ['first', (lse) => lse[0]], ['last', (lse) => lse.at(-1)!],
+  ['logarithm of the mean of e^lse, not of the sum,', (lse) => logSum(lse) - Math.log(lse.length)],
+];
 
 export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   if (output !== 'lse' || scene.N > MOST_KEPT) return;
@@ -62,6 +70,19 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
       return S.length > 0 ? Math.max(...S) : m(query);
     }]);
     sums.push([`ln Z over ${words}`, (query) => Math.log(of(query, has).reduce((sum, S) => sum + Math.exp(S - m(query)), 0))]);
+  }
+  for (const tile of TILES.filter((size) => size < N)) {
+    for (const two of tile * 2 < N ? [false, true] : [false]) {
+      const words = two ? `two splits at key ${tile}` : `splits of ${tile} keys`;
+      const splits = (query: number): readonly number[] => {
+        const row = scene.row(query);
+        const of = (j: number): number => (two ? Math.min(Math.floor(j / tile), 1) : Math.floor(j / tile));
+        return [...new Set(row.keys.map(of))].map((n) => logSum(row.S.filter((_, at) => of(row.keys[at]) === n)));
+      };
+      for (const [how, merge] of MERGES) {
+        sums.push([`the ${how} of the lse of ${words}`, (query) => merge(splits(query)) - m(query)]);
+      }
+    }
   }
   const single = (query: number): boolean => scene.row(query).keys.length === 1;
   const alone: readonly (readonly [string, (query: number) => boolean])[] = [

@@ -3,6 +3,7 @@
  * components, and outputs that hold another output.
  * @module
  */
+import { headsHeld } from './heads-held.ts';
 import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
@@ -65,7 +66,8 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
 };
 
 /** The same for outputs of one number a row, which by chance may be alike, so that only rules are tried. */
-function* movedNumbers({ N, expected }: Scene, output: OutputName): Generator<Hypothesis> {
+function* movedNumbers(scene: Scene, output: OutputName): Generator<Hypothesis> {
+  const { N, expected } = scene;
   const { data, shape } = expected[output];
   const size = shape.at(-1)!;
   if (output === 'dscores' || size < 8) return;
@@ -79,6 +81,7 @@ function* movedNumbers({ N, expected }: Scene, output: OutputName): Generator<Hy
     yield { name: 'rows-moved', detail, predict: (at) => [data[at - at % size + from(at % size)]] };
   }
   const heads = shape[1] ?? 1;
+  yield* headsHeld(scene, output, size, heads);
   for (const by of heads > 1 ? [1, heads - 1] : []) {
     yield { name: 'rows-moved', detail: `head h holds head h + ${by}`, predict: (at) => {
       const [b, h, n] = [Math.floor(at / (size * heads)), Math.floor(at / size) % heads, at % size];

@@ -161,6 +161,23 @@ export function* keyFacts(scene: Scene, chunked: boolean): Generator<HeadFact> {
     yield fact('of keys that the last row sees', (head, j) => end(head, j) === N - 1);
   }
   yield fact('of keys further than W from the end', (_, n) => token(n) < N - W);
+  const follows = (head: number, n: number): boolean => {
+    const { own } = scene.plan(head);
+    for (let c = chunkOf(token(n), C) + 1; c < own.length; c++) if (own[c] === GLOBAL) return true;
+    return false;
+  };
+  yield fact('of tokens that no GLOBAL follows', (head, n) => !follows(head, n));
+  yield fact('of tokens that a GLOBAL follows', follows);
+  const windowEnd = (n: number): number => chunkEnd(chunkOf(token(n), C), C) + W;
+  yield fact('of tokens whose window, if they had one, ends before N', (_, n) => windowEnd(n) < N);
+  yield fact('of tokens whose window, if they had one, reaches past N', (_, n) => windowEnd(n) >= N);
+  const next = (head: number, n: number, by: number): number | undefined =>
+    scene.plan(head).own[chunkOf(token(n), C) + by];
+  for (const each of ALL) {
+    yield fact(`of tokens right before a chunk that is ${TOKEN_TYPE_NAMES[each]}`, (head, n) => next(head, n, 1) === each);
+    yield fact(`of tokens right after a chunk that is ${TOKEN_TYPE_NAMES[each]}`, (head, n) => next(head, n, -1) === each);
+  }
+  if (C > 1) yield fact('of the last chunk', (_, n) => chunkOf(token(n), C) === chunkOf(N - 1, C));
 }
 
 /** Whether the GLOBAL chunk c closes some LOCAL one, or would if none before it did. */

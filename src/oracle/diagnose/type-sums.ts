@@ -13,7 +13,7 @@ const { GLOBAL, LOCAL, WINDOW } = TokenType;
 type Column = (head: number, c: number, from: (j: number) => number, to: (j: number) => number) => number;
 
 /** Sums over rows of each column of dM, from those up to each row. */
-function columns(scene: Scene): Column {
+export function columns(scene: Scene): Column {
   const { N, parameters: { chunk: C } } = scene;
   const dM = rightPair(scene);
   const known: (Float64Array | undefined)[] = [];

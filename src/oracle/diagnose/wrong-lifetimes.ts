@@ -5,6 +5,7 @@
 import { chunkEnd, chunkOf, FOREVER, TokenType } from '../../core/lifetime.ts';
 import type { DiagnosisName } from './diagnoses.ts';
 import { TILES, type WrongLifetime } from './hypothesis.ts';
+import { typesInOtherBits } from './types-in-bits.ts';
 import { rarerLifetimes } from './rarer-lifetimes.ts';
 import { solvedLifetimes, windowsOf } from './solved-lifetimes.ts';
 import type { Plan, Scene, Sees } from './scene.ts';
@@ -93,6 +94,13 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   }
   for (const by of [-1, 1]) {
     yield { ...life('types-moved', (head, j, _, c) => lastBy(head, j, c, by)), detail: `the types of the ${by < 0 ? 'chunk before' : 'next chunk'}` };
+  }
+  for (const { detail, type } of typesInOtherBits(scene)) {
+    const own = (head: number): Int32Array => Int32Array.from({ length: chunks }, (_, c) => type(head, c));
+    yield {
+      ...life('types-moved', (head, _j, _type, c) => (type(head, c) === GLOBAL ? FOREVER : type(head, c) === WINDOW
+        ? chunkEnd(c, C) + W : closer({ own: own(head) }, c, C, (each) => each === GLOBAL))), detail,
+    };
   }
   for (const by of G > 1 ? [1, G - 1] : []) {
     yield {

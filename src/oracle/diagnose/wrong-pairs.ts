@@ -41,6 +41,13 @@ export function pairs(
   };
 }
 
+/** Functions that a kernel may put dM through. */
+const FUNCTIONS: readonly (readonly [words: string, of: (x: number) => number])[] = [
+  ['its absolute value', Math.abs], ['minus its absolute value', (x) => -Math.abs(x)],
+  ['cut to at least 0', (x) => Math.max(x, 0)], ['cut to at most 0', (x) => Math.min(x, 0)],
+  ['cut to -1..1', (x) => Math.min(Math.max(x, -1), 1)], ['its square', (x) => x * x], ['its sign', Math.sign],
+];
+
 /** Wrong dM: of all pairs, and then of hidden or visible pairs alone. */
 export function* wrongPairs(scene: Scene): Generator<WrongPair> {
   const right = rightPair(scene);
@@ -69,6 +76,11 @@ function* wrongEverywhere(scene: Scene): Generator<WrongPair> {
   yield { name: 'sign', at: (head, i, j) => -right(head, i, j) };
   yield { name: 'dm-clamped', at: pairs(scene, (query, S) => Math.min(1, weight(query, S))) };
   yield { name: 'ds-without-a', at: pairs(scene, () => 1) };
+  for (const [detail, of] of FUNCTIONS) {
+    const single = pairs(scene, weight, undefined, undefined, of);
+    yield { name: 'dm-other', detail: R > 1 ? `${detail} of each query head` : detail, at: single };
+    if (R > 1) yield { name: 'dm-other', detail, at: (head, i, j) => of(right(head, i, j)) };
+  }
   yield { name: 'weights-unnormalised', at: pairs(scene, (query, S) => Math.exp(S - scene.shift(query))) };
   const unnormalised = (query: number): number => scene.D(query) * Math.exp(scene.lse(query) - scene.shift(query));
   yield { name: 'd-unnormalised', at: pairs(scene, weight, (query, key) => scene.gain(query, key) - unnormalised(query)) };

@@ -25,6 +25,7 @@ const ONE_DETAIL = [
   'window-other', 'local-other', 'ends-by-tile', 'types-moved', 'local-by-neighbour', 'integer-wraps', 'tile-skipped', 'key-lost',
   'offset', 'input-misread', 'intermediate-misread', 'local-in-block', 'terms-weighed', 'pairs-hidden', 'pairs-seen',
   'evicts-some', 'evicted-by-count', 'global-missed', 'closes-some', 'step-mask', 'slots-mixed',
+  'dm-rows-other', 'dscores-other', 'dm-other', 'other-tensor',
 ];
 /** The share of the cases with a detail that must have the same one. */
 const AGREED = 0.7;
