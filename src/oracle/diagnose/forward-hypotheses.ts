@@ -5,7 +5,8 @@
 import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
-import { forwardRoundings, type Made } from './rounding-hypotheses.ts';
+import { forwardRoundings } from './rounding-hypotheses.ts';
+import type { Made } from './softmax.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
 import { mergedForwards } from './softmax-merges.ts';
 

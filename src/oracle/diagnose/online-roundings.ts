@@ -4,7 +4,7 @@
  */
 import type { DiagnosisName } from './diagnoses.ts';
 import { brain, FORMATS, half } from './narrow-floats.ts';
-import { type Made, softmax } from './rounding-hypotheses.ts';
+import { type Made, softmax } from './softmax.ts';
 import type { Scene } from './scene.ts';
 
 type Round = (x: number) => number;

@@ -6,12 +6,7 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { bitsOf, brain, e4m3, e5m2, half, tf32, tf32Cut, whole } from './narrow-floats.ts';
 import { intermediates } from './online-roundings.ts';
 import type { Row, Scene } from './scene.ts';
-
-/** The results of a row. */
-export interface Made {
-  readonly out: ArrayLike<number>;
-  readonly lse: number;
-}
+import { type Made, softmax } from './softmax.ts';
 
 type Round = (x: number) => number;
 /** Makes the hypothesis that computes each row by `make`. */
@@ -27,21 +22,6 @@ const BITS = [11, 8, 10, 9, 7, 6, 5, 4, 3].flatMap((bits) =>
   (Object.keys(whole) as (keyof typeof whole)[]).map((mode) => [bits, bitsOf(bits, mode), `${bits} bits${mode === 'cut' ? ', cut' : ''}`] as const));
 export const NARROW: readonly (readonly ['f16' | 'bf16', Round])[] = [['f16', half], ['bf16', brain]];
 const sum = (x: readonly number[]): number => x.reduce((a, b) => a + b, 0);
-
-/** A softmax before the division by Z. */
-export interface Softmax {
-  readonly m: number;
-  readonly E: readonly number[];
-  readonly Z: number;
-  readonly lse: number;
-}
-/** m, exp(S - m), their sum and lse. */
-export function softmax(scene: Scene, S: readonly number[]): Softmax {
-  const m = Math.max(...S);
-  const E = S.map((x) => scene.exp(x - m));
-  const Z = sum(E);
-  return { m, E, Z, lse: m + Math.log(Z) };
-}
 
 /** Forward passes that round somewhere. */
 export function* forwardRoundings<T>(scene: Scene, by: By<T>): Generator<T> {

@@ -5,7 +5,7 @@
  */
 import type { DiagnosisName } from './diagnoses.ts';
 import { TILES } from './hypothesis.ts';
-import type { Made } from './rounding-hypotheses.ts';
+import type { Made } from './softmax.ts';
 import type { Row, Scene } from './scene.ts';
 
 /** The softmax of some keys of a row, before it is divided by Z. */
