@@ -15,7 +15,7 @@ import { failingOf, isInteger } from '../judge/compare.ts';
 import { componentHypotheses } from './component-hypotheses.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
-import { factors, genericHypotheses, misplaced, oneKey, unwritten } from './generic-hypotheses.ts';
+import { factors, genericHypotheses, misplaced, oneKey, unwritten, wholeTerms } from './generic-hypotheses.ts';
 import { type Hypotheses, type Hypothesis, mayHoldIn, type PartKind } from './hypothesis.ts';
 import { expHypotheses } from './exp-hypotheses.ts';
 import { foreignKeys, headReads, headSums } from './head-reads.ts';
@@ -46,7 +46,7 @@ import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.t
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
 import { FACTS } from '../judge/facts.ts';
-import { wordsOf } from './wording.ts';
+import { causeAt, wordsOf } from './wording.ts';
 
 /** Hypotheses that are tried together. */
 interface Pool {
@@ -198,12 +198,14 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   const somewhere = place.where.length > 0 && believed.some(({ name }) => causeOf(name) === 'mask');
   const solved = output === 'mask' || somewhere ? pairRules
     : believed.some(({ name }) => /^(gqa|kv)-/.test(name) && name !== 'kv-other') ? headReads
-      : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums : undefined;
+      : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums
+        : believed.some(({ name }) => name === 'batch-mixed') ? inputHypotheses : undefined;
   if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART).believed);
   if (believed.length > 0 && believed[0].name !== 'factor') {
     believed.push(...best(sampleOf(foundIn), factors(scene, output, within(foundIn)), PLAUSIBLE_IN_PART).believed);
   }
-  if (believed.length === 0) believed.push(...alike(sampleOf(Math.min(1, parts.length)), known()));
+  believed.push(...believed.length > 0 ? wholeTerms(scene, output, believed[0])
+    : alike(sampleOf(Math.min(1, parts.length)), known()));
   const name = believed[0]?.name ?? (!isInteger(scene.expected[output]) && sampleOf(Math.min(1, parts.length)).hasNaN() ? 'nan' : 'unknown');
   const [only] = place.where;
   for (const [n, each] of believed.entries()) {
@@ -236,14 +238,6 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
   FACTS.set(made, { ...place.weighed, few });
   return { divergence: found, diagnosis: made };
 };
-
-/** The kind of mistake. What is unknown is of the kind of the output that fails. */
-function causeAt(name: DiagnosisName, output: OutputName): Diagnosis['cause'] {
-  if (name !== 'unknown') return causeOf(name);
-  if (output === 'last' || output === 'mask') return 'mask';
-  if (output === 'types') return 'types';
-  return output.startsWith('cache') && output !== 'cache_out' ? 'cache' : 'arithmetic';
-}
 
 /**
  * What the first that gives something gives, unless it leaves much unexplained and another one for the same rows

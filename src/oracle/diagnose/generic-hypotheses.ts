@@ -6,7 +6,7 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
 import { brain, e4m3, e5m2, half } from './narrow-floats.ts';
 import type { Scene } from './scene.ts';
-import { factorWords } from './terms-hypotheses.ts';
+import { factorWords, oftenness } from './terms-hypotheses.ts';
 import type { OutputName } from '../types.ts';
 
 /** Right numbers in wrong places, or not written at all. */
@@ -24,7 +24,10 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
     const own = output === 'dk' || output === 'dv' ? 'KV head' : 'query head';
     const moved = order.flatMap((from, to) => (from === to ? [] : [headWords(to, from, heads, own)]));
     yield {
-      ...by('heads-permuted', (row) => rowOf(order[Math.floor(row / size)] * size + row % size)),
+      ...by('heads-permuted', (row) => {
+        const from = order[Math.floor(row / size)];
+        return from === UNWRITTEN ? new Float64Array(width) : rowOf(from * size + row % size);
+      }),
       detail: moved.slice(0, 3).join(', '),
     };
   }
@@ -49,7 +52,11 @@ export const misplaced: Hypotheses = function* (scene, output): Generator<Hypoth
   }
 };
 
+/** A head of the outputs that is 0. */
+const UNWRITTEN = -2;
+
 function headWords(to: number, from: number, heads: number, own: string): string {
+  if (from === UNWRITTEN) return `${own} ${to % heads} is 0 everywhere`;
   const [ours, theirs] = [Math.floor(to / heads), Math.floor(from / heads)];
   if (ours === theirs) return `${own} ${to % heads} holds ${from % heads}`;
   return `batch ${ours}, ${own} ${to % heads} holds batch ${theirs}, ${own} ${from % heads}`;
@@ -78,6 +85,8 @@ function orderOf(scene: Scene, output: OutputName): number[] | undefined {
     }
     return { off, size };
   };
+  const zero = (head: number): boolean =>
+    actual.slice(head * N * width, (head + 1) * N * width).every((x) => x === 0);
   const order: number[] = [];
   for (let to = 0; to < B * H; to++) {
     const first = to - to % H;
@@ -87,10 +96,11 @@ function orderOf(scene: Scene, output: OutputName): number[] | undefined {
     order.push(all.find((from) => {
       const { off, size } = distance(to, from);
       return off < 1e-3 * size;
-    }) ?? -1);
+    }) ?? (zero(to) ? UNWRITTEN : -1));
   }
-  const whole = !order.includes(-1) && new Set(order).size === order.length;
-  return whole && order.some((from, to) => from !== to) ? order : undefined;
+  const held = order.filter((from) => from !== UNWRITTEN);
+  const whole = !order.includes(-1) && new Set(held).size === held.length;
+  return whole && order.some((from, to) => from !== to && from !== UNWRITTEN) ? order : undefined;
 }
 
 /** Outputs that nothing was written to, or that are 0 in some rows. */
@@ -175,6 +185,20 @@ export function* factors(
     predict: (row) => truth.slice(row * width, (row + 1) * width).map((x) => factor * x),
   }
 };
+
+/** What a factor of everything is by the parts that hold all pairs where N is at most a tile. */
+export function* wholeTerms(scene: Scene, output: OutputName, factor: Hypothesis): Generator<Hypothesis> {
+  if (output !== 'dv' && output !== 'dq' && output !== 'dk') return;
+  const size = Number(factor.detail);
+  if (factor.name !== 'factor' || !Number.isInteger(size) || size < 2) return;
+  for (const tile of TILES) {
+    if (tile < scene.N) continue;
+    const words = `tiles of ${tile} on the diagonal`;
+    yield {
+      name: 'terms-weighed', detail: `${words}: times ${size}`, kind: `${words}: ${oftenness(size)}`, predict: factor.predict,
+    };
+  }
+}
 
 /** Rows that see one key too many, or one too few. */
 export const oneKey: Hypotheses = function* (scene, output): Generator<Hypothesis> {

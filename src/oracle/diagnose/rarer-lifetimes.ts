@@ -32,6 +32,12 @@ export function* rarerLifetimes(scene: Scene, ofType: OfType): Generator<WrongLi
   }
   yield local('local-other', 'not by the chunk right behind it', (head, c) => closing(c + 2, chunks, (each) => global(head, each)));
   yield local('local-other', 'by the second GLOBAL after it', (head, c) => closing(c + 1, chunks, (each) => global(head, each), 2));
+  for (const [detail, n] of [['up to the chunk before its GLOBAL', 1], ['up to the second GLOBAL, so in the next segment, too', 2]] as const) {
+    yield local('local-other', detail, (head, c) => {
+      const end = closing(c + 1, chunks, (each) => global(head, each), n);
+      return end === FOREVER ? FOREVER : end - C;
+    });
+  }
   yield local('local-other', 'not by the last chunk', (head, c) => closing(c + 1, chunks - 1, (each) => global(head, each)));
   for (const block of [8, 16, 32, 64, 128].filter((each) => each < chunks)) {
     yield local('local-in-block', `blocks of ${block} chunks`, (head, c) =>

@@ -60,6 +60,10 @@ export function* partsOf(scene: Scene, output: OutputName): Generator<Part> {
     yield part(`the first query of each tile of ${tile}`, (_, i) => i % tile === 0);
     yield part(`the last tile of ${tile} keys`, (_head, _i, j) => at(j) === at(N - 1));
     yield part(`the last tile of ${tile} queries`, (_, i) => at(i) === at(N - 1));
+    if (N % tile === 0) continue;
+    const shared = (n: number): boolean => n >= N - tile && n < N - N % tile;
+    yield part(`queries that a last tile of ${tile}, shifted to end at N - 1, shares with the one before`, (_, i) => shared(i));
+    yield part(`keys that a last tile of ${tile}, shifted to end at N - 1, shares with the one before`, (_head, _i, j) => shared(j));
   }
   if (R > 1 && output !== 'out' && output !== 'lse' && output !== 'dq') {
     const of = (query: number): number => Math.floor(query / N) % R;

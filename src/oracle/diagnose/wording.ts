@@ -3,8 +3,9 @@
  * @module
  */
 import { chunkOf, FOREVER, TOKEN_TYPE_NAMES, TokenType } from '../../core/lifetime.ts';
+import { causeOf, type DiagnosisName } from './diagnoses.ts';
 import type { Scene, Sees } from './scene.ts';
-import type { Divergence, OutputName } from '../types.ts';
+import type { Diagnosis, Divergence, OutputName } from '../types.ts';
 
 /** One line, and the key that it is about if the divergence does not name one. */
 export function wordsOf(
@@ -80,4 +81,12 @@ function keyWords(scene: Scene, head: number, j: number): string {
   if (type === TokenType.WINDOW) return `WINDOW (last = ${last})`;
   if (last === FOREVER) return 'LOCAL, closed by no GLOBAL yet';
   return `LOCAL, closed by the GLOBAL ${chunk > 1 ? 'chunk that ends ' : ''}at ${last} (last = ${last})`;
+}
+
+/** The kind of mistake. What is unknown is of the kind of the output that fails. */
+export function causeAt(name: DiagnosisName, output: OutputName): Diagnosis['cause'] {
+  if (name !== 'unknown') return causeOf(name);
+  if (output === 'last' || output === 'mask') return 'mask';
+  if (output === 'types') return 'types';
+  return output.startsWith('cache') && output !== 'cache_out' ? 'cache' : 'arithmetic';
 }

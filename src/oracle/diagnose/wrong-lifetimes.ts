@@ -180,6 +180,7 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
       : anySeen(head, i, tileOf(j))), `tiles of ${tile}`);
   }
   yield* tilesByRow(scene);
+  yield* wholeByRow(scene);
 }
 
 /** Tiles of keys that are skipped where one row of a tile of rows, the last or the first, sees none of their keys. */
@@ -206,6 +207,28 @@ function* tilesByRow(scene: Scene): Generator<WrongLifetime> {
         if (which === 'first') continue; // of its own rows the first sees none but itself
         yield { name: 'tile-skipped', detail, sees: (head, i, j) => scene.sees(head, i, j) && seen(head, i, j) };
       }
+    }
+  }
+}
+
+/** Tiles before the diagonal that are seen whole where the first row of a tile of rows, or the last, sees all keys. */
+function* wholeByRow(scene: Scene): Generator<WrongLifetime> {
+  const { N } = scene;
+  for (const tile of TILES.filter((each) => each < N)) {
+    const at = (n: number): number => Math.floor(n / tile);
+    for (const which of ['first'] as const) {
+      const known = new Map<number, Int32Array>();
+      const sees: Sees = (head, i, j) => {
+        if (scene.sees(head, i, j)) return true;
+        if (at(j) >= at(i)) return false;
+        let own = known.get(head * N + at(i));
+        if (!own) {
+          known.set(head * N + at(i), own = new Int32Array(at(N - 1) + 1));
+          for (const key of scene.keysSeen(head, which === 'first' ? at(i) * tile : Math.min(at(i) * tile + tile, N) - 1)) own[at(key)]++;
+        }
+        return own[at(j)] === tile;
+      };
+      yield { name: 'tile-whole', sees, detail: `tiles of ${tile} of which the ${which} of ${tile} rows sees all keys` };
     }
   }
 }
