@@ -4,11 +4,34 @@
  */
 import type { DiagnosisName } from './diagnoses.ts';
 import type { Hypothesis } from './hypothesis.ts';
+import type { HeadFact } from './row-facts.ts';
 import type { Scene, Sees } from './scene.ts';
 
 /** By token, the step that takes it in. */
 export function stepsOf({ parameters: { steps } }: Scene): number[] {
   return steps.flatMap((T, r) => Array.from({ length: T }, () => r));
+}
+
+/** What holds of tokens of a cache, as rows of cache_out or as entries, by their step. */
+export function* stepFacts(scene: Scene, rows: boolean): Generator<HeadFact> {
+  const { N } = scene;
+  if (scene.parameters.steps.length < 2) return;
+  const { begin, end } = bounds(scene);
+  const what = rows ? 'in rows' : 'of tokens';
+  const fact = (text: string, has: HeadFact['has']): HeadFact => ({ text: `${what} ${text}`, has });
+  yield fact('of the first step', (_, n) => begin(n) === 0);
+  yield fact('of later steps than the first', (_, n) => begin(n) > 0);
+  yield fact('in steps of one token', (_, n) => end(n) - begin(n) === 1);
+  yield fact('in steps of several tokens', (_, n) => end(n) - begin(n) > 1);
+  yield fact('that are the last of their step', (_, n) => n === end(n) - 1);
+  yield fact('that are not the last of their step', (_, n) => n < end(n) - 1);
+  yield fact('that are not the first of their step', (_, n) => n > begin(n));
+  if (rows) return;
+  const last = (head: number, n: number): number => scene.last[head * N + n];
+  yield fact('that end before the end of a step', (head, n) => last(head, n) < N && last(head, n) < end(last(head, n)) - 1);
+  yield fact('that end with the end of a step', (head, n) => last(head, n) < N && last(head, n) === end(last(head, n)) - 1);
+  yield fact('that end in the same step as the one before', (head, n) =>
+    n > 0 && last(head, n) < N && last(head, n - 1) < N && begin(last(head, n)) === begin(last(head, n - 1)));
 }
 
 /** What a query of the cache makes of entries. */

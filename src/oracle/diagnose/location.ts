@@ -7,6 +7,7 @@
  */
 import { AXES, type Axis } from '../judge/outputs.ts';
 import { type Fact, factsOf, wordsFor } from './axis-facts.ts';
+import { stepFacts } from './cache-steps.ts';
 import { type HeadFact, keyFacts, rowFacts } from './row-facts.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
@@ -120,7 +121,8 @@ export function locate(scene: Scene, output: OutputName, failing: Uint8Array, sk
     const chunked = chunkedAt(scene, axes[rowAxis], size);
     const made: Iterable<HeadFact> = axes[rowAxis] === 'query' ? rowFacts(scene) : keyFacts(scene, chunked);
     const flat = function* (): Generator<Fact> {
-      for (const { text, has } of made) yield { text, has: (n) => has(Math.floor(n / size), n % size) };
+      const all = output.startsWith('cache') ? [...made, ...stepFacts(scene, axes[rowAxis] === 'query')] : made;
+      for (const { text, has } of all) yield { text, has: (n) => has(Math.floor(n / size), n % size) };
     };
     const found = matching(flat(), bad, all, weighed);
     const typed = found.filter(({ text }) => OF_TYPE.test(text)).map(({ text }) => text);
