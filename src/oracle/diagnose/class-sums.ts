@@ -142,6 +142,8 @@ export const classSums: Hypotheses = function* (scene, output): Generator<Hypoth
       classed = true;
       yield { name, detail: `in ${which}: ${words}`, predict: (row) => [has(...place(row)) ? value(...place(row)) : truth[row]] };
     }
+    // Other cases in which more fails are named so, whatever the class.
+    if (classed && words === '0') yield { name: 'zeros-in-part', predict: (row) => [fails.has(row) ? 0 : truth[row]] };
     if (classed || failing.length < 2 * FEWEST || words === '0') continue;
     yield { name, detail: `in some chunks: ${words}`, predict: (row) => [fails.has(row) ? value(...place(row)) : truth[row]] };
   }

@@ -125,6 +125,8 @@ export const scoreFormulas: Hypotheses = function* (scene, output): Generator<Hy
   add('dt of the chunk before', (t) => priced(t % chunks > 0 ? t - 1 : t));
   add('dt of the next chunk', (t) => priced(t % chunks < chunks - 1 ? t + 1 : t));
   for (const [words, x] of dts) yield made(words, right, x);
+  yield made('prices in dt, but not in the mean', ({ y, x }, t) => y.map((each, n) => each * (x[n] - dot(y, gradients(t)))));
+  yield made('prices in the mean, but not in dt', ({ y, x }, t) => y.map((each, n) => each * (gradients(t)[n] - dot(y, x))));
   yield made('the right ones of types in reverse order', (parts) => [...right(parts, 0)].toReversed());
   yield made('the right ones of LOCAL and WINDOW swapped', (parts) => [0, 2, 1].map((n) => right(parts, 0)[n]));
   yield made('cut to at most 0', (parts) => right(parts, 0).map((each) => Math.min(each, 0)));
