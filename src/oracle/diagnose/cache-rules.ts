@@ -3,7 +3,7 @@
  * @module
  */
 import { chunkOf, TOKEN_TYPE_NAMES, TokenType } from '../../core/lifetime.ts';
-import type { CacheStep, Change } from './cache-hypotheses.ts';
+import type { CacheStep, Change } from './cache-change.ts';
 import type { Scene } from './scene.ts';
 
 const { LOCAL, WINDOW } = TokenType;
