@@ -31,7 +31,9 @@ export function layout(page, groups) {
   const order = groups.find(({ pages, row }) => row && pages.some(({ path }) => path === page.path))?.pages ?? [];
   const at = order.findIndex(({ path }) => path === page.path);
   const step = (target, rel, text) => (target ? `<a rel="${rel}" href="${to(target.path)}">${text} ${escaped(target.title)}</a>` : '<span></span>');
-  const menu = groups.map(({ name, pages }) => {
+  // Pages of source files, of which there are many, have the first group alone.
+  const shown = page.path.startsWith('source/') ? groups.slice(0, 1) : groups;
+  const menu = shown.map(({ name, pages }) => {
     const inside = pages.some(({ path }) => path === page.path);
     const items = pages.map(({ path, title }) =>
       `<li><a href="${to(path)}"${path === page.path ? ' aria-current="page"' : ''}>${escaped(title)}</a></li>`).join('\n');
