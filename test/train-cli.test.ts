@@ -66,7 +66,8 @@ describe('natsearch train', () => {
       const grown = await loadModel(next);
       expect(grown.config).toMatchObject({ vocabSize: 2048, hiddenSize: 16, layers: 1, nats: { policy: 'nats' } });
       for (const name of made.weights.keys()) {
-        const [before, after] = await Promise.all([made, grown].map((each) => each.engine.read(each.weights.get(name)!)));
+        const both = [made, grown].map((each) => each.engine.read(each.weights.get(name)!));
+        const [before, after] = await Promise.all(both);
         expect(Math.max(...before.map((x, n) => Math.abs(x - after[n]))), name).toBeLessThan(1e-6);
       }
       made.dispose();
