@@ -35,9 +35,11 @@ const EXACT = ['group-first', 'group-last', 'group-mean', 'group-modulo', 'gqa-m
 const [MOST, HALF] = [0.75, 0.5];
 
 /**
- * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name that
- * explains less than half of the failing cases is no headline: `unknown` stands first then, and the places that all
- * have in common say more.
+ * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name is no
+ * headline if it explains less than three quarters of the failing cases (a rounding: half; which heads are read or
+ * summed: all), or has other details in other cases: `unknown` stands first then, and the places that all have in
+ * common say more. Failing cases do not count against a name if fewer than 8 numbers are wrong, or only NaN is found,
+ * which is known of reports that verifyCase() of the same program made.
  *
  * @param reports What verifyCase returned; reports that pass are ignored.
  * @example
@@ -80,9 +82,9 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   };
   const sorted: Verdict[] = [...counts].map(([name, count]) => ({ name, ...count, ...detailOf(name) }))
     .sort((a, b) => b.cases - a.cases || b.first - a.first);
-  /** Whether a name may be the headline: see verdictsOf(). */
+  /** Whether a name explains enough to be the headline: see verdictsOf(). */
   const leads = ({ name, cases }: Verdict): boolean => {
-    if (VAGUE.includes(name)) return true;
+    if (VAGUE.includes(name)) return cases >= HALF * failing.length;
     const silent = failing.filter((each) =>
       (FACTS.get(each)?.few || each.name === 'nan') && !each.candidates.includes(name)).length;
     const detail = agreed(name);
@@ -93,10 +95,8 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   // That errors are those of some rounding says less than which one, where that explains half of the cases, too.
   const named = sorted.findIndex((each) => !VAGUE.includes(each.name) && leads(each));
   if (sorted[0]?.name === 'imprecise' && named > 0) sorted.unshift(...sorted.splice(named, 1));
-  const best = sorted.find(({ name }) => name !== 'unknown');
-  if (!best || !sorted[0]) return sorted;
-  if (sorted[0].name !== 'unknown' && leads(sorted[0]) && (!VAGUE.includes(sorted[0].name) || 2 * sorted[0].cases >= failing.length)) return sorted;
-  if (sorted[0].name === 'unknown') return sorted;
+  const [best] = sorted;
+  if (!best || best.name === 'unknown' || leads(best)) return sorted;
   const first = counts.get('unknown')?.first ?? 0;
   return [{ name: 'unknown', cases: failing.length - best.cases, first }, ...sorted.filter(({ name }) => name !== 'unknown')];
 }
