@@ -12,13 +12,13 @@ const { GLOBAL, LOCAL, WINDOW } = TokenType;
 const ALL = [GLOBAL, LOCAL, WINDOW] as const;
 
 /** A property of chunk c of KV head b G + g. */
-export interface ChunkClass {
+interface ChunkClass {
   readonly words: string;
   readonly has: (head: number, c: number) => boolean;
 }
 
 /** The classes that a kernel may treat on their own, each beside its opposite. */
-export function* chunkClasses(scene: Scene): Generator<ChunkClass> {
+function* chunkClasses(scene: Scene): Generator<ChunkClass> {
   const { N, chunks, inputs, parameters: { chunk: C, window: W, kvHeads: G } } = scene;
   const own = (head: number, c: number): number | undefined => scene.plan(head).own[c];
   const follows = (head: number, c: number): boolean => {

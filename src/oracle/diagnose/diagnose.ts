@@ -33,7 +33,6 @@ import { divergenceOf } from '../judge/outputs.ts';
 import { holdsInBoth } from './consistency.ts';
 import { pairRules } from './pair-rules.ts';
 import { slopeTerms } from './slope-terms.ts';
-import { productHypotheses } from './product-hypotheses.ts';
 import { solvedTerms } from './solved-terms.ts';
 import { storageHypotheses } from './storage-hypotheses.ts';
 import { Scene, type Sees } from './scene.ts';
@@ -158,7 +157,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     { known: () => headReads(scene, output), tight: true, parts: 0 },
     { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
     { known: () => headSums(scene, output), tight: true, parts: 0 },
-    { known: () => [...inputHypotheses(scene, output), ...productHypotheses(scene, output)], tight: true, parts: 1 },
+    { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => formulas(scene, output), tight: true, exact: true, parts: 1 },
     { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
     { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },

@@ -43,6 +43,7 @@ const MOVES: readonly Move[] = [
   ['the next head', 'H', (h, H) => (h + 1) % H],
   ['the head before', 'H', (h, H) => (h + H - 1) % H],
   ['heads in reverse order', 'H', (h, H) => H - 1 - h],
+  ['the last head', 'H', (_, H) => H - 1],
   ['the token before', 'N', (n) => Math.max(n - 1, 0)],
   ['the next token', 'N', (n, N) => Math.min(n + 1, N - 1)],
   ...[8, 16, 32, 64, 128, 256].map((size): Move => [`token j mod ${size}`, 'N', (n) => n % size]),
@@ -63,7 +64,7 @@ const NARROWER: readonly (readonly [string, (x: number) => number])[] = [
     [`${bits} bits${mode === 'cut' ? ', cut' : ''}`, bitsOf(bits, mode)] as const)),
 ];
 
-function* readings(): Generator<Reading> {
+function* readings(R: number): Generator<Reading> {
   const layout = (data: Float64Array, { B, H, N, d }: Sizes): Float64Array => data.map((_, at) => {
     const [b, h] = [Math.floor(at / (H * N * d)) % B, Math.floor(at / (N * d)) % H];
     const [n, c] = [Math.floor(at / d) % N, at % d];
@@ -74,7 +75,8 @@ function* readings(): Generator<Reading> {
     return data[Math.floor(at / d) % N > 0 ? at - d : at - (H - 1) * N * d - d];
   });
   for (const of of INPUTS) {
-    for (const move of MOVES) {
+    const first: Move = ['the first query head of the group', 'H', (h) => h - h % R];
+    for (const move of of[0] === 'q' || of[0] === 'dout' ? [...MOVES, first] : MOVES) {
       yield { name: 'input-misread', detail: `${of.join(' and ')}: ${move[0]}`, of, how: move[0], read: (data, s) => moved(data, s, move) };
     }
     yield { name: 'input-misread', detail: `${of.join(' and ')} read as if it were [B,N,H,d]`, of, how: 'layout', read: layout };
@@ -157,7 +159,7 @@ function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<Chang
     }
     return made;
   };
-  for (const reading of readings()) {
+  for (const reading of readings(queryHeads / kvHeads)) {
     if (!reading.of.some(wanted)) continue;
     const inputs: Record<string, unknown> = { ...scene.inputs };
     let differs = false;
@@ -180,16 +182,17 @@ function* scenes(scene: Scene, wanted: (name: Name) => boolean): Generator<Chang
 function* inOneProduct(scene: Scene, output: 'dq' | 'dk'): Generator<Change> {
   const { d } = scene;
   const only = output;
-  for (const { reading: { name, detail, of }, data } of scenes(scene, (input) => input !== 'v')) {
+  for (const { reading: { name, detail, of }, data } of scenes(scene, () => true)) {
     if (of.length > 1) continue;
-    const read = { q: scene.q, k: scene.k, dout: scene.dout, [of[0]]: data(of[0]) };
+    const read = { q: scene.q, k: scene.k, v: scene.v, dout: scene.dout, [of[0]]: data(of[0]) };
     const product = (x: Float64Array, query: number, y: Float64Array, key: number): number => {
       let total = 0;
       for (let c = 0; c < d; c++) total += x[query * d + c] * y[key * d + c];
       return total;
     };
-    if (of[0] === 'dout') {
-      yield { name, only, detail: `${detail}, for dP alone`, change: (query, key) => product(read.dout, query, scene.v, key) - scene.D(query) };
+    if (of[0] === 'dout' || of[0] === 'v') {
+      yield { name, only, detail: `${detail}, for dP alone`, change: (query, key) => product(read.dout, query, read.v, key) - scene.D(query) };
+      if (of[0] === 'v') continue;
       const D = remembered((query) => product(read.dout, query, scene.truth('out') as Float64Array, query));
       yield { name, only, detail: `${detail}, for D alone`, change: (query, key) => scene.gain(query, key) - D(query) };
       continue;

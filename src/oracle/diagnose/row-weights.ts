@@ -13,13 +13,13 @@ import { sumsOf } from './type-hypotheses.ts';
 import { detailOf, pairs, rowSum, type WrongPair } from './wrong-pairs.ts';
 
 /** What a query is multiplied by. */
-export interface RowFactor {
+interface RowFactor {
   readonly words: string;
   readonly of: (query: number) => number;
 }
 
 /** Numbers of a row that a kernel has at hand, and may multiply or divide by. */
-export function* rowFactors(scene: Scene): Generator<RowFactor> {
+function* rowFactors(scene: Scene): Generator<RowFactor> {
   const { N } = scene;
   const m = (query: number): number => scene.shift(query);
   const lse = (query: number): number => scene.lse(query);
@@ -42,7 +42,7 @@ export function* rowFactors(scene: Scene): Generator<RowFactor> {
 }
 
 /** Other numbers than Z that a row may be divided by, as Z over them. */
-export function* otherNormalisers(scene: Scene): Generator<RowFactor> {
+function* otherNormalisers(scene: Scene): Generator<RowFactor> {
   const { N, R } = scene;
   const Z = (query: number): number => Math.exp(scene.lse(query) - scene.shift(query));
   yield { words: 'Z + e^-m: a further logit of 0', of: (query) => 1 / (1 + Math.exp(-scene.lse(query))) };
@@ -91,7 +91,7 @@ export function* otherNormalisers(scene: Scene): Generator<RowFactor> {
 }
 
 /** Wrong exponents of the weights of the backward, given what is subtracted from S. */
-export function* wrongExponents(
+function* wrongExponents(
   scene: Scene, norm: (query: number) => number, normWords: string,
 ): Generator<Required<Pick<Change, 'name' | 'detail' | 'weight'>>> {
   const { scale, headDim: d } = scene.parameters;
