@@ -6,7 +6,7 @@
 import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
 import { failingRows } from './moved-hypotheses.ts';
 import { MOST_KEPT } from './scene.ts';
-import { factorWords } from './terms-hypotheses.ts';
+import { factorWords } from './factor-words.ts';
 
 /** The share of the deviation, as squares, that may be left: the rounding of sums. */
 const LEFT = 1e-6;

@@ -2,65 +2,38 @@
  * Says what is wrong with someone's outputs, by comparing the first that fails with what each known mistake would have
  * made of it.
  *
- * A hypothesis is plausible if, over a sample of rows, it leaves less than a quarter of the deviation from the truth
- * unexplained (as the root of the sum of squares; for integers, nothing at all). Those believed are the plausible one
- * that leaves the least, and every other that leaves at most twice as much. If none explains all rows, those in the
- * heads that fail are looked at alone, then the rows that fail. A rounding whose order of summation is unknown is
- * believed if its errors have the sizes of those found over many rows (Sample.likeness).
+ * A hypothesis is plausible if, over a sample of rows, it leaves less than a tenth of the deviation from the truth
+ * unexplained, a rounding less than a quarter (as the root of the sum of squares; for integers, nothing at all). Those
+ * believed are the plausible one that leaves the least, and every other that leaves at most twice as much. If none
+ * explains all rows, those in the heads that fail are looked at alone, then the rows that fail. A rounding whose order
+ * of summation is unknown is believed if its errors have the sizes of those found over many rows (Sample.likeness).
  * @module
  */
-import { backwardHypotheses } from './backward-hypotheses.ts';
-import { cacheHypotheses } from './cache-hypotheses.ts';
 import { failingOf, isInteger } from '../judge/compare.ts';
-import { componentHypotheses } from './component-hypotheses.ts';
 import { causeOf, DIAGNOSES, type DiagnosisName } from './diagnoses.ts';
-import { forwardHypotheses } from './forward-hypotheses.ts';
-import { factors, genericHypotheses, misplaced, oneKey, unwritten, wholeTerms } from './generic-hypotheses.ts';
-import { type Hypotheses, type Hypothesis, mayHoldIn, type PartKind } from './hypothesis.ts';
-import { expHypotheses } from './exp-hypotheses.ts';
-import { foreignKeys, headReads, headSums } from './head-reads.ts';
+import { factors, unwritten, wholeTerms } from './generic-hypotheses.ts';
+import { type Hypothesis, mayHoldIn, type PartKind } from './hypothesis.ts';
+import { headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
-import { integerHypotheses } from './integer-hypotheses.ts';
-import { lseHypotheses } from './lse-hypotheses.ts';
-import { movedHypotheses } from './moved-hypotheses.ts';
-import { fittedHypotheses, termsHypotheses } from './terms-hypotheses.ts';
 import { locate } from './location.ts';
+import { formulas } from './formulas.ts';
+import { ATTENTION, poolsOf, rowsOf } from './pools.ts';
+import { refutedNames } from './refuted.ts';
+import { scaleFits, scaleOfFactor } from './scale-fits.ts';
 import { Sample } from './sample.ts';
-import { wrongLifetimes } from './wrong-lifetimes.ts';
-import { rowSumHypotheses } from './wrong-pairs.ts';
 import { pairMap } from '../judge/error-map.ts';
 import { divergenceOf } from '../judge/outputs.ts';
 import { holdsInBoth } from './consistency.ts';
 import { pairRules } from './pair-rules.ts';
-import { slopeTerms } from './slope-terms.ts';
-import { solvedTerms } from './solved-terms.ts';
-import { storageHypotheses } from './storage-hypotheses.ts';
-import { Scene, type Sees } from './scene.ts';
-import { partWeights } from './part-weights.ts';
-import { rowWeights } from './row-weights.ts';
-import { formulas } from './formulas.ts';
-import { typeTermsHypotheses } from './type-terms.ts';
-import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
-import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
+import { Scene } from './scene.ts';
 import type { Diagnosis, Divergence, OutputName, TensorReport } from '../types.ts';
 import type { Diagnose } from '../judge/verify.ts';
 import { FACTS } from '../judge/facts.ts';
 import { causeAt, wordsOf } from './wording.ts';
 
-/** Hypotheses that are tried together. */
-interface Pool {
-  readonly known: () => Iterable<Hypothesis>;
-  /** Whether they must explain nearly everything, of more than a few numbers, because they are fitted or many. */
-  readonly tight?: boolean;
-  /** Whether what they leave is but the rounding of sums. */
-  readonly exact?: boolean;
-  /** How many of the parts they are held against beside the whole. Default: all. */
-  readonly parts?: number;
-}
-
-/** The share of the deviation that a plausible hypothesis may leave unexplained. */
+/** The share of the deviation that a plausible rounding may leave unexplained. */
 const PLAUSIBLE = 0.25;
-/** The same for one that is held only against the heads, or the rows, in which something fails. */
+/** The same for another mistake, and for what is held only against the heads, or the rows, in which something fails. */
 const PLAUSIBLE_IN_PART = 0.1;
 /** The same where only a few numbers are off. */
 const PLAUSIBLE_OF_FEW = 0.02;
@@ -69,8 +42,10 @@ const CERTAIN = 1e-3;
 /** The share from which on another explanation is looked for, and how much less that one must leave. */
 const LOOSE = 0.02;
 const CLOSER = 0.1;
-/** The outputs that are 0 only if nothing is written. */
-const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
+/** The gradients of types, for which formulas are many. */
+const OF_TYPES: readonly OutputName[] = ['dm_rows', 'dw', 'dl', 'dg', 'dscores'];
+/** A name of another formula for an output as a whole, or that says as much. */
+const isFormula = ({ name }: Hypothesis): boolean => /-other$|^other-tensor$|-moved$|^factor$|^sign$|^zeros/.test(name);
 /** What says the name before it in other words. */
 const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved', 'evicts-some'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
@@ -83,35 +58,6 @@ interface Best {
   readonly least: number;
 }
 const nothingFound = (): Best => ({ believed: [], least: Infinity });
-
-const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
-  const { N } = scene;
-  if (output === 'mask') {
-    const lost = scene.failing.findIndex((level) => level > 0) % N;
-    const sees: Sees = (head, i, j) => scene.sees(head, i, j) && (j !== lost || i === j);
-    yield { name: 'key-lost', sees, detail: `key ${lost}`, predict: (n) => [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
-  }
-  for (const { name, sees, last, detail, also } of wrongLifetimes(scene)) {
-    const more = { ...(detail !== undefined && { detail }), ...(also && { also }) };
-    if (output === 'mask') {
-      yield { name, sees, ...more, predict: (n) =>
-        [sees(Math.floor(n / (N * N)), Math.floor(n / N) % N, n % N) ? 1 : 0] };
-    } else if (last) yield { name, sees, ...more, predict: (n) => [last(Math.floor(n / N), n % N)] };
-  }
-};
-
-const lseAndForward: Hypotheses = function* (scene, output): Generator<Hypothesis> {
-  yield* lseHypotheses(scene, output);
-  yield* forwardHypotheses(scene, output);
-};
-
-const KNOWN: Readonly<Record<OutputName, Hypotheses>> = {
-  types: choiceHypotheses, last: lifeHypotheses, mask: lifeHypotheses, out: forwardHypotheses, lse: lseAndForward,
-  dv: backwardHypotheses, dq: backwardHypotheses, dk: backwardHypotheses, dm_rows: rowSumHypotheses,
-  dw: typeGradientHypotheses, dl: typeGradientHypotheses, dg: typeGradientHypotheses, dscores: scoreHypotheses,
-  cache_closed_by: cacheHypotheses, cache_evicted_at: cacheHypotheses, cache_live: cacheHypotheses,
-  cache_out: cacheHypotheses, cache_bytes: cacheHypotheses,
-};
 
 /** Names the most likely mistake behind the first failing output, and says where it fails. */
 export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
@@ -144,35 +90,9 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     skip: n > whole ? new Set([...skip, ...[...failing.keys()].filter((at) => !inComponents!(at % scene.d))]) : skip,
     first, ...(n > 0 && { within: within(n)! }),
   }));
-  const known = (): Iterable<Hypothesis> => {
-    const nothing = [...unwritten(scene, output)];
-    const all = [...KNOWN[output](scene, output), ...misplaced(scene, output)];
-    // dM and dscores may vanish by a mistake.
-    return ATTENTION.includes(output) ? [...nothing, ...all] : [...all, ...nothing];
-  };
-  const pools: readonly Pool[] = [
-    { known },
-    { known: () => genericHypotheses(scene, output) },
-    { known: () => [...movedHypotheses(scene, output), ...storageHypotheses(scene, output)], tight: true },
-    { known: () => headReads(scene, output), tight: true, parts: 0 },
-    { known: () => foreignKeys(scene, output), tight: true, parts: 0 },
-    { known: () => headSums(scene, output), tight: true, parts: 0 },
-    { known: () => inputHypotheses(scene, output), tight: true, parts: 1 },
-    { known: () => formulas(scene, output), tight: true, exact: true, parts: 1 },
-    { known: () => typeInputHypotheses(scene, output), tight: true, parts: 1 },
-    { known: () => componentHypotheses(scene, output), tight: true, parts: 0 },
-    { known: () => rowWeights(scene, output), tight: true, exact: true, parts: 1 },
-    { known: () => (output === 'mask' ? [] : pairRules(scene, output)), tight: true, parts: 1 },
-    { known: () => oneKey(scene, output) },
-    { known: () => fittedHypotheses(scene, output), tight: true },
-    { known: () => termsHypotheses(scene, output), tight: true },
-    { known: () => solvedTerms(scene, output), tight: true, parts: 1 },
-    { known: () => partWeights(scene, output), tight: true, exact: true, parts: 0 },
-    { known: () => typeTermsHypotheses(scene, output), tight: true },
-    { known: () => slopeTerms(scene, output), tight: true, parts: 1 },
-    { known: () => expHypotheses(scene, output), tight: true, parts: 0 },
-    { known: () => integerHypotheses(scene, output), parts: 0 },
-  ];
+  const wrong = failing.reduce((count, level) => count + Number(level > 0), 0);
+  const pools = poolsOf(scene, output);
+  const [{ known }] = pools;
   const inPart = (n: number, all: readonly Hypothesis[]): readonly Hypothesis[] =>
     (n === 0 ? all : all.filter(({ name }) => mayHoldIn(name, parts[n - 1][0])));
   const consistent = (n: number, { least, believed: all }: Best): Best =>
@@ -182,6 +102,7 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     return Array.from({ length: Math.min(most ?? Infinity, parts.length) + 1 }, (_, n) => ({ n, make: (): Best => {
       const sample = sampleOf(n);
       if ((n > 0 || tight) && sample.size < FEW) {
+        if (exact && n === 0 && wrong > 1) return consistent(n, best(sample, made ??= [...pool()], CERTAIN));
         if (pool !== known || !ATTENTION.includes(output)) return nothingFound();
         const nothing = best(sample, unwritten(scene, output), PLAUSIBLE_OF_FEW);
         if (nothing.believed.length > 0 || !finite || sample.off < 2) return nothing;
@@ -200,6 +121,17 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
       : believed.some(({ name }) => /^group-(first|last)$/.test(name)) ? headSums
         : believed.some(({ name }) => name === 'batch-mixed') ? inputHypotheses : undefined;
   if (solved) believed.push(...best(sampleOf(0), solved(scene, output), PLAUSIBLE_IN_PART).believed);
+  const factor = believed.find(({ name }) => name === 'factor');
+  if (believed.some(({ name }) => name.startsWith('scale-') && name !== 'scale-off')) {
+    believed.push(...best(sampleOf(foundIn), scaleFits(...rowsOf(scene, output)), PLAUSIBLE_IN_PART).believed);
+  } else if (factor) {
+    believed.push(...best(sampleOf(foundIn), scaleOfFactor(scene, output, factor), PLAUSIBLE_IN_PART).believed);
+  }
+  if (believed.length > 0 && OF_TYPES.includes(output) && sampleOf(0).size >= FEW && !believed.some(isFormula)) {
+    // What explains all is more than what explains a part.
+    const { believed: all } = best(sampleOf(0), formulas(scene, output), PLAUSIBLE_OF_FEW);
+    believed.splice(foundIn > 0 ? 0 : believed.length, 0, ...all);
+  }
   if (believed.length > 0 && believed[0].name !== 'factor') {
     believed.push(...best(sampleOf(foundIn), factors(scene, output, within(foundIn)), PLAUSIBLE_IN_PART).believed);
   }
@@ -233,8 +165,8 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
     ? pairMap(N, (i, j) => scene.sees(head, i, j), (i, j) => sees(head, i, j)) : undefined;
   const diagnosis = { cause: causeAt(name, output), name, candidates, words: `${words}. ${like}`, where, facts, spread, details };
   const made = { ...diagnosis, ...(pairs && { pairs }) };
-  const few = failing.reduce((count, level) => count + Number(level > 0), 0) < FEW;
-  FACTS.set(made, { ...place.weighed, few });
+  const few = wrong < FEW;
+  FACTS.set(made, { ...place.weighed, few, ...few && { refuted: refutedNames(sampleOf(0), known()) } });
   return { divergence: found, diagnosis: made };
 };
 
@@ -285,8 +217,10 @@ function unusable(reports: readonly TensorReport[]): Diagnosis {
 function best(sample: Sample, known: Iterable<Hypothesis>, plausible: number): Best {
   const good: { hypothesis: Hypothesis; left: number }[] = [];
   for (const hypothesis of known) {
-    const left = sample.unexplained(hypothesis, plausible);
-    if (left < plausible) good.push({ hypothesis, left });
+    // Roundings depend on the order of sums; what does not is explained more nearly.
+    const most = causeOf(hypothesis.name) === 'rounding' ? plausible : Math.min(plausible, PLAUSIBLE_IN_PART);
+    const left = sample.unexplained(hypothesis, most);
+    if (left < most) good.push({ hypothesis, left });
   }
   const least = Math.min(...good.map(({ left }) => left));
   return { least, believed: good.filter(({ left }) => left <= 2 * least + 1e-9).map(({ hypothesis }) => hypothesis) };

@@ -83,7 +83,7 @@ const ARITHMETIC = {
   'exp2-rescaling': 'online softmax: earlier tiles rescaled by 2^x, without log2(e)',
   'exp2-weights': '2^x in the place of e^x: exp2 without log2(e)',
   'max-missing': 'exp without subtracting the maximum',
-  'max-causal': 'the maximum taken over hidden keys too, so that visible ones underflow',
+  'max-causal': 'the maximum taken over other keys or rows too, so that visible keys underflow',
   'finite-mask': 'hidden keys at -1e4 instead of -infinity',
   'mask-times-logits': 'logits multiplied by the mask: hidden keys count as logits of 0',
   'normalised-by-all': 'normalised by all causal keys, hidden ones too',

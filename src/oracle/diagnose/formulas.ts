@@ -8,9 +8,10 @@ import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { rowSums } from './row-sums.ts';
 import { scoreFormulas } from './score-formulas.ts';
 import { swappedOperands } from './swapped-operands.ts';
+import { typeHeads } from './type-heads.ts';
 import { typeSums } from './type-sums.ts';
 
 export const formulas: Hypotheses = function* (scene, output): Generator<Hypothesis> {
-  const all = [typeSums, classSums, rowSums, scoreFormulas, addedTensors, swappedOperands];
+  const all = [typeSums, classSums, rowSums, typeHeads, scoreFormulas, addedTensors, swappedOperands];
   for (const each of all) yield* each(scene, output);
 };

@@ -9,6 +9,7 @@ import { forwardRoundings } from './rounding-hypotheses.ts';
 import type { Made } from './softmax.ts';
 import type { Row, RowOptions, Scene } from './scene.ts';
 import { mergedForwards } from './softmax-merges.ts';
+import { wrongMaxima } from './wrong-maxima.ts';
 
 /** Makes the hypothesis that computes each row by `make`. */
 type By = (name: DiagnosisName, make: (query: number) => Made, detail?: string) => Hypothesis;
@@ -50,6 +51,7 @@ export const forwardHypotheses: Hypotheses = function* (scene, output): Generato
   yield* mergedForwards(scene, by);
   yield* notFinite(scene, by);
   yield* wrongSoftmax(scene, by);
+  yield* wrongMaxima(scene, by);
   for (const width of [2, 4, 8, 16, 32]) {
     const dims = d - d % width;
     if (dims === d) continue;

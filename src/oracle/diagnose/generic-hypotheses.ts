@@ -6,7 +6,8 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, rowWidth, TILES } from './hypothesis.ts';
 import { brain, e4m3, e5m2, half } from './narrow-floats.ts';
 import type { Scene } from './scene.ts';
-import { factorWords, oftenness } from './terms-hypotheses.ts';
+import { factorWords } from './factor-words.ts';
+import { oftenness } from './terms-hypotheses.ts';
 import type { OutputName } from '../types.ts';
 
 /** Right numbers in wrong places, or not written at all. */
@@ -200,6 +201,10 @@ export function* wholeTerms(scene: Scene, output: OutputName, factor: Hypothesis
   }
 }
 
+/** What a key is by its place from the end. */
+export const lastWords = (key: number, N: number): readonly string[] =>
+  (key === N - 1 ? ['the last key'] : key === N - 2 ? ['the key before the last one'] : []);
+
 /** Rows that see one key too many, or one too few. */
 export const oneKey: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   if (output !== 'out') return;
@@ -211,7 +216,8 @@ export const oneKey: Hypotheses = function* (scene, output): Generator<Hypothesi
   const [key] = keys;
   const lost = keys.size === 1 && key !== undefined && some.every((row) => scene.sees(scene.headOf(row), row % N, key));
   yield {
-    name: queries.size <= 1 ? 'one-key' : lost ? 'key-lost' : 'keys-by-row', ...(lost && { detail: `key ${key}` }),
+    name: queries.size <= 1 ? 'one-key' : lost ? 'key-lost' : 'keys-by-row',
+    ...(lost && { detail: `key ${key}`, also: lastWords(key, N) }),
     predict: (query) => nearest(scene, query).out,
   };
 };

@@ -137,6 +137,27 @@ const SUMS: readonly (readonly [words: string, is: (h: number, R: number, g: num
   ['those of KV head 0', (h, R) => h < R],
 ];
 
+/** How often query head r of R of the group counts by some mistakes. */
+const MORE: readonly (readonly [words: string, times: (r: number, R: number) => number])[] = [
+  ['the first half of each group, twice', (r, R) => (2 * r < R ? 2 : 0)],
+  ['the second half of each group, twice', (r, R) => (2 * r >= R ? 2 : 0)],
+  ['the first half of each group', (r, R) => Number(2 * r < R)], ['the second half of each group', (r, R) => Number(2 * r >= R)],
+  ['the first of each group as often as there are query heads', (r, R) => (r === 0 ? R : 0)],
+  ['the last of each group as often as there are query heads', (r, R) => (r === R - 1 ? R : 0)],
+  ['the first of each group twice', (r) => (r === 0 ? 2 : 1)], ['the last of each group twice', (r, R) => (r === R - 1 ? 2 : 1)],
+  ['the query heads of each group with alternating signs', (r) => (r % 2 === 0 ? 1 : -1)],
+];
+
+/** What is true of how often the query heads of each group count, and how often they do. */
+export function headCounts(times: readonly number[]): readonly string[] {
+  const R = times.length;
+  return [
+    ...SUMS.filter(([, is]) => times.every((x, r) => x === Number(is(r, R, 0, 1)))).map(([words]) => words),
+    ...MORE.filter(([, count]) => times.every((x, r) => x === count(r, R))).map(([words]) => words),
+    `query heads of each group count ${times.join(', ')} times`,
+  ];
+}
+
 /** dk and dv that sum other query heads of the sequence than those of the group. */
 export const headSums: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N, d, R, parameters: { kvHeads: G, queryHeads: H, scale } } = scene;
@@ -168,13 +189,18 @@ export const headSums: Hypotheses = function* (scene, output): Generator<Hypothe
       dot((n, c) => parts[n][a][c] * actual[rows[n] * d + c]),
     ]);
     const times = solved(matrix);
-    if (!times?.every((x) => Math.min(Math.abs(x), Math.abs(x - 1)) < 0.02)) return;
-    counts.set(head, times.map((x) => Math.round(x) + 0));
+    if (!times) return;
+    const near = times.map((x) => (Math.abs(x - Math.round(x)) < 0.02 ? Math.round(x) + 0 : Number(x.toPrecision(3))));
+    // More numbers than two are those of chance.
+    if (new Set(near).size > 3 || near.some((x) => Math.abs(x) > 16)) return;
+    counts.set(head, near);
   }
   const told = [...counts].slice(0, 2).map(([head, times]) => `KV head ${head % G} sums query heads ${
-    times.flatMap((x, h) => (x === 0 ? [] : [h])).join(', ')}`);
+    times.flatMap((x, h) => (x === 0 ? [] : [x === 1 ? h : `${h} times ${x}`])).join(', ')}`);
   const also = SUMS.filter(([, is]) => [...counts].every(([head, times]) =>
     times.every((x, h) => x === Number(is(h, R, head % G, G))))).map(([words]) => words);
+  also.push(...MORE.filter(([, count]) => [...counts].every(([head, times]) =>
+    times.every((x, h) => x === (Math.floor(h / R) === head % G ? count(h % R, R) : 0)))).map(([words]) => words));
   yield { name: 'group-other', detail: told.join('; '), also, predict: (row) => {
     const times = counts.get(Math.floor(row / N));
     if (!times) return truth.slice(row * d, (row + 1) * d);

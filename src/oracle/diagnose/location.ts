@@ -8,6 +8,7 @@
 import { AXES, type Axis } from '../judge/outputs.ts';
 import { type Fact, factsOf, wordsFor } from './axis-facts.ts';
 import { stepFacts } from './cache-steps.ts';
+import type { DiagnosisName } from './diagnoses.ts';
 import { type HeadFact, keyFacts, rowFacts } from './row-facts.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
@@ -20,6 +21,8 @@ export interface Facts {
   readonly denied: ReadonlySet<string>;
   /** Whether so few numbers are wrong that a mistake may well not be told by them. */
   readonly few?: boolean;
+  /** Of a case with few wrong numbers, the names that some number contradicts. */
+  readonly refuted?: ReadonlySet<DiagnosisName>;
 }
 interface Weighed {
   readonly holds: Map<string, number>;

@@ -33,6 +33,29 @@ const MERGES: readonly (readonly [how: string, merge: (lse: readonly number[]) =
   ['logarithm of the mean of e^lse, not of the sum,', (lse) => logSum(lse) - Math.log(lse.length)],
 ];
 
+/** How many rows a number is fitted to. */
+const FITTED = 24;
+
+/** ln Z times a number, or with a number added to Z, that is solved for; and m times a number. */
+function solvedSums(
+  scene: Scene, m: (query: number) => number, lnZ: (query: number) => number,
+): (readonly [string, (query: number) => number])[] {
+  const actual = scene.outputs.lse.data;
+  const failing = [...scene.failing.keys()].filter((at) => scene.failing[at] > 0 && Number.isFinite(actual[at]));
+  const rows = failing.filter((_, n) => n % Math.ceil(failing.length / FITTED) === 0);
+  if (rows.length < 4) return [];
+  const middle = (of: (query: number) => number): number => rows.map(of).sort((a, b) => a - b)[rows.length >> 1];
+  const shown = (x: number): string => String(Number(x.toPrecision(3)));
+  const times = middle((query) => (actual[query] - m(query)) / lnZ(query));
+  const plus = middle((query) => Math.exp(actual[query] - m(query)) - Math.exp(lnZ(query)));
+  const ofM = middle((query) => (actual[query] - lnZ(query)) / m(query));
+  const found: (readonly [string, (query: number) => number])[] = [];
+  if (Number.isFinite(times)) found.push([`ln Z times ${shown(times)}`, (query) => times * lnZ(query)]);
+  if (Number.isFinite(plus)) found.push([`ln (Z ${plus < 0 ? '-' : '+'} ${shown(Math.abs(plus))})`, (query) => Math.log(Math.exp(lnZ(query)) + plus)]);
+  if (Number.isFinite(ofM)) found.push([`ln Z, and m times ${shown(ofM)}`, (query) => (ofM - 1) * m(query) + lnZ(query)]);
+  return found;
+}
+
 export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   if (output !== 'lse' || scene.N > MOST_KEPT) return;
   const { N, R, parameters: { scale } } = scene;
@@ -55,7 +78,8 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
     ...R > 1 ? [['of the first query head of the group', (query: number): number => m(query - Math.floor(query / N) % R * N)]] as const : [],
   ];
   const sums: (readonly [string, (query: number) => number])[] = [
-    ['log10 Z', (query) => Math.log10(Z(query))], ['ln (1 + Z)', (query) => Math.log1p(Z(query))],
+    ['log10 Z', (query) => Math.log10(Z(query))], ['half of ln Z', (query) => lnZ(query) / 2],
+    ...solvedSums(scene, m, lnZ), ['ln (1 + Z)', (query) => Math.log1p(Z(query))],
     ['ln 2 ln Z', (query) => Math.LN2 * lnZ(query)], ['-ln Z', (query) => -lnZ(query)], ['2 ln Z', (query) => 2 * lnZ(query)],
     ['1 / Z', (query) => 1 / Z(query)], ['Z - 1', (query) => Z(query) - 1], ['ln of the number of visible keys', (query) => Math.log(scene.row(query).keys.length)],
     ['ln (Z + e^-m)', (query) => Math.log(Z(query) + Math.exp(-m(query)))],

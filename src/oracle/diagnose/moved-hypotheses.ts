@@ -3,7 +3,7 @@
  * components, and outputs that hold another output.
  * @module
  */
-import { headsHeld } from './heads-held.ts';
+import { headRules, headsHeld } from './heads-held.ts';
 import { type Hypotheses, type Hypothesis, rowWidth } from './hypothesis.ts';
 import type { Scene } from './scene.ts';
 import type { OutputName } from '../types.ts';
@@ -36,8 +36,7 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
     return;
   }
   const failing = failingRows(scene, width);
-  const some = failing.length <= LOOKED ? failing
-    : Array.from({ length: LOOKED }, (_, n) => failing[Math.floor((n + 0.5) * failing.length / LOOKED)]);
+  const some = lookedAt(failing, scene.N);
   const actual = scene.outputs[output].data;
   const found = some.map((row) => [row, nearestRow(actual, truth, row, width)] as const);
   const held = found.filter(([, from]) => from !== undefined) as (readonly [number, number])[];
@@ -46,8 +45,9 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
     // A row of zeros may hold any other, such as dq of the first token.
     const empty = Array.from({ length: truth.length / width }, (_, row) => row)
       .some((row) => rowOf(truth, row).every((x) => x === 0));
+    const [detail, ...also] = movesOf(scene, output, held);
     yield {
-      name: 'rows-moved', detail: movesOf(scene, output, held),
+      name: 'rows-moved', detail, also,
       predict: (row) => {
         if (!source.has(row)) source.set(row, nearestRow(actual, truth, row, width));
         if (empty && rowOf(actual, row).every((x) => x === 0)) return rowOf(actual, row);
@@ -64,6 +64,14 @@ export const movedHypotheses: Hypotheses = function* (scene, output): Generator<
     };
   }
 };
+
+/** Some of the rows that fail, of every head that fails. */
+function lookedAt(failing: readonly number[], N: number): readonly number[] {
+  if (failing.length <= LOOKED) return failing;
+  const spread = Array.from({ length: LOOKED }, (_, n) => failing[Math.floor((n + 0.5) * failing.length / LOOKED)]);
+  const heads = new Set(spread.map((row) => Math.floor(row / N)));
+  return [...spread, ...failing.filter((row) => heads.size !== heads.add(Math.floor(row / N)).size)];
+}
 
 /** The same for outputs of one number a row, which by chance may be alike, so that only rules are tried. */
 function* movedNumbers(scene: Scene, output: OutputName): Generator<Hypothesis> {
@@ -126,30 +134,36 @@ function nearestRow(
 }
 
 /** What all the moves have in common, or the first of them. */
-function movesOf(scene: Scene, output: OutputName, moves: readonly (readonly [to: number, from: number])[]): string {
+function movesOf(
+  scene: Scene, output: OutputName, moves: readonly (readonly [to: number, from: number])[],
+): readonly string[] {
   const { N } = scene;
   const [, H] = scene.expected[output].shape;
   const one = output === 'dk' || output === 'dv' ? 'key' : 'row';
-  type Holds = (to: number, from: number, toHead: number, fromHead: number) => boolean;
+  type Holds = (to: number, from: number) => boolean;
   const all = (text: string, holds: Holds): string[] =>
-    (moves.every(([to, from]) => holds(to % N, from % N, Math.floor(to / N), Math.floor(from / N))) ? [text] : []);
+    (moves.every(([to, from]) => holds(to % N, from % N)) ? [text] : []);
   const [to0, from0] = moves[0];
   const shift = from0 % N - to0 % N;
-  const batches = Math.floor(from0 / (N * H)) - Math.floor(to0 / (N * H));
-  const heads = Math.floor(from0 / N) % H - Math.floor(to0 / N) % H;
   const said = [
     ...shift === 0 ? [] : [
       ...all(`${one} n holds ${one} n ${shift < 0 ? '-' : '+'} ${Math.abs(shift)}`, (to, from) => from - to === shift),
       ...[256, 128, 64, 32, 16, 8].flatMap((size) => all(`${one} n holds ${one} n mod ${size}`, (to, from) => from === to % size)).slice(0, 1),
       ...all(`${one}s in reverse order`, (to, from) => from === N - 1 - to),
     ].slice(0, 1),
-    ...batches === 0 ? [] : all(`batch b holds batch b ${batches < 0 ? '-' : '+'} ${Math.abs(batches)}`, (_to, _from, to, from) => Math.floor(from / H) - Math.floor(to / H) === batches),
-    ...heads === 0 ? [] : all(`head h holds head h ${heads < 0 ? '-' : '+'} ${Math.abs(heads)}`, (_to, _from, to, from) => from % H - to % H === heads),
-    ...heads === 0 ? [] : all('every head holds head 0', (_to, _from, _head, from) => from % H === 0),
   ];
-  if (said.length > 0) return said.join(', ');
+  if (said.length > 0) return said;
+  // Whole heads: what is said of them must be true of those that are right, too.
+  const size = N * rowWidth(output, scene.d);
+  const held = Array.from({ length: scene.expected[output].data.length / size }, (_, head) => head);
+  if (moves.every(([to, from]) => from % N === to % N)) {
+    for (const [to, from] of moves) held[Math.floor(to / N)] = Math.floor(from / N);
+    const whole = moves.every(([to, from]) => held[Math.floor(to / N)] === Math.floor(from / N));
+    said.push(...whole ? headRules(scene, held, H) : []);
+  }
+  if (said.length > 0) return said;
   const place = (at: number): string => `${H > 1 ? `head ${Math.floor(at / N) % H} ` : ''}${one} ${at % N}`;
-  return moves.slice(0, 2).map(([to, from]) => `${place(to)} holds ${place(from)}`).join(', ');
+  return [moves.slice(0, 2).map(([to, from]) => `${place(to)} holds ${place(from)}`).join(', ')];
 }
 
 /** The component of the truth that each component of the outputs holds, if all hold one and some another. */

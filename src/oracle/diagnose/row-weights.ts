@@ -8,9 +8,13 @@ import type { DiagnosisName } from './diagnoses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import { gradientsBy } from './backward-hypotheses.ts';
 import { remembered } from './backward-roundings.ts';
+import { failingRows } from './moved-hypotheses.ts';
 import { MOST_KEPT, type Row, type Scene } from './scene.ts';
 import { sumsOf } from './type-hypotheses.ts';
 import { detailOf, pairs, rowSum, type WrongPair } from './wrong-pairs.ts';
+
+/** How many rows a number is fitted to. */
+const FITTED = 24;
 
 /** What a query is multiplied by. */
 interface RowFactor {
@@ -90,6 +94,33 @@ function* otherNormalisers(scene: Scene): Generator<RowFactor> {
   } };
 }
 
+/** Z with a number added that is solved for, or to a power. */
+function solvedNormalisers(scene: Scene): readonly RowFactor[] {
+  const { d, outputs } = scene;
+  const [actual, truth] = [outputs.out.data, scene.truth('out')];
+  const rows = failingRows(scene, d);
+  const some = rows.filter((_, n) => n % Math.ceil(rows.length / FITTED) === 0);
+  const Z = (query: number): number => Math.exp(scene.lse(query) - scene.shift(query));
+  /** Z of the outputs. */
+  const other = (query: number): number => {
+    let [both, own] = [0, 0];
+    for (let c = 0; c < d; c++) {
+      both += actual[query * d + c] * truth[query * d + c];
+      own += actual[query * d + c] ** 2;
+    }
+    return Z(query) * both / own;
+  };
+  const middle = (of: (query: number) => number): number => some.map(of).sort((a, b) => a - b)[some.length >> 1];
+  if (some.length < 4) return [];
+  const plus = middle((query) => other(query) - Z(query));
+  const power = middle((query) => Math.log(other(query)) / Math.log(Z(query)));
+  const shown = (x: number): string => String(Number(x.toPrecision(3)));
+  return [
+    { words: `Z ${plus < 0 ? '-' : '+'} ${shown(Math.abs(plus))}`, of: (query) => Z(query) / (Z(query) + plus) },
+    { words: `Z to the power of ${shown(power)}`, of: (query) => Z(query) ** (1 - power) },
+  ];
+}
+
 /** Wrong exponents of the weights of the backward, given what is subtracted from S. */
 function* wrongExponents(
   scene: Scene, norm: (query: number) => number, normWords: string,
@@ -126,7 +157,9 @@ export const rowWeights: Hypotheses = function* (scene, output): Generator<Hypot
   });
   if (output === 'out') {
     for (const { words, of } of rowFactors(scene)) yield times(`each row of out times ${words}`, of);
-    for (const { words, of } of otherNormalisers(scene)) yield times(words, of, 'normaliser-other');
+    for (const { words, of } of [...otherNormalisers(scene), ...solvedNormalisers(scene)]) {
+      yield times(words, of, 'normaliser-other');
+    }
   } else if (output === 'dm_rows') {
     for (const wrong of weighedPairs(scene)) yield rowSum(scene, wrong);
   } else if (output === 'dw' || output === 'dl' || output === 'dg') {

@@ -25,6 +25,8 @@ export interface SampleOptions {
 const UNEVEN = 0.4;
 /** More than 1 by more than the roundings of sums of squares. */
 const LOOSE = 1 + 1e-9;
+/** How far, relatively to its row, a number must be from a prediction to contradict it; the same in 16 bits. */
+const [APART, APART_NARROW] = [0.01, 0.1];
 /** How many rows must show an error before its distribution says anything. */
 const MANY_ROWS = 12;
 
@@ -144,6 +146,23 @@ export class Sample {
       if (!(left <= most) || left - before > alone) return Infinity;
     }
     return Math.sqrt(left / this.#squares);
+  }
+
+  /** Whether some number is clearly another one than a hypothesis makes it, by more than roundings. */
+  contradicts({ predict }: Hypothesis): boolean {
+    const { dtype } = this.#scene;
+    const apart = dtype === 'f16' || dtype === 'bf16' ? APART_NARROW : APART;
+    const clip = this.#output === 'last' ? (x: number): number => Math.min(x, this.#scene.N - 1) : (x: number): number => x;
+    return this.#order.some((n) => {
+      const made = predict(this.#rows[n]);
+      let size = 0;
+      this.#numbers(this.#rows[n], (_, truth, c) => void (size = Math.max(size, Math.abs(truth), Math.abs(made[c]))));
+      return !this.#numbers(this.#rows[n], (actual, _, c) => {
+        if (this.#exact) return clip(actual) === clip(made[c]);
+        if (!Number.isFinite(actual) || !Number.isFinite(made[c])) return true;
+        return Math.abs(actual - made[c]) <= apart * size;
+      });
+    });
   }
 
   /** `left` and the squares that `made` leaves unexplained in a row, or Infinity if they are more than `most`. */

@@ -129,6 +129,19 @@ export const scoreFormulas: Hypotheses = function* (scene, output): Generator<Hy
   yield made('prices in the mean, but not in dt', ({ y, x }, t) => y.map((each, n) => each * (gradients(t)[n] - dot(y, x))));
   yield made('the right ones of types in reverse order', (parts) => [...right(parts, 0)].toReversed());
   yield made('the right ones of LOCAL and WINDOW swapped', (parts) => [0, 2, 1].map((n) => right(parts, 0)[n]));
+  const times = [0, 1, 2].map((type) => {
+    let [both, own] = [0, 0];
+    for (let t = 0; t < scene.heads * chunks; t++) {
+      const [a, b] = [scene.outputs.dscores.data[3 * t + type], scene.truth('dscores')[3 * t + type]];
+      both += a * b;
+      own += b * b;
+    }
+    return own > 0 ? Number((both / own).toPrecision(3)) : 1;
+  });
+  if (times.every(Number.isFinite) && new Set(times).size > 1) {
+    const off = times.flatMap((x, n) => (Math.abs(x - 1) < 2e-3 ? [] : [`of ${TOKEN_TYPE_NAMES[n as 0]} times ${x}`]));
+    yield made(`those ${off.join(' and ')}`, (parts) => right(parts, 0).map((each, n) => each * times[n]));
+  }
   yield made('cut to at most 0', (parts) => right(parts, 0).map((each) => Math.min(each, 0)));
   yield made('cut to at least 0', (parts) => right(parts, 0).map((each) => Math.max(each, 0)));
   yield made('dt itself, without the softmax', ({ x }) => x.map((each) => each * tau));

@@ -6,7 +6,8 @@ import { gradientsBy } from './backward-hypotheses.ts';
 import type { Hypotheses, Hypothesis } from './hypothesis.ts';
 import { failingRows } from './moved-hypotheses.ts';
 import { MOST_KEPT } from './scene.ts';
-import { factorWords, oftenness } from './terms-hypotheses.ts';
+import { factorWords } from './factor-words.ts';
+import { oftenness } from './terms-hypotheses.ts';
 import { sumsOf } from './type-hypotheses.ts';
 import { pairs, rowSum } from './wrong-pairs.ts';
 

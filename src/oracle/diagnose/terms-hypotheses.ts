@@ -5,7 +5,6 @@
  */
 import { slope, weightOf } from './backward-hypotheses.ts';
 import { chunkOf, TOKEN_TYPE_NAMES, TokenType } from '../../core/lifetime.ts';
-import { attend } from './forward-hypotheses.ts';
 import { type Hypotheses, type Hypothesis, TILES } from './hypothesis.ts';
 import { failingRows } from './moved-hypotheses.ts';
 import type { Scene } from './scene.ts';
@@ -198,7 +197,7 @@ function splitOf(scene: Scene, output: OutputName, row: number, { has }: Part, h
   return { rest: hidden ? whole : whole.map((x, c) => x - part[c]), part, weight: 0 };
 }
 
-/** The scale off by a factor, each row by a factor of its own, or every value by one difference. */
+/** Each row off by a factor of its own, or every value by one difference. */
 export const fittedHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const truth = scene.truth(output);
   if (truth instanceof Int32Array) return;
@@ -206,7 +205,6 @@ export const fittedHypotheses: Hypotheses = function* (scene, output): Generator
   const width = ['out', 'dv', 'dq', 'dk', 'cache_out'].includes(output) ? scene.d : output === 'dscores' ? 3 : 1;
   const failing = failingRows(scene, width);
   const rows = failing.filter((_, n) => n % Math.ceil(failing.length / FITTED) === 0);
-  if (output === 'out' || output === 'lse') yield* scales(scene, output, rows, width);
   if (width > 1 && output !== 'dscores') {
     yield { name: 'row-factor', predict: (row) => {
       let [both, own] = [0, 0];
@@ -228,67 +226,3 @@ export const fittedHypotheses: Hypotheses = function* (scene, output): Generator
     predict: (row) => Array.from({ length: width }, (_, c) => truth[row * width + c] + mean),
   };
 };
-
-function* scales(scene: Scene, output: OutputName, rows: readonly number[], width: number): Generator<Hypothesis> {
-  const few = rows.filter((row, n) => n % Math.ceil(rows.length / 8) === 0 && scene.row(row).keys.length > 0);
-  const actual = scene.outputs[output].data;
-  const at = (row: number, factor: number): ArrayLike<number> => {
-    const made = attend(scene, scene.row(row, { scale: factor * scene.parameters.scale }));
-    return output === 'lse' ? [made.lse] : made.out;
-  };
-  const off = (factor: number): number => few.reduce((total, row) => {
-    const x = at(row, factor);
-    for (let c = 0; c < width; c++) total += (actual[row * width + c] - x[c]) ** 2;
-    return total;
-  }, 0);
-  if (few.length === 0) return;
-  const grid = Array.from({ length: 49 }, (_, n) => 2 ** ((n - 24) / 6)).flatMap((x) => [x, -x]);
-  let [best, least] = [1, off(1)];
-  for (const factor of grid) {
-    const each = off(factor);
-    if (each < least) [best, least] = [factor, each];
-  }
-  let step = 2 ** (1 / 6);
-  for (let n = 0; n < 60 && step > 1 + 1e-7; n++) {
-    const [up, down] = [best * step, best / step];
-    const [offUp, offDown] = [off(up), off(down)];
-    if (Math.min(offUp, offDown) < least) [best, least] = offUp < offDown ? [up, offUp] : [down, offDown];
-    else step = Math.sqrt(step);
-  }
-  if (Math.abs(best - 1) < 1e-5) return;
-  yield { name: 'scale-off', ...factorWords(scene, best), predict: (row) => at(row, best) };
-}
-
-/** What of the case a factor is, as far as it can be told. */
-export function factorWords(
-  { parameters, N, R }: Scene, factor: number,
-): { readonly detail: string; readonly also: readonly string[] } {
-  const { scale, headDim: d, chunk: C, batch: B, kvHeads: G, queryHeads: H, window: W } = parameters;
-  const known: readonly (readonly [string, number])[] = [
-    ['log2(e)', Math.LOG2E], ['ln 2', Math.LN2], ['the scale', scale], ['1 / scale', 1 / scale], ['the scale squared', scale * scale],
-    ['sqrt(d)', Math.sqrt(d)], ['1 / sqrt(d)', 1 / Math.sqrt(d)], ['d', d], ['1 / d', 1 / d],
-    ['the query heads of a group', R], ['1 / the query heads of a group', 1 / R],
-    ...inPlaceOfScale(scale, d),
-    ['scale log2(e)', scale * Math.LOG2E], ['scale ln 2', scale * Math.LN2], ['log2(e) squared', Math.LOG2E ** 2],
-    ['N', N], ['1 / N', 1 / N], ['1 / sqrt(N)', 1 / Math.sqrt(N)], ['W', W], ['1 / W', 1 / W], ['the query heads of a group squared', R * R],
-    ['C', C], ['1 / C', 1 / C], ['B', B], ['1 / B', 1 / B], ['G', G], ['1 / G', 1 / G], ['H', H], ['1 / H', 1 / H],
-  ];
-  const same = known.filter(([, x]) => Math.abs(x - 1) > 1e-9 && Math.abs(factor - x) < 2e-4 * Math.abs(x));
-  return { detail: String(Number(factor.toPrecision(4))), also: same.map(([words]) => words) };
-}
-
-/** Factors that are right but for another number in the place of the scale. */
-function inPlaceOfScale(scale: number, d: number): (readonly [string, number])[] {
-  const own = (x: number): number => 1 / (scale * Math.sqrt(x));
-  const power = 2 ** Math.ceil(Math.log2(d));
-  return [
-    ['1 / sqrt(d) in the place of the scale', own(d)],
-    ['1 / sqrt of d padded to a power of two in the place of the scale', own(power)],
-    ...[8, 16, 32, 64].flatMap((least): (readonly [string, number])[] => [
-      [`1 / sqrt of d padded to a power of two, at least ${least}, in the place of the scale`, own(Math.max(least, power))],
-      [`1 / sqrt of d padded to a multiple of ${least} in the place of the scale`, own(Math.ceil(d / least) * least)],
-      [`1 / sqrt(${least}) in the place of the scale`, own(least)],
-    ]),
-    ['1 / d in the place of the scale', 1 / (d * scale)],
-  ];
-}

@@ -181,6 +181,26 @@ export function* wrongLifetimes(scene: Scene): Generator<WrongLifetime> {
   }
   yield* tilesByRow(scene);
   yield* wholeByRow(scene);
+  yield* turnedInTiles(scene);
+}
+
+/** The mask of each square tile applied to its transpose; what lies beyond N is hidden, or as it must be. */
+function* turnedInTiles(scene: Scene): Generator<WrongLifetime> {
+  const { N } = scene;
+  for (const tile of TILES.filter((each) => each < 2 * N)) {
+    const turned = (a: number, b: number): number => a - a % tile + b % tile;
+    const partial = N % tile > 0;
+    for (const kept of partial ? [false, true] : [false]) {
+      const sees: Sees = (head, i, j) => {
+        const [row, key] = [turned(i, j), turned(j, i)];
+        return row < N && key < N ? scene.sees(head, row, key) : kept && scene.sees(head, i, j);
+      };
+      yield { name: 'mask-transposed', sees, detail: `within each tile of ${tile}` };
+    }
+    const own = (i: number, j: number): boolean => Math.floor(i / tile) === Math.floor(j / tile);
+    const diagonal: Sees = (head, i, j) => (own(i, j) ? scene.sees(head, j, i) : scene.sees(head, i, j));
+    yield { name: 'mask-transposed', sees: diagonal, detail: `within tiles of ${tile} on the diagonal` };
+  }
 }
 
 /** Tiles of keys that are skipped where one row of a tile of rows, the last or the first, sees none of their keys. */

@@ -38,8 +38,8 @@ const [MOST, HALF] = [0.75, 0.5];
  * The diagnoses, those that explain the most failing cases first. One case alone often allows several. A name is no
  * headline if it explains less than three quarters of the failing cases (a rounding: half; which heads are read or
  * summed: all), or has other details in other cases: `unknown` stands first then, and the places that all have in
- * common say more. Failing cases do not count against a name if fewer than 8 numbers are wrong, or only NaN is found,
- * which is known of reports that verifyCase() of the same program made.
+ * common say more. Failing cases do not count against a name if only NaN is found, or if fewer than 8 numbers are wrong
+ * and none of them contradicts it, which is known of reports that verifyCase() of the same program made.
  *
  * @param reports What verifyCase returned; reports that pass are ignored.
  * @example
@@ -85,8 +85,11 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   /** Whether a name explains enough to be the headline: see verdictsOf(). */
   const leads = ({ name, cases }: Verdict): boolean => {
     if (VAGUE.includes(name)) return cases >= HALF * failing.length;
-    const silent = failing.filter((each) =>
-      (FACTS.get(each)?.few || each.name === 'nan') && !each.candidates.includes(name)).length;
+    const silent = failing.filter((each) => {
+      const { few, refuted } = FACTS.get(each) ?? {};
+      const tells = few ? refuted?.has(name as DiagnosisName) : each.name !== 'nan';
+      return !tells && !each.candidates.includes(name);
+    }).length;
     const detail = agreed(name);
     if (ONE_DETAIL.includes(name) && 2 * detail.of > cases && detail.cases < AGREED * detail.of) return false;
     const most = EXACT.includes(name) ? 1 : causeOf(name as DiagnosisName) === 'rounding' ? HALF : MOST;
@@ -95,6 +98,8 @@ export function verdictsOf(reports: readonly CaseReport[]): readonly Verdict[] {
   // That errors are those of some rounding says less than which one, where that explains half of the cases, too.
   const named = sorted.findIndex((each) => !VAGUE.includes(each.name) && leads(each));
   if (sorted[0]?.name === 'imprecise' && named > 0) sorted.unshift(...sorted.splice(named, 1));
+  // Of which heads count, another name may be true of all cases.
+  if (EXACT.includes(sorted[0]?.name) && named > 0 && !leads(sorted[0])) sorted.unshift(...sorted.splice(named, 1));
   const [best] = sorted;
   if (!best || best.name === 'unknown' || leads(best)) return sorted;
   const first = counts.get('unknown')?.first ?? 0;
