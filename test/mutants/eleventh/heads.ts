@@ -94,7 +94,8 @@ export const HEADS: readonly Eleventh[] = [
   }),
 
   broken(5, 'dq-k-of-head-0', 'makes dq from k of KV head 0 of the sequence', {
-    cause: 'the stride of a KV head is not passed for k (0) in the product dS k; S, and so dS, are made with the right k',
+    cause: 'the stride of a KV head is not passed for k (0) in the product dS k; S, and so dS, are made with '
+      + 'the right k',
     tensors: ['dq'],
     where: 'query heads of KV heads g > 0: dq = scale times the sum of dS k of KV head 0; those of KV head 0, dk and '
       + 'dv are right',
