@@ -81,7 +81,7 @@ export const ELEVENTH_MORE_NAMES: Readonly<Record<string, Named>> = {
     names: [
       ['elements-moved', /^$|no formula|^the halves of each (whole )?tile of 16 rows exchanged/],
       ['elements-moved', /^tiles of 8 rows exchanged with their neighbours|^row n at n XOR 8\b|\bn (XOR|\^) 8\b/],
-      ['elements-moved', /\brow r (and|at|holds) (row )?r \+ 8\b/],
+      ['elements-moved', /\b0 holds (row )?8\b|\b8 holds (row )?0\b|\[0,0,0,0\] holds \[0,0,8,0\]/],
       ['rows-moved', /^$|halves of each (whole )?tile of 16|tiles of 8 rows exchanged|\bn XOR 8\b/],
       ['rows-moved', /\brow (0 holds (head \d+ )?row 8|1 holds (head \d+ )?row 9|8 holds (head \d+ )?row 0)\b/],
     ],
@@ -102,6 +102,7 @@ export const ELEVENTH_MORE_NAMES: Readonly<Record<string, Named>> = {
       ['rows-moved', /^$|\bsteps?\b|head \d+ row \d+ holds (batch \d+,? )?head \d+ row \d+/],
       ['layout-heads', /\bsteps?\b/],
     ],
+    parts: [['elements-moved', /^blocks of [^,]* rows outside, heads within$/]],
   },
   // 10. unwritten and stale
   // channels from 4 floor(d / 4) of dk are 0

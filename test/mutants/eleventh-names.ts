@@ -217,15 +217,17 @@ const NAMES: Readonly<Record<string, Named>> = {
       ['input-rounded', /^q times (log2\(e\)|1\.44\d*)$/],
       ['terms-weighed', /^(all|every|each|dS)\b.*times (1\.44\d*|log2\(e\))/],
     ],
+    parts: [['factor', /^log2\(e\) \/ sqrt\(d\) in the place of the scale$/]],
   },
   // P = e^(scale S - lse), S with the scale, for dq, dk and dv
   'backward-scaled-twice': {
     names: [
       ['scale-twice', /^(?!.*(dM|\bnu\b|forward))/],
       ['scale-off', /^(?!.*(dM|\bnu\b|forward|lse times))(S times )?((the )?scale|[\d.]+|1 \/ sqrt\(d\))(,|$)/],
-      ['scale-off', /^$|^in the backward$|scale squared in the place of the scale/],
+      ['scale-off', /^$|^in the backward$|^(?!.*dM).*scale squared in the place of the scale/],
       ['input-misread', /^[qk] times the scale,? (for|in) (S|q \. k)\b/],
     ],
+    parts: [['scale-off', /^1 \/ (sqrt\(d\) after|d in the place of) the scale(, in the backward)?$/]],
   },
   // 7. lse and the maximum
   // lse = log(the sum of e^(lse_s - the largest lse_s)) over splits of 32
