@@ -4,7 +4,7 @@ import { configDefaults, defineConfig, type ViteUserConfigFnObject } from 'vites
 /** Files in which every test needs WebGPU. A run of other stacks leaves them out, as they would be empty. */
 const ONLY_WEBGPU = [
   'drawn-token.test.ts', 'lost-device.test.ts',
-  ...['backward.long', 'budget', 'device', 'fast', 'fast-prefill', 'gpu', 'layers', 'limits', 'prefill'].map((name) => `wgsl-${name}.test.ts`),
+  ...['backward.long', 'budget', 'device', 'fast', 'fast-prefill', 'gpu', 'layers', 'learned', 'learned.long', 'limits', 'prefill'].map((name) => `wgsl-${name}.test.ts`),
 ].map((name) => `test/${name}`);
 
 /**

@@ -13,6 +13,7 @@ import { attentionCase } from './attention.ts';
 import { decodeCase } from './decode.ts';
 import { gpuAttentionCase, gpuDecodeCase, gpuTrainingCase } from './gpu.ts';
 import { type Cell, hostAttentionCase, hostDecodeCase, hostPrefillCase } from './gpu-cpu.ts';
+import { keptCase } from './kept.ts';
 import { llamaCase } from './llama.ts';
 import type { Case, Measurement, Settings } from './measure.ts';
 import { memoryCase } from './memory.ts';
@@ -25,6 +26,7 @@ const LLAMA_CASE: Case = { name: 'llama', run: llamaCase };
 const GPU_CASES: readonly Case[] = [
   { name: 'attention', run: gpuAttentionCase },
   { name: 'decode', run: gpuDecodeCase },
+  { name: 'kept', run: keptCase },
   { name: 'training', run: gpuTrainingCase },
   { name: 'training-110m', run: gpuLargeTrainingCase },
 ];

@@ -7,10 +7,10 @@
 import { expect, it } from 'vitest';
 import { openWgslEngine } from '../gpu/wgsl/open.ts';
 import { NumericError } from '../src/core/errors.ts';
-import type { Engine } from '../src/core/engine.ts';
 import { Model } from '../src/model/model.ts';
 import type { Session } from '../src/model/session/session.ts';
 import { parsePolicy } from '../src/policies/index.ts';
+import { bothWays } from './support/both-ways.ts';
 import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 import { type Decoder, ModelBudget } from './support/model-budget.ts';
 import { some, THOROUGH } from './support/thorough.ts';
@@ -20,25 +20,6 @@ import { describeWebGPU } from './support/webgpu.ts';
 /** Software drivers take seconds to compile a kernel. */
 const PATIENCE = { timeout: THOROUGH ? 900_000 : 300_000 };
 const LONG = { max_position_embeddings: 400 };
-
-/** Calls `work` with an engine that takes all layers at once, and with the same one layer by layer. */
-async function bothWays<T>(work: (engine: Engine, taken: () => number) => Promise<T>): Promise<[kept: T, single: T]> {
-  const engine: Engine = await openWgslEngine({ testing: true, width: 64 });
-  const { layers, ...others } = engine.forms!;
-  let taken = 0;
-  const counted: typeof layers = (inputs) => {
-    const made = layers!(inputs);
-    if (made) taken++;
-    return made;
-  };
-  const set = (forms: Engine['forms']): object => Object.defineProperty(engine, 'forms', { value: forms, configurable: true });
-  set({ ...others, layers: counted });
-  const kept = await work(engine, () => taken);
-  set(others);
-  const single = await work(engine, () => taken);
-  engine.dispose();
-  return [kept, single];
-}
 
 /** Logits [V] after a sequence of tokens. */
 interface After {

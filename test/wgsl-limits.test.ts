@@ -5,6 +5,7 @@
 import { expect, it } from 'vitest';
 import { openWgslEngine } from '../gpu/wgsl/open.ts';
 import { DeviceError } from '../src/core/errors.ts';
+import { createEngine } from '../src/engines.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
 import { uploadWeights } from '../src/model/decoder.ts';
 import { generate } from '../src/model/generate/generate.ts';
@@ -79,6 +80,34 @@ describeWebGPU('limits of a device', () => {
     await caught(async () => session.step(ids.subarray(0, batch), { logits: 'none' }));
     expect(done()).toBe(full);
     expect((await session.stats())[0].live[0]).toBe(fits);
+    engine.dispose();
+  });
+
+  it.each(some(1, [['f32', 1, 0], ['f16', 2, 6]] as const))('what learned types keep, in %s, for %d sequences', PATIENCE, async (cache, batch, window) => {
+    const { engine } = await small(2 ** 13);
+    const config = livelyConfig('nats', { window }, { max_position_embeddings: 2048 });
+    const [session, twin] = [engine, createEngine({ engine: 'reference' })].map((on) =>
+      livelyModel(on, config).session({ batch, ...(on === engine && { cache }) }));
+    const width = Math.max(4 * (cache === 'f16' ? 2 : 4), 8);
+    // What is held is that of the reference, whose types are the same.
+    const fits = async (tokens: number): Promise<boolean> => (await twin.stats()).every(({ live }) =>
+      live.reduce((sum, held) => sum + Math.ceil((held + tokens) / 16) * 16, 0) * width <= 2 ** 13);
+    let steps = 0;
+    for (; await fits(16); steps++) {
+      const ids = livelyIds(steps, 16 * batch);
+      for (const each of [session, twin]) await each.step(ids, { logits: 'none' });
+    }
+    expect(steps * 16 * batch * 2 * width).toBeGreaterThan(2 ** 13); // if all were kept, that would not have fitted
+    const before = await session.stats();
+    const refused = await caught(async () => session.step(livelyIds(0, 40 * batch), { logits: 'none' }));
+    const most = fitting(refused, /a step of at most (\d+) tokens fits/);
+    expect([await fits(most), await fits(most + 1)]).toEqual([true, false]);
+    await caught(async () => session.step(livelyIds(0, (most + 1) * batch), { logits: 'none' }));
+    // No layer has taken a token, so that the session goes on.
+    expect(await session.stats()).toEqual(before);
+    expect(before.map(({ live }) => [...live])).toEqual((await twin.stats()).map(({ live }) => [...live]));
+    if (most > 0) await session.step(livelyIds(0, most * batch), { logits: 'none' });
+    expect(session.lengths).toEqual(new Array(batch).fill(16 * steps + most));
     engine.dispose();
   });
 

@@ -26,6 +26,13 @@ export class WgslArray implements Shaped {
   }
 }
 
+/** Token types that were chosen from scores. */
+export function typesOf(memory: Memory, shape: readonly number[]): WgslArray {
+  const types = new WgslArray(shape, memory, 'i32');
+  types.most = 2;
+  return types;
+}
+
 /** The memory of floats as float32, to which narrower ones are widened for good. */
 export function real(device: WgslDevice, array: WgslArray): Memory {
   if (array.dtype === 'f16' || array.dtype === 'bf16') {

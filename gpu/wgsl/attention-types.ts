@@ -11,7 +11,7 @@ import {
 } from './attention-pairs.ts';
 import { blocks } from './attention-tile.ts';
 import { each, fastKernel, type FastKernel, wgsl } from './fast/template.ts';
-import { flat, type Memory, type WgslDevice } from './device.ts';
+import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
 import { planTypes } from './mask.ts';
 import { kernel, template } from './template.ts';
 
@@ -156,7 +156,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 
 const GATHER = template('type gradient', `
 // Adds what the rows of a tile contribute to (dg, dl, dw) of chunk c: the sums of x - hidden over all rows, of x over those up to
-// closing[c], and of x over those up to the chunk's last token + window  (§5). A workgroup for each chunk of a head.
+// closing[c], and of x over those up to the chunk's last token + window  (§5). A workgroup for each chunk of a head; chunks are
+// folded where there are more than workgroups along an axis.
 struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -167,8 +168,9 @@ struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u
 var<workgroup> lanes: array<vec3f, $LANES>;
 
 @compute @workgroup_size($LANES)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let c = group.x;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let c = group.z * groups.x + group.x;
+  if (c >= p.seen) { return; }
   let closing = plan[group.y * p.chunks + c].y;
   let start = (group.y * p.seen + c) * p.rows;
   var sum = vec3f();
@@ -203,6 +205,7 @@ export function typeGradient(
   const { plan, chunks } = planTypes(device, types, BG, N, C);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
   const shared = device.width === 64 ? { ROWS: 16, PARTS: 16 } : { ROWS: 4, PARTS: device.width / 4 };
+  const across = device.testing ? 5 : MOST_GROUPS;
   const tile = pairTile(device, d);
   const fits = Math.min(device.tileElements, device.maxBytes / 4) / (BG * N);
   const most = Math.max(16, Math.floor(fits / 16) * 16);
@@ -232,7 +235,7 @@ export function typeGradient(
     });
     device.run(GATHER({ LANES: device.width }), {
       params: { rows, seen, chunks, first, C, window: Math.min(window, FOREVER) }, inputs: [x, hidden, plan],
-      outputs: [dTypes], groups: [seen, BG], work: length * 8,
+      outputs: [dTypes], groups: [Math.min(seen, across), BG, Math.ceil(seen / across)], work: length * 8,
     });
     for (const memory of [dM, x, hidden]) device.free(memory);
   }

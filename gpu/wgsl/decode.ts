@@ -18,6 +18,8 @@ import {
 const MOST_HEADS = 64;
 /** The most KV heads whose parts are put together where they are read, and the parts besides one for each. */
 const [MOST_JOINED, JOINED_PARTS] = [16, 64];
+/** The same in tests: every workgroup, used or not, takes software milliseconds. */
+const TESTED_PARTS = 8;
 
 /** The two passes, and how many entries a step of the first one has. */
 interface Passes {
@@ -77,14 +79,16 @@ interface Split {
   readonly joined: boolean;
 }
 
-function splitOf(heads: number, most: number, joins: boolean): Split {
+function splitOf({ testing }: WgslDevice, heads: number, most: number, joins: boolean): Split {
   const few = areFew(heads * most);
-  if (few && joins && heads <= MOST_JOINED) return { parts: heads + JOINED_PARTS, share: 2, joined: true };
-  return { parts: decodeParts(heads, heads * most), share: few ? 4 : 8, joined: false };
+  const tested = testing && few && heads + TESTED_PARTS;
+  if (few && joins && heads <= MOST_JOINED) return { parts: tested || heads + JOINED_PARTS, share: 2, joined: true };
+  return { parts: tested || decodeParts(heads, heads * most), share: few ? 4 : 8, joined: false };
 }
 
 /** How many parts the kernels for GPUs cut the entries into, of which no head has more than `most`. */
-export const partsOf = (heads: number, most: number, joins = false): number => splitOf(heads, most, joins).parts;
+export const partsOf = (device: WgslDevice, heads: number, most: number, joins = false): number =>
+  splitOf(device, heads, most, joins).parts;
 
 /** The parts of attention, with the token of the queries, as the product that follows can put them together. */
 export interface Attended extends MergedParts {
@@ -107,7 +111,7 @@ function decodeOnGpu(
 ): Memory | Attended {
   const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
   const [cached, group] = [B * G, H / G];
-  const { parts, share, joined } = splitOf(cached, most, joins);
+  const { parts, share, joined } = splitOf(device, cached, most, joins);
   const { first, merge, step } = passes(cached, group, d, stored, bySubgroups, fresh !== undefined, share);
   const rows = parts * group;
   const sums = device.allocate(rows * 4 * Math.ceil(d / 4));

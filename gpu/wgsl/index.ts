@@ -12,7 +12,7 @@ import { sizeOf } from '../../src/core/tensor.ts';
 import type { TrainingEngine } from '../../src/core/training-engine.ts';
 import { adamW, sumOfSquares } from './adamw.ts';
 import { argmax } from './argmax.ts';
-import { real, WgslArray } from './array.ts';
+import { real, typesOf, WgslArray } from './array.ts';
 import { attend } from './attention.ts';
 import { attentionBackward } from './attention-backward.ts';
 import { WgslCache } from './cache.ts';
@@ -168,9 +168,8 @@ function kernels(device: WgslDevice, { MassCache }: Parts): TrainingKernels<Wgsl
       const [types, probabilities] = tokenTypes(device, f32(scores), {
         temperature, ...(noise && { noise: f32(noise) }), ...(forceGlobal && { forceGlobal: forceGlobal.memory }),
       }, sizes);
-      const chosen = whole(types, [sizes.B, sizes.G, sizes.chunks]);
-      chosen.most = 2;
-      return { types: chosen, probabilities: made(probabilities, scores.shape) };
+      const { B, G, chunks } = sizes;
+      return { types: typesOf(types, [B, G, chunks]), probabilities: made(probabilities, scores.shape) };
     },
     tokenTypesBackward: (dTypes, probabilities, { temperature, forceGlobal }, sizes) => made(
       tokenTypesBackward(device, f32(dTypes), f32(probabilities), {

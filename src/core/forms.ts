@@ -73,6 +73,8 @@ export interface DecoderLayer<T = Tensor> {
   /** [D,H*d] */
   readonly output: T;
   readonly feedForward: Omit<FeedForwardInputs<T>, 'x'>;
+  /** The scorer of token types (§6), [3*G,D], if there is one. */
+  readonly scorer?: T;
 }
 
 /** One token of each sequence, all of which go through the layers of a decoder. */
@@ -85,10 +87,15 @@ export interface LayersInputs<T = Tensor, C = Cache> {
   readonly layers: readonly DecoderLayer<T>[];
   /** The cache of each layer. */
   readonly caches: readonly C[];
-  /** Numbers of the host: rotary tables [B,d/2], and types [B,G] of the tokens, which are those of every layer. */
+  /** Numbers of the host: rotary tables [B,d/2]. */
   readonly cos: ArrayLike<number>;
   readonly sin: ArrayLike<number>;
-  readonly types: ArrayLike<number>;
+  /**
+   * Numbers of the host: types [B,G] of the tokens, which are those of every layer. Without them each layer chooses its
+   * own, those with the largest scores, as tokenTypes() does without noise; then no token is the first of its
+   * sequence, whose type is not chosen.
+   */
+  readonly types?: ArrayLike<number> | undefined;
   readonly scale: number;
 }
 
@@ -98,6 +105,8 @@ export interface LayersMade<T = Tensor> {
   readonly x: T;
   /** The inputs and outputs of attention in each layer, which last until x is disposed of. */
   stages(): readonly (Projected<T> & { readonly attended: T })[];
+  /** The types that each layer chose, integers [B,G,1], which last as long. Absent if they were given. */
+  types?(): readonly T[];
 }
 
 /** The forms. Attention together with the cache is Cache.step() and Cache.prefill(). */
@@ -123,8 +132,9 @@ export interface Forms<T = Tensor, C = Cache> {
   drawnToken?(x: T, norm: Norm<T>, head: T, drawing: Drawing<T>): T;
   /**
    * All layers of a decoder for one token of each sequence, with a step of each cache: embedding, and then project(),
-   * Cache.step(), output() and feedForward() of layer after layer. Undefined, and nothing has happened, where the
-   * engine would rather be called for each of these.
+   * Cache.step(), output() and feedForward() of layer after layer. Types that are chosen, and all that follows from
+   * them, have the bits that they have by these calls. Undefined, and nothing has happened, where the engine would
+   * rather be called for each of them.
    */
   layers?(inputs: LayersInputs<T, C>): LayersMade<T> | undefined;
 }

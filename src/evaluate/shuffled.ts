@@ -11,6 +11,7 @@ import { generator, Stream } from '../core/random.ts';
 import { expectWhole } from '../core/shape.ts';
 import { expectModel, Model } from '../model/model.ts';
 import { evaluate, type EvaluateOptions, type Evaluation } from './evaluate.ts';
+import { singleLayerForms } from './single-layers.ts';
 
 /** What the control is called in tables. */
 export const SHUFFLED = 'shuffled';
@@ -101,9 +102,11 @@ function giving(engine: Engine, types: readonly (readonly number[])[], layers: n
     chosen.types.dispose();
     return { ...chosen, types: engine.integers(list, shape) };
   };
+  const forms = singleLayerForms(engine);
   return new Proxy(engine, {
     get: (target, name) => {
       if (name === 'tokenTypes') return tokenTypes;
+      if (name === 'forms') return forms;
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? value.bind(target) as unknown : value;
     },

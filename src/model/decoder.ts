@@ -12,7 +12,7 @@ import type { NDArray } from '../core/tensor.ts';
 import { architectureOf } from './arch/index.ts';
 import type { ModelConfig } from './config/config.ts';
 import { embedding, rmsNorm } from '../core/layers.ts';
-import { EMBEDDING, HEAD } from './config/names.ts';
+import { EMBEDDING, HEAD, scorerName } from './config/names.ts';
 import { rotaryAngles, rotaryTables } from './rotary.ts';
 
 /** Weights on an engine, by Hugging Face's names. */
@@ -95,12 +95,13 @@ export function layerStates(
 }
 
 /**
- * The same for one token of each sequence, whose types [B,G] the host knows, in one call of the engine with a step of
- * every cache. Undefined where the engine has no such form, or does not take it here.
+ * The same for one token of each sequence, in one call of the engine with a step of every cache. The types [B,G] are
+ * those that the host knows, or each layer's scorer gives them. Undefined where the engine has no such form, or does
+ * not take it here.
  */
 export function layersAtOnce(
   tape: Tape, config: ModelConfig, weights: Weights, ids: Tensor, positions: ArrayLike<number>,
-  { caches, types }: { readonly caches: readonly Cache[]; readonly types: ArrayLike<number> },
+  { caches, types }: { readonly caches: readonly Cache[]; readonly types: ArrayLike<number> | undefined },
 ): LayersMade | undefined {
   if (!tape.engine.forms?.layers) return undefined;
   const { cos, sin } = rotaryAngles(config, positions);
@@ -126,6 +127,7 @@ function layerOf(config: ModelConfig, weights: Weights, n: number): DecoderLayer
   const { projectionBias, headNorm } = architectureOf(config);
   const of = (name: string) => weightOf(weights, `model.layers.${n}.${name}`);
   const norm = (name: string): Norm => ({ weight: of(`${name}.weight`), epsilon });
+  const scorer = weights.get(scorerName(n));
   const projection = (letter: 'q' | 'k' | 'v', into: number): Projection => ({
     heads: into,
     weight: of(`self_attn.${letter}_proj.weight`),
@@ -142,6 +144,7 @@ function layerOf(config: ModelConfig, weights: Weights, n: number): DecoderLayer
       norm: norm('post_attention_layernorm'),
       gate: of('mlp.gate_proj.weight'), up: of('mlp.up_proj.weight'), down: of('mlp.down_proj.weight'),
     },
+    ...(scorer && { scorer }),
   };
 }
 

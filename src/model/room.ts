@@ -3,7 +3,7 @@
  * with the most that does.
  * @module
  */
-import { CACHE_BYTES, type CacheDtype } from '../core/cache.ts';
+import { CACHE_BYTES, type CacheDtype, type CacheStats } from '../core/cache.ts';
 import type { Engine } from '../core/engine.ts';
 import { DeviceError } from '../core/errors.ts';
 import { mostAfter, scoreWidth } from '../core/mass.ts';
@@ -58,7 +58,7 @@ export function expectStepRoom(session: Sequences, config: ModelConfig, T: numbe
 
 /**
  * Refuses `tokens` more tokens for a session, in steps of at most `step`, with which the keys of a layer would be too
- * large for a tensor. What learned types keep is known on the device only, whose cache refuses what it has no room for.
+ * large for a tensor. What learned types will keep is not known before: see expectLearnedRoom().
  *
  * @throws {DeviceError} With the longest context that fits or, under a policy that bounds the cache, the longest step.
  */
@@ -67,9 +67,9 @@ export function expectCacheRoom(
 ): void {
   const { limits } = engine;
   if (!limits || kindOf(policy).learned) return;
-  const { headDim, heads, kvHeads } = config;
+  const { heads, kvHeads } = config;
   const rule = cacheRule(policy, config);
-  const words = Math.ceil((headDim * CACHE_BYTES[cache ?? engine.stores.cache[0]]) / 4);
+  const words = keyWords({ engine, cache }, config);
   // Slots have a position and a lifetime besides. Under a budget they have the numbers of a score and, during a step, a
   // weight for each query head and two numbers more.
   const numbers = 'mass' in rule ? Math.max(words, scoreWidth(rule.mass), 2 + heads / kvHeads) : Math.max(words, 2);
@@ -86,6 +86,63 @@ export function expectCacheRoom(
   const most = held < all ? `a step of at most ${Math.max(0, fits - held)} tokens fits: take shorter steps (prefillStep)`
     : `a context of at most ${fits} tokens fits: evict more, store keys and values as f16 (cache)`;
   throw new DeviceError(`the cache of a layer takes ${bytes(wanted)} bytes for ${batch} sequences of ${all} tokens under the policy ${formatPolicy(policy)}, but ${limits.name} is ${limits.tensorBytes} on ${engine.name}; ${most}, or use a smaller batch`);
+}
+
+/** A session whose caches can be asked what they hold. */
+interface Asked extends Sequences {
+  stats(): Promise<readonly CacheStats[]>;
+}
+
+/** What the caches of a session held when they were last asked: the entries of their heads, after so many tokens. */
+interface Known {
+  readonly live: readonly ArrayLike<number>[];
+  readonly lengths: readonly number[];
+}
+const known = new WeakMap<Asked, Known>();
+
+/**
+ * Refuses a step of taken[b] tokens of sequence b, under a policy by learned types, with which the keys of a layer
+ * would be too large for a tensor. A head holds no more than when its cache was last asked and what came since; the
+ * caches are asked, which waits for all steps before, only if there might be no room for that.
+ *
+ * @throws {DeviceError} With the longest step that fits.
+ */
+export async function expectLearnedRoom(session: Asked, config: ModelConfig, taken: readonly number[]): Promise<void> {
+  const { engine: { limits, name }, batch, blockSize, policy, lengths } = session;
+  if (!limits) return;
+  const { kvHeads } = config;
+  const width = Math.max(keyWords(session, config), 2) * 4; // slots have a position and a lifetime besides
+  const bytes = (entries: (head: number) => number): number => {
+    let blocks = 0;
+    for (let head = 0; head < batch * kvHeads; head++) blocks += Math.ceil(entries(head) / blockSize);
+    return blocks * blockSize * width;
+  };
+  const fits = (held: ArrayLike<number>, since: readonly number[], counts: readonly number[]): boolean =>
+    bytes((head) => {
+      const b = Math.floor(head / kvHeads);
+      return held[head] + since[b] + counts[b];
+    }) <= limits.tensorBytes;
+  const none = new Int32Array(batch * kvHeads);
+  if (fits(none, lengths, taken)) return; // even if all are kept
+  const before = known.get(session);
+  const since = before && lengths.map((length, b) => length - before.lengths[b]);
+  if (before?.live.every((held) => fits(held, since!, taken))) return;
+  const live = (await session.stats()).map((stats) => stats.live);
+  known.set(session, { live, lengths });
+  const now = lengths.map(() => 0);
+  const layer = live.findIndex((held) => !fits(held, now, taken));
+  if (layer < 0) return;
+  const most = Math.max(...taken);
+  const exceeds = (count: number): string | undefined =>
+    (live.every((held) => fits(held, now, taken.map((all) => Math.min(all, count)))) ? undefined : limits.name);
+  const { tokens } = longestContext(exceeds, most);
+  const held = Array.from(live[layer]).reduce((sum, count) => sum + count, 0);
+  throw new DeviceError(`the cache of layer ${layer} holds ${held} entries over ${batch * kvHeads} heads under the policy ${formatPolicy(policy)}, and a step of ${most} tokens makes its keys exceed ${limits.name}, which is ${limits.tensorBytes} bytes on ${name}; a step of at most ${tokens} tokens fits: ${tokens > 0 ? 'take shorter steps (prefillStep)' : 'no more can be read'}, evict more, store keys and values as f16 (cache), or use a smaller batch`);
+}
+
+/** The words of four bytes that a cache stores a key in. */
+function keyWords({ engine, cache }: Pick<Sequences, 'engine' | 'cache'>, { headDim }: ModelConfig): number {
+  return Math.ceil((headDim * CACHE_BYTES[cache ?? engine.stores.cache[0]]) / 4);
 }
 
 /**

@@ -5,7 +5,7 @@
 import { finite, numbers } from '../arguments.ts';
 import { expectElements, type Shaped, type Tensor } from '../tensor.ts';
 import { checkIds } from '../checks.ts';
-import { ShapeError } from '../errors.ts';
+import { ShapeError, ValueError } from '../errors.ts';
 import type { DecoderLayer, Forms, LayersInputs, Projection } from '../forms.ts';
 import type { CacheKernels } from '../kernels.ts';
 import { checkTypeValues, expectRank, expectShape } from '../shape.ts';
@@ -41,7 +41,7 @@ export function checkedLayers<A extends Shaped>(
     const [row, table] = [{ shape: [1, 1, D] }, { shape: [1, 1, half] }];
     const rotary = [table, table] as const;
     const { normed, projection, feedForward: fed } = formParts(float);
-    const made = layers.map(({ attention, output, feedForward }): DecoderLayer<A> => {
+    const made = layers.map(({ attention, output, feedForward, scorer }): DecoderLayer<A> => {
       const { norm, q, k, v } = attention;
       const all = {
         norm: normed(norm, row), q: projection(q, row, rotary), k: projection(k, row, rotary), v: projection(v, row),
@@ -49,7 +49,9 @@ export function checkedLayers<A extends Shaped>(
       const out = float('weight', output);
       const { M } = linearSizes({ shape: [1, 1, all.q.weight.shape[0]] }, out);
       sameSizes('x', row, { shape: [1, 1, M] }, 'it is added to the projection of what was attended');
-      return { attention: all, output: out, feedForward: fed(feedForward, row) };
+      const scores = scorer && float('scorer', scorer);
+      if (scores) expectShape('scorer', scores, [3 * k.heads, D], 'it has a row for each type of each KV head');
+      return { attention: all, output: out, feedForward: fed(feedForward, row), ...(scores && { scorer: scores }) };
     });
     return { layers: made, tensors, arrays, fits: new WeakSet() };
   }
@@ -94,8 +96,13 @@ export function checkedLayers<A extends Shaped>(
       caches.push(cache as CheckedCache<A>);
     }
     const { batch, kvHeads } = caches[0]?.options ?? { batch: B, kvHeads: 0 };
-    expectElements('types', types, [batch, kvHeads]);
-    checkTypeValues(types);
+    if (types === undefined) {
+      const without = layers.findIndex(({ scorer }) => !scorer);
+      if (without >= 0) throw new ValueError(`layer ${without} has no scorer to choose types: pass types`);
+    } else {
+      expectElements('types', types, [batch, kvHeads]);
+      checkTypeValues(types);
+    }
     const given: LayersInputs<A, CacheKernels<A>> = {
       ids, embedding, layers, caches: caches.map((cache) => rawOf(cache, on)), cos, sin, types, scale,
     };
@@ -107,6 +114,7 @@ export function checkedLayers<A extends Shaped>(
       stages: () => made.stages().map(({ hidden, q, k, v, attended }) => ({
         hidden: on.realOf(hidden), q: on.realOf(q), k: on.realOf(k), v: on.realOf(v), attended: on.realOf(attended),
       })),
+      ...(made.types && { types: () => made.types!().map((types) => on.wholeOf(types)) }),
     };
   };
 }

@@ -5,6 +5,7 @@
 import type { CacheStep } from '../../core/cache.ts';
 import type { Cache, Engine, Tensor } from '../../core/engine.ts';
 import type { FloatArray } from '../../core/tensor.ts';
+import { singleLayerForms } from '../single-layers.ts';
 
 /** What the cache of a layer was given in one step, being read back. */
 export interface Seen {
@@ -43,7 +44,9 @@ export function observe(engine: Engine): Observed {
     });
     scores = undefined;
   };
+  const forms = singleLayerForms(engine);
   const watched: Partial<Engine> = {
+    ...(forms && { forms }),
     createCache(options) {
       const cache = engine.createCache(options);
       caches.push(cache);

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Cache, ChunkPool, Tensor } from '../../core/engine.ts';
+import type { LayersMade } from '../../core/forms.ts';
 import { Tape } from '../../core/tape.ts';
 import { kindOf, type Policy } from '../../policies/index.ts';
 import { layersAtOnce, layerStates } from '../decoder.ts';
@@ -33,8 +34,9 @@ export class Recording {
   readonly reached: { layers: boolean; end: boolean } = { layers: false, end: false };
   #x: Tensor | undefined;
   readonly #chosen: Tensor[] = [];
-  /** The types of every layer, where the host had them and no tensor was needed. */
+  /** The types of every layer, where the host had them and no tensor was needed; or else those that layers chose. */
   #pattern: Int32Array | undefined;
+  #later: LayersMade['types'];
 
   /** @param seen How many tokens each sequence has seen before. It takes taken[b] of T. */
   constructor(model: SessionModel, seen: readonly number[], T: number, taken: readonly number[]) {
@@ -59,6 +61,8 @@ export class Recording {
       const types = tape.own(engine.integers(this.#pattern, [taken.length, config.kvHeads, T]));
       for (let layer = 0; layer < config.layers; layer++) this.#chosen.push(types);
     }
+    if (this.#later) this.#chosen.push(...this.#later().map((types) => tape.own(types)));
+    this.#later = undefined;
     return this.#chosen;
   }
 
@@ -75,12 +79,14 @@ export class Recording {
     const fresh = seen.every((tokens) => tokens === 0);
     const tokens = 'kind' in ids ? ids : tape.own(engine.integers(ids, [seen.length, T]));
     const fixed = fixedTypes(policy, { config, seen, T });
-    if (fixed && T === 1 && !fresh && taken.every((count) => count === 1)) {
+    const known = fixed !== undefined || kindOf(policy).learned === true;
+    if (known && T === 1 && seen.every((before) => before > 0) && taken.every((count) => count === 1)) {
       const made = layersAtOnce(tape, config, weights, tokens, positions, { caches, types: fixed });
       if (made) {
         watch.later(made.stages);
         this.#x = made.x;
         this.#pattern = fixed;
+        this.#later = made.types;
         reached.layers = reached.end = true;
         return;
       }

@@ -12,7 +12,7 @@ import { kindOf, type Policy } from '../../policies/index.ts';
 import type { ModelConfig } from '../config/config.ts';
 import type { Weights } from '../decoder.ts';
 import { cacheRule, checkPolicy } from '../policy.ts';
-import { expectStepRoom } from '../room.ts';
+import { expectLearnedRoom, expectStepRoom } from '../room.ts';
 import { type AheadOf, Flight, greedyAhead } from './flight.ts';
 import { Recording } from './recording.ts';
 import { type Pass, readLogits, readNextTokens } from './results.ts';
@@ -113,8 +113,7 @@ export class Session {
    *   where row b is that of token counts[b] - 1, with the same bits as under 'all' on the reference, and is undefined
    *   if counts[b] is 0. 'none': an empty array, once the step has been computed.
    * @throws {ShapeError} If the rows are of unequal length. @throws {ValueError} If counts or a token are out of range.
-   * @throws {NumericError} If the result holds NaN or an infinity. It says in which layer or weight that first
-   *   appeared.
+   * @throws {NumericError} If the result holds NaN or an infinity. It says in which layer or weight that began.
    */
   async step(
     ids: ArrayLike<number>, options: StepOptions = {},
@@ -196,6 +195,7 @@ export class Session {
     expectStepRoom(this, this.#config, T, Math.max(...taken), rows);
     const { learned, ranks } = kindOf(this.policy);
     if (learned || ranks) await expectScorers(this.engine, this.#weights, this.#config.layers);
+    if (learned) await expectLearnedRoom(this, this.#config, taken);
     const { policy, lengths: seen } = this; // as they are now
     const recording = new Recording(this.#model, seen, T, taken);
     try {
