@@ -5,9 +5,14 @@
 import { expect, it } from 'vitest';
 import { createEngine } from '../src/engines.ts';
 import type { Engine } from '../src/core/engine.ts';
+import { NumericError } from '../src/core/errors.ts';
+import { evaluateShuffled } from '../src/evaluate/shuffled.ts';
+import { recordTrace } from '../src/evaluate/trace/record.ts';
 import type { ModelConfig } from '../src/model/config/config.ts';
+import { Model } from '../src/model/model.ts';
+import { parsePolicy } from '../src/policies/index.ts';
 import { bothWays } from './support/both-ways.ts';
-import { livelyConfig, livelyIds, livelyModel } from './support/lively-model.ts';
+import { livelyConfig, livelyIds, livelyModel, livelyWeights } from './support/lively-model.ts';
 import { some, THOROUGH } from './support/thorough.ts';
 import { describeWebGPU } from './support/webgpu.ts';
 
@@ -87,5 +92,43 @@ describeWebGPU('learned types of all layers in one call', () => {
     expect(new Set(single.kept)).toEqual(new Set([kept.kept.at(-1)])); // none since
     expect(kept.types).toEqual(await referenceTypes(config, given, fed));
     expect(new Set(kept.types.slice(config.layers).flat())).toEqual(new Set([0, 1, 2]));
+  });
+
+  // Each needs kernels that a software driver takes many seconds to compile.
+  if (THOROUGH) it('are watched, and replaced by others, layer by layer', PATIENCE, async () => {
+    const config = livelyConfig('nats', {}, { vocab_size: 258 }); // a byte tokenizer's
+    const text = livelyIds(5, 20);
+    const [kept, single] = await bothWays(async (engine, taken) => {
+      const model = livelyModel(engine, config);
+      const before = taken();
+      const { engine: _, ...trace } = await recordTrace(model, text, { policies: ['nats', 'streaming:1+4'].map(parsePolicy) });
+      const watched = taken() - before;
+      const { learned, shuffled } = await evaluateShuffled(model, text, { step: 1 });
+      return { found: [trace, learned.contexts, shuffled.contexts], watched, count: taken() - before };
+    });
+    expect(kept.found).toEqual(single.found);
+    expect(kept.found[2]).not.toEqual(kept.found[1]);
+    expect([kept.watched, single.count]).toEqual([0, 0]);
+    expect(kept.count).toBeGreaterThan(4); // of what was learned
+  });
+
+  if (THOROUGH) it('of scores that are NaN are errors that say where it first appears', PATIENCE, async () => {
+    const config = livelyConfig('nats');
+    const weights = livelyWeights(config, 1);
+    weights.get('model.embed_tokens.weight')!.data[12 * 9] = NaN;
+    const [kept, single] = await bothWays(async (engine) => {
+      const said: string[] = [];
+      for (const onTypes of [undefined, () => {}]) {
+        const session = new Model(engine, config, weights).session();
+        await session.step([3], { logits: 'none' });
+        await session.step([4], { logits: 'none' });
+        const error: unknown = await session.next([9], onTypes && { onTypes }).catch((caught: unknown) => caught);
+        expect(error).toBeInstanceOf(NumericError);
+        said.push((error as NumericError).message);
+      }
+      return said;
+    });
+    expect(kept).toEqual(single);
+    for (const message of kept) expect(message).toContain('layer 0');
   });
 });
