@@ -17,7 +17,7 @@ import { headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
 import { locate } from './location.ts';
 import { formulas } from './formulas.ts';
-import { ATTENTION, poolsOf, rowsOf } from './pools.ts';
+import { ATTENTION, OF_PAIRS, poolsOf, rowsOf, solvedRules } from './pools.ts';
 import { refutedNames } from './refuted.ts';
 import { scaleFits, scaleOfFactor } from './scale-fits.ts';
 import { Sample } from './sample.ts';
@@ -47,7 +47,7 @@ const OF_TYPES: readonly OutputName[] = ['dm_rows', 'dw', 'dl', 'dg', 'dscores']
 /** A name of another formula for an output as a whole, or that says as much. */
 const isFormula = ({ name }: Hypothesis): boolean => /-other$|^other-tensor$|-moved$|^factor$|^sign$|^zeros/.test(name);
 /** What says the name before it in other words. */
-const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved', 'evicts-some'];
+const SOLVED = ['window-other', 'local-other', 'pairs-hidden', 'pairs-seen', 'kv-other', 'group-other', 'elements-moved', 'evicts-some', 'lifetimes-other'];
 /** Fewer numbers than this, in a part of an output, are explained by too many mistakes. */
 const FEW = 8;
 
@@ -114,6 +114,12 @@ export const diagnose: Diagnose = (oracleCase, outputs, reports, dtype) => {
       return consistent(n, best(sample, inPart(n, made), plausible));
     } }));
   }));
+  const [told] = believed;
+  const ruled = told && (causeOf(told.name) === 'mask' || OF_PAIRS.includes(told.name)) && sampleOf(foundIn).size >= FEW;
+  if (ruled && !believed.some(({ ofRule }) => ofRule)) {
+    const all = best(sampleOf(foundIn), inPart(foundIn, [...solvedRules(scene, output)]), PLAUSIBLE_OF_FEW);
+    believed.push(...consistent(foundIn, all).believed);
+  }
   // What is true of one case by chance is not of all: the solved pairs, or heads, are what the cases have in common.
   const somewhere = place.where.length > 0 && believed.some(({ name }) => causeOf(name) === 'mask');
   const solved = output === 'mask' || somewhere ? pairRules

@@ -38,6 +38,7 @@ const MASK = {
   'local-other': 'LOCAL closed at another distance from its GLOBAL',
   'local-in-block': 'LOCAL closed only by a GLOBAL of the same block of chunks: a scan without a carry',
   'integer-wraps': 'positions or ages in too few bits, which wrap',
+  'lifetimes-other': 'lifetimes that end at another place',
   'ends-by-tile': 'lifetimes that end with whole tiles',
   'types-moved': 'lifetimes read from another place',
   'global-chunk-edge': 'GLOBAL hidden after the edge of its chunk or tile',

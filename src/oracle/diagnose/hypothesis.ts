@@ -17,6 +17,8 @@ export interface Hypothesis {
   readonly detail?: string;
   /** Other true words for the detail, such as what of the case a factor is. */
   readonly also?: readonly string[];
+  /** Whether it is one of the rules that are solved for. */
+  readonly ofRule?: boolean;
   /** The detail without its fitted number, which another case may have otherwise. */
   readonly kind?: string;
 }

@@ -19,6 +19,8 @@ import { wrongLifetimes } from './wrong-lifetimes.ts';
 import { rowSumHypotheses } from './wrong-pairs.ts';
 import { pairRules } from './pair-rules.ts';
 import { slopeTerms } from './slope-terms.ts';
+import { lifeFormulas } from './life-formulas.ts';
+import { solvedPairs } from './solved-pairs.ts';
 import { solvedTerms } from './solved-terms.ts';
 import { storageHypotheses } from './storage-hypotheses.ts';
 import { Scene, type Sees } from './scene.ts';
@@ -28,6 +30,7 @@ import { formulas } from './formulas.ts';
 import { typeTermsHypotheses } from './type-terms.ts';
 import { choiceHypotheses, scoreHypotheses } from './score-hypotheses.ts';
 import { typeGradientHypotheses, typeInputHypotheses } from './type-hypotheses.ts';
+import type { DiagnosisName } from './diagnoses.ts';
 import type { OutputName } from '../types.ts';
 import { scaleFits } from './scale-fits.ts';
 
@@ -44,6 +47,17 @@ export interface Pool {
 
 /** The outputs that are 0 only if nothing is written. */
 export const ATTENTION: readonly OutputName[] = ['out', 'lse', 'dv', 'dq', 'dk', 'cache_out'];
+/** Names of pairs, beside those of masks, that a rule which is solved for may say better. */
+export const OF_PAIRS: readonly DiagnosisName[] = [
+  'terms-weighed', 'normaliser-other', 'row-factor', 'backward-unmasked', 'query-lost',
+];
+
+/** Lifetimes and pairs by rules that are solved for. */
+export const solvedRules: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  yield* lifeFormulas(scene, output);
+  yield* solvedPairs(scene, output);
+};
+
 const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothesis> {
   const { N } = scene;
   if (output === 'mask') {
@@ -92,6 +106,7 @@ export function poolsOf(scene: Scene, output: OutputName): readonly [Pool, ...Po
     { known: () => formulas(rows, as), tight: true, exact: true, parts: 1 },
     { known: () => typeInputHypotheses(rows, as), tight: true, parts: 1 },
     { known: () => componentHypotheses(rows, as), tight: true, parts: 0 },
+    { known: () => solvedRules(scene, output), tight: true, exact: true, parts: 1 },
     { known: () => rowWeights(rows, as), tight: true, exact: true, parts: 1 },
     { known: () => (as === 'mask' ? [] : pairRules(rows, as)), tight: true, parts: 1 },
     { known: () => oneKey(rows, as) },
