@@ -157,6 +157,7 @@ const ARITHMETIC = {
   'chunk-mean': 'the mean over the tokens of a chunk, not the sum',
   'other-tensor': 'another output, or an input, in the place of this one',
   'rows-moved': 'rows that hold other rows',
+  'rows-carried': 'rows to which other rows are added: sums that are not cleared, or end elsewhere',
   'elements-moved': 'right numbers in other places of storage',
   'components-moved': 'the numbers of d in another order',
   'input-misread': 'an input read from another place',

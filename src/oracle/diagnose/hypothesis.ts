@@ -30,7 +30,7 @@ const OF_HEADS: ReadonlySet<DiagnosisName> = new Set<DiagnosisName>([
 ]);
 /** Names that say themselves in which rows, keys or tiles something is wrong. */
 const OF_ROWS: ReadonlySet<DiagnosisName> = new Set<DiagnosisName>([
-  'key-lost', 'tile-skipped', 'tile-by-first-key', 'tile-whole', 'tile-unmasked', 'ends-by-tile', 'rows-moved', 'query-lost',
+  'key-lost', 'tile-skipped', 'tile-by-first-key', 'tile-whole', 'tile-unmasked', 'ends-by-tile', 'rows-moved', 'rows-carried', 'query-lost',
   'integer-wraps', 'sink-forgotten', 'terms-weighed', 'tail-unwritten', 'key-foreign', 'pairs-hidden', 'pairs-seen',
 ]);
 

@@ -4,6 +4,7 @@
  */
 import { backwardHypotheses } from './backward-hypotheses.ts';
 import { cacheHypotheses } from './cache-hypotheses.ts';
+import { carriedRows } from './carried-rows.ts';
 import { componentHypotheses } from './component-hypotheses.ts';
 import { forwardHypotheses } from './forward-hypotheses.ts';
 import { genericHypotheses, lastWords, misplaced, oneKey, unwritten } from './generic-hypotheses.ts';
@@ -99,6 +100,7 @@ export function poolsOf(scene: Scene, output: OutputName): readonly [Pool, ...Po
     { known: () => lseHypotheses(scene, output), tight: true, exact: true },
     { known: () => genericHypotheses(scene, output) },
     { known: () => [...movedHypotheses(scene, output), ...storageHypotheses(scene, output)], tight: true },
+    { known: () => carriedRows(scene, output), tight: true, exact: true, parts: 0 },
     { known: () => headReads(rows, as), tight: true, parts: 0 },
     { known: () => foreignKeys(rows, as), tight: true, parts: 0 },
     { known: () => headSums(rows, as), tight: true, parts: 0 },

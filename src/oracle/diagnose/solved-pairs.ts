@@ -275,6 +275,8 @@ const FAILING: PlaceRule = { words: 'where it fails', has: () => true };
 function wordsOf({ place, relation, limit }: Pick<Found, 'place' | 'relation' | 'limit'>, byKey: boolean): string {
   if (limit === FAILING) return `${wordsOf({ place, relation, limit: ALL }, byKey)}, where it fails`;
   const [key, query] = byKey ? [limit.words, place.words] : [place.words, limit.words];
-  const keys = key === '' ? (relation.words === '' ? 'all keys' : 'keys') : key;
-  return `${keys}${relation.words === '' ? '' : key === '' ? ` ${relation.words}` : `, those ${relation.words}`}${query === '' ? '' : `, for ${query}`}`;
+  if (key === '' && relation.words === '') return query === '' ? 'all pairs' : query;
+  const own = `keys ${relation.words}`.replace(/^keys in (?=tiles)/, '').replace(/^keys on the diagonal$/, 'the pairs on the diagonal');
+  const keys = key === '' ? own : relation.words === '' ? key : `${key}, those ${relation.words}`;
+  return query === '' ? keys : `${keys}, for ${query}`;
 }

@@ -22,7 +22,7 @@ export interface Verdict {
 const VAGUE = ['unknown', 'nan', 'imprecise', 'keys-by-row', 'one-key'];
 /** Names of mistakes that have one detail in every case: another window elsewhere is another mistake. */
 const ONE_DETAIL = [
-  'window-other', 'local-other', 'lifetimes-other', 'ends-by-tile', 'types-moved', 'local-by-neighbour', 'integer-wraps', 'tile-skipped', 'key-lost',
+  'window-other', 'local-other', 'lifetimes-other', 'rows-carried', 'ends-by-tile', 'types-moved', 'local-by-neighbour', 'integer-wraps', 'tile-skipped', 'key-lost',
   'offset', 'input-misread', 'intermediate-misread', 'local-in-block', 'terms-weighed', 'pairs-hidden', 'pairs-seen',
   'evicts-some', 'evicted-by-count', 'global-missed', 'closes-some', 'step-mask', 'slots-mixed',
   'dm-rows-other', 'dscores-other', 'dm-other', 'other-tensor',
