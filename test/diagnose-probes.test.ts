@@ -6,6 +6,7 @@ import { bitsOf, e4m3 } from '../src/oracle/diagnose/narrow-floats.ts';
 import { f, part, plain, soft } from './mutants/held-out/parts.ts';
 import type { Hooks } from './mutants/hooks.ts';
 import { run } from './mutants/kernel.ts';
+import { rightLast } from './mutants/right.ts';
 import { edited } from './mutants/third/parts.ts';
 
 const RECIPE: Recipe = {
@@ -67,6 +68,18 @@ describe('sums with terms that count wrongly', () => {
       const seen = part(row, sees);
       return plain({ ...seen, S: seen.S.map((x, n) => (seen.keys[n] >= row.i - row.i % 16 ? x + Math.LN2 : x)) });
     } }, 'terms-weighed', 'tiles of 16 on the diagonal: times 2'],
+    ['by two properties', {
+      visible: (i, j, last) => j <= i && i <= last && !(i - j === 1 && Math.floor(j / 8) % 2 === 1),
+    }, 'pairs-hidden', 'odd tiles of 8 keys, those right before the query'],
+    ['in Z alone', { attend: (row, sees) => {
+      const right = plain(part(row, sees));
+      const half = plain(part(row, (j) => sees(j) && (j === row.i || j % 16 < 8)));
+      return { ...right, Z: half.Z * Math.exp(half.m - right.m) };
+    } }, 'normaliser-other', 'the sum without the second half of each tile of 16 keys, those before the query'],
+    ['by lifetimes', { last: (head, j) => {
+      const right = rightLast(head, j);
+      return head.own[j] === 1 && right < head.p.tokens ? right + head.p.window : right;
+    } }, 'lifetimes-other', 'LOCAL until the end of the next GLOBAL plus W'],
     ['with another scale', { scale: (p) => p.scale * Math.LOG2E }, 'scale-off', 'log2(e)'],
     ['over a Z that is too large', { out: (o, { Z }) => o.map((x) => f(x / (Z + 1))) }, 'normaliser-other', 'Z + 1'],
     ['without the diagonal in dl', { dl: ({ head, c, cell, column }) => f(column(c, 0, Math.min(head.p.tokens - 1,

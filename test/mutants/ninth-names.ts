@@ -190,6 +190,7 @@ export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>
   'causal-from-step': [['step-mask', /^positions up to the number of the query in its step/]],
   'window-fifo-by-count': [['evicted-by-count', /^once W WINDOW tokens/]],
   'compaction-keeps-values': [['slots-mixed', /^values stay where evicted entries are replaced by those at the end/]],
+  'unrolled-leftover': [['pairs-hidden', /^even tiles of 16 keys, those in tiles of 16 before the one on the diagonal/]],
   'dm-rows-by-key': [['dm-rows-other', /^the column of each key in the place of its row/]],
   'dscores-plain-mean': [['dscores-other', /^the plain mean of the three dt/]],
 };

@@ -213,7 +213,17 @@ export const TENTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = Object.fro
 );
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
-export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {};
+export const LATER_ANSWERS: Readonly<Partial<Record<string, readonly TrueName[]>>> = {
+  'key-tiles-rounded-down': [['pairs-hidden', /^tiles of (16|32) on the diagonal/]],
+  'dkv-start-rounded-up': [['terms-weighed', /^tiles of 16 on the diagonal/]],
+  'local-plus-window': [['lifetimes-other', /^LOCAL until the end of the next GLOBAL plus W$/]],
+  'local-scan-exclusive': [['lifetimes-other', /^LOCAL until the end of the first GLOBAL of a later block of 16 chunks$/]],
+  'window-bounds-local': [['lifetimes-other', /^LOCAL until (the earlier of what is right and )?the end of its window$/]],
+  'lifetimes-by-key-pair': [['lifetimes-other', /last\(\) of the first token of its pair of tokens/]],
+  'dm-rows-carried': [['rows-carried', /^what was written at the row before is added/]],
+  'dq-carried-in-group': [['rows-carried', /^what was written at the (query )?head before/]],
+  'decode-own-key-twice': [['terms-weighed', /in (later )?steps of one token.*: times 2/]],
+};
 
 /** All answers that are true of a mutant. */
 export function answersOf(id: string): Answers {
