@@ -69,8 +69,8 @@ describe('sums with terms that count wrongly', () => {
       return plain({ ...seen, S: seen.S.map((x, n) => (seen.keys[n] >= row.i - row.i % 16 ? x + Math.LN2 : x)) });
     } }, 'terms-weighed', 'tiles of 16 on the diagonal: times 2'],
     ['by two properties', {
-      visible: (i, j, last) => j <= i && i <= last && !(i - j === 1 && Math.floor(j / 8) % 2 === 1),
-    }, 'pairs-hidden', 'odd tiles of 8 keys, those right before the query'],
+      backVisible: (i, j, last) => j <= i && i <= last && !(i - j === 1 && Math.floor(j / 8) % 2 === 1),
+    }, 'terms-weighed', 'odd tiles of 8 keys, those right before the query: left out'],
     ['in Z alone', { attend: (row, sees) => {
       const right = plain(part(row, sees));
       const half = plain(part(row, (j) => sees(j) && (j === row.i || j % 16 < 8)));
