@@ -78,8 +78,7 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
     ...R > 1 ? [['of the first query head of the group', (query: number): number => m(query - Math.floor(query / N) % R * N)]] as const : [],
   ];
   const sums: (readonly [string, (query: number) => number])[] = [
-    ['log10 Z', (query) => Math.log10(Z(query))], ['half of ln Z', (query) => lnZ(query) / 2],
-    ...solvedSums(scene, m, lnZ), ['ln (1 + Z)', (query) => Math.log1p(Z(query))],
+    ['log10 Z', (query) => Math.log10(Z(query))], ['half of ln Z', (query) => lnZ(query) / 2], ['ln (1 + Z)', (query) => Math.log1p(Z(query))],
     ['ln 2 ln Z', (query) => Math.LN2 * lnZ(query)], ['-ln Z', (query) => -lnZ(query)], ['2 ln Z', (query) => 2 * lnZ(query)],
     ['1 / Z', (query) => 1 / Z(query)], ['Z - 1', (query) => Z(query) - 1], ['ln of the number of visible keys', (query) => Math.log(scene.row(query).keys.length)],
     ['ln (Z + e^-m)', (query) => Math.log(Z(query) + Math.exp(-m(query)))],
@@ -108,6 +107,7 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
       }
     }
   }
+  sums.push(...solvedSums(scene, m, lnZ));
   const single = (query: number): boolean => scene.row(query).keys.length === 1;
   const alone: readonly (readonly [string, (query: number) => boolean])[] = [
     ['', single], [', or whose other weights are lost beside 1', (query) => Math.fround(Z(query)) <= 1],
