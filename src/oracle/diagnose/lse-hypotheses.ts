@@ -53,6 +53,13 @@ function solvedSums(
   if (Number.isFinite(times)) found.push([`ln Z times ${shown(times)}`, (query) => times * lnZ(query)]);
   if (Number.isFinite(plus)) found.push([`ln (Z ${plus < 0 ? '-' : '+'} ${shown(Math.abs(plus))})`, (query) => Math.log(Math.exp(lnZ(query)) + plus)]);
   if (Number.isFinite(ofM)) found.push([`ln Z, and m times ${shown(ofM)}`, (query) => (ofM - 1) * m(query) + lnZ(query)]);
+  // Where all that fails has the same Z, it is cut there.
+  const cut = middle((query) => Math.exp(actual[query] - m(query)));
+  const low = rows.every((query) => Math.exp(lnZ(query)) < cut);
+  if (rows.every((query) => Math.abs(Math.exp(actual[query] - m(query)) - cut) < 1e-3 * cut)) {
+    const Z = (query: number): number => Math.exp(lnZ(query));
+    found.push([`ln Z with Z at ${low ? 'least' : 'most'} ${shown(cut)}`, (query) => Math.log(low ? Math.max(Z(query), cut) : Math.min(Z(query), cut))]);
+  }
   return found;
 }
 
@@ -107,7 +114,6 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
       }
     }
   }
-  sums.push(...solvedSums(scene, m, lnZ));
   const single = (query: number): boolean => scene.row(query).keys.length === 1;
   const alone: readonly (readonly [string, (query: number) => boolean])[] = [
     ['', single], [', or whose other weights are lost beside 1', (query) => Math.fround(Z(query)) <= 1],
@@ -128,5 +134,14 @@ export const lseHypotheses: Hypotheses = function* (scene, output): Generator<Hy
   }
   for (const [words, sum] of sums) {
     yield { name: 'lse-sum-other', detail: words, predict: (query) => [m(query) + sum(query)] };
+  }
+};
+
+/** An lse whose sum is a function of Z with a number that is solved for. */
+export const solvedLse: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  if (output !== 'lse' || scene.N > MOST_KEPT) return;
+  const m = (query: number): number => scene.shift(query);
+  for (const [detail, sum] of solvedSums(scene, m, (query) => scene.lse(query) - m(query))) {
+    yield { name: 'lse-sum-other', detail, predict: (query) => [m(query) + sum(query)] };
   }
 };

@@ -13,7 +13,7 @@ import { expHypotheses } from './exp-hypotheses.ts';
 import { foreignKeys, headReads, headSums } from './head-reads.ts';
 import { inputHypotheses } from './input-hypotheses.ts';
 import { integerHypotheses } from './integer-hypotheses.ts';
-import { lseHypotheses } from './lse-hypotheses.ts';
+import { lseHypotheses, solvedLse } from './lse-hypotheses.ts';
 import { movedHypotheses } from './moved-hypotheses.ts';
 import { fittedHypotheses, termsHypotheses } from './terms-hypotheses.ts';
 import { wrongLifetimes } from './wrong-lifetimes.ts';
@@ -75,8 +75,13 @@ const lifeHypotheses: Hypotheses = function* (scene, output): Generator<Hypothes
   }
 };
 
+const lseAndForward: Hypotheses = function* (scene, output): Generator<Hypothesis> {
+  yield* lseHypotheses(scene, output);
+  yield* forwardHypotheses(scene, output);
+};
+
 const KNOWN: Readonly<Record<OutputName, Hypotheses>> = {
-  types: choiceHypotheses, last: lifeHypotheses, mask: lifeHypotheses, out: forwardHypotheses, lse: forwardHypotheses,
+  types: choiceHypotheses, last: lifeHypotheses, mask: lifeHypotheses, out: forwardHypotheses, lse: lseAndForward,
   dv: backwardHypotheses, dq: backwardHypotheses, dk: backwardHypotheses, dm_rows: rowSumHypotheses,
   dw: typeGradientHypotheses, dl: typeGradientHypotheses, dg: typeGradientHypotheses, dscores: scoreHypotheses,
   cache_closed_by: cacheHypotheses, cache_evicted_at: cacheHypotheses, cache_live: cacheHypotheses,
@@ -97,8 +102,8 @@ export function poolsOf(scene: Scene, output: OutputName): readonly [Pool, ...Po
   const [rows, as] = rowsOf(scene, output);
   return [
     { known },
-    { known: () => lseHypotheses(scene, output), tight: true, exact: true },
     { known: () => genericHypotheses(scene, output) },
+    { known: () => solvedLse(scene, output), tight: true, exact: true },
     { known: () => [...movedHypotheses(scene, output), ...storageHypotheses(scene, output)], tight: true },
     { known: () => carriedRows(scene, output), tight: true, exact: true, parts: 0 },
     { known: () => headReads(rows, as), tight: true, parts: 0 },
