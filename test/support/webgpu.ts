@@ -9,13 +9,19 @@ import { describe } from 'vitest';
 /** Kept here because an instance must outlive its devices. */
 let instance: GPU | undefined;
 
-/** Requests a device with the default limits, which every device has. */
-export async function requestGpuDevice(): Promise<GPUDevice> {
+/**
+ * Requests a device with the default limits, which every device has.
+ *
+ * @param limits Limits of which it has as much as its adapter allows.
+ */
+export async function requestGpuDevice(...limits: (keyof GPUSupportedLimits & string)[]): Promise<GPUDevice> {
   instance ??= (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu ??
     ((await import('webgpu')) as { create(options: string[]): GPU }).create([]);
   const adapter = await instance.requestAdapter();
   if (!adapter) throw new Error('WebGPU has no adapter here');
-  return adapter.requestDevice();
+  return adapter.requestDevice({
+    requiredLimits: Object.fromEntries(limits.map((name) => [name, adapter.limits[name] as number])),
+  });
 }
 
 let fastInstance: GPU | undefined;
