@@ -1,7 +1,8 @@
 /**
  * Which answers are true of the eleventh set's mutants, put down from the author's words (eleventh/README.md) on 27
  * November 2026, before any verdict on the set was seen, by someone who knew the list of names and how reports speak,
- * and not the diagnosis. Names of the kinds from 8 are in eleventh-more-names.ts, places in eleventh-places.ts.
+ * and not the diagnosis. Names of the kinds from 8 are in eleventh-more-names.ts, those that the diagnosis learned
+ * before the first verdict in eleventh-newer-names.ts, places in eleventh-places.ts.
  *
  * The rule is that of the eighth to the tenth set, for every kernel alike: would a reader who gets this name or place
  * be told the truth and be helped?
@@ -17,6 +18,7 @@
  */
 import type { EighthAnswers } from './eighth-names.ts';
 import { ELEVENTH_MORE_NAMES } from './eleventh-more-names.ts';
+import { ELEVENTH_NEWER_NAMES } from './eleventh-newer-names.ts';
 import { ELEVENTH_PLACES } from './eleventh-places.ts';
 import type { Answers, TrueName } from './sixth-names.ts';
 import type { Named } from './tenth-more-names.ts';
@@ -265,7 +267,11 @@ const NAMES: Readonly<Record<string, Named>> = {
 /** By id. */
 export const ELEVENTH_ANSWERS: Readonly<Record<string, EighthAnswers>> = Object.fromEntries(
   Object.entries({ ...NAMES, ...ELEVENTH_MORE_NAMES })
-    .map(([id, each]) => [id, { ...each, ...(ELEVENTH_PLACES[id] && { places: ELEVENTH_PLACES[id] }) }]),
+    .map(([id, { names, parts = [] }]) => {
+      const { names: newer = [], parts: newerParts = [] } = ELEVENTH_NEWER_NAMES[id] ?? {};
+      const places = ELEVENTH_PLACES[id];
+      return [id, { names: [...names, ...newer], parts: [...parts, ...newerParts], ...(places && { places }) }];
+    }),
 );
 
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */

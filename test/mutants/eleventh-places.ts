@@ -82,7 +82,7 @@ export const ELEVENTH_PLACES: Readonly<Partial<Record<string, RegExp>>> = {
   'cache-out-steps-first': /H > 1\b|(rows|queries) but the first and (the )?last|(more than (one|1)|several) steps?\b/,
   // channels from 4 floor(d / 4)
   'dk-vector-tail': any(
-    'd % 4 != 0', 'components after the last whole vector of 4', 'last components',
+    'd % 4 != 0', 'components after the last whole vector of 4', 'last components?',
     String.raw`components? (from )?(4|8|12|16|20|24|28|32|64|80)\b`,
   ),
   // entries that are evicted after the step that brings them, in the steps from then on
