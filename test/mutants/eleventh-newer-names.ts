@@ -67,7 +67,7 @@ export const ELEVENTH_NEWER_NAMES: Readonly<Record<string, Partial<Named>>> = {
     names: [
       ['lifetimes-other', /^LOCAL until the end of the next GLOBAL of any KV head$/],
       ['lifetimes-other', /^LOCAL until the earlier of what is right and the end of the next GLOBAL of any KV head$/],
-      ['lifetimes-other', /^LOCAL until the earlier of the end of the next GLOBAL and the end of [^,]* of any KV head$/],
+      ['lifetimes-other', /^LOCAL until the earlier of the end of the next GLOBAL and the end of \S+ \S+ GLOBAL of any KV head$/],
     ],
   },
   // LOCAL is never closed in the kernel of dk and dv
