@@ -39,6 +39,9 @@ const closedWithinW = new RegExp('^(keys|LOCAL keys, those|LOCAL keys that a GLO
   + `at most W before the query, for WINDOW queries${END_SEEN}`);
 const localSeen = new RegExp(`^LOCAL keys( that a GLOBAL closes)?${END_SEEN}`);
 
+/** Where LOCAL should end, but for the KV head. */
+const NEXT = 'the end of the next GLOBAL';
+
 /** By id. */
 export const ELEVENTH_NEWER_NAMES: Readonly<Record<string, Partial<Named>>> = {
   // windows end W C after their chunk
@@ -65,9 +68,7 @@ export const ELEVENTH_NEWER_NAMES: Readonly<Record<string, Partial<Named>>> = {
   // LOCAL closed by the next GLOBAL of any KV head of the sequence
   'local-by-any-head': {
     names: [
-      ['lifetimes-other', /^LOCAL until the end of the next GLOBAL of any KV head$/],
-      ['lifetimes-other', /^LOCAL until the earlier of what is right and the end of the next GLOBAL of any KV head$/],
-      ['lifetimes-other', /^LOCAL until the earlier of the end of the next GLOBAL and the end of \S+ \S+ GLOBAL of any KV head$/],
+      ['lifetimes-other', new RegExp(`^LOCAL until (the earlier of (what is right|${NEXT}) and )?${NEXT} of any KV head$`)],
     ],
   },
   // LOCAL is never closed in the kernel of dk and dv
