@@ -41,6 +41,7 @@ const localSeen = new RegExp(`^LOCAL keys( that a GLOBAL closes)?${END_SEEN}`);
 
 /** Where LOCAL should end, but for the KV head. */
 const NEXT = 'the end of the next GLOBAL';
+const nextOfAny = new RegExp(`^LOCAL until (the earlier of (what is right|${NEXT}) and )?${NEXT} of any KV head$`);
 
 /** By id. */
 export const ELEVENTH_NEWER_NAMES: Readonly<Record<string, Partial<Named>>> = {
@@ -68,7 +69,7 @@ export const ELEVENTH_NEWER_NAMES: Readonly<Record<string, Partial<Named>>> = {
   // LOCAL closed by the next GLOBAL of any KV head of the sequence
   'local-by-any-head': {
     names: [
-      ['lifetimes-other', new RegExp(`^LOCAL until (the earlier of (what is right|${NEXT}) and )?${NEXT} of any KV head$`)],
+      ['lifetimes-other', nextOfAny],
     ],
   },
   // LOCAL is never closed in the kernel of dk and dv
