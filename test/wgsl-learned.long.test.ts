@@ -6,7 +6,7 @@ import { createEngine } from '../src/engines.ts';
 import { livelyConfig, livelyModel } from './support/lively-model.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 
-/** Sessions have fewer than 4,096 tokens: after more, dead entries are dropped more rarely, and slots get other sizes. */
+/** Sessions have fewer than 4,096 tokens: after more, dead entries wait longer to be dropped, and slots grow. */
 const [SESSIONS, ROUNDS, STEPS, REACH] = [3, 7, 500, 24];
 /** The smallest model that has types of every kind, with a window of its own, which bounds what it can keep. */
 const CONFIG = livelyConfig('nats', { window: 5 }, {
