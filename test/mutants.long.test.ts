@@ -26,8 +26,9 @@ were caught and 106 named. What was missed led to the case \`forgets\` and to mo
 set was written from the names alone, by someone who had not seen the diagnosis. At the first try all of its 89 were caught and
 74 named right (83%). The [third set](mutants-third.md) has what kernels from elsewhere showed to be missing, and the
 [fourth](mutants-fourth.md) was written and judged after that was repaired. The [fifth](mutants-fifth.md), the
-[sixth](mutants-sixth.md), the [seventh](mutants-seventh.md), the [eighth](mutants-eighth.md), the [ninth](mutants-ninth.md) and
-the [tenth](mutants-tenth.md) are by people who had not read the diagnosis: their first meetings are the estimate for a kernel that is new to the oracle.
+[sixth](mutants-sixth.md), the [seventh](mutants-seventh.md), the [eighth](mutants-eighth.md), the [ninth](mutants-ninth.md),
+the [tenth](mutants-tenth.md) and the [eleventh](mutants-eleventh.md) are by people who had not read the diagnosis: their first
+meetings are the estimate for a kernel that is new to the oracle.
 
 ${pageOf(judged)}
 Written by \`NATS_MUTANTS=all npx vitest run --mode all test/mutants.long.test.ts --update\`; the test fails when this page is out of date.
