@@ -74,7 +74,11 @@ function failed(message: string): void {
 async function measure({ stacks, merge = [] }: Options): Promise<StacksDocument> {
   const here = await measureHere(stacks ?? ['reference', 'cpu', 'webasm', 'webgpu', 'wgsl']);
   const elsewhere = stacks || process.versions.deno ? [] : measureElsewhere(gpuJs, failed);
-  return { gpuJs, stacks: [...here, ...elsewhere, ...merge] };
+  const measured = [...here, ...elsewhere];
+  // A document of another machine has the reference too, which is the same on every machine.
+  const known = new Set(measured.map(({ stack, runtime, engine }) => `${stack}, ${runtime}, ${engine}`));
+  const others = merge.filter(({ stack, runtime, engine }) => !known.has(`${stack}, ${runtime}, ${engine}`));
+  return { gpuJs, stacks: [...measured, ...others] };
 }
 
 const options = command.parse().opts<Options>();
