@@ -35,6 +35,21 @@ forEachEngine('session.greedy()', ({ create }) => {
     engine.dispose();
   });
 
+  it('tells the session what it has read, if the caller stops early', async () => {
+    const engine = await create();
+    const model = livelyModel(engine, livelyConfig('nats'));
+    const [one, other] = [model.session({ batch: 2 }), model.session({ batch: 2 })];
+    for (const session of [one, other]) await session.step(livelyIds(1, 10));
+    const found = await oneByOne(one, [3, 5], 4);
+    for await (const first of other.greedy([3, 5], { steps: 9, ahead: 3 })) {
+      expect([...first]).toEqual(found[0]);
+      break;
+    }
+    expect(other.tokens).toEqual(one.tokens);
+    expect(await other.next(found[3])).toEqual(await one.next(found[3]));
+    engine.dispose();
+  });
+
   it('ends with the error of the step that went wrong', async () => {
     const engine = await create();
     const config = livelyConfig('full');

@@ -111,6 +111,32 @@ describeWebGPU('limits of a device', () => {
     engine.dispose();
   });
 
+  it('learned types, step by step and all at once', PATIENCE, async () => {
+    const { engine } = await small(2 ** 12);
+    const session = livelyModel(engine, livelyConfig('nats', {}, { max_position_embeddings: 2048 })).session({ cache: 'f32' });
+    const feed = async (ids: Int32Array): Promise<void> => void await session.step(ids, { logits: 'none' });
+    let steps = 0;
+    const most = async (): Promise<number> => Math.max(...(await session.stats()).flatMap(({ live }) => [...live]));
+    for (; await most() < 90; steps++) await feed(livelyIds(steps, 16));
+    await feed(livelyIds(0, 1)); // since the caches were asked
+    // Nobody awaits one before the next. The caches have to be asked for the first; the second alone would not have to.
+    const fed = [30, 1, 30, 1].map((length, n) => livelyIds(100 + n, length));
+    const done = await Promise.allSettled(fed.map(feed));
+    const taken = fed.filter((_, n) => done[n].status === 'fulfilled');
+    expect(done[0].status).toBe('fulfilled');
+    for (const each of done) if (each.status === 'rejected') expect((each.reason as Error).message).toMatch(/a step of at most \d+ tokens fits/);
+    expect([...session.tokens[0].subarray(16 * steps + 1)]).toEqual(taken.flatMap((ids) => [...ids]));
+    // What was refused was refused before any layer took it. Tokens that were found before come before a refusal.
+    let found = 0;
+    const before = session.lengths[0];
+    await caught(async () => {
+      for await (const tokens of session.greedy([7], { steps: 2000, ahead: 4 })) found += tokens.length;
+    });
+    expect(session.lengths[0] - before).toBe(found);
+    expect(session.tokens[0].length).toBe(before + found);
+    engine.dispose();
+  });
+
   it.each(some(1, ['h2o:20', 'snapkv:20', 'keynorm:20']))('a step that is too long under a budget, %s', PATIENCE, async (text) => {
     const { engine, done } = await small(2 ** 13);
     const config = livelyConfig('full', {}, {

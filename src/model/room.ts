@@ -99,15 +99,25 @@ interface Known {
   readonly lengths: readonly number[];
 }
 const known = new WeakMap<Asked, Known>();
+/** The checks of the newest steps. */
+const checks = new WeakMap<Asked, Promise<void>>();
 
 /**
  * Refuses a step of taken[b] tokens of sequence b, under a policy by learned types, with which the keys of a layer
  * would be too large for a tensor. A head holds no more than when its cache was last asked and what came since; the
- * caches are asked, which waits for all steps before, only if there might be no room for that.
+ * caches are asked, which waits for all steps before, only if there might be no room for that. Steps that nobody
+ * awaited are checked in their order, so that each counts those before it and none overtakes another.
  *
  * @throws {DeviceError} With the longest step that fits.
  */
-export async function expectLearnedRoom(session: Asked, config: ModelConfig, taken: readonly number[]): Promise<void> {
+export function expectLearnedRoom(session: Asked, config: ModelConfig, taken: readonly number[]): Promise<void> {
+  const check = (): Promise<void> => checkLearnedRoom(session, config, taken);
+  const checked = (checks.get(session) ?? Promise.resolve()).then(check, check);
+  checks.set(session, checked);
+  return checked;
+}
+
+async function checkLearnedRoom(session: Asked, config: ModelConfig, taken: readonly number[]): Promise<void> {
   const { engine: { limits, name }, batch, blockSize, policy, lengths } = session;
   if (!limits) return;
   const { kvHeads } = config;

@@ -100,6 +100,15 @@ export class Flight {
     }
   }
 
+  /** Reads what is in flight and nobody wants, so that the session knows the tokens that it was fed. */
+  async settle(): Promise<void> {
+    try {
+      while (this.steps > 0) await this.read();
+    } catch {
+      this.dispose(); // whoever goes on with the session hears of what is wrong with it
+    }
+  }
+
   /** Gives up what is in flight. The session has read it all the same. */
   dispose(): void {
     for (const { recording } of this.#steps.splice(0)) recording.dispose();
@@ -109,18 +118,23 @@ export class Flight {
 /**
  * Feeds `first`, and then each next token, in `most` steps: yields what each step finds, [batch]. Up to `ahead` further
  * steps, 1 or more, are recorded before a token is read. If the caller stops early, the session has read these as well.
+ * If a step is refused, what those before it find comes first.
  */
 export async function* greedyAhead(
   session: AheadOf, first: ArrayLike<number>, most: number, ahead: number,
 ): AsyncGenerator<Int32Array> {
   const flight = new Flight(session);
   const taken = session.tokens.map(() => 1);
+  let refused: { readonly error: unknown } | undefined;
   try {
     for (let [begun, done] = [0, 0]; done < most; done++) {
-      for (; begun < most && flight.steps <= ahead; begun++) await flight.begin(begun === 0 ? first : undefined, taken);
+      for (; !refused && begun < most && flight.steps <= ahead; begun++) {
+        await flight.begin(begun === 0 ? first : undefined, taken).catch((error: unknown) => (refused = { error }));
+      }
+      if (refused && flight.steps === 0) throw refused.error;
       yield await flight.read();
     }
   } finally {
-    flight.dispose();
+    await flight.settle();
   }
 }
