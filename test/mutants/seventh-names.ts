@@ -116,7 +116,9 @@ export const SEVENTH_ANSWERS: Readonly<Record<string, Answers>> = {
 /** By id, the true names that the diagnosis has learned since the first meeting, which the page of it leaves out. */
 export const LATER_ANSWERS: Readonly<Partial<Record<string, Answers['names']>>> = {
   'lse-first-lane': [['lse-max-other', /even keys/]],
-  'z-stale': [['normaliser-other', /without the tile of 16 keys on the diagonal/]],
+  'z-stale': [['normaliser-other', /without (the tile of 16 keys|tiles of 16) on the diagonal/]],
+  'rows-in-pairs': [['pairs-seen', /^keys right after the end of their life/]],
+  'dk-carried': [['rows-carried', /^what was written at the head before, of all sequences is added$/]],
   'dg-cost-own-rows': [['dg-charge-other', /rows of the chunk itself, too/]],
   'window-start-up': [['ends-by-tile', /^WINDOW (of whole tiles|with the tile of 16 on the diagonal)/]],
   'mask-bit-31': [['pairs-hidden', /^the last key of each tile of 32/]],
