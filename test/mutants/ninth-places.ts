@@ -3,23 +3,11 @@
  * is wrong everywhere in its outputs has none.
  * @module
  */
+import { any, HIDING, hiding, later, LATER_BATCHES, LATER_HEADS, QUERY_HEADS_OF_THEM } from './place-words.ts';
 
-const any = (...words: readonly string[]): RegExp => new RegExp(words.join('|'));
-/** The words of a place in tiles after the first one of `n` rows. */
-const later = (n: number): string => [
-  String.raw`N > ${n}\b`, String.raw`rows from ${n}\b`, String.raw`rows ${n} to \d+`, `rows ${n} and later`,
-  String.raw`keys before their tile of ${n}\b`, String.raw`keys that later tiles of ${n}\b`,
-].join('|');
-const LATER_BATCHES = /B > 1|in batch 1\b|batches from 1\b|the last batch|all batches but the first|in odd batches/;
-/** KV heads after the first; query heads of them; and query heads after the first. */
-const LATER_HEADS = 'G > 1|KV heads from [1-9]|all KV heads but the first|in KV head [1-9]|odd KV heads';
-const QUERY_HEADS_OF_THEM = String.raw`query heads (from|of KV heads?( from)?) [1-9]|in query head [1-9]\b`;
+/** Query heads after the first. */
 const LATER_QUERY_HEADS =
   String.raw`H > 1\b|query heads from 1\b|in query head [1-9]\b|all query heads but the first\b`;
-/** Keys that are hidden, of both types or of one. */
-const HIDING = 'rows that hide a|hidden before the end|tokens that are not GLOBAL';
-const hiding = (type: string): string =>
-  `of ${type} tokens(?! (that no|whose window reaches))|rows that hide a (${type} )?key|hidden before the end`;
 const BUT_FIRST_OF_16 = String.raw`rows but the first of each tile of 16\b`;
 const SEVERAL_KEYS = /rows with more than 1 visible key/;
 

@@ -3,26 +3,13 @@
  * is wrong everywhere in its outputs has none.
  * @module
  */
+import { any, HIDING, hiding, later, LATER_BATCHES, LATER_HEADS, QUERY_HEADS_OF_THEM } from './place-words.ts';
 
-const any = (...words: readonly string[]): RegExp => new RegExp(words.join('|'));
-/** The words of a place in tiles after the first one of `n` rows. */
-const later = (n: number): string => [
-  String.raw`N > ${n}\b`, String.raw`rows from ${n}\b`, String.raw`rows ${n} to \d+`, `rows ${n} and later`,
-  String.raw`keys before their tile of ${n}\b`, String.raw`keys that later tiles of ${n}\b`,
-].join('|');
-const LATER_BATCHES = /B > 1|in batch 1\b|batches from 1\b|the last batch|all batches but the first|in odd batches/;
-/** KV heads after the first, and query heads of them. */
-const LATER_HEADS = 'G > 1|KV heads from [1-9]|all KV heads but the first|in KV head [1-9]|odd KV heads';
-const QUERY_HEADS_OF_THEM = String.raw`query heads (from|of KV heads?( from)?) [1-9]|in query head [1-9]\b`;
 /** Query heads with h % R > 0. */
 const BUT_FIRST_OF_GROUP = any(
   'H > G', 'all query heads but the first', 'last query head of each group', 'query head [1-9] of each group',
   'in odd query heads', String.raw`in query head [1-9]\b`, String.raw`query heads from 1\b`,
 );
-/** Keys that are hidden, of both types or of one. */
-const HIDING = 'rows that hide a|hidden before the end|tokens that are not GLOBAL';
-const hiding = (type: string): string =>
-  `of ${type} tokens(?! (that no|whose window reaches))|rows that hide a (${type} )?key|hidden before the end`;
 const SEVERAL_KEYS = 'rows with more than 1 visible key';
 /** The words of a place in the odd tiles of 16 rows or keys, or in the even ones. */
 const odd16 = (one: string): string => `odd tiles of 16 ${one}|second half of each tile of 32 ${one}`;
