@@ -92,6 +92,13 @@ if (chosen.length === 0) {
   const names = cases.map(({ name }) => name).join(', ');
   command.error(`error: --only ${only} is not measured ${gpu ? `with --gpu=${gpu}` : openWasm ? 'with --engine wasm' : 'without --gpu'}: use ${names}`);
 }
+if (gpu) {
+  try {
+    (await openEngine!()).dispose(); // a device that is missing is told in a line, before anything is measured
+  } catch (error) {
+    command.error(`error: ${(error as Error).message}`);
+  }
+}
 const rows: Row[] = [];
 for (const { name, run } of chosen) {
   process.stderr.write(`bench: ${name}... `);

@@ -21,7 +21,8 @@ export async function keptCase({ quick, repeats, openEngine }: Settings): Promis
   const engine = await openEngine();
   const { forms } = engine;
   const found: Measurement[] = [];
-  if (forms?.layers) {
+  if (!forms?.layers) process.stderr.write(`${engine.name} keeps no commands of all layers: nothing to compare... `);
+  else {
     const ways = [['kept commands', forms], ['layer by layer', { ...forms, layers: undefined }]] as const;
     for (const [folder, adapter, policies] of MODELS) {
       if (!existsSync(folder) || (adapter && !existsSync(adapter))) continue;
