@@ -32,13 +32,14 @@ export function stateOf(other: ProcessIdentity, own: ProcessIdentity = thisProce
   if (other.host !== own.host) return 'unknown';
   if (other.boot && own.boot && other.boot !== own.boot) return 'ended'; // the machine has been restarted since
   if (other.namespace !== own.namespace) return 'unknown';
+  // Read first: a process that ends between the two then counts as ended, as it will from now on.
+  const now = tryRead(() => statOf(other.pid));
   try {
     process.kill(other.pid, 0);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'ended';
   }
-  const now = tryRead(() => statOf(other.pid));
-  if (!now) return 'running';
+  if (!now) return 'running'; // this system has no /proc
   const isAnother = other.began !== undefined && other.began !== now.began;
   return isAnother || now.state === 'Z' || now.state === 'X' ? 'ended' : 'running';
 }
