@@ -9,7 +9,7 @@ import {
 import { exp } from '../src/core/elementary.ts';
 import { ValueError } from '../src/core/errors.ts';
 import {
-  endWithin, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, TokenType, windowEnd,
+  endWithin, chunkEnd, chunkOf, FOREVER, isEvictable, isVisible, localEnd, TokenType, windowEnd,
 } from '../src/core/lifetime.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
@@ -103,10 +103,12 @@ export class EvictingCache {
 
   /** Sets the lifetimes of the entries of chunk c, which is full. A GLOBAL chunk closes every open LOCAL entry. */
   #settle(entries: HeadEntries, c: number, type: number): void {
-    const { chunk, window } = this.options;
+    const { chunk, window, localWindow } = this.options;
     const end = chunkEnd(c, chunk);
-    if (type === TokenType.GLOBAL) entries.closeLocals(end);
-    entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER);
+    if (type === TokenType.GLOBAL && localWindow === undefined) entries.closeLocals(end);
+    const local = localEnd(c, chunk, FOREVER, localWindow);
+    const last = type === TokenType.GLOBAL ? FOREVER : type === TokenType.LOCAL ? local : windowEnd(c, chunk, window);
+    entries.setLifetime(c * chunk, type, last);
   }
 
   /** Step 2: attention of the newest queries q [B,H,T,d] over all entries, both cached and new. */
@@ -157,7 +159,7 @@ export class EvictingCache {
 
   /** The contents as plain arrays; see CacheSnapshot. */
   snapshot(): CacheSnapshot {
-    const { headDim: d, reach } = this.options;
+    const { headDim: d, localWindow, reach } = this.options;
     const { seen, live, peakLive, visiblePairs } = this.stats();
     const E = live.reduce((sum, n) => sum + n, 0);
     const numbers = this.#dtype === 'f64' ? Float64Array : Float32Array;
@@ -170,7 +172,8 @@ export class EvictingCache {
       for (let slot = 0; slot < block.used; slot++, at++) {
         positions[at] = block.position[slot];
         last[at] = endWithin(block.last[slot], block.position[slot], reach);
-        open[at] = block.type[slot] === TokenType.LOCAL && block.last[slot] === FOREVER ? 1 : 0;
+        const closes = localWindow === undefined && block.type[slot] === TokenType.LOCAL;
+        open[at] = closes && block.last[slot] === FOREVER ? 1 : 0;
       }
     }
     return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };

@@ -3,14 +3,15 @@
  * @module
  */
 import {
-  endWithin, chunkEnd, chunkOf, FOREVER, type LifetimeOptions, TokenType, windowEnd,
+  endWithin, chunkEnd, chunkOf, FOREVER, type LifetimeOptions, localEnd, TokenType, windowEnd,
 } from '../src/core/lifetime.ts';
 import type { TypeSizes } from '../src/core/sizes.ts';
 import { type NDArray, zeros } from '../src/core/tensor.ts';
 
 /** last(j) [B,G,N] from types [B,G,Nc]. A last chunk that is not full counts as GLOBAL (§2). */
 export function lifetime(
-  types: NDArray<Int32Array>, { window, chunk, reach }: LifetimeOptions, { B, G, N, chunks }: TypeSizes & { N: number },
+  types: NDArray<Int32Array>, { window, localWindow, chunk, reach }: LifetimeOptions,
+  { B, G, N, chunks }: TypeSizes & { N: number },
 ): NDArray<Int32Array> {
   const last = zeros(Int32Array, B * G * N);
   for (let head = 0; head < B * G; head++) {
@@ -20,7 +21,9 @@ export function lifetime(
       const full = chunkEnd(c, chunk) < N;
       const type = full ? types.data[head * chunks + c] : TokenType.GLOBAL;
       const isGlobal = type === TokenType.GLOBAL;
-      const end = isGlobal ? FOREVER : type === TokenType.LOCAL ? closing : windowEnd(c, chunk, window);
+      const end = isGlobal
+        ? FOREVER
+        : type === TokenType.LOCAL ? localEnd(c, chunk, closing, localWindow) : windowEnd(c, chunk, window);
       const start = head * N;
       for (let j = c * chunk; j < Math.min((c + 1) * chunk, N); j++) last[start + j] = endWithin(end, j, reach);
       if (isGlobal) closing = chunkEnd(c, chunk);

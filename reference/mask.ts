@@ -3,7 +3,7 @@
  * @module
  */
 import {
-  chunkCount, chunkEnd, chunkOf, isVisible, type LifetimeOptions, TokenType, windowEnd,
+  chunkCount, chunkEnd, chunkOf, isVisible, type LifetimeOptions, localEnd, TokenType, windowEnd,
 } from '../src/core/lifetime.ts';
 import type { TypeSizes } from '../src/core/sizes.ts';
 import { type FloatArray, type NDArray, zeros, zerosLike } from '../src/core/tensor.ts';
@@ -25,10 +25,11 @@ export function attentionMask(
 
 /**
  * The mask of §5 for real-valued types (g, l, w) [B,G,Nc,3], for j <= i, with c = floor(j / C) and r = floor(i / C):
- * M[i,j] = g_c + l_c * prod_{c < n < r} (1 - g_n) + w_c * [i <= end(c) + W].
+ * M[i,j] = g_c + l_c * prod_{c < n < r} (1 - g_n) + w_c * [i <= end(c) + W]. With a second window, l_c is multiplied by
+ * [i <= end(c) + localWindow] instead.
  */
 export function relaxedMask(
-  soft: NDArray, { window, chunk }: LifetimeOptions, { B, G, N, chunks }: TypeSizes & { N: number },
+  soft: NDArray, { window, localWindow, chunk }: LifetimeOptions, { B, G, N, chunks }: TypeSizes & { N: number },
 ): NDArray {
   const mask = zerosLike(soft.data, B * G * N * N);
   for (let head = 0; head < B * G; head++) {
@@ -39,7 +40,8 @@ export function relaxedMask(
       for (let i = j; i < N; i++) {
         const r = chunkOf(i, chunk);
         if (i > j && r > c + 1 && i === r * chunk) open *= 1 - type(r - 1, TokenType.GLOBAL);
-        mask[(head * N + i) * N + j] = type(c, TokenType.GLOBAL) + type(c, TokenType.LOCAL) * open +
+        const local = localWindow === undefined ? open : i <= windowEnd(c, chunk, localWindow) ? 1 : 0;
+        mask[(head * N + i) * N + j] = type(c, TokenType.GLOBAL) + type(c, TokenType.LOCAL) * local +
           (i <= windowEnd(c, chunk, window) ? type(c, TokenType.WINDOW) : 0);
       }
     }
@@ -49,34 +51,36 @@ export function relaxedMask(
 
 /** What the derivatives of §5 need to know about the types of one head. */
 export interface TypeGradientPlan {
-  /** e(c): the last token of the first GLOBAL chunk after c, or N-1. */
+  /** e(c): the last token of the first GLOBAL chunk after c, or end(c) + localWindow, at most N-1. */
   readonly closing: Int32Array;
   /** The last GLOBAL chunk before c, or -1. */
   readonly previousGlobal: Int32Array;
   readonly types: Int32Array;
   readonly chunk: number;
   readonly window: number;
+  /** Whether GLOBAL chunks close LOCAL ones, as they do without a second window. */
+  readonly closes: boolean;
 }
 
 /** Prepares the derivatives of §5 for one head of N tokens, whose Nc types begin at `start`. */
 export function planTypeGradient(
-  types: Int32Array, start: number, N: number, options: { window: number; chunk: number },
+  types: Int32Array, start: number, N: number, options: LifetimeOptions,
 ): TypeGradientPlan {
-  const { window, chunk } = options;
+  const { window, localWindow, chunk } = options;
   const chunks = chunkCount(N, chunk);
   const own = types.slice(start, start + chunks);
   if (chunks > 0 && chunkEnd(chunks - 1, chunk) >= N) own[chunks - 1] = TokenType.GLOBAL; // unfinished
   const closing = new Int32Array(chunks);
   const previousGlobal = new Int32Array(chunks);
   for (let c = chunks - 1, end = N - 1; c >= 0; c--) {
-    closing[c] = end;
+    closing[c] = Math.min(localEnd(c, chunk, end, localWindow), N - 1);
     if (own[c] === TokenType.GLOBAL) end = Math.min(chunkEnd(c, chunk), N - 1);
   }
   for (let c = 0, previous = -1; c < chunks; c++) {
     previousGlobal[c] = previous;
     if (own[c] === TokenType.GLOBAL) previous = c;
   }
-  return { closing, previousGlobal, types: own, chunk, window };
+  return { closing, previousGlobal, types: own, chunk, window, closes: localWindow === undefined };
 }
 
 /**
@@ -86,14 +90,14 @@ export function planTypeGradient(
  *     dl_c += sum over j in c with i <= e(c)
  *     dg_c += sum over j in c
  *             - sum over LOCAL chunks k < c with no GLOBAL strictly between k and c, if c lies strictly
- *               between k and i's chunk and i <= e(c)
+ *               between k and i's chunk and i <= e(c), unless LOCAL is a second window
  *
  * @param dTypes Holds (dg, dl, dw) of chunk c at start + 3c.
  */
 export function addTypeGradientRow(
   plan: TypeGradientPlan, row: FloatArray, i: number, dTypes: FloatArray, start: number,
 ): void {
-  const { closing, previousGlobal, types, chunk, window } = plan;
+  const { closing, previousGlobal, types, chunk, window, closes } = plan;
   const r = chunkOf(i, chunk);
   const p = previousGlobal[r]; // only GLOBAL chunk p and the chunks after it can still close something at i
   const oldest = p < 0 ? 0 : previousGlobal[p] + 1;
@@ -105,7 +109,7 @@ export function addTypeGradientRow(
     dTypes[at] = dTypes[at] + sum;
     if (i <= closing[c]) dTypes[at + 1] = dTypes[at + 1] + sum;
     if (i <= windowEnd(c, chunk, window)) dTypes[at + 2] = dTypes[at + 2] + sum;
-    if (c < oldest) continue;
+    if (c < oldest || !closes) continue;
     if (c >= p && c < r) dTypes[at] = dTypes[at] - openLocal;
     if (types[c] === TokenType.GLOBAL) openLocal = 0;
     else if (types[c] === TokenType.LOCAL) openLocal += sum;

@@ -40,7 +40,7 @@ export function prefillHead(
   const kinds: NDArray<Int32Array> = { data: own, shape: [1, 1, own.length] };
   const sizes = { B: 1, G: 1, N: full, chunks: chunkCount(full, chunk) };
   const last = new Int32Array(count).fill(FOREVER);
-  last.set(lifetime(kinds, { window: options.window, chunk }, sizes).data);
+  last.set(lifetime(kinds, { window: options.window, localWindow: options.localWindow, chunk }, sizes).data);
   const seenUntil = last.map((end, j) => endWithin(end, j, reach));
 
   const group = zerosLike(q.data, share * count * d);

@@ -31,10 +31,10 @@ export function addMemoryPrice(
   dTypes: NDArray, types: NDArray<Int32Array>, options: LifetimeOptions & { weight: number },
   { B, G, N, chunks }: TypeSizes & { N: number },
 ): NDArray {
-  const { window, chunk, reach, weight } = options;
+  const { window, localWindow, chunk, reach, weight } = options;
   const data = dTypes.data.slice();
   for (let head = 0; head < B * G; head++) {
-    const { closing } = planTypeGradient(types.data, head * chunks, N, { window, chunk });
+    const { closing } = planTypeGradient(types.data, head * chunks, N, { window, localWindow, chunk });
     for (let c = 0; c < chunks; c++) {
       const at = (head * chunks + c) * 3;
       const end = Math.min((c + 1) * chunk, N);

@@ -20,6 +20,11 @@ export interface LifetimeOptions {
   readonly window: number;
   readonly chunk: number;
   /**
+   * Makes LOCAL a second window: tokens of a LOCAL chunk c live until end(c) + localWindow, whatever follows them, and
+   * GLOBAL closes nothing (tokens, >= 0; default: LOCAL tokens live until the next GLOBAL).
+   */
+  readonly localWindow?: number;
+  /**
    * Ends the lifetime of every token j at j + reach, whatever its type (tokens, >= 0; default: no reach). For models
    * whose attention has a sliding window.
    */
@@ -49,6 +54,14 @@ export function touchedChunks(tokens: number, chunk: number): number {
 /** last(j) of a WINDOW token of chunk `c`: the chunk's last token + W, at most FOREVER. */
 export function windowEnd(c: number, chunk: number, window: number): number {
   return Math.min(chunkEnd(c, chunk) + window, FOREVER);
+}
+
+/**
+ * last(j) of a LOCAL token of chunk `c`: the end of the next GLOBAL chunk, `closing`, or with a second window the
+ * chunk's last token + localWindow.
+ */
+export function localEnd(c: number, chunk: number, closing: number, localWindow: number | undefined): number {
+  return localWindow === undefined ? closing : windowEnd(c, chunk, localWindow);
 }
 
 /** The last query that may see token `j` if the model's own window ends every lifetime at j + reach. */

@@ -4,7 +4,7 @@
  */
 import { fail } from './described.ts';
 import { ShapeError, ValueError } from './errors.ts';
-import { chunkCount } from './lifetime.ts';
+import { chunkCount, type LifetimeOptions } from './lifetime.ts';
 import type { Shaped } from './tensor.ts';
 
 /** Refuses `x` unless its shape is `expected`. */
@@ -40,10 +40,11 @@ export function expectPositive(name: string, value: number): void {
   if (!Number.isFinite(value) || !(value > 0)) fail(name, value, 'a finite number above 0');
 }
 
-/** Checks W and C of §2, and the reach if there is one. */
-export function checkLifetimeOptions(options: { window: number; chunk: number; reach?: number }): void {
+/** Checks W and C of §2, and the second window and the reach if there are any. */
+export function checkLifetimeOptions(options: LifetimeOptions): void {
   expectWhole('window', options.window, 0);
   expectWhole('chunk', options.chunk, 1);
+  if (options.localWindow !== undefined) expectWhole('localWindow', options.localWindow, 0);
   if (options.reach !== undefined) expectWhole('reach', options.reach, 0);
 }
 
@@ -78,7 +79,7 @@ export function checkGroups(q: Shaped, k: Shaped, H: number, G: number): void {
 
 /** Checks types [B,G,Nc] against the `length` tokens that they describe. */
 export function typesSizes(
-  types: Shaped, length: number, options: { window: number; chunk: number; reach?: number },
+  types: Shaped, length: number, options: LifetimeOptions,
 ): { B: number; G: number; N: number; chunks: number } {
   checkLifetimeOptions(options);
   expectWhole('length', length, 0);
