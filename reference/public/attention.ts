@@ -57,7 +57,8 @@ export function attention(options: AttentionArguments): { out: NDArray; lse: NDA
 
 const backward = (): Record<string, Expected> => ({
   ...inputs(), out: floats, lse: floats, dOut: finiteFloats, types: optional(integers),
-  window: optional(finite), chunk: optional(finite), reach: optional(finite), rule: optional(oneOf('bounded', 'exact')),
+  window: optional(finite), localWindow: optional(finite), chunk: optional(finite), reach: optional(finite),
+  rule: optional(oneOf('bounded', 'exact')),
 });
 
 /** What the backward needs in addition to the inputs of the forward. */
@@ -67,6 +68,7 @@ export interface AttentionBackwardArguments extends AttentionArguments {
   dOut: NDArray;
   types?: NDArray<Int32Array>;
   window?: number;
+  localWindow?: number;
   chunk?: number;
   reach?: number;
   rule?: MaskGradientRule;
@@ -86,7 +88,8 @@ export interface AttentionBackwardArguments extends AttentionArguments {
  * @param options.out The result of the forward, [B,H,N,d].
  * @param options.lse The log-sum-exp of the forward, [B,H,N].
  * @param options.dOut The cotangent of out, [B,H,N,d].
- * @param options.types The types [B,G,Nc] from which `last` was computed. They need `window`, and `chunk` if not 1.
+ * @param options.types The types [B,G,Nc] from which `last` was computed. They need the same `window`, and the same
+ * `localWindow`, `chunk` and `reach` if it had any.
  * @param options.rule `bounded` (default) or `exact`.
  * @returns dq [B,H,N,d], dk and dv [B,G,N,d], and dTypes [B,G,Nc,3] = (dg, dl, dw) if types was given.
  * @throws {ShapeError} If shapes contradict each other.
@@ -109,10 +112,10 @@ export function attentionBackward(options: AttentionBackwardArguments): {
   dTypes?: NDArray;
 } {
   const sizes = backwardSizes('attentionBackward()', options);
-  const { types, window, chunk = 1, reach, rule = 'bounded' } = options;
+  const { types, window, localWindow, chunk = 1, reach, rule = 'bounded' } = options;
   if (types === undefined) return reference.attentionBackward({ ...scaled(options), types: undefined }, sizes);
   if (window === undefined) throw new ValueError('types was given without a window: pass the W with which `last` was computed');
-  const how = { window, chunk, ...(reach !== undefined && { reach }) };
+  const how = { window, localWindow, chunk, reach };
   typesSizes(types, sizes.N, how);
   checkTypeValues(types.data);
   return reference.attentionBackward({ ...scaled(options), types: { types, rule, ...how } }, sizes);

@@ -7,7 +7,7 @@ import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/cac
 import { checkCacheOptions } from '../../src/core/checks.ts';
 import { ValueError } from '../../src/core/errors.ts';
 import { firstNotFinite } from '../../src/core/finite.ts';
-import { CACHE_OPTIONS, expectKnown } from '../../src/core/known-options.ts';
+import { CACHE_OPTIONS, expectKnown, TYPE_OPTIONS } from '../../src/core/known-options.ts';
 import { checkTypeValues } from '../../src/core/shape.ts';
 import { appendSizes, checkStep, headIndex, querySizes } from '../../src/core/sizes.ts';
 import { checkCacheSnapshot } from '../../src/core/snapshots.ts';
@@ -38,7 +38,8 @@ const known = (what: string, inputs: unknown): void => {
  *
  * A step is append, attend, evict. Its outputs equal row i of full masked attention for every split of
  * a sequence into steps, and a key is held exactly while a query may still see it: after a step the
- * positions held are { j : last(j) >= next query }. Memory is a whole number of blocks per head.
+ * positions held are { j : last(j) >= next query }. Memory is a whole number of blocks per head. The options
+ * `window`, `localWindow`, `chunk` and `reach` are those of `lifetime()`.
  *
  * @throws {ValueError} If a size is not a whole number in its range.
  * @example
@@ -59,7 +60,7 @@ export class KVCache {
 
   constructor(options: Omit<CacheOptions, 'chunk' | 'blockSize'> & { chunk?: number; blockSize?: number }) {
     record()('options', options);
-    expectKnown('KVCache', options, [...CACHE_OPTIONS, 'window', 'chunk']);
+    expectKnown('KVCache', options, [...CACHE_OPTIONS, ...TYPE_OPTIONS]);
     this.options = { chunk: 1, blockSize: 16, ...options };
     checkCacheOptions(this.options);
     optional(oneOf('f64', 'f32', 'f16'))('storage', this.options.storage);

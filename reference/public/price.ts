@@ -31,14 +31,16 @@ export function keptShare(last: NDArray<Int32Array>): NDArray<Float64Array> {
 /**
  * Adds the cotangent of the price to (dg, dl, dw) (§7). With weight K, token j adds
  * g: K (N-1-j), l: K (e(j)-j), w: K min(W, N-1-j), none of them above K reach. A chunk adds the sum over its tokens.
+ * With a `localWindow`, l adds K min(localWindow, N-1-j) instead.
  *
  * @param options.dTypes [B,G,Nc,3]. It is not changed.
  * @param options.types [B,G,Nc].
  * @param options.length N in tokens.
+ * @param options.localWindow The second window with which lifetimes were computed. Default: none.
  * @param options.weight K = lambda * 2 / (layers * G * B * N²), in nats per query that a token is kept.
  * @returns dTypes plus the price, [B,G,Nc,3].
  * @throws {ShapeError} If types or dTypes do not fit N and C.
- * @throws {ValueError} If W < 0, C < 1 or either is fractional.
+ * @throws {ValueError} If a window or the reach is below 0, C < 1, or one is fractional.
  * @example
  * ```ts
  * import { addMemoryPrice, ndarray } from 'neural-attention-search';
@@ -53,13 +55,14 @@ export function addMemoryPrice(options: {
   types: NDArray<Int32Array>;
   length: number;
   window: number;
+  localWindow?: number;
   chunk?: number;
   reach?: number;
   weight: number;
 }): NDArray {
   expectFields('addMemoryPrice()', 'options', options, {
-    dTypes: floats, types: integers, weight: finite, length: anything, window: anything, chunk: anything,
-    reach: anything,
+    dTypes: floats, types: integers, weight: finite, length: anything, window: anything, localWindow: anything,
+    chunk: anything, reach: anything,
   });
   const { dTypes, types, length, chunk = 1, ...rest } = options;
   const how = { ...rest, chunk };

@@ -18,6 +18,9 @@ export function expectFields(
 /** The options of every cache. */
 export const CACHE_OPTIONS = ['batch', 'kvHeads', 'headDim', 'blockSize', 'storage', 'reach'] as const;
 
+/** The options of a cache whose entries have types. */
+export const TYPE_OPTIONS = ['window', 'localWindow', 'chunk'] as const;
+
 /** A field that is checked elsewhere. */
 export const anything: Expected = () => undefined;
 

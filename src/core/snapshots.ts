@@ -57,6 +57,7 @@ function checkEntry({ positions, last, open }: CacheSnapshot, n: number, tokens:
   if (!(end >= j && end <= most)) throw new ValueError(`${what}, at position ${j}, lives until ${end}: it must be ${j} to ${most}`);
   const untyped = chunkOf(j, options.chunk) === chunkOf(tokens, options.chunk);
   const isOpen = open[n] === 1;
+  if (isOpen && options.localWindow !== undefined) throw new ValueError(`${what}, at position ${j}, is open: with a second window of ${options.localWindow} every LOCAL entry has an end`);
   if (!(isOpen || open[n] === 0) || (isOpen && untyped) || ((isOpen || untyped) && end !== most)) {
     throw new ValueError(`${what}, at position ${j}, lives until ${end} and is marked ${open[n]}: only a LOCAL entry that lives until ${most} is open`);
   }

@@ -17,7 +17,7 @@ const types = whole([1, 1, 2]);
 const last = whole([1, 1, 2], 1);
 const { out, lse } = library.attention({ q, k, v: k, last });
 const backward = {
-  q, k, v: k, last, out, lse, dOut: q, types, window: 1, chunk: 1, reach: 5, rule: 'exact', scale: 0.5,
+  q, k, v: k, last, out, lse, dOut: q, types, window: 1, localWindow: 2, chunk: 1, reach: 5, rule: 'exact', scale: 0.5,
 };
 const scores = float([1, 1, 2, 3]);
 const cache = () => new library.KVCache({ batch: 1, kvHeads: 1, headDim: 2, window: 1 });
@@ -39,13 +39,13 @@ const massFilled = () => {
 /** Valid calls by the names of exports, and of the methods of caches. */
 export const ATTENTION_CALLS: Readonly<Record<string, Call>> = {
   addMemoryPrice: {
-    given: [{ dTypes: scores, types, length: 2, window: 1, chunk: 1, reach: 4, weight: 1 }],
+    given: [{ dTypes: scores, types, length: 2, window: 1, localWindow: 2, chunk: 1, reach: 4, weight: 1 }],
     call: library.addMemoryPrice,
   },
   attentionMask: { given: [last], call: library.attentionMask },
   keptShare: { given: [last], call: library.keptShare },
-  lifetime: { given: [types, { window: 1, chunk: 1, reach: 3, length: 2 }], call: library.lifetime },
-  relaxedMask: { given: [scores, { window: 1, chunk: 1, length: 2 }], call: library.relaxedMask },
+  lifetime: { given: [types, { window: 1, localWindow: 2, chunk: 1, reach: 3, length: 2 }], call: library.lifetime },
+  relaxedMask: { given: [scores, { window: 1, localWindow: 2, chunk: 1, length: 2 }], call: library.relaxedMask },
   selectTokenTypes: {
     given: [{ scores, noise: scores, temperature: 1, forceGlobal: whole([1, 2]) }], call: library.selectTokenTypes,
   },
@@ -58,7 +58,7 @@ export const ATTENTION_CALLS: Readonly<Record<string, Call>> = {
   maskGradient: { given: [backward], call: library.maskGradient },
 
   KVCache: {
-    given: [{ batch: 1, kvHeads: 1, headDim: 2, window: 1, chunk: 1, blockSize: 4, reach: 5 }],
+    given: [{ batch: 1, kvHeads: 1, headDim: 2, window: 1, localWindow: 2, chunk: 1, blockSize: 4, reach: 5 }],
     call: (options: never) => new library.KVCache(options).stats(),
   },
   'KVCache.step': { given: [{ q, k, v: k, types, counts: [2], scale: 1 }], call: onEach(cache, 'step') },

@@ -24,7 +24,7 @@ export async function engineCalls(engine: TrainingEngine): Promise<EngineCalls> 
   const [triples, one] = [engine.tensor(new Float64Array(6), [1, 1, 2, 3]), engine.tensor([1, 2], [2])];
   const forward = engine.attention({ q: heads, k: heads, v: heads, last: ends, scale: 1 });
   const half = engine.tensor([1, 1], [1, 2, 1]);
-  const lifetimes = { window: 1, chunk: 1, reach: 3 };
+  const lifetimes = { window: 1, localWindow: 2, chunk: 1, reach: 3 };
   const clip = { squaredNorm: engine.tensor([1], [1]), maxNorm: 1 };
   const guard = engine.tensor([1], [1]);
   const adam = { learningRate: 1, beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0, step: 1, clip, guard };

@@ -11,7 +11,7 @@ import type { AttentionInputs, Engine, Pooling, Stores, TokenTypesOptions } from
 import { ShapeError, UnsupportedError } from '../errors.ts';
 import type { Forms } from '../forms.ts';
 import type { Kernels } from '../kernels.ts';
-import { CACHE_OPTIONS, expectKnown } from '../known-options.ts';
+import { CACHE_OPTIONS, expectKnown, TYPE_OPTIONS } from '../known-options.ts';
 import { chunkCount, type LifetimeOptions } from '../lifetime.ts';
 import { attentionSizes, checkTypeValues, expectPositive, expectRank, expectShape, typesSizes } from '../shape.ts';
 import {
@@ -28,9 +28,9 @@ import { CheckedPool } from './pool.ts';
 /** Expects a size that is not part of a shape, such as a number of heads or a vocabulary. */
 export const expectSize: Expected = (name, value) => wholeFrom(1, 2 ** 31 - 1)(name, value);
 
-/** Expects W, C and the reach to be numbers. Their ranges are checked later. */
+/** Expects W, C, the second window and the reach to be numbers. Their ranges are checked later. */
 export const expectLifetimes: Expected = (name, value) =>
-  record({ window: finite, chunk: finite, reach: optional(finite) })(name, value);
+  record({ window: finite, chunk: finite, localWindow: optional(finite), reach: optional(finite) })(name, value);
 
 /** Checked inference. */
 export class CheckedEngine<A extends Shaped> implements Engine {
@@ -219,7 +219,7 @@ export class CheckedEngine<A extends Shaped> implements Engine {
   }
   createCache(options: CacheOptions | MassCacheOptions): Cache {
     record()('options', options);
-    expectKnown('createCache()', options, [...CACHE_OPTIONS, ...('mass' in options ? ['mass'] : ['window', 'chunk'])]);
+    expectKnown('createCache()', options, [...CACHE_OPTIONS, ...('mass' in options ? ['mass'] : TYPE_OPTIONS)]);
     if ('mass' in options) return this.#massCache(options);
     expectLifetimes('options', options);
     checkCacheOptions(options);
