@@ -2,7 +2,7 @@
  * Masked attention and its gradients, one KV head after the other: kernels/attention.ts and attention-backward.ts.
  * @module
  */
-import { chunkCount, windowEnd } from '../src/core/lifetime.ts';
+import { chunkCount, TokenType, windowEnd } from '../src/core/lifetime.ts';
 import type { AttentionSizes } from '../src/core/sizes.ts';
 import type { AttentionBackwardInputs } from '../src/core/training-engine.ts';
 import type { Machine, WasmArray } from './machine.ts';
@@ -67,7 +67,7 @@ export function attentionBackward(
 /** (dg, dl, dw) of §5, each head on its own. */
 function typeGradient(
   on: Machine, { q, k, v, out, lse, dOut, scale }: AttentionBackwardInputs<WasmArray>,
-  { types, rule, window, chunk, reach = 0x7fffffff }: NonNullable<AttentionBackwardInputs<WasmArray>['types']>,
+  { types, rule, window, localWindow, chunk, reach = 0x7fffffff }: NonNullable<AttentionBackwardInputs<WasmArray>['types']>,
   { B, H, G, N, d }: AttentionSizes,
 ): WasmArray {
   const chunks = chunkCount(N, chunk);
@@ -78,7 +78,9 @@ function typeGradient(
   const ends = Int32Array.from({ length: chunks }, (_, c) => windowEnd(c, chunk, window));
   const tables = new Int32Array(B * G * 4 * chunks);
   for (let head = 0; head < B * G; head++) {
-    const plan = planTypeGradient(types.integers!, head * chunks, N, { window, chunk });
+    const plan = planTypeGradient(types.integers!, head * chunks, N, { window, localWindow, chunk });
+    // With a second window GLOBAL closes nothing, so to the kernel no chunk is LOCAL.
+    if (localWindow !== undefined) plan.types.fill(TokenType.WINDOW);
     const lists = [plan.closing, plan.previousGlobal, plan.types, ends];
     lists.forEach((each, n) => tables.set(each, (4 * head + n) * chunks));
   }

@@ -4,7 +4,7 @@
  */
 import { type CacheDtype, type CacheOptions, type CacheSnapshot, type CacheStats, entryBytes } from '../src/core/cache.ts';
 import { ValueError } from '../src/core/errors.ts';
-import { chunkEnd, chunkOf, endWithin, FOREVER, TokenType, windowEnd } from '../src/core/lifetime.ts';
+import { chunkEnd, chunkOf, endWithin, FOREVER, localEnd, TokenType, windowEnd } from '../src/core/lifetime.ts';
 import type { CacheKernels } from '../src/core/kernels.ts';
 import type { AppendSizes } from '../src/core/sizes.ts';
 import { attendHeads, type CachedHead } from './cache-attend.ts';
@@ -63,11 +63,12 @@ export class WasmCache implements CacheKernels<WasmArray> {
     counts.forEach((count, b) => (this.#seen[b] += count));
   }
 
-  /** Sets the lifetimes of the entries of chunk c, which is full. A GLOBAL chunk closes every open LOCAL entry. */
+  /** Sets the lifetimes of the entries of chunk c, which is full. A GLOBAL chunk closes open LOCAL entries. */
   #settle(entries: HeadEntries, c: number, type: number): void {
-    const { chunk, window } = this.#options;
-    if (type === TokenType.GLOBAL) entries.closeLocals(chunkEnd(c, chunk));
-    entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER);
+    const { chunk, window, localWindow } = this.#options;
+    if (type === TokenType.GLOBAL && localWindow === undefined) entries.closeLocals(chunkEnd(c, chunk));
+    const kept = type === TokenType.LOCAL ? localEnd(c, chunk, FOREVER, localWindow) : FOREVER;
+    entries.setLifetime(c * chunk, type, type === TokenType.WINDOW ? windowEnd(c, chunk, window) : kept);
   }
 
   attend(q: WasmArray, scale: number, { H, T }: { H: number; T: number }): WasmArray {
@@ -122,7 +123,7 @@ export class WasmCache implements CacheKernels<WasmArray> {
   }
 
   #contents(): CacheSnapshot {
-    const { headDim: d, reach } = this.#options;
+    const { headDim: d, localWindow, reach } = this.#options;
     const { seen, live, peakLive, visiblePairs } = this.#counted();
     const E = live.reduce((sum, n) => sum + n, 0);
     const numbers = this.#dtype === 'f64' ? Float64Array : Float32Array;
@@ -136,7 +137,8 @@ export class WasmCache implements CacheKernels<WasmArray> {
       for (let n = 0; n < entries.count; n++, at++) {
         positions[at] = entries.position[n];
         last[at] = endWithin(entries.last[n], entries.position[n], reach);
-        open[at] = entries.type[n] === TokenType.LOCAL && entries.last[n] === FOREVER ? 1 : 0;
+        const closes = localWindow === undefined && entries.type[n] === TokenType.LOCAL;
+        open[at] = closes && entries.last[n] === FOREVER ? 1 : 0;
       }
     }
     return { seen, live, keys, values, positions, last, open, peakLive, visiblePairs };

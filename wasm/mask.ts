@@ -3,11 +3,16 @@
  * TypeScript.
  * @module
  */
-import { chunkCount, chunkEnd, endWithin, type LifetimeOptions, TokenType } from '../src/core/lifetime.ts';
+import {
+  chunkCount, chunkEnd, endWithin, type LifetimeOptions, localEnd, TokenType, windowEnd,
+} from '../src/core/lifetime.ts';
 import type { TypeSizes } from '../src/core/sizes.ts';
 import type { Machine, WasmArray } from './machine.ts';
 
-/** Of each chunk: the last token of the first GLOBAL chunk after it, the last GLOBAL chunk before it, and its type. */
+/**
+ * Of each chunk: the last token of the first GLOBAL chunk after it, or end(c) + localWindow, at most N-1; the last
+ * GLOBAL chunk before it; and its type.
+ */
 export interface TypeGradientPlan {
   readonly closing: Int32Array;
   readonly previousGlobal: Int32Array;
@@ -16,14 +21,14 @@ export interface TypeGradientPlan {
 
 /** Of one head of N tokens, whose types begin at `start`. */
 export function planTypeGradient(
-  types: Int32Array, start: number, N: number, { chunk }: { window: number; chunk: number },
+  types: Int32Array, start: number, N: number, { chunk, localWindow }: LifetimeOptions,
 ): TypeGradientPlan {
   const chunks = chunkCount(N, chunk);
   const own = types.slice(start, start + chunks);
   if (chunks > 0 && chunkEnd(chunks - 1, chunk) >= N) own[chunks - 1] = TokenType.GLOBAL; // unfinished
   const closing = new Int32Array(chunks);
   for (let c = chunks - 1, end = N - 1; c >= 0; c--) {
-    closing[c] = end;
+    closing[c] = Math.min(localEnd(c, chunk, end, localWindow), N - 1);
     if (own[c] === TokenType.GLOBAL) end = Math.min(chunkEnd(c, chunk), N - 1);
   }
   const previousGlobal = new Int32Array(chunks);
@@ -47,20 +52,20 @@ export function keptShare(on: Machine, last: Int32Array, { B, G, N }: { B: numbe
 /** §7: adds the cotangent of the price to (dg, dl, dw). */
 export function addMemoryPrice(
   on: Machine, dTypes: WasmArray, types: Int32Array,
-  { window, chunk, reach, weight }: LifetimeOptions & { weight: number },
+  { window, localWindow, chunk, reach, weight }: LifetimeOptions & { weight: number },
   { B, G, N, chunks }: TypeSizes & { N: number },
 ): WasmArray {
   const made = on.upload(on.view(dTypes).slice(), dTypes.shape);
   const data = on.view(made);
   for (let head = 0; head < B * G; head++) {
-    const { closing } = planTypeGradient(types, head * chunks, N, { window, chunk });
+    const { closing } = planTypeGradient(types, head * chunks, N, { window, localWindow, chunk });
     for (let c = 0; c < chunks; c++) {
       const at = (head * chunks + c) * 3;
       for (let j = c * chunk, end = Math.min((c + 1) * chunk, N); j < end; j++) {
         const price = (last: number): number => weight * (endWithin(last, j, reach) - j);
         data[at + TokenType.GLOBAL] += price(N - 1);
         data[at + TokenType.LOCAL] += price(closing[c]);
-        data[at + TokenType.WINDOW] += price(Math.min((c + 1) * chunk - 1 + window, N - 1));
+        data[at + TokenType.WINDOW] += price(Math.min(windowEnd(c, chunk, window), N - 1));
       }
     }
   }
