@@ -64,7 +64,10 @@ describe('an error of gpu.js on the CPU, such as a lack of memory for one more m
 });
 
 describe('more than float32 can count', () => {
-  it.each([['window', { window: 2 ** 24 - 2 }], ['reach', { window: 0, reach: 2 ** 24 - 2 }]])('is refused as a %s', async (name, reach) => {
+  it.each([
+    ['window', { window: 2 ** 24 - 2 }], ['localWindow', { window: 0, localWindow: 2 ** 24 - 2 }],
+    ['reach', { window: 0, reach: 2 ** 24 - 2 }],
+  ])('is refused as a %s', async (name, reach) => {
     const engine = await openEngine({ gpu: 'cpu' });
     const types = engine.integers([0, 0], [1, 1, 2]);
     await expectError(() => void engine.lifetime(types, 2, { chunk: 1, ...reach }), DeviceError, `2 tokens and a ${name} of 16777214 pass 16777216, beyond which float32 does not count: use a smaller ${name}`);

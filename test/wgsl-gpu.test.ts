@@ -26,10 +26,12 @@ interface Sizes {
 
 /** Everything that decoding `N` tokens after 300 others gives: outputs, what the cache holds, and its statistics. */
 async function decoded(
-  engine: TrainingEngine, { B, G, share, d, storage = 'f32' }: Sizes, N: number,
+  engine: TrainingEngine, { B, G, share, d, storage = 'f32' }: Sizes, N: number, second: { localWindow?: number },
 ): Promise<{ outputs: number[]; positions: number[][]; stats: CacheStats }> {
   const numbers = draw(d, 'float32');
-  const cache = engine.createCache({ batch: B, kvHeads: G, headDim: d, window: 5, chunk: 1, blockSize: 4, storage });
+  const cache = engine.createCache({
+    batch: B, kvHeads: G, headDim: d, window: 5, chunk: 1, blockSize: 4, storage, ...second,
+  });
   const outputs: number[] = [];
   const one = (heads: number): Tensor => engine.tensor(numbers.real(B * heads * d), [B, heads, 1, d]);
   const T = 300; // more than one workgroup goes through at a time
@@ -63,15 +65,17 @@ describeWebGPU('the engine of WGSL with its kernels for GPUs', () => {
   ] as const))('decodes like the reference, and counts the same entries: %o', PATIENCE, async (sizes) => {
     const engine = await openWgslEngine({ testing: true, width: 64 });
     const N = THOROUGH ? 20 : 6;
-    const truth = await decoded(referenceEngine(), sizes, N);
-    const found = await decoded(engine, sizes, N);
-    engine.dispose();
-    // Scores are sums of d products below 9 * 9 * 0.7, and weights are off by exp(their error); outputs are below 5.
-    expectNear(found.outputs, truth.outputs, U * (2 * 57 * sizes.d + 300 + N + 16) * 5);
-    expect(found.positions).toEqual(truth.positions);
-    for (const name of ['seen', 'live', 'peakLive', 'visiblePairs'] as const) {
-      expect([...found.stats[name]], name).toEqual([...truth.stats[name]]);
+    for (const second of [{}, { localWindow: 2 }, { localWindow: 40 }]) {
+      const truth = await decoded(referenceEngine(), sizes, N, second);
+      const found = await decoded(engine, sizes, N, second);
+      // Scores are sums of d products below 9 * 9 * 0.7, and weights are off by exp(their error); outputs are below 5.
+      expectNear(found.outputs, truth.outputs, U * (2 * 57 * sizes.d + 300 + N + 16) * 5);
+      expect(found.positions).toEqual(truth.positions);
+      for (const name of ['seen', 'live', 'peakLive', 'visiblePairs'] as const) {
+        expect([...found.stats[name]], name).toEqual([...truth.stats[name]]);
+      }
     }
+    engine.dispose();
   });
 
   it('multiplies large matrices like the reference, in every form that training needs', PATIENCE, async () => {

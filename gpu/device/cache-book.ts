@@ -7,7 +7,7 @@
  */
 import type { CacheOptions, CacheSnapshot, CacheStats } from '../../src/core/engine.ts';
 import { ValueError } from '../../src/core/errors.ts';
-import { chunkEnd, chunkOf, FOREVER, TokenType, touchedChunks, windowEnd } from '../../src/core/lifetime.ts';
+import { chunkEnd, chunkOf, FOREVER, localEnd, touchedChunks, windowEnd } from '../../src/core/lifetime.ts';
 import type { BlockPool } from './block-pool.ts';
 import { HeadBook, type Move } from './head-book.ts';
 
@@ -84,7 +84,7 @@ export class CacheBook {
 
   /** Assigns types to the chunks that a step filled, in order. */
   settle({ rows, before, counts }: FilledChunks, types: ArrayLike<number>): void {
-    const { kvHeads: G, chunk, window } = this.options;
+    const { kvHeads: G, chunk, window, localWindow } = this.options;
     // All tokens of the step are in the book already, so settling a chunk must leave younger ones alone.
     this.#heads.forEach((head, n) => {
       const b = Math.floor(n / G);
@@ -94,8 +94,8 @@ export class CacheBook {
         if (type !== 0 && type !== 1 && type !== 2) {
           throw new ValueError(`the type of chunk ${c} is ${type}: it must be 0, 1 or 2; a NaN score has none`);
         }
-        const last = type === TokenType.WINDOW ? windowEnd(c, chunk, window) : FOREVER;
-        head.settle(chunkEnd(c, chunk), type, last);
+        const ends = [FOREVER, localEnd(c, chunk, FOREVER, localWindow), windowEnd(c, chunk, window)]; // by type
+        head.settle(chunkEnd(c, chunk), type, ends[type], localWindow === undefined);
       }
     });
   }

@@ -64,9 +64,13 @@ export class HeadBook {
     this.#safe = Math.min(this.#safe, this.last[slot]);
   }
 
-  /** The chunk that ends at `end` is full and gets its type; a GLOBAL one closes every open LOCAL entry before it. */
-  settle(end: number, type: number, last: number): void {
-    if (type === TokenType.GLOBAL && this.#open > 0) {
+  /**
+   * The chunk that ends at `end` is full and gets its type. If GLOBAL `closes`, LOCAL entries are open until such a
+   * chunk comes, which closes all of those before it; if not, they live until `last`, as others do.
+   */
+  settle(end: number, type: number, last: number, closes: boolean): void {
+    const opens = closes && type === TokenType.LOCAL;
+    if (closes && type === TokenType.GLOBAL && this.#open > 0) {
       this.#open = 0;
       for (let slot = 0; slot < this.count; slot++) {
         if (this.#local[slot] === 0) continue;
@@ -77,9 +81,9 @@ export class HeadBook {
     for (; this.#typed < this.#untyped.length; this.#typed++) {
       const slot = this.#untyped[this.#typed];
       if (this.position[slot] > end) break;
-      this.#local[slot] = type === TokenType.LOCAL ? 1 : 0;
+      this.#local[slot] = opens ? 1 : 0;
       this.#endAt(slot, last);
-      if (type === TokenType.LOCAL) this.#open++;
+      if (opens) this.#open++;
     }
     if (this.#typed === this.#untyped.length) this.#untyped.length = this.#typed = 0;
   }

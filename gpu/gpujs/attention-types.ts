@@ -2,6 +2,7 @@
  * §5: the gradient of the token types through attention, over all causal pairs, hidden ones included.
  * @module
  */
+import type { LifetimeOptions } from '../../src/core/lifetime.ts';
 import { type Sizes, tileRows } from './attention-lists.ts';
 import { type BackwardInputs, HIDDEN } from './attention-scores.ts';
 import type { Memory, Scope } from './device.ts';
@@ -10,12 +11,9 @@ import { kernel } from './kernel.ts';
 import { addTypeGradient, planTypes } from './mask.ts';
 
 /** What the gradient of the types depends on. */
-export interface TypeGradientOptions {
+export interface TypeGradientOptions extends LifetimeOptions {
   readonly types: Memory;
   readonly bounded: boolean;
-  readonly window: number;
-  readonly chunk: number;
-  readonly reach?: number;
 }
 
 /** Scores of all pairs j <= i <= j + reach, visible or not. */

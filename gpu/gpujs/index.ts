@@ -204,7 +204,7 @@ const MOST_TOKENS = 2 ** 24;
 
 /** Refuses lifetimes that float32 cannot count. */
 function expectCountable(length: number, options: LifetimeOptions): void {
-  for (const name of ['window', 'reach'] as const) {
+  for (const name of ['window', 'localWindow', 'reach'] as const) {
     const reach = options[name] ?? FOREVER;
     if (length + reach >= MOST_TOKENS && reach < FOREVER - length) {
       throw new DeviceError(`${length} tokens and a ${name} of ${reach} pass ${MOST_TOKENS}, beyond which float32 does not count: use a smaller ${name}`);

@@ -2,13 +2,15 @@
  * §5: the derivatives of the relaxed mask, a tile of query rows at a time.
  * @module
  */
+import type { LifetimeOptions } from '../../src/core/lifetime.ts';
 import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
+import { NO_WINDOW } from './lifetime.ts';
 
 /** What §5 and §7 need to know about the types of every KV head. */
 export interface TypePlan {
   readonly types: Memory;
-  /** e(c) [BG,Nc]: the last token of the first GLOBAL chunk after c, or N-1. */
+  /** e(c) [BG,Nc]: the last token of the first GLOBAL chunk after c, or end(c) + localWindow, at most N-1. */
   readonly closing: Memory;
   /** The last GLOBAL chunk before c, or -1, [BG,Nc]. */
   readonly previous: Memory;
@@ -17,6 +19,8 @@ export interface TypePlan {
   readonly chunks: number;
   readonly chunk: number;
   readonly window: number;
+  /** Whether GLOBAL chunks close LOCAL ones, as they do without a second window. */
+  readonly closes: boolean;
 }
 
 /** The types that count: a last chunk that is not full is GLOBAL. */
@@ -26,9 +30,13 @@ const SETTLED = kernel('settled types', 'types | n chunks C', `
   }
   return types[this.thread.y * chunks + this.thread.x];`);
 
-const CLOSING = kernel('closing', 'types | n chunks C', `
+const CLOSING = kernel('closing', 'types | n chunks C | local', `
   let end = n - 1;
   let open = 1;
+  if (local >= 0) {
+    end = this.thread.x * C + C - 1 + local;
+    open = 0;
+  }
   for (let t = 1; t < chunks; t++) {
     if (open > 0 && this.thread.x + t < chunks) {
       if (types[this.thread.y * chunks + this.thread.x + t] === 0) {
@@ -59,14 +67,14 @@ const PREVIOUS = kernel('previous GLOBAL', 'types | chunks', `
 
 /** Works out the plan of the types [BG,Nc] of N tokens. */
 export async function planTypes(
-  scope: Scope, raw: Memory, BG: number, N: number, options: { window: number; chunk: number },
+  scope: Scope, raw: Memory, BG: number, N: number, options: LifetimeOptions,
 ): Promise<TypePlan> {
-  const { window, chunk } = options;
+  const { window, localWindow = NO_WINDOW, chunk } = options;
   const chunks = Math.ceil(N / chunk);
   const types = await scope.run(SETTLED, [chunks, BG], [raw], [N, chunks, chunk]);
   return {
-    types, BG, N, chunks, chunk, window,
-    closing: await scope.run(CLOSING, [chunks, BG], [types], [N, chunks, chunk]),
+    types, BG, N, chunks, chunk, window, closes: options.localWindow === undefined,
+    closing: await scope.run(CLOSING, [chunks, BG], [types], [N, chunks, chunk], [localWindow]),
     previous: await scope.run(PREVIOUS, [chunks, BG], [types], [chunks]),
   };
 }
@@ -128,8 +136,8 @@ const HIDDEN = kernel('hidden by a GLOBAL', 'x blocks types closing previous | r
   }
   return sum;`);
 
-/** Adds what rows first..first+rows-1 contribute to (dg, dl, dw) of chunk c. */
-const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chunks first C | window', `
+/** Adds what rows first..first+rows-1 contribute to (dg, dl, dw) of chunk c. A GLOBAL hides nothing if closes = 0. */
+const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chunks first C closes | window', `
   const c = this.thread.y;
   let sum = before[(this.thread.z * chunks + this.thread.y) * 3 + this.thread.x];
   if (c < seen) {
@@ -138,7 +146,11 @@ const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chun
       const i = first + r;
       const value = x[(this.thread.z * seen + this.thread.y) * rows + r];
       if (this.thread.x === 0) {
-        sum += value - hidden[(this.thread.z * seen + this.thread.y) * rows + r];
+        let ended = 0;
+        if (closes > 0) {
+          ended = hidden[(this.thread.z * seen + this.thread.y) * rows + r];
+        }
+        sum += value - ended;
       }
       if (this.thread.x === 1 && i <= end) {
         sum += value;
@@ -157,19 +169,29 @@ const GATHER = kernel('type gradient', 'before x hidden closing | rows seen chun
 export async function addTypeGradient(
   scope: Scope, plan: TypePlan, dTypes: Memory, dM: Memory, first: number, rows: number,
 ): Promise<Memory> {
-  const { BG, chunk, chunks, closing, previous, types, window } = plan;
+  const { BG, chunk, chunks, closes, closing, window } = plan;
   const keys = first + rows;
   const seen = Math.ceil(keys / chunk);
   const x = await scope.run(CHUNK_SUMS, [rows, seen, BG], [dM], [rows, keys, first, chunk]);
+  const hidden = closes ? await hiddenByGlobals(scope, plan, x, first, rows, seen) : x; // where it is not read
+  const next = await scope.run(
+    GATHER, [3, chunks, BG], [dTypes, x, hidden, closing], [rows, seen, chunks, first, chunk, closes ? 1 : 0], [window],
+  );
+  scope.free(x, dTypes);
+  if (closes) scope.free(hidden);
+  return next;
+}
+
+async function hiddenByGlobals(
+  scope: Scope, { BG, chunk, chunks, closing, previous, types }: TypePlan, x: Memory, first: number, rows: number,
+  seen: number,
+): Promise<Memory> {
   const blocks = await scope.run(
     LOCAL_BLOCKS, [rows, Math.ceil(seen / BLOCK), BG], [x, types], [rows, seen, chunks],
   );
   const hidden = await scope.run(
     HIDDEN, [rows, seen, BG], [x, blocks, types, closing, previous], [rows, seen, chunks, first, chunk],
   );
-  const next = await scope.run(
-    GATHER, [3, chunks, BG], [dTypes, x, hidden, closing], [rows, seen, chunks, first, chunk], [window],
-  );
-  scope.free(x, blocks, hidden, dTypes);
-  return next;
+  scope.free(blocks);
+  return hidden;
 }

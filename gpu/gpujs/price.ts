@@ -2,6 +2,7 @@
  * §7: what keeping a token costs.
  * @module
  */
+import type { LifetimeOptions } from '../../src/core/lifetime.ts';
 import type { Memory, Scope } from './device.ts';
 import { kernel } from './kernel.ts';
 import { planTypes } from './mask.ts';
@@ -29,7 +30,7 @@ const PRICE = kernel('memory price', 'dTypes closing | n chunks C reach | window
 /** dTypes + K times the queries that each token would be kept for, per type: [BG,Nc,3]. */
 export async function addMemoryPrice(
   scope: Scope, dTypes: Memory, types: Memory, BG: number, N: number,
-  options: { window: number; chunk: number; reach?: number; weight: number },
+  options: LifetimeOptions & { weight: number },
 ): Promise<Memory> {
   const { closing, chunks, chunk, window } = await planTypes(scope, types, BG, N, options);
   const reach = Math.min(options.reach ?? N, N); // no token is N queries old

@@ -3,7 +3,7 @@
  * rows at a time.
  * @module
  */
-import { FOREVER } from '../../src/core/lifetime.ts';
+import { FOREVER, type LifetimeOptions } from '../../src/core/lifetime.ts';
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import { causalSums } from './attention-causal.ts';
 import {
@@ -16,12 +16,9 @@ import { planTypes } from './mask.ts';
 import { kernel, template } from './template.ts';
 
 /** What the gradient of the types depends on. */
-export interface TypeGradientOptions {
+export interface TypeGradientOptions extends LifetimeOptions {
   readonly types: Memory;
   readonly bounded: boolean;
-  readonly window: number;
-  readonly chunk: number;
-  readonly reach?: number;
 }
 
 const maskGradient = oncePerTile((tile): FastKernel<unknown> => {
@@ -156,9 +153,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 
 const GATHER = template('type gradient', `
 // Adds what the rows of a tile contribute to (dg, dl, dw) of chunk c: the sums of x - hidden over all rows, of x over those up to
-// closing[c], and of x over those up to the chunk's last token + window  (§5). A workgroup for each chunk of a head; chunks are
-// folded where there are more than workgroups along an axis.
-struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u32 }
+// closing[c], and of x over those up to the chunk's last token + window  (§5). A GLOBAL hides nothing if closes = 0. A workgroup
+// for each chunk of a head; chunks are folded where there are more than workgroups along an axis.
+struct Params { rows: u32, seen: u32, chunks: u32, first: u32, C: u32, window: u32, closes: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> hidden: array<f32>;
@@ -178,7 +175,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let i = p.first + r;
     let value = x[start + r];
     sum += vec3f(
-      value - hidden[start + r],
+      value - select(0.0, hidden[start + r], p.closes == 1u),
       select(0.0, value, i32(i) <= closing),
       select(0.0, value, i < (c + 1u) * p.C || i - (c + 1u) * p.C < p.window),
     );
@@ -195,14 +192,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 /** The gradient [B,G,Nc,3]. rows holds (lse, D) of every query of all heads. */
 export function typeGradient(
   device: WgslDevice, inputs: { q: Memory; k: Memory; v: Memory; dOut: Memory; rows: Memory }, sizes: AttentionSizes,
-  scale: number, { types, bounded, window, chunk: C, reach = FOREVER }: TypeGradientOptions, lse: Memory,
+  scale: number, options: TypeGradientOptions, lse: Memory,
 ): Memory {
   const { B, H, G, N, d } = sizes;
   const { q, k, v, dOut, rows: perRow } = inputs;
+  const { types, bounded, window, localWindow, chunk: C, reach = FOREVER } = options;
+  const closes = localWindow === undefined;
   const BG = B * G;
   const within = Math.min(reach, N); // no key is N queries old
   const shift = bounded ? causalLse(device, inputs, sizes, scale, within) : device.share(lse);
-  const { plan, chunks } = planTypes(device, types, BG, N, C);
+  const { plan, chunks } = planTypes(device, types, BG, N, options);
   const dTypes = device.upload(new Float32Array(BG * chunks * 3));
   const shared = device.width === 64 ? { ROWS: 16, PARTS: 16 } : { ROWS: 4, PARTS: device.width / 4 };
   const across = device.testing ? 5 : MOST_GROUPS;
@@ -228,14 +227,16 @@ export function typeGradient(
         work: BG * keys * rows,
       });
     }
-    const hidden = device.allocate(length);
-    device.run(HIDDEN(shared), {
-      params: { rows, seen, chunks, first, C }, inputs: [x, plan], outputs: [hidden],
-      groups: [Math.ceil(rows / shared.ROWS), BG], work: length * 8,
-    });
+    const params = { rows, seen, chunks, first, C, window: Math.min(window, FOREVER), closes: closes ? 1 : 0 };
+    const hidden = closes ? device.allocate(length) : device.share(x); // where it is not needed
+    if (closes) {
+      device.run(HIDDEN(shared), {
+        params, inputs: [x, plan], outputs: [hidden], groups: [Math.ceil(rows / shared.ROWS), BG], work: length * 8,
+      });
+    }
     device.run(GATHER({ LANES: device.width }), {
-      params: { rows, seen, chunks, first, C, window: Math.min(window, FOREVER) }, inputs: [x, hidden, plan],
-      outputs: [dTypes], groups: [Math.min(seen, across), BG, Math.ceil(seen / across)], work: length * 8,
+      params, inputs: [x, hidden, plan], outputs: [dTypes],
+      groups: [Math.min(seen, across), BG, Math.ceil(seen / across)], work: length * 8,
     });
     for (const memory of [dM, x, hidden]) device.free(memory);
   }

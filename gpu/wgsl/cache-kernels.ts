@@ -3,7 +3,8 @@
  *
  * A cache has slots, of which each KV head g owns a range. Of every slot it knows the key and value, the entry
  * (position, last), and a state: 0 if its type has determined `last`, 1 if it is LOCAL and no GLOBAL has closed it, 2
- * if its chunk is not full yet. Of every head it knows HEAD_WORDS words:
+ * if its chunk is not full yet. With a second window, `local` >= 0, no state is 1, as it determines `last` of LOCAL
+ * entries too. Of every head it knows HEAD_WORDS words:
  *
  *     0 first slot    1 room    2, 3 slots in use, before and after the newest step, by parity
  *     4 peakLive    5, 6 visiblePairs, low and high word    7 1 + the first chunk whose type came of NaN, or 0
@@ -58,8 +59,9 @@ fn settle(group: u32, s: u32, before: u32, first: u32, count: u32) {
   var c = u32(entry.x) / p.C;
   if (state == 2u && c < filled) {
     let kind = types[group * p.rows + c - known];
-    state = select(0u, 1u, kind == 1);
+    state = select(0u, 1u, kind == 1 && p.local < 0);
     entry.y = FOREVER;
+    if (kind == 1 && p.local >= 0) { entry.y = after(i32((c + 1u) * p.C) - 1, p.local); }
     if (kind == 2) { entry.y = after(i32((c + 1u) * p.C) - 1, p.window); }
     if (kind < 0 || kind > 2) { heads[head + 7u] = c + 1u; }
     c += 1u;
@@ -118,8 +120,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 export const SETTLE: Kernel = kernel('cache settle', `
 // Entries of the new tokens, and lifetimes by the types [heads,rows] of the chunks that the step filled (§2): a thread for
-// each slot. Row r is the type of chunk floor(first / C) + r. GLOBAL chunk c closes the LOCAL ones before it at its end.
-struct Params { rows: u32, C: u32, parity: u32, window: i32, reach: i32 }
+// each slot. Row r is the type of chunk floor(first / C) + r. GLOBAL chunk c closes the LOCAL ones before it at its end, unless
+// they end by a second window, local >= 0.
+struct Params { rows: u32, C: u32, parity: u32, window: i32, local: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> types: array<i32>;
 @group(0) @binding(2) var<storage, read_write> entries: array<vec2i>;
@@ -139,7 +142,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 export const STEP: Template<Storing> = template('cache step', `
 // Both at once where all sequences take T tokens from position \`first\` on: workgroups (x, head), whose threads take a word
 // of the head's new keys and values, k and v [heads,T,d], and then a slot.
-struct Params { T: u32, d: u32, parity: u32, first: u32, rows: u32, C: u32, window: i32, reach: i32 }
+struct Params { T: u32, d: u32, parity: u32, first: u32, rows: u32, C: u32, window: i32, local: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> k: array<$BITS>;
 @group(0) @binding(2) var<storage, read> v: array<$BITS>;

@@ -18,6 +18,7 @@ import { APPEND, SETTLE, STEP, STORING, TALLY, wordsOf } from './cache-kernels.t
 import { type Book, CacheStore, type Slots } from './cache-store.ts';
 import { canAppend, decode, type Fresh } from './decode.ts';
 import { flat, type Memory, MOST_GROUPS, type WgslDevice } from './device.ts';
+import { type Limits, limitsOf } from './lifetime.ts';
 import { hasPrefill, prefillCached } from './prefill.ts';
 
 /** Tokens after which dead entries are dropped: at least so many, and so large a share of all that were seen. */
@@ -26,19 +27,18 @@ const [DROP_EVERY, DROP_SHARE] = [64, 1 / 64];
 const DROP_EVERY_ON_GPU = 256;
 
 /** Where the next token of every sequence goes. */
-export interface Place {
+export interface Place extends Limits {
   readonly slots: Slots;
   /** At least as many as a head has entries then. */
   readonly most: number;
   /** The position of the token. */
   readonly first: number;
-  readonly window: number;
-  readonly reach: number;
 }
 
 export class WgslCache implements CacheKernels<WgslArray> {
   readonly #device: WgslDevice;
   readonly #options: CacheOptions;
+  readonly #limits: Limits;
   readonly #store: CacheStore;
   /** Tokens seen by each sequence. */
   #seen: Int32Array;
@@ -59,6 +59,7 @@ export class WgslCache implements CacheKernels<WgslArray> {
   constructor(device: WgslDevice, options: CacheOptions) {
     this.#device = device;
     this.#options = options;
+    this.#limits = limitsOf(options);
     this.#store = new CacheStore(device, options);
     this.#seen = new Int32Array(options.batch);
     this.#evicted = new Int32Array(options.batch);
@@ -67,7 +68,6 @@ export class WgslCache implements CacheKernels<WgslArray> {
   }
 
   append(k: WgslArray, v: WgslArray, types: WgslArray, { T, rows, counts }: AppendSizes): void {
-    const { window, reach = FOREVER } = this.#options;
     this.#expectPositions(counts);
     if (T === 0) return;
     this.#makeRoom(counts);
@@ -75,12 +75,11 @@ export class WgslCache implements CacheKernels<WgslArray> {
     this.#differ = counts.some((count, b) => count !== T || this.#seen[b] !== first);
     const device = this.#device;
     const from = [real(device, k), real(device, v)];
-    const limits = { window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
     if (T === 1 && !this.#differ && this.#canAppend) {
       const [keys, values, kinds] = [...from, types.memory].map((memory) => device.share(memory));
-      this.#fresh = { k: keys, v: values, types: kinds, first, ...limits };
+      this.#fresh = { k: keys, v: values, types: kinds, first, ...this.#limits };
     } else {
-      this.#write(from, types.memory, { T, rows, counts, first, ...limits });
+      this.#write(from, types.memory, { T, rows, counts, first });
       this.#store.took(counts);
     }
     counts.forEach((count, b) => (this.#seen[b] = this.#seen[b] + count));
@@ -111,13 +110,11 @@ export class WgslCache implements CacheKernels<WgslArray> {
 
   /** Makes room for the next token of every sequence: where it goes. Nothing happens if it has no position any more. */
   beginOne(): Place {
-    const { window, reach = FOREVER } = this.#options;
     this.#expectPositions(this.#one);
     this.#makeRoom(this.#one);
     this.#store.check();
     this.#differ = false;
-    const limits = { window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) };
-    return { slots: this.#store.slots, most: this.#store.most + 1, first: this.#seen[0], ...limits };
+    return { slots: this.#store.slots, most: this.#store.most + 1, first: this.#seen[0], ...this.#limits };
   }
 
   /** Notes that the commands were recorded. */
@@ -129,13 +126,12 @@ export class WgslCache implements CacheKernels<WgslArray> {
 
   /** Records that the slots take the new tokens, k and v [B,G,T,d]. */
   #write(
-    from: readonly Memory[], types: Memory,
-    { T, rows, counts, first, window, reach }: AppendSizes & { first: number; window: number; reach: number },
+    from: readonly Memory[], types: Memory, { T, rows, counts, first }: AppendSizes & { first: number },
   ): void {
     const { batch: B, kvHeads: G, headDim: d, chunk: C } = this.#options;
     const device = this.#device;
     const { stored, keys, values, entries, states, heads, parity } = this.#store.slots;
-    const rule = { rows, C, parity, window, reach };
+    const rule = { rows, C, parity, ...this.#limits };
     const [words, most] = [wordsOf(stored, d), this.#store.most + T];
     const across = Math.ceil(Math.max(most, T * words) / 64);
     if (!this.#differ && across <= MOST_GROUPS) {

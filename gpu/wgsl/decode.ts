@@ -4,6 +4,7 @@
  */
 import type { AttentionSizes } from '../../src/core/sizes.ts';
 import type { Memory, WgslDevice } from './device.ts';
+import type { Limits } from './lifetime.ts';
 import type { Slots } from './cache-store.ts';
 import type { CacheOptions } from '../../src/core/cache.ts';
 import type { SlotDtype } from './cache-kernels.ts';
@@ -48,15 +49,13 @@ function passes(
 }
 
 /** The newest token of every sequence, which is not in the slots yet: it comes from position `first`. */
-export interface Fresh {
+export interface Fresh extends Limits {
   /** [B,G,1,d] */
   readonly k: Memory;
   readonly v: Memory;
   /** [B,G,1] */
   readonly types: Memory;
   readonly first: number;
-  readonly window: number;
-  readonly reach: number;
 }
 
 /** Arrays of the kernel that appends too, which may be more than a device allows. */
@@ -116,7 +115,7 @@ function decodeOnGpu(
   const rows = parts * group;
   const sums = device.allocate(rows * 4 * Math.ceil(d / 4));
   const stats = device.allocate((rows + parts) * 2);
-  const rule = fresh && { first: fresh.first, window: fresh.window, reach: fresh.reach };
+  const rule = fresh && { first: fresh.first, window: fresh.window, local: fresh.local, reach: fresh.reach };
   const params = { parts, parity, scale, ...rule };
   device.run(first, {
     params, inputs: fresh ? [q, heads, fresh.types, fresh.k, fresh.v] : [q, keys, values, heads, entries],

@@ -147,7 +147,7 @@ export function layersOn(
     const capture = device.capture((kept) => {
       let x = new WgslArray([B, 1, D], device.share(start));
       layers.forEach(({ attention, feedForward, output, scorer }, n) => {
-        const { slots, most, first, window, reach } = places[n];
+        const { slots, most, first, window, local, reach } = places[n];
         const stage = forms.project({ x, ...attention, cos: c, sin: s });
         const { q, k, v } = stage;
         const [, H, , d] = q.shape;
@@ -157,7 +157,7 @@ export function layersOn(
         const from = kept.commands.length;
         const joins = given !== undefined && forms.joinsParts(x, output);
         const out = decodeFresh(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
-          k: k.memory, v: v.memory, types: kinds, first, window, reach,
+          k: k.memory, v: v.memory, types: kinds, first, window, local, reach,
         }, joins);
         let sum: WgslArray;
         let attended: WgslArray;

@@ -9,9 +9,9 @@ import { kernel, template } from './template.ts';
 
 const LIFETIME = kernel('lifetime', `
 // last[head, j] from types [heads,Nc], a thread for each token, which looks ahead to the first GLOBAL chunk after its own. A
-// chunk that does not end inside the sequence counts as GLOBAL. No token j lives beyond j + reach. An unknown type (a NaN
-// score) makes last -1.
-struct Params { length: u32, N: u32, chunks: u32, C: u32, window: i32, reach: i32 }
+// chunk that does not end inside the sequence counts as GLOBAL. A second window local >= 0 ends LOCAL chunks instead. No
+// token j lives beyond j + reach. An unknown type (a NaN score) makes last -1.
+struct Params { length: u32, N: u32, chunks: u32, C: u32, window: i32, local: i32, reach: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> types: array<i32>;
 @group(0) @binding(2) var<storage, read_write> last: array<i32>;
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var end = FOREVER;
   if ((c + 1u) * p.C <= p.N) {
     let kind = types[start + c];
-    if (kind == 1) {
+    if (kind == 1 && p.local < 0) {
       for (var next = c + 1u; next < p.chunks; next++) {
         if ((next + 1u) * p.C > p.N || types[start + next] == 0) {
           end = i32((next + 1u) * p.C) - 1;
@@ -39,21 +39,35 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         }
       }
     }
+    if (kind == 1 && p.local >= 0) { end = after((c + 1u) * p.C - 1u, p.local); }
     if (kind == 2) { end = after((c + 1u) * p.C - 1u, p.window); }
     if (kind < 0 || kind > 2) { end = -1; }
   }
   last[n] = min(end, after(j, p.reach));
 }`);
 
+/** How far lifetimes reach, as kernels read it. */
+export interface Limits {
+  readonly window: number;
+  /** The second window, or -1 if LOCAL lasts until the next GLOBAL. */
+  readonly local: number;
+  readonly reach: number;
+}
+
+export function limitsOf({ window, localWindow, reach = FOREVER }: Omit<LifetimeOptions, 'chunk'>): Limits {
+  const local = localWindow === undefined ? -1 : Math.min(localWindow, FOREVER);
+  return { window: Math.min(window, FOREVER), local, reach: Math.min(reach, FOREVER) };
+}
+
 /** last [B,G,N] of types [B,G,Nc]. */
 export function lifetime(
-  device: WgslDevice, types: Memory, { window, chunk, reach = FOREVER }: LifetimeOptions,
+  device: WgslDevice, types: Memory, options: LifetimeOptions,
   { B, G, N, chunks }: TypeSizes & { N: number },
 ): Memory {
   const length = B * G * N;
   const last = device.allocate(length);
   device.run(LIFETIME, {
-    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER) },
+    params: { length, N, chunks, C: options.chunk, ...limitsOf(options) },
     inputs: [types], outputs: [last], groups: flat(length),
   });
   return last;

@@ -2,14 +2,16 @@
  * §5 and §7: what they need to know about the types of every KV head, and the price of memory.
  * @module
  */
-import { FOREVER } from '../../src/core/lifetime.ts';
+import type { LifetimeOptions } from '../../src/core/lifetime.ts';
 import { flat, type Memory, type WgslDevice } from './device.ts';
+import { limitsOf } from './lifetime.ts';
 import { kernel } from './template.ts';
 
 const PLAN = kernel('type plan', `
 // Of each chunk c of a KV head: its type (a last chunk that is not full is GLOBAL), closing[c], the last token of the first
-// GLOBAL chunk after c, or N - 1, and previous[c], the last GLOBAL chunk before c, or -1. A thread for each chunk.
-struct Params { length: u32, N: u32, chunks: u32, C: u32 }
+// GLOBAL chunk after c, or with a second window local >= 0 the last token of c + local, at most N - 1, and previous[c], the
+// last GLOBAL chunk before c, or -1. A thread for each chunk.
+struct Params { length: u32, N: u32, chunks: u32, C: u32, local: i32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> types: array<i32>;
 @group(0) @binding(2) var<storage, read_write> plan: array<vec3i>;
@@ -26,7 +28,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let head = n / p.chunks;
   let c = n % p.chunks;
   var closing = i32(p.N) - 1;
-  for (var next = c + 1u; next < p.chunks; next++) {
+  if (p.local >= 0 && p.local < i32(p.N)) { closing = min(closing, i32((c + 1u) * p.C) - 1 + p.local); }
+  for (var next = c + 1u; next < p.chunks && p.local < 0; next++) {
     if (kindOf(head, next) == 0) {
       closing = min(closing, i32((next + 1u) * p.C) - 1);
       break;
@@ -39,12 +42,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
 /** (type, closing, previous) of every chunk, each in four words. */
 export function planTypes(
-  device: WgslDevice, types: Memory, BG: number, N: number, chunk: number,
+  device: WgslDevice, types: Memory, BG: number, N: number, options: LifetimeOptions,
 ): { readonly plan: Memory; readonly chunks: number } {
-  const chunks = Math.ceil(N / chunk);
+  const C = options.chunk;
+  const chunks = Math.ceil(N / C);
   const length = BG * chunks;
   const plan = device.allocate(4 * length);
-  device.run(PLAN, { params: { length, N, chunks, C: chunk }, inputs: [types], outputs: [plan], groups: flat(length) });
+  const { local } = limitsOf(options);
+  device.run(PLAN, { params: { length, N, chunks, C, local }, inputs: [types], outputs: [plan], groups: flat(length) });
   return { plan, chunks };
 }
 
@@ -73,14 +78,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 /** dTypes + K times the queries that each token would be kept for, per type: [BG,Nc,3]. */
 export function addMemoryPrice(
   device: WgslDevice, dTypes: Memory, types: Memory, BG: number, N: number,
-  options: { window: number; chunk: number; reach?: number; weight: number },
+  options: LifetimeOptions & { weight: number },
 ): Memory {
-  const { window, chunk, reach = FOREVER, weight } = options;
-  const { plan, chunks } = planTypes(device, types, BG, N, chunk);
+  const { plan, chunks } = planTypes(device, types, BG, N, options);
   const length = BG * chunks * 3;
   const priced = device.allocate(length);
   device.run(PRICE, {
-    params: { length, N, chunks, C: chunk, window: Math.min(window, FOREVER), reach: Math.min(reach, FOREVER), weight },
+    params: { length, N, chunks, C: options.chunk, ...limitsOf(options), weight: options.weight },
     inputs: [dTypes, plan], outputs: [priced], groups: flat(length),
   });
   device.free(plan);

@@ -22,11 +22,17 @@ fn held(x: vec4f) -> vec4f { let raw = stored(x); return ${four('f16', 'raw')}; 
 /** The functions that the pieces below need. */
 export const ownFunctions = (kind: Exclude<Stored, 'bf16'>): string[] => [AFTER, ...storing(kind).split('\n')];
 
-/** Writes the token's entry in `slot`, the first free one of `head`; its key and value go there besides. */
+/**
+ * Writes the token's entry in `slot`, the first free one of `head`; its key and value go there besides. A LOCAL one is
+ * open if there is no second window, `local` being -1.
+ */
 export const OWN_ENTRY = `let kind = types[head];
 let i = i32(P.first);
-entries[slot] = vec2i(i, min(select(0x7fffffff, after(i, i32(P.window)), kind == 2), after(i, i32(P.reach))));
-states[slot] = u32(kind == 1);`;
+let open = kind == 1 && i32(P.local) < 0;
+let within = after(i, i32(select(P.window, P.local, kind == 1)));
+let ends = (kind == 1 && !open) || kind == 2;
+entries[slot] = vec2i(i, min(select(0x7fffffff, within, ends), after(i, i32(P.reach))));
+states[slot] = u32(open);`;
 
 /** Adds a value with score s to the running sums of query head h. */
 export const WEIGH = `let top = max(m[h], s);

@@ -145,6 +145,9 @@ export const counting = ({ layout, group }: DecodeOptions): Readonly<Record<'loc
     store: `if (t == 0 && group.y == 0) { stats[P.parts * ${group} + group.x] = vec2f(f32(atomicLoad(&counted)), 0); }`,
   };
 
+/** Where the query's own token is, and how far its lifetime reaches: see OWN_ENTRY. */
+const LIMITS = { first: 'u32', window: 'u32', local: 'u32', reach: 'u32' } as const;
+
 /** What both first passes read and write. */
 export function decodeArrays(
   options: DecodeOptions, kind: Element = options.d % 4 === 0 ? FOUR[options.stored] : ONE[options.stored],
@@ -153,7 +156,7 @@ export function decodeArrays(
   const fresh = isFresh(options);
   return {
     params: {
-      parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && { first: 'u32', window: 'u32', reach: 'u32' }),
+      parts: 'u32', ...(slots ? { parity: 'u32' } : { width: 'u32' }), ...(fresh && LIMITS),
       scale: 'f32',
     },
     inputs: { q: options.d % 4 === 0 ? 'vec4f' : 'f32', ...(!fresh && { k: kind, v: kind }), ...arraysOf(options) },
