@@ -18,15 +18,18 @@ const sizes = fc.record({
   d: fc.integer({ min: 1, max: 4 }), T: fc.integer({ min: 1, max: 9 }), lacks: fc.integer({ min: 0, max: 9 }),
   window: fc.integer({ min: 0, max: 4 }), chunk: fc.integer({ min: 1, max: 3 }),
   reach: fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined }), seed: seeds,
+  localWindow: fc.constantFrom(undefined, undefined, undefined, undefined, 0, 3),
 });
 type Sizes = typeof sizes extends fc.Arbitrary<infer S> ? S : never;
 
 /** A cache and its next step. */
-function make(engine: Engine, { B, G, share, d, T, lacks, window, chunk, reach, seed }: Sizes, storage?: CacheDtype) {
+function make(engine: Engine, sizes: Sizes, storage?: CacheDtype) {
+  const { B, G, share, d, T, lacks, window, localWindow, chunk, reach, seed } = sizes;
   const numbers = draw(seed, engine.precision);
   const cache = engine.createCache({
     batch: B, kvHeads: G, headDim: d, blockSize: 2, window, chunk,
-    ...(reach !== undefined && { reach }), ...(storage && { storage }),
+    ...(localWindow !== undefined && { localWindow }), ...(reach !== undefined && { reach }),
+    ...(storage && { storage }),
   });
   const counts = Array.from({ length: B }, (_, b) => (b === 0 ? Math.max(0, T - lacks) : T));
   const next = () => ({
@@ -62,8 +65,9 @@ describeEngines('step() and prefill()', ({ engine, holds }) => {
     }, 60));
 
   it('prefill() refuses a cache that has seen a token, until it is cleared', () => {
-    const one = { B: 1, G: 1, share: 1, d: 2, T: 3, lacks: 0, window: 1, chunk: 1, reach: undefined, seed: 1 };
-    const { cache, next } = make(engine(), one);
+    const one = { B: 1, G: 1, share: 1, d: 2, T: 3, lacks: 0, window: 1, chunk: 1, seed: 1 };
+    const none = { localWindow: undefined, reach: undefined };
+    const { cache, next } = make(engine(), { ...one, ...none });
     cache.prefill(next());
     expect(() => cache.prefill(next())).toThrow(ValueError);
     expect(() => cache.fork().prefill(next())).toThrow(/^prefill\(\) is for a cache that has not seen any token/);

@@ -51,6 +51,12 @@ describeEngines('engine.lifetime()', ({ engine, holds }) => {
       const truth = lifetime(ndarray(types, [1, 1, N]), { window });
       expectSameBits(await engine().readIntegers(last), truth.data, `last with W = ${window}`);
     }
+    for (const localWindow of [0, 4095, 100_000, FOREVER]) {
+      const options = { window: 256, localWindow, chunk: 1 };
+      const last = engine().lifetime(engine().integers(types, [1, 1, N]), N, options);
+      const truth = lifetime(ndarray(types, [1, 1, N]), options);
+      expectSameBits(await engine().readIntegers(last), truth.data, `last with a second window of ${localWindow}`);
+    }
     for (const reach of [0, 4095, 100_000, FOREVER]) {
       const options = { window: 256, chunk: 1, reach };
       const last = engine().lifetime(engine().integers(types, [1, 1, N]), N, options);

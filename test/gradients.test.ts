@@ -41,7 +41,7 @@ async function typeGradient(
   const types = engine.integers(p.types, [p.B, p.G, chunks]);
   const { dTypes } = engine.attentionBackward({
     ...inputs, out, lse, dOut: engine.tensor(p.dOut, out.shape),
-    types: { types, rule, window: p.window, chunk: p.chunk, reach: p.reach },
+    types: { types, rule, window: p.window, localWindow: p.localWindow, chunk: p.chunk, reach: p.reach },
   });
   expect(dTypes!.shape).toEqual([p.B, p.G, chunks, 3]);
   return engine.read(dTypes!);

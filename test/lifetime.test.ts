@@ -6,12 +6,10 @@ import { attentionMask } from '../reference/public/mask.ts';
 import { ShapeError, ValueError } from '../src/core/errors.ts';
 import { FOREVER } from '../src/core/lifetime.ts';
 import { ndarray, type NDArray } from '../src/core/tensor.ts';
-import { ends } from './support/arbitraries.ts';
-import { oneHotMaskByMathjs, rowsOf, type Sequence as Unbounded } from './support/mathjs.ts';
+import { type Ends, ends } from './support/arbitraries.ts';
+import { oneHotMaskByMathjs, relaxedMaskByMathjs, rowsOf, type Sequence as Unbounded } from './support/mathjs.ts';
 
-interface Sequence extends Unbounded {
-  readonly reach?: number;
-}
+interface Sequence extends Unbounded, Ends {}
 
 const typesOf = (letters: string): number[] => [...letters].map((letter) => 'GLW'.indexOf(letter));
 const oneHead = (types: readonly number[]): NDArray<Int32Array> =>
@@ -25,6 +23,15 @@ function maskOf(types: readonly number[], sequence: Sequence): number[][] {
   return rowsOf([...attentionMask(lifetime(oneHead(types), sequence)).data], sequence.length);
 }
 
+/** The mask of §5 without a reach. LOCAL as a second window is the term of WINDOW once more, with another width. */
+function freeMask(types: readonly number[], { localWindow, ...sequence }: Sequence): number[][] {
+  if (localWindow === undefined) return oneHotMaskByMathjs(types, sequence);
+  const others = relaxedMaskByMathjs(types.map((type) => [Number(type === 0), 0, Number(type === 2)]), sequence);
+  const locals = types.map((type) => [0, 0, Number(type === 1)]);
+  const second = relaxedMaskByMathjs(locals, { ...sequence, window: localWindow });
+  return others.map((row, i) => row.map((m, j) => m + second[i][j]));
+}
+
 /** Odd and small sequences, W = 0 and W > N, C > N, unfinished last chunks, sequences of one type, bounds. */
 const sequences: fc.Arbitrary<{ types: number[] } & Sequence> = fc.record({
   length: fc.integer({ min: 1, max: 13 }),
@@ -32,13 +39,14 @@ const sequences: fc.Arbitrary<{ types: number[] } & Sequence> = fc.record({
   window: fc.constantFrom(0, 1, 2, 3, 14),
   only: fc.constantFrom(null, null, null, 0, 1, 2),
   end: ends(13),
-}).chain(({ length, chunk, window, only, end: { reach } }) => {
+}).chain(({ length, chunk, window, only, end }) => {
   const chunks = Math.ceil(length / chunk);
   const type = only === null ? fc.integer({ min: 0, max: 2 }) : fc.constant(only);
   return fc.record({
     types: fc.array(type, { minLength: chunks, maxLength: chunks }),
     length: fc.constant(length), chunk: fc.constant(chunk), window: fc.constant(window),
-    reach: fc.constant(reach),
+    ...(end.reach !== undefined && { reach: fc.constant(end.reach) }),
+    ...(end.localWindow !== undefined && { localWindow: fc.constant(end.localWindow) }),
   });
 });
 
@@ -52,7 +60,8 @@ describe('lifetime()', () => {
     fc.assert(fc.property(sequences.filter((s) => s.chunk === 1), ({ types, ...sequence }) => {
       lastOf(types, sequence).forEach((last, j) => {
         const next = types.findIndex((type, n) => n > j && type === 0);
-        const expected = [Infinity, next < 0 ? Infinity : next, j + sequence.window][types[j]];
+        const local = sequence.localWindow === undefined ? (next < 0 ? Infinity : next) : j + sequence.localWindow;
+        const expected = [Infinity, local, j + sequence.window][types[j]];
         expect(last).toBe(Math.min(expected, j + (sequence.reach ?? Infinity)));
       });
     }));
@@ -95,8 +104,20 @@ describe('lifetime()', () => {
       }));
   });
 
-  it('does not overflow when the window is the largest integer', () => {
+  it('does not overflow when a window is the largest integer', () => {
     expect([...lifetime(oneHead([2, 2]), { window: FOREVER }).data]).toEqual([FOREVER, FOREVER]);
+    const local = lifetime(oneHead([1, 0, 1]), { window: 0, localWindow: FOREVER });
+    expect([...local.data]).toEqual([FOREVER, FOREVER, FOREVER]);
+  });
+
+  it('gives LOCAL with a second window the lifetimes of WINDOW tokens of that width', () => {
+    fc.assert(fc.property(sequences, ({ types, localWindow = 4, ...sequence }) => {
+      const windows = lastOf(types.map((type) => (type === 1 ? 2 : type)), { ...sequence, window: localWindow });
+      const last = lastOf(types, { ...sequence, localWindow });
+      const own = lastOf(types, sequence);
+      const typeOf = (j: number): number => types[Math.floor(j / sequence.chunk)];
+      last.forEach((end, j) => expect(end).toBe(typeOf(j) === 1 ? windows[j] : own[j]));
+    }));
   });
 
   it('takes the length from the types, in full chunks, if none is given', () => {
@@ -108,7 +129,7 @@ describe('attentionMask()', () => {
   it('equals the relaxed formula of section 5 at one-hot types, evaluated by mathjs, up to the reach', () => {
     fc.assert(fc.property(sequences, ({ types, ...sequence }) => {
       const { reach = Infinity } = sequence;
-      const free = oneHotMaskByMathjs(types, sequence);
+      const free = freeMask(types, sequence);
       const bounded = free.map((row, i) => row.map((m, j) => (i - j <= reach ? m : 0)));
       expect(maskOf(types, sequence)).toEqual(bounded);
     }));

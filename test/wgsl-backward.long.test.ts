@@ -21,7 +21,7 @@ describeWebGPU('the gradients of attention by tiles for GPUs', () => {
   // Two of three keys live shortly, so keys that live long are gathered; 150 is no multiple of a tile.
   it.each<Partial<Sizes>>([
     {}, { d: 32, N: 67, reach: 40 }, { d: 20, only: 0, N: 70 }, { B: 2, G: 2, H: 2, group: 1, d: 64, N: 35 },
-    { chunk: 3, N: 100 }, { d: 132, N: 20, B: 2 },
+    { chunk: 3, N: 100 }, { localWindow: 30, N: 100 }, { localWindow: 2, chunk: 3, N: 70 }, { d: 132, N: 20, B: 2 },
   ])('equal the formulas to rounding: %o', async (change) => {
     const p = attentionProblem({ ...SHAPE, ...change }, 'float32');
     const engine = await openWgslEngine({ testing: true, width: 64 });
@@ -35,7 +35,7 @@ describeWebGPU('the gradients of attention by tiles for GPUs', () => {
         const types = inner.integers(p.types, [p.B, p.G, Math.ceil(p.N / p.chunk)]);
         const { dTypes } = inner.attentionBackward({
           ...inputs, out, lse, dOut: inner.tensor(p.dOut, out.shape),
-          types: { types, rule, window: p.window, chunk: p.chunk, reach: p.reach },
+          types: { types, rule, window: p.window, localWindow: p.localWindow, chunk: p.chunk, reach: p.reach },
         });
         expectWithin(await inner.read(dTypes!), boundedTypeGradient(truth.dM[rule], p, R), `(dg, dl, dw) by ${rule}`);
       }

@@ -17,6 +17,7 @@ export interface Sizes {
   readonly d: number;
   readonly window: number;
   readonly chunk: number;
+  readonly localWindow?: number;
   readonly reach?: number;
   /** Query heads per KV head. */
   readonly group: number;
@@ -62,10 +63,23 @@ export function sizes({ N, B = 2, G = 3, d = [2, 4] }: Most): fc.Arbitrary<Sizes
   }).map(({ ends, ...drawn }) => ({ ...drawn, ...ends, H: drawn.G * drawn.group }));
 }
 
-/** No reach, or a reach of any kind: 0, small, or too large to affect N tokens. */
-export function ends(N: number): fc.Arbitrary<{ reach?: number }> {
-  const [none, ...bounds] = [{}, { reach: 0 }, { reach: 1 }, { reach: 4 }, { reach: N + 5 }];
-  return fc.constantFrom<{ reach?: number }>(none, none, none, none, ...bounds);
+/** What ends lifetimes besides the types. */
+export interface Ends {
+  readonly localWindow?: number;
+  readonly reach?: number;
+}
+
+/**
+ * No reach, or a reach of any kind: 0, small, or too large to affect N tokens. In a third of all cases, LOCAL is a
+ * second window, of any kind too.
+ */
+export function ends(N: number): fc.Arbitrary<Ends> {
+  const [none, ...bounds]: Ends[] = [{}, { reach: 0 }, { reach: 1 }, { reach: 4 }, { reach: N + 5 }];
+  const second: Ends[] = [{ localWindow: 0 }, { localWindow: 1 }, { localWindow: 3 }, { localWindow: N + 5 }];
+  return fc.tuple(
+    fc.constantFrom<Ends>(none, none, none, none, ...bounds),
+    fc.constantFrom<Ends>(...new Array<Ends>(8).fill(none), ...second),
+  ).map(([reach, local]) => ({ ...reach, ...local }));
 }
 
 /** Problems long enough to span several of the tiles and blocks into which engines cut sequences. */

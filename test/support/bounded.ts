@@ -4,6 +4,7 @@
  */
 import type { MaskGradientRule } from '../../src/core/training-engine.ts';
 import type { AttentionProblem } from './arbitraries.ts';
+import type { TypeSizes } from './dense.ts';
 import { type Bounded, exact, type Rounding } from './tolerance.ts';
 
 type Problem = Omit<AttentionProblem, 'types' | 'only' | 'tied' | 'seed' | 'window' | 'chunk' | 'dOut'>;
@@ -123,7 +124,7 @@ export function boundedBackward(p: Problem & { dOut: Float64Array }, R: Rounding
  */
 export function boundedTypeGradient(
   dM: readonly Bounded[],
-  { B, G, N, window, chunk, types }: Pick<AttentionProblem, 'B' | 'G' | 'N' | 'window' | 'chunk' | 'types'>,
+  { B, G, N, window, localWindow, chunk, types }: TypeSizes & { readonly types: Int32Array },
   R: Rounding,
 ): Bounded[] {
   const chunks = Math.ceil(N / chunk);
@@ -138,9 +139,11 @@ export function boundedTypeGradient(
         const globals = between.filter((n) => types[head * chunks + n] === 0);
         const pile = (at: number, type: number): Bounded[] => piles[(head * chunks + at) * 3 + type];
         pile(c, 0).push(pair);
-        if (globals.length === 0) pile(c, 1).push(pair);
-        if (i <= (c + 1) * chunk - 1 + window) pile(c, 2).push(pair);
-        if (types[head * chunks + c] !== 1) continue;
+        const within = (width: number): boolean => i <= (c + 1) * chunk - 1 + width;
+        const closes = localWindow === undefined;
+        if (closes ? globals.length === 0 : within(localWindow)) pile(c, 1).push(pair);
+        if (within(window)) pile(c, 2).push(pair);
+        if (types[head * chunks + c] !== 1 || !closes) continue;
         for (const n of between) {
           if (globals.every((other) => other === n)) pile(n, 0).push({ value: -pair.value, error: pair.error });
         }

@@ -12,15 +12,19 @@ export interface TypeSizes {
   readonly N: number;
   readonly window: number;
   readonly chunk: number;
+  readonly localWindow?: number;
   readonly reach?: number;
 }
 
 /** last(j) of a token that every later query sees. */
 export const FOREVER: number = 2 ** 31 - 1;
 
-/** §2, by search: last(j) [B,G,N], at most j + reach. A chunk that is not full counts as GLOBAL. */
+/**
+ * §2, by search: last(j) [B,G,N], at most j + reach. A chunk that is not full counts as GLOBAL. With a localWindow,
+ * LOCAL is a WINDOW of this width.
+ */
 export function denseLifetime(
-  types: ArrayLike<number>, { B, G, N, window, chunk, reach = Infinity }: TypeSizes,
+  types: ArrayLike<number>, { B, G, N, window, localWindow, chunk, reach = Infinity }: TypeSizes,
 ): Int32Array {
   const chunks = Math.ceil(N / chunk);
   const last = new Int32Array(B * G * N);
@@ -31,7 +35,9 @@ export function denseLifetime(
       const end = (at: number): number => at * chunk + chunk - 1;
       let value = FOREVER;
       if (typeOf(c) === 2) value = Math.min(FOREVER, end(c) + window);
-      if (typeOf(c) === 1) {
+      if (typeOf(c) === 1 && localWindow !== undefined) {
+        value = Math.min(FOREVER, end(c) + localWindow);
+      } else if (typeOf(c) === 1) {
         let e = c + 1;
         while (e < chunks && typeOf(e) !== 0) e++;
         if (e < chunks) value = end(e);
@@ -55,11 +61,11 @@ export function denseMask(last: ArrayLike<number>, { B, G, N }: Pick<TypeSizes, 
 }
 
 /**
- * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]. The product is over the chunks strictly between the two. M is
- * 0 where i - j > reach, whatever the types.
+ * §5 for real-valued soft types [B,G,Nc,3]: M [B,G,N,N]. The product is over the chunks strictly between the two; a
+ * localWindow takes its place. M is 0 where i - j > reach, whatever the types.
  */
 export function relaxedMask(
-  soft: ArrayLike<number>, { B, G, N, window, chunk, reach = Infinity }: TypeSizes,
+  soft: ArrayLike<number>, { B, G, N, window, localWindow, chunk, reach = Infinity }: TypeSizes,
 ): Float64Array {
   const chunks = Math.ceil(N / chunk);
   const M = new Float64Array(B * G * N * N);
@@ -70,8 +76,9 @@ export function relaxedMask(
         const c = Math.floor(j / chunk);
         let open = 1;
         for (let n = c + 1; n < Math.floor(i / chunk); n++) open *= 1 - type(n, 0);
-        const inWindow = i <= c * chunk + chunk - 1 + window ? 1 : 0;
-        M[(head * N + i) * N + j] = type(c, 0) + type(c, 1) * open + type(c, 2) * inWindow;
+        const within = (width: number): number => (i <= c * chunk + chunk - 1 + width ? 1 : 0);
+        if (localWindow !== undefined) open = within(localWindow);
+        M[(head * N + i) * N + j] = type(c, 0) + type(c, 1) * open + type(c, 2) * within(window);
       }
     }
   }
