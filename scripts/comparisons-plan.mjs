@@ -3,19 +3,24 @@
  * docs/finetuning.md, and of a fixed memory in docs/arena.md. The most important ones come first.
  */
 
-/** Texts and questions of scripts/base-texts.sh, under its folder. */
+/** Texts and questions of scripts/base-texts.sh, under its folder, and the code of scripts/code-text.sh. */
 export const SUBJECTS = {
   'moby-dick': { text: 'moby-dick.txt' },
   addresses: { text: 'sotu/heldout' },
   'pass keys': { questions: 'recall/ask-key-2400/questions.jsonl' },
   pairs: { questions: 'recall/ask-pair-2400/questions.jsonl' },
+  bible: { text: 'kjv.txt' }, // models/base was trained on it
+  code: { text: 'docutils.txt' },
 };
 export const TEXTS = ['moby-dick', 'addresses'];
+export const OTHER_TEXTS = ['bible', 'code'];
 export const QUESTIONS = ['pass keys', 'pairs'];
 export const CONTEXT = 1024;
 
 export const PATTERNS = ['window', 'streaming'];
 export const SCORED = ['h2o', 'h2o-mean', 'tova', 'snapkv', 'keynorm', 'nats-rank'];
+/** The policies of a fixed memory. */
+export const MAIN = ['window', 'streaming', 'snapkv', 'h2o', 'tova'];
 export const WAYS = ['mean', 'end', 'both'];
 /** 5%, 10% and 25% of a context. */
 export const SIZES = [51, 102, 256];
@@ -56,7 +61,7 @@ export function plan() {
   fixed([...TEXTS, ...QUESTIONS], QUARTER, ['nats']);
   // A fixed memory.
   fixed(TEXTS, RANK, SIZES.map((size) => sized('nats-rank', size)));
-  for (const kind of ['window', 'streaming', 'snapkv', 'h2o', 'tova']) {
+  for (const kind of MAIN) {
     fixed(TEXTS, null, SIZES.map((size) => sized(kind, size)));
   }
   // As much as learned types.
@@ -80,5 +85,13 @@ export function plan() {
   matched(TEXTS, 'keep-0.5-w64', PATTERNS, ['both']);
   for (const kind of ['h2o-mean', 'keynorm']) fixed(TEXTS, null, SIZES.map((size) => sized(kind, size)));
   matched(QUESTIONS, TENTH, SCORED, ['both', 'mean']);
+  // Other texts, with 10% first.
+  fixed(OTHER_TEXTS, null, ['full']);
+  fixed(OTHER_TEXTS, TENTH, ['nats']);
+  for (const size of [102, 51, 256]) {
+    fixed(OTHER_TEXTS, RANK, [sized('nats-rank', size)]);
+    for (const kind of MAIN) fixed(OTHER_TEXTS, null, [sized(kind, size)]);
+  }
+  matched(OTHER_TEXTS, TENTH, MAIN, ['both', 'mean', 'end']);
   return cells;
 }

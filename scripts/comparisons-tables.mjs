@@ -9,12 +9,12 @@
  */
 import { join } from 'node:path';
 import { formatPolicy, matchedPolicies, perplexityDifference, recallDifference } from '../dist/index.js';
-import { PATTERNS, QUESTIONS, SCORED, sized, SIZES, SUBJECTS, TEXTS, WAYS } from './comparisons-plan.mjs';
+import { MAIN, OTHER_TEXTS, PATTERNS, QUESTIONS, SCORED, sized, SIZES, SUBJECTS, TEXTS, WAYS } from './comparisons-plan.mjs';
 import { kept, measuredCell, partsOf } from './comparisons-parts.mjs';
 
 const file = join(process.argv[2] ?? 'runs/comparisons', 'parts.jsonl');
 const done = partsOf(file);
-const lacking = Object.keys(SUBJECTS).filter((on) => SUBJECTS[on].text && !cell(on, 'full'));
+const lacking = TEXTS.filter((on) => !cell(on, 'full'));
 if (lacking.length > 0) {
   process.stderr.write(`${file} has no complete full attention on ${lacking.join(' and ')}: run node scripts/comparisons.mjs first\n`);
   process.exit(2);
@@ -67,15 +67,20 @@ const SIMULATED = {
   },
 };
 
+const aboutTypes = (on, adapter) => {
+  const types = cell(on, 'nats', adapter);
+  return `full ${cell(on, 'full').perplexity.toFixed(3)}, nats ${types.perplexity.toFixed(3)}: ${relative(types, cell(on, 'full'))}; ` +
+    `${share(types.meanLiveShare)} of pairs, ${share(types.endLiveShare)} at the end; budgets ` +
+    WAYS.map((by) => like(on, adapter, 'tova', by)).join(', ');
+};
+
 const off = [];
 for (const [adapter, simulated] of Object.entries(SIMULATED)) {
   for (const on of TEXTS) {
     const types = cell(on, 'nats', adapter);
     if (!types) continue;
     say('', `## ${adapter}, ${on}: learned types relative to the policy, per cent`, '',
-      `full ${cell(on, 'full').perplexity.toFixed(3)}, nats ${types.perplexity.toFixed(3)}: ${relative(types, cell(on, 'full'))}; ` +
-        `${share(types.meanLiveShare)} of pairs, ${share(types.endLiveShare)} at the end; budgets ` +
-        WAYS.map((by) => like(on, adapter, 'tova', by)).join(', '), '');
+      aboutTypes(on, adapter), '');
     row('policy', 'same mean', 'same end', 'same mean and end');
     row('---', '---', '---', '---');
     for (const kind of [...PATTERNS, ...SCORED]) {
@@ -94,11 +99,14 @@ for (const [adapter, simulated] of Object.entries(SIMULATED)) {
 }
 const worst = (by) => off.reduce((most, each) => (Math.abs(each[by]) > Math.abs(most[by]) ? each : most));
 if (process.argv[3] === '--off') for (const each of off) if (Math.abs(each.points) > 0.0501) say(JSON.stringify(each));
-say('', `${off.length} cells of the simulator: farthest off in points ${JSON.stringify(worst('points'))}, in standard errors ` +
-  `${JSON.stringify(worst('errors'))}; ${off.filter(({ points }) => Math.abs(points) > 0.0501).length} differ by more than its rounding`);
+if (off.length > 0) {
+  say('', `${off.length} cells of the simulator: farthest off in points ${JSON.stringify(worst('points'))}, in standard errors ` +
+    `${JSON.stringify(worst('errors'))}; ${off.filter(({ points }) => Math.abs(points) > 0.0501).length} differ by more than its rounding`);
+}
 
 const RANK = 'rank-w32';
-for (const on of TEXTS) {
+const measured = OTHER_TEXTS.filter((on) => cell(on, 'full'));
+for (const on of [...TEXTS, ...measured]) {
   say('', `## A fixed memory, ${on}: relative to full attention (${cell(on, 'full').perplexity.toFixed(3)}), per cent`, '');
   row(on, ...SIZES);
   row('---', ...SIZES.map(() => '---'));
@@ -112,6 +120,18 @@ for (const on of TEXTS) {
   }
   row('rank-w32 relative to keep-0.1-w32', ...SIZES.map((size) =>
     relative(at('nats-rank', size, RANK), at('nats-rank', size, 'keep-0.1-w32'))));
+}
+
+for (const on of measured.filter((each) => cell(each, 'nats', 'keep-0.1-w32'))) {
+  say('', `## keep-0.1-w32, ${on}: learned types relative to the policy, per cent`, '', aboutTypes(on, 'keep-0.1-w32'), '');
+  row('policy', 'same mean', 'same end', 'same mean and end');
+  row('---', '---', '---', '---');
+  for (const kind of MAIN) {
+    row(kind, ...WAYS.map((by) => {
+      const policy = like(on, 'keep-0.1-w32', kind, by);
+      return relative(cell(on, 'nats', 'keep-0.1-w32'), policy && cell(on, policy));
+    }));
+  }
 }
 
 say('', '## Recall, 200 questions each', '');

@@ -2,7 +2,7 @@
 /**
  * Measures every cell of the published comparisons (scripts/comparisons-plan.mjs) in several processes:
  *
- *     npm run build && bash scripts/base-texts.sh runs
+ *     npm run build && bash scripts/base-texts.sh runs && bash scripts/code-text.sh runs/docutils.txt
  *     node scripts/comparisons.mjs 8 --texts runs --out runs/comparisons
  *     node scripts/comparisons-tables.mjs runs/comparisons
  *
@@ -75,12 +75,6 @@ async function main() {
     process.stderr.write('usage, after npm run build: node scripts/comparisons.mjs PROCESSES --texts DIR --out DIR\n');
     process.exit(2);
   }
-  for (const { text, questions } of Object.values(SUBJECTS)) {
-    const path = join(values.texts, text ?? questions);
-    if (existsSync(path)) continue;
-    process.stderr.write(`${path} is missing: run bash scripts/base-texts.sh ${values.texts}\n`);
-    process.exit(2);
-  }
   const { matchedPolicies, formatPolicy } = await library();
   const begun = performance.now();
   const most = (on) => Number(SUBJECTS[on].text ? values.contexts : values.questions);
@@ -90,6 +84,13 @@ async function main() {
   if (existsSync(file) && !readFileSync(file, 'utf8').endsWith('\n')) appendFileSync(file, '\n'); // after a line that was cut off
   const ordered = values.last ? plan().reverse() : plan();
   const cells = values.only.flatMap((pattern) => ordered.filter((cell) => new RegExp(pattern).test(cellName(cell))));
+  for (const on of new Set(cells.map((cell) => cell.on))) {
+    const path = join(values.texts, SUBJECTS[on].text ?? SUBJECTS[on].questions);
+    if (existsSync(path)) continue;
+    const command = on === 'code' ? `code-text.sh ${path}` : `base-texts.sh ${values.texts}`;
+    process.stderr.write(`${path} is missing: run bash scripts/${command}\n`);
+    process.exit(2);
+  }
   const running = new Set();
   let longest = 30; // seconds that a part may take
 
