@@ -14,6 +14,7 @@ import { encodeAdapter } from '../src/model/folder/adapter-weights.ts';
 import { decodeSafetensors, encodeSafetensors } from '../src/formats/safetensors.ts';
 import { checkWeights, type ModelConfig, parseConfig } from '../src/model/config/config.ts';
 import { initialWeights } from '../src/model/init.ts';
+import { initialLowRank } from '../src/model/low-rank.ts';
 import { type NDArray, ndarray } from '../src/core/tensor.ts';
 
 const LLAMA = {
@@ -75,6 +76,17 @@ describe('an adapter', () => {
       ...config, nats: { policy: 'nats', window: 4, chunk: 2, pooling: 'max', lambda: 0.01, temperature: 0.5 },
     });
     expect(() => checkWeights(adapted, new Map([...initialWeights(config, 1), ...adapter.weights]))).not.toThrow();
+  });
+
+  it.each([false, true])('has a second window, with changes of q and k: %j, in a version that older packages refuse', async (ranked) => {
+    const lowRank = ranked ? { rank: 1, alpha: 2, weights: initialLowRank(config, 1, 3) } : undefined;
+    await writeAdapter(folder, { ...adapter, localWindow: 9, ...(lowRank && { lowRank }) });
+    const json = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
+    expect(json).toMatchObject({ version: 3, localWindow: 9 });
+    const read = await readAdapter(folder);
+    expect(read.localWindow).toBe(9);
+    expect(read.lowRank?.alpha).toBe(lowRank?.alpha);
+    expect(adaptedConfig(read, config).nats).toMatchObject({ window: 4, localWindow: 9, chunk: 2 });
   });
 
   it('exports scorers in float32 under the authors\' names, rows by KV head, then type', () => {
@@ -141,7 +153,10 @@ describe('a damaged adapter', () => {
 
   it.each<[object, RegExp]>([
     [{ format: 'peft' }, /format "peft"/],
-    [{ version: 3 }, /version 3, but this package reads versions 1 and 2/],
+    [{ version: 4 }, /version 4, but this package reads versions 1 to 3/],
+    [{ version: 3 }, /localWindow is missing, not a whole number/],
+    [{ localWindow: 8 }, /has a localWindow, which only version 3 has/],
+    [{ version: 3, localWindow: -1 }, /localWindow is -1/],
     [{ base: { ...adapter.base, layers: 3 } }, /base_sha256 is not the hash of base/],
     [{ base: undefined }, /has no base/],
     [{ base_model: 5 }, /base_model is 5, not a string/],

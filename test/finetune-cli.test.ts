@@ -52,14 +52,14 @@ describe('natsearch finetune', () => {
   it('writes an adapter for its base, a state and a log, and does not change the base', async () => {
     const before = hash(join(base, 'model.safetensors'));
     const held = ['--validation', text, '--validation-tokens', '40'];
-    const { code, stdout, stderr } = await natsearch(finetune(out, '--steps', '4', '--keep', '0.3', '--chunk', '2', ...held, '--json'));
+    const { code, stdout, stderr } = await natsearch(finetune(out, '--steps', '4', '--keep', '0.3', '--chunk', '2', '--local-window', '7', ...held, '--json'));
     expect(stderr).toMatch(/step 4: validation loss \d+\.\d\d% over 40 tokens, kept \d+\.\d%/);
     expect(stderr).toMatch(/fine-tuned 4 steps into .*: keeps \d+\.\d%/);
     expect(code).toBe(0);
     expect(readdirSync(out).sort()).toEqual(FILES);
     expect(steps(out)).toEqual([1, 2, 3, 4]);
     const adapter = await readAdapter(out);
-    expect(adapter).toMatchObject({ baseModel: 'base', window: 2, chunk: 2, targetKeep: 0.3, context: 32, steps: 4, seed: 0 });
+    expect(adapter).toMatchObject({ baseModel: 'base', window: 2, localWindow: 7, chunk: 2, targetKeep: 0.3, context: 32, steps: 4, seed: 0 });
     expect(adapter.lambda).toBeGreaterThan(0);
     const { kept, keptByLayer } = adapter;
     expect(JSON.parse(stdout)).toMatchObject({ step: 4, measured: { kept, keptByLayer } });
@@ -149,7 +149,7 @@ describe('natsearch export', () => {
     expect(await natsearch(finetune(out, '--steps', '1'))).toMatchObject({ code: 0 });
     const file = join(out, 'authors.safetensors');
     expect(await natsearch(['export', '--adapter', out, '--format', 'authors', '--out', file]))
-      .toMatchObject({ code: 0, stdout: expect.stringMatching(/^2 scorers in .*authors\.safetensors\n$/) });
+      .toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^2 scorers in .*authors\.safetensors\n$/) });
     const { tensors } = decodeSafetensors(readFileSync(file));
     const { weights } = await readAdapter(out);
     expect([...tensors.keys()]).toEqual([0, 1].map((n) => `model.layers.${n}.self_attn.proj_layer.weight`));

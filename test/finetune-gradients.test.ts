@@ -4,6 +4,7 @@ import { uploadWeights } from '../src/model/decoder.ts';
 import { gumbelNoise, Stream } from '../src/core/random.ts';
 import { finetuneGradients, oneByOne, wholeBatch } from '../src/train/finetune-gradients.ts';
 import { scorerNames } from '../src/model/config/names.ts';
+import type { LifetimeOptions } from '../src/core/lifetime.ts';
 import { denseLifetime } from './support/dense.ts';
 import { denseHidden } from './support/dense-llama.ts';
 import { centralDifferences } from './support/differences.ts';
@@ -14,17 +15,18 @@ import { some } from './support/thorough.ts';
 describeEngines('the gradient of the scorers', ({ engine: current }) => {
   const cases = [
     { name: 'token by token', nats: NATS, N: 7 },
+    { name: 'with LOCAL as a second window', nats: { ...NATS, lambda: 0.7, window: 1, local_window: 2 }, N: 7 },
     { name: 'for chunks, the last one unfinished', nats: { ...NATS, chunk: 2, window: 1 }, N: 7 },
     { name: 'with a price and a temperature', nats: { ...NATS, lambda: 0.7, temperature: 0.6 }, N: 6 },
     { name: 'of a model with a sliding window', nats: { ...NATS, lambda: 0.7 }, N: 7, sliding: 3 },
     { name: 'of a sliding window shorter than a chunk', nats: { ...NATS, chunk: 3, window: 0 }, N: 8, sliding: 3 },
   ];
   const title = 'equals central differences of the relaxed mask through the rest of the model, $name';
-  it.each(some(3, cases))(title, async ({ nats, N, sliding }) => {
+  it.each(some(4, cases))(title, async ({ nats, N, sliding }) => {
     const own = sliding === undefined ? {} : { model_type: 'mistral', sliding_window: sliding };
     const config = configOf({ ...own, nats: { ...nats, policy: 'nats' } });
     const { kvHeads: G, hiddenSize: D, layers } = config;
-    const { window, chunk, lambda, temperature } = nats;
+    const { window, localWindow, chunk, lambda, temperature } = config.nats;
     const weights = weightsOf(config);
     const ids = [...tokens.slice(3, 3 + N)];
     const options = optionsOf({ batch: 1, rule: 'exact' });
@@ -78,7 +80,7 @@ describeEngines('the gradient of the scorers', ({ engine: current }) => {
     let largest = 0;
     for (let layer = 0; layer < layers; layer++) {
       const differences = centralDifferences((soft) => loss(layer, soft), hard[layer], 1e-13);
-      const life = { window, chunk, reach: (sliding ?? Infinity) - 1 };
+      const life = { window, localWindow, chunk, reach: (sliding ?? Infinity) - 1 };
       const price = priceOf(hard[layer], { G, N, chunks, ...life }, lambda / layers);
       const dt = differences.map((d, n) => ({ value: d.value + price[n], error: d.error }));
       const scorer = await engine.read(got.gradients.get(`model.layers.${layer}.self_attn.proj_layer.weight`)!);
@@ -126,7 +128,7 @@ describeEngines('the gradient of the scorers', ({ engine: current }) => {
 /** §7 per type of one layer: `lambda` is the layer's own share of the price. */
 function priceOf(
   types: Float64Array,
-  { G, N, chunks, window, chunk, reach }: Record<'G' | 'N' | 'chunks' | 'window' | 'chunk' | 'reach', number>,
+  { G, N, chunks, window, localWindow, chunk, reach }: Record<'G' | 'N' | 'chunks', number> & LifetimeOptions,
   lambda: number,
 ): Float64Array {
   const price = new Float64Array(types.length);
@@ -137,7 +139,7 @@ function priceOf(
           const at = (g * chunks + n) * 3;
           return n === c ? type : types.subarray(at, at + 3).indexOf(1);
         });
-        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, chunk, reach });
+        const last = denseLifetime(chosen, { B: 1, G: 1, N, window, localWindow, chunk, reach });
         for (let j = c * chunk; j < Math.min(N, (c + 1) * chunk); j++) {
           price[(g * chunks + c) * 3 + type] += (lambda * 2 * (Math.min(last[j], N - 1) - j)) / (G * N * N);
         }

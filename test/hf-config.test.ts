@@ -228,6 +228,33 @@ test('parseConfig() gives a config or a ConfigError of one line, whatever the fi
   }), { numRuns: cases(400, 20_000) });
 });
 
+describe('the second window in config.json', () => {
+  const learned = { ...LLAMA_3, nats: { policy: 'nats', window: 16, local_window: 128 } };
+
+  it('is read, written under its name and absent if it was', () => {
+    const config = parseConfig(learned);
+    expect(config.nats).toMatchObject({ window: 16, localWindow: 128 });
+    const written = JSON.parse(serializeConfig(config)) as { nats: object };
+    expect(written.nats).toMatchObject({ local_window: 128 });
+    expect(written.nats).not.toHaveProperty('localWindow');
+    expect(parseConfig(written)).toEqual(config);
+    const without = parseConfig({ ...LLAMA_3, nats: { policy: 'nats', window: 16, local_window: null } });
+    expect(without.nats).not.toHaveProperty('localWindow');
+    expect(serializeConfig(without)).not.toContain('local_window');
+  });
+
+  it.each<[object, RegExp]>([
+    [{ local_window: -1 }, /nats\.local_window is -1: it must be a whole number from 0/],
+    [{ local_window: 1.5 }, /nats\.local_window is 1\.5/],
+    [{ policy: 'window:16', window: undefined }, /nats\.local_window is for learned types, but nats\.policy is "window:16"/],
+    [{ localWindow: 4 }, /nats has an unknown field "localWindow": its fields are policy, window, local_window/],
+  ])('is refused as %j', (change, message) => {
+    const refused = () => parseConfig({ ...learned, nats: { ...learned.nats, ...change } });
+    expect(refused).toThrow(ConfigError);
+    expect(refused).toThrow(message);
+  });
+});
+
 describe('the fields that configurations have in transformers', () => {
   const field = fileURLToPath(new URL('./field/config-fields.json', import.meta.url));
   const versions = JSON.parse(readFileSync(field, 'utf8')) as Record<string, Record<string, string[]>>;

@@ -144,7 +144,7 @@ async function maskedLogits(
 
 describe.each(engines)('a session [%s]', (_, engine) => {
   const cases: [string, object][] = [
-    ['nats', {}], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }],
+    ['nats', {}], ['nats', { local_window: 2, window: 1 }], ['nats', { chunk: 3, local_window: 1 }], ['nats', { chunk: 3 }], ['nats', { chunk: 2, pooling: 'max', window: 0 }],
     ['full', {}], ['window:2', {}], ['streaming:2+1', {}],
   ];
   it.each(cases)('of %s %j gives the results of the masked pass, in any split and beside other sequences', async (policy, nats) => {

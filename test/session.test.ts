@@ -19,7 +19,7 @@ import { expectSameBits } from './support/tolerance.ts';
 /** Sessions of all kinds: ragged, chunked, bounded, with and without types. */
 const KINDS: [policy: string, nats: object, fields: object][] = [
   ['nats', {}, {}], ['nats', { chunk: 3 }, {}], ['nats', { chunk: 2, pooling: 'max', window: 0 }, {}],
-  ['full', {}, {}], ['streaming:2+3', {}, {}],
+  ['nats', { local_window: 4 }, {}], ['full', {}, {}], ['streaming:2+3', {}, {}],
   ['nats', { chunk: 2 }, { model_type: 'mistral', sliding_window: 5 }],
 ];
 const COUNTS = [[5, 2, 0], [1, 1, 1], [3, 4, 1], [1, 1, 1], [0, 1, 2]] as const;
@@ -35,7 +35,7 @@ async function feed(session: Session, n: number): Promise<number[]> {
 
 forEachEngine('a session', ({ trains, create }) => {
   // gpu.js takes a second to build the kernels for each of these, and its caches have their own tests.
-  const kinds = THOROUGH || trains ? KINDS : [KINDS[1], KINDS[5]];
+  const kinds = THOROUGH || trains ? KINDS : [KINDS[1], KINDS[6]];
   it.each(kinds)('of %s %j %j continues with the same bits in a fork and from its snapshot, after any step', async (policy, nats, fields) => {
     const engine = await create();
     const model = livelyModel(engine, livelyConfig(policy, nats, fields));
@@ -164,7 +164,9 @@ describe('the snapshot of a session', () => {
     const others = [
       livelyModel(engine, model.config, 2),
       ...[{ rope_theta: 500 }, { rms_norm_eps: 1e-5 }].map((fields) => livelyModel(engine, livelyConfig('nats', { chunk: 2 }, fields))),
-      livelyModel(engine, livelyConfig('nats', { chunk: 2, window: 4 })), livelyModel(engine, livelyConfig('nats', { chunk: 1 })),
+      livelyModel(engine, livelyConfig('nats', { chunk: 2, window: 4 })),
+      livelyModel(engine, livelyConfig('nats', { chunk: 2, local_window: 4 })),
+      livelyModel(engine, livelyConfig('nats', { chunk: 1 })),
     ];
     for (const other of others) await expect(other.restore(file)).rejects.toThrow(/taken of another model/);
   });

@@ -120,7 +120,8 @@ describe('a passage by token type', () => {
   });
 
   test('the legend names the three types and their shares', () => {
-    const legend = formatLegend(typeShares(Uint8Array.of(0, 1, 1, 2, 3)), 32, output(false));
+    expect(formatLegend([0, 1, 0], { window: 16, localWindow: 128 }, output(false))).toContain('LOCAL kept for 128 more tokens, 100.0%');
+    const legend = formatLegend(typeShares(Uint8Array.of(0, 1, 1, 2, 3)), { window: 32 }, output(false));
     expect(legend.split('\n')).toEqual([
       'G GLOBAL kept for good, 25.0%',
       'L LOCAL kept until the next GLOBAL, 50.0%',

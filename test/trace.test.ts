@@ -23,14 +23,14 @@ const tokens = Int32Array.from({ length: N }, (_, n) => (n === 0 ? 256 : 97 + (n
 /** A policy of every kind that there is, small enough to forget within the text. */
 const EVERY = policyKinds().map(({ grammar }) => grammar.replace(/(?<=[:+])[A-Z]/g, '3'));
 
-/** Models with what a rule may depend on: chunks, and a window of the model's own. */
-async function variant(chunk: number, slidingWindow?: number): Promise<Model> {
+/** Models with what a rule may depend on: chunks, a window of the model's own, and a second window. */
+async function variant(chunk: number, slidingWindow?: number, localWindow?: number): Promise<Model> {
   const base = tinyModel(3);
   const weights = new Map<string, NDArray>();
   for (const [name, weight] of base.weights) {
     weights.set(name, ndarray(Float64Array.from(await base.engine.read(weight)), weight.shape));
   }
-  const nats = { ...base.config.nats, chunk };
+  const nats = { ...base.config.nats, chunk, ...(localWindow !== undefined && { localWindow }) };
   const config = { ...base.config, nats, ...(slidingWindow !== undefined && { slidingWindow }) };
   base.dispose();
   return new Model(createEngine(), config, weights);
@@ -40,6 +40,7 @@ const made: Model[] = [];
 afterAll(() => made.forEach((model) => model.dispose()));
 const models: readonly (readonly [string, () => Promise<Model>])[] = [
   ['token types', async () => tinyModel(3)], ['chunks of 3', () => variant(3)], ['a window of its own', () => variant(1, 7)],
+  ['a second window', () => variant(1, undefined, 5)],
 ];
 
 /** What is held after token `at`, by layer and head, and how many entries that is. */
@@ -89,10 +90,10 @@ describe.each(models)('a trace of a model with %s', (what, make) => {
     }
     for (const head of own.heads.flat()) {
       if (own.lifetimes) {
-        const { window, chunk } = own.lifetimes;
+        const { chunk } = own.lifetimes;
         const types = Int32Array.from({ length: Math.ceil(N / chunk) }, (_, c) => head.types[c * chunk]);
         const reach = own.reach ?? FOREVER;
-        const { data } = lifetime(ndarray(types, [1, 1, types.length]), { window, chunk, length: N });
+        const { data } = lifetime(ndarray(types, [1, 1, types.length]), { ...own.lifetimes, length: N });
         const ends = Array.from(data, (last, j) => Math.min(last, j + reach));
         expect([...head.last]).toEqual(ends.map((last) => (last < N ? last : FOREVER)));
       } else expect(new Set(head.types)).toEqual(new Set([NO_TYPE]));
@@ -109,7 +110,10 @@ function expectSound(policy: PolicyTrace, head: PolicyTrace['heads'][0][0], j: n
   expect(ending.kind === 'held').toBe(last === FOREVER);
   if (ending.kind === 'closed') expect(TOKEN_TYPE_NAMES[head.types[ending.closedBy!]]).toBe('GLOBAL');
   if (ending.kind === 'reach') expect(last - j).toBe(policy.reach);
-  if (ending.kind === 'window') expect(last - j).toBeGreaterThanOrEqual(policy.lifetimes!.window);
+  if (ending.kind === 'window') {
+    const { window, localWindow = window } = policy.lifetimes!;
+    expect(last - j).toBeGreaterThanOrEqual(TOKEN_TYPE_NAMES[head.types[j]] === 'LOCAL' ? localWindow : window);
+  }
   if (ending.kind === 'budget') expect(policy.budget).toBeDefined();
 }
 
@@ -215,6 +219,16 @@ describe('what is said of a trace', () => {
     [4, 'LOCAL, and no GLOBAL has closed it'], [5, 'WINDOW, still within reach'],
   ])('says how entry %d ends', (j, words) => {
     expect(endingOf(nats, head, j).words).toBe(words);
+  });
+
+  it('says that a LOCAL entry ends with its second window, if there is one, and not with a GLOBAL', () => {
+    const second = { ...nats, lifetimes: { window: 1, localWindow: 2, chunk: 1 } };
+    expect(endingOf(second, head, 1)).toEqual({ kind: 'window', after: 3, words: 'LOCAL, out of its second window after 2 queries' });
+    expect(endingOf(second, head, 4)).toEqual({ kind: 'held', words: 'LOCAL, still within its second window' });
+    const own = { types: Uint8Array.of(0, 1, 0), last: Int32Array.of(ever, 2, ever) };
+    const once = { ...nats, lifetimes: { window: 0, localWindow: 1, chunk: 1 } };
+    expect(endingOf(once, own, 1).words).toBe('LOCAL, out of its second window after 1 query');
+    expect(endingOf({ ...once, reach: 1 }, own, 1).kind).toBe('window'); // both end it: the type's own comes first
   });
 
   it('tells a window of the model from that of the type, and a budget from both', () => {

@@ -24,6 +24,8 @@ describe('natsearch train', () => {
     [{ kvHeads: 3 }, '--heads (4) must be a multiple of --kv-heads (3)'],
     [{ context: 4e9 }, '--context is 4000000000: it must be a whole number from 1 to 2147483647'],
     [{ window: 4e9 }, '--window is 4000000000: it must be a whole number from 0 to 2147483647'],
+    [{ localWindow: 4e9 }, '--local-window is 4000000000: it must be a whole number from 0 to 2147483647'],
+    [{ types: 'window:3', localWindow: 4 }, '--local-window is for learned types, but --types is "window:3": leave it out'],
     [{ layers: 20_000 }, '--layers is 20000: it must be a whole number from 1 to 10000'],
     [{ intermediate: 4e9 }, '--intermediate is 4000000000: it must be a whole number from 1 to 2147483647'],
     [{ types: 'window:3', lambda: 0.1 },

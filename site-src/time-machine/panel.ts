@@ -13,7 +13,10 @@ const STATES = ['future', 'new', 'held', 'gone'] as const;
 /** What is said about a policy. */
 export function describePolicy({ policy, lifetimes, budget }: PolicyTrace): string {
   if (policy === 'full') return 'nothing is forgotten';
-  if (policy === 'nats') return `learned types, W = ${lifetimes!.window}`;
+  if (policy === 'nats') {
+    const { window, localWindow } = lifetimes!;
+    return `learned types, W = ${window}${localWindow === undefined ? '' : `, LOCAL ${localWindow}`}`;
+  }
   if (lifetimes) return policy.startsWith('streaming') ? 'the first tokens and the newest' : 'the newest tokens';
   const size = budget!.perToken === 0 ? budget!.base : `${budget!.base} + ${budget!.perToken} n`;
   return `${size} entries a head`;

@@ -44,13 +44,14 @@ export function registerExport(program: Command): void {
 async function run({ adapter: folder, model, out, force }: Flags): Promise<void> {
   checkAdapterFolder(folder);
   const adapter = await readAdapter(folder);
-  const { weights, lowRank } = adapter;
+  const { weights, lowRank, localWindow } = adapter;
   if (lowRank && model === undefined) {
     throw new UsageError(`the adapter ${folder} also changes q and k, and its scorers are of no use without that: pass --model to write the merged weights, too`);
   }
   if (!lowRank && model !== undefined) {
     throw new UsageError(`the adapter ${folder} has only scorers, for which nothing of the model is needed: leave out --model`);
   }
+  if (localWindow !== undefined) process.stderr.write(`natsearch: note: its LOCAL tokens are kept for ${localWindow} more tokens, where the authors' code keeps them until the next GLOBAL: change that, too\n`);
   const merged = model === undefined ? new Map<string, NDArray>() : await mergedWeights(model, adapter);
   const bytes = encodeAdapter(new Map([...weights, ...merged]), MARK);
   const toStdout = await writeOut(out, bytes, { force, what: 'earlier export', isOurs: isExport });

@@ -33,6 +33,7 @@ export interface FinetuneFlags extends RunFlags {
   keep?: number;
   lambda?: number;
   window?: number;
+  localWindow?: number;
   pooling: Pooling;
   context?: number;
   lowRank: number;
@@ -62,8 +63,10 @@ export async function planFinetune(flags: FinetuneFlags): Promise<FinetunePlan> 
   if (options.context <= 2 * flags.chunk) {
     throw new UsageError(`a context of ${options.context} tokens has no chunk of ${flags.chunk} between its first and last, which are GLOBAL: raise --context`);
   }
+  const { localWindow } = flags;
   const config = searchedConfig(folder.config, {
-    window: flags.window ?? defaultWindow(options.context), chunk: flags.chunk, pooling: flags.pooling,
+    window: flags.window ?? defaultWindow(options.context), ...(localWindow !== undefined && { localWindow }),
+    chunk: flags.chunk, pooling: flags.pooling,
     temperature: flags.temperature, lambda: flags.lambda ?? 0,
   });
   const saved = await savedRun(flags, 'fine-tuning', FINETUNE_STATE_FILE, loadFinetune);

@@ -43,6 +43,7 @@ export function registerFinetune(program: Command): void {
     .option('--keep <share>', `share of the cache to keep, which lambda is steered towards (default: ${d.keep})`, share)
     .option('--lambda <price>', 'fixed price of the whole cache in units of the loss, instead of --keep', notNegative)
     .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept (default: context / 16, at most 256)', whole(0))
+    .option('--local-window <tokens>', 'makes LOCAL a second window: for how many more queries a LOCAL token is kept (default: until the next GLOBAL)', whole(0))
     .addOption(new Option('--pooling <how>', 'how to pool the hidden states of a chunk').choices(['mean', 'max']).default('mean'))
     .option('--context <tokens>', 'tokens per sequence (default: the model\'s, at most 16384)', whole(1))
     .option('--low-rank <r>', 'rank of changes of q and k that are learned with the scorers (LoRA), such as 8; 0: none', whole(0), 0)

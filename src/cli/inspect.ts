@@ -124,6 +124,11 @@ async function tokenizerOf({ tokenizer, tokenizerConfig, config }: ModelFolder):
   return bytes ? { kind: 'bytes', tokens: bytes.vocabSize } : null;
 }
 
+/** How types end: 'W 16, LOCAL 128, C 1'. Without a second window LOCAL ends with the next GLOBAL. */
+function windowsOf({ window, localWindow, chunk }: ModelConfig['nats']): string {
+  return `W ${window}${localWindow === undefined ? '' : `, LOCAL ${localWindow}`}, C ${chunk}`;
+}
+
 /** The W of a window if nothing else determines it. */
 const USUAL_WINDOW = 256;
 
@@ -157,7 +162,7 @@ function describe(report: Report & { model: string }, dtype: string): string {
     `  vocabulary    ${config.vocabSize}, ${tokenizer ? `${tokenizer.kind} (${tokenizer.tokens} tokens)` : 'no tokenizer.json'}`,
     `  context       ${config.maxPositions}, rotary theta ${config.ropeTheta}${rope}`,
     ...(config.slidingWindow === undefined ? [] : [`  window        ${config.slidingWindow} tokens, its own`]),
-    `  trained with  ${config.nats.policy}${config.nats.policy === 'nats' ? `, W ${config.nats.window}, C ${config.nats.chunk}` : ''}`,
+    `  trained with  ${config.nats.policy}${config.nats.policy === 'nats' ? `, ${windowsOf(config.nats)}` : ''}`,
   ];
   if (report.ignored.length > 0) lines.push(`  ignored       ${report.ignored.join(', ')}: unknown fields, which have no effect`);
   lines.push(...report.notes.map((note) => `  note          ${note}`));

@@ -2,7 +2,7 @@
  * Shows a text with the type of every token, by colour or by a line of letters below each line.
  * @module
  */
-import { TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
+import { type LifetimeOptions, TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
 import type { Tokenizer } from '../model/tokenizer/tokenizer.ts';
 import { colours, formatShare, type Output, printable, wantsColour } from './terminal.ts';
 
@@ -121,8 +121,11 @@ export function formatPassage(
 }
 
 /** What the marks mean, with the share of each type. */
-export function formatLegend(shares: readonly number[], window: number, stream: Output): string {
-  const meaning = ['kept for good', 'kept until the next GLOBAL', `kept for ${window} more tokens`];
+export function formatLegend(
+  shares: readonly number[], { window, localWindow }: Pick<LifetimeOptions, 'window' | 'localWindow'>, stream: Output,
+): string {
+  const local = localWindow === undefined ? 'kept until the next GLOBAL' : `kept for ${localWindow} more tokens`;
+  const meaning = ['kept for good', local, `kept for ${window} more tokens`];
   const paint = painters(stream);
   return TOKEN_TYPE_NAMES.map((name, type) => {
     const mark = wantsColour(stream) ? paint[type](` ${name} `) : `${LETTERS[type]} ${name}`;

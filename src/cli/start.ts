@@ -185,7 +185,7 @@ function* describe(model: Model, text: string, { rows, types, shown }: Reading):
   const { layer, head } = shown;
   const ofHead = types.head(layer, head);
   yield `\n${heading(`Token types in layer ${layer}, KV head ${head}`)} (of all heads, its types are the most mixed)`;
-  yield formatLegend(typeShares(ofHead), lifetimeOptions(model.policy, model.config).window, process.stdout);
+  yield formatLegend(typeShares(ofHead), lifetimeOptions(model.policy, model.config), process.stdout);
   yield '';
   yield formatPassage(typedCharacters(model.tokenizer, text, ofHead, SHOWN), process.stdout);
 }

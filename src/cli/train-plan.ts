@@ -27,6 +27,7 @@ export interface TrainFlags extends RunFlags {
   types: string;
   lambda?: number;
   window: number;
+  localWindow?: number;
   layers: number;
   hidden: number;
   intermediate: number;
@@ -111,7 +112,8 @@ async function stateOf(folder: string, config: ModelConfig, { seed }: TrainOptio
 const FLAG_OF: Readonly<Record<string, string>> = {
   hidden_size: '--hidden', intermediate_size: '--intermediate', num_hidden_layers: '--layers',
   num_attention_heads: '--heads', num_key_value_heads: '--kv-heads', max_position_embeddings: '--context',
-  head_dim: '--hidden divided by --heads', 'nats.policy': '--types', 'nats.window': '--window', 'nats.chunk': '--chunk',
+  head_dim: '--hidden divided by --heads', 'nats.policy': '--types', 'nats.window': '--window',
+  'nats.local_window': '--local-window', 'nats.chunk': '--chunk',
   'nats.lambda': '--lambda', 'nats.temperature': '--temperature',
 };
 
@@ -167,6 +169,7 @@ function readConfig(flags: TrainFlags, lambda: number, like?: ModelConfig): Mode
     nats: {
       policy: flags.types,
       window: flags.window,
+      ...(flags.localWindow !== undefined && { localWindow: flags.localWindow }),
       chunk: flags.chunk,
       pooling: 'mean',
       lambda: kindOf(policy).learned ? lambda : 0,
@@ -174,6 +177,7 @@ function readConfig(flags: TrainFlags, lambda: number, like?: ModelConfig): Mode
     },
   };
   const sized = flags.from === undefined ? config : { ...like!, maxPositions: flags.context, nats: config.nats };
-  const own = { ...sized, nats: { ...config.nats, ...lifetimeOptions(policy, sized) } };
+  const { reach: _, ...lifetimes } = lifetimeOptions(policy, sized); // the model's own window is a field of its own
+  const own = { ...sized, nats: { ...config.nats, ...lifetimes } };
   return parseConfig(JSON.parse(serializeConfig(own))); // parseConfig checks every field
 }

@@ -41,6 +41,7 @@ export function registerTrain(program: Command): void {
     .option('--types <policy>', 'what decides the types of tokens, one of those below; nats searches them', policyName, 'nats')
     .option('--lambda <nats>', `price of keeping the whole cache, in nats per token (default: ${DEFAULT_LAMBDA}, or that of the resumed run); see below`, notNegative)
     .option('--window <tokens>', 'W: for how many more queries a WINDOW token is kept', whole(0), 32)
+    .option('--local-window <tokens>', 'makes LOCAL a second window: for how many more queries a LOCAL token is kept (default: until the next GLOBAL)', whole(0))
     .option('--tokenizer <dir>', 'model folder whose tokenizer and vocabulary to use (default: bytes)')
     .option('--from <dir>', 'begin with the weights of this model, whose sizes and tokenizer count; what it lacks is new')
     .option('--layers <n>', 'decoder layers', whole(1), 4)

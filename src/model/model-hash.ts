@@ -22,8 +22,8 @@ export async function modelHash(engine: Engine, config: ModelConfig, weights: We
 /** The config without what affects no logit: the tokens that begin and end texts, and how it was trained. */
 function decisive(config: ModelConfig): object {
   const { bosTokenId: _bos, eosTokenId: _eos, eosTokenIds: _ends, maxPositions: _trained, nats, ...rest } = config;
-  const { window, chunk, pooling } = nats;
-  return { modelType: 'llama', ...rest, nats: { window, chunk, pooling } };
+  const { window, localWindow, chunk, pooling } = nats;
+  return { modelType: 'llama', ...rest, nats: { window, localWindow, chunk, pooling } };
 }
 
 /**

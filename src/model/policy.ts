@@ -14,12 +14,13 @@ import { scorerName } from './config/names.ts';
 
 /** What a cache must keep under a policy, including the model's reach. */
 export function cacheRule(policy: Policy, { slidingWindow, nats }: ModelConfig): LifetimeOptions | MassOptions {
-  const own = kindOf(policy).rule(policy, { window: nats.window, chunk: nats.chunk });
+  const { window, localWindow, chunk } = nats;
+  const own = kindOf(policy).rule(policy, { window, ...(localWindow !== undefined && { localWindow }), chunk });
   return slidingWindow === undefined ? own : { ...own, reach: slidingWindow - 1 }; // i sees j if i - j < slidingWindow
 }
 
 /**
- * W, C and the model's reach under a policy whose tokens have types.
+ * W, C, the second window and the model's reach under a policy whose tokens have types.
  *
  * @throws {ValueError} If the policy gives tokens no types.
  */

@@ -6,8 +6,8 @@ import type { LifetimeOptions, TokenType } from '../core/lifetime.ts';
 import type { MassOptions } from '../core/mass.ts';
 import type { Entries } from './budget.ts';
 
-/** W and C of token types. */
-export type Lifetimes = Pick<LifetimeOptions, 'window' | 'chunk'>;
+/** W and C of token types, and the second window if there is one. */
+export type Lifetimes = Pick<LifetimeOptions, 'window' | 'localWindow' | 'chunk'>;
 /** What an engine must keep, by types or by a budget. The reach of a model with a window of its own is added to it. */
 export type Rule = Lifetimes | Pick<MassOptions, 'mass'>;
 

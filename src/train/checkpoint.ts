@@ -93,11 +93,12 @@ export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: nu
     const { steps: _, ...options } = run.options;
     return { ...config, ...nats, ...options, 'text (tokens-fingerprint)': run.textHash };
   };
+  const told = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));
   const [before, now] = [flat(saved), flat(wanted)];
   for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
     if (JSON.stringify(before[key]) !== JSON.stringify(now[key])) {
       throw new ValueError(
-        `the checkpoint was made with ${key} = ${JSON.stringify(before[key])}, not ${JSON.stringify(now[key])}: resume with the same options, or choose another --out`,
+        `the checkpoint was made with ${key} = ${told(before[key])}, not ${told(now[key])}: resume with the same options, or choose another --out`,
       );
     }
   }

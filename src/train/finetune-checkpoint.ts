@@ -50,10 +50,11 @@ export async function saveFinetune(
   await makeFolder(folder);
   await writeFileAtomic(`${folder}/${FINETUNE_STATE_FILE}`, bytes);
   const keptByLayer = await finetuner.keptByLayer();
-  const { window, chunk, pooling, temperature } = run.config.nats;
+  const { window, localWindow, chunk, pooling, temperature } = run.config.nats;
   const { context, seed, keep } = run.options;
   const settings: AdapterSettings = {
-    window, chunk, pooling, temperature, lambda: state.price.lambda, targetKeep: keep,
+    window, ...(localWindow !== undefined && { localWindow }), chunk, pooling, temperature,
+    lambda: state.price.lambda, targetKeep: keep,
     kept: keptByLayer.reduce((a, b) => a + b, 0) / keptByLayer.length, keptByLayer,
     context, steps: state.step, seed, packageVersion: run.packageVersion,
   };

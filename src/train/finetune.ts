@@ -84,8 +84,8 @@ export class Finetuner {
 
   /**
    * @param base The model. Its weights are read but never written. Dispose of it after this.
-   * @param nats W, and whatever else differs from the defaults: C = 1, mean pooling, tau = 1, and a lambda chosen by
-   *   the loss of the first step.
+   * @param nats W, and whatever else differs from the defaults: no second window, C = 1, mean pooling, tau = 1, and a
+   *   lambda chosen by the loss of the first step.
    * @param tokens The training stream of at least context + 1 tokens: an Int32Array, or what tokenizeStream() returns.
    * @param more.from The state to resume from. Default: scorers of 0, which prefer no type.
    * @param more.source What computes a batch. Default: this thread, one sequence after another.
@@ -101,7 +101,7 @@ export class Finetuner {
     record({ weights: record() })('base', base);
     this.engine = expectRun(base.engine, base.config);
     record()('nats', nats);
-    expectKnown('nats', nats, ['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature'], 'field');
+    expectKnown('nats', nats, ['policy', 'window', 'localWindow', 'chunk', 'pooling', 'lambda', 'temperature'], 'field');
     checkFinetuneOptions(options);
     checkLongEnough(tokens, options.context);
     expectKnown('more', more, ['from', 'source']);
@@ -241,6 +241,7 @@ export function searchedConfig(
     throw new ValueError('the model already has learned types: fine-tune one that was trained with full attention');
   }
   expectWhole('window', nats.window, 0);
+  if (nats.localWindow !== undefined) expectWhole('localWindow', nats.localWindow, 0);
   const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;
   expectWhole('chunk', all.chunk, 1);
   expectPositive('temperature', all.temperature);

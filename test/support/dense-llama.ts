@@ -51,7 +51,8 @@ export function denseHidden(
   config: ModelConfig, weights: DenseWeights, ids: readonly number[], typesOf: TypesOf,
 ): Matrix {
   const { hiddenSize: D, heads, kvHeads: G, headDim: d, rmsNormEpsilon: epsilon, ropeTheta, nats } = config;
-  const life = { window: nats.window, chunk: nats.chunk, reach: (config.slidingWindow ?? Infinity) - 1 };
+  const { window, localWindow, chunk } = nats;
+  const life = { window, localWindow, chunk, reach: (config.slidingWindow ?? Infinity) - 1 };
   const N = ids.length;
   const table = weights('model.embed_tokens.weight');
   let x: Matrix = ids.map((id) => Array.from({ length: D }, (_, n) => table[id * D + n]));

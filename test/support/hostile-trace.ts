@@ -5,7 +5,7 @@
 import * as library from '../../src/index.ts';
 import type { Call } from './hostile.ts';
 
-const lifetimes = { policy: 'nats', lifetimes: { window: 2, chunk: 1 }, reach: 8 };
+const lifetimes = { policy: 'nats', lifetimes: { window: 2, localWindow: 3, chunk: 1 }, reach: 8 };
 const head = {
   types: Uint8Array.of(0, 1), last: Int32Array.of(2147483647, 2147483647), scores: new Float32Array(6),
   received: new Float32Array(2), users: new Int32Array(6), userWeights: new Float32Array(6), used: new Int32Array(12),

@@ -20,7 +20,7 @@ export const expectMark: Expected = (name, value) =>
 
 /** What says of a policy how its entries end. */
 export const expectRules: Expected = (name, value) => record({
-  policy: of('string'), lifetimes: optional(record({ window: wholeFrom(0), chunk: wholeFrom(1) })),
+  policy: of('string'), lifetimes: optional(record({ window: wholeFrom(0), localWindow: optional(wholeFrom(0)), chunk: wholeFrom(1) })),
   reach: optional(wholeFrom(0)),
 })(name, value);
 

@@ -9,7 +9,8 @@ import { FOREVER } from '../../core/lifetime.ts';
 import { arrayOf, expectTrace } from './checks.ts';
 import { type HeadTrace, type PolicyTrace, TOP_KEYS, TOP_QUERIES, type Trace } from './trace.ts';
 
-const FORMAT = 'natsearch trace 1';
+/** The formats: without and with second windows, of which older readers would say that a GLOBAL ended them. */
+const [FORMAT, SECOND_WINDOWS] = ['natsearch trace 1', 'natsearch trace 2'];
 /** The 16 bits of a position that is none: an entry that is still held, or no further query. */
 const NONE = 0xffff;
 
@@ -43,8 +44,9 @@ export function rawBytes(tokens: number, heads: number, policies: number): numbe
 export async function encodeTrace(trace: Trace): Promise<Uint8Array<ArrayBuffer>> {
   expectTrace('trace', trace);
   const { tokens, policies, ...rest } = trace;
+  const twice = policies.some(({ lifetimes }) => lifetimes?.localWindow !== undefined);
   const header: Header = {
-    format: FORMAT, length: tokens.length, ...rest,
+    format: twice ? SECOND_WINDOWS : FORMAT, length: tokens.length, ...rest,
     policies: policies.map(({ loss: _, predicted: __, heads, ...about }) => {
       return { ...about, scored: heads[0]?.[0]?.scores.length > 0 };
     }),
@@ -105,7 +107,7 @@ export async function decodeTrace(bytes: Uint8Array<ArrayBuffer>): Promise<Trace
   } catch {
     throw new FileFormatError('the bytes are no trace: they do not unpack to one');
   }
-  if (header.format !== FORMAT) throw new FileFormatError(`the trace has the format '${String(header.format)}', and this reads '${FORMAT}'`);
+  if (header.format !== FORMAT && header.format !== SECOND_WINDOWS) throw new FileFormatError(`the trace has the format '${String(header.format)}', and this reads '${FORMAT}' and '${SECOND_WINDOWS}'`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const take = <A extends Uint8Array | Int32Array | Float32Array>(
     into: A, width: 1 | 2 | 4, map: (x: number) => number,

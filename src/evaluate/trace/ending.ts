@@ -11,8 +11,8 @@ import { arrayOf, expectRules } from './checks.ts';
 import type { HeadTrace, PolicyTrace } from './trace.ts';
 
 /**
- * What ended an entry: nothing yet, a GLOBAL that closed it, the window behind its query, the model's own window, or
- * the budget, as the entry with the least score or because it could keep none at all.
+ * What ended an entry: nothing yet, a GLOBAL that closed it, the window of its type, the model's own window, or the
+ * budget, as the entry with the least score or because it could keep none at all.
  */
 export type EndingKind = 'held' | 'closed' | 'window' | 'reach' | 'budget';
 
@@ -41,6 +41,8 @@ const NAMES: Readonly<Record<string, string>> = { 'h2o': 'H2O', 'h2o-mean': 'H2O
  * const head = { types: Uint8Array.of(0, 1, 2, 0, 0), last: Int32Array.of(2147483647, 3, 4, 2147483647, 2147483647) };
  * console.log(endingOf(policy, head, 1).words); // LOCAL, closed by the GLOBAL at 3
  * console.log(endingOf(policy, head, 2).words); // WINDOW, out of reach after 2 queries
+ * const second = { policy: 'nats', lifetimes: { window: 1, localWindow: 2, chunk: 1 } };
+ * console.log(endingOf(second, head, 1).words); // LOCAL, out of its second window after 2 queries
  * ```
  */
 export function endingOf(
@@ -57,7 +59,7 @@ export function endingOf(
   const named = lifetimes ? TOKEN_TYPE_NAMES[type] : 'an entry';
   if (after === FOREVER) {
     if (policy === 'full') return { kind: 'held', words: 'never forgotten: full attention keeps everything' };
-    return { kind: 'held', words: lifetimes ? heldWords(type, lifetimes.chunk, reach) : 'held to the end of the text' };
+    return { kind: 'held', words: lifetimes ? heldWords(type, lifetimes, reach) : 'held to the end of the text' };
   }
   const own = lifetimes && type !== TokenType.GLOBAL && ownEnd(type, j, types, lifetimes);
   if (reach !== undefined && after === j + reach && own !== after) {
@@ -66,12 +68,15 @@ export function endingOf(
   if (!lifetimes) {
     return { kind: 'budget', after, words: evictedWords(parsePolicy(policy)) };
   }
+  const queries = `${after - j} ${after - j === 1 ? 'query' : 'queries'}`;
+  if (type === TokenType.LOCAL && lifetimes.localWindow !== undefined) {
+    return { kind: 'window', after, words: `LOCAL, out of its second window after ${queries}` };
+  }
   if (type === TokenType.LOCAL) {
     const at = lifetimes.chunk === 1 ? `the GLOBAL at ${after}` : `the GLOBAL chunk that ended at ${after}`;
     return { kind: 'closed', after, closedBy: after, words: `LOCAL, closed by ${at}` };
   }
-  const queries = after - j;
-  return { kind: 'window', after, words: `WINDOW, out of reach after ${queries} ${queries === 1 ? 'query' : 'queries'}` };
+  return { kind: 'window', after, words: `WINDOW, out of reach after ${queries}` };
 }
 
 /** Which policy evicted, and what it looks for. */
@@ -92,18 +97,23 @@ function leastWords(score: MassScore): string {
   return `least attention${from}${pool > 1 ? ', with its neighbours' : ''}`;
 }
 
-function heldWords(type: TokenType, chunk: number, reach: number | undefined): string {
+/** How entries with types end. */
+type Lifetimes = NonNullable<PolicyTrace['lifetimes']>;
+
+function heldWords(type: TokenType, { chunk, localWindow }: Lifetimes, reach: number | undefined): string {
   if (type === TokenType.GLOBAL) return reach === undefined ? 'GLOBAL, never forgotten' : 'GLOBAL, still in the model\'s own window';
+  if (type === TokenType.LOCAL && localWindow !== undefined) return 'LOCAL, still within its second window';
   if (type === TokenType.LOCAL) return 'LOCAL, and no GLOBAL has closed it';
   return chunk === 1 ? 'WINDOW, still within reach' : 'WINDOW, still within reach of its chunk';
 }
 
-/** last(j) as the type alone would have it; undefined if no GLOBAL follows. */
+/** last(j) as the type alone would have it; undefined if it ends with the next GLOBAL, and none follows. */
 function ownEnd(
-  type: TokenType, j: number, types: Uint8Array, { window, chunk }: { window: number; chunk: number },
+  type: TokenType, j: number, types: Uint8Array, { window, localWindow, chunk }: Lifetimes,
 ): number | undefined {
   const c = chunkOf(j, chunk);
   if (type === TokenType.WINDOW) return windowEnd(c, chunk, window);
+  if (localWindow !== undefined) return windowEnd(c, chunk, localWindow);
   for (let end = chunkEnd(c + 1, chunk); end < types.length; end += chunk) {
     if (types[end] === TokenType.GLOBAL) return end;
   }

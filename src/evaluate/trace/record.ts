@@ -121,13 +121,13 @@ async function recordPolicy(
     }
     tick(tokens.length);
     const [{ entryBytes }] = await session.stats();
-    const rule = cacheRule(policy, config);
+    const { reach, ...rule } = cacheRule(policy, config);
     return {
       policy: formatPolicy(policy), entryBytes, loss, predicted,
       heads: heads.map((layer) => layer.map((head) => head.finish())),
       ...('mass' in rule ? { budget: { by: kindOf(policy).name, ...rule.mass.budget } }
-        : { lifetimes: { window: rule.window, chunk: rule.chunk } }),
-      ...(rule.reach !== undefined && { reach: rule.reach }),
+        : { lifetimes: rule }),
+      ...(reach !== undefined && { reach }),
     };
   } finally {
     session.dispose();

@@ -34,8 +34,8 @@ export interface HeadTrace {
 /** One policy on the text. */
 export interface PolicyTrace {
   readonly policy: string;
-  /** W and C of its types; absent under a budget. */
-  readonly lifetimes?: { readonly window: number; readonly chunk: number };
+  /** W, C and the second window of its types; absent under a budget. */
+  readonly lifetimes?: { readonly window: number; readonly localWindow?: number; readonly chunk: number };
   /** By what a budget ranks entries, and how many it holds; absent if tokens have types. */
   readonly budget?: { readonly by: string; readonly base: number; readonly perToken: number };
   /** The model's own sliding window, in tokens before the query; absent if it has none. */

@@ -51,6 +51,11 @@ export interface NatsConfig {
   readonly policy: string;
   /** W of §2, in tokens. */
   readonly window: number;
+  /**
+   * Makes LOCAL a second window of this many tokens (§2): `local_window` in config.json. Default: LOCAL tokens live
+   * until the next GLOBAL.
+   */
+  readonly localWindow?: number;
   /** C of §2, in tokens. */
   readonly chunk: number;
   readonly pooling: Pooling;
@@ -116,7 +121,7 @@ export function parseConfig(json: unknown): ModelConfig {
 
 function parseNats(fields: Fields | undefined, layers: number, kvHeads: number): NatsConfig {
   if (!fields) return { policy: 'full', window: 0, chunk: 1, pooling: 'mean', lambda: 0, temperature: 1 };
-  fields.only(['policy', 'window', 'chunk', 'pooling', 'lambda', 'temperature', 'recency']);
+  fields.only(['policy', 'window', 'local_window', 'chunk', 'pooling', 'lambda', 'temperature', 'recency']);
   const recency = fields.value('recency') ?? undefined;
   if (recency !== undefined && !isRecency(recency, layers, kvHeads)) {
     throw new ConfigError('config.json: nats.recency must be a number from 0 for each KV head of each layer');
@@ -133,12 +138,16 @@ function parseNats(fields: Fields | undefined, layers: number, kvHeads: number):
   const rule = kind.rule(parsed, { window: 0, chunk: 1 });
   if ('mass' in rule) throw new ConfigError(`config.json: nats.policy is ${shown(policy)}: models cannot be trained with it; it must be ${grammars(givesTypes)}`);
   const ownWindow = kind.learned ? undefined : rule.window;
+  if (!kind.learned && fields.has('local_window')) {
+    throw new ConfigError(`config.json: nats.local_window is for learned types, but nats.policy is ${shown(policy)}: leave it out`);
+  }
   const pooling = fields.text('pooling', 'mean');
   if (pooling !== 'mean' && pooling !== 'max') throw new ConfigError(`config.json: nats.pooling is ${shown(pooling)}: it must be 'mean' or 'max'`);
   return {
     policy,
     pooling,
     window: fields.whole('window', 0, ownWindow),
+    ...(fields.has('local_window') && { localWindow: fields.whole('local_window', 0) }),
     chunk: fields.whole('chunk', 1, 1),
     lambda: fields.number('lambda', 0, 0),
     temperature: fields.positive('temperature', 1),
@@ -148,6 +157,7 @@ function parseNats(fields: Fields | undefined, layers: number, kvHeads: number):
 
 /** Writes a config.json that parseConfig and Hugging Face's transformers read. */
 export function serializeConfig(config: ModelConfig): string {
+  const { localWindow, ...nats } = config.nats;
   const { modelType = 'llama', ropeScaling: scaling, eosTokenIds: ends = [config.eosTokenId] } = config;
   const json = {
     architectures: [ARCHITECTURES[modelType].className],
@@ -169,7 +179,7 @@ export function serializeConfig(config: ModelConfig): string {
     ...ARCHITECTURES[modelType].write(config.slidingWindow),
     ...(scaling && { rope_scaling: writeRopeScaling(scaling) }),
     torch_dtype: 'float32',
-    nats: config.nats,
+    nats: { ...nats, ...(localWindow !== undefined && { local_window: localWindow }) },
   };
   return `${JSON.stringify(json, null, 2)}\n`;
 }

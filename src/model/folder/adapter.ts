@@ -27,8 +27,8 @@ export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 
 const FORMAT = 'natsearch-adapter';
-/** The versions: of scorers alone, and of scorers and changes of q and k, which older packages must not leave out. */
-const [VERSION, LOW_RANK_VERSION] = [1, 2];
+/** The versions: of scorers alone, with changes of q and k, with a second window. Older packages refuse newer ones. */
+const [VERSION, LOW_RANK_VERSION, SECOND_WINDOW_VERSION] = [1, 2, 3];
 
 /** What PEFT calls changes of low rank. */
 const PEFT_TYPE = 'LORA';
@@ -37,6 +37,8 @@ const PEFT_TYPE = 'LORA';
 export interface AdapterSettings {
   /** W of §2, in tokens. */
   readonly window: number;
+  /** LOCAL as a second window of so many tokens. Default: LOCAL tokens live until the next GLOBAL. */
+  readonly localWindow?: number;
   /** C of §2, in tokens. */
   readonly chunk: number;
   readonly pooling: Pooling;
@@ -82,7 +84,7 @@ export interface Adapter extends AdapterSettings {
 export const expectAdapter: Expected = (name, adapter) => {
   record({
     baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), configOverrides: optional(expectJson), window: wholeFrom(0),
-    chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
+    localWindow: optional(wholeFrom(0)), chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
     lowRank: optional(record({ rank: wholeFrom(1), alpha: positive })),
   })(name, adapter);
   const { weights, lowRank } = adapter as Adapter;
@@ -160,8 +162,9 @@ export async function writeAdapter(folder: string, adapter: Adapter): Promise<vo
   const { weights: scorers, lowRank, base, baseModel, baseWeights, configOverrides, ...settings } = adapter;
   const weights = new Map([...scorers, ...(lowRank?.weights ?? [])]);
   expectFinite(weights, 'F32', 'the adapter', 'it is not written; the fine-tuning that made it diverged');
+  const version = lowRank ? LOW_RANK_VERSION : VERSION;
   const json = {
-    format: FORMAT, version: lowRank ? LOW_RANK_VERSION : VERSION,
+    format: FORMAT, version: settings.localWindow === undefined ? version : SECOND_WINDOW_VERSION,
     base_model: baseModel, base_sha256: await hashOf(base), base,
     ...(baseWeights !== undefined && { base_weights_sha256: baseWeights }),
     ...(configOverrides !== undefined && { config_overrides: configOverrides }), ...settings,
@@ -222,8 +225,10 @@ export async function parseAdapter(
   const fields: unknown = JSON.parse(JSON.stringify(parsed)); // what is no JSON counts as missing, and a Date is text
   if (!isRecord(fields)) return fail('is not a JSON object');
   if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
-  const { version } = fields;
-  if (version !== VERSION && version !== LOW_RANK_VERSION) fail(`has version ${shown(version)}, but this package reads versions ${VERSION} and ${LOW_RANK_VERSION}`);
+  const { version, recency } = fields;
+  const twice = version === SECOND_WINDOW_VERSION;
+  if (version !== VERSION && version !== LOW_RANK_VERSION && !twice) fail(`has version ${shown(version)}, but this package reads versions ${VERSION} to ${SECOND_WINDOW_VERSION}`);
+  if (!twice && fields['localWindow'] !== undefined) fail(`has a localWindow, which only version ${SECOND_WINDOW_VERSION} has`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
     const value = fields[name];
     return typeof value === 'number' && fits(value) ? value : fail(`: ${name} is ${shown(value)}, not ${must}`);
@@ -236,11 +241,9 @@ export async function parseAdapter(
     return typeof value === 'string' ? value : fail(`: ${name} is ${shown(value)}, not a string`);
   };
   const keptByLayer = fields['keptByLayer'];
-  if (!Array.isArray(keptByLayer) || !keptByLayer.every((x) => typeof x === 'number' && x >= 0)) {
-    return fail(': keptByLayer is not a list of shares');
-  }
+  const listed = Array.isArray(keptByLayer) && keptByLayer.every((x) => typeof x === 'number' && x >= 0);
+  if (!listed) return fail(': keptByLayer is not a list of shares');
   const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
-  const { recency } = fields;
   const aged = recency === undefined || isRecency(recency, base['layers'], base['kvHeads']);
   if (!aged) return fail(': recency is not a number from 0 for each KV head of each layer');
   const pooling = text('pooling');
@@ -251,7 +254,7 @@ export async function parseAdapter(
   const overrides = fields['config_overrides'];
   if (overrides !== undefined && !isRecord(overrides)) return fail(`: config_overrides is ${shown(overrides)}, not an object`);
   const { tensors } = decodeSafetensors(bytesOf(bytes, files.weights), files.weights);
-  const ranked = version === LOW_RANK_VERSION;
+  const ranked = version === LOW_RANK_VERSION || (twice && fields['peft_type'] === PEFT_TYPE);
   const sizes = ranked && String(fields['target_modules']) !== String(TARGETS)
     ? fail(`: target_modules is ${shown(fields['target_modules'])}, not ${JSON.stringify(TARGETS)}`)
     : base as unknown as Sizes;
@@ -263,6 +266,7 @@ export async function parseAdapter(
     ...(baseWeights !== undefined && { baseWeights }),
     ...(overrides !== undefined && { configOverrides: overrides }),
     window: whole('window', 0),
+    ...(twice && { localWindow: whole('localWindow', 0) }),
     chunk: whole('chunk', 1),
     pooling,
     temperature: number('temperature', (x) => x > 0, 'a number above 0'),
@@ -282,8 +286,9 @@ export async function parseAdapter(
 
 /** The config of the base together with the adapter's types. */
 export function adaptedConfig(adapter: AdapterSettings, config: ModelConfig): ModelConfig {
-  const { window, chunk, pooling, lambda, temperature, recency } = adapter;
-  return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature, ...(recency && { recency }) } };
+  const { window, localWindow, chunk, pooling, lambda, temperature, recency } = adapter;
+  const more = { ...(localWindow !== undefined && { localWindow }), ...(recency && { recency }) };
+  return { ...config, nats: { policy: 'nats', window, chunk, pooling, lambda, temperature, ...more } };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
