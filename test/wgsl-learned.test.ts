@@ -52,9 +52,9 @@ async function referenceTypes(
 describeWebGPU('learned types of all layers in one call', () => {
   it.each(some(1, [
     { batch: 1, ahead: 2, cache: 'f32', nats: {}, fields: {} },
-    { batch: 3, ahead: 1, cache: 'f16', nats: { window: 9 }, fields: { sliding_window: 40, model_type: 'mistral' } },
+    { batch: 3, ahead: 1, cache: 'f16', nats: { window: 9, local_window: 30 }, fields: { sliding_window: 40, model_type: 'mistral' } },
     { batch: 2, ahead: 9, cache: 'f32', nats: { window: 0 }, fields: { model_type: 'qwen2' } },
-    { batch: 1, ahead: 3, cache: 'f16', nats: { window: 20 }, fields: { model_type: 'qwen3', hidden_size: 14 } },
+    { batch: 1, ahead: 3, cache: 'f16', nats: { window: 20, local_window: 5 }, fields: { model_type: 'qwen3', hidden_size: 14 } },
   ] satisfies Given[]))('have the bits of single layers, and are those of the reference: %o', PATIENCE, async (given) => {
     const { batch, ahead, cache, nats, fields } = given;
     const steps = THOROUGH ? 100 : 6; // dead entries are dropped after 64 tokens
