@@ -14,6 +14,7 @@ export const GLOSSARY: Readonly<Record<string, string>> = {
   N: 'number of tokens',
   d: 'head size',
   W: 'window, in tokens',
+  Wl: 'the second window, that of LOCAL tokens, in tokens',
   C: 'chunk size, in tokens',
   Nc: 'number of chunks, the unfinished last one included',
   t: 'type of each token, or of each chunk if $C \\gt 1$',

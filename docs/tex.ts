@@ -11,7 +11,7 @@ import {
 /** Symbols whose TeX is not simply their name. */
 const NAMES: Readonly<Record<string, string>> = {
   beta1: '\\beta_1', beta2: '\\beta_2', Nc: 'N_c', P: 'P\'', eps: '\\epsilon',
-  Kg: 'K^{g}', Kl: 'K^{l}', Kw: 'K^{w}', rstd: '\\rho', grad: '\\gamma', norm: '\\nu',
+  Kg: 'K^{g}', Kl: 'K^{l}', Kw: 'K^{w}', Wl: 'W^{l}', rstd: '\\rho', grad: '\\gamma', norm: '\\nu',
 };
 const GREEK = /^(theta|epsilon|lambda|tau|nu|eta|mu|sigma|rho|omega)$/;
 const RELATIONS: Readonly<Record<string, string>> = {

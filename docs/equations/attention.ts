@@ -38,6 +38,11 @@ export const ATTENTION: readonly Equation[] = [
     file: 'reference/lifetime.ts', function: 'lifetime',
   },
   {
+    id: 'second-window', section: 2, title: 'Lifetime with a second window',
+    expressions: ['last[j] = t[j] == GLOBAL ? Infinity : t[j] == LOCAL ? j + Wl : j + W'],
+    file: 'reference/lifetime.ts', function: 'lifetime',
+  },
+  {
     id: 'chunk-pool', section: 2, title: 'Pooling of a chunk (mean)',
     expressions: ['p[n] = total(j, floor(j / C) == n, x[j]) / total(j, floor(j / C) == n, 1)'],
     ranges: CHUNKS, symbols: { x: 'hidden states, $[N,D]$', p: 'pooled hidden states', n: 'a chunk' },

@@ -39,6 +39,20 @@ export const TYPES: readonly Equation[] = [
     file: 'reference/mask.ts', function: 'addTypeGradientRow',
   },
   {
+    id: 'second-window-mask', section: 5, title: 'Relaxed mask with a second window',
+    expressions: ['M[i, j] = g[j] + l[j] * (i - j <= Wl) + w[j] * (i - j <= W)'], given: 'j <= i',
+    symbols: { M: 'the mask for types that are real numbers' },
+    file: 'reference/mask.ts', function: 'relaxedMask',
+  },
+  {
+    id: 'second-window-gradient', section: 5, title: 'Gradient of the types with a second window',
+    expressions: [
+      'dw[j] = total(i, j <= i <= j + W, dM[i, j])', 'dl[j] = total(i, j <= i <= j + Wl, dM[i, j])',
+      'dg[j] = total(i, j <= i, dM[i, j])',
+    ],
+    file: 'reference/mask.ts', function: 'addTypeGradientRow',
+  },
+  {
     id: 'types', section: 6, title: 'Choosing a type',
     expressions: [
       'y[c] = exp((s[c] + u[c]) / tau) / total(r, exp((s[r] + u[r]) / tau))',
@@ -71,6 +85,11 @@ export const TYPES: readonly Equation[] = [
     ],
     symbols: { e: 'the first GLOBAL token after $j$, or the last token' },
     excerpt: ['const { closing }', '(Math.min((c + 1)'],
+    file: 'reference/price.ts', function: 'addMemoryPrice',
+  },
+  {
+    id: 'second-window-price', section: 7, title: 'Price of LOCAL with a second window',
+    expressions: ['K = 2 * lambda / (L * G * B * N^2)', 'Kl[j] = K * min(Wl, N - 1 - j)'],
     file: 'reference/price.ts', function: 'addMemoryPrice',
   },
   {

@@ -82,6 +82,12 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
     const { N, W, C, Nc, t, last } = draw.sequence(true);
     expect(finite(last)).toEqual(evaluateEquation('chunk-lifetime', { N, W, C, Nc, t })['last']);
   },
+  'second-window'(draw) {
+    const { N, W, t } = draw.sequence();
+    const Wl = draw.whole(0, N + 1);
+    const last = lifetime(oneHead(t), { window: W, localWindow: Wl }).data;
+    expect(finite(last)).toEqual(evaluateEquation('second-window', { N, W, Wl, t })['last']);
+  },
   'chunk-pool'(draw) {
     const { N, d, C, Nc } = draw.sequence(true);
     const x = draw.reals(N * d);
@@ -123,6 +129,25 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
     dM.forEach((values, i) => addTypeGradientRow(plan, Float64Array.from(values), i, dTypes, 0));
     agree(dTypes, typeGradient({ N, W, t, dM }), { dM, pairs: N * N });
   },
+  'second-window-mask'(draw) {
+    const { N, W } = draw.sequence();
+    const [Wl, soft] = [draw.whole(0, N + 1), draw.reals(3 * N)];
+    const [g, l, w] = [0, 1, 2].map((c) => rowsOf([...soft], 3).map((triple) => triple[c]));
+    const scope = evaluateEquation('second-window-mask', { N, W, Wl, g, l, w });
+    const how = { window: W, localWindow: Wl, length: N };
+    agree(relaxedMask(ndarray(soft, [1, 1, N, 3]), how).data, scope['M'], scope);
+  },
+  'second-window-gradient'(draw) {
+    const { N, W, t } = draw.sequence();
+    const Wl = draw.whole(0, N + 1);
+    const dM = rowsOf([...draw.reals(N * N)], N).map((values, i) => values.map((x, j) => j <= i ? x : 0));
+    const plan = planTypeGradient(Int32Array.from(t), 0, N, { window: W, localWindow: Wl, chunk: 1 });
+    const dTypes = new Float64Array(3 * N);
+    dM.forEach((values, i) => addTypeGradientRow(plan, Float64Array.from(values), i, dTypes, 0));
+    const scope = evaluateEquation('second-window-gradient', { N, W, Wl, dM });
+    const { dg, dl, dw } = scope as Record<string, number[]>;
+    agree(dTypes, dg.flatMap((x, j) => [x, dl[j], dw[j]]), { dM, pairs: N * N });
+  },
   types(draw) {
     const tau = draw.whole(1, 16) / 8;
     const [s, u] = [draw.reals(3), draw.reals(3)];
@@ -156,6 +181,17 @@ export const checks: Readonly<Record<string, (draw: Draw) => void>> = {
     });
     const { Kg, Kl, Kw } = scope as Record<string, number[]>;
     agree(priced.data, Kg.flatMap((x, j) => [x, Kl[j], Kw[j]]), scope);
+  },
+  'second-window-price'(draw) {
+    const { N, W, t } = draw.sequence();
+    const Wl = draw.whole(0, N + 1);
+    const [lambda, L, G, B] = [draw.whole(0, 64) / 64, draw.whole(1, 4), draw.whole(1, 4), draw.whole(1, 4)];
+    const scope = evaluateEquation('second-window-price', { N, Wl, lambda, L, G, B });
+    const priced = addMemoryPrice({
+      dTypes: ndarray(new Float64Array(3 * N), [1, 1, N, 3]), types: oneHead(t), length: N, window: W, localWindow: Wl,
+      weight: scope['K'] as number,
+    });
+    agree(priced.data.filter((_, n) => n % 3 === 1), scope['Kl'], scope);
   },
   cache(draw) {
     const { N, W, t } = draw.sequence();
