@@ -18,6 +18,18 @@ describe('natsearch train', () => {
     expect(trainSettings(FLAGS).config).toMatchObject({ hiddenSize: 32, headDim: 8, nats: { policy: 'nats' } });
   });
 
+  it('gives learned types a second window, also in a model with a window of its own', () => {
+    const flags = { ...FLAGS, localWindow: 9 };
+    const { config } = trainSettings(flags);
+    expect(config.nats).toMatchObject({ window: 16, localWindow: 9 });
+    expect(FLAGS).not.toHaveProperty('localWindow');
+    expect(trainSettings(FLAGS).config.nats).not.toHaveProperty('localWindow');
+    const like = { ...config, modelType: 'mistral', slidingWindow: 8 } as const;
+    const continued = trainSettings({ ...flags, from: 'mistral' }, 0.1, like).config;
+    expect(continued).toMatchObject({ slidingWindow: 8, nats: { window: 16, localWindow: 9 } });
+    expect(continued.nats).not.toHaveProperty('reach');
+  });
+
   it.each<[Partial<TrainFlags>, string]>([
     [{ hidden: 10 }, '--hidden (10) must be a multiple of --heads (4)'],
     [{ hidden: 12 }, '--hidden (12) divided by --heads (4) is 3: it must be even, since rotary embedding rotates pairs'],

@@ -26,7 +26,7 @@ const DENSE = {
   vocab_size: 258, hidden_size: 4, intermediate_size: 4, num_hidden_layers: 1, num_attention_heads: 2,
   max_position_embeddings: 16,
 };
-const CONFIG = { ...DENSE, nats: { policy: 'nats', window: 2 } };
+const CONFIG = { ...DENSE, nats: { policy: 'nats', window: 2, local_window: 3 } };
 const [config, full] = [parseConfig(CONFIG), parseConfig(DENSE)];
 const engine = createEngine();
 const model = new Model(engine, config, initialWeights(config, 1));
@@ -46,7 +46,7 @@ const encoded = encodeSafetensors(
   [...initialWeights(full, 1)].map(([name, { data, shape }]) => [name, { data, shape, dtype: 'F32' }] as const),
 );
 const learned = {
-  baseModel: 'x', base: baseFields(full), window: 2, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0, targetKeep: 0,
+  baseModel: 'x', base: baseFields(full), window: 2, localWindow: 3, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0, targetKeep: 0,
   kept: 1, keptByLayer: [1], context: 4, steps: 1, seed: 0, packageVersion: '0',
   weights: new Map([...finetuned.weights]),
 };
@@ -177,7 +177,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   'Trainer.next': NONE, 'Trainer.state': NONE, 'Trainer.dispose': NONE,
   Finetuner: {
     given: [
-      dense, { window: 2, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0 }, finetuning, tokens,
+      dense, { window: 2, localWindow: 3, chunk: 1, pooling: 'mean', temperature: 1, lambda: 0 }, finetuning, tokens,
       { from: finetuned, source: undefined },
     ],
     call: construct(library.Finetuner),
