@@ -98,6 +98,14 @@ describe('numbers and text', () => {
     expectRefusal(await finetune(base, out, '--context', '5000'), /text in .*text\.txt has \d+ tokens but a context of 5000 needs 5001/);
     expect(existsSync(out)).toBe(false);
   });
+
+  it('are refused by finetune if no adapter could hold them', async () => {
+    const out = join(root, 'unmade');
+    for (const [flag, name] of [['--window', 'window'], ['--local-window', 'localWindow']]) {
+      expectRefusal(await finetune(base, out, flag, '2147483648'), new RegExp(`${name} is 2147483648: it must be at most 2147483647`));
+    }
+    expect(existsSync(out)).toBe(false);
+  });
 });
 
 describe('a run on a published folder', () => {

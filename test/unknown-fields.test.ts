@@ -4,7 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import * as library from '../src/index.ts';
-import { makeCase, SUITES, verifyCase } from '../src/vectors.ts';
+import { caseOf, makeCase, SUITES, verifyCase } from '../src/vectors.ts';
 
 const { ndarray } = library;
 const x = ndarray(new Float64Array(2), [1, 1, 1, 2]);
@@ -52,6 +52,11 @@ const CALLS: readonly [string, string, (extra: object) => unknown][] = [
   ['Trainer', 'clip',
     (extra) => new library.Trainer(engine, config, { ...library.DEFAULT_TRAIN_OPTIONS, context: 4, ...extra }, tokens)],
   ['makeCase()', 'seed', (extra) => makeCase(small!, extra)],
+  ['recipe', 'window', (extra) => makeCase({ ...small!, ...extra })],
+  ['a case', 'chunk', async (extra) => {
+    const given = await makeCase(small!);
+    return caseOf({ ...given, parameters: { ...given.parameters, ...extra } });
+  }],
   ['verifyCase()', 'tensors', async (extra) => verifyCase(await makeCase(small!), {}, extra)],
 ];
 
@@ -61,4 +66,12 @@ it.each(CALLS)('%s refuses a misspelt %s and says what was meant', async (name, 
     name: 'ValueError', message: expect.stringContaining(`${name} has no `),
   });
   await expect((async () => call({ [misspelt]: 1 }))()).rejects.toThrow(`"${misspelt}": did you mean ${field}?`);
+});
+
+it('a case with a second window is refused: its truths would be those without one', async () => {
+  await expect(makeCase({ ...small!, localWindow: 4 } as never)).rejects.toThrow('recipe has no option "localWindow"');
+  const made = await makeCase(small!);
+  const given = { ...made, parameters: { ...made.parameters, localWindow: 4 } };
+  await expect(caseOf(given)).rejects.toThrow('a case has no parameter "localWindow"');
+  expect(() => verifyCase(given, made.expected)).toThrow('a case has no parameter "localWindow"');
 });

@@ -23,9 +23,13 @@ from transformers import LlamaForCausalLM
 from masked import NAME, forward, hard_types, last_query, logits_of, scores_of, visible
 
 
-def learned(scorers, window, shares):
+def learned(scorers, window, second, shares):
+    """The masks of the types; LOCAL tokens live for `second` more queries, or if it is None until the next GLOBAL."""
     def choose(at, h):
-        last = last_query(hard_types(scores_of(h, scorers[at], 3)), [window])
+        types, windows = hard_types(scores_of(h, scorers[at], 3)), [window]
+        if second is not None:
+            types, windows = torch.where(types == 1, 3, types), [window, second]
+        last = last_query(types, windows)
         n = last.shape[-1]
         lived = (last.clamp(max=n - 1) - torch.arange(n, device=h.device) + 1).sum(-1) / (n * (n + 1) / 2)
         shares.append(torch.stack([lived, (last >= n).float().mean(-1)]).flatten(1).mean(1))
@@ -83,7 +87,8 @@ def main():
     scorers = [weights[name].float().cuda() for name in names if name in weights]
     settings = json.loads((o.adapter / "adapter_config.json").read_text()) if o.adapter else config.get("nats", {})
     window, start = settings.get("window", 32), model.config.bos_token_id or 0
-    results = {"model": str(o.model), "adapter": str(o.adapter), "window": window}
+    second = settings.get("localWindow", settings.get("local_window"))
+    results = {"model": str(o.model), "adapter": str(o.adapter), "window": window, "localWindow": second}
 
     def questions(path):
         asked = []
@@ -124,7 +129,7 @@ def main():
             patterns = list(o.patterns)
             if scorers:
                 shares = []
-                result["nats"] = run(learned(scorers, window, shares))
+                result["nats"] = run(learned(scorers, window, second, shares))
                 result["share"] = torch.stack(shares).mean(0).tolist()
                 patterns += [f"window:{window_of(lengths, result['share'][which], which)}" for which in (0, 1)]
             for each in patterns:

@@ -229,6 +229,9 @@ export class Finetuner {
   }
 }
 
+/** The largest whole number that adapters hold, so that what a run learned can be read again. */
+const LARGEST = 2 ** 31 - 1;
+
 /**
  * The config of the base, with types to be searched.
  *
@@ -240,10 +243,10 @@ export function searchedConfig(
   if (config.nats.policy === 'nats') {
     throw new ValueError('the model already has learned types: fine-tune one that was trained with full attention');
   }
-  expectWhole('window', nats.window, 0);
-  if (nats.localWindow !== undefined) expectWhole('localWindow', nats.localWindow, 0);
+  expectWhole('window', nats.window, 0, LARGEST);
+  if (nats.localWindow !== undefined) expectWhole('localWindow', nats.localWindow, 0, LARGEST);
   const all = { chunk: 1, pooling: 'mean', lambda: 0, temperature: 1, ...nats, policy: 'nats' } as const;
-  expectWhole('chunk', all.chunk, 1);
+  expectWhole('chunk', all.chunk, 1, LARGEST);
   expectPositive('temperature', all.temperature);
   if (!Number.isFinite(all.lambda) || !(all.lambda >= 0)) fail('lambda', all.lambda, 'a finite number, 0 or more');
   oneOf('mean', 'max')('pooling', all.pooling);

@@ -22,7 +22,7 @@ export const expectConfig: Expected = (name, config) => {
     ropeScaling: optional(record({ kind: optional(oneOf('linear', 'yarn')), factor: numberFrom(1) })), tieWordEmbeddings: of('boolean'), bosTokenId: token, eosTokenId: token,
     eosTokenIds: optional(list(token)),
     nats: record({
-      policy: of('string'), window: wholeFrom(0), localWindow: optional(wholeFrom(0)), chunk: wholeFrom(1),
+      policy: of('string'), window: wholeFrom(0, MAX_SIZE), localWindow: optional(wholeFrom(0, MAX_SIZE)), chunk: size,
       pooling: oneOf('mean', 'max'), lambda: finite, temperature: positive, recency: optional(list(list(numberFrom(0)))),
     }),
   })(name, config);

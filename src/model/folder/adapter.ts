@@ -83,8 +83,8 @@ export interface Adapter extends AdapterSettings {
 /** Refuses anything but an adapter in memory. */
 export const expectAdapter: Expected = (name, adapter) => {
   record({
-    baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), configOverrides: optional(expectJson), window: wholeFrom(0),
-    localWindow: optional(wholeFrom(0)), chunk: wholeFrom(1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
+    baseModel: of('string'), base: expectJson, baseWeights: optional(of('string')), configOverrides: optional(expectJson), window: wholeFrom(0, 2 ** 31 - 1),
+    localWindow: optional(wholeFrom(0, 2 ** 31 - 1)), chunk: wholeFrom(1, 2 ** 31 - 1), pooling: oneOf('mean', 'max'), temperature: positive, lambda: finite,
     lowRank: optional(record({ rank: wholeFrom(1), alpha: positive })),
   })(name, adapter);
   const { weights, lowRank } = adapter as Adapter;

@@ -5,6 +5,7 @@
 import { type Expected, finite, list, of, oneOf, optional, record, shape, typed, wholeFrom } from '../../core/arguments.ts';
 import { fail } from '../../core/described.ts';
 import { ShapeError } from '../../core/errors.ts';
+import { expectFields } from '../../core/known-options.ts';
 import { expectShape } from '../../core/shape.ts';
 import { expectElements } from '../../core/tensor.ts';
 import { checkParameters } from './recipes.ts';
@@ -24,7 +25,8 @@ const types: Expected = (name, value) => {
   else record({ scores: oneOf('spread', 'tied', 'near'), forced: optional(oneOf('first', 'ends')) })(name, value);
 };
 
-export const expectRecipe: Expected = record({
+/** A recipe. What a case cannot have, such as a second window, is refused. */
+export const expectRecipe: Expected = (name, value) => expectFields(name, name, value, {
   name: text, why: text, draws: optional(text), batch: optional(size), queryHeads: size, kvHeads: size, tokens: size,
   headDim: size, window: wholeFrom(0, 2 ** 31 - 1), chunk: optional(size), scale: optional(finite), types,
   rule: optional(rule), temperature: optional(finite), price: optional(finite), backward: optional(of('boolean')),

@@ -4,6 +4,7 @@
  */
 import type { MaskGradientRule } from '../../core/training-engine.ts';
 import { ValueError } from '../../core/errors.ts';
+import { expectKnown } from '../../core/known-options.ts';
 import { chunkCount, TokenType } from '../../core/lifetime.ts';
 import { expectPositive, expectWhole } from '../../core/shape.ts';
 import type { CaseParameters } from '../types.ts';
@@ -85,8 +86,17 @@ export function parametersOf(recipe: Recipe): CaseParameters {
   };
 }
 
-/** @throws {ValueError} If a number is out of range, or the steps do not sum to N. */
+const PARAMETERS = [
+  'batch', 'queryHeads', 'kvHeads', 'tokens', 'headDim', 'window', 'chunk', 'scale', 'rule', 'temperature', 'price',
+  'steps',
+] satisfies (keyof CaseParameters)[];
+
+/**
+ * @throws {ValueError} If a number is out of range, the steps do not sum to N, or a case has no such parameter, such as
+ *   a second window: the truths would be those without it.
+ */
 export function checkParameters(parameters: CaseParameters): void {
+  expectKnown('a case', parameters, PARAMETERS, 'parameter');
   const { queryHeads: H, kvHeads: G, tokens: N, scale, rule, temperature, price, steps } = parameters;
   for (const name of ['batch', 'queryHeads', 'kvHeads', 'tokens', 'headDim', 'chunk'] as const) {
     expectWhole(name, parameters[name], 1);
