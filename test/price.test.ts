@@ -137,6 +137,14 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
       expectWithin(await engine.read(priced), truth, 'dTypes');
     }));
 
+  it('is that of all tokens to the end in a chunk that no text fills, however long it is', async () => {
+    for (const chunk of [6, 2 ** 31 - 1]) {
+      const options = { window: 3, localWindow: 4, chunk, weight: 1 };
+      const priced = engine().addMemoryPrice(engine().zeros([1, 1, 1, 3]), engine().integers([1], [1, 1, 1]), 5, options);
+      expect([...await engine().read(priced)]).toEqual([10, 10, 10]);
+    }
+  });
+
   it('refuses dTypes that are not three per chunk', () => {
     const types = engine().integers([0, 0], [1, 1, 2]);
     const options = { window: 0, chunk: 1, weight: 1 };

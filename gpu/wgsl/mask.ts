@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let head = n / p.chunks;
   let c = n % p.chunks;
   var closing = i32(p.N) - 1;
-  if (p.local >= 0 && p.local < i32(p.N)) { closing = min(closing, i32((c + 1u) * p.C) - 1 + p.local); }
+  if (p.local >= 0 && p.local < i32(p.N)) { closing = min(closing, i32(min((c + 1u) * p.C, p.N)) - 1 + p.local); }
   for (var next = c + 1u; next < p.chunks && p.local < 0; next++) {
     if (kindOf(head, next) == 0) {
       closing = min(closing, i32((next + 1u) * p.C) - 1);
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let c = n / 3u % p.chunks;
   var end = i32(p.N) - 1;
   if (n % 3u == 1u) { end = plan[n / 3u].y; }
-  if (n % 3u == 2u && p.window < p.N) { end = min(end, i32((c + 1u) * p.C + p.window) - 1); }
+  if (n % 3u == 2u && p.window < p.N) { end = min(end, i32(min((c + 1u) * p.C, p.N) + p.window) - 1); }
   var queries = 0.0;
   for (var j = c * p.C; j < min((c + 1u) * p.C, p.N); j++) { queries += f32(min(end - i32(j), p.reach)); }
   priced[n] = dTypes[n] + p.weight * queries;
