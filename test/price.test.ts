@@ -140,7 +140,8 @@ describeEngines('the price of memory', ({ precision, holds, engine }) => {
   it('is that of all tokens to the end in a chunk that no text fills, however long it is', async () => {
     for (const chunk of [6, 2 ** 31 - 1]) {
       const options = { window: 3, localWindow: 4, chunk, weight: 1 };
-      const priced = engine().addMemoryPrice(engine().zeros([1, 1, 1, 3]), engine().integers([1], [1, 1, 1]), 5, options);
+      const [zero, types] = [engine().zeros([1, 1, 1, 3]), engine().integers([1], [1, 1, 1])];
+      const priced = engine().addMemoryPrice(zero, types, 5, options);
       expect([...await engine().read(priced)]).toEqual([10, 10, 10]);
     }
   });
