@@ -4,8 +4,9 @@
  *
  *     node scripts/comparisons-tables.mjs runs/comparisons
  *
- * A cell that was not measured is a dash. A number in brackets is that of a simulator in PyTorch, which shares no code
- * with this project. With --off, the cells that differ from it by more than the rounding of its numbers are listed.
+ * A cell that was not measured is a dash, and a text without full attention is left out. A number in brackets is that
+ * of a simulator in PyTorch, which shares no code with this project. With --off, the cells that differ from it by more
+ * than the rounding of its numbers are listed.
  */
 import { join } from 'node:path';
 import { formatPolicy, matchedPolicies, perplexityDifference, recallDifference } from '../dist/index.js';
@@ -14,9 +15,9 @@ import { kept, measuredCell, partsOf } from './comparisons-parts.mjs';
 
 const file = join(process.argv[2] ?? 'runs/comparisons', 'parts.jsonl');
 const done = partsOf(file);
-const lacking = TEXTS.filter((on) => !cell(on, 'full'));
-if (lacking.length > 0) {
-  process.stderr.write(`${file} has no complete full attention on ${lacking.join(' and ')}: run node scripts/comparisons.mjs first\n`);
+const [texts, others] = [TEXTS, OTHER_TEXTS].map((each) => each.filter((on) => cell(on, 'full')));
+if (texts.length + others.length === 0) {
+  process.stderr.write(`${file} has no complete full attention on any text: run node scripts/comparisons.mjs first\n`);
   process.exit(2);
 }
 /** What was measured of a cell; nothing if parts are missing. */
@@ -76,7 +77,7 @@ const aboutTypes = (on, adapter) => {
 
 const off = [];
 for (const [adapter, simulated] of Object.entries(SIMULATED)) {
-  for (const on of TEXTS) {
+  for (const on of texts) {
     const types = cell(on, 'nats', adapter);
     if (!types) continue;
     say('', `## ${adapter}, ${on}: learned types relative to the policy, per cent`, '',
@@ -105,8 +106,7 @@ if (off.length > 0) {
 }
 
 const RANK = 'rank-w32';
-const measured = OTHER_TEXTS.filter((on) => cell(on, 'full'));
-for (const on of [...TEXTS, ...measured]) {
+for (const on of [...texts, ...others]) {
   say('', `## A fixed memory, ${on}: relative to full attention (${cell(on, 'full').perplexity.toFixed(3)}), per cent`, '');
   row(on, ...SIZES);
   row('---', ...SIZES.map(() => '---'));
@@ -122,7 +122,7 @@ for (const on of [...TEXTS, ...measured]) {
     relative(at('nats-rank', size, RANK), at('nats-rank', size, 'keep-0.1-w32'))));
 }
 
-for (const on of measured.filter((each) => cell(each, 'nats', 'keep-0.1-w32'))) {
+for (const on of others.filter((each) => cell(each, 'nats', 'keep-0.1-w32'))) {
   say('', `## keep-0.1-w32, ${on}: learned types relative to the policy, per cent`, '', aboutTypes(on, 'keep-0.1-w32'), '');
   row('policy', 'same mean', 'same end', 'same mean and end');
   row('---', '---', '---', '---');
@@ -167,7 +167,7 @@ for (const adapter of ['keep-0.1-w32', 'keep-0.15-w32', 'keep-0.25-w64', 'keep-0
   }
 }
 
-for (const on of TEXTS) {
+for (const on of texts) {
   say('', `## All adapters, ${on}`, '');
   row('cache', 'perplexity', 'over full', 'nats relative to it', 'live, mean', 'live, end', 'resident at the end, KiB');
   row('---', '---', '---', '---', '---', '---', '---');
