@@ -8,7 +8,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 NAME = "model.layers.{}.self_attn.proj_layer.weight"
 NEVER = float("-inf")
@@ -96,6 +95,7 @@ def hard_types(scores, shift=0.0):
 
 def forward(model, ids, choose=None):
     """Hidden states after the last norm [B,N,D]. choose(layer, normed input) gives the masks [B,G,N,N]."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb  # last_query() needs no transformers
     c = model.config
     x = model.model.embed_tokens(ids)
     (b, n, _), group = x.shape, c.num_attention_heads // c.num_key_value_heads

@@ -142,9 +142,9 @@ class Writer:
             order = self.rng.permutation(order)
         return [told[c].pop(0) for c in order], True, asked
 
-    def document(self, task, most, filler, questions):
-        """Pieces of a document: facts, with about so many characters of filler, then at most so many questions. `most`
-        counts names, or hops; it is the level of the task "chains", which is hops with levels."""
+    def document(self, task, most, filler, questions, within=1.0):
+        """Pieces of a document: facts in the first share `within`, with about so many characters of filler, then at most
+        so many questions. `most` counts names, or hops; it is the level of the task "chains", which is hops with levels."""
         facts, ordered, asked = self.scene(task, most)
         begin = int(self.rng.integers(len(self.sentences)))
         between, size = [], 0
@@ -152,7 +152,7 @@ class Writer:
             between.append(self.sentences[(begin + len(between)) % len(self.sentences)])
             size += len(between[-1])
         order = list(range(len(facts))) if ordered else self.rng.permutation(len(facts))
-        places = np.sort(self.rng.integers(0, len(between) + 1, len(facts)))
+        places = np.sort(self.rng.integers(0, int(within * len(between)) + 1, len(facts)))
         pieces, at = [], 0
         for place, n in zip(places, order):
             pieces += [(" " + s, False) for s in between[at:place]]

@@ -9,10 +9,10 @@ import { type RecallDocument, recallDocuments } from '../evaluate/recall/documen
 import type { Model } from '../model/model.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { openModel } from './open.ts';
-import { formatShare, table } from './terminal.ts';
+import { formatCount, formatShare, table } from './terminal.ts';
 
-/** How many keys, the characters of each text that hides one, and how many of them lie between it and the question. */
-const [KEYS, LENGTH, LEAST] = [4, 9000, 6000];
+/** The kinds of keys, how many of each, the characters of a text that hides one, and the tokens between it and the question. */
+const [KINDS, KEYS, LENGTH, LEAST] = [['passkey', 'pairs'] as const, 2, 11_000, 3000];
 /** Among how many texts to look for those. */
 const DRAWN = 100;
 /** Tokens fed at once. Affects speed, never results. */
@@ -28,6 +28,8 @@ export interface Remembered {
 
 /** The keys that were told, and what each cache knew of them. */
 export interface Memory {
+  /** How each key is asked for: 'The key of anna is'. */
+  readonly asked: readonly string[];
   readonly told: readonly string[];
   /** The number of tokens from each key to the question. */
   readonly distances: readonly number[];
@@ -52,16 +54,20 @@ export async function askForKeys(
 ): Promise<Memory> {
   const model = await openModel({ model: base, adapter }, engine);
   try {
-    const drawn = recallDocuments({ kind: 'passkey', documents: DRAWN, length: LENGTH, filler, seed });
-    const texts = drawn.filter(({ distance }) => distance >= LEAST).slice(0, KEYS);
+    const distanceOf = ({ prompt, distance }: RecallDocument): number => model.tokenizer.encode(prompt.slice(-distance)).length;
+    const texts = KINDS.flatMap((kind) => {
+      const drawn = recallDocuments({ kind, documents: DRAWN, length: LENGTH, filler, seed });
+      return drawn.filter((text) => distanceOf(text) >= LEAST).slice(0, KEYS);
+    });
     const rows = [await ask(model, { kind: 'full' }, texts, signal), await ask(model, { kind: 'nats' }, texts, signal)];
     const { lengths, meanLiveShare, endShare } = rows[1];
     for (const { by, policy } of matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'h2o'])) {
       if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
     }
     return {
+      asked: texts.map(({ prompt }) => prompt.slice(prompt.lastIndexOf('. ') + 2).trim()),
       told: texts.map(({ answer }) => answer),
-      distances: texts.map(({ prompt, distance }) => model.tokenizer.encode(prompt.slice(-distance)).length),
+      distances: texts.map(distanceOf),
       rows: rows.map(({ policy, endShare: share, answers }) => ({ policy, endShare: share, answers })),
     };
   } finally {
@@ -101,9 +107,9 @@ async function ask(
 const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
 
 /** The keys as a table, in which a wrong answer is in brackets. */
-export function memoryTable({ told, distances, rows }: Memory): string {
+export function memoryTable({ asked, told, distances, rows }: Memory): string {
   const known = (answers: readonly string[]): string => `${answers.filter((answer, n) => answer === told[n]).length} of ${told.length}`;
-  const heads = told.map((key, n) => `${key}, ${distances[n]} tokens ago`);
+  const heads = told.map((key, n) => `${asked[n]} ${key}, ${formatCount(distances[n])} tokens ago`);
   return table(['', 'entries held', 'known', ...heads], rows.map(({ policy, endShare, answers }) => [
     policy, formatShare(endShare), known(answers),
     ...answers.map((answer, n) => (answer === told[n] ? answer : `(${answer.replace(/\s+/g, ' ')})`)),
