@@ -124,7 +124,8 @@ class Base:
                 with torch.no_grad():
                     scores = F.linear(h, self.scorers[at]).unflatten(-1, (G, 3)).permute(0, 2, 1, 3)
                     last = last_query(hard_types(scores), [window])
-                    kept.append(((last.clamp(max=n - 1) - torch.arange(n) + 1).sum(-1).float() / (n * (n + 1) / 2)).mean())
+                    lived = (last.clamp(max=n - 1) - torch.arange(n) + 1).sum(-1).float()
+                    kept.append(lived.mean() / (n * (n + 1) / 2))
             k, v = (y.repeat_interleave(H // G, 1).bfloat16() for y in (k, v))
             out = attend(q.bfloat16(), k, v, last, H // G, rows if is_last else torch.arange(n)).float()
             x = x[:, rows] if is_last else x
@@ -239,7 +240,6 @@ def main():
         (o.out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
 
     while done < 1:
-        done = step / o.steps if o.steps else (time.time() - start) / o.seconds
         step += 1
         rate = o.lr * min(step / o.warm_up, 0.05 + 0.475 * (1 + math.cos(math.pi * min(1, done))))
         for group in optimiser.param_groups:
@@ -266,9 +266,9 @@ def main():
         log.append({"step": step, "kept": kept, "answers": answer, "other": other, "right": right, "rightFar": far,
                     "lr": rate, "seconds": round(time.time() - start, 1)})
         print(json.dumps(log[-1]), flush=True)
-        if step % 10 == 0:
+        done = step / o.steps if o.steps else (time.time() - start) / o.seconds
+        if step % 10 == 0 or done >= 1:
             save()
-    save()
 
 
 if __name__ == "__main__":
