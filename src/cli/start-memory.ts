@@ -1,6 +1,6 @@
 /**
- * What `natsearch start` shows of long memory: keys told once, and asked for a long time later, under caches that hold
- * equally much.
+ * What `natsearch start` shows of long memory: names whose keys are told once, and asked for a long time later, under
+ * caches that hold equally much.
  * @module
  */
 import type { Engine } from '../core/engine.ts';
@@ -11,8 +11,8 @@ import { formatPolicy, type Policy } from '../policies/index.ts';
 import { openModel } from './open.ts';
 import { formatCount, formatShare, table } from './terminal.ts';
 
-/** The kinds of keys, how many of each, the characters of a text that hides one, and the tokens between it and the question. */
-const [KINDS, KEYS, LENGTH, LEAST] = [['passkey', 'pairs'] as const, 2, 11_000, 3000];
+/** How many names, the characters of each text that tells some, and the least tokens from one to its question. */
+const [NAMES, LENGTH, LEAST] = [4, 11_000, 3000];
 /** Among how many texts to look for those. */
 const DRAWN = 100;
 /** Tokens fed at once. Affects speed, never results. */
@@ -43,29 +43,29 @@ interface Asked extends Remembered {
 }
 
 /**
- * Asks a model for keys with everything kept, under learned types, and under a window and H2O that hold as many entries
- * at the end. The texts are the first of those that `seed` draws in which the key lies far enough back; nobody looks at
- * answers to choose them.
+ * Asks a model for the keys of names with everything kept, under learned types, and under a window and H2O that hold as
+ * many entries at the end. The texts are the first of those that `seed` draws in which the name lies far enough back;
+ * nobody looks at answers to choose them.
  *
- * @param filler The text that the keys are hidden in.
+ * @param filler The text that the names are hidden in.
  */
 export async function askForKeys(
   base: string, adapter: string, engine: Engine, filler: string, seed: number, signal: AbortSignal,
 ): Promise<Memory> {
   const model = await openModel({ model: base, adapter }, engine);
   try {
-    const distanceOf = ({ prompt, distance }: RecallDocument): number => model.tokenizer.encode(prompt.slice(-distance)).length;
-    const texts = KINDS.flatMap((kind) => {
-      const drawn = recallDocuments({ kind, documents: DRAWN, length: LENGTH, filler, seed });
-      return drawn.filter((text) => distanceOf(text) >= LEAST).slice(0, KEYS);
-    });
+    const distanceOf = ({ prompt, distance }: RecallDocument): number => {
+      return model.tokenizer.encode(prompt.slice(-distance)).length;
+    };
+    const drawn = recallDocuments({ kind: 'pairs', documents: DRAWN, length: LENGTH, filler, seed });
+    const texts = drawn.filter((text) => distanceOf(text) >= LEAST).slice(0, NAMES);
     const rows = [await ask(model, { kind: 'full' }, texts, signal), await ask(model, { kind: 'nats' }, texts, signal)];
     const { lengths, meanLiveShare, endShare } = rows[1];
     for (const { by, policy } of matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'h2o'])) {
       if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
     }
     return {
-      asked: texts.map(({ prompt }) => prompt.slice(prompt.lastIndexOf('. ') + 2).trim()),
+      asked: texts.map(({ prompt }) => /The key of \S+ is $/.exec(prompt)![0].trim()),
       told: texts.map(({ answer }) => answer),
       distances: texts.map(distanceOf),
       rows: rows.map(({ policy, endShare: share, answers }) => ({ policy, endShare: share, answers })),

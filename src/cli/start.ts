@@ -26,8 +26,8 @@ import { TEXT_HELP } from './text-files.ts';
 
 /** How many characters of the passage to show, and how many to continue from. */
 const [SHOWN, PROMPT] = [1200, 200];
-/** A dense model of which the package has no copy, the types that it learned, and a text to hide keys in. */
-const MEMORY = [shipped('models/base'), shipped('models/adapters/long-0.1-w32'), shipped('examples/address.txt')];
+/** A dense model of which the package has no copy, the types that it learned, and a text to hide names in. */
+const MEMORY = [shipped('models/base'), shipped('models/adapters/far-0.1-w32'), shipped('examples/address.txt')];
 const [BASE, ADAPTER, FILLER] = MEMORY;
 /** Tokens fed at once. Affects speed, never results. */
 const STEP = 32;
@@ -102,7 +102,7 @@ async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Pr
       ? await askForKeys(BASE, ADAPTER, engine, (await readDocuments([FILLER])).join('\n'), flags.seed, interrupt.signal)
       : undefined;
     if (memory) {
-      say(`\n${heading('Keys told once, and asked for much later')} (${BASE}, ${ADAPTER}; they are hidden in ${FILLER})`);
+      say(`\n${heading('Names told once, and asked for much later')} (${BASE}, ${ADAPTER}; they are hidden in ${FILLER})`);
       say(memoryTable(memory));
     }
     if (!flags.json) return;
