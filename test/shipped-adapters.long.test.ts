@@ -4,8 +4,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { askForKeys } from '../src/cli/start-memory.ts';
 import {
-  evaluate, loadModel, matchedPolicies, measureRecall, type Model, parsePolicy, perplexityDifference, recallDocuments,
+  createEngine, evaluate, loadModel, matchedPolicies, measureRecall, type Model, parsePolicy, perplexityDifference, recallDocuments,
 } from '../src/index.ts';
 import { cases } from './support/thorough.ts';
 
@@ -103,4 +104,21 @@ describe('models/base with models/adapters/long-0.1-w32', () => {
     expect(endLiveShare).toBeGreaterThan(0.05);
     expect(endLiveShare).toBeLessThan(0.2);
   }, 300_000);
+});
+
+describe('models/base with models/adapters/far-0.1-w32', () => {
+  it('knows names told 3,000 tokens before, with a tenth of the entries; a window of as many knows none', async () => {
+    using engine = createEngine();
+    const filler = readFileSync(path('examples/address.txt'), 'utf8');
+    const { signal } = new AbortController();
+    const memory = await askForKeys(path('models/base'), path('models/adapters/far-0.1-w32'), engine, filler, 0, signal);
+    expect(memory.told).toHaveLength(4);
+    expect(Math.min(...memory.distances)).toBeGreaterThanOrEqual(3000);
+    const row = (name: string) => memory.rows.find(({ policy }) => policy.startsWith(name))!;
+    expect(row('nats').answers).toEqual(memory.told);
+    expect(row('nats').endShare).toBeLessThan(0.11);
+    const window = row('window');
+    expect(Math.abs(window.endShare / row('nats').endShare - 1)).toBeLessThan(0.01);
+    expect(window.answers.filter((answer, n) => answer === memory.told[n])).toEqual([]);
+  }, 600_000);
 });
