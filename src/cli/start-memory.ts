@@ -16,7 +16,7 @@ const [NAMES, LENGTH, LEAST] = [4, 11_000, 3000];
 /** Among how many texts to look for those. */
 const DRAWN = 100;
 /** Tokens fed at once. Affects speed, never results. */
-const STEP = 64;
+const STEP = 256;
 
 /** What a model with one kind of cache answered. */
 export interface Remembered {
