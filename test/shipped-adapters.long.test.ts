@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { askForKeys } from '../src/cli/start-memory.ts';
 import {
-  createEngine, evaluate, loadModel, matchedPolicies, measureRecall, type Model, parsePolicy, perplexityDifference, recallDocuments,
+  createEngine, evaluate, loadModel, matchedPolicies, measureRecall, type Model, parsePolicy, perplexityDifference,
+  recallDocuments,
 } from '../src/index.ts';
 import { cases } from './support/thorough.ts';
 
