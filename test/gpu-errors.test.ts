@@ -216,6 +216,14 @@ describeWebGPU('gpu.js webgpu', () => {
 
   it('reports the loss of its device at the next read, and never hangs', async () => {
     const gpuDevice = await requestGpuDevice();
+    const createBuffer = gpuDevice.createBuffer.bind(gpuDevice);
+    let held = Promise.resolve(); // what readings wait for
+    gpuDevice.createBuffer = (descriptor) => {
+      const buffer = createBuffer(descriptor);
+      const mapAsync = buffer.mapAsync.bind(buffer);
+      buffer.mapAsync = (...how) => held.then(() => mapAsync(...how));
+      return buffer;
+    };
     const engine = await createEngine({ gpu: 'webgpu', gpuDevice });
     const [x, y] = [engine.tensor([1], [1]), engine.tensor([2], [1])];
     // Types chosen on the device are read back with the next read, which for one cache is before the loss.
@@ -224,14 +232,16 @@ describeWebGPU('gpu.js webgpu', () => {
     const row = engine.tensor([1], [1, 1, 1, 1]);
     const { types } = engine.tokenTypes(engine.tensor([1, 0, 0], [1, 1, 1, 3]), { temperature: 1 });
     expect([...await engine.read(engine.add(x, y))]).toEqual([3]);
+    let lose!: () => void;
+    held = new Promise((resolve) => (lose = resolve)); // so that the next reading is not done before the device is lost
     cache.append(row, row, types);
     const between = engine.add(x, y);
     const early = engine.read(between);
     early.catch(() => {}); // examined below
-    early.catch(() => {});
     late.append(row, row, types);
     await engine.readIntegers(engine.integers([0], [1])); // now everything is submitted
     gpuDevice.destroy();
+    lose();
     const lost = /^the GPU device was lost \(destroyed: [^\n]+\): create a new engine and upload again$/;
     await expectError(() => engine.read(between), DeviceError, lost);
     await expectError(() => early, DeviceError, lost);
