@@ -109,7 +109,7 @@ describe('models/base with models/adapters/long-0.1-w32', () => {
 
 describe('models/base with models/adapters/far-0.1-w32', () => {
   it('knows names told 3,000 tokens before, with a tenth of the entries; a window of as many knows none', async () => {
-    using engine = createEngine();
+    using engine = await createEngine({ engine: 'wasm' });
     const filler = readFileSync(path('examples/address.txt'), 'utf8');
     const { signal } = new AbortController();
     const memory = await askForKeys(path('models/base'), path('models/adapters/far-0.1-w32'), engine, filler, 0, signal);
