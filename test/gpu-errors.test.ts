@@ -232,8 +232,7 @@ describeWebGPU('gpu.js webgpu', () => {
     const row = engine.tensor([1], [1, 1, 1, 1]);
     const { types } = engine.tokenTypes(engine.tensor([1, 0, 0], [1, 1, 1, 3]), { temperature: 1 });
     expect([...await engine.read(engine.add(x, y))]).toEqual([3]);
-    let lose!: () => void;
-    held = new Promise((resolve) => (lose = resolve)); // so that the next reading is not done before the device is lost
+    held = gpuDevice.lost.then(() => undefined); // so that the next reading is not done before
     cache.append(row, row, types);
     const between = engine.add(x, y);
     const early = engine.read(between);
@@ -241,7 +240,6 @@ describeWebGPU('gpu.js webgpu', () => {
     late.append(row, row, types);
     await engine.readIntegers(engine.integers([0], [1])); // now everything is submitted
     gpuDevice.destroy();
-    lose();
     const lost = /^the GPU device was lost \(destroyed: [^\n]+\): create a new engine and upload again$/;
     await expectError(() => engine.read(between), DeviceError, lost);
     await expectError(() => early, DeviceError, lost);

@@ -24,14 +24,16 @@ def read_tensors(path):
     return tensors
 
 
-def write_tensors(path, tensors):
-    """Writes float32 tensors, in the order of their names."""
-    header, parts, at = {}, [], 0
-    for name in sorted(tensors):
-        data = tensors[name].contiguous().float().numpy().tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [at, at + len(data)]}
-        parts.append(data)
-        at += len(data)
-    text = json.dumps(header).encode()
+def write_tensors(path, tensors, dtype=np.float32, about=None):
+    """Writes arrays or tensors as `dtype`, in their order, with the texts `about` them if there are any."""
+    header, parts, at = {} if about is None else {"__metadata__": about}, [], 0
+    for name, x in tensors.items():
+        parts.append(np.ascontiguousarray(x, dtype=dtype).tobytes())
+        end = at + len(parts[-1])
+        kind = {np.float32: "F32", np.float64: "F64"}[dtype]
+        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))

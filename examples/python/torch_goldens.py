@@ -20,11 +20,12 @@ import argparse
 import json
 import pathlib
 import platform
-import struct
 import sys
 
 import numpy as np
 import torch
+
+from tensors_file import write_tensors
 
 GLOBAL = 0
 # From the small suite: sizes, groups, windows, chunks, places of GLOBAL, scores, price, rules.
@@ -118,20 +119,6 @@ def solve(p, x):
     return made
 
 
-def write_safetensors(path, tensors, about):
-    """Writes the format without a package: it is only a length, a JSON header and the numbers."""
-    header, parts, at = {"__metadata__": about}, [], 0
-    for name, x in tensors.items():
-        parts.append(np.ascontiguousarray(x, dtype="<f8").tobytes())
-        end = at + len(parts[-1])
-        header[name] = {"dtype": "F64", "shape": list(x.shape), "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
-
-
 def main():
     parser = argparse.ArgumentParser(description="Writes goldens of gradients, by autograd.")
     parser.add_argument(
@@ -179,7 +166,7 @@ def main():
         "seed": str(manifest["seed"]),
         "natsearch": manifest["packageVersion"],
     }
-    write_safetensors(args.out, made, about)
+    write_tensors(args.out, made, np.float64, about)
     print(f"{len(CASES)} cases, {len(made)} tensors in {args.out}: {about}", file=sys.stderr)
 
 

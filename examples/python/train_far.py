@@ -204,7 +204,12 @@ def main():
     from tokenizers import Tokenizer
     torch.manual_seed(o.seed)
     settings = json.loads((o.adapter / "adapter_config.json").read_text())
-    assert settings["base_sha256"] == digest(settings["base"])
+    if "config_overrides" not in settings:
+        raise SystemExit(f"{o.adapter} has no config_overrides, which give the context and its positions: see docs/finetuning.md")
+    if settings["base_sha256"] != digest(settings["base"]):
+        raise SystemExit(f"{o.adapter}/adapter_config.json was changed: base_sha256 is not the hash of base")
+    if not list(o.text.glob("*.txt")):
+        raise SystemExit(f"{o.text} holds no .txt files")
     tensors = read_tensors(o.adapter / "adapter_model.safetensors")
     overrides = settings["config_overrides"]
     if o.factor:
