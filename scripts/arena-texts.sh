@@ -5,8 +5,8 @@
 #
 # NOVELS_FOLDER has train/*.txt and heldout/*.txt; their SHA-256 is checked. It writes learn/*/questions.jsonl, documents
 # from which a base learns to recall; types/, what token types are learned from, which has no document of the tasks
-# hops and common, and needle and multikey only in wordings 0 to 4; and ask/*/questions.jsonl, questions about other
-# documents, with filler from held-out novels: needle-b and multikey-b in wordings 5 to 9.
+# hops, tracking and common, and needle and multikey only in wordings 0 to 4; and ask/*/questions.jsonl, questions
+# about other documents, with filler from held-out novels: needle-b and multikey-b in wordings 5 to 9.
 set -euo pipefail
 [ $# -eq 2 ] || { echo 'usage: bash scripts/arena-texts.sh NOVELS_FOLDER OUT_FOLDER' >&2; exit 2; }
 novels=$1
@@ -74,6 +74,13 @@ learn hops4 hops 800 5000 --hops 4
 learn hops2 hops 1500 2500 --hops 2
 learn hops3 hops 5000 400 --hops 3
 learn hops2 hops 11000 200 --hops 2
+learn tracking1 tracking 350 9000 --hops 1
+learn tracking2 tracking 500 10000 --hops 2
+learn tracking3 tracking 650 7000 --hops 3
+learn tracking4 tracking 800 5000 --hops 4
+learn tracking2 tracking 1500 2500 --hops 2
+learn tracking3 tracking 5000 400 --hops 3
+learn tracking2 tracking 11000 200 --hops 2
 learn common3 common 700 7000 --pairs 3
 learn common4 common 900 5000 --pairs 4
 learn common4 common 2000 2000 --pairs 4
@@ -98,6 +105,9 @@ ask multikey4-b multikey 2400 --templates 5 6 7 8 9
 ask hops2 hops 2400 --hops 2
 ask hops3 hops 2400 --hops 3
 ask hops4 hops 2400 --hops 4
+ask tracking2 tracking 2400 --hops 2
+ask tracking3 tracking 2400 --hops 3
+ask tracking4 tracking 2400 --hops 4
 ask common4 common 2400
 ask passkey passkey 9000
 ask pairs4 pairs 9000

@@ -96,6 +96,37 @@ describe('recallDocuments()', () => {
     });
   });
 
+  it('of kind tracking has the chain for its answer, from the last name back to the number', () => {
+    each('tracking', (document, _, hops) => {
+      const facts = new Map<string, string>();
+      const [, asked] = /The number of ([a-z]+) is$/.exec(document.prompt)!;
+      const pattern = /The number of ([a-z]+) is (?:that of )?([a-z]+|\d+)\. /g;
+      for (const [, name, from] of document.prompt.matchAll(pattern)) {
+        expect(facts.has(name)).toBe(false);
+        expect(/^\d{3}$/.test(from) || facts.has(from)).toBe(true); // each name is known when it is mentioned
+        facts.set(name, from);
+      }
+      expect(facts.size).toBe(2 * (hops + 1));
+      const told: string[] = [];
+      let at = asked;
+      for (; facts.has(at); at = facts.get(at)!) {
+        told.push(`The number of ${at} is ${facts.has(facts.get(at)!) ? 'that of ' : ''}${facts.get(at)!}`);
+      }
+      expect(told).toHaveLength(hops + 1);
+      expect(`The number of ${asked} is${document.answer}`).toBe(told.join('. '));
+      // The first fact that is needed is the one with the number.
+      expect(document.prompt.slice(-document.distance)).toMatch(new RegExp(`^${told.at(-1)!}\\. `));
+    });
+  });
+
+  it('of kind tracking gives the same documents for the same seed, with room for the longest chains', () => {
+    const make = (seed: number, documents = 3) =>
+      recallDocuments({ kind: 'tracking', documents, length: 1500, hops: 11, seed });
+    expect(make(5)).toEqual(make(5, 4).slice(0, 3));
+    expect(make(5)).not.toEqual(make(6));
+    for (const { prompt } of make(5)) expect(prompt.length).toBeLessThanOrEqual(1501);
+  });
+
   it('of kind common calls one name most often, and asks for it', () => {
     each('common', (document, pairs) => {
       const calls = new Map<string, number>();
@@ -116,10 +147,14 @@ describe('recallDocuments()', () => {
     expect(make({ kind: 'common', pairs: 26 })).toThrow(/pairs is 26: there are names for at most 25/);
   });
 
-  it('gives text whose every line shows which task it is of', () => {
+  it('gives text whose every line shows which task it is of, and no other, but for needle and multikey', () => {
     for (const kind of Object.keys(TASKS) as (keyof typeof TASKS)[]) {
       const lines = recallText(recallDocuments({ kind, documents: 40, length: 1200 })).trimEnd().split('\n');
-      for (const line of lines) expect(TASKS[kind].isLine(line)).toBe(true);
+      const others = Object.keys(TASKS).filter((other) => TASKS[other as typeof kind].isLine !== TASKS[kind].isLine);
+      for (const line of lines) {
+        expect(TASKS[kind].isLine(line)).toBe(true);
+        for (const other of others) expect(TASKS[other as typeof kind].isLine(line)).toBe(false);
+      }
     }
   });
 });

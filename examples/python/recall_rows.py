@@ -1,6 +1,6 @@
 """Dense documents for learning to recall: many facts, and many questions about them, with hardly any filler.
 
-The wordings of needle, multikey, pairs, hops, common and passkey are those of `natsearch recall write`; the first two
+The wordings of needle, multikey, pairs, hops, tracking, common and passkey are those of `natsearch recall write`; the first two
 are read from this project's source. Beside them are wordings that no test has (OWN), from which token types can be learned.
 """
 import re
@@ -10,7 +10,8 @@ import numpy as np
 
 TASKS = Path(__file__).resolve().parents[2] / "src/evaluate/recall/tasks"
 
-# What is not tested: (what a key is called, fact, question) of pairs, hops, common and passkey.
+# What is not tested: (fact, question) of pairs, common and passkey, and (fact, fact that passes it on, question) of hops and
+# tracking, where a question is how the fact that passes it on begins.
 OWN = {
     "pairs": [("The age of {name} is {value}.", "The age of {name} is "),
               ("The weight of {name} is {value}.", "The weight of {name} is "),
@@ -18,6 +19,9 @@ OWN = {
               ("The height of {name} is {value}.", "How high is {name}? The height is ")],
     "hops": [("The price of {name} is {value}.", "{name} costs as much as {before}.", "The price of {name} is "),
              ("The rank of {name} is {value}.", "{name} has the same rank as {before}.", "The rank of {name} is ")],
+    "tracking": [("The price of {name} is {value}.", "The price of {name} is that of {before}.", "The price of {name} is"),
+                 ("The rank of {name} is {value}.", "The rank of {name} is that of {before}.", "The rank of {name} is"),
+                 ("The score of {name} is {value}.", "The score of {name} equals that of {before}.", "The score of {name}")],
     "common": [("{name} came in.", "The one who came in most often is"),
                ("{name} was seen.", "The one who was seen most often is")],
     "passkey": [("The code of the vault is {value}.", "The code of the vault is "),
@@ -26,6 +30,7 @@ OWN = {
 TESTED = {
     "pairs": [("The key of {name} is {value}.", "The key of {name} is ")],
     "hops": [("The number of {name} is {value}.", "{name} has the same number as {before}.", "The number of {name} is ")],
+    "tracking": [("The number of {name} is {value}.", "The number of {name} is that of {before}.", "The number of {name} is")],
     "common": [("{name} was called.", "The name that was called most often is")],
     "passkey": [("The pass key is {value}.", "The pass key is ")],
 }
@@ -41,6 +46,13 @@ def source():
     names = re.findall(r"'([a-z]+)'", task[task.index("const NAMES"):task.index("] as const")])
     assert len(templates) == 10 and len(names) == 25 and len(words) == 24
     return templates, words, names
+
+
+def steps(facts, asking):
+    """The answer that tells facts from the last to the first, the last of which begins with the question."""
+    told = "".join(reversed(facts))[1:]
+    assert told.startswith(asking) and told.endswith(".")
+    return told[len(asking):-1]
 
 
 class Writer:
@@ -85,7 +97,7 @@ class Writer:
             return [self.told(call, name=calls[n]) for n in order], True, [(question, " " + first)]
         if task == "chains":
             return self.chains(most)
-        if task == "hops":
+        if task in ("hops", "tracking"):
             number, same, question = self.wording(task)
             length = int(self.rng.integers(2, most + 2))
             names = self.some_names(2 * length)
@@ -95,7 +107,9 @@ class Writer:
                 value = self.digits(3)
                 said.append([self.told(number, name=chain[0], value=value)] +
                             [self.told(same, name=name, before=before) for before, name in zip(chain, chain[1:])])
-                asked += [(question.format(name=name), value) for name in chain[1:]]
+                for n, name in enumerate(chain[1:], 1):
+                    asking = question.format(name=name)
+                    asked.append((asking, value if task == "hops" else steps(said[-1][:n + 1], asking)))
             facts, told = [], [0, 0]
             while min(length - t for t in told) > 0 or sum(told) < 2 * length:
                 which = int(self.rng.integers(2))

@@ -9,7 +9,7 @@ any filler and a question about every name: of 2 names at first, later of 4 and 
 long row has --context tokens of documents with filler; beside long rows are windows of text and of noise that occurs
 twice (train_base.py). Mostly tokens of answers count. --types-text becomes documents of which no wording is tested,
 from which `natsearch finetune` can learn token types.
-With --hop-levels, hops are two documents in five, and have levels instead, from one hop whose name is asked for at once to
+With --hop-levels, hops are three documents in ten, and have levels instead, from one hop whose name is asked for at once to
 four hops (chains() of recall_rows.py): the next level begins when 90% of the first digits of answers at this one are right.
 """
 import argparse
@@ -24,9 +24,9 @@ import numpy as np
 
 from recall_rows import Writer, encoder, frequent_words, row, split_sentences
 
-TASKS = ("passkey", "pairs", "needle", "multikey", "hops", "common")
-OFTEN = np.array([0.06, 0.17, 0.12, 0.3, 0.28, 0.07])
-OFTEN_WITH_LEVELS = np.array([0.05, 0.1, 0.12, 0.28, 0.4, 0.05])
+TASKS = ("passkey", "pairs", "needle", "multikey", "hops", "tracking", "common")
+OFTEN = np.array([0.05, 0.14, 0.14, 0.34, 0.05, 0.2, 0.08])
+OFTEN_WITH_LEVELS = np.array([0.05, 0.1, 0.12, 0.28, 0.3, 0.1, 0.05])
 LEVELS = 5
 
 
@@ -42,7 +42,7 @@ def documents(writer, done, level, long):
         names = 2 if done < 0.05 else 4 if done < 0.3 else 6
     while True:
         for n in writer.rng.choice(len(TASKS), 4, replace=False, p=OFTEN if level < 0 else OFTEN_WITH_LEVELS):
-            task, most = TASKS[n], hops if TASKS[n] == "hops" else names
+            task, most = TASKS[n], hops if TASKS[n] in ("hops", "tracking") else names
             if level >= 0 and task == "hops":
                 other = int(writer.rng.integers(min(level + 2, LEVELS)))
                 task, most = "chains", level if writer.rng.random() < 0.7 else other

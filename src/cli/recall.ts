@@ -70,7 +70,7 @@ export function registerRecall(program: Command): void {
     .option('--tests <n>', 'questions', whole(1), 200)
     .option('--length <n>', 'characters of a document', whole(120), 480)
     .option('--pairs <n>', 'names in a document of pairs, multikey or common', whole(1), 4)
-    .option('--hops <n>', 'times that a number of hops is passed on', whole(1), 2)
+    .option('--hops <n>', 'times that a number of hops or tracking is passed on', whole(1), 2)
     .option('--templates <n...>', 'wordings of needle and multikey, 0 to 9 (default: all)', wholes)
     .option('--seed <n>', 'the same seed writes the same files', whole(0), 0)
     .option('--filler <path...>', `${TEXT_HELP}: filler is cut from them (default: sentences of random words)`)

@@ -29,7 +29,8 @@ export interface RecallOptions {
   /**
    * `passkey`: one number to remember. `pairs`: several names with their numbers, one of which is asked for. `needle`:
    * one fact in one of several wordings. `multikey`: several facts of one wording, one of which is asked for. `hops`: a
-   * number that is passed on from name to name. `common`: the name that occurs most often.
+   * number that is passed on from name to name. `tracking`: the same, with every step of the chain in the answer.
+   * `common`: the name that occurs most often.
    */
   readonly kind: RecallKind;
   /** How many documents to make. */
@@ -38,7 +39,7 @@ export interface RecallOptions {
   readonly length: number;
   /** How many names a document of kind `pairs`, `multikey` or `common` holds. Default: 4. */
   readonly pairs?: number;
-  /** How many times a number is passed on in a document of kind `hops`. Default: 2. */
+  /** How many times a number is passed on in a document of kind `hops` or `tracking`. Default: 2. */
   readonly hops?: number;
   /** The wordings of kind `needle` and `multikey`, numbers from 0 to 9. Default: all. */
   readonly templates?: readonly number[];

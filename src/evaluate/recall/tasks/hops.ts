@@ -1,33 +1,16 @@
-import { capital, digits, shuffledNames, type Task } from './task.ts';
-
-/** How many chains there are: the one that is asked about, and one that distracts. */
-const CHAINS = 2;
+import { mixedChains, ROOM } from './chains.ts';
+import { capital, type Task } from './task.ts';
 
 /** A value that is passed on from name to name: whoever answers must follow the chain to its beginning. */
 export const hops: Task = {
+  ...ROOM,
   help: 'a number that is passed on from name to name, --hops times, beside a second such chain',
-  facts: (options) => CHAINS * (options.hops + 1),
-  most: { hops: 11 }, // two chains of twelve names
   make(random, options) {
-    const length = options.hops + 1;
-    const names = shuffledNames(random);
-    const chains = Array.from({ length: CHAINS }, (_, c) => names.slice(c * length, (c + 1) * length));
-    const values = chains.map(() => digits(random, 3));
-    const said = chains.map(([first, ...rest], c) => [
-      `The number of ${first} is ${values[c]}. `,
-      ...rest.map((name, n) => `${capital(name)} has the same number as ${chains[c][n]}. `),
-    ]);
-    // Each chain keeps its order, and the two are mixed.
-    const facts: string[] = [];
-    const needed: number[] = [];
-    const told = chains.map(() => 0);
-    while (told.some((count) => count < length)) {
-      let c = random.below(CHAINS);
-      if (told[c] === length) c = 1 - c;
-      if (c === 0) needed.push(facts.length);
-      facts.push(said[c][told[c]++]);
-    }
-    return { facts, ordered: true, needed, question: `The number of ${chains[0][length - 1]} is `, answer: values[0] };
+    const { facts, needed, chain, value } = mixedChains(
+      random, options.hops, (name, before) => `${capital(name)} has the same number as ${before}. `,
+    );
+    return { facts, ordered: true, needed, question: `The number of ${chain.at(-1)!} is `, answer: value };
   },
-  isLine: (line) => /The number of [a-z]+ is \d+\.$/.test(line),
+  // The answers of `tracking` end in the same words, after the step before.
+  isLine: (line) => /(?<!The number of [a-z]+ is that of [a-z]+\. )The number of [a-z]+ is \d+\.$/.test(line),
 };
