@@ -5,7 +5,7 @@
 #
 # It writes runs/sotu and runs/moby-dick.txt; runs/kjv.txt, the King James Bible from Debian's package bible-kjv;
 # runs/recall/*/, documents from which recall is learned; runs/recall/ask-*/, questions about other documents; and
-# runs/recall-mix.txt, for fine-tuning.
+# runs/recall-mix.txt, for fine-tuning; runs/long-mix.txt, the same for contexts of 4,096 tokens.
 set -euo pipefail
 [ $# -eq 1 ] || { echo 'usage: bash scripts/base-texts.sh OUT_FOLDER' >&2; exit 2; }
 out=$1
@@ -29,7 +29,7 @@ for set in 'key-200 passkey 200 20000 4' 'key-600 passkey 600 4000 4' 'key-1500 
   # shellcheck disable=SC2086
   recall $set 1 "$out/sotu/train"
 done
-for length in 600 2400; do # another seed, and filler from held-out addresses
+for length in 600 2400 9000 12000; do # another seed, and filler from held-out addresses
   recall "ask-key-$length" passkey "$length" 1 4 77 "$out/sotu/heldout"
   recall "ask-pair-$length" pairs "$length" 1 4 77 "$out/sotu/heldout"
 done
@@ -39,5 +39,12 @@ for names in 'key-600 pair-700' 'key-1500 pair-1500' 'key-3000 pair-3000'; do
   shuf --random-source="$out/kjv.txt" "$out/both.txt" | head -c 2000000 || true # head closes the pipe, so shuf fails
   echo
 done >"$out/recall-mix.txt"
+for set in '600 1500' '1500 700' '3000 400' '6000 250' '12000 150'; do
+  read -r length documents <<<"$set"
+  recall "long-key-$length" passkey "$length" "$documents" 4 3 "$out/sotu/train"
+  recall "long-pair-$length" pairs "$length" "$documents" 4 3 "$out/sotu/train"
+done
+cat "$out"/recall/long-*/train.txt >"$out/both.txt"
+shuf --random-source="$out/kjv.txt" "$out/both.txt" >"$out/long-mix.txt"
 rm "$out/both.txt"
-wc -c "$out/kjv.txt" "$out/moby-dick.txt" "$out/recall-mix.txt"
+wc -c "$out/kjv.txt" "$out/moby-dick.txt" "$out/recall-mix.txt" "$out/long-mix.txt"

@@ -193,7 +193,10 @@ def encoder(tokenizer):
 
 
 def row(documents, encode, length, plain, answer):
-    """[length + 1] tokens, 0 before each document, and what each counts: `answer` for those of answers."""
+    """
+    [length + 1] tokens, 0 before each document, and what each counts: `answer` for those of answers, of which long ones
+    count as much as four tokens, or they would be most of the loss.
+    """
     ids, counts = [], []
     for pieces in documents:
         ids.append(0)
@@ -201,7 +204,7 @@ def row(documents, encode, length, plain, answer):
         for text, is_answer in pieces:
             each = encode(text)
             ids += each
-            counts += [answer if is_answer else plain] * len(each)
+            counts += [answer * min(1, 4 / len(each)) if is_answer else plain] * len(each)
         if len(ids) > length:
             return np.array(ids[:length + 1], dtype=np.int16), np.array(counts[:length + 1], dtype=np.float16)
     raise ValueError("too few documents")

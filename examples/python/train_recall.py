@@ -41,7 +41,7 @@ def documents(writer, done, level, long):
     if level >= 0:
         names = 2 if done < 0.05 else 4 if done < 0.3 else 6
     while True:
-        for n in writer.rng.choice(len(TASKS), 4, replace=False, p=OFTEN if level < 0 else OFTEN_WITH_LEVELS):
+        for n in writer.rng.choice(len(TASKS), 4, p=OFTEN if level < 0 else OFTEN_WITH_LEVELS):
             task, most = TASKS[n], hops if TASKS[n] in ("hops", "tracking") else names
             if level >= 0 and task == "hops":
                 other = int(writer.rng.integers(min(level + 2, LEVELS)))
