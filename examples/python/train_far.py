@@ -7,17 +7,27 @@
 --adapter is a folder that `natsearch finetune` wrote for --base: its scorers stay as they are, and its config_overrides
 give the context and how positions are turned (YaRN). Rows of so many tokens are filled with documents as those of
 `natsearch recall write` (pass keys and pairs; recall_rows.py writes them) with long filler: facts, often in the first
-part of a document, and questions about each at its end. What counts is the loss of the answers' tokens, and a little that
-of some others. From --types-from on, every second step hides what the types of the scorers do not keep, so that q and k
-learn to find what is there under both.
+part of a document, and questions about each at its end. What counts is the loss of the answers' tokens, and a little
+that of some others. From --types-from on, every second step hides what the types of the scorers do not keep, so that q
+and k learn to find what is there under both. With --text-rows, some rows are windows of plain text, so that the model
+goes on predicting it as well. Products are computed in bfloat16.
 
-It runs on the CPU, where products are computed in bfloat16, with PyTorch from 1.13 on. The low-rank changes are written
-beside the scorers, as `natsearch finetune --low-rank` writes them. The first layer is not changed.
+On the CPU (PyTorch from 1.13 on), one row is computed after the other. On a GPU, --batch rows are computed at once, and
+processes write them (PyTorch from 2.3 on):
+
+    python3 train_far.py --device cuda --workers 12 --batch 16 --warm-up 100 --text-rows 0.25 --test-every 500 \\
+        --adapter models/adapters/long-0.1-w32 --factor 6 --base models/base --text runs/sotu/train \\
+        --heldout runs/sotu/heldout --seconds 400 --out runs/far
+
+The low-rank changes are written beside the scorers, as `natsearch finetune --low-rank` writes them; with SIGTERM, too.
+The first layer is not changed without --first-layer.
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import math
+import signal
 import time
 from pathlib import Path
 
@@ -25,158 +35,83 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from masked import hard_types, last_query
+from far_base import Base
+from far_rows import Workers, asking_row, text_row, whole_answers
 from recall_rows import Writer, encoder, split_sentences
 from tensors_file import read_tensors, write_tensors
 
-BLOCK = 512  # queries whose scores are computed at a time
+
+def predicted(model, group, device, window):
+    """
+    Of each Row of a group, as tensors: the losses of its answers' tokens [A] and of the other predicted ones [O], and
+    which of the answers' tokens are right [A], as 0 or 1. Also the share of pairs that is kept.
+    """
+    length, starts, order, sizes = len(group[0].ids) - 1, [], [], []
+    for n, row in enumerate(group):
+        order.append(sum(map(sum, sizes)) + np.argsort(~row.answer, kind="stable"))
+        starts.append(n * length + row.rows)
+        sizes.append((int(row.answer.sum()), int((~row.answer).sum())))
+    ids = np.stack([row.ids for row in group]).astype(np.int64)
+    rows, order = np.concatenate(starts), np.concatenate(order)
+    targets = ids[:, 1:].reshape(-1)[rows]
+    ids, rows, order, targets = (sent(x, device) for x in (ids, rows, order, targets))
+    with kernels(device):
+        logits, kept = model.forward(ids[:, :-1], rows, window)
+    each = F.cross_entropy(logits, targets, reduction="none")[order].split([n for pair in sizes for n in pair])
+    right = (logits.argmax(-1) == targets)[order].float().split([n for pair in sizes for n in pair])
+    return [(each[n], each[n + 1], right[n]) for n in range(0, len(each), 2)], kept
 
 
-def positions(config, length):
-    """cos and sin [length, head_dim / 2] of rotary positions, with YaRN if the config asks for it."""
-    rope, width = config["rope_parameters"], config["head_dim"]
-    theta = rope.get("rope_theta", 10000.0)
-    turns = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    factor = 1.0
-    if rope["rope_type"] == "yarn":
-        scale, trained = rope["factor"], rope["original_max_position_embeddings"]
-        place = lambda rotations: width * math.log(trained / (rotations * 2 * math.pi)) / (2 * math.log(theta))
-        low, high = max(0, math.floor(place(32))), min(width - 1, math.ceil(place(1)))
-        ramp = ((torch.arange(width // 2, dtype=torch.float64) - low) / (high - low)).clamp(0, 1)
-        turns = turns / scale * ramp + turns * (1 - ramp)
-        factor = 0.1 * math.log(scale) + 1
-    angles = torch.arange(length, dtype=torch.float64)[:, None] * turns
-    return (angles.cos() * factor).float(), (angles.sin() * factor).float()
+def sent(array, device):
+    """A tensor on the device, without waiting for what CUDA is doing."""
+    x = torch.from_numpy(np.ascontiguousarray(array))
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x
 
 
-def turned(x, cos, sin):
-    """x [B,heads,N,d] with its halves turned by the positions."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+def kernels(device):
+    """On CUDA, only attention that does not hold scores of all pairs."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    return sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION])
 
 
-def normed(x, weight, epsilon):
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight
+def groups_of(rows, model, size):
+    """The rows that are computed at once: one on the CPU."""
+    size = size if model.fused else 1
+    return [rows[n:n + size] for n in range(0, len(rows), size)]
 
 
-def product(x, weight):
-    """x W^T, in bfloat16."""
-    return F.linear(x.bfloat16(), weight).float()
+def mean(values):
+    """The mean of numbers and tensors of one, or None if there are none."""
+    values = [float(x) for x in values if x is not None]
+    return sum(values) / len(values) if values else None
 
 
-class Base:
-    """A Llama whose weights are fixed, with changes of q and k that are learned."""
-
-    def __init__(self, folder, overrides, scorers, rank):
-        self.config = json.loads((folder / "config.json").read_text()) | overrides
-        weights = read_tensors(folder / "model.safetensors")
-        c = self.config
-        assert c["tie_word_embeddings"] and not c["attention_bias"]
-        self.embedding = weights["model.embed_tokens.weight"]
-        self.norm = weights["model.norm.weight"]
-        self.scorers = scorers
-        self.changes = {}
-        self.layers = []
-        for n in range(c["num_hidden_layers"]):
-            get = lambda name: weights[f"model.layers.{n}.{name}.weight"]
-            parts = {name: get(f"self_attn.{name}_proj").bfloat16() for name in "qkvo"}
-            parts |= {name: get(f"mlp.{name}_proj").bfloat16() for name in ("gate", "up", "down")}
-            parts |= {"in": get("input_layernorm"), "post": get("post_attention_layernorm")}
-            self.layers.append(parts)
-            for name in "qk" if n > 0 else "":  # the first layer finds nothing far away
-                a = torch.randn(rank, c["hidden_size"]) / math.sqrt(c["hidden_size"])
-                b = torch.zeros(parts[name].shape[0], rank)
-                self.changes[n, name] = (a.requires_grad_(), b.requires_grad_())
-        self.cos, self.sin = positions(c, c["max_position_embeddings"])
-
-    def parameters(self):
-        return [x for pair in self.changes.values() for x in pair]
-
-    def projected(self, h, n, name, heads):
-        """[B,heads,N,d]; alpha is twice the rank."""
-        x = product(h, self.layers[n][name])
-        if (n, name) in self.changes:
-            a, b = self.changes[n, name]
-            x = x + 2 * product(product(h, a.bfloat16()), b.bfloat16())
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    def forward(self, ids, rows, window=None):
-        """
-        Logits [R,V] of the queries `rows` [R] of ids [1,N]; with a window, under the types of the scorers. Also returns
-        the share of pairs that is kept.
-        """
-        c = self.config
-        x = self.embedding[ids]
-        n = ids.shape[1]
-        cos, sin = self.cos[:n], self.sin[:n]
-        H, G = c["num_attention_heads"], c["num_key_value_heads"]
-        kept = []
-        for at, layer in enumerate(self.layers):
-            h = normed(x, layer["in"], c["rms_norm_eps"])
-            is_last = at == len(self.layers) - 1
-            asked = h[:, rows] if is_last else h  # of the last layer's queries only those matter
-            turns = (cos[rows], sin[rows]) if is_last else (cos, sin)
-            q = turned(self.projected(asked, at, "q", H), *turns) / math.sqrt(c["head_dim"])
-            k = turned(self.projected(h, at, "k", G), cos, sin)
-            v = self.projected(h, at, "v", G)
-            last = None
-            if window is not None:
-                with torch.no_grad():
-                    scores = F.linear(h, self.scorers[at]).unflatten(-1, (G, 3)).permute(0, 2, 1, 3)
-                    last = last_query(hard_types(scores), [window])
-                    lived = (last.clamp(max=n - 1) - torch.arange(n) + 1).sum(-1).float()
-                    kept.append(lived.mean() / (n * (n + 1) / 2))
-            k, v = (y.repeat_interleave(H // G, 1).bfloat16() for y in (k, v))
-            out = attend(q.bfloat16(), k, v, last, H // G, rows if is_last else torch.arange(n)).float()
-            x = x[:, rows] if is_last else x
-            x = x + product(out.transpose(1, 2).flatten(2), layer["o"])
-            h = normed(x, layer["post"], c["rms_norm_eps"])
-            x = x + product(F.silu(product(h, layer["gate"])) * product(h, layer["up"]), layer["down"])
-        x = normed(x, self.norm, c["rms_norm_eps"])
-        return product(x, self.embedding.bfloat16())[0], (sum(kept) / len(kept)).item() if kept else 1.0
-
-
-def attend(q, k, v, last, group, places):
-    """softmax(q k^T) v of visible keys, for a block of the queries at `places` at a time."""
-    parts = []
-    at = torch.arange(k.shape[2])
-    for begin in range(0, len(places), BLOCK):
-        rows = places[begin:begin + BLOCK, None]
-        end = int(rows[-1]) + 1
-        hidden = at[None, :end] > rows
-        if last is not None:
-            hidden = (hidden | (last[..., None, :end] < rows)).repeat_interleave(group, 1)
-        scores = q[:, :, begin:begin + BLOCK] @ k[:, :, :end].transpose(2, 3)
-        parts.append(scores.masked_fill(hidden, -1e9).softmax(-1) @ v[:, :, :end])
-    return torch.cat(parts, 2)
-
-
-def filled(writer, encode, length):
-    """[length + 1] tokens of documents, a long one first, and which of them are answers, and of the first document."""
-    ids, answers, first = [], [], []
-    room = length * int(writer.rng.integers(7, 11)) / 10
-    while len(ids) <= length:
-        left = min(room, length - len(ids)) - 200
-        task = "passkey" if writer.rng.random() < 0.3 else "pairs"
-        filler = max(0, int(2.8 * left))
-        early = not ids and writer.rng.random() < 0.7
-        for _ in range(9):  # shorter, until it fits
-            pieces = writer.document(task, 10, filler, 10, 0.15 if early else 1.0)
-            each = [(token, is_answer) for text, is_answer in pieces for token in encode(text)]
-            if len(each) <= length - len(ids):
-                break
-            filler = int(0.9 * filler)
-        first += [early] * (len(each) + 1)
-        ids += [0] + [token for token, _ in each]
-        answers += [False] + [is_answer for _, is_answer in each]
-        room = length
-    return tuple(torch.from_numpy(np.array(x[:length + 1])) for x in (ids, answers, first))
+@torch.no_grad()
+def test(model, rows, device, size, window, stopped):
+    """The shares of held-out answers that are right, of all and of far ones, all tokens of each, and others' loss."""
+    right, far, others, shares = [], [], [], []
+    for group in groups_of(rows, model, size):
+        if stopped:
+            return None
+        found, kept = predicted(model, group, device, window)
+        whole = [whole_answers(row, each.cpu().numpy()) for row, (_, _, each) in zip(group, found)]
+        right += [x for each, _ in whole for x in each]
+        far += [x for each, is_far in whole for x in each[is_far]]
+        others += [other.mean() for _, other, _ in found]
+        shares.append(kept)
+    return {"right": mean(right), "rightFar": mean(far), "other": mean(others), "kept": mean(shares)}
 
 
 def digest(value):
     """The hash by which an adapter knows the config of its base."""
     text = json.dumps(value, separators=(",", ":")).replace("1e-05", "0.00001")  # as JavaScript writes it
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def texts(*folders):
+    return [f.read_text(encoding="utf-8") for folder in folders for f in sorted(folder.glob("*.txt"))]
 
 
 def options():
@@ -187,6 +122,9 @@ def options():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--factor", type=int, help="of YaRN, instead of that of config_overrides")
     parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--first-layer", action="store_true", help="change the first layer, too")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that write rows; 0: this one writes them")
     parser.add_argument("--batch", type=int, default=2, help="rows in a step")
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--steps", type=int, help="instead of --seconds")
@@ -194,6 +132,12 @@ def options():
     parser.add_argument("--warm-up", type=int, default=10, help="steps")
     parser.add_argument("--plain", type=float, default=0.3, help="what the loss of other tokens counts")
     parser.add_argument("--others", type=int, default=256, help="how many of them are predicted in each row")
+    parser.add_argument("--text-rows", type=float, default=0, help="share of rows that are plain text")
+    parser.add_argument("--more-text", type=Path, nargs="*", default=[], help="more folders of it, beside --text")
+    parser.add_argument("--pass-keys", type=float, default=0.3, help="share of documents with a pass key, not pairs")
+    parser.add_argument("--far", type=float, default=0.7, help="share of rows that begin with early facts")
+    parser.add_argument("--test-every", type=int, default=0, help="steps between tests of 32 rows; 0: never")
+    parser.add_argument("--heldout", type=Path, help="folder of .txt files for their filler, instead of --text")
     parser.add_argument("--types-from", type=float, default=0.4, help="share of training before types hide keys")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -205,11 +149,13 @@ def main():
     torch.manual_seed(o.seed)
     settings = json.loads((o.adapter / "adapter_config.json").read_text())
     if "config_overrides" not in settings:
-        raise SystemExit(f"{o.adapter} has no config_overrides, which give the context and its positions: see docs/finetuning.md")
+        raise SystemExit(f"{o.adapter} has no config_overrides, which give the context and its positions: "
+                         "see docs/finetuning.md")
     if settings["base_sha256"] != digest(settings["base"]):
         raise SystemExit(f"{o.adapter}/adapter_config.json was changed: base_sha256 is not the hash of base")
-    if not list(o.text.glob("*.txt")):
-        raise SystemExit(f"{o.text} holds no .txt files")
+    for folder in (o.text, *o.more_text, *([o.heldout] if o.heldout else [])):
+        if not list(folder.glob("*.txt")):
+            raise SystemExit(f"{folder} holds no .txt files")
     tensors = read_tensors(o.adapter / "adapter_model.safetensors")
     overrides = settings["config_overrides"]
     if o.factor:
@@ -221,11 +167,25 @@ def main():
     given = overrides | {"rope_parameters": base["rope_parameters"] | overrides["rope_parameters"]}
     layers = base["num_hidden_layers"]
     scorers = [tensors[f"model.layers.{n}.self_attn.proj_layer.weight"] for n in range(layers)]
-    model = Base(o.base, given, scorers, o.rank)
-    context = model.config["max_position_embeddings"]
-    sentences = split_sentences([f.read_text(encoding="utf-8") for f in sorted(o.text.glob("*.txt"))])
-    writer = Writer(sentences, np.random.default_rng(o.seed))
-    encode = encoder(Tokenizer.from_file(str(o.base / "tokenizer.json")))
+    context, tokenizer_file = given["max_position_embeddings"], str(o.base / "tokenizer.json")
+    sentences = split_sentences(texts(o.text))
+    asking = (context, o.others, o.pass_keys, o.far)
+    if o.workers:  # before CUDA begins
+        workers = Workers(o.workers, o.seed, 8 * o.batch, sentences, tokenizer_file, asking)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    encode = encoder(tokenizer)
+    device = torch.device(o.device)
+    model = Base(o.base, given, scorers, o.rank, 0 if o.first_layer else 1, device)
+    writer, text_rng = Writer(sentences, np.random.default_rng(o.seed)), np.random.default_rng([o.seed, 3])
+    if o.text_rows:
+        each = tokenizer.encode_batch(texts(o.text, *o.more_text), add_special_tokens=False)
+        stream = np.concatenate([np.array([0, *one.ids], dtype=np.int32) for one in each])
+    if o.test_every:
+        others = split_sentences(texts(o.heldout)) if o.heldout else sentences
+        tester = Writer(others, np.random.default_rng([o.seed, 2]))
+        held = [asking_row(tester, encode, *asking) for _ in range(32)]
     optimiser = torch.optim.AdamW(model.parameters(), lr=o.lr, betas=(0.9, 0.95), weight_decay=0.0)
     log, step, done = [], 0, 0.0
 
@@ -233,47 +193,68 @@ def main():
         o.out.mkdir(parents=True, exist_ok=True)
         name = lambda n, p, part: f"base_model.model.model.layers.{n}.self_attn.{p}_proj.lora_{part}.weight"
         changes = {name(n, p, part): x for (n, p), pair in model.changes.items() for part, x in zip("AB", pair)}
-        for p in "qk":
+        for p in "" if o.first_layer else "qk":
             changes |= {name(0, p, part): torch.zeros_like(changes[name(1, p, part)]) for part in "AB"}
-        write_tensors(o.out / "adapter_model.safetensors", tensors | {k: x.detach() for k, x in changes.items()})
+        write_tensors(o.out / "adapter_model.safetensors", tensors | {k: x.detach().cpu() for k, x in changes.items()})
         both = settings | {"version": 2, "peft_type": "LORA", "r": o.rank, "lora_alpha": 2 * o.rank,
                            "target_modules": ["q_proj", "k_proj"]}
         (o.out / "adapter_config.json").write_text(json.dumps(both, indent=2) + "\n")
         (o.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
         made = {"options": {k: str(v) for k, v in vars(o).items()}, "steps": step, "seconds": time.time() - start,
-                "torch": torch.__version__, "threads": torch.get_num_threads()}
+                "torch": torch.__version__, "threads": torch.get_num_threads(),
+                "device": o.device, "gpu": torch.cuda.get_device_name() if o.device == "cuda" else None,
+                "workers": o.workers}
         (o.out / "training.json").write_text(json.dumps(made, indent=1) + "\n")
 
-    while done < 1:
+    def tell(line):
+        log.append(line | {"seconds": round(time.time() - start, 1)})
+        print(json.dumps(log[-1]), flush=True)
+
+    def tests():
+        found = {name: test(model, held, device, o.batch, window, stopped)
+                 for name, window in (("full", None), ("types", settings["window"]))}
+        if not stopped:
+            tell({"step": step, "test": found})
+
+    if o.test_every:
+        tests()
+    while done < 1 and not stopped:
+        plain = math.floor((step + 1) * o.batch * o.text_rows) - math.floor(step * o.batch * o.text_rows)
+        rows = [workers.row(stopped) if o.workers else asking_row(writer, encode, *asking)
+                for _ in range(o.batch - plain)]
+        if None in rows:
+            break
+        rows += [text_row(stream, text_rng, context) for _ in range(plain)]
         step += 1
         rate = o.lr * min(step / o.warm_up, 0.05 + 0.475 * (1 + math.cos(math.pi * min(1, done))))
         for group in optimiser.param_groups:
             group["lr"] = rate
         window = settings["window"] if done > o.types_from and step % 2 == 0 else None
         sums = []  # of each row: the losses of answers and others, which answers are right, also far away, what is kept
-        for _ in range(o.batch):
-            ids, answers, early = filled(writer, encode, context)
-            others = torch.from_numpy(np.sort(writer.rng.choice(context, o.others, replace=False)))
-            rows = torch.unique(torch.cat([others, answers[1:].nonzero()[:, 0]]))
-            logits, share = model.forward(ids[None, :-1], rows, window)
-            each = F.cross_entropy(logits, ids[1:][rows], reduction="none")
-            is_answer = answers[1:][rows]
-            (each[is_answer].mean() + o.plain * each[~is_answer].mean()).div(o.batch).backward()
-            right = (logits.argmax(-1) == ids[1:][rows])[is_answer].float()
-            far = early[1:][rows][is_answer]
-            sums.append([each[is_answer].mean().item(), each[~is_answer].mean().item(), right.mean().item(),
-                         right[far].mean().item() if far.any() else None, share])
+        for group in groups_of(rows, model, o.batch):
+            losses = []
+            found, share = predicted(model, group, device, window)
+            for row, (answers, others, right) in zip(group, found):
+                answer = answers.mean() if len(answers) else None
+                losses.append(o.plain * others.mean() + (0 if answer is None else answer))
+                far = row.far[row.answer]
+                sums.append([None if answer is None else answer.detach(), others.detach().mean(),
+                             right.mean() if len(answers) else None,
+                             (right * sent(far, device)).sum() / int(far.sum()) if far.any() else None, share])
+            torch.stack(losses).sum().div(o.batch).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        mean = lambda each: sum(each) / len(each) if each else None
-        answer, other, right, far, kept = (mean([x for x in each if x is not None]) for each in zip(*sums))
-        log.append({"step": step, "kept": kept, "answers": answer, "other": other, "right": right, "rightFar": far,
-                    "lr": rate, "seconds": round(time.time() - start, 1)})
-        print(json.dumps(log[-1]), flush=True)
         done = step / o.steps if o.steps else (time.time() - start) / o.seconds
-        if step % 10 == 0 or done >= 1:
+        if o.device == "cpu" or step % 20 < 2 or done >= 1:  # on CUDA, reading them waits for the step
+            answer, other, right, far, kept = (mean(each) for each in zip(*sums))
+            tell({"step": step, "kept": kept, "answers": answer, "other": other, "right": right, "rightFar": far,
+                  "lr": rate})
+        if step % (10 if o.device == "cpu" else 500) == 0 or done >= 1 or stopped:
             save()
+        if o.test_every and (step % o.test_every == 0 or done >= 1):
+            tests()
+    save()
 
 
 if __name__ == "__main__":
