@@ -9,12 +9,15 @@ export const SUBJECTS = {
   addresses: { text: 'sotu/heldout' },
   'pass keys': { questions: 'recall/ask-key-2400/questions.jsonl' },
   pairs: { questions: 'recall/ask-pair-2400/questions.jsonl' },
+  'far pass keys': { questions: 'recall/ask-key-12000/questions.jsonl' },
+  'far pairs': { questions: 'recall/ask-pair-12000/questions.jsonl' },
   bible: { text: 'kjv.txt' }, // models/base was trained on it
   code: { text: 'docutils.txt' },
 };
 export const TEXTS = ['moby-dick', 'addresses'];
 export const OTHER_TEXTS = ['bible', 'code'];
 export const QUESTIONS = ['pass keys', 'pairs'];
+export const FAR_QUESTIONS = ['far pass keys', 'far pairs'];
 export const CONTEXT = 1024;
 
 export const PATTERNS = ['window', 'streaming'];
@@ -93,5 +96,8 @@ export function plan() {
     for (const kind of MAIN) fixed(OTHER_TEXTS, null, [sized(kind, size)]);
   }
   matched(OTHER_TEXTS, TENTH, MAIN, ['both', 'mean', 'end']);
+  // Facts further back than models/base was trained for.
+  fixed(FAR_QUESTIONS, 'far-0.1-w32', ['full', 'nats']);
+  matched(FAR_QUESTIONS, 'far-0.1-w32', ['window'], ['end']);
   return cells;
 }
