@@ -50,15 +50,17 @@ export function plan() {
   const fixed = (subjects, learner, policies) => {
     for (const policy of policies) for (const on of subjects) cells.push({ on, learner, policy });
   };
-  const matched = (subjects, like, kinds, ways, ranks = like) => {
+  // `changed`: the adapter whose changes of q and k the other policies get, too.
+  const matched = (subjects, like, kinds, ways, { ranks = like, changed = null } = {}) => {
     for (const by of ways) {
       for (const kind of kinds) {
-        const learner = kind === 'nats-rank' ? ranks : null;
+        const learner = kind === 'nats-rank' ? ranks : changed;
         for (const on of subjects) cells.push({ on, learner, match: { like, kind, by } });
       }
     }
   };
   const [TENTH, QUARTER, RANK] = ['keep-0.1-w32', 'keep-0.25-w64', 'rank-w32'];
+  const [TWO, FAR] = ['two-0.1-w16-l128', 'far-0.1-w32'];
   fixed([...TEXTS, ...QUESTIONS], null, ['full']);
   fixed([...TEXTS, ...QUESTIONS], TENTH, ['nats']);
   fixed([...TEXTS, ...QUESTIONS], QUARTER, ['nats']);
@@ -71,7 +73,7 @@ export function plan() {
   matched(TEXTS, TENTH, [...PATTERNS, ...SCORED], WAYS);
   // Recall.
   matched(QUESTIONS, TENTH, [...PATTERNS, ...SCORED], ['end']);
-  matched(QUESTIONS, TENTH, ['nats-rank'], ['end'], RANK);
+  matched(QUESTIONS, TENTH, ['nats-rank'], ['end'], { ranks: RANK });
   matched(QUESTIONS, TENTH, PATTERNS, ['mean', 'both']);
   matched(TEXTS, QUARTER, [...PATTERNS, ...SCORED], WAYS);
   matched(QUESTIONS, QUARTER, PATTERNS, ['mean', 'end']);
@@ -82,7 +84,7 @@ export function plan() {
   // What recency brings, other adapters, and the rest.
   fixed(TEXTS, TENTH, SIZES.map((size) => sized('nats-rank', size)));
   fixed(TEXTS, 'keep-0.25-w32', ['nats']);
-  matched(TEXTS, TENTH, ['nats-rank'], WAYS, RANK);
+  matched(TEXTS, TENTH, ['nats-rank'], WAYS, { ranks: RANK });
   matched(QUESTIONS, QUARTER, SCORED, ['end']);
   matched(TEXTS, 'keep-0.15-w32', PATTERNS, ['both']);
   matched(TEXTS, 'keep-0.5-w64', PATTERNS, ['both']);
@@ -97,7 +99,11 @@ export function plan() {
   }
   matched(OTHER_TEXTS, TENTH, MAIN, ['both', 'mean', 'end']);
   // Facts further back than models/base was trained for.
-  fixed(FAR_QUESTIONS, 'far-0.1-w32', ['full', 'nats']);
-  matched(FAR_QUESTIONS, 'far-0.1-w32', ['window'], ['end']);
+  fixed(FAR_QUESTIONS, FAR, ['full', 'nats']);
+  matched(FAR_QUESTIONS, FAR, ['window'], ['end'], { changed: FAR });
+  // Two windows, with changes of q and k.
+  fixed([...TEXTS, ...QUESTIONS], TWO, ['full', 'nats']);
+  matched(TEXTS, TWO, MAIN, ['mean', 'end'], { changed: TWO });
+  matched(QUESTIONS, TWO, ['window'], ['end'], { changed: TWO });
   return cells;
 }
