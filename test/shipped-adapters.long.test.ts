@@ -94,6 +94,32 @@ describe('models/base with models/adapters/keep-0.1-w32', () => {
   }, 60_000);
 });
 
+describe('models/base with models/adapters/two-0.1-w16-l128', () => {
+  it('beats fixed patterns and H2O of as many entries in the mean, and of as many at the end, by more than two standard errors', async () => {
+    const [context, contexts] = [1024, 12];
+    using engine = await createEngine({ engine: 'wasm' });
+    using model = await loadModel(path('models/base'), { engine, adapter: path('models/adapters/two-0.1-w16-l128') });
+    expect(model.config.nats).toMatchObject({ window: 16, localWindow: 128 });
+    const tokens = model.tokenizer.encode(mobyDick(10)).subarray(0, contexts * context);
+    expect(tokens).toHaveLength(contexts * context);
+    const nats = await evaluate(model, tokens, { context, step: 64 });
+    const { meanLiveShare, endLiveShare: endShare } = nats;
+    const kept = { lengths: nats.contexts.map(({ inputs }) => inputs), meanLiveShare, endShare };
+    const matched = matchedPolicies(kept, ['window', 'streaming', 'h2o']).filter(({ by }) => by !== 'both');
+    expect(matched.map(({ by, kind }) => `${kind} by ${by}`)).toEqual([
+      'window by mean', 'streaming by mean', 'h2o by mean', 'window by end', 'streaming by end', 'h2o by end',
+    ]);
+    for (const { by, kind, policy } of matched) {
+      const name = `${kind} by ${by}`;
+      const other = await evaluate(model, tokens, { context, step: 64, policy: policy! });
+      const [same, wanted] = by === 'mean' ? [other.meanLiveShare, meanLiveShare] : [other.endLiveShare, endShare];
+      expect(Math.abs(same / wanted - 1), name).toBeLessThan(0.01); // a budget is a whole number
+      const { percent, standardError } = perplexityDifference(nats.contexts, other.contexts);
+      expect(percent + 2 * standardError!, `${name}: ${percent} ± ${standardError}`).toBeLessThan(0);
+    }
+  }, 600_000);
+});
+
 describe('models/base with models/adapters/long-0.1-w32', () => {
   it('is read with the positions that the adapter brings along, and keeps about a tenth of 2,048 tokens', async () => {
     using model = await loadModel(path('models/base'), { adapter: path('models/adapters/long-0.1-w32') });
@@ -108,18 +134,23 @@ describe('models/base with models/adapters/long-0.1-w32', () => {
 });
 
 describe('models/base with models/adapters/far-0.1-w32', () => {
-  it('knows names told 3,000 tokens before, with a tenth of the entries; a window of as many knows none', async () => {
+  it('knows names told 3,000 tokens before, as full attention does, in a tenth of the bytes; a window and H2O of as many know none', async () => {
     using engine = await createEngine({ engine: 'wasm' });
     const filler = readFileSync(path('examples/address.txt'), 'utf8');
     const { signal } = new AbortController();
     const memory = await askForKeys(path('models/base'), path('models/adapters/far-0.1-w32'), engine, filler, 0, signal);
     expect(memory.told).toHaveLength(4);
     expect(Math.min(...memory.distances)).toBeGreaterThanOrEqual(3000);
-    const row = (name: string) => memory.rows.find(({ policy }) => policy.startsWith(name))!;
-    expect(row('nats').answers).toEqual(memory.told);
-    expect(row('nats').endShare).toBeLessThan(0.11);
-    const window = row('window');
-    expect(Math.abs(window.endShare / row('nats').endShare - 1)).toBeLessThan(0.01);
-    expect(window.answers.filter((answer, n) => answer === memory.told[n])).toEqual([]);
+    const [full, nats, ...others] = memory.rows;
+    expect(full).toMatchObject({ policy: 'full', endShare: 1, answers: memory.told });
+    expect(nats).toMatchObject({ policy: 'nats', answers: memory.told });
+    expect(nats.endShare).toBeLessThan(0.11);
+    expect(nats.residentBytes / full.residentBytes).toBeLessThan(0.11);
+    expect(others.map(({ policy }) => policy.split(':')[0])).toEqual(['window', 'h2o']);
+    for (const { policy, endShare, residentBytes, answers } of others) {
+      expect(Math.abs(endShare / nats.endShare - 1), policy).toBeLessThan(0.01);
+      expect(residentBytes / nats.residentBytes, policy).toBeGreaterThan(0.99);
+      expect(answers.filter((answer, n) => answer === memory.told[n]), policy).toEqual([]);
+    }
   }, 600_000);
 });

@@ -9,7 +9,7 @@ import { type RecallDocument, recallDocuments } from '../evaluate/recall/documen
 import type { Model } from '../model/model.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { openModel } from './open.ts';
-import { formatCount, formatShare, table } from './terminal.ts';
+import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
 /** How many names, the characters of each text that tells some, and the least tokens from one to its question. */
 const [NAMES, LENGTH, LEAST] = [4, 11_000, 3000];
@@ -23,11 +23,15 @@ export interface Remembered {
   readonly policy: string;
   /** Entries held at the end over those of a full cache. */
   readonly endShare: number;
+  /** Bytes of the caches at the end of a text, in the mean. */
+  readonly residentBytes: number;
   readonly answers: readonly string[];
 }
 
 /** The keys that were told, and what each cache knew of them. */
 export interface Memory {
+  /** How the texts were chosen. */
+  readonly rule: string;
   /** How each key is asked for: 'The key of anna is'. */
   readonly asked: readonly string[];
   readonly told: readonly string[];
@@ -65,10 +69,13 @@ export async function askForKeys(
       if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
     }
     return {
+      rule: `the first ${NAMES} texts of seed ${seed} in which ${formatCount(LEAST)} tokens or more lie between a name and its question`,
       asked: texts.map(({ prompt }) => /The key of \S+ is $/.exec(prompt)![0].trim()),
       told: texts.map(({ answer }) => answer),
       distances: texts.map(distanceOf),
-      rows: rows.map(({ policy, endShare: share, answers }) => ({ policy, endShare: share, answers })),
+      rows: rows.map(({ policy, endShare: share, residentBytes, answers }) => {
+        return { policy, endShare: share, residentBytes, answers };
+      }),
     };
   } finally {
     model.dispose();
@@ -80,7 +87,7 @@ async function ask(
   model: Model, policy: Policy, texts: readonly RecallDocument[], signal: AbortSignal,
 ): Promise<Asked> {
   const [answers, lengths]: [string[], number[]] = [[], []];
-  let [live, full, visible, causal] = [0, 0, 0, 0];
+  let [live, full, bytes, visible, causal] = [0, 0, 0, 0, 0];
   for (const { prompt, answer } of texts) {
     const session = model.session({ policy });
     try {
@@ -91,8 +98,9 @@ async function ask(
       const layers = await session.stats();
       const tokens = Math.max(...layers.flatMap(({ seen }) => [...seen]));
       lengths.push(tokens);
-      for (const { live: held, visiblePairs } of layers) {
+      for (const { live: held, bytes: resident, visiblePairs } of layers) {
         live += sum(held);
+        bytes += sum(resident);
         visible += sum(visiblePairs);
         full += held.length * tokens;
         causal += held.length * tokens * (tokens + 1) / 2;
@@ -101,7 +109,8 @@ async function ask(
       session.dispose();
     }
   }
-  return { policy: formatPolicy(policy), endShare: live / full, meanLiveShare: visible / causal, answers, lengths };
+  const [endShare, meanLiveShare, residentBytes] = [live / full, visible / causal, bytes / texts.length];
+  return { policy: formatPolicy(policy), endShare, meanLiveShare, residentBytes, answers, lengths };
 }
 
 const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
@@ -110,8 +119,8 @@ const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a
 export function memoryTable({ asked, told, distances, rows }: Memory): string {
   const known = (answers: readonly string[]): string => `${answers.filter((answer, n) => answer === told[n]).length} of ${told.length}`;
   const heads = told.map((key, n) => `${asked[n]} ${key}, ${formatCount(distances[n])} tokens ago`);
-  return table(['', 'entries held', 'known', ...heads], rows.map(({ policy, endShare, answers }) => [
-    policy, formatShare(endShare), known(answers),
+  return table(['', 'entries held', 'resident', 'known', ...heads], rows.map(({ policy, endShare, residentBytes, answers }) => [
+    policy, formatShare(endShare), formatBytes(residentBytes), known(answers),
     ...answers.map((answer, n) => (answer === told[n] ? answer : `(${answer.replace(/\s+/g, ' ')})`)),
   ]));
 }

@@ -103,6 +103,7 @@ async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Pr
       : undefined;
     if (memory) {
       say(`\n${heading('Names told once, and asked for much later')} (${BASE}, ${ADAPTER}; they are hidden in ${FILLER})`);
+      say(`These are ${memory.rule}. Wrong answers are in brackets.`);
       say(memoryTable(memory));
     }
     if (!flags.json) return;
