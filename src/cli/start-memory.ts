@@ -69,7 +69,7 @@ export async function askForKeys(
       if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
     }
     return {
-      rule: `the first ${NAMES} texts of seed ${seed} in which ${formatCount(LEAST)} tokens or more lie between a name and its question`,
+      rule: `the first ${NAMES} texts of seed ${seed} with ${formatCount(LEAST)} tokens or more from a name to its question`,
       asked: texts.map(({ prompt }) => /The key of \S+ is $/.exec(prompt)![0].trim()),
       told: texts.map(({ answer }) => answer),
       distances: texts.map(distanceOf),
@@ -115,12 +115,16 @@ async function ask(
 
 const sum = (values: Iterable<number>): number => [...values].reduce((a, b) => a + b, 0);
 
-/** The keys as a table, in which a wrong answer is in brackets. */
+/** The keys as a table with a column for each cache, in which a wrong answer is in brackets. */
 export function memoryTable({ asked, told, distances, rows }: Memory): string {
-  const known = (answers: readonly string[]): string => `${answers.filter((answer, n) => answer === told[n]).length} of ${told.length}`;
-  const heads = told.map((key, n) => `${asked[n]} ${key}, ${formatCount(distances[n])} tokens ago`);
-  return table(['', 'entries held', 'resident', 'known', ...heads], rows.map(({ policy, endShare, residentBytes, answers }) => [
-    policy, formatShare(endShare), formatBytes(residentBytes), known(answers),
-    ...answers.map((answer, n) => (answer === told[n] ? answer : `(${answer.replace(/\s+/g, ' ')})`)),
-  ]));
+  const right = ({ answers }: Remembered) => answers.filter((answer, n) => answer === told[n]).length;
+  return table(['', ...rows.map(({ policy }) => policy)], [
+    ['entries held', ...rows.map(({ endShare }) => formatShare(endShare))],
+    ['resident', ...rows.map(({ residentBytes }) => formatBytes(residentBytes))],
+    ['known', ...rows.map((row) => `${right(row)} of ${told.length}`)],
+    ...told.map((key, n) => [
+      `${asked[n]} ${key}, ${formatCount(distances[n])} tokens ago`,
+      ...rows.map(({ answers }) => (answers[n] === key ? key : `(${answers[n].replace(/\s+/g, ' ')})`)),
+    ]),
+  ]);
 }
