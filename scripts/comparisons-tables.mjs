@@ -10,13 +10,13 @@
  */
 import { join } from 'node:path';
 import { formatPolicy, matchedPolicies, perplexityDifference, recallDifference } from '../dist/index.js';
-import { MAIN, OTHER_TEXTS, PATTERNS, QUESTIONS, SCORED, sized, SIZES, SUBJECTS, TEXTS, WAYS } from './comparisons-plan.mjs';
+import { FAR_QUESTIONS, MAIN, OTHER_TEXTS, PATTERNS, QUESTIONS, SCORED, sized, SIZES, SUBJECTS, TEXTS, WAYS } from './comparisons-plan.mjs';
 import { kept, measuredCell, partsOf } from './comparisons-parts.mjs';
 
 const file = join(process.argv[2] ?? 'runs/comparisons', 'parts.jsonl');
 const done = partsOf(file);
 const [texts, others] = [TEXTS, OTHER_TEXTS].map((each) => each.filter((on) => cell(on, 'full')));
-if (texts.length + others.length === 0) {
+if (texts.length + others.length === 0 && !FAR_QUESTIONS.some((on) => cell(on, 'nats', 'far-0.1-w32'))) {
   process.stderr.write(`${file} has no complete full attention on any text: run node scripts/comparisons.mjs first\n`);
   process.exit(2);
 }
@@ -185,5 +185,37 @@ for (const on of texts) {
         if (policy) line(`${policy}, same ${by}`, cell(on, policy), types);
       }
     }
+  }
+}
+
+const TWO = 'two-0.1-w16-l128';
+for (const on of texts) {
+  const types = cell(on, 'nats', TWO);
+  if (!types) continue;
+  say('', `## ${TWO}, ${on}: ${share(types.meanLiveShare)} of pairs, ${share(types.endLiveShare)} at the end`, '');
+  row('cache', 'over full attention of the base', 'types relative to it', 'live, mean', 'live, end');
+  row('---', '---', '---', '---', '---');
+  const line = (name, each) => each && row(name, relative(each, cell(on, 'full')), each === types ? '-' : relative(types, each),
+    share(each.meanLiveShare), share(each.endLiveShare));
+  line('nats', types);
+  line('full, with its changes of q and k', cell(on, 'full', TWO));
+  line('nats, keep-0.1-w32', cell(on, 'nats', 'keep-0.1-w32'));
+  for (const by of ['mean', 'end']) {
+    for (const kind of MAIN) {
+      const policy = like(on, TWO, kind, by);
+      line(`${policy}, same ${by}`, policy && cell(on, policy, TWO));
+    }
+  }
+}
+
+for (const [adapter, subjects] of [[TWO, QUESTIONS], ['far-0.1-w32', FAR_QUESTIONS]]) {
+  for (const on of subjects) {
+    const types = cell(on, 'nats', adapter);
+    if (!types) continue;
+    say('', `## ${adapter}, ${on}`, '');
+    row('cache', 'known', 'nats knows more', 'nearest to farthest', 'live, mean', 'at the end');
+    row('---', '---', '---', '---', '---', '---');
+    const window = like(on, adapter, 'window', 'end');
+    for (const policy of ['full', 'nats', window]) shown(policy, [cell(on, policy, adapter)], [types]);
   }
 }
