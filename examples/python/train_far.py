@@ -151,6 +151,9 @@ def main():
     if "config_overrides" not in settings:
         raise SystemExit(f"{o.adapter} has no config_overrides, which give the context and its positions: "
                          "see docs/finetuning.md")
+    if "localWindow" in settings:
+        raise SystemExit(f"{o.adapter} was learned with a second window ({settings['localWindow']}), but one window is "
+                         "computed here: name an adapter without localWindow")
     if settings["base_sha256"] != digest(settings["base"]):
         raise SystemExit(f"{o.adapter}/adapter_config.json was changed: base_sha256 is not the hash of base")
     for folder in (o.text, *o.more_text, *([o.heldout] if o.heldout else [])):

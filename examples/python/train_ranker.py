@@ -128,6 +128,13 @@ def main():
     parser.add_argument("--contexts", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     o = parser.parse_args()
+    settings = json.loads((o.adapter or o.model.parent / "adapters" / "keep-0.1-w32").joinpath("adapter_config.json").read_text())
+    if "localWindow" in settings:
+        raise SystemExit(f"{o.adapter} was learned with a second window ({settings['localWindow']}), but ranks have one window "
+                         "here: name an adapter without localWindow")
+    begin = load_file(o.adapter / "adapter_model.safetensors") if o.adapter else {}
+    if any(".lora_" in name for name in begin):
+        raise SystemExit(f"{o.adapter} also changes q and k, which is not merged here: name an adapter of scorers alone")
 
     torch.manual_seed(o.seed)
     rng = np.random.default_rng(o.seed)
@@ -144,9 +151,6 @@ def main():
         body = torch.from_numpy(ids[:n * o.context]).view(n, o.context)
         held[Path(path).name] = F.pad(body, (1, 0), value=c.bos_token_id or 0).cuda()
     print({"tokens": [len(t) for t in texts], "contexts": {k: len(v) for k, v in held.items()}}, flush=True)
-    begin = load_file(o.adapter / "adapter_model.safetensors") if o.adapter else {}
-    if any(".lora_" in name for name in begin):
-        raise SystemExit(f"{o.adapter} also changes q and k, which is not merged here: name an adapter of scorers alone")
     # Not 0: where all ranks are equal, everything is kept, and there is nothing to learn from.
     scorers = [begin.get(NAME.format(n), 0.01 * torch.randn(3 * groups, c.hidden_size)).cuda().requires_grad_() for n in range(c.num_hidden_layers)]
     recency = torch.full((c.num_hidden_layers, groups), math.log(o.recency), device="cuda", requires_grad=True)
@@ -193,9 +197,8 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     save_file({NAME.format(n): w.detach().cpu() for n, w in enumerate(scorers)}, o.out / "adapter_model.safetensors", metadata={"format": "pt"})
     (o.out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
-    shipped = json.loads((o.adapter or o.model.parent / "adapters" / "keep-0.1-w32").joinpath("adapter_config.json").read_text())
-    shipped |= {"window": o.window, "lambda": 0, "targetKeep": 0, "context": o.context, "steps": step, "seed": o.seed,
-                "recency": [[float(f"{x:.6g}") for x in row] for row in recency.exp().tolist()]}
+    shipped = settings | {"window": o.window, "lambda": 0, "targetKeep": 0, "context": o.context, "steps": step, "seed": o.seed,
+                          "recency": [[float(f"{x:.6g}") for x in row] for row in recency.exp().tolist()]}
     (o.out / "adapter_config.json").write_text(json.dumps(shipped, indent=2) + "\n")
 
 
