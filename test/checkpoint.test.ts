@@ -34,6 +34,27 @@ describe('a checkpoint', () => {
     expect(() => resumed(run, { ...run, config: configOf('nats', 0.5) }, 1)).toThrow(ValueError);
   });
 
+  it('is refused by name, too, where one of the runs lacks an option', () => {
+    const config = configOf('nats');
+    const run = { config, options: optionsOf(), textHash: 'a' };
+    const second = { ...run, config: { ...config, nats: { ...config.nats, localWindow: 7 } } };
+    const mixed = { ...run, options: optionsOf({ precision: 'mixed' }) };
+    const sliding = { ...run, config: { ...config, modelType: 'mistral', slidingWindow: 8 } as const };
+    const plain = { ...sliding, config: { ...config, modelType: 'mistral' } as const };
+    for (const [saved, wanted, told] of [
+      [run, second, 'without --local-window, not with --local-window 7'],
+      [second, run, 'with --local-window 7, not without --local-window'],
+      [run, mixed, 'without --compute f16, not with --compute f16'],
+      [mixed, run, 'with --compute f16, not without --compute f16'],
+      [sliding, plain, 'with sliding_window = 8, not null'],
+    ] as const) {
+      expect(() => resumed(saved, wanted, 1)).toThrow(`the checkpoint was made ${told}: resume with the same options, or choose another --out`);
+    }
+    // A fine-tuning may learn changes of q and k, too.
+    const [scorers, changed] = [run.options, { ...run.options, rank: 4 }].map((options) => ({ ...run, options }));
+    expect(() => resumed(scorers, changed, 1)).toThrow('made without --low-rank, not with --low-rank 4: resume');
+  });
+
   it('whose file is damaged is refused by name, and a log is cut at its step', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'natsearch-checkpoint-'));
     try {

@@ -118,7 +118,7 @@ describe('a run on a published folder', () => {
     cpSync(base, other, { recursive: true });
     edit('config.json', { rope_theta: 5 })(other);
     expectRefusal(await finetune(base, out, '--resume', '--window', '7'), /made with window = 1, not 7: resume with/);
-    expectRefusal(await finetune(base, out, '--resume', '--local-window', '7'), /made with local_window = nothing, not 7: resume with/);
+    expectRefusal(await finetune(base, out, '--resume', '--local-window', '7'), /made without --local-window, not with --local-window 7: resume with/);
     expectRefusal(await finetune(other, out, '--resume'), /made with rope_theta = 10000, not 5: resume with/);
     expect(files()).toEqual(before);
     const asked = (model: string, adapter: string) => natsearch('generate', '--model', model, '--adapter', adapter, '--prompt', 'x');

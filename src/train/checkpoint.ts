@@ -93,13 +93,10 @@ export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: nu
     const { steps: _, ...options } = run.options;
     return { ...config, ...nats, ...options, 'text (tokens-fingerprint)': run.textHash };
   };
-  const told = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));
   const [before, now] = [flat(saved), flat(wanted)];
   for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
     if (JSON.stringify(before[key]) !== JSON.stringify(now[key])) {
-      throw new ValueError(
-        `the checkpoint was made with ${key} = ${told(before[key])}, not ${told(now[key])}: resume with the same options, or choose another --out`,
-      );
+      throw new ValueError(`the checkpoint was made ${difference(key, before[key], now[key])}: resume with the same options, or choose another --out`);
     }
   }
   const [planned, steps] = [saved.options.steps, wanted.options.steps];
@@ -108,6 +105,21 @@ export function resumed<Run extends Resumable>(saved: Run, wanted: Run, step: nu
   const rate = learningRateAt(step + 1, wanted.options).toPrecision(3);
   const note = `the run was planned for ${planned} steps, has done ${step}, and continues to ${steps}: from here the learning rate follows the schedule of ${steps} steps (now ${rate}), so the result differs from that of an uninterrupted run of ${steps} steps`;
   return { run: { ...wanted, plans: [...(saved.plans ?? []), { steps: planned, until: step }] }, note };
+}
+
+/** The flags of fields that a run may lack. That of `precision` is whole, since the field has one value. */
+const FLAG_OF: Readonly<Record<string, string>> = {
+  local_window: '--local-window', rank: '--low-rank', alpha: '--low-rank-alpha', precision: '--compute f16',
+};
+
+/** In which way a run had another value of a field than is wanted. Either may have none. */
+function difference(key: string, before: unknown, now: unknown): string {
+  if (before !== undefined && now !== undefined) return `with ${key} = ${JSON.stringify(before)}, not ${JSON.stringify(now)}`;
+  const flag = FLAG_OF[key];
+  const value = JSON.stringify(before ?? now);
+  const given = flag === undefined ? `${key} = ${value}` : key === 'precision' ? flag : `${flag} ${value}`;
+  const without = `without ${flag ?? key}`;
+  return before === undefined ? `${without}, not with ${given}` : `with ${given}, not ${without}`;
 }
 
 /** The lines of the log up to `step`. What a killed run wrote after its last checkpoint is dropped. */
