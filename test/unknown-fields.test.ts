@@ -51,6 +51,10 @@ const CALLS: readonly [string, string, (extra: object) => unknown][] = [
     (extra) => engine.createCache({ ...layout, window: 1, chunk: 1, blockSize: 1, ...extra })],
   ['Trainer', 'clip',
     (extra) => new library.Trainer(engine, config, { ...library.DEFAULT_TRAIN_OPTIONS, context: 4, ...extra }, tokens)],
+  ['nats', 'localWindow', (extra) => new library.Trainer(
+    engine, { ...config, nats: { ...config.nats, ...extra } }, { ...library.DEFAULT_TRAIN_OPTIONS, context: 4 }, tokens,
+  )],
+  ['nats', 'window', (extra) => library.planMemory({ ...config, nats: { ...config.nats, ...extra } }, 8)],
   ['makeCase()', 'seed', (extra) => makeCase(small!, extra)],
   ['recipe', 'window', (extra) => makeCase({ ...small!, ...extra })],
   ['a case', 'chunk', async (extra) => {
