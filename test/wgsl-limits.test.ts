@@ -3,7 +3,9 @@
  * The device says that its buffers are small.
  */
 import { expect, it } from 'vitest';
-import { openWgslEngine } from '../gpu/wgsl/open.ts';
+import { partsOf } from '../gpu/wgsl/decode.ts';
+import type { WgslDevice } from '../gpu/wgsl/device.ts';
+import { openWgslEngine, type WgslOptions } from '../gpu/wgsl/open.ts';
 import { DeviceError } from '../src/core/errors.ts';
 import { createEngine } from '../src/engines.ts';
 import type { TrainingEngine } from '../src/core/training-engine.ts';
@@ -18,8 +20,10 @@ import { some } from './support/thorough.ts';
 import { describeWebGPU, requestGpuDevice } from './support/webgpu.ts';
 
 /** An engine on a device whose buffers have at most so many bytes, and how many were made and commands submitted. */
-async function small(bytes: number): Promise<{ engine: TrainingEngine; done(): number }> {
-  const gpuDevice = await requestGpuDevice();
+async function small(
+  bytes: number, options: WgslOptions = {}, ...others: Parameters<typeof requestGpuDevice>
+): Promise<{ engine: TrainingEngine; done(): number }> {
+  const gpuDevice = await requestGpuDevice(...others);
   const { limits } = gpuDevice;
   Object.defineProperty(gpuDevice, 'limits', { value: new Proxy(limits, {
     get: (of, name) => (name === 'maxStorageBufferBindingSize' ? bytes : Reflect.get(of, name, of) as unknown),
@@ -29,7 +33,7 @@ async function small(bytes: number): Promise<{ engine: TrainingEngine; done(): n
   const createCommandEncoder = gpuDevice.createCommandEncoder.bind(gpuDevice);
   gpuDevice.createBuffer = (how) => (done++, createBuffer(how));
   gpuDevice.createCommandEncoder = (how) => (done++, createCommandEncoder(how));
-  return { engine: await openWgslEngine({ gpuDevice }), done: () => done };
+  return { engine: await openWgslEngine({ gpuDevice, ...options }), done: () => done };
 }
 
 const caught = async (work: () => unknown): Promise<DeviceError> => {
@@ -46,6 +50,20 @@ const fitting = ({ message }: DeviceError, of: RegExp): number => {
 };
 
 const PATIENCE = { timeout: 120_000 };
+/** Software drivers take many seconds to compile the kernels for GPUs. */
+const SLOW = { timeout: 300_000 };
+
+it('cuts the entries of a cache into as many parts as a GPU likes and a binding holds', () => {
+  const parts = (maxBytes: number, most: number, joins = false): number =>
+    partsOf({ testing: false, maxBytes } as WgslDevice, { B: 1, H: 8, G: 2, d: 64 }, most, joins);
+  for (const bytes of [2 ** 27, 2 ** 31]) {
+    expect([parts(bytes, 90, true), parts(bytes, 90), parts(bytes, 2 ** 20)]).toEqual([66, 130, 258]);
+  }
+  // Sums of a part take 4 * 64 numbers, of which one part needs none.
+  for (const joins of [true, false]) expect(parts(2 ** 14, 90, joins)).toBe(17);
+  // There is one part for each head, if there is nothing else.
+  for (const bytes of [2 ** 11, 2 ** 10]) expect(parts(bytes, 90)).toBe(3);
+});
 
 describeWebGPU('limits of a device', () => {
   it.each(some(1, [
@@ -134,6 +152,25 @@ describeWebGPU('limits of a device', () => {
     });
     expect(session.lengths[0] - before).toBe(found);
     expect(session.tokens[0].length).toBe(before + found);
+    engine.dispose();
+  });
+
+  it.each(some(1, ['streaming:2+200', 'nats']))('nothing of a step that fits, under %s, by kernels for GPUs', SLOW, async (policy) => {
+    const { engine } = await small(2 ** 12, { testing: true, width: 64 }, 'maxStorageBuffersPerShaderStage');
+    const config = livelyConfig(policy === 'nats' ? policy : 'full', {}, {
+      hidden_size: 4, num_hidden_layers: 1, num_attention_heads: 64, num_key_value_heads: 1,
+      max_position_embeddings: 256,
+    });
+    // A token's queries are a KiB, so that four parts fit. Its entries are in two, which the product puts together
+    // under a fixed policy.
+    const [found, truth] = await Promise.all([engine, createEngine({ engine: 'reference' })].map(async (on) => {
+      const session = livelyModel(on, config).session({ ...(policy !== 'nats' && { policy: parsePolicy(policy) }) });
+      for (let n = 0; n < 18; n++) await session.step(livelyIds(n, 4), { logits: 'none' });
+      const tokens: number[] = [];
+      for await (const each of session.greedy([7], { steps: 6, ahead: 2 })) tokens.push(...each);
+      return [tokens, (await session.stats()).map(({ live, visiblePairs }) => [[...live], [...visiblePairs]])];
+    }));
+    expect(found).toEqual(truth);
     engine.dispose();
   });
 

@@ -78,16 +78,30 @@ interface Split {
   readonly joined: boolean;
 }
 
-function splitOf({ testing }: WgslDevice, heads: number, most: number, joins: boolean): Split {
+/** What the scratch of these kernels depends on: [B,H,1,d] queries and their KV heads. */
+type Shape = Pick<AttentionSizes, 'B' | 'H' | 'G' | 'd'>;
+
+/** Bytes of a part's sums, and of its stats and count. */
+const bytesOfPart = ({ H, G, d }: Shape): readonly [sums: number, stats: number] =>
+  [H / G * 16 * Math.ceil(d / 4), (H / G + 1) * 8];
+
+/**
+ * No more parts than a binding of the device holds, of which all but one are ever used: see partition(). With one for
+ * each head they take no more than the queries.
+ */
+function splitOf({ testing, maxBytes }: WgslDevice, shape: Shape, most: number, joins: boolean): Split {
+  const heads = shape.B * shape.G;
   const few = areFew(heads * most);
-  const tested = testing && few && heads + TESTED_PARTS;
-  if (few && joins && heads <= MOST_JOINED) return { parts: tested || heads + JOINED_PARTS, share: 2, joined: true };
-  return { parts: tested || decodeParts(heads, heads * most), share: few ? 4 : 8, joined: false };
+  const joined = few && joins && heads <= MOST_JOINED;
+  const good = testing && few ? heads + TESTED_PARTS : joined ? heads + JOINED_PARTS : decodeParts(heads, heads * most);
+  const [sums, stats] = bytesOfPart(shape);
+  const held = Math.min(Math.floor(maxBytes / sums) + 1, Math.floor(maxBytes / stats));
+  return { parts: Math.max(heads + 1, Math.min(good, held)), share: joined ? 2 : few ? 4 : 8, joined };
 }
 
 /** How many parts the kernels for GPUs cut the entries into, of which no head has more than `most`. */
-export const partsOf = (device: WgslDevice, heads: number, most: number, joins = false): number =>
-  splitOf(device, heads, most, joins).parts;
+export const partsOf = (device: WgslDevice, shape: Shape, most: number, joins = false): number =>
+  splitOf(device, shape, most, joins).parts;
 
 /** The parts of attention, with the token of the queries, as the product that follows can put them together. */
 export interface Attended extends MergedParts {
@@ -106,15 +120,16 @@ export interface Attended extends MergedParts {
  */
 function decodeOnGpu(
   device: WgslDevice, q: Memory, { keys, values, entries, states, heads, parity, stored }: Slots, most: number,
-  { B, H, G, d }: AttentionSizes, scale: number, fresh: Fresh | undefined, joins = false,
+  sizes: AttentionSizes, scale: number, fresh: Fresh | undefined, joins = false,
 ): Memory | Attended {
+  const { B, H, G, d } = sizes;
   const bySubgroups = device.subgroups && hasDecodeSubgroups(d);
   const [cached, group] = [B * G, H / G];
-  const { parts, share, joined } = splitOf(device, cached, most, joins);
+  const { parts, share, joined } = splitOf(device, sizes, most, joins);
   const { first, merge, step } = passes(cached, group, d, stored, bySubgroups, fresh !== undefined, share);
-  const rows = parts * group;
-  const sums = device.allocate(rows * 4 * Math.ceil(d / 4));
-  const stats = device.allocate((rows + parts) * 2);
+  const [bytesOfSums, bytesOfStats] = bytesOfPart(sizes);
+  const sums = device.allocate((parts - 1) * bytesOfSums / 4);
+  const stats = device.allocate(parts * bytesOfStats / 4);
   const rule = fresh && { first: fresh.first, window: fresh.window, local: fresh.local, reach: fresh.reach };
   const params = { parts, parity, scale, ...rule };
   device.run(first, {

@@ -12,6 +12,7 @@
  */
 import type { Forms, LayersInputs, LayersMade, Projected } from '../../src/core/forms.ts';
 import type { CacheKernels } from '../../src/core/kernels.ts';
+import type { AttentionSizes } from '../../src/core/sizes.ts';
 import { real, typesOf, WgslArray } from './array.ts';
 import type { Place, WgslCache } from './cache.ts';
 import { memoriesOf } from './cache-rows.ts';
@@ -31,6 +32,16 @@ const MOST_WAYS = 8;
 /** The most sequences: the kernels for few rows serve no more. */
 const MOST_ROWS = 4;
 
+/** From which to which command a layer's step of the cache is, and for which slots and parts these were made. */
+interface LayerCommands {
+  readonly from: number;
+  readonly to: number;
+  slots: Place['slots'];
+  readonly sizes: AttentionSizes;
+  readonly parts: number;
+  readonly joins: boolean;
+}
+
 /** The commands of a step, and what they read and write. */
 interface Way {
   readonly capture: Capture;
@@ -44,8 +55,7 @@ interface Way {
   readonly stages: readonly Stage[];
   /** The types [B,G,1] of each layer, if it chooses them. */
   readonly chosen: readonly Memory[];
-  /** Of each layer: from which to which command the cache's step is, and for which slots and parts these were made. */
-  readonly layers: { readonly from: number; readonly to: number; slots: Place['slots']; readonly parts: number; readonly joins: boolean }[];
+  readonly layers: LayerCommands[];
   /** How often commands had been submitted when it was taken: those of the way are not among them. */
   submits: number;
 }
@@ -101,7 +111,7 @@ export function layersOn(
     if (!ways.possible || (ways.all.length >= MOST_WAYS && !ways.all.some(isFree))) return undefined;
     const places = caches.map((cache) => cache.beginOne());
     const fits = ({ layers: made }: Way): boolean =>
-      made.every(({ parts, joins }, n) => parts === partsOf(device, B * G, places[n].most, joins));
+      made.every(({ parts, joins, sizes }, n) => parts === partsOf(device, sizes, places[n].most, joins));
     let way = ways.all.find((each) => isFree(each) && fits(each));
     if (way) {
       repeat(way, inputs, places);
@@ -152,11 +162,12 @@ export function layersOn(
         const { q, k, v } = stage;
         const [, H, , d] = q.shape;
         const G = k.shape[1];
+        const sizes = { B, H, G, N: 1, d };
         const kinds = given ?? choose(stage.hidden, scorer!, G);
         if (!given) chosen.push(kinds);
         const from = kept.commands.length;
         const joins = given !== undefined && forms.joinsParts(x, output);
-        const out = decodeFresh(device, q.memory, slots, most, { B, H, G, N: 1, d }, scale, {
+        const out = decodeFresh(device, q.memory, slots, most, sizes, scale, {
           k: k.memory, v: v.memory, types: kinds, first, window, local, reach,
         }, joins);
         let sum: WgslArray;
@@ -168,7 +179,7 @@ export function layersOn(
           attended = new WgslArray(q.shape, out);
           sum = forms.output(x, attended, output);
         }
-        made.push({ from, to: kept.commands.length, slots, parts: partsOf(device, B * G, most, joins), joins });
+        made.push({ from, to: kept.commands.length, slots, sizes, parts: partsOf(device, sizes, most, joins), joins });
         stages.push({ ...stage, attended });
         device.free(x.memory);
         x = forms.feedForward({ ...feedForward, x: sum });

@@ -67,7 +67,8 @@ export function decodeParts(heads: number, entries: number): number {
 }
 
 /**
- * Entries per part, a multiple of `step`, so that the parts of all heads are at most P.parts > HEADS. The loops over
+ * Entries per part, a multiple of `step`, so that the parts of all heads are fewer than P.parts > HEADS: a head has
+ * fewer than 1 + count / size of them, and all counts together are at most (P.parts - HEADS) * size. The loops over
  * heads are unrolled if there are few, so that their reads do not wait for one another.
  */
 export function partition({ heads, layout }: PartOptions, step: number): string {
