@@ -54,7 +54,7 @@ const CALLS: readonly [string, string, (extra: object) => unknown][] = [
   ['nats', 'localWindow', (extra) => new library.Trainer(
     engine, { ...config, nats: { ...config.nats, ...extra } }, { ...library.DEFAULT_TRAIN_OPTIONS, context: 4 }, tokens,
   )],
-  ['nats', 'window', (extra) => library.planMemory({ ...config, nats: { ...config.nats, ...extra } }, 8)],
+  ['nats', 'window', (extra) => library.planMemory({ ...config, nats: { ...config.nats, ...extra } })],
   ['makeCase()', 'seed', (extra) => makeCase(small!, extra)],
   ['recipe', 'window', (extra) => makeCase({ ...small!, ...extra })],
   ['a case', 'chunk', async (extra) => {
