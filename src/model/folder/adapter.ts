@@ -217,7 +217,7 @@ export async function parseAdapter(
 ): Promise<Adapter> {
   record({ config: of('string'), weights: of('string') })('files', files);
   const fail = (what: string): never => {
-    throw new FileFormatError(`${files.config} ${what}: copy the adapter again, or fine-tune again`);
+    throw new FileFormatError(`${files.config}${what.startsWith(':') ? '' : ' '}${what}: copy the adapter again, or fine-tune again`);
   };
   const parsed = jsonOf(json, files.config);
   if (!isRecord(parsed)) return fail('is not a JSON object');
