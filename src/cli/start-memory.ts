@@ -9,12 +9,14 @@ import { type RecallDocument, recallDocuments } from '../evaluate/recall/documen
 import type { Model } from '../model/model.ts';
 import { formatPolicy, type Policy } from '../policies/index.ts';
 import { openModel } from './open.ts';
-import { formatBytes, formatCount, formatShare, table } from './terminal.ts';
+import { createProgress, formatBytes, formatCount, formatShare, table } from './terminal.ts';
 
 /** How many names, the characters of each text that tells some, and the least tokens from one to its question. */
 const [NAMES, LENGTH, LEAST] = [4, 11_000, 3000];
 /** Among how many texts to look for those. */
 const DRAWN = 100;
+/** The policies that hold as much as learned types. */
+const MATCHED = ['window', 'h2o'] as const;
 /** Tokens fed at once. Affects speed, never results. */
 const STEP = 256;
 
@@ -57,16 +59,23 @@ export async function askForKeys(
   base: string, adapter: string, engine: Engine, filler: string, seed: number, signal: AbortSignal,
 ): Promise<Memory> {
   const model = await openModel({ model: base, adapter }, engine);
+  const progress = createProgress({ label: 'asking', total: NAMES * (2 + MATCHED.length) });
   try {
+    let asked = 0;
+    progress.update(asked);
+    const onAnswer = (): void => progress.update(++asked);
     const distanceOf = ({ prompt, distance }: RecallDocument): number => {
       return model.tokenizer.encode(prompt.slice(-distance)).length;
     };
     const drawn = recallDocuments({ kind: 'pairs', documents: DRAWN, length: LENGTH, filler, seed });
     const texts = drawn.filter((text) => distanceOf(text) >= LEAST).slice(0, NAMES);
-    const rows = [await ask(model, { kind: 'full' }, texts, signal), await ask(model, { kind: 'nats' }, texts, signal)];
+    const rows = [
+      await ask(model, { kind: 'full' }, texts, onAnswer, signal),
+      await ask(model, { kind: 'nats' }, texts, onAnswer, signal),
+    ];
     const { lengths, meanLiveShare, endShare } = rows[1];
-    for (const { by, policy } of matchedPolicies({ lengths, meanLiveShare, endShare }, ['window', 'h2o'])) {
-      if (by === 'end' && policy) rows.push(await ask(model, policy, texts, signal));
+    for (const { by, policy } of matchedPolicies({ lengths, meanLiveShare, endShare }, MATCHED)) {
+      if (by === 'end' && policy) rows.push(await ask(model, policy, texts, onAnswer, signal));
     }
     return {
       rule: `the first ${NAMES} texts of seed ${seed} with ${formatCount(LEAST)} tokens or more from a name to its question`,
@@ -78,13 +87,14 @@ export async function askForKeys(
       }),
     };
   } finally {
+    progress.finish();
     model.dispose();
   }
 }
 
 /** Reads each text once through the cache of a policy, and lets the model go on with the most likely tokens. */
 async function ask(
-  model: Model, policy: Policy, texts: readonly RecallDocument[], signal: AbortSignal,
+  model: Model, policy: Policy, texts: readonly RecallDocument[], onAnswer: () => void, signal: AbortSignal,
 ): Promise<Asked> {
   const [answers, lengths]: [string[], number[]] = [[], []];
   let [live, full, bytes, visible, causal] = [0, 0, 0, 0, 0];
@@ -95,6 +105,7 @@ async function ask(
       const how = { session, temperature: 0, maxNewTokens: answer.length, signal, prefillStep: STEP };
       for await (const piece of model.generate(prompt, how)) said += piece;
       answers.push(said.slice(0, answer.length));
+      onAnswer();
       const layers = await session.stats();
       const tokens = Math.max(...layers.flatMap(({ seen }) => [...seen]));
       lengths.push(tokens);
