@@ -1,4 +1,5 @@
 /** `natsearch generate` and `natsearch start` as users run them, to the end or until they are stopped. */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { entryBytes } from '../src/core/cache.ts';
 import { config, deleteFolder, ESCAPE, makeFolder, natsearch, start, TEXT } from './support/cli-folder.ts';
@@ -68,6 +69,22 @@ describe('natsearch start', () => {
     expect(document.types.tokens.filter((type) => type === null)).toHaveLength(3); // the last token of 3 contexts
     expect(document.types.shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
     expect(document.continuation.newTokens).toBe(5);
+  });
+
+  const base = join(import.meta.dirname, '../models/base'); // reads words, where the shipped dense twin reads bytes
+  const ofBase = ['start', '--model', base, '--text', 'books/a.txt', '--max-new-tokens', '1'];
+
+  test('compares a model with other tokens than the shipped twin with no twin', async () => {
+    const { code, stdout, stderr } = await natsearch(...ofBase);
+    expect(stdout).toMatch(/^base, full cache +\d/m);
+    expect(stdout).not.toContain('dense twin');
+    expect([code, stderr]).toEqual([0, '']);
+  });
+
+  test('refuses a twin that was named and has other tokens', async () => {
+    const { code, stderr } = await natsearch(...ofBase, '--dense', 'models/full');
+    expect(stderr).toMatch(/^natsearch: models\/full makes other tokens .* \S+: pass its twin to --dense\n$/);
+    expect(code).toBe(1);
   });
 });
 

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { CpuChoice, GpuChoice } from '../engines.ts';
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
+import { ValueError } from '../core/errors.ts';
 import { evaluate, type Evaluation } from '../evaluate/evaluate.ts';
 import { TOKEN_TYPE_NAMES } from '../core/lifetime.ts';
 import type { Policy } from '../policies/index.ts';
@@ -77,13 +78,20 @@ async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Pr
   const engine = await openEngine(flags);
   const model = await openModel(flags, engine);
   const noDense = denseIsOptional && !existsSync(flags.dense);
-  const dense = noDense ? undefined : await openModel({ model: flags.dense }, engine);
+  let dense = noDense ? undefined : await openModel({ model: flags.dense }, engine);
   const interrupt = interruptSignal();
   try {
     const text = (await readDocuments(flags.text, interrupt.signal)).join('\n');
     const say = (lines: string) => void (flags.json || process.stdout.write(`${lines}\n`));
     const { config } = model;
     const tokens = model.tokenizer.encode(text);
+    if (dense && !sameTokens(dense.tokenizer.encode(text), tokens)) {
+      if (!denseIsOptional) {
+        throw new ValueError(`${flags.dense} makes other tokens of the text than ${flags.model}: pass its twin to --dense`);
+      }
+      dense.dispose(); // the twin of the shipped model, which --model replaces
+      dense = undefined;
+    }
     const context = flags.context ?? config.maxPositions;
     const size = `${formatCount(model.parameters)} weights, ${config.layers} layers, ${config.kvHeads} KV heads each`;
     say(`${flags.model}: ${size}, on the engine ${engine.name}`);
@@ -123,6 +131,10 @@ async function run(flags: Flags, denseIsOptional: boolean, hasBase: boolean): Pr
     dense?.dispose();
     engine.dispose();
   }
+}
+
+function sameTokens(a: Int32Array, b: Int32Array): boolean {
+  return a.length === b.length && a.every((id, n) => id === b[n]);
 }
 
 /** The results of reading the passage. */
