@@ -25,6 +25,7 @@ question (1 is right) or per context (nats per token). For several adapters it h
 import argparse
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,11 @@ def pattern(model, sinks, width):
 
 
 def parse(name):
-    kind, _, sizes = name.partition(":")
-    return (0, int(sizes)) if kind == "window" else tuple(map(int, sizes.split("+")))
+    """The sinks and the width of a pattern."""
+    match = re.fullmatch(r"window:(\d+)|streaming:(\d+)\+(\d+)", name)
+    if match is None:
+        raise SystemExit(f"{name} is no pattern that is computed here: name window:K or streaming:S+K")
+    return int(match[2] or 0), int(match[1] or match[3])
 
 
 def window_of(lengths, share, which):
@@ -188,6 +192,8 @@ def options():
 
 def main():
     o = options()
+    for name in o.patterns:
+        parse(name)  # before minutes are spent
     torch.set_grad_enabled(False)
     torch.set_float32_matmul_precision("highest")
     config = json.loads((o.model / "config.json").read_text())
@@ -195,6 +201,9 @@ def main():
     tokenizer, start = Tokenizer.from_file(str(o.model / "tokenizer.json")), config.get("bos_token_id", 1) or 0
     tests = [make(path, tokenizer, start, o)
              for paths, make in ((o.questions, Questions), (o.heldout, Contexts)) for path in paths]
+    for test in tests:
+        if not test.lengths:
+            raise SystemExit(f"{test.name} holds no {f'context of {o.context} tokens' if test.is_text else 'questions'}")
     names = [test.name for test in tests]
     if len(set(names)) < len(names) or len(set(o.adapter)) < len(o.adapter):
         raise SystemExit("two texts or adapters have the same name, so that results would be overwritten")

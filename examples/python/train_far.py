@@ -140,7 +140,13 @@ def options():
     parser.add_argument("--heldout", type=Path, help="folder of .txt files for their filler, instead of --text")
     parser.add_argument("--types-from", type=float, default=0.4, help="share of training before types hide keys")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    o = parser.parse_args()
+    for name in ("factor", "rank", "batch", "seconds", "steps", "warm_up", "others"):
+        if getattr(o, name) is not None and getattr(o, name) <= 0:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(o, name)}: it must be above 0")
+    if o.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device is cuda, but PyTorch finds no GPU here: leave it out to train on the CPU")
+    return o
 
 
 def main():
@@ -154,6 +160,9 @@ def main():
     if "localWindow" in settings:
         raise SystemExit(f"{o.adapter} was learned with a second window ({settings['localWindow']}), but one window is "
                          "computed here: name an adapter without localWindow")
+    if "r" in settings:
+        raise SystemExit(f"{o.adapter} changes q and k already, and those changes would be lost: name an adapter without "
+                         "them")
     if settings["base_sha256"] != digest(settings["base"]):
         raise SystemExit(f"{o.adapter}/adapter_config.json was changed: base_sha256 is not the hash of base")
     for folder in (o.text, *o.more_text, *([o.heldout] if o.heldout else [])):
