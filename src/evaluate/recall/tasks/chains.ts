@@ -3,16 +3,16 @@
  * @module
  */
 import type { Generator } from '../../../core/random.ts';
-import { digits, shuffledNames, type Task } from './task.ts';
+import { digits, shuffledNames, type TaskOptions } from './task.ts';
 
 /** How many chains there are: the one that is asked about, and one that distracts. */
 const CHAINS = 2;
 
-/** How many facts a document with chains has, and the most hops that there are names for. */
-export const ROOM: Pick<Task, 'facts' | 'most'> = {
-  facts: ({ hops }) => CHAINS * (hops + 1),
-  most: { hops: 11 }, // two chains of twelve names
-};
+/** The most hops that there are names for: two chains of twelve. */
+export const MOST_HOPS = 11;
+
+/** How many facts a document with chains has. */
+export const chainFacts = ({ hops }: TaskOptions): number => CHAINS * (hops + 1);
 
 /** The fact that a name has a number, with a space after it. */
 export const firstFact = (name: string, value: string): string => `The number of ${name} is ${value}. `;

@@ -1,10 +1,11 @@
-import { mixedChains, ROOM } from './chains.ts';
+import { chainFacts, MOST_HOPS, mixedChains } from './chains.ts';
 import { capital, type Task } from './task.ts';
 
 /** A value that is passed on from name to name: whoever answers must follow the chain to its beginning. */
 export const hops: Task = {
-  ...ROOM,
   help: 'a number that is passed on from name to name, --hops times, beside a second such chain',
+  facts: chainFacts,
+  most: { hops: MOST_HOPS },
   make(random, options) {
     const { facts, needed, chain, value } = mixedChains(
       random, options.hops, (name, before) => `${capital(name)} has the same number as ${before}. `,
