@@ -6,12 +6,12 @@ import { type Expected, record } from './arguments.ts';
 import { ValueError } from './errors.ts';
 import { editDistance } from './spelling.ts';
 
-/** Expects an object with these fields and no others. `what` is the function that takes it. */
+/** Expects an object with these fields and no others. `what` takes them, and `noun` is what its errors call them. */
 export function expectFields(
-  what: string, name: string, value: unknown, fields: Readonly<Record<string, Expected>>,
+  what: string, name: string, value: unknown, fields: Readonly<Record<string, Expected>>, noun?: string,
 ): void {
   record()(name, value);
-  expectKnown(what, value, Object.keys(fields));
+  expectKnown(what, value, Object.keys(fields), noun);
   record(fields)(name, value);
 }
 

@@ -5,7 +5,7 @@
 import {
   type Expected, finite, list, numberFrom, of, oneOf, optional, positive, record, wholeFrom,
 } from '../../core/arguments.ts';
-import { expectKnown } from '../../core/known-options.ts';
+import { expectFields } from '../../core/known-options.ts';
 import { ARCHITECTURES } from '../arch/index.ts';
 import type { NatsConfig } from './config.ts';
 import { MIN_ROPE_THETA } from './rope-config.ts';
@@ -37,7 +37,5 @@ const expectNats: Expected = (name, nats) => {
     chunk: wholeFrom(1, MAX_SIZE), pooling: oneOf('mean', 'max'), lambda: finite, temperature: positive,
     recency: optional(list(list(numberFrom(0)))),
   };
-  record()(name, nats);
-  expectKnown(name, nats, Object.keys(fields), 'field');
-  record(fields)(name, nats);
+  expectFields(name, name, nats, fields, 'field');
 };

@@ -217,18 +217,18 @@ export async function parseAdapter(
 ): Promise<Adapter> {
   record({ config: of('string'), weights: of('string') })('files', files);
   const fail = (what: string): never => {
-    throw new FileFormatError(`${files.config}${what.startsWith(':') ? '' : ' '}${what}: copy the adapter again, or fine-tune again`);
+    throw new FileFormatError(`${files.config}${what}: copy the adapter again, or fine-tune again`);
   };
   const parsed = jsonOf(json, files.config);
-  if (!isRecord(parsed)) return fail('is not a JSON object');
+  if (!isRecord(parsed)) return fail(' is not a JSON object');
   expectJson(files.config, parsed);
   const fields: unknown = JSON.parse(JSON.stringify(parsed)); // what is no JSON counts as missing, and a Date is text
-  if (!isRecord(fields)) return fail('is not a JSON object');
-  if (fields['format'] !== FORMAT) fail(`has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
+  if (!isRecord(fields)) return fail(' is not a JSON object');
+  if (fields['format'] !== FORMAT) fail(` has the format ${shown(fields['format'])}, not ${JSON.stringify(FORMAT)}`);
   const { version, recency } = fields;
   const twice = version === SECOND_WINDOW_VERSION;
-  if (version !== VERSION && version !== LOW_RANK_VERSION && !twice) fail(`has version ${shown(version)}, but this package reads versions ${VERSION} to ${SECOND_WINDOW_VERSION}`);
-  if (!twice && fields['localWindow'] !== undefined) fail(`has a localWindow, which only version ${SECOND_WINDOW_VERSION} has`);
+  if (version !== VERSION && version !== LOW_RANK_VERSION && !twice) fail(` has version ${shown(version)}, but this package reads versions ${VERSION} to ${SECOND_WINDOW_VERSION}`);
+  if (!twice && fields['localWindow'] !== undefined) fail(` has a localWindow, which only version ${SECOND_WINDOW_VERSION} has`);
   const number = (name: string, fits: (value: number) => boolean, must: string): number => {
     const value = fields[name];
     return typeof value === 'number' && fits(value) ? value : fail(`: ${name} is ${shown(value)}, not ${must}`);
@@ -243,12 +243,12 @@ export async function parseAdapter(
   const keptByLayer = fields['keptByLayer'];
   const listed = Array.isArray(keptByLayer) && keptByLayer.every((x) => typeof x === 'number' && x >= 0);
   if (!listed) return fail(': keptByLayer is not a list of shares');
-  const base = isRecord(fields['base']) ? fields['base'] : fail('has no base');
+  const base = isRecord(fields['base']) ? fields['base'] : fail(' has no base');
   const aged = recency === undefined || isRecency(recency, base['layers'], base['kvHeads']);
   if (!aged) return fail(': recency is not a number from 0 for each KV head of each layer');
   const pooling = text('pooling');
   if (pooling !== 'mean' && pooling !== 'max') return fail(`: pooling is ${shown(pooling)}, not mean or max`);
-  if (text('base_sha256') !== await hashOf(base)) fail('was changed: base_sha256 is not the hash of base');
+  if (text('base_sha256') !== await hashOf(base)) fail(' was changed: base_sha256 is not the hash of base');
   const baseWeights = fields['base_weights_sha256'] === undefined ? undefined : text('base_weights_sha256');
   if (baseWeights !== undefined && !/^[0-9a-f]{64}$/.test(baseWeights)) fail(`: base_weights_sha256 is ${shown(baseWeights)}, not a SHA-256`);
   const overrides = fields['config_overrides'];
